@@ -1,0 +1,67 @@
+"""One frozen ALBERT, many small text tasks, one pass.
+
+    from adapterhub import Hub
+
+    hub = Hub()
+    scores = hub.score(["I loved every minute."], tasks=["sentiment-en", "topic-en"])
+
+Names are imported when they are first used, so `import adapterhub` does not import torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from adapterhub.errors import AdapterHubError as AdapterHubError
+    from adapterhub.hub import Hub as Hub
+    from adapterhub.model.backbone import open_backbone as open_backbone
+    from adapterhub.model.encoder import Encoder as Encoder
+    from adapterhub.plan import Plan as Plan
+    from adapterhub.plan import make_plan as make_plan
+    from adapterhub.results import Scores as Scores
+    from adapterhub.results import TaskScores as TaskScores
+    from adapterhub.specs import TaskSpec as TaskSpec
+    from adapterhub.store.headfile import read_head as read_head
+    from adapterhub.store.registry import read_registry as read_registry
+    from adapterhub.training.options import TrainingOptions as TrainingOptions
+    from adapterhub.training.train import TrainedTask as TrainedTask
+    from adapterhub.training.train import train as train
+
+_HOMES = {
+    "AdapterHubError": "adapterhub.errors",
+    "Encoder": "adapterhub.model.encoder",
+    "Hub": "adapterhub.hub",
+    "Plan": "adapterhub.plan",
+    "Scores": "adapterhub.results",
+    "TaskScores": "adapterhub.results",
+    "TaskSpec": "adapterhub.specs",
+    "TrainedTask": "adapterhub.training.train",
+    "TrainingOptions": "adapterhub.training.options",
+    "make_plan": "adapterhub.plan",
+    "open_backbone": "adapterhub.model.backbone",
+    "read_head": "adapterhub.store.headfile",
+    "read_registry": "adapterhub.store.registry",
+    "train": "adapterhub.training.train",
+}
+
+__all__ = ["__version__", *sorted(_HOMES)]
+
+
+def __getattr__(name: str) -> object:
+    """Imports a public name when it is first used."""
+    if name == "__version__":
+        try:
+            return version("adapterhub")
+        except PackageNotFoundError:
+            return "0+unknown"
+    if name not in _HOMES:
+        raise AttributeError(f"module 'adapterhub' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """Returns the public names."""
+    return sorted(__all__)

@@ -1,0 +1,185 @@
+"""Every exception of adapterhub.
+
+    AdapterHubError                 exit code 1   root; catch this to catch all of ours
+    ├── UsageError                  exit code 2   an argument or option that makes no sense
+    │   ├── UnknownTaskError                      no such task, version or alias in the registry
+    │   ├── UnsupportedDeviceError                the device or dtype asked for is not to be had
+    │   └── MissingExtraError                     an optional dependency is not installed
+    ├── InputError                  exit code 3   a text, record or row that cannot be scored
+    ├── DataError                   exit code 3   a training or scoring file that cannot be used
+    ├── BackboneError               exit code 5   a backbone that cannot be opened or trusted
+    │   ├── TokenizerError                        its tokenizer files are missing or do not fit
+    │   └── BackboneMismatchError                 a task made for another backbone
+    ├── HeadFileError               exit code 5   a head file that is damaged or unsafe
+    │   ├── IntegrityError                        its bytes are not those the registry promises
+    │   └── KnownAnswersError                     it computes something else than it says
+    ├── RegistryError               exit code 5   registry.yaml is not valid, or cannot be written
+    └── ResidentError               exit code 1   a task that cannot be made or kept resident
+        └── NonFiniteError                        a task gave NaN or infinity
+
+Wording: subject, what was found, what was expected, what to do. Fields hold the parts.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class AdapterHubError(Exception):
+    """Root of all errors that adapterhub raises on purpose."""
+
+    exit_code = 1
+
+
+class UsageError(AdapterHubError):
+    """An argument or option that makes no sense."""
+
+    exit_code = 2
+
+
+class UnknownTaskError(UsageError):
+    """No such task, version or alias."""
+
+    def __init__(self, name: str, known: Iterable[str], what: str = "task") -> None:
+        self.name = name
+        self.known = tuple(known)
+        self.nearest = nearest(name, self.known)
+        if self.nearest is not None:
+            hint = f"Did you mean '{self.nearest}'?"
+        elif self.known:
+            hint = f"Known: {', '.join(self.known[:8])}{', …' if len(self.known) > 8 else ''}."
+        else:
+            hint = "There is none yet; `adapterhub train` makes one."
+        super().__init__(f"Unknown {what} '{name}'. {hint} `adapterhub list` shows all.")
+
+
+class UnsupportedDeviceError(UsageError):
+    """The device or dtype asked for is not available here."""
+
+    def __init__(self, device: str, problem: str) -> None:
+        self.device = device
+        super().__init__(f"Device '{device}' cannot be used: {problem}")
+
+
+class MissingExtraError(UsageError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        self.package = package
+        self.extra = extra
+        super().__init__(
+            f"'{package}' is not installed; install it with: pip install 'adapterhub[{extra}]'"
+        )
+
+
+class InputError(AdapterHubError):
+    """A text, record or row that cannot be scored.
+
+    Attributes:
+        row: Index of the first bad row, or None where the whole input is meant.
+    """
+
+    exit_code = 3
+
+    def __init__(self, problem: str, row: int | None = None) -> None:
+        self.row = row
+        self.problem = problem
+        super().__init__(problem if row is None else f"Row {row}: {problem}")
+
+
+class DataError(AdapterHubError):
+    """A training or scoring file that cannot be used."""
+
+    exit_code = 3
+
+    def __init__(self, source: str | Path, problem: str, line: int | None = None) -> None:
+        self.source = str(source)
+        self.problem = problem
+        self.line = line
+        place = self.source if line is None else f"{self.source}, line {line}"
+        super().__init__(f"{place}: {problem}")
+
+
+class BackboneError(AdapterHubError):
+    """A backbone that cannot be opened or trusted."""
+
+    exit_code = 5
+
+    def __init__(self, source: str, problem: str) -> None:
+        self.source = source
+        self.problem = problem
+        super().__init__(f"Backbone '{source}': {problem}")
+
+
+class TokenizerError(BackboneError):
+    """Tokenizer files that are missing or do not fit the backbone."""
+
+
+class BackboneMismatchError(BackboneError):
+    """A task made for another backbone than the resident one."""
+
+    def __init__(self, task: str, expected: str, found: str) -> None:
+        self.task = task
+        self.expected = expected
+        self.found = found
+        super().__init__(
+            found,
+            f"task '{task}' was made for the backbone {expected}; the weights or the tokenizer "
+            f"here differ. Open the hub with that backbone, or train the task again on this one.",
+        )
+
+
+class HeadFileError(AdapterHubError):
+    """A head file that is damaged, unsafe or inconsistent."""
+
+    exit_code = 5
+
+    def __init__(self, path: str | Path, problem: str) -> None:
+        self.path = str(path)
+        self.problem = problem
+        super().__init__(f"Head file {self.path}: {problem}")
+
+
+class IntegrityError(HeadFileError):
+    """The bytes of a head file are not those that the registry promises."""
+
+
+class KnownAnswersError(HeadFileError):
+    """A head file computes something else than the known answers it carries."""
+
+
+class RegistryError(AdapterHubError):
+    """registry.yaml is not valid, or cannot be read or written."""
+
+    exit_code = 5
+
+    def __init__(self, path: str | Path, problem: str, line: int | None = None) -> None:
+        self.path = str(path)
+        self.problem = problem
+        self.line = line
+        place = self.path if line is None else f"{self.path}, line {line}"
+        super().__init__(f"Registry {place}: {problem}")
+
+
+class ResidentError(AdapterHubError):
+    """A task that cannot be made or kept resident."""
+
+
+class NonFiniteError(ResidentError):
+    """A task gave NaN or infinity; its answers would be wrong in silence."""
+
+    def __init__(self, task: str, row: int) -> None:
+        self.task = task
+        self.row = row
+        super().__init__(
+            f"Task '{task}' gave NaN or infinity for row {row}. Use dtype='float32', "
+            f"or check the file with `adapterhub doctor`."
+        )
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Returns the known name that looks most like `name`, or None where none does."""
+    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return matches[0] if matches else None

@@ -1,0 +1,292 @@
+"""Hub, the object that users hold: a registry, one encoder, the resident tasks."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from adapterhub.answers import Answers
+from adapterhub.errors import BackboneMismatchError, InputError, UsageError
+from adapterhub.inputs import FieldInputs, Record, read_fields, read_records
+from adapterhub.model.encoder import Encoder
+from adapterhub.model.execution import encode_rows, run_trunk
+from adapterhub.model.heads import Array
+from adapterhub.model.replay import check_known_answers
+from adapterhub.model.resident import ResidentTask, ResidentTasks
+from adapterhub.model.tokens import TextTokenizer
+from adapterhub.opening import choose_backbone, identity, locate_registry, parse_bytes, task_info
+from adapterhub.plan import Plan, Reading, Tap, make_plan
+from adapterhub.results import Provenance, RowError, Scores, TaskInfo, TaskScores
+from adapterhub.specs import POOLINGS, BackboneSpec, Pooling, TaskSpec
+from adapterhub.store.headfile import HeadFile, read_head
+from adapterhub.store.references import parse_reference
+from adapterhub.store.registry import read_registry
+
+OnError = Literal["raise", "skip"]
+
+
+class Hub:
+    """One frozen ALBERT on a device, and the tasks of a registry on it.
+
+    May be used from any number of threads: which tasks run is an argument of each call, and a
+    call works to its end with the tasks that it found at its start.
+
+    Attributes:
+        registry_path: The registry.yaml in use.
+        backbone: Identity and sizes of the backbone.
+    """
+
+    def __init__(
+        self,
+        registry: str | Path | None = None,
+        *,
+        backbone: str | Path | None = None,
+        device: str = "auto",
+        dtype: str = "float32",
+        max_bytes: int | str | None = None,
+        max_windows: int = 16,
+    ) -> None:
+        """Opens the registry and puts its backbone on the device.
+
+        Args:
+            registry: A registry.yaml; None finds one upwards from the working folder, else
+                takes the tasks that ship with adapterhub.
+            backbone: A key of the registry's backbones, a folder, or a Hub name with a
+                revision; None takes the registry's only one.
+            device: `cpu`, `cuda`, `cuda:<n>`, `mps` or `auto`.
+            dtype: `float32`, `float16` or `bfloat16`, of the encoder; heads are always fp32.
+            max_bytes: Budget of the resident heads, for instance `"2GB"`; None for no limit.
+            max_windows: Windows per text at most; what is beyond them is truncated.
+
+        Raises:
+            RegistryError: The registry is not valid.
+            BackboneError: The backbone cannot be opened, or is not the registry's.
+            UsageError: An argument makes no sense, or the device is not available.
+        """
+        if max_windows < 1:
+            raise UsageError(f"max_windows is {max_windows}; expected 1 or more.")
+        self.registry_path = locate_registry(registry)
+        opened = choose_backbone(read_registry(self.registry_path), backbone)
+        self.backbone: BackboneSpec = opened.spec
+        self._max_windows = max_windows
+        self._encoder = Encoder(opened, device=device, dtype=dtype)
+        self._tokenizer = TextTokenizer(opened.tokenizer)
+        self._resident = ResidentTasks(
+            hidden_size=self._encoder.hidden_size,
+            device=self._encoder.device,
+            max_bytes=parse_bytes(max_bytes),
+        )
+        self._load_lock = threading.Lock()
+
+    @property
+    def encoder(self) -> Encoder:
+        """Returns the encoder, for those who bring their own heads."""
+        return self._encoder
+
+    @property
+    def tokenizer(self) -> TextTokenizer:
+        """Returns the tokenizer that belongs to the encoder."""
+        return self._tokenizer
+
+    @property
+    def resident_bytes(self) -> int:
+        """Returns the size of the resident heads, in bytes; the encoder is not counted."""
+        return self._resident.bytes
+
+    def tasks(self) -> list[TaskInfo]:
+        """Returns the tasks of the registry, as they are in the file now."""
+        registry = read_registry(self.registry_path)
+        live = {parse_reference(name).task for name in self._resident.names()}
+        return [task_info(registry, name, resident=name in live) for name in registry.names()]
+
+    def load(self, *references: str) -> None:
+        """Makes tasks resident; a resident one is looked up again and replaced if it moved.
+
+        Args:
+            references: `name` (its newest version), `name@alias`, `name:version` or
+                `./file.safetensors`.
+
+        Raises:
+            UnknownTaskError: No such task, version or alias.
+            HeadFileError: A file is damaged or computes something else than it says; what
+                was resident before goes on serving.
+            BackboneMismatchError: A task was made for another backbone.
+            ResidentError: The tasks do not fit in `max_bytes`.
+        """
+        with self._load_lock:
+            heads = {reference: self._open_head(reference) for reference in references}
+            self._resident.load(heads)
+
+    def unload(self, *references: str) -> None:
+        """Drops resident tasks; calls that use them finish with them.
+
+        Raises:
+            UsageError: One is not resident.
+        """
+        for reference in references:
+            if not self._resident.unload(reference):
+                names = ", ".join(self._resident.names()) or "none"
+                raise UsageError(f"Task '{reference}' is not resident. Resident: {names}.")
+
+    def spec(self, reference: str) -> TaskSpec:
+        """Returns the whole task as its head file says it; it need not be resident.
+
+        Raises:
+            UnknownTaskError: No such task, version or alias.
+            HeadFileError: The file is damaged.
+        """
+        task = self._resident.get(reference)
+        return task.spec if task is not None else self._read(reference)[0].spec
+
+    def explain(self, tasks: str | Sequence[str]) -> Plan:
+        """Returns what `score` would compute for `tasks` and what it costs; print it."""
+        return make_plan({name: self.spec(name) for name in _names(tasks)})
+
+    def score(
+        self,
+        texts: Record | Iterable[Record],
+        tasks: str | Sequence[str],
+        *,
+        top_k: int | None = 1,
+        logits: bool = False,
+        on_error: OnError = "raise",
+    ) -> Scores:
+        """Returns the answers of many tasks in one pass over `texts`.
+
+        Args:
+            texts: Strings, or records with the fields that the tasks read.
+            tasks: Names as in `load`; those that are not resident are loaded.
+            top_k: 1 for the plain answer, n for the n best labels, None for all labels.
+            logits: Whether to keep the raw head outputs.
+            on_error: `raise` refuses the call at the first bad row, before anything is
+                computed; `skip` answers None for it and lists it in `Scores.errors`.
+
+        Raises:
+            InputError: There are no rows, or a bad row and `on_error="raise"`.
+            AdapterHubError: As `load`.
+        """
+        _check_options(top_k, on_error)
+        rows = read_records(texts)
+        resident = self._acquire(_names(tasks))
+        plan = make_plan({name: task.spec for name, task in resident.items()})
+        chosen = [read_fields(rows, trunk.reading.fields) for trunk in plan.trunks]
+        if on_error == "raise":
+            _refuse_bad_rows(chosen)
+        scores: dict[str, TaskScores] = {}
+        errors: list[RowError] = []
+        for trunk, given in zip(plan.trunks, chosen, strict=True):
+            errors.extend(RowError(bad.row, bad.problem, trunk.tasks) for bad in given.bad)
+            output = None
+            if given.rows:
+                output = run_trunk(
+                    trunk,
+                    resident,
+                    given.inputs,
+                    encoder=self._encoder,
+                    tokenizer=self._tokenizer,
+                    max_windows=self._max_windows,
+                )
+            for name in trunk.tasks:
+                answers = Answers(resident[name], given, output, len(rows))
+                scores[name] = answers.scores(name, top_k=top_k, keep_logits=logits)
+        ordered = {name: scores[name] for name in resident}
+        return Scores(ordered, tuple(sorted(errors, key=lambda error: error.row)))
+
+    def encode(
+        self,
+        texts: Record | Iterable[Record],
+        *,
+        depth: int | None = None,
+        pooling: Pooling = "mean",
+        fields: Sequence[str] = ("text",),
+        max_length: int | None = None,
+    ) -> Array | tuple[Array, ...]:
+        """Returns features in fp32: (N, H), or for pooling `tokens` one (tokens, H) per row.
+
+        Args:
+            texts: Strings or records.
+            depth: Depth to read; None for the deepest.
+            pooling: `cls`, `mean`, `max` or `tokens`.
+            fields: The fields to read; two make a pair.
+            max_length: Window in tokens; None for the backbone's greatest.
+
+        Raises:
+            UsageError: No such depth or pooling.
+            InputError: A row cannot be read.
+        """
+        depth = self._encoder.depth if depth is None else depth
+        if not 0 <= depth <= self._encoder.depth:
+            raise UsageError(f"depth is {depth}; this backbone has 0 to {self._encoder.depth}.")
+        if pooling not in POOLINGS or pooling == "attentive":
+            raise UsageError(f"pooling is {pooling!r}; expected cls, mean, max or tokens.")
+        given = read_fields(read_records(texts), fields)
+        _refuse_bad_rows([given])
+        return encode_rows(
+            given.inputs,
+            tap=Tap(depth, pooling, ()),
+            reading=Reading(tuple(fields), max_length or self._encoder.max_positions, 0),
+            encoder=self._encoder,
+            tokenizer=self._tokenizer,
+            max_windows=self._max_windows,
+        )
+
+    def _acquire(self, names: Sequence[str]) -> dict[str, ResidentTask]:
+        """Returns the tasks of one call from one snapshot; loads those that are missing."""
+        while (found := self._resident.acquire(names)) is None:
+            with self._load_lock:
+                missing = [name for name in names if self._resident.get(name) is None]
+                heads = {name: self._open_head(name) for name in missing}
+                self._resident.load(heads, beside=names)
+        return found
+
+    def _open_head(self, reference: str) -> tuple[HeadFile, Provenance]:
+        """Returns a head file that belongs to this backbone and does what it says."""
+        head, made_by = self._read(reference)
+        spec = head.spec
+        if spec.backbone.fingerprint != self.backbone.fingerprint:
+            raise BackboneMismatchError(spec.task, identity(spec.backbone), identity(self.backbone))
+        if spec.max_length > self._encoder.max_positions:
+            raise UsageError(
+                f"Task '{spec.task}' reads windows of {spec.max_length} tokens, the backbone has "
+                f"{self._encoder.max_positions} positions."
+            )
+        check_known_answers(head, encoder=self._encoder, tokenizer=self._tokenizer)
+        return head, made_by
+
+    def _read(self, reference: str) -> tuple[HeadFile, Provenance]:
+        parsed = parse_reference(reference)
+        if parsed.kind == "hub":
+            raise UsageError(f"'{reference}' is on the Hugging Face Hub; it cannot be fetched yet.")
+        if parsed.path is not None:
+            head = read_head(parsed.path.expanduser())
+            version = None
+        else:
+            found = read_registry(self.registry_path).resolve(parsed)
+            head = read_head(found.path, sha256=found.record.sha256, size=found.record.size)
+            version = found.version
+        fingerprint = head.spec.backbone.fingerprint
+        return head, Provenance(head.spec.task, version, head.sha256, fingerprint)
+
+
+def _names(tasks: str | Sequence[str]) -> list[str]:
+    names = [tasks] if isinstance(tasks, str) else list(dict.fromkeys(tasks))
+    if not names:
+        raise UsageError("No task was asked for; give one at least. `hub.tasks()` lists them.")
+    return names
+
+
+def _check_options(top_k: int | None, on_error: str) -> None:
+    if top_k is not None and (isinstance(top_k, bool) or top_k < 1):
+        raise UsageError(f"top_k is {top_k!r}; expected 1 or more, or None for all labels.")
+    if on_error not in ("raise", "skip"):
+        raise UsageError(f"on_error is {on_error!r}; expected 'raise' or 'skip'.")
+
+
+def _refuse_bad_rows(chosen: Sequence[FieldInputs]) -> None:
+    bad = [row for given in chosen for row in given.bad]
+    if bad:
+        first = min(bad, key=lambda row: row.row)
+        more = f" ({len(bad)} bad rows in all; on_error='skip' goes on without them.)"
+        raise InputError(first.problem + (more if len(bad) > 1 else ""), row=first.row)

@@ -1,0 +1,120 @@
+"""What users give -> the strings that a task reads, row by row, with every bad row named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from adapterhub.errors import InputError, nearest
+
+Record = str | Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row that lacks something or holds something else than text.
+
+    Attributes:
+        row: Its index.
+        problem: What was found and what was expected.
+    """
+
+    row: int
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class FieldInputs:
+    """The strings of some fields.
+
+    Attributes:
+        rows: Index of each good row, ascending.
+        inputs: Its strings, one per field.
+        bad: The other rows.
+    """
+
+    rows: tuple[int, ...]
+    inputs: tuple[tuple[str, ...], ...]
+    bad: tuple[BadRow, ...]
+
+
+def read_records(texts: Record | Iterable[Record]) -> tuple[object, ...]:
+    """Returns the rows of a call; one text or record counts as one row.
+
+    Raises:
+        InputError: There is no row, or `texts` is nothing that has rows.
+    """
+    if isinstance(texts, str | Mapping):
+        return (texts,)
+    if not isinstance(texts, Iterable):
+        raise InputError(
+            f"Texts are a {type(texts).__name__}; expected a list of strings or records."
+        )
+    rows = tuple(texts)
+    if not rows:
+        raise InputError("There are no texts; give one at least.")
+    return rows
+
+
+def read_fields(rows: Sequence[object], fields: Sequence[str]) -> FieldInputs:
+    """Returns the strings of `fields` in every row that has them all."""
+    good: list[int] = []
+    inputs: list[tuple[str, ...]] = []
+    bad: list[BadRow] = []
+    for index, row in enumerate(rows):
+        found = _read_row(row, fields)
+        if isinstance(found, str):
+            bad.append(BadRow(index, found))
+        else:
+            good.append(index)
+            inputs.append(found)
+    return FieldInputs(tuple(good), tuple(inputs), tuple(bad))
+
+
+def _read_row(row: object, fields: Sequence[str]) -> tuple[str, ...] | str:
+    """Returns the strings of one row, or what is wrong with it."""
+    if isinstance(row, Mapping):
+        values = []
+        for name in fields:
+            if name not in row:
+                return _missing(name, row)
+            values.append((f"field '{name}'", row[name]))
+    elif len(fields) == 1:
+        values = [("the text", row)]
+    elif isinstance(row, str):
+        names = ", ".join(f"'{name}': …" for name in fields)
+        return f"is one string, but the task reads {len(fields)} fields; give {{{names}}}."
+    else:
+        return f"is a {type(row).__name__}; expected a record with {', '.join(fields)}."
+    for what, value in values:
+        problem = text_problem(value)
+        if problem is not None:
+            return f"{what} {problem}"
+    return tuple(str(value) for _, value in values)
+
+
+def text_problem(value: object) -> str | None:
+    """Returns why `value` is no text that can be read, or None where it is one."""
+    if value is None:
+        return "is None; expected a string."
+    if not isinstance(value, str):
+        return f"is a {type(value).__name__} ({value!r:.40}); expected a string."
+    if not value.strip():
+        return "is empty."
+    if not value.isascii():
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError as error:
+            code = ord(value[error.start])
+            return (
+                f"has a lone surrogate (U+{code:04X}) at code point {error.start}; "
+                f"decode the text as UTF-8 again."
+            )
+    return None
+
+
+def _missing(name: str, row: Mapping[str, object]) -> str:
+    known = [str(key) for key in row]
+    hint = nearest(name, known)
+    have = f"it has {', '.join(known[:8])}" if known else "it is empty"
+    return f"has no field '{name}'; {have}." + (f" Did you mean '{hint}'?" if hint else "")

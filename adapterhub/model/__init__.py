@@ -1,0 +1,1 @@
+"""What is computed: tokens, encoder, pooling, heads, and the tasks on the device."""

@@ -1,0 +1,194 @@
+"""The backbone running on a device: our own depth loop over packed tokens.
+
+ALBERT repeats one block, so depth is a loop, and `run` may stop at any depth and go on from
+any depth. Linear maps see real tokens only; query, key and value are one product; attention
+runs per run of equal lengths. The large buffers are kept between calls: freeing and mapping
+them again at every depth is much of the time that a plain implementation loses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch.nn import functional
+
+from adapterhub.errors import BackboneError
+from adapterhub.model.backbone import Backbone
+from adapterhub.model.devices import find_device, find_dtype
+from adapterhub.model.tokens import TokenBatch, Window, pack
+from adapterhub.model.weights import Block, read_block, read_embeddings, tensors_of
+from adapterhub.model.workspace import Buffers, Workspaces
+
+# Tokens per batch: enough for full matrix products, few enough to stay near the caches.
+_BATCH_TOKENS = {"cpu": 2048, "cuda": 16384, "mps": 8192}
+
+
+class Encoder:
+    """A frozen ALBERT on a device. Its tensors never change; any thread may use it.
+
+    Attributes:
+        spec: Identity and sizes of the backbone.
+        device: Where it runs.
+        dtype: In which it computes; features and heads are fp32 all the same.
+        max_positions: Greatest window, in tokens.
+        batch_tokens: Good number of tokens per batch on this device.
+    """
+
+    def __init__(self, backbone: Backbone, *, device: str = "auto", dtype: str = "float32") -> None:
+        """Puts the weights of `backbone` on a device.
+
+        Raises:
+            UnsupportedDeviceError: The device is not available here.
+            UsageError: Unknown dtype.
+            BackboneError: The hidden states overflow in `dtype`.
+        """
+        config = backbone.config
+        self.device = find_device(device)
+        self.dtype = find_dtype(dtype)
+        self.spec = backbone.spec
+        self.max_positions = int(config.max_position_embeddings)
+        self.batch_tokens = _BATCH_TOKENS[self.device.type]
+        self._attention_heads = int(config.num_attention_heads)
+        self._eps = float(config.layer_norm_eps)
+        self._gelu = backbone.gelu
+        state = backbone.model.state_dict()
+        self._embeddings = read_embeddings(state, device=self.device, dtype=self.dtype)
+        self._groups = tuple(
+            tuple(
+                read_block(state, group=group, inner=inner, device=self.device, dtype=self.dtype)
+                for inner in range(config.inner_group_num)
+            )
+            for group in range(config.num_hidden_groups)
+        )
+        self._workspaces = Workspaces(
+            hidden_size=config.hidden_size,
+            intermediate_size=config.intermediate_size,
+            device=self.device,
+            dtype=self.dtype,
+        )
+        self._check_finite(config.vocab_size)
+
+    @property
+    def hidden_size(self) -> int:
+        """Returns the width H of the hidden states."""
+        return self.spec.hidden_size
+
+    @property
+    def depth(self) -> int:
+        """Returns the number D of depths."""
+        return self.spec.num_hidden_layers
+
+    def tensors(self) -> Iterator[torch.Tensor]:
+        """Yields all weights on the device, in a fixed order."""
+        yield from tensors_of(self._embeddings)
+        for group in self._groups:
+            for block in group:
+                yield from tensors_of(block)
+
+    @property
+    def bytes(self) -> int:
+        """Returns the size of the weights on the device, in bytes."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors())
+
+    @torch.inference_mode()
+    def embed(self, batch: TokenBatch) -> torch.Tensor:
+        """Returns the hidden states at depth 0: (P, H) in the encoder's dtype."""
+        tables = self._embeddings
+        total = functional.embedding(batch.input_ids, tables.words)
+        # transformers' order of addition, for equal rounding: words, segments, positions.
+        total += functional.embedding(batch.token_type_ids, tables.types)
+        total += functional.embedding(batch.position_ids, tables.positions)
+        normed = functional.layer_norm(
+            total, (total.shape[1],), tables.norm_weight, tables.norm_bias, self._eps
+        )
+        return functional.linear(normed, tables.map_weight, tables.map_bias)
+
+    @torch.inference_mode()
+    def run(self, hidden: torch.Tensor, batch: TokenBatch, start: int, stop: int) -> torch.Tensor:
+        """Returns the hidden states at depth `stop`, given those at depth `start`.
+
+        Args:
+            hidden: (P, H); it is not changed.
+            batch: The tokens that `hidden` belongs to.
+            start: Depth of `hidden`, from 0.
+            stop: Depth to reach, at most D; equal to `start` returns `hidden` itself.
+
+        Raises:
+            ValueError: Not 0 <= start <= stop <= D.
+        """
+        if not 0 <= start <= stop <= self.depth:
+            raise ValueError(f"cannot run from depth {start} to {stop} of {self.depth}")
+        if start == stop:
+            return hidden
+        taken = self._workspaces.take(batch.tokens)
+        try:
+            space = taken.first(batch.tokens)
+            for depth in range(start, stop):
+                for block in self._groups[self._group_of(depth)]:
+                    hidden = self._apply(block, hidden, batch, space)
+            # The buffers go to the next call; what leaves must be the caller's own.
+            return hidden.clone()
+        finally:
+            self._workspaces.give_back(taken)
+
+    def _group_of(self, depth: int) -> int:
+        # Source: transformers 5.23, AlbertTransformer.forward: groups share the depths evenly.
+        return int(depth / (self.depth / len(self._groups)))
+
+    def _apply(
+        self, block: Block, hidden: torch.Tensor, batch: TokenBatch, space: Buffers
+    ) -> torch.Tensor:
+        """Returns one pass of one block, written to `space.hidden`."""
+        torch.addmm(block.qkv_bias, hidden, block.qkv_weight.t(), out=space.qkv)
+        self._attend(batch, space)
+        torch.addmm(block.out_bias, space.context, block.out_weight.t(), out=space.mapped)
+        space.mapped.add_(hidden)
+        self._norm(
+            space, block.attention_norm_weight, block.attention_norm_bias, out=space.attended
+        )
+        torch.addmm(block.up_bias, space.attended, block.up_weight.t(), out=space.wide)
+        torch.ops.aten.gelu_(space.wide, approximate=self._gelu)
+        torch.addmm(block.down_bias, space.wide, block.down_weight.t(), out=space.mapped)
+        space.mapped.add_(space.attended)
+        self._norm(space, block.output_norm_weight, block.output_norm_bias, out=space.hidden)
+        return space.hidden
+
+    def _attend(self, batch: TokenBatch, space: Buffers) -> None:
+        """Attends within each window: reads `space.qkv`, writes `space.context`."""
+        heads = self._attention_heads
+        size = self.hidden_size // heads
+        for bucket in batch.buckets:
+            rows = slice(bucket.start, bucket.stop)
+            # (n*L, 3H) -> (n, L, 3, A, H/A) -> (3, n, A, L, H/A), all views
+            packed = space.qkv[rows].view(bucket.windows, bucket.length, 3, heads, size)
+            query, key, value = packed.permute(2, 0, 3, 1, 4).unbind(0)
+            context = functional.scaled_dot_product_attention(query, key, value)
+            # (n, A, L, H/A) -> (n, L, A, H/A)
+            target = space.context[rows].view(bucket.windows, bucket.length, heads, size)
+            target.copy_(context.transpose(1, 2))
+
+    def _norm(
+        self, space: Buffers, weight: torch.Tensor, bias: torch.Tensor, *, out: torch.Tensor
+    ) -> None:
+        """Writes the layer norm of `space.mapped` to `out`."""
+        torch.ops.aten.native_layer_norm.out(
+            space.mapped,
+            [self.hidden_size],
+            weight,
+            bias,
+            self._eps,
+            out0=out,
+            out1=space.mean,
+            out2=space.rstd,
+        )
+
+    def _check_finite(self, vocab_size: int) -> None:
+        """Runs a probe over all depths; half precision can overflow in trained large ALBERTs."""
+        ids = [(7 * i) % vocab_size for i in range(32)]
+        batch = pack([Window(0, 0, len(ids), ids, [0] * len(ids))], device=self.device)
+        if not torch.isfinite(self.run(self.embed(batch), batch, 0, self.depth)).all():
+            raise BackboneError(
+                self.spec.name,
+                f"the hidden states overflow in {self.dtype}; use dtype='float32'",
+            )

@@ -1,0 +1,98 @@
+"""Known answers: what a head file says that it computes, computed again before it is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from adapterhub.errors import KnownAnswersError
+from adapterhub.model.encoder import Encoder
+from adapterhub.model.execution import answer_probes
+from adapterhub.model.heads import Array
+from adapterhub.model.tokens import TextTokenizer
+from adapterhub.specs import KnownAnswer, TaskSpec
+from adapterhub.store.headfile import HeadFile
+
+# Greatest difference, relative to the greatest known logit (at least 1): fp32 differs between
+# processors in the last digits; half precision was measured at about 1 % of the hidden states.
+_TOLERANCE = {torch.float32: 2e-3, torch.float16: 5e-2, torch.bfloat16: 0.25}
+_SIGNIFICANT_DIGITS = 6
+
+
+def make_known_answers(
+    spec: TaskSpec,
+    tensors: Mapping[str, torch.Tensor],
+    inputs: Sequence[tuple[str, ...]],
+    *,
+    encoder: Encoder,
+    tokenizer: TextTokenizer,
+) -> tuple[KnownAnswer, ...]:
+    """Returns what the task answers to `inputs`, to be stored in its head file."""
+    answers = answer_probes(spec, tensors, inputs, encoder=encoder, tokenizer=tokenizer)
+    return tuple(
+        KnownAnswer(inputs=texts, logits=_rounded(logits), answers=_named(spec, logits))
+        for texts, logits in zip(inputs, answers, strict=True)
+        if len(logits)
+    )
+
+
+def check_known_answers(head: HeadFile, *, encoder: Encoder, tokenizer: TextTokenizer) -> None:
+    """Computes the known answers of a head file and compares.
+
+    Raises:
+        KnownAnswersError: The file computes something else than it says, or its labels stand
+            in another order than when it was written.
+    """
+    spec = head.spec
+    if not spec.known_answers:
+        return
+    found = answer_probes(
+        spec,
+        head.tensors,
+        [known.inputs for known in spec.known_answers],
+        encoder=encoder,
+        tokenizer=tokenizer,
+    )
+    for known, logits in zip(spec.known_answers, found, strict=True):
+        expected = np.asarray(known.logits, np.float32)
+        _compare(head, known, expected, logits, _TOLERANCE[encoder.dtype])
+
+
+def _compare(
+    head: HeadFile, known: KnownAnswer, expected: Array, found: Array, tolerance: float
+) -> None:
+    probe = known.inputs[0][:40]
+    if expected.shape != found.shape:
+        raise KnownAnswersError(
+            head.source,
+            f"gave {found.shape[0]} rows of logits for its probe {probe!r}, its header says "
+            f"{expected.shape[0]}; the tokenizer differs or the file was altered",
+        )
+    limit = tolerance * max(1.0, float(np.abs(expected).max()))
+    difference = float(np.abs(expected - found).max())
+    if difference > limit:
+        raise KnownAnswersError(
+            head.source,
+            f"gave other logits for its probe {probe!r} than its header says (difference "
+            f"{difference:.3g}, allowed {limit:.3g}); do not use it, fetch or train it again",
+        )
+    if known.answers != _named(head.spec, expected):
+        raise KnownAnswersError(
+            head.source,
+            f"its labels are in another order than when it was written: the probe {probe!r} "
+            f"should give {known.answers[0]!r}, gave {_named(head.spec, expected)[0]!r}",
+        )
+
+
+def _rounded(logits: Array) -> tuple[tuple[float, ...], ...]:
+    return tuple(
+        tuple(float(f"{value:.{_SIGNIFICANT_DIGITS}g}") for value in row) for row in logits.tolist()
+    )
+
+
+def _named(spec: TaskSpec, logits: Array) -> tuple[str, ...]:
+    if spec.kind == "regression":
+        return ()
+    return tuple(spec.labels[index] for index in logits.argmax(1).tolist())

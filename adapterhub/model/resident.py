@@ -1,0 +1,211 @@
+"""Tasks on the device: loaded, replaced and dropped while other threads score.
+
+A call takes the tasks it needs once, at its start, and holds them to its end; what it holds
+never changes. Loading writes only rows that nobody holds, so a swap is never half seen.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import torch
+
+from adapterhub.errors import ResidentError
+from adapterhub.model.heads import HeadWeights, read_weights
+from adapterhub.model.slab import SLAB_ROWS, Slab, Slot, TapKey
+from adapterhub.results import Provenance
+from adapterhub.specs import TaskSpec
+from adapterhub.store.headfile import HeadFile
+
+
+@dataclass(frozen=True, eq=False)
+class ResidentTask:
+    """One task on the device; immutable.
+
+    Attributes:
+        spec: The task.
+        made_by: Name, version and digest, for results.
+        weights: Its tensors; what is computed where there are no slots.
+        slots: Linear heads: the rows in the slab of each depth that is read. Without slots the
+            features are gathered and `weights.forward` is called on them.
+        bytes: Size of its tensors on the device.
+    """
+
+    spec: TaskSpec
+    made_by: Provenance
+    weights: HeadWeights
+    slots: tuple[Slot, ...]
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Snapshot:
+    """What is resident at one moment: digest by reference, task by digest."""
+
+    digests: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    tasks: Mapping[str, ResidentTask] = field(default_factory=lambda: MappingProxyType({}))
+
+
+class ResidentTasks:
+    """The tasks on one device, under a byte budget; safe to use from any thread."""
+
+    def __init__(
+        self, *, hidden_size: int, device: torch.device, max_bytes: int | None = None
+    ) -> None:
+        """Starts with no tasks.
+
+        Args:
+            hidden_size: Width H of the features.
+            device: Where the heads live.
+            max_bytes: Greatest total size of the heads; None for no limit.
+        """
+        self.max_bytes = max_bytes
+        self._hidden_size = hidden_size
+        self._device = device
+        self._lock = threading.Lock()
+        self._snapshot = _Snapshot()
+        self._slabs: dict[TapKey, list[Slab]] = defaultdict(list)
+        self._last_used: dict[str, int] = {}
+        self._clock = 0
+
+    @property
+    def bytes(self) -> int:
+        """Returns the size of all resident heads, in bytes."""
+        return sum(task.bytes for task in self._snapshot.tasks.values())
+
+    def names(self) -> tuple[str, ...]:
+        """Returns the references under which tasks are resident."""
+        return tuple(self._snapshot.digests)
+
+    def get(self, reference: str) -> ResidentTask | None:
+        """Returns the task that a reference names now, or None where it is not resident."""
+        snapshot = self._snapshot
+        digest = snapshot.digests.get(reference)
+        return None if digest is None else snapshot.tasks[digest]
+
+    def acquire(self, references: Sequence[str]) -> dict[str, ResidentTask] | None:
+        """Returns all of the tasks from one snapshot, or None where one is not resident."""
+        snapshot = self._snapshot
+        digests = [snapshot.digests.get(reference) for reference in references]
+        if None in digests:
+            return None
+        with self._lock:
+            self._touch(digest for digest in digests if digest is not None)
+        return {
+            reference: snapshot.tasks[digest]
+            for reference, digest in zip(references, digests, strict=True)
+            if digest is not None
+        }
+
+    def load(
+        self,
+        heads: Mapping[str, tuple[HeadFile, Provenance]],
+        *,
+        beside: Sequence[str] = (),
+    ) -> None:
+        """Makes head files resident under their references; replaces what they named before.
+
+        Either all become resident in one step, or none does.
+
+        Args:
+            heads: Head file and origin by reference.
+            beside: References of the same call, which must not be evicted for these.
+
+        Raises:
+            ResidentError: All of them together do not fit in `max_bytes`.
+        """
+        with self._lock:
+            tasks = dict(self._snapshot.tasks)
+            digests = dict(self._snapshot.digests)
+            for reference, (head, made_by) in heads.items():
+                if head.sha256 not in tasks:
+                    tasks[head.sha256] = self._place(head, made_by)
+                digests[reference] = head.sha256
+            wanted = {digests[name] for name in (*heads, *beside) if name in digests}
+            self._touch(wanted)
+            self._publish(self._evict(digests, tasks, wanted), tasks)
+
+    def unload(self, reference: str) -> bool:
+        """Drops a reference, and its task where no other reference names it.
+
+        Returns:
+            Whether it was resident. Calls that hold the task finish with it.
+        """
+        with self._lock:
+            digests = dict(self._snapshot.digests)
+            if digests.pop(reference, None) is None:
+                return False
+            self._publish(digests, self._snapshot.tasks)
+            return True
+
+    def _publish(self, digests: Mapping[str, str], tasks: Mapping[str, ResidentTask]) -> None:
+        """Makes a new snapshot current; one assignment, so readers see old or new."""
+        live = set(digests.values())
+        self._snapshot = _Snapshot(
+            MappingProxyType(dict(digests)),
+            MappingProxyType({digest: task for digest, task in tasks.items() if digest in live}),
+        )
+        self._last_used = {digest: self._last_used.get(digest, 0) for digest in live}
+        for key in list(self._slabs):
+            self._slabs[key] = [slab for slab in self._slabs[key] if not slab.is_empty()]
+            if not self._slabs[key]:
+                del self._slabs[key]
+
+    def _touch(self, digests: Iterable[str]) -> None:
+        self._clock += 1
+        self._last_used.update(dict.fromkeys(digests, self._clock))
+
+    def _evict(
+        self, digests: Mapping[str, str], tasks: Mapping[str, ResidentTask], wanted: set[str]
+    ) -> dict[str, str]:
+        """Returns `digests` without the least recently used tasks that do not fit."""
+        if self.max_bytes is None:
+            return dict(digests)
+        live = set(digests.values())
+        total = sum(tasks[digest].bytes for digest in live)
+        for digest in sorted(live - wanted, key=lambda found: self._last_used.get(found, 0)):
+            if total <= self.max_bytes:
+                break
+            total -= tasks[digest].bytes
+            live.discard(digest)
+        if total > self.max_bytes:
+            raise ResidentError(
+                f"The tasks asked for take {total} bytes, max_bytes is {self.max_bytes}. "
+                f"Ask for fewer tasks in one call, or raise max_bytes."
+            )
+        return {reference: digest for reference, digest in digests.items() if digest in live}
+
+    def _place(self, head: HeadFile, made_by: Provenance) -> ResidentTask:
+        weights = read_weights(head.spec, head.tensors, device=self._device)
+        slots = self._fill_slots(head.spec, weights) if weights.is_linear else ()
+        size = sum(tensor.numel() * 4 for tensor in head.tensors.values())
+        task = ResidentTask(head.spec, made_by, weights, slots, size)
+        for slot in slots:
+            weakref.finalize(task, slot.slab.give_back, slot.start, slot.stop)
+        return task
+
+    def _fill_slots(self, spec: TaskSpec, weights: HeadWeights) -> tuple[Slot, ...]:
+        """Returns rows in the slab of each depth; a mix of depths is a sum of products."""
+        slots = []
+        for index, (depth, share) in enumerate(zip(spec.head.depths, weights.mix, strict=True)):
+            bias = weights.bias if index == 0 else torch.zeros_like(weights.bias)
+            key = TapKey(depth, spec.head.pooling)
+            slots.append(self._fill(key, weights.weight * share, bias))
+        return tuple(slots)
+
+    def _fill(self, key: TapKey, weight: torch.Tensor, bias: torch.Tensor) -> Slot:
+        for slab in self._slabs[key]:
+            slot = slab.put(weight, bias)
+            if slot is not None:
+                return slot
+        slab = Slab(max(SLAB_ROWS, weight.shape[0]), self._hidden_size, self._device)
+        self._slabs[key].append(slab)
+        slot = slab.put(weight, bias)
+        if slot is None:
+            raise ResidentError("A new slab has no room for its first head.")
+        return slot

@@ -1,0 +1,193 @@
+"""Tag scores per token -> entity spans with character offsets.
+
+Tags are decided per word, by the first token of each word, so that a span never ends inside
+one. Words are runs of letters and digits; a Han character, or any other sign, is a word of its
+own. The best valid BIO sequence is found (Viterbi), so `I-x` only follows `B-x` or `I-x`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from adapterhub.results import Entity
+from adapterhub.specs import OUTSIDE
+
+Array = npt.NDArray[np.float32]
+
+# Rows are decoded together in groups of this size, padded to the longest of the group.
+_GROUP_ROWS = 128
+_HAN_RANGES = ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x323AF))
+
+
+@dataclass(frozen=True, slots=True)
+class TaggedText:
+    """A text and where its tokens stand.
+
+    Attributes:
+        text: The text as the user gave it.
+        offsets: Start and end of each token, in code points.
+    """
+
+    text: str
+    offsets: Sequence[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One unit of tagging.
+
+    Attributes:
+        token: Index of its first token.
+        start: First code point.
+        end: Code point after its last one.
+    """
+
+    token: int
+    start: int
+    end: int
+
+
+def words_of(text: TaggedText) -> list[Word]:
+    """Returns the words of a text that start at a token, in order.
+
+    A token that begins inside a word belongs to that word.
+    """
+    words: list[Word] = []
+    for index, (start, end) in enumerate(text.offsets):
+        # SentencePiece counts the space before a word to its first piece.
+        while start < end and text.text[start].isspace():
+            start += 1
+        if start >= end:
+            continue
+        if words and start < words[-1].end:
+            continue
+        if words and start == words[-1].end and _joins(text.text, start):
+            last = words[-1]
+            words[-1] = Word(last.token, last.start, max(last.end, _word_end(text.text, start)))
+            continue
+        words.append(Word(index, start, _word_end(text.text, start)))
+    return words
+
+
+def decode_spans(
+    scores: Sequence[Array], texts: Sequence[TaggedText], labels: Sequence[str]
+) -> Iterator[list[Entity]]:
+    """Yields the entities of each text.
+
+    Args:
+        scores: Per text, log-probabilities of tags: (tokens, K).
+        texts: The texts.
+        labels: BIO tags in column order.
+    """
+    words = [words_of(text) for text in texts]
+    by_word = [
+        row[[word.token for word in found]] for row, found in zip(scores, words, strict=True)
+    ]
+    tags = best_tags(by_word, labels)
+    for text, found, path, row in zip(texts, words, tags, by_word, strict=True):
+        chosen = row[np.arange(len(path)), path] if len(path) else row[:0, 0]
+        yield list(_entities(text.text, found, [labels[tag] for tag in path], np.exp(chosen)))
+
+
+def best_tags(scores: Sequence[Array], labels: Sequence[str]) -> list[list[int]]:
+    """Returns the best valid BIO sequence for each (words, K) array of log-probabilities."""
+    order = sorted(range(len(scores)), key=lambda index: len(scores[index]))
+    paths: list[list[int]] = [[] for _ in scores]
+    for first in range(0, len(order), _GROUP_ROWS):
+        group = order[first : first + _GROUP_ROWS]
+        for index, path in zip(group, _viterbi([scores[i] for i in group], labels), strict=True):
+            paths[index] = path
+    return paths
+
+
+def _viterbi(scores: Sequence[Array], labels: Sequence[str]) -> list[list[int]]:
+    """Returns the best paths of one group: max-sum over (n, L, K) with the BIO rule.
+
+    Every tag but `I-x` may follow any tag, so one step needs the best previous tag and, for
+    `I-x`, the better of `B-x` and `I-x`: K work instead of K squared.
+    """
+    lengths = [len(row) for row in scores]
+    steps = max(lengths, default=0)
+    if steps == 0:
+        return [[] for _ in scores]
+    inside = np.array([i for i, label in enumerate(labels) if label.startswith("I-")], np.int64)
+    begin = np.array([labels.index(f"B-{labels[i][2:]}") for i in inside], np.int64)
+    padded = np.zeros((len(scores), steps, len(labels)), np.float32)
+    for index, row in enumerate(scores):
+        padded[index, : len(row)] = row
+    best = padded[:, 0].copy()
+    best[:, inside] = -np.inf
+    back = np.zeros((steps, len(scores), len(labels)), np.int32)
+    for step in range(1, steps):
+        previous = best.argmax(1)
+        back[step] = previous[:, None]
+        total = np.repeat(best.max(1, keepdims=True), len(labels), 1)
+        from_begin = best[:, begin] >= best[:, inside]
+        back[step][:, inside] = np.where(from_begin, begin, inside)
+        total[:, inside] = np.where(from_begin, best[:, begin], best[:, inside])
+        running = np.array([step < length for length in lengths])[:, None]
+        best = np.where(running, total + padded[:, step], best)
+    return [_walk_back(back[:length, i], best[i], length) for i, length in enumerate(lengths)]
+
+
+def _walk_back(back: npt.NDArray[np.int32], best: Array, length: int) -> list[int]:
+    if length == 0:
+        return []
+    path = [int(best.argmax())]
+    for step in range(length - 1, 0, -1):
+        path.append(int(back[step, path[-1]]))
+    return path[::-1]
+
+
+def _entities(
+    text: str, words: Sequence[Word], tags: Sequence[str], scores: Array
+) -> Iterator[Entity]:
+    first = 0
+    while first < len(words):
+        if tags[first] == OUTSIDE:
+            first += 1
+            continue
+        last = first + 1
+        while last < len(words) and tags[last] == f"I-{tags[first][2:]}":
+            last += 1
+        start, end = words[first].start, words[last - 1].end
+        yield Entity(
+            entity_group=tags[first][2:],
+            score=float(scores[first:last].mean()),
+            word=text[start:end],
+            start=start,
+            end=end,
+        )
+        first = last
+
+
+def _joins(text: str, position: int) -> bool:
+    """Returns whether no word boundary lies before `position`."""
+    return _in_word(text[position - 1]) and _in_word(text[position])
+
+
+def _word_end(text: str, start: int) -> int:
+    if not _in_word(text[start]):
+        return start + 1
+    end = start + 1
+    while end < len(text) and _in_word(text[end]):
+        end += 1
+    return end
+
+
+def _in_word(character: str) -> bool:
+    """Returns whether a character joins its neighbours: a letter, digit or mark, not Han."""
+    if is_han(character):
+        return False
+    # Combining marks are neither letters nor digits, and stand for no sign of their own.
+    return character.isalnum() or "\u0300" <= character <= "\u036f"
+
+
+def is_han(character: str) -> bool:
+    """Returns whether a character is a Han ideograph."""
+    code = ord(character)
+    return any(first <= code <= last for first, last in _HAN_RANGES)

@@ -1,0 +1,162 @@
+"""Which tokenizer an ALBERT folder holds, chosen by its files and checked.
+
+transformers 5 loads a 5-token tokenizer without a word when a folder lacks what the class it
+guesses wants (every text becomes `[CLS] <unk> [SEP]`). So the choice is made by files, in this
+order, and what was loaded is checked before anyone uses it:
+
+1. the class that `tokenizer_config.json` or `config.json` names, else
+2. `tokenizer.json` as it is, else
+3. `spiece.model` as AlbertTokenizer, else
+4. `vocab.txt` as BertTokenizer, else refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from transformers import AlbertTokenizer, BertTokenizer, PreTrainedTokenizerFast
+
+from adapterhub.errors import TokenizerError
+
+VOCABULARY_FILES = ("tokenizer.json", "spiece.model", "vocab.txt")
+TOKENIZER_FILES = (*VOCABULARY_FILES, "tokenizer_config.json", "special_tokens_map.json")
+
+_CLASSES: dict[str, type[PreTrainedTokenizerFast]] = {
+    "AlbertTokenizer": AlbertTokenizer,
+    "AlbertTokenizerFast": AlbertTokenizer,
+    "BertTokenizer": BertTokenizer,
+    "BertTokenizerFast": BertTokenizer,
+    "PreTrainedTokenizerFast": PreTrainedTokenizerFast,
+    "TokenizersBackend": PreTrainedTokenizerFast,
+}
+_CLASS_OF_FILE = {
+    "tokenizer.json": "PreTrainedTokenizerFast",
+    "spiece.model": "AlbertTokenizer",
+    "vocab.txt": "BertTokenizer",
+}
+_NEEDED_BY_CLASS = {
+    "AlbertTokenizer": ("tokenizer.json", "spiece.model"),
+    "BertTokenizer": ("tokenizer.json", "vocab.txt"),
+    "PreTrainedTokenizerFast": ("tokenizer.json",),
+}
+# Settings of tokenizer_config.json that change which ids a text gets.
+_SETTINGS = (
+    "do_lower_case",
+    "keep_accents",
+    "remove_space",
+    "strip_accents",
+    "tokenize_chinese_chars",
+    "do_basic_tokenize",
+    "add_prefix_space",
+)
+_PROBES = (
+    "The quick brown fox said that it would be back before the end of the year.",
+    "中国人民在这个城市的学校里学习，他们说今年的天气很好。",
+)
+_SMALLEST_VOCABULARY = 100
+_HIGHEST_UNKNOWN_RATE = 0.2
+
+
+def load_tokenizer(folder: Path, *, vocab_size: int) -> PreTrainedTokenizerFast:
+    """Returns the tokenizer of an ALBERT folder, checked against the size of its embeddings.
+
+    Args:
+        folder: Holds the tokenizer files.
+        vocab_size: Rows of the backbone's token table; every id must be below it.
+
+    Raises:
+        TokenizerError: No tokenizer file, or one that does not fit the backbone.
+    """
+    name = tokenizer_class_name(folder)
+    files = _NEEDED_BY_CLASS[_CLASSES[name].__name__]
+    if not any((folder / file).is_file() for file in files):
+        raise TokenizerError(
+            str(folder), f"its config names {name}, which needs {' or '.join(files)}; add that file"
+        )
+    try:
+        tokenizer: PreTrainedTokenizerFast
+        tokenizer = _CLASSES[name].from_pretrained(str(folder), local_files_only=True)
+    # The tokenizers library raises plain Exception for a damaged vocabulary.
+    except Exception as error:
+        raise TokenizerError(str(folder), f"{name} cannot read its files: {error}") from error
+    _check(tokenizer, folder, vocab_size)
+    return tokenizer
+
+
+def tokenizer_class_name(folder: Path) -> str:
+    """Returns the name of the tokenizer class that the rule above chooses for `folder`.
+
+    Raises:
+        TokenizerError: The folder names an unknown class, or has no vocabulary at all.
+    """
+    for config in ("tokenizer_config.json", "config.json"):
+        name = _read_json(folder / config).get("tokenizer_class")
+        if isinstance(name, str):
+            if name not in _CLASSES:
+                known = ", ".join(sorted(_CLASSES))
+                raise TokenizerError(
+                    str(folder), f"{config} names the tokenizer {name}; known are {known}"
+                )
+            return name
+    for file in VOCABULARY_FILES:
+        if (folder / file).is_file():
+            return _CLASS_OF_FILE[file]
+    raise TokenizerError(
+        str(folder), f"no tokenizer; expected one of {', '.join(VOCABULARY_FILES)} in the folder"
+    )
+
+
+def tokenizer_digest(folder: Path) -> bytes:
+    """Returns the sha256 over what decides the ids: class, vocabulary file and settings."""
+    name = _CLASSES[tokenizer_class_name(folder)].__name__
+    file = next(f for f in _NEEDED_BY_CLASS[name] if (folder / f).is_file())
+    config = _read_json(folder / "tokenizer_config.json")
+    settings = {key: config[key] for key in _SETTINGS if key in config}
+    digest = hashlib.sha256()
+    digest.update(json.dumps([name, file, settings], sort_keys=True).encode())
+    digest.update((folder / file).read_bytes())
+    return digest.digest()
+
+
+def _read_json(path: Path) -> dict[str, object]:
+    if not path.is_file():
+        return {}
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TokenizerError(str(path.parent), f"{path.name} cannot be read: {error}") from error
+    return value if isinstance(value, dict) else {}
+
+
+def _check(tokenizer: PreTrainedTokenizerFast, folder: Path, vocab_size: int) -> None:
+    source = str(folder)
+    if len(tokenizer) < _SMALLEST_VOCABULARY:
+        raise TokenizerError(
+            source,
+            f"the tokenizer has only {len(tokenizer)} tokens; its vocabulary file was not found "
+            f"or is damaged",
+        )
+    highest = max(tokenizer.get_vocab().values())
+    if highest >= vocab_size:
+        raise TokenizerError(
+            source,
+            f"the tokenizer gives ids up to {highest}, the token table has {vocab_size} rows; "
+            f"these files belong to another backbone",
+        )
+    for role in ("cls", "sep", "pad"):
+        if getattr(tokenizer, f"{role}_token_id") is None:
+            raise TokenizerError(source, f"the tokenizer has no [{role.upper()}] token")
+    lowest = min(_unknown_rate(tokenizer, probe) for probe in _PROBES)
+    if lowest > _HIGHEST_UNKNOWN_RATE:
+        raise TokenizerError(
+            source,
+            f"the tokenizer does not know {lowest:.0%} of plain English and Chinese text; "
+            f"it was loaded wrongly or is for other languages",
+        )
+
+
+def _unknown_rate(tokenizer: PreTrainedTokenizerFast, text: str) -> float:
+    ids: list[int] = tokenizer.encode(text, add_special_tokens=False)
+    return ids.count(tokenizer.unk_token_id) / max(len(ids), 1)

@@ -1,0 +1,122 @@
+"""What Hub opens: which registry, and which backbone at which fingerprint."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from pathlib import Path
+
+from adapterhub.errors import BackboneMismatchError, UsageError
+from adapterhub.model.backbone import Backbone, open_backbone
+from adapterhub.results import TaskInfo
+from adapterhub.specs import BackboneSpec
+from adapterhub.store.registry import Registry, find_registry
+
+_UNITS = {
+    "": 1,
+    "b": 1,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+    "kib": 2**10,
+    "mib": 2**20,
+    "gib": 2**30,
+}
+
+
+def locate_registry(registry: str | Path | None) -> Path:
+    """Returns the registry.yaml to use: the one given, the nearest upwards, or the shipped one.
+
+    A folder stands for the registry.yaml in it.
+    """
+    if registry is not None:
+        path = Path(registry).expanduser()
+        return path / "registry.yaml" if path.is_dir() else path
+    return find_registry(Path.cwd()) or shipped_registry()
+
+
+def shipped_registry() -> Path:
+    """Returns the registry.yaml that ships with adapterhub."""
+    package = Path(str(files("adapterhub")))
+    installed = package / "shipped" / "registry.yaml"
+    # In a source checkout the registry stands beside the package.
+    return installed if installed.is_file() else package.parent / "registry.yaml"
+
+
+def task_info(registry: Registry, name: str, *, resident: bool = False) -> TaskInfo:
+    """Returns what a registry says about the newest version of a task."""
+    found = registry.resolve(name)
+    return TaskInfo(
+        name=name,
+        version=found.version,
+        kind=found.entry.kind,
+        languages=found.entry.languages,
+        description=found.entry.description,
+        depths=found.record.depths,
+        pooling=found.record.pooling,
+        aliases=found.entry.aliases,
+        metrics=found.record.metrics,
+        size=found.record.size,
+        resident=resident,
+    )
+
+
+def parse_bytes(size: int | str | None) -> int | None:
+    """Returns a number of bytes: `"2GB"` is 2 * 10**9, `"512MiB"` is 512 * 2**20.
+
+    Raises:
+        UsageError: It is not a size.
+    """
+    if size is None or (isinstance(size, int) and not isinstance(size, bool) and size > 0):
+        return size
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", str(size))
+    if match is None or match[2].lower() not in _UNITS or float(match[1]) <= 0:
+        raise UsageError(f"max_bytes is {size!r}; expected a size such as 500MB, 2GB or 1GiB.")
+    return int(float(match[1]) * _UNITS[match[2].lower()])
+
+
+def open_registered(registry: Registry, key: str) -> Backbone:
+    """Returns the backbone under `key` of a registry, checked against its fingerprint there.
+
+    Raises:
+        BackboneMismatchError: Other weights or another tokenizer are at its source.
+    """
+    entry = registry.backbones[key]
+    source: str | Path = entry.source
+    if not entry.source.startswith("package:"):
+        folder = registry.path.parent / Path(entry.source).expanduser()
+        source = folder if folder.is_dir() else entry.source
+    opened = open_backbone(source, revision=entry.revision)
+    if opened.spec.fingerprint != entry.fingerprint:
+        raise BackboneMismatchError(f"all of '{key}'", entry.fingerprint, identity(opened.spec))
+    return opened
+
+
+def choose_backbone(registry: Registry, backbone: str | Path | None) -> Backbone:
+    """Returns the backbone of a hub: the one asked for, or the registry's only one.
+
+    Args:
+        registry: Names backbones by key.
+        backbone: A key of the registry, or a source as `open_backbone` takes it.
+
+    Raises:
+        UsageError: None was asked for, and the registry does not have exactly one.
+        BackboneError: It cannot be opened.
+    """
+    if backbone is None:
+        if len(registry.backbones) != 1:
+            names = ", ".join(registry.backbones) or "none"
+            raise UsageError(
+                f"Registry {registry.path} names {len(registry.backbones)} backbones ({names}); "
+                f"say which one with backbone=…"
+            )
+        return open_registered(registry, next(iter(registry.backbones)))
+    if isinstance(backbone, str) and backbone in registry.backbones:
+        return open_registered(registry, backbone)
+    return open_backbone(backbone)
+
+
+def identity(backbone: BackboneSpec) -> str:
+    """Returns name, revision and fingerprint of a backbone, shortened for messages."""
+    revision = f"@{backbone.revision[:12]}" if backbone.revision else ""
+    return f"{backbone.name}{revision} ({backbone.fingerprint[:19]}…)"

@@ -1,0 +1,1 @@
+"""Trains the shipped backbone: text -> vocabulary -> shards -> checkpoint -> backbone folder."""

@@ -1,0 +1,73 @@
+"""What a training run does when: its budget, its learning rate and its window lengths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from adapterhub.pretraining.checkpoints import Progress
+
+LENGTHS = (64, 128, 512)
+EARLY_SHARES = (0.2, 0.74, 0.06)
+LATE_SHARES = (0.2, 0.4, 0.4)
+"""Shares of steps by window length, before and after `LATE_PROGRESS`.
+
+Short windows are cheap; long ones train the position embeddings up to 512 and attention over them.
+"""
+LATE_PROGRESS = 0.85
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What a run does. The model's shape is in its `AlbertConfig`.
+
+    Attributes:
+        hours: Time budget; the learning rate reaches 0 at its end.
+        steps: Optimizer steps after which the run ends, if earlier.
+        peak_rate: Highest learning rate.
+        warmup: Share of the run in which the rate rises.
+        step_tokens: Tokens in one optimizer step.
+        share_tokens: Tokens that one worker takes at a time.
+        save_minutes: Time between checkpoints.
+        seed: Initial weights, order of data, masks.
+        device: `auto`, `cpu` or `cuda`.
+        workers: Threads that compute gradients; on CUDA one is used.
+        lengths: Window lengths that are used, of `LENGTHS`.
+    """
+
+    hours: float
+    steps: int = 1_000_000
+    peak_rate: float = 1e-3
+    warmup: float = 0.02
+    step_tokens: int = 4096
+    share_tokens: int = 1024
+    save_minutes: float = 3.0
+    seed: int = 0
+    device: str = "auto"
+    workers: int = 2
+    lengths: tuple[int, ...] = LENGTHS
+
+
+def run_share(progress: Progress, options: TrainOptions) -> float:
+    """Returns how much of the run is over, 0 to 1, by steps or by time, whichever is further."""
+    by_time = progress.elapsed / (options.hours * 3600)
+    return min(1.0, max((progress.step + 1) / (options.steps + 1), by_time))
+
+
+def rate_factor(share: float, warmup: float) -> float:
+    """Returns the learning rate as a share of its peak: a line up to 1, then a line down to 0.
+
+    Args:
+        share: How much of the run is over, 0 to 1.
+        warmup: Share of the run that is warm-up, above 0 and below 1.
+    """
+    return max(0.0, min(share / warmup, (1.0 - share) / (1.0 - warmup)))
+
+
+def pick_length(step: int, share: float, options: TrainOptions) -> int:
+    """Returns the window length of a step: by chance, but always the same for the same step."""
+    weights = np.array(EARLY_SHARES if share < LATE_PROGRESS else LATE_SHARES)
+    weights *= [length in options.lengths for length in LENGTHS]
+    rng = np.random.default_rng((options.seed, step))
+    return int(rng.choice(LENGTHS, p=weights / weights.sum()))

@@ -1,0 +1,237 @@
+"""What users get back: Scores, and in it one TaskScores per task.
+
+Answers have the shapes that transformers pipelines give, so that code written for those goes
+on working. All numbers are plain Python floats and ints unless logits are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, TypedDict, overload
+
+from adapterhub.errors import MissingExtraError, UnknownTaskError
+from adapterhub.specs import Kind, Pooling
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import pyarrow as pa
+
+
+class LabelScore(TypedDict):
+    """One label with its probability in [0, 1]."""
+
+    label: str
+    score: float
+
+
+class Value(TypedDict):
+    """A regression output in the task's own unit."""
+
+    value: float
+
+
+class Entity(TypedDict):
+    """One entity span; `start` and `end` are code points of the text."""
+
+    entity_group: str
+    score: float
+    word: str
+    start: int
+    end: int
+
+
+Answer = LabelScore | list[LabelScore] | Value | list[Entity] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Which version of which task made a result.
+
+    Attributes:
+        task: Name of the task.
+        version: Version in the registry; None for a head file opened directly.
+        sha256: Digest of the head file's bytes.
+        fingerprint: Identity of the backbone.
+    """
+
+    task: str
+    version: int | None
+    sha256: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskInfo:
+    """What the registry says about the newest version of a task.
+
+    Attributes:
+        name: Name of the task.
+        version: Newest version.
+        kind: What it answers.
+        languages: Languages it was made for.
+        description: One or two sentences.
+        depths: The depths that its head reads.
+        pooling: How it pools.
+        aliases: Version by alias.
+        metrics: Value by metric name, as measured when it was made.
+        size: Size of the head file, in bytes.
+        resident: Whether some version of it is on the device.
+    """
+
+    name: str
+    version: int
+    kind: Kind
+    languages: tuple[str, ...]
+    description: str
+    depths: tuple[int, ...]
+    pooling: Pooling
+    aliases: Mapping[str, int]
+    metrics: Mapping[str, float]
+    size: int
+    resident: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RowError:
+    """A row that could not be scored.
+
+    Attributes:
+        row: Its index in the input.
+        problem: What was found and what was expected.
+        tasks: The tasks that therefore have no answer for it.
+    """
+
+    row: int
+    problem: str
+    tasks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TaskScores(Sequence[Answer]):
+    """The answers of one task, one per input row; None where the row could not be scored.
+
+    Attributes:
+        kind: What the task answers.
+        answers: The answers in input order.
+        made_by: Version and digest of the task.
+        windows: Per row, how many windows the text took; 0 where it was not scored.
+        truncated: Per row, whether the text was longer than all its windows.
+        logits: Raw head outputs in input order, where they were asked for: (N, K) with NaN in
+            rows that were not scored, or for tagging one (tokens, K) array per row.
+    """
+
+    kind: Kind
+    answers: tuple[Answer, ...]
+    made_by: Provenance
+    windows: tuple[int, ...]
+    truncated: tuple[bool, ...]
+    logits: np.ndarray | tuple[np.ndarray, ...] | None = None
+
+    @overload
+    def __getitem__(self, index: int) -> Answer: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Answer, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> Answer | tuple[Answer, ...]:
+        """Returns the answer of a row, or of a slice of rows."""
+        return self.answers[index]
+
+    def __len__(self) -> int:
+        """Returns the number of rows."""
+        return len(self.answers)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores(Mapping[str, TaskScores]):
+    """All answers of one call, by the task names that the call used.
+
+    Attributes:
+        tasks: The answers of each task.
+        errors: Rows that were skipped; empty unless `on_error="skip"`.
+    """
+
+    tasks: Mapping[str, TaskScores]
+    errors: tuple[RowError, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Makes the mapping read-only."""
+        object.__setattr__(self, "tasks", MappingProxyType(dict(self.tasks)))
+
+    def __getitem__(self, task: str) -> TaskScores:
+        """Returns the answers of one task.
+
+        Raises:
+            UnknownTaskError: The call did not ask for that task.
+        """
+        try:
+            return self.tasks[task]
+        except KeyError:
+            raise UnknownTaskError(task, self.tasks, what="task in these scores") from None
+
+    def __iter__(self) -> Iterator[str]:
+        """Returns the task names, in the order of the call."""
+        return iter(self.tasks)
+
+    def __len__(self) -> int:
+        """Returns the number of tasks."""
+        return len(self.tasks)
+
+    def __contains__(self, task: object) -> bool:
+        """Returns whether the call asked for that task."""
+        return task in self.tasks
+
+    def rows(self) -> Iterator[dict[str, object]]:
+        """Yields one flat record per input row.
+
+        Columns are `<task>` and `<task>_score` for labels; `<task>` alone for values and for
+        lists of labels or entities.
+        """
+        columns = self.to_columns()
+        names = list(columns)
+        for values in zip(*columns.values(), strict=True):
+            yield dict(zip(names, values, strict=True))
+
+    def to_columns(self) -> dict[str, list[object]]:
+        """Returns the answers as columns of equal length, see `rows`."""
+        columns: dict[str, list[object]] = {}
+        for name, scores in self.tasks.items():
+            columns.update(_columns(name, scores))
+        return columns
+
+    def to_arrow(self) -> pa.Table:
+        """Returns the answers as a pyarrow table."""
+        import pyarrow as pa
+
+        return pa.table({name: pa.array(values) for name, values in self.to_columns().items()})
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Returns the answers as a pandas data frame.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise MissingExtraError("pandas", "pandas") from error
+        return pd.DataFrame(self.to_columns())
+
+
+def _columns(name: str, scores: TaskScores) -> dict[str, list[object]]:
+    answers = scores.answers
+    if scores.kind == "regression":
+        return {name: [_item(answer, "value") for answer in answers]}
+    if scores.kind == "single_label" and not any(isinstance(a, list) for a in answers):
+        return {
+            name: [_item(answer, "label") for answer in answers],
+            f"{name}_score": [_item(answer, "score") for answer in answers],
+        }
+    return {name: list(answers)}
+
+
+def _item(answer: Answer, key: str) -> object:
+    return answer.get(key) if isinstance(answer, dict) else None

@@ -1,0 +1,294 @@
+"""What a backbone, a head and a task are: one schema for file header, YAML, card and HTTP.
+
+Every model here is frozen, strict and refuses unknown fields. Checks that need only the
+spec are made on construction, so a spec that exists is consistent in itself.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+Kind = Literal["single_label", "multi_label", "regression", "tagging"]
+Pooling = Literal["cls", "mean", "max", "attentive", "tokens"]
+
+KINDS: tuple[Kind, ...] = ("single_label", "multi_label", "regression", "tagging")
+POOLINGS: tuple[Pooling, ...] = ("cls", "mean", "max", "attentive", "tokens")
+TEXT_POOLINGS: tuple[Pooling, ...] = ("cls", "mean", "max", "attentive")
+
+TASK_NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
+FINGERPRINT_PATTERN = r"^sha256:[0-9a-f]{64}$"
+SHA256_PATTERN = r"^[0-9a-f]{64}$"
+
+TaskName = Annotated[str, StringConstraints(pattern=TASK_NAME_PATTERN)]
+Fingerprint = Annotated[str, StringConstraints(pattern=FINGERPRINT_PATTERN)]
+Sha256 = Annotated[str, StringConstraints(pattern=SHA256_PATTERN)]
+Label = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+FieldName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
+Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})?$")]
+
+OUTSIDE = "O"
+MAX_LABELS = 10_000
+
+
+class Spec(BaseModel):
+    """Settings that all specs share: frozen, strict, unknown fields refused, finite numbers."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class BackboneSpec(Spec):
+    """Which backbone a task belongs to.
+
+    Attributes:
+        name: How the backbone was opened: a Hub name, `package:<name>`, or a folder's name.
+        revision: Commit on the Hub; None for a folder or a shipped backbone.
+        fingerprint: Identity of weights and tokenizer.
+        hidden_size: Width H of the hidden states.
+        num_hidden_layers: Depth D of the backbone.
+    """
+
+    name: str = Field(min_length=1, max_length=256)
+    revision: str | None = None
+    fingerprint: Fingerprint
+    hidden_size: int = Field(ge=1, le=65_536)
+    num_hidden_layers: int = Field(ge=1, le=1_024)
+
+
+class HeadSpec(Spec):
+    """Where a head reads and what it is made of.
+
+    Attributes:
+        depths: The depths that it reads, ascending; more than one means a learned mix.
+        pooling: How hidden states become features.
+        hidden_width: Width of the hidden layer, or None for a linear head.
+    """
+
+    depths: tuple[Annotated[int, Field(ge=0, le=1_024)], ...] = Field(min_length=1)
+    pooling: Pooling
+    hidden_width: int | None = Field(default=None, ge=1, le=16_384)
+
+    @model_validator(mode="after")
+    def _depths_ascend(self) -> HeadSpec:
+        if list(self.depths) != sorted(set(self.depths)):
+            raise ValueError(f"depths {self.depths} are not ascending and distinct")
+        return self
+
+
+class Calibration(Spec):
+    """How logits become scores and decisions.
+
+    Attributes:
+        temperature: Logits are divided by it before softmax or sigmoid.
+        thresholds: Multi-label only: score from which each label is given, in label order.
+    """
+
+    temperature: float = Field(default=1.0, gt=0)
+    thresholds: tuple[Annotated[float, Field(ge=0, le=1)], ...] | None = None
+
+
+class Metric(Spec):
+    """One measured figure.
+
+    Attributes:
+        name: For instance `accuracy`, `macro_f1`, `mcc`, `spearman`, `span_f1`, `ece`.
+        value: Its value; rates are in [0, 1].
+        split: The rows it was measured on, for instance `validation`.
+        rows: How many they were.
+    """
+
+    name: str = Field(min_length=1)
+    value: float
+    split: str = Field(min_length=1)
+    rows: int = Field(ge=1)
+
+
+class TrainingRecord(Spec):
+    """What a head was trained on and how.
+
+    Attributes:
+        dataset: Name of the data set.
+        dataset_license: Its licence, as its source states it.
+        data_digest: sha256 over the training rows in order.
+        rows: Number of training rows.
+        seed: Seed of splits, initialisation and order.
+        candidates: How many heads were tried.
+        epochs: Passes over the training rows.
+        learning_rate: Learning rate of the head that was chosen.
+        weight_decay: Its weight decay.
+    """
+
+    dataset: str = Field(min_length=1)
+    dataset_license: str | None = None
+    data_digest: Sha256
+    rows: int = Field(ge=1)
+    seed: int
+    candidates: int = Field(ge=1)
+    epochs: int = Field(ge=0)
+    learning_rate: float = Field(ge=0)
+    weight_decay: float = Field(ge=0)
+
+
+class KnownAnswer(Spec):
+    """A probe text with the logits that the head gave when it was written.
+
+    Attributes:
+        inputs: The probe, one string per input field.
+        logits: One row for a whole text; for tagging one row per token.
+        answers: The label of the greatest logit of each row, by name, so that labels in
+            another order are noticed; empty for regression.
+    """
+
+    inputs: tuple[str, ...] = Field(min_length=1, max_length=2)
+    logits: tuple[tuple[float, ...], ...] = Field(min_length=1)
+    answers: tuple[str, ...] = ()
+
+
+class TaskSpec(Spec):
+    """A whole task, as the header of its head file says it.
+
+    Attributes:
+        task: Name of the task.
+        kind: What it answers.
+        labels: Label names in row order of the head's weight; empty for regression. For
+            tagging, BIO tags with `O`.
+        fields: The input fields it reads: one text or a pair.
+        max_length: Window in tokens, special tokens included.
+        overlap: Tokens that two neighbouring windows share.
+        value_range: Regression only: values are clipped to it.
+        known_answers: Probes that are replayed when the task is loaded.
+    """
+
+    schema_version: Literal[1] = 1
+    task: TaskName
+    kind: Kind
+    description: str = Field(default="", max_length=2_000)
+    languages: tuple[Language, ...] = ()
+    license: str | None = None
+    labels: tuple[Label, ...] = Field(default=(), max_length=MAX_LABELS)
+    fields: tuple[FieldName, ...] = Field(default=("text",), min_length=1, max_length=2)
+    max_length: int = Field(ge=8, le=512)
+    overlap: int = Field(default=0, ge=0)
+    backbone: BackboneSpec
+    head: HeadSpec
+    calibration: Calibration = Calibration()
+    value_range: tuple[float, float] | None = None
+    metrics: tuple[Metric, ...] = ()
+    training: TrainingRecord | None = None
+    known_answers: tuple[KnownAnswer, ...] = ()
+
+    @property
+    def outputs(self) -> int:
+        """Returns the number K of logits per text or token."""
+        return 1 if self.kind == "regression" else len(self.labels)
+
+    @property
+    def deepest(self) -> int:
+        """Returns the deepest depth that the head reads."""
+        return self.head.depths[-1]
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> TaskSpec:
+        _check_labels(self)
+        _check_reading(self)
+        _check_calibration(self)
+        _check_known_answers(self)
+        return self
+
+
+def tensor_shapes(spec: TaskSpec) -> dict[str, tuple[int, ...]]:
+    """Returns the name and shape of every tensor that the head file of `spec` holds.
+
+    `head.weight` (K, H or W), `head.bias` (K,), and where they apply `head.hidden.weight`
+    (W, H), `head.hidden.bias` (W,), `pool.query` (H,), `mix.weights` (one per depth read).
+    """
+    hidden_size = spec.backbone.hidden_size
+    width = spec.head.hidden_width
+    shapes: dict[str, tuple[int, ...]] = {
+        "head.weight": (spec.outputs, width or hidden_size),
+        "head.bias": (spec.outputs,),
+    }
+    if width is not None:
+        shapes["head.hidden.weight"] = (width, hidden_size)
+        shapes["head.hidden.bias"] = (width,)
+    if spec.head.pooling == "attentive":
+        shapes["pool.query"] = (hidden_size,)
+    if len(spec.head.depths) > 1:
+        shapes["mix.weights"] = (len(spec.head.depths),)
+    return shapes
+
+
+def entity_types(labels: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns the entity types of BIO `labels`, in order of first appearance."""
+    return tuple(dict.fromkeys(label[2:] for label in labels if label != OUTSIDE))
+
+
+def _check_labels(spec: TaskSpec) -> None:
+    labels = spec.labels
+    if len(set(labels)) != len(labels):
+        twice = next(label for label in labels if labels.count(label) > 1)
+        raise ValueError(f"label '{twice}' occurs twice")
+    if spec.kind == "regression" and labels:
+        raise ValueError("a regression task has no labels")
+    if spec.kind == "single_label" and len(labels) < 2:
+        raise ValueError(f"a single_label task needs two labels or more, found {len(labels)}")
+    if spec.kind == "multi_label" and not labels:
+        raise ValueError("a multi_label task needs labels")
+    if spec.kind == "tagging":
+        _check_tags(labels)
+
+
+def _check_tags(labels: tuple[str, ...]) -> None:
+    if OUTSIDE not in labels:
+        raise ValueError("a tagging task needs the tag 'O'")
+    for label in labels:
+        if label != OUTSIDE and not re.match(r"^[BI]-.+", label):
+            raise ValueError(f"tag '{label}' is neither 'O' nor 'B-…' nor 'I-…'")
+        if label.startswith("I-") and f"B-{label[2:]}" not in labels:
+            raise ValueError(f"tag '{label}' has no 'B-{label[2:]}' beside it")
+
+
+def _check_reading(spec: TaskSpec) -> None:
+    if len(set(spec.fields)) != len(spec.fields):
+        raise ValueError(f"fields {spec.fields} name one field twice")
+    if (spec.kind == "tagging") != (spec.head.pooling == "tokens"):
+        raise ValueError(f"a {spec.kind} task cannot read with pooling '{spec.head.pooling}'")
+    if spec.kind == "tagging" and len(spec.fields) != 1:
+        raise ValueError("a tagging task reads one field")
+    if spec.deepest > spec.backbone.num_hidden_layers:
+        raise ValueError(
+            f"the head reads depth {spec.deepest} of a backbone with "
+            f"{spec.backbone.num_hidden_layers} depths"
+        )
+    if spec.overlap > spec.max_length // 2:
+        raise ValueError(f"overlap {spec.overlap} is over half of max_length {spec.max_length}")
+
+
+def _check_calibration(spec: TaskSpec) -> None:
+    thresholds = spec.calibration.thresholds
+    if thresholds is not None and spec.kind != "multi_label":
+        raise ValueError("thresholds are for multi_label tasks")
+    if thresholds is not None and len(thresholds) != len(spec.labels):
+        raise ValueError(f"{len(thresholds)} thresholds for {len(spec.labels)} labels")
+    if spec.value_range is not None:
+        if spec.kind != "regression":
+            raise ValueError("value_range is for regression tasks")
+        if spec.value_range[0] >= spec.value_range[1]:
+            raise ValueError(f"value_range {spec.value_range} is empty")
+
+
+def _check_known_answers(spec: TaskSpec) -> None:
+    for answer in spec.known_answers:
+        if len(answer.inputs) != len(spec.fields):
+            raise ValueError("a known answer has another number of inputs than the task has fields")
+        if any(len(row) != spec.outputs for row in answer.logits):
+            raise ValueError(f"a known answer does not have {spec.outputs} logits in every row")
+        if spec.kind != "tagging" and len(answer.logits) != 1:
+            raise ValueError("a known answer of a whole text has more than one row")
+        expected = 0 if spec.kind == "regression" else len(answer.logits)
+        if len(answer.answers) != expected:
+            raise ValueError("a known answer does not name one label per row")
+        if not set(answer.answers) <= set(spec.labels):
+            raise ValueError("a known answer names a label that the task does not have")

@@ -1,0 +1,193 @@
+"""What registry.yaml holds: the backbones, the tasks, and every version of each task."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from types import MappingProxyType
+from typing import Annotated, TypeVar
+
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
+
+from adapterhub.specs import (
+    Fingerprint,
+    HeadSpec,
+    Kind,
+    Language,
+    Pooling,
+    Sha256,
+    Spec,
+    TaskName,
+    TaskSpec,
+)
+from adapterhub.store.header import MAX_FILE_BYTES, SUFFIX
+
+SCHEMA_VERSION = 1
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+def _check_file(text: str) -> str:
+    parts = text.split("/")
+    if not re.fullmatch(r"[A-Za-z0-9._/ -]{1,512}", text) or text.startswith("/"):
+        raise ValueError(f"{text!a} is not a relative path with '/' and plain characters")
+    if any(part in ("", ".", "..") for part in parts):
+        raise ValueError(f"'{text}' is not a plain path below the registry's folder")
+    if PurePosixPath(text).suffix != SUFFIX:
+        raise ValueError(f"'{text}' does not end in '{SUFFIX}'")
+    return text
+
+
+def _freeze(content: Mapping[K, V]) -> Mapping[K, V]:
+    # Parsed registries are cached and shared, so nobody may change one.
+    return MappingProxyType(dict(content))
+
+
+def _nothing() -> Mapping[str, int]:
+    return MappingProxyType({})
+
+
+BackboneKey = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+HeadPath = Annotated[str, AfterValidator(_check_file)]
+Version = Annotated[int, Field(ge=1, le=999_999_999)]
+
+
+class BackboneEntry(Spec):
+    """A backbone that tasks of the registry belong to.
+
+    Attributes:
+        source: Where it is: `package:<name>`, a folder (a relative one from the registry's
+            folder) or a Hub name.
+        revision: Commit on the Hub; None for a folder or a shipped backbone.
+        fingerprint: Its identity; whatever `source` opens must have it.
+    """
+
+    source: str = Field(min_length=1, max_length=512)
+    revision: str | None = None
+    fingerprint: Fingerprint
+
+
+class VersionRecord(Spec):
+    """One version of a task; it never changes.
+
+    Attributes:
+        file: The head file, relative to the registry's folder, with `/`.
+        size: Its size in bytes.
+        sha256: Its digest, checked on the very bytes that are parsed.
+        depths: The depths that the head reads.
+        pooling: How it pools.
+        metrics: Value by metric name, as the head file says.
+        data_digest: Digest of the training rows, where known.
+        seed: Seed of the training, where known.
+    """
+
+    file: HeadPath
+    size: int = Field(ge=1, le=MAX_FILE_BYTES)
+    sha256: Sha256
+    depths: Annotated[tuple[int, ...], Field(strict=False, min_length=1)]
+    pooling: Pooling
+    metrics: Annotated[Mapping[str, float], AfterValidator(_freeze)] = Field(
+        default_factory=_nothing
+    )
+    data_digest: Sha256 | None = None
+    seed: int | None = None
+
+    @model_validator(mode="after")
+    def _reads_a_head(self) -> VersionRecord:
+        HeadSpec(depths=self.depths, pooling=self.pooling)
+        return self
+
+
+class TaskEntry(Spec):
+    """One task with all its versions.
+
+    Attributes:
+        kind: What it answers; the same in all versions.
+        backbone: Key of its backbone; the same in all versions.
+        description: From the newest version, like `languages` and `license`.
+        license: Licence of the head.
+        aliases: Version by alias; aliases move.
+        versions: Record by version; records never change.
+    """
+
+    kind: Kind
+    backbone: BackboneKey
+    description: str = Field(default="", max_length=2_000)
+    languages: Annotated[tuple[Language, ...], Field(strict=False)] = ()
+    license: str | None = None
+    aliases: Annotated[Mapping[TaskName, Version], AfterValidator(_freeze)] = Field(
+        default_factory=_nothing
+    )
+    versions: Annotated[Mapping[Version, VersionRecord], AfterValidator(_freeze)]
+
+    @property
+    def newest(self) -> int:
+        """Returns the newest version."""
+        return max(self.versions)
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> TaskEntry:
+        if not self.versions:
+            raise ValueError("it has no versions")
+        for alias, version in self.aliases.items():
+            if version not in self.versions:
+                raise ValueError(f"the alias '{alias}' points to version {version}, which is not")
+        return self
+
+
+class RegistryContent(Spec):
+    """The whole of registry.yaml.
+
+    Attributes:
+        version: Schema of the file; the key in the file is `schema`.
+        backbones: Backbone by key.
+        tasks: Task by name.
+    """
+
+    # Not Literal[1]: that would take `true` for 1.
+    version: int = Field(alias="schema", ge=SCHEMA_VERSION, le=SCHEMA_VERSION)
+    backbones: Annotated[Mapping[BackboneKey, BackboneEntry], AfterValidator(_freeze)]
+    tasks: Annotated[Mapping[TaskName, TaskEntry], AfterValidator(_freeze)]
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> RegistryContent:
+        owner: dict[str, str] = {}
+        for name, entry in self.tasks.items():
+            if entry.backbone not in self.backbones:
+                raise ValueError(f"task '{name}' names the backbone '{entry.backbone}', unlisted")
+            for version, record in entry.versions.items():
+                # Folded, because some file systems do not tell case apart.
+                other = owner.setdefault(record.file.casefold(), f"{name}:{version}")
+                if other != f"{name}:{version}":
+                    raise ValueError(
+                        f"'{record.file}' is the file of both {other} and {name}:{version}"
+                    )
+        return self
+
+
+def head_file_name(task: str, version: int) -> str:
+    """Returns the path of a head file below the registry's folder.
+
+    Task names have no dot, so no two versions of any tasks share a path.
+    """
+    return f"heads/{task}{SUFFIX}" if version == 1 else f"heads/{task}.{version}{SUFFIX}"
+
+
+def version_record(spec: TaskSpec, file: str, *, size: int, sha256: str) -> VersionRecord:
+    """Returns the record of a head file, with what `spec` says about it."""
+    metrics: dict[str, float] = {}
+    for metric in spec.metrics:
+        metrics.setdefault(metric.name, metric.value)
+    training = spec.training
+    return VersionRecord(
+        file=file,
+        size=size,
+        sha256=sha256,
+        depths=spec.head.depths,
+        pooling=spec.head.pooling,
+        metrics=metrics,
+        data_digest=training.data_digest if training else None,
+        seed=training.seed if training else None,
+    )

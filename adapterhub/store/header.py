@@ -1,0 +1,229 @@
+"""The header of a head file: everything that is checked before safetensors sees the bytes.
+
+safetensors runs no code, but it accepts duplicate names, any name, any shape and headers of
+100 MB. A head file has a closed set of tensors, so all of that is refused here, by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from pydantic import ValidationError
+
+from adapterhub.errors import HeadFileError
+from adapterhub.specs import TaskSpec, tensor_shapes
+from adapterhub.store.jsonsafe import read_json_object, shown
+
+SUFFIX = ".safetensors"
+SPEC_KEY = "adapterhub"
+SCHEMA_VERSION = 1
+DTYPES = ("F32", "F16", "BF16")
+MAX_FILE_BYTES = 512 * 2**20
+MAX_HEADER_BYTES = 4 * 2**20
+"""Known answers of a tagging task with 150 labels take about 3 kB for each token."""
+MAX_TENSORS = 256
+LENGTH_BYTES = 8
+"""A safetensors file starts with the length of its header in this many bytes."""
+
+_FOREIGN = (
+    (b"PK\x03\x04", "is a zip file (pickles of PyTorch look like this)"),
+    (b"\x80\x02", "is a pickle file"),
+    (b"\x80\x03", "is a pickle file"),
+    (b"\x80\x04", "is a pickle file"),
+    (b"\x80\x05", "is a pickle file"),
+    (b"\x1f\x8b", "is a gzip file"),
+    (b"\x93NUMPY", "is a NumPy file"),
+    (b"\x89HDF", "is an HDF5 file"),
+    (b"<!", "is a web page"),
+    (b"<html", "is a web page"),
+)
+_LFS_POINTER = b"version https://git-lfs"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorEntry:
+    """One tensor as the header describes it.
+
+    Attributes:
+        dtype: Name of its dtype in safetensors' words, for instance `F32`.
+        shape: Its shape.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the header of a head file says.
+
+    Attributes:
+        spec: The task spec, parsed and checked.
+        tensors: Every tensor by name; exactly those of the spec.
+    """
+
+    spec: TaskSpec
+    tensors: Mapping[str, TensorEntry]
+
+
+def check_suffix(path: Path) -> None:
+    """Refuses a name that does not end in `.safetensors`, before the file is opened.
+
+    Raises:
+        HeadFileError: The name ends otherwise.
+    """
+    if path.suffix != SUFFIX:
+        raise HeadFileError(
+            path,
+            f"its name ends in '{path.suffix}', expected '{SUFFIX}'. Other formats may run code "
+            f"when they are read and are never opened; save the tensors with `write_head`.",
+        )
+
+
+def check_start(start: bytes, total: int, source: str) -> int:
+    """Returns the header's length in bytes, from the first bytes of a file.
+
+    Args:
+        start: The first 32 bytes or more, or all where the file is shorter.
+        total: Size of the whole file in bytes.
+        source: Where the bytes come from, for messages.
+
+    Raises:
+        HeadFileError: This is no safetensors file, or one beyond the limits.
+    """
+    length = int.from_bytes(start[:LENGTH_BYTES], "little")
+    if start[LENGTH_BYTES : LENGTH_BYTES + 1] != b"{":
+        _refuse_foreign(start, total, source)
+    if total > MAX_FILE_BYTES:
+        raise HeadFileError(source, f"it is {total} bytes long; at most {MAX_FILE_BYTES} are read")
+    if length > MAX_HEADER_BYTES:
+        raise HeadFileError(
+            source,
+            f"its header claims {length} bytes; at most {MAX_HEADER_BYTES} are read. If you wrote "
+            f"this task, give it fewer or shorter known answers.",
+        )
+    if length > total - LENGTH_BYTES:
+        raise HeadFileError(
+            source,
+            f"it is cut short: {total} bytes, but its header alone claims {length}. "
+            f"Copy or fetch it again.",
+        )
+    return length
+
+
+def read_header(data: bytes, source: str) -> Header:
+    """Returns the header of a head file, after all checks that need no tensor data.
+
+    Raises:
+        HeadFileError: The header, the spec or the set of tensors is not what it must be.
+    """
+    length = check_start(data[:64], len(data), source)
+    content = _read_json(data[LENGTH_BYTES : LENGTH_BYTES + length], "header", source)
+    metadata = content.pop("__metadata__", None)
+    text = metadata.get(SPEC_KEY) if isinstance(metadata, dict) else None
+    if not isinstance(text, str):
+        raise HeadFileError(
+            source,
+            "it is a safetensors file without a task spec (metadata key 'adapterhub'), so it was "
+            "not written by adapterhub. Train a task, or write the file with `write_head`.",
+        )
+    if len(content) > MAX_TENSORS:
+        raise HeadFileError(source, f"it holds {len(content)} tensors; at most {MAX_TENSORS}")
+    spec = _read_spec(text, source)
+    tensors = {name: _read_entry(name, entry, source) for name, entry in content.items()}
+    check_tensors(tensors, spec, source)
+    return Header(spec, tensors)
+
+
+def check_tensors(tensors: Mapping[str, TensorEntry], spec: TaskSpec, source: str) -> None:
+    """Checks that `tensors` are exactly those that `spec` asks for.
+
+    Raises:
+        HeadFileError: A tensor is missing, unknown, of another shape or of another dtype.
+    """
+    expected = tensor_shapes(spec)
+    asked = f"task '{spec.task}' ({spec.kind}, {spec.outputs} outputs)"
+    for name, shape in expected.items():
+        if name not in tensors:
+            raise HeadFileError(source, f"tensor '{name}' is missing; {asked} needs it as {shape}")
+        if tensors[name].shape != shape:
+            found = tensors[name].shape
+            raise HeadFileError(source, f"tensor '{name}' is {found}; {asked} needs {shape}")
+    for name, entry in tensors.items():
+        if name not in expected:
+            raise HeadFileError(
+                source, f"it holds the tensor {shown(name)} {entry.shape}, which {asked} has not"
+            )
+        if entry.dtype not in DTYPES:
+            raise HeadFileError(
+                source,
+                f"tensor '{name}' has the dtype {shown(entry.dtype)}; a head file holds "
+                f"{', '.join(DTYPES)}. Convert it first.",
+            )
+
+
+def _refuse_foreign(start: bytes, total: int, source: str) -> NoReturn:
+    if start.startswith(_LFS_POINTER):
+        raise HeadFileError(
+            source, "this is a Git LFS pointer, not the file itself. Run `git lfs pull`."
+        )
+    for magic, name in _FOREIGN:
+        if start.startswith(magic):
+            raise HeadFileError(
+                source,
+                f"this {name}, not a safetensors file. Such files may run code when they are "
+                f"read and are never opened; save the tensors with `write_head`.",
+            )
+    raise HeadFileError(
+        source, f"this is not a safetensors file ({total} bytes). Copy or fetch it again."
+    )
+
+
+def _read_json(text: str | bytes, part: str, source: str) -> dict[str, object]:
+    try:
+        return read_json_object(text)
+    except ValueError as error:
+        raise HeadFileError(
+            source, f"its {part} is not valid JSON: {error}. Copy or fetch it again."
+        ) from error
+
+
+def _read_spec(text: str, source: str) -> TaskSpec:
+    content = _read_json(text, "task spec", source)
+    version = content.get("schema_version")
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise HeadFileError(
+            source,
+            f"made by a newer adapterhub (schema {version}; this one reads {SCHEMA_VERSION}). "
+            f"Upgrade with `pip install -U adapterhub`.",
+        )
+    if version is True or version != SCHEMA_VERSION:
+        raise HeadFileError(
+            source, f"its schema_version is {shown(version)}, expected {SCHEMA_VERSION}"
+        )
+    try:
+        return TaskSpec.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        problem = f"{place}: {first['msg']}" if place else first["msg"]
+        raise HeadFileError(source, f"its task spec is not valid: {problem}") from error
+    except ValueError as error:
+        raise HeadFileError(source, f"its task spec is not valid: {error}") from error
+
+
+def _read_entry(name: str, entry: object, source: str) -> TensorEntry:
+    if isinstance(entry, dict):
+        dtype, shape = entry.get("dtype"), entry.get("shape")
+        if isinstance(dtype, str) and isinstance(shape, list) and _are_sizes(shape):
+            return TensorEntry(dtype, tuple(shape))
+    raise HeadFileError(
+        source, f"its header describes the tensor {shown(name)} wrongly. Copy or fetch it again."
+    )
+
+
+def _are_sizes(shape: list[object]) -> bool:
+    return len(shape) <= 8 and all(type(size) is int and size >= 0 for size in shape)

@@ -1,0 +1,203 @@
+"""Head files: one task in one self-describing, content-addressed `.safetensors` file.
+
+Bytes are read once into memory, checked against the registry's promise, and those same bytes
+are parsed: a file that changes underneath can neither crash the process nor change a head.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+
+from adapterhub.errors import HeadFileError, IntegrityError
+from adapterhub.specs import TaskSpec
+from adapterhub.store.atomic import open_regular, reason, write_atomic
+from adapterhub.store.header import (
+    LENGTH_BYTES,
+    MAX_FILE_BYTES,
+    SPEC_KEY,
+    TensorEntry,
+    check_start,
+    check_suffix,
+    check_tensors,
+    read_header,
+)
+
+_DTYPE_NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
+_ALIGNMENT = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeadFile:
+    """A head file that passed every check.
+
+    Attributes:
+        spec: The task, as the header says it.
+        tensors: Every tensor by name, on the CPU, in the dtype of the file; read-only mapping.
+        sha256: Digest of the whole file.
+        size: Size of the whole file in bytes.
+        source: Where it came from, for messages.
+    """
+
+    spec: TaskSpec
+    tensors: Mapping[str, torch.Tensor]
+    sha256: str
+    size: int
+    source: str
+
+
+def encode_head(spec: TaskSpec, tensors: Mapping[str, torch.Tensor]) -> bytes:
+    """Returns the bytes of the head file of a task; equal input gives equal bytes.
+
+    Raises:
+        HeadFileError: The spec or the tensors are not what a head file may hold.
+    """
+    source = f"of task '{spec.task}' (not written yet)"
+    entries = {name: _describe(name, tensor, source) for name, tensor in tensors.items()}
+    check_tensors(entries, spec, source)
+    own = {
+        name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()
+    }
+    try:
+        text = spec.model_dump_json()
+        plain = safetensors.torch.save(own)
+    except (SafetensorError, ValueError) as error:
+        raise HeadFileError(source, f"it cannot be encoded: {error}") from error
+    data = _with_metadata(plain, {SPEC_KEY: text, "format": "pt"})
+    # A spec can be made without its checks (model_copy), so the reader has the last word.
+    parse_head(data, source=source)
+    return data
+
+
+def parse_head(data: bytes, *, source: str) -> HeadFile:
+    """Returns the head file that `data` holds.
+
+    Args:
+        data: The whole file.
+        source: Where it came from, for messages.
+
+    Raises:
+        HeadFileError: It is damaged, unsafe, inconsistent, or holds NaN or infinity.
+    """
+    header = read_header(data, source)
+    try:
+        tensors = safetensors.torch.load(data)
+    except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as error:
+        raise HeadFileError(
+            source, f"its tensors cannot be read: {error}. Copy or fetch it again."
+        ) from error
+    for name, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise HeadFileError(
+                source,
+                f"tensor '{name}' holds NaN or infinity; every text would get the same answer. "
+                f"Train the task again with a lower learning rate, or in float32.",
+            )
+    digest = hashlib.sha256(data).hexdigest()
+    return HeadFile(header.spec, MappingProxyType(tensors), digest, len(data), source)
+
+
+def read_head(path: Path, *, sha256: str | None = None, size: int | None = None) -> HeadFile:
+    """Returns the head file at `path`; the bytes are read once and never mapped.
+
+    Args:
+        path: The file.
+        sha256: Digest that the bytes must have, if known.
+        size: Size in bytes that they must have, if known.
+
+    Raises:
+        IntegrityError: The bytes are not those promised.
+        HeadFileError: The file cannot be read, or is damaged, unsafe or inconsistent.
+    """
+    check_suffix(path)
+    try:
+        data = _read_bytes(path, sha256, size)
+    except OSError as error:
+        raise HeadFileError(path, f"it cannot be read: {reason(error)}") from error
+    if sha256 is not None and (found := hashlib.sha256(data).hexdigest()) != sha256:
+        raise IntegrityError(
+            path,
+            f"its sha256 is {found}, the registry promises {sha256}. The file was damaged or "
+            f"exchanged; fetch it again or restore it from a copy.",
+        )
+    return parse_head(data, source=str(path))
+
+
+def write_head(path: Path, spec: TaskSpec, tensors: Mapping[str, torch.Tensor]) -> HeadFile:
+    """Writes a head file, whole or not at all, and returns it as read back.
+
+    Writing the same bytes again is fine. Other bytes under an existing name are refused: a
+    head file is never rewritten.
+
+    Args:
+        path: The file, `*.safetensors`; its folder must exist.
+        spec: The task.
+        tensors: Exactly the tensors of `specs.tensor_shapes(spec)`.
+
+    Raises:
+        HeadFileError: The content is refused, another file has the name, or the system
+            cannot write it.
+    """
+    check_suffix(path)
+    data = encode_head(spec, tensors)
+    digest = hashlib.sha256(data).hexdigest()
+    try:
+        write_atomic(path, data, replace=False)
+    except FileExistsError:
+        try:
+            return read_head(path, sha256=digest, size=len(data))
+        except IntegrityError as error:
+            raise HeadFileError(
+                path,
+                "a file with other content has this name, and head files are never rewritten. "
+                "Choose another name, or add a version with `add_version`.",
+            ) from error
+    except OSError as error:
+        raise HeadFileError(path, f"it cannot be written: {reason(error)}") from error
+    return read_head(path, sha256=digest, size=len(data))
+
+
+def _read_bytes(path: Path, sha256: str | None, size: int | None) -> bytes:
+    with open_regular(path) as file:
+        total = os.fstat(file.fileno()).st_size
+        if size is not None and total != size:
+            promise = f"{size} bytes" + (f" with sha256 {sha256}" if sha256 else "")
+            raise IntegrityError(
+                path,
+                f"it is {total} bytes long, the registry promises {promise}. The file was damaged "
+                f"or exchanged; fetch it again or restore it from a copy.",
+            )
+        if sha256 is None:
+            # Without a promise the size of a hostile file is bounded before it is read.
+            check_start(file.read(64), total, str(path))
+            file.seek(0)
+        if total > MAX_FILE_BYTES:
+            raise HeadFileError(path, f"it is {total} bytes long; at most {MAX_FILE_BYTES}")
+        return file.read(MAX_FILE_BYTES + 1)
+
+
+def _describe(name: str, tensor: torch.Tensor, source: str) -> TensorEntry:
+    if not isinstance(tensor, torch.Tensor):
+        found = type(tensor).__name__
+        raise HeadFileError(source, f"'{name}' is a {found}, expected a torch.Tensor")
+    dtype = _DTYPE_NAMES.get(tensor.dtype, str(tensor.dtype))
+    return TensorEntry(dtype, tuple(tensor.shape))
+
+
+def _with_metadata(plain: bytes, metadata: dict[str, str]) -> bytes:
+    # safetensors writes metadata in the order of a hash map, another one in every process.
+    end = LENGTH_BYTES + int.from_bytes(plain[:LENGTH_BYTES], "little")
+    entries = json.loads(plain[LENGTH_BYTES:end])
+    content = {"__metadata__": metadata, **entries}
+    header = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % _ALIGNMENT)
+    return len(header).to_bytes(LENGTH_BYTES, "little") + header + plain[end:]

@@ -1,0 +1,45 @@
+"""Reads JSON from strangers: UTF-8, no duplicate names, no NaN, no surprise exceptions."""
+
+from __future__ import annotations
+
+import json
+from typing import NoReturn
+
+
+def read_json_object(text: str | bytes) -> dict[str, object]:
+    """Returns the JSON object in `text`.
+
+    Raises:
+        ValueError: It is no JSON object, names something twice, or holds NaN or infinity.
+    """
+    try:
+        content = json.loads(
+            # Bytes are decoded here, because json would guess at UTF-16 and UTF-32.
+            text if isinstance(text, str) else text.decode("utf-8"),
+            object_pairs_hook=_refuse_duplicates,
+            parse_constant=_refuse_constant,
+        )
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+    if not isinstance(content, dict):
+        raise ValueError("it is not an object")
+    return content
+
+
+def shown(value: object) -> str:
+    """Returns `value` for a message: names of strangers may be huge or hold control characters."""
+    text = ascii(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _refuse_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    content: dict[str, object] = {}
+    for name, value in pairs:
+        if name in content:
+            raise ValueError(f"the name {shown(name)} occurs twice")
+        content[name] = value
+    return content
+
+
+def _refuse_constant(text: str) -> NoReturn:
+    raise ValueError(f"it holds {text}, which is not a number")

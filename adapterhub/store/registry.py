@@ -1,0 +1,250 @@
+"""The registry as readers see it: a value that never changes, parsed once per state of the file.
+
+Nothing here imports torch, so that listing tasks is quick.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from pydantic import ValidationError
+
+from adapterhub.errors import RegistryError, UnknownTaskError, UsageError
+from adapterhub.specs import KINDS, Kind
+from adapterhub.store.atomic import open_regular, reason
+from adapterhub.store.entries import (
+    SCHEMA_VERSION,
+    BackboneEntry,
+    RegistryContent,
+    TaskEntry,
+    VersionRecord,
+)
+from adapterhub.store.references import Reference, parse_reference
+from adapterhub.store.yamlsafe import MAX_BYTES, Document, Key, read_yaml
+
+REGISTRY_NAME = "registry.yaml"
+
+_SETTLED_AFTER = 2.0
+_MAX_CACHED = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """One version of one task, looked up.
+
+    Attributes:
+        task: Name of the task.
+        version: Its version.
+        alias: The alias it was asked for by, or None.
+        entry: The task's entry.
+        record: The version's record: file, size, sha256 and what the head reads.
+        backbone: The backbone's entry.
+        path: Absolute path of the head file; inside the registry's folder.
+    """
+
+    task: str
+    version: int
+    alias: str | None
+    entry: TaskEntry
+    record: VersionRecord
+    backbone: BackboneEntry
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """The known tasks at one moment.
+
+    Attributes:
+        path: Absolute path of registry.yaml, links resolved.
+        backbones: Backbone by key.
+        tasks: Task by name, in order of name.
+    """
+
+    path: Path
+    backbones: Mapping[str, BackboneEntry]
+    tasks: Mapping[str, TaskEntry]
+
+    def names(self) -> tuple[str, ...]:
+        """Returns the names of all tasks, sorted."""
+        return tuple(self.tasks)
+
+    def search(self, language: str | None = None, kind: Kind | None = None) -> tuple[str, ...]:
+        """Returns the names of the tasks of one language and kind, sorted.
+
+        Args:
+            language: Tag as in the entries; `en` finds `en-US` too. None finds any.
+            kind: Kind of task. None finds any.
+
+        Raises:
+            UsageError: There is no such kind.
+        """
+        if kind is not None and kind not in KINDS:
+            raise UsageError(f"Unknown kind '{kind}'. Known: {', '.join(KINDS)}.")
+        return tuple(
+            name
+            for name, entry in self.tasks.items()
+            if (kind is None or entry.kind == kind)
+            and (language is None or any(_speaks(tag, language) for tag in entry.languages))
+        )
+
+    def resolve(self, reference: str | Reference) -> Resolved:
+        """Returns the version that `reference` names; a plain name means the newest.
+
+        Raises:
+            UsageError: It is malformed, or points to the Hub or to a file.
+            UnknownTaskError: There is no such task, version or alias.
+            RegistryError: The entry's file lies outside the registry's folder.
+        """
+        wanted = parse_reference(reference) if isinstance(reference, str) else reference
+        if wanted.kind != "task" or wanted.task is None:
+            raise UsageError(f"'{wanted.text}' does not name a task of the registry {self.path}.")
+        entry = self.tasks.get(wanted.task)
+        if entry is None:
+            raise UnknownTaskError(wanted.task, self.tasks)
+        version = _pick_version(wanted.task, entry, wanted)
+        record = entry.versions[version]
+        return Resolved(
+            task=wanted.task,
+            version=version,
+            alias=wanted.alias,
+            entry=entry,
+            record=record,
+            backbone=self.backbones[entry.backbone],
+            path=inside(self.path, record.file),
+        )
+
+
+def find_registry(start: Path) -> Path | None:
+    """Returns the registry.yaml in `start` or the nearest folder above it, or None."""
+    folder = start.resolve()
+    for candidate in (folder, *folder.parents):
+        path = candidate / REGISTRY_NAME
+        if path.is_file():
+            return path
+    return None
+
+
+def read_registry(path: Path) -> Registry:
+    """Returns the registry at `path`; an unchanged file is not parsed again.
+
+    Raises:
+        RegistryError: It cannot be read, or is not valid.
+    """
+    path = path.resolve()
+    try:
+        with open_regular(path) as file:
+            status = os.fstat(file.fileno())
+            stamp = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+            cached = _CACHE.get(path)
+            if cached is not None and cached.settled and cached.stamp == stamp:
+                return cached.registry
+            data = file.read(MAX_BYTES + 1)
+    except FileNotFoundError as error:
+        raise RegistryError(
+            path, "there is no such file. `adapterhub train` makes one; or give another path."
+        ) from error
+    except OSError as error:
+        raise RegistryError(path, f"it cannot be read: {reason(error)}") from error
+    digest = hashlib.sha256(data).digest()
+    if cached is not None and cached.digest == digest:
+        registry = cached.registry
+    else:
+        content = parse_registry(data, path)
+        registry = Registry(
+            path, content.backbones, MappingProxyType(dict(sorted(content.tasks.items())))
+        )
+    # A file that was written a moment ago can change again within the clock's tick and keep
+    # its size and even its inode, so its stamp says nothing yet.
+    settled = time.time() - status.st_mtime > _SETTLED_AFTER
+    if len(_CACHE) >= _MAX_CACHED and path not in _CACHE:
+        _CACHE.clear()
+    _CACHE[path] = _Cached(stamp, digest, settled, registry)
+    return registry
+
+
+def parse_registry(data: bytes, path: Path) -> RegistryContent:
+    """Returns the content of a registry's bytes.
+
+    Raises:
+        RegistryError: They are not a valid registry; names the line where it can.
+    """
+    document = read_yaml(data, path)
+    if document.value is None:
+        raise RegistryError(path, "it is empty. Restore it from a copy, or remove the file.")
+    if not isinstance(document.value, dict):
+        raise RegistryError(path, "it is not a mapping; expected schema, backbones and tasks")
+    schema = document.value.get("schema")
+    if type(schema) is int and schema > SCHEMA_VERSION:
+        raise RegistryError(
+            path,
+            f"made by a newer adapterhub (schema {schema}; this one reads {SCHEMA_VERSION}). "
+            f"Upgrade with `pip install -U adapterhub`.",
+            document.line(("schema",)),
+        )
+    try:
+        return RegistryContent.model_validate(document.value)
+    except ValidationError as error:
+        raise _invalid(error, document, path) from error
+
+
+def inside(registry: Path, file: str) -> Path:
+    """Returns the absolute path of `file` below the registry's folder.
+
+    Raises:
+        RegistryError: A link leads out of the folder.
+    """
+    try:
+        path = (registry.parent / file).resolve()
+    except (OSError, RuntimeError) as error:
+        raise RegistryError(registry, f"the file '{file}' cannot be found: {error}") from error
+    if not path.is_relative_to(registry.parent):
+        raise RegistryError(
+            registry, f"the file '{file}' is a link out of the registry's folder; copy it in"
+        )
+    return path
+
+
+@dataclass(frozen=True, slots=True)
+class _Cached:
+    stamp: tuple[int, int, int, int]
+    digest: bytes
+    settled: bool
+    registry: Registry
+
+
+_CACHE: dict[Path, _Cached] = {}
+
+
+def _pick_version(task: str, entry: TaskEntry, wanted: Reference) -> int:
+    if wanted.alias is not None:
+        if wanted.alias not in entry.aliases:
+            raise UnknownTaskError(wanted.alias, entry.aliases, what=f"alias of '{task}'")
+        return entry.aliases[wanted.alias]
+    if wanted.version is not None and wanted.version not in entry.versions:
+        known = [str(version) for version in sorted(entry.versions)]
+        raise UnknownTaskError(str(wanted.version), known, what=f"version of '{task}'")
+    return wanted.version or entry.newest
+
+
+def _speaks(tag: str, language: str) -> bool:
+    return tag == language or tag.startswith(f"{language}-")
+
+
+def _invalid(error: ValidationError, document: Document, path: Path) -> RegistryError:
+    first = error.errors(include_url=False, include_context=False)[0]
+    place: tuple[Key, ...] = tuple(part for part in first["loc"] if part != "[key]")
+    problem = first["msg"].removeprefix("Value error, ")
+    found = first["input"]
+    if first["type"] == "string_type" and isinstance(found, int | float | bool):
+        problem += f", found {found!r}; put it in quotes"
+    elif isinstance(found, str | int | float) and not problem.count(str(found)[:40]):
+        problem += f", found {ascii(found)[:80]}"
+    name = ".".join(str(part) for part in place)
+    return RegistryError(path, f"{name}: {problem}" if name else problem, document.line(place))

@@ -1,0 +1,232 @@
+"""Data sets: rows with answers, split into training and validation, with their labels."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+
+from adapterhub.errors import DataError
+from adapterhub.specs import MAX_LABELS, Kind, TaskSpec
+from adapterhub.training.options import Joining, TrainingOptions
+from adapterhub.training.parsing import Example, find_columns, parse_records
+from adapterhub.training.records import Records, read_records
+from adapterhub.training.splits import Parts, split_records
+from adapterhub.training.tagging import (
+    Span,
+    TaggedWords,
+    are_characters,
+    join_words,
+    tag_labels,
+)
+
+Target = str | tuple[str, ...] | float | tuple[Span, ...]
+
+_FEWEST_ROWS = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dataset:
+    """Rows with their answers.
+
+    Attributes:
+        name: Name of the data set.
+        kind: What the rows answer.
+        fields: The fields that a task on it reads.
+        inputs: One string per field and row.
+        targets: Per row a label, labels, a number, or entity spans.
+        labels: Label names in the order of a head's outputs; empty for regression.
+        digest: sha256 over inputs and targets in order.
+    """
+
+    name: str
+    kind: Kind
+    fields: tuple[str, ...]
+    inputs: tuple[tuple[str, ...], ...]
+    targets: tuple[Target, ...]
+    labels: tuple[str, ...]
+    digest: str
+
+    def __len__(self) -> int:
+        """Returns the number N of rows."""
+        return len(self.inputs)
+
+    def spans(self) -> tuple[tuple[Span, ...], ...]:
+        """Returns the entities of each row of a tagging set."""
+        return cast("tuple[tuple[Span, ...], ...]", self.targets)
+
+    def truth(self) -> npt.NDArray[np.float32] | npt.NDArray[np.int64]:
+        """Returns the targets of whole texts as numbers.
+
+        (N,) int64 label indices, (N, K) float32 zeros and ones for multi-label, or (N,)
+        float32 values for regression.
+        """
+        index = {label: place for place, label in enumerate(self.labels)}
+        if self.kind == "single_label":
+            return np.array([index[cast("str", target)] for target in self.targets], np.int64)
+        if self.kind == "regression":
+            return np.array(self.targets, np.float32)
+        matrix = np.zeros((len(self), len(self.labels)), np.float32)
+        for row, target in enumerate(self.targets):
+            matrix[row, [index[label] for label in cast("tuple[str, ...]", target)]] = 1
+        return matrix
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Splits:
+    """What a head is fitted on, and what it is chosen on.
+
+    Attributes:
+        train: The training rows.
+        validation: The validation rows; the same labels.
+    """
+
+    train: Dataset
+    validation: Dataset
+
+
+def read_splits(data: object, options: TrainingOptions) -> Splits:
+    """Returns the training and validation rows of a data set.
+
+    Args:
+        data: A file, a table, or rows; see `records.read_records`.
+        options: Columns, split and seed.
+
+    Raises:
+        DataError: The data cannot be read or used; names file and line.
+        UsageError: The options do not fit the data.
+    """
+    records = read_records(data)
+    columns = find_columns(records, options)
+    name = options.dataset or records.name
+    if options.validation is not None:
+        other = read_records(options.validation)
+        parts = Parts(parse_records(records, columns), parse_records(other, columns))
+        parts = parts.cut(options)
+    else:
+        other = records
+        parts = split_records(records, columns, options)
+    joining = _joining([*parts.train, *parts.validation], options.join_tokens)
+    whole = Dataset(name, columns.kind, columns.fields, (), (), (), "")
+    train = _fill(whole, parts.train, joining)
+    validation = _fill(whole, parts.validation, joining)
+    labels = _find_labels(train, records)
+    _check(train, validation, labels, records.source, other.source)
+    return Splits(replace(train, labels=labels), replace(validation, labels=labels))
+
+
+def read_for_task(data: object, spec: TaskSpec, options: TrainingOptions) -> Dataset:
+    """Returns all rows of a data set as truth for an existing task.
+
+    Raises:
+        DataError: The data cannot be read, or hold labels that the task does not have.
+        UsageError: The data answer something else than the task.
+    """
+    records = read_records(data)
+    columns = find_columns(records, options.model_copy(update={"kind": spec.kind}))
+    if columns.fields != spec.fields:
+        records.refuse(
+            f"its rows have the fields {' and '.join(columns.fields)}, but task '{spec.task}' "
+            f"reads {' and '.join(spec.fields)}"
+        )
+    examples = parse_records(records, columns)
+    joining = _joining(examples, options.join_tokens)
+    empty = Dataset(records.name, spec.kind, spec.fields, (), (), spec.labels, "")
+    dataset = _fill(empty, examples, joining)
+    if spec.kind != "regression":
+        _refuse_unknown(dataset, spec.labels, records.source, f"task '{spec.task}'")
+    return dataset
+
+
+def _joining(examples: Sequence[Example], joining: Joining) -> Joining:
+    if joining != "auto":
+        return joining
+    words = (example.truth for example in examples)
+    tagged = [truth for truth in words if isinstance(truth, TaggedWords)]
+    return "none" if are_characters(tagged) else "auto"
+
+
+def _fill(empty: Dataset, examples: Iterable[Example], joining: Joining) -> Dataset:
+    inputs: list[tuple[str, ...]] = []
+    targets: list[Target] = []
+    digest = hashlib.sha256()
+    for example in examples:
+        texts, target, plain = _read_example(example, joining)
+        inputs.append(texts)
+        targets.append(target)
+        line = json.dumps([texts, plain], ensure_ascii=False, separators=(",", ":"))
+        digest.update(line.encode() + b"\n")
+    return replace(empty, inputs=tuple(inputs), targets=tuple(targets), digest=digest.hexdigest())
+
+
+def _read_example(example: Example, joining: Joining) -> tuple[tuple[str, ...], Target, object]:
+    """Returns the inputs and the target of one row, and the target in the form of JSON."""
+    if not isinstance(example.truth, TaggedWords):
+        return example.inputs, example.truth, example.truth
+    spanned = join_words(example.truth, joining)
+    plain = [[span.start, span.end, span.entity] for span in spanned.spans]
+    return (spanned.text,), spanned.spans, plain
+
+
+def _labels_of(target: Target) -> tuple[str, ...]:
+    """Returns the labels that one target names; for tagging its entity types as `B-x`."""
+    if isinstance(target, str):
+        return (target,)
+    if isinstance(target, tuple):
+        return tuple(f"B-{part.entity}" if isinstance(part, Span) else part for part in target)
+    return ()
+
+
+def _find_labels(train: Dataset, records: Records) -> tuple[str, ...]:
+    found = {label for target in train.targets for label in _labels_of(target)}
+    if train.kind == "regression":
+        if len(set(train.targets)) < 2:
+            records.refuse(f"all training rows have the value {train.targets[0]!r}")
+        return ()
+    fewest = 2 if train.kind == "single_label" else 1
+    if len(found) < fewest:
+        names = f"only the label '{next(iter(found))}'" if found else "no labels at all"
+        records.refuse(f"the training rows hold {names}; nothing can be learned")
+    if len(found) > MAX_LABELS:
+        records.refuse(
+            f"the training rows hold {len(found)} labels, at most {MAX_LABELS} are allowed; if "
+            f"they are numbers to be predicted, the kind is 'regression'"
+        )
+    return tag_labels(found) if train.kind == "tagging" else tuple(sorted(found, key=_naturally))
+
+
+def _naturally(label: str) -> list[tuple[bool, int, str]]:
+    # "2" before "10": runs of digits compare as numbers, and come before letters.
+    parts = re.findall(r"[0-9]+|[^0-9]+", label)
+    return [(not p[0].isdigit(), int(p) if p[0].isdigit() else 0, p) for p in parts]
+
+
+def _check(
+    train: Dataset, validation: Dataset, labels: tuple[str, ...], source: str, other: str
+) -> None:
+    if len(train) < _FEWEST_ROWS:
+        raise DataError(
+            source, f"there are {len(train)} training rows; {_FEWEST_ROWS} or more are needed"
+        )
+    if len(validation) < 2:
+        raise DataError(other, f"there are {len(validation)} validation rows; 2 or more are needed")
+    if labels:
+        _refuse_unknown(validation, labels, other, "the training rows")
+
+
+def _refuse_unknown(dataset: Dataset, labels: tuple[str, ...], source: str, owner: str) -> None:
+    known = set(labels)
+    for row, target in enumerate(dataset.targets, start=1):
+        for label in _labels_of(target):
+            if label not in known:
+                raise DataError(
+                    source,
+                    f"row {row} of those read has the label '{label}', which {owner} do not "
+                    f"have; labels are {', '.join(labels[:8])}{', …' if len(labels) > 8 else ''}",
+                )

@@ -1,0 +1,157 @@
+"""What a training run can be told; every command-line option is a field here."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from adapterhub.errors import UsageError
+from adapterhub.specs import TEXT_POOLINGS, Kind, Language, Pooling, Spec, TaskName
+
+MetricName = Literal["accuracy", "macro_f1", "micro_f1", "mcc", "spearman", "pearson", "span_f1"]
+Joining = Literal["auto", "space", "none"]
+
+METRICS: dict[Kind, tuple[MetricName, ...]] = {
+    "single_label": ("accuracy", "macro_f1", "mcc"),
+    "multi_label": ("macro_f1", "micro_f1"),
+    "regression": ("spearman", "pearson"),
+    "tagging": ("span_f1",),
+}
+"""The metrics that can choose among candidates, by kind; the first is the default."""
+
+Rate = Annotated[float, Field(gt=0, le=1)]
+Decay = Annotated[float, Field(ge=0, le=10)]
+Depth = Annotated[int, Field(ge=0, le=1_024)]
+Width = Annotated[int, Field(ge=1, le=16_384)]
+
+
+class TrainingOptions(Spec):
+    """Options of one training run; the defaults suit sets of some hundred to 100,000 rows.
+
+    Attributes:
+        kind: What the task answers; None looks at the columns: `tokens` with tags -> tagging,
+            a list of labels -> multi_label, a number -> regression, else single_label.
+        text: Column of the text.
+        pair: Column of the second text; None takes `text_pair` where there is one.
+        target: Column of the answer; None takes `label`, `labels`, `score` or `tags`.
+        tokens: Tagging: column of the words.
+        join_tokens: How words become a text. `auto` puts a space between words, but none
+            between Han characters, and none at all where every word is one character.
+        validation: File with the validation rows.
+        split_column: Column that says `train` or `validation`; `test` rows are left out.
+        validation_fraction: Part of the rows to hold out where neither is given.
+        seed: Of the split, the initial weights and the order of rows.
+        max_rows: Training and validation rows at most, each drawn by the seed.
+        max_length: Window in tokens; None for 512 or the backbone's most, so that tasks that
+            leave it alone share one pass.
+        max_windows: Windows per text at most, as in scoring.
+        metric: What chooses among candidates, see METRICS.
+        tolerance: Points (hundredths of the metric) that a cheaper head may be worse.
+        depths: Depths that heads may read; None for 1 to D.
+        poolings: How text heads may pool; tagging always reads tokens.
+        mixes: Whether heads that read a learned mix of several depths are tried.
+        hidden_widths: Widths of hidden layers that are tried beside linear heads.
+        learning_rates: Tried for every head.
+        weight_decays: Tried for every head; decoupled from the gradient (AdamW).
+        epochs: Passes over the training rows; None chooses by their number.
+        batch_size: Rows (tagging: words) per step; None chooses by their number.
+        dataset: Name of the data set in the record; None takes the file's name.
+        dataset_license: Its licence, as its source states it.
+        description: One line on what the task answers.
+        languages: Languages that the task is for, for instance `en`, `zh`.
+        license: Licence of the head.
+        value_range: Regression: values are clipped to it; None takes that of the training rows.
+        aliases: Aliases that shall point to the new version.
+        cache_dir: Where features are kept; None takes $ADAPTERHUB_CACHE/features or
+            ~/.cache/adapterhub/features.
+        cache_max_bytes: Size of that folder from which the oldest features are dropped.
+        memory_bytes: Size of the features that are held in memory at once; more taps than fit
+            are fitted one group after the other, and token states are cut to it.
+    """
+
+    kind: Kind | None = None
+    text: str = "text"
+    pair: str | None = None
+    target: str | None = None
+    tokens: str = "tokens"
+    join_tokens: Joining = "auto"
+    validation: Annotated[Path | None, Field(strict=False)] = None
+    split_column: str | None = None
+    validation_fraction: float = Field(default=0.1, gt=0, lt=1)
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    max_rows: int | None = Field(default=None, ge=2)
+    max_length: int | None = Field(default=None, ge=8, le=512)
+    max_windows: int = Field(default=16, ge=1)
+    metric: MetricName | None = None
+    tolerance: float = Field(default=0.5, ge=0, le=100)
+    depths: Annotated[tuple[Depth, ...] | None, Field(strict=False, min_length=1)] = None
+    poolings: Annotated[tuple[Pooling, ...], Field(strict=False, min_length=1)] = TEXT_POOLINGS
+    mixes: bool = True
+    hidden_widths: Annotated[tuple[Width, ...], Field(strict=False)] = (128,)
+    learning_rates: Annotated[tuple[Rate, ...], Field(strict=False, min_length=1)] = (1e-3, 5e-3)
+    weight_decays: Annotated[tuple[Decay, ...], Field(strict=False, min_length=1)] = (0.01, 0.3)
+    epochs: int | None = Field(default=None, ge=1, le=10_000)
+    batch_size: int | None = Field(default=None, ge=1)
+    dataset: str | None = Field(default=None, min_length=1)
+    dataset_license: str | None = None
+    description: str = Field(default="", max_length=2_000)
+    languages: Annotated[tuple[Language, ...], Field(strict=False)] = ()
+    license: str | None = None
+    value_range: Annotated[tuple[float, float] | None, Field(strict=False)] = None
+    aliases: Annotated[tuple[TaskName, ...], Field(strict=False)] = ()
+    cache_dir: Annotated[Path | None, Field(strict=False)] = None
+    cache_max_bytes: int = Field(default=16 * 2**30, ge=0)
+    memory_bytes: int = Field(default=3 * 2**30, ge=2**20)
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> TrainingOptions:
+        if self.validation is not None and self.split_column is not None:
+            raise ValueError("give a validation file or a split column, not both")
+        if not set(self.poolings) <= set(TEXT_POOLINGS):
+            raise ValueError(f"poolings of texts are {', '.join(TEXT_POOLINGS)}")
+        if self.kind is not None and self.metric not in (None, *METRICS[self.kind]):
+            raise ValueError(f"a {self.kind} task is chosen by {' or '.join(METRICS[self.kind])}")
+        return self
+
+
+def training_options(**values: object) -> TrainingOptions:
+    """Returns options from keyword arguments or a command line.
+
+    Raises:
+        UsageError: An option is unknown or its value makes no sense.
+    """
+    try:
+        return TrainingOptions.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        name = ".".join(str(part) for part in first["loc"])
+        problem = first["msg"].removeprefix("Value error, ")
+        subject = f"Option {name}" if name else "The options"
+        raise UsageError(f"{subject}: {problem}.") from error
+
+
+def cache_folder(options: TrainingOptions) -> Path:
+    """Returns the folder where features are kept."""
+    if options.cache_dir is not None:
+        return options.cache_dir.expanduser()
+    root = os.environ.get("ADAPTERHUB_CACHE")
+    return (Path(root) if root else Path.home() / ".cache" / "adapterhub") / "features"
+
+
+def selection_metric(options: TrainingOptions, kind: Kind) -> MetricName:
+    """Returns the metric that chooses among the candidates of a task of `kind`.
+
+    Raises:
+        UsageError: The metric asked for does not fit the kind.
+    """
+    if options.metric is None:
+        return METRICS[kind][0]
+    if options.metric not in METRICS[kind]:
+        raise UsageError(
+            f"Option metric is '{options.metric}', but the data make a {kind} task, which is "
+            f"chosen by {' or '.join(METRICS[kind])}."
+        )
+    return options.metric

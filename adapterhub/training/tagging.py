@@ -1,0 +1,156 @@
+"""Tagged words <-> entity spans of a text.
+
+Training truth comes as words with BIO tags; scoring answers with character spans. Both meet in
+spans: words are joined to a text, their tags become spans of it, and the units that scoring
+tags (`spans.words_of`) get their tags back from the spans.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from adapterhub.model.spans import Word, is_han
+from adapterhub.specs import OUTSIDE
+from adapterhub.training.options import Joining
+
+# Data sets tagged by character have a few longer tokens, mostly numbers and names in Latin.
+_SHARE_OF_CHARACTERS = 0.95
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Span:
+    """One entity.
+
+    Attributes:
+        start: First code point.
+        end: Code point after its last one.
+        entity: Its type.
+    """
+
+    start: int
+    end: int
+    entity: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaggedWords:
+    """One row as it was read.
+
+    Attributes:
+        words: The words.
+        tags: BIO, one per word; every `I-x` follows `B-x` or `I-x`.
+    """
+
+    words: tuple[str, ...]
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SpannedText:
+    """A text and its entities.
+
+    Attributes:
+        text: The joined words.
+        spans: Its entities in text order.
+    """
+
+    text: str
+    spans: tuple[Span, ...]
+
+
+def repair_tags(tags: Sequence[str]) -> tuple[str, ...]:
+    """Returns the same entities in plain BIO.
+
+    An `I-x` that continues nothing begins an entity, as in the older IOB1 writing.
+
+    Raises:
+        ValueError: A tag is neither `O` nor `B-…` nor `I-…`.
+    """
+    repaired: list[str] = []
+    previous = OUTSIDE
+    for tag in tags:
+        kind, mark, entity = tag.partition("-")
+        if tag != OUTSIDE and (kind not in ("B", "I") or not mark or not entity):
+            raise ValueError(f"the tag '{tag}' is not BIO: expected 'O', 'B-…' or 'I-…'")
+        if kind == "I" and previous not in (f"B-{entity}", f"I-{entity}"):
+            tag = f"B-{entity}"
+        repaired.append(tag)
+        previous = tag
+    return tuple(repaired)
+
+
+def tag_labels(tags: Iterable[str]) -> tuple[str, ...]:
+    """Returns the labels of a task with these tags: `O`, then `B-x`, `I-x` by type."""
+    types = sorted({tag[2:] for tag in tags if tag != OUTSIDE})
+    return (OUTSIDE, *(f"{mark}-{entity}" for entity in types for mark in "BI"))
+
+
+def are_characters(rows: Iterable[TaggedWords]) -> bool:
+    """Returns whether the rows are tagged by character: Han text, one character per word."""
+    words = single = han = 0
+    for row in rows:
+        words += len(row.words)
+        for word in row.words:
+            if len(word) == 1:
+                single += 1
+                han += is_han(word)
+    return han > 0 and single >= _SHARE_OF_CHARACTERS * words
+
+
+def join_words(row: TaggedWords, joining: Joining) -> SpannedText:
+    """Returns the text of a row and its entities.
+
+    Args:
+        row: The words and their tags.
+        joining: `none` puts nothing between words, `space` a space, `auto` a space except
+            between two Han characters.
+    """
+    parts: list[str] = []
+    length = 0
+    spans: list[Span] = []
+    for word, tag in zip(row.words, row.tags, strict=True):
+        if parts and _apart(parts[-1], word, joining):
+            parts.append(" ")
+            length += 1
+        if tag.startswith("B-"):
+            spans.append(Span(length, length + len(word), tag[2:]))
+        elif tag != OUTSIDE:
+            spans[-1] = Span(spans[-1].start, length + len(word), tag[2:])
+        parts.append(word)
+        length += len(word)
+    return SpannedText("".join(parts), tuple(spans))
+
+
+def unit_tags(units: Sequence[Word], spans: Sequence[Span]) -> list[str]:
+    """Returns the tag of each unit of scoring: `B-x` for the first one that a span touches.
+
+    A unit that a span covers only in part counts as covered, since scoring cannot cut it.
+    """
+    tags = [OUTSIDE] * len(units)
+    index = 0
+    for span in spans:
+        mark = "B"
+        while index < len(units) and units[index].start < span.end:
+            if units[index].end > span.start:
+                tags[index] = f"{mark}-{span.entity}"
+                mark = "I"
+            index += 1
+    return tags
+
+
+def character_tags(length: int, spans: Iterable[Span]) -> list[str]:
+    """Returns the spans of a text of `length` code points as one BIO tag per code point."""
+    tags = [OUTSIDE] * length
+    for span in spans:
+        tags[span.start : span.end] = [f"I-{span.entity}"] * (span.end - span.start)
+        tags[span.start] = f"B-{span.entity}"
+    return tags
+
+
+def _apart(before: str, after: str, joining: Joining) -> bool:
+    if joining == "none":
+        return False
+    if joining == "space":
+        return True
+    return not (is_han(before[-1]) and is_han(after[0]))

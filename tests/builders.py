@@ -1,0 +1,61 @@
+"""Small valid specs and tensors for tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from adapterhub.specs import BackboneSpec, HeadSpec, Kind, TaskSpec, tensor_shapes
+from adapterhub.store.entries import BackboneEntry
+
+LABELS: dict[str, tuple[str, ...]] = {
+    "single_label": ("negative", "positive"),
+    "multi_label": ("politics", "science", "sport"),
+    "regression": (),
+    "tagging": ("O", "B-PER", "I-PER"),
+}
+
+
+def backbone_spec(**changes: Any) -> BackboneSpec:
+    """Returns a backbone of width 16 and 4 depths."""
+    fields: dict[str, Any] = {
+        "name": "package:small-test",
+        "fingerprint": f"sha256:{'ab' * 32}",
+        "hidden_size": 16,
+        "num_hidden_layers": 4,
+    }
+    return BackboneSpec(**{**fields, **changes})
+
+
+def backbone_entry(spec: BackboneSpec | None = None) -> BackboneEntry:
+    """Returns the registry's entry of a backbone."""
+    spec = spec or backbone_spec()
+    return BackboneEntry(source=spec.name, revision=spec.revision, fingerprint=spec.fingerprint)
+
+
+def task_spec(kind: Kind = "single_label", **changes: Any) -> TaskSpec:
+    """Returns a task of `kind`; `depths`, `pooling` and `hidden_width` go to its head."""
+    head = HeadSpec(
+        depths=changes.pop("depths", (4,)),
+        pooling=changes.pop("pooling", "tokens" if kind == "tagging" else "mean"),
+        hidden_width=changes.pop("hidden_width", None),
+    )
+    fields: dict[str, Any] = {
+        "task": f"{kind.replace('_', '-')}-test",
+        "kind": kind,
+        "languages": ("en",),
+        "license": "apache-2.0",
+        "labels": LABELS[kind],
+        "max_length": 64,
+        "backbone": backbone_spec(),
+        "head": head,
+    }
+    return TaskSpec(**{**fields, **changes})
+
+
+def head_tensors(spec: TaskSpec, seed: int = 0) -> dict[str, torch.Tensor]:
+    """Returns random float32 tensors that fit `spec`."""
+    generator = torch.Generator().manual_seed(seed)
+    shapes = tensor_shapes(spec).items()
+    return {name: torch.randn(shape, generator=generator) for name, shape in shapes}

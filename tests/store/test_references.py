@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapterhub.errors import UsageError
+from adapterhub.store.references import Reference, check_name, parse_reference
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("sentiment", {"kind": "task", "task": "sentiment"}),
+        ("012", {"kind": "task", "task": "012"}),
+        ("sentiment@prod", {"kind": "task", "task": "sentiment", "alias": "prod"}),
+        ("sentiment@3", {"kind": "task", "task": "sentiment", "alias": "3"}),
+        ("sentiment:3", {"kind": "task", "task": "sentiment", "version": 3}),
+        ("hub:org/repo", {"kind": "hub", "repo": "org/repo"}),
+        ("hub:Org/my.repo/spam", {"kind": "hub", "repo": "Org/my.repo", "task": "spam"}),
+        (
+            f"hub:org/repo/spam@{COMMIT}",
+            {"kind": "hub", "repo": "org/repo", "task": "spam", "revision": COMMIT},
+        ),
+        ("hub:org/repo@refs/pr/1", {"kind": "hub", "repo": "org/repo", "revision": "refs/pr/1"}),
+        ("./a.safetensors", {"kind": "file", "path": Path("a.safetensors")}),
+        ("../b/a b.safetensors", {"kind": "file", "path": Path("../b/a b.safetensors")}),
+        ("/x/a.safetensors", {"kind": "file", "path": Path("/x/a.safetensors")}),
+    ],
+)
+def test_forms(text: str, expected: dict[str, object]) -> None:
+    assert parse_reference(text) == Reference(text=text, **expected)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("", "Write name"),
+        ("Sentiment", "a-z"),
+        ("sentimént", "a-z"),
+        ("sentiment ", "a-z"),
+        ("sentiment\n", "a-z"),
+        ("sentiment:", "version ''"),
+        ("sentiment:0", "version '0'"),
+        ("sentiment:-1", "version '-1'"),
+        ("sentiment:1.5", "version '1.5'"),
+        ("sentiment:٣", "version"),
+        ("sentiment:" + "9" * 40, "version"),
+        ("sentiment:1@prod", "version"),
+        ("sentiment@", "alias ''"),
+        ("sentiment@a@b", "alias 'a@b'"),
+        ("sentiment@A", "alias 'A'"),
+        ("x" * 65, "1 to 64"),
+        ("org/repo", "'hub:org/repo' for the Hub or './org/repo'"),
+        ("a.safetensors", "'./a.safetensors' for a file"),
+        ("hub:", "owner/repository"),
+        ("hub:repo", "owner/repository"),
+        ("hub:a/b/c/d", "owner/repository"),
+        ("hub:../b", "owner/repository"),
+        ("hub:a/b/C", "'C' is not a task name"),
+        ("hub:a/b@", "revision ''"),
+        ("hub:a/b@x/../y", "revision"),
+        ("hub:a/b@-x", "revision"),
+    ],
+)
+def test_bad_forms_say_what_to_write(text: str, hint: str) -> None:
+    with pytest.raises(UsageError, match="does not name a task") as caught:
+        parse_reference(text)
+    assert hint in str(caught.value)
+
+
+@given(st.text(max_size=20) | st.from_regex(r"(hub:)?[a-z/]{1,5}[:@][a-z0-9./]{0,5}"))
+def test_any_text_is_a_reference_or_a_usage_error(text: str) -> None:
+    with contextlib.suppress(UsageError):
+        assert parse_reference(text).text == text
+
+
+def test_names() -> None:
+    check_name("a-b_9", "alias")
+    with pytest.raises(UsageError, match=r"The alias 'a.b' is not allowed"):
+        check_name("a.b", "alias")
