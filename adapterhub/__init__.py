@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from adapterhub.store.headfile import read_head as read_head
     from adapterhub.store.registry import read_registry as read_registry
     from adapterhub.training.options import TrainingOptions as TrainingOptions
-    from adapterhub.training.train import TrainedTask as TrainedTask
     from adapterhub.training.train import train as train
+    from adapterhub.training.trained import TrainedTask as TrainedTask
 
 _HOMES = {
     "AdapterHubError": "adapterhub.errors",
@@ -38,7 +38,7 @@ _HOMES = {
     "Scores": "adapterhub.results",
     "TaskScores": "adapterhub.results",
     "TaskSpec": "adapterhub.specs",
-    "TrainedTask": "adapterhub.training.train",
+    "TrainedTask": "adapterhub.training.trained",
     "TrainingOptions": "adapterhub.training.options",
     "make_plan": "adapterhub.plan",
     "open_backbone": "adapterhub.model.backbone",

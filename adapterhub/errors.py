@@ -28,9 +28,17 @@ from pathlib import Path
 
 
 class AdapterHubError(Exception):
-    """Root of all errors that adapterhub raises on purpose."""
+    """Root of all errors that adapterhub raises on purpose; the message is one line."""
 
     exit_code = 1
+
+    def __init__(self, message: str) -> None:
+        # Foreign messages and names that users chose may have line breaks.
+        super().__init__(" ".join(line.strip() for line in message.splitlines()))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Returns how to restore the error in another process, whatever its __init__ takes."""
+        return _restore, (type(self), self.args, self.__dict__)
 
 
 class UsageError(AdapterHubError):
@@ -177,6 +185,14 @@ class NonFiniteError(ResidentError):
             f"Task '{task}' gave NaN or infinity for row {row}. Use dtype='float32', "
             f"or check the file with `adapterhub doctor`."
         )
+
+
+def _restore(
+    kind: type[AdapterHubError], args: tuple[object, ...], fields: dict[str, object]
+) -> AdapterHubError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(fields)
+    return error
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

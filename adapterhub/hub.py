@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Literal
 
 from adapterhub.answers import Answers
-from adapterhub.errors import BackboneMismatchError, InputError, UsageError
+from adapterhub.errors import BackboneMismatchError, InputError, NonFiniteError, UsageError
 from adapterhub.inputs import FieldInputs, Record, read_fields, read_records
 from adapterhub.model.encoder import Encoder
-from adapterhub.model.execution import encode_rows, run_trunk
+from adapterhub.model.execution import TrunkOutput, encode_rows, run_trunk
 from adapterhub.model.heads import Array
 from adapterhub.model.replay import check_known_answers
 from adapterhub.model.resident import ResidentTask, ResidentTasks
 from adapterhub.model.tokens import TextTokenizer
 from adapterhub.opening import choose_backbone, identity, locate_registry, parse_bytes, task_info
-from adapterhub.plan import Plan, Reading, Tap, make_plan
+from adapterhub.plan import Plan, Reading, Tap, Trunk, make_plan
 from adapterhub.results import Provenance, RowError, Scores, TaskInfo, TaskScores
 from adapterhub.specs import POOLINGS, BackboneSpec, Pooling, TaskSpec
 from adapterhub.store.headfile import HeadFile, read_head
@@ -25,6 +25,8 @@ from adapterhub.store.references import parse_reference
 from adapterhub.store.registry import read_registry
 
 OnError = Literal["raise", "skip"]
+
+_SHORTEST_WINDOW = 8
 
 
 class Hub:
@@ -123,12 +125,16 @@ class Hub:
         """Drops resident tasks; calls that use them finish with them.
 
         Raises:
-            UsageError: One is not resident.
+            UsageError: One is not resident; the others stay.
         """
-        for reference in references:
-            if not self._resident.unload(reference):
-                names = ", ".join(self._resident.names()) or "none"
-                raise UsageError(f"Task '{reference}' is not resident. Resident: {names}.")
+        with self._load_lock:
+            names = self._resident.names()
+            absent = [reference for reference in references if reference not in names]
+            if absent:
+                resident = ", ".join(names) or "none"
+                raise UsageError(f"Task '{absent[0]}' is not resident. Resident: {resident}.")
+            for reference in references:
+                self._resident.unload(reference)
 
     def spec(self, reference: str) -> TaskSpec:
         """Returns the whole task as its head file says it; it need not be resident.
@@ -141,8 +147,16 @@ class Hub:
         return task.spec if task is not None else self._read(reference)[0].spec
 
     def explain(self, tasks: str | Sequence[str]) -> Plan:
-        """Returns what `score` would compute for `tasks` and what it costs; print it."""
-        return make_plan({name: self.spec(name) for name in _names(tasks)})
+        """Returns what `score` would compute for `tasks` and what it costs; print it.
+
+        Raises:
+            BackboneMismatchError: A task was made for another backbone.
+            AdapterHubError: As `spec`.
+        """
+        specs = {name: self.spec(name) for name in _names(tasks)}
+        for spec in specs.values():
+            self._check_backbone(spec)
+        return make_plan(specs)
 
     def score(
         self,
@@ -178,16 +192,7 @@ class Hub:
         errors: list[RowError] = []
         for trunk, given in zip(plan.trunks, chosen, strict=True):
             errors.extend(RowError(bad.row, bad.problem, trunk.tasks) for bad in given.bad)
-            output = None
-            if given.rows:
-                output = run_trunk(
-                    trunk,
-                    resident,
-                    given.inputs,
-                    encoder=self._encoder,
-                    tokenizer=self._tokenizer,
-                    max_windows=self._max_windows,
-                )
+            output = self._run(trunk, resident, given)
             for name in trunk.tasks:
                 answers = Answers(resident[name], given, output, len(rows))
                 scores[name] = answers.scores(name, top_k=top_k, keep_logits=logits)
@@ -209,28 +214,61 @@ class Hub:
             texts: Strings or records.
             depth: Depth to read; None for the deepest.
             pooling: `cls`, `mean`, `max` or `tokens`.
-            fields: The fields to read; two make a pair.
+            fields: The fields to read; two make a pair, which has no pooling `tokens`.
             max_length: Window in tokens; None for the backbone's greatest.
 
         Raises:
-            UsageError: No such depth or pooling.
+            UsageError: No such depth, pooling, fields or window.
             InputError: A row cannot be read.
         """
         depth = self._encoder.depth if depth is None else depth
-        if not 0 <= depth <= self._encoder.depth:
-            raise UsageError(f"depth is {depth}; this backbone has 0 to {self._encoder.depth}.")
-        if pooling not in POOLINGS or pooling == "attentive":
-            raise UsageError(f"pooling is {pooling!r}; expected cls, mean, max or tokens.")
+        max_length = self._encoder.max_positions if max_length is None else max_length
+        fields = (fields,) if isinstance(fields, str) else tuple(fields)
+        self._check_reading(depth, pooling, fields, max_length)
         given = read_fields(read_records(texts), fields)
         _refuse_bad_rows([given])
         return encode_rows(
             given.inputs,
             tap=Tap(depth, pooling, ()),
-            reading=Reading(tuple(fields), max_length or self._encoder.max_positions, 0),
+            reading=Reading(fields, max_length, 0),
             encoder=self._encoder,
             tokenizer=self._tokenizer,
             max_windows=self._max_windows,
         )
+
+    def _check_reading(
+        self, depth: int, pooling: str, fields: tuple[str, ...], max_length: int
+    ) -> None:
+        deepest, longest = self._encoder.depth, self._encoder.max_positions
+        if not 0 <= depth <= deepest:
+            raise UsageError(f"depth is {depth}; this backbone has 0 to {deepest}.")
+        if pooling not in POOLINGS or pooling == "attentive":
+            raise UsageError(f"pooling is {pooling!r}; expected cls, mean, max or tokens.")
+        if len(fields) not in (1, 2) or (pooling == "tokens" and len(fields) == 2):
+            raise UsageError(f"fields are {fields}; expected one, or two without pooling 'tokens'.")
+        if not _SHORTEST_WINDOW <= max_length <= longest:
+            raise UsageError(
+                f"max_length is {max_length}; expected {_SHORTEST_WINDOW} to {longest}."
+            )
+
+    def _run(
+        self, trunk: Trunk, resident: dict[str, ResidentTask], given: FieldInputs
+    ) -> TrunkOutput | None:
+        """Returns what a trunk gives for the good rows, or None where there are none."""
+        if not given.rows:
+            return None
+        try:
+            return run_trunk(
+                trunk,
+                resident,
+                given.inputs,
+                encoder=self._encoder,
+                tokenizer=self._tokenizer,
+                max_windows=self._max_windows,
+            )
+        except NonFiniteError as error:
+            # The trunk counts the good rows only.
+            raise NonFiniteError(error.task, given.rows[error.row]) from error
 
     def _acquire(self, names: Sequence[str]) -> dict[str, ResidentTask]:
         """Returns the tasks of one call from one snapshot; loads those that are missing."""
@@ -245,8 +283,7 @@ class Hub:
         """Returns a head file that belongs to this backbone and does what it says."""
         head, made_by = self._read(reference)
         spec = head.spec
-        if spec.backbone.fingerprint != self.backbone.fingerprint:
-            raise BackboneMismatchError(spec.task, identity(spec.backbone), identity(self.backbone))
+        self._check_backbone(spec)
         if spec.max_length > self._encoder.max_positions:
             raise UsageError(
                 f"Task '{spec.task}' reads windows of {spec.max_length} tokens, the backbone has "
@@ -254,6 +291,10 @@ class Hub:
             )
         check_known_answers(head, encoder=self._encoder, tokenizer=self._tokenizer)
         return head, made_by
+
+    def _check_backbone(self, spec: TaskSpec) -> None:
+        if spec.backbone.fingerprint != self.backbone.fingerprint:
+            raise BackboneMismatchError(spec.task, identity(spec.backbone), identity(self.backbone))
 
     def _read(self, reference: str) -> tuple[HeadFile, Provenance]:
         parsed = parse_reference(reference)
@@ -271,14 +312,18 @@ class Hub:
 
 
 def _names(tasks: str | Sequence[str]) -> list[str]:
-    names = [tasks] if isinstance(tasks, str) else list(dict.fromkeys(tasks))
+    is_one = isinstance(tasks, str) or not isinstance(tasks, Iterable)
+    given: list[object] = [tasks] if is_one else list(tasks)
+    names = list(dict.fromkeys(name for name in given if isinstance(name, str)))
+    if not all(isinstance(name, str) for name in given):
+        raise UsageError(f"Tasks are {repr(tasks)[:80]}; expected a name or a list of names.")
     if not names:
         raise UsageError("No task was asked for; give one at least. `hub.tasks()` lists them.")
     return names
 
 
 def _check_options(top_k: int | None, on_error: str) -> None:
-    if top_k is not None and (isinstance(top_k, bool) or top_k < 1):
+    if top_k is not None and (type(top_k) is not int or top_k < 1):
         raise UsageError(f"top_k is {top_k!r}; expected 1 or more, or None for all labels.")
     if on_error not in ("raise", "skip"):
         raise UsageError(f"on_error is {on_error!r}; expected 'raise' or 'skip'.")

@@ -46,7 +46,9 @@ def read_records(texts: Record | Iterable[Record]) -> tuple[object, ...]:
     """
     if isinstance(texts, str | Mapping):
         return (texts,)
-    if not isinstance(texts, Iterable):
+    # Iterating over bytes gives numbers, over a data frame the names of its columns.
+    is_other = isinstance(texts, bytes | bytearray | memoryview) or hasattr(texts, "columns")
+    if is_other or not isinstance(texts, Iterable):
         raise InputError(
             f"Texts are a {type(texts).__name__}; expected a list of strings or records."
         )
@@ -90,7 +92,8 @@ def _read_row(row: object, fields: Sequence[str]) -> tuple[str, ...] | str:
         problem = text_problem(value)
         if problem is not None:
             return f"{what} {problem}"
-    return tuple(str(value) for _, value in values)
+    # A subclass of str, such as an Enum, may print as something else than what it holds.
+    return tuple(str.__str__(value) for _, value in values)
 
 
 def text_problem(value: object) -> str | None:
@@ -98,7 +101,8 @@ def text_problem(value: object) -> str | None:
     if value is None:
         return "is None; expected a string."
     if not isinstance(value, str):
-        return f"is a {type(value).__name__} ({value!r:.40}); expected a string."
+        shown = " ".join(repr(value)[:40].split())
+        return f"is a {type(value).__name__} ({shown}); expected a string."
     if not value.strip():
         return "is empty."
     if not value.isascii():
@@ -114,7 +118,7 @@ def text_problem(value: object) -> str | None:
 
 
 def _missing(name: str, row: Mapping[str, object]) -> str:
-    known = [str(key) for key in row]
+    known = [" ".join(str(key).split()) for key in row]
     hint = nearest(name, known)
     have = f"it has {', '.join(known[:8])}" if known else "it is empty"
     return f"has no field '{name}'; {have}." + (f" Did you mean '{hint}'?" if hint else "")

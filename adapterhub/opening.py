@@ -54,8 +54,8 @@ def task_info(registry: Registry, name: str, *, resident: bool = False) -> TaskI
         description=found.entry.description,
         depths=found.record.depths,
         pooling=found.record.pooling,
-        aliases=found.entry.aliases,
-        metrics=found.record.metrics,
+        aliases=dict(found.entry.aliases),
+        metrics=dict(found.record.metrics),
         size=found.record.size,
         resident=resident,
     )
@@ -72,7 +72,7 @@ def parse_bytes(size: int | str | None) -> int | None:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", str(size))
     if match is None or match[2].lower() not in _UNITS or float(match[1]) <= 0:
         raise UsageError(f"max_bytes is {size!r}; expected a size such as 500MB, 2GB or 1GiB.")
-    return int(float(match[1]) * _UNITS[match[2].lower()])
+    return max(1, int(float(match[1]) * _UNITS[match[2].lower()]))
 
 
 def open_registered(registry: Registry, key: str) -> Backbone:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, TypedDict, overload
+from typing import TYPE_CHECKING, Any, TypedDict, overload
 
-from adapterhub.errors import MissingExtraError, UnknownTaskError
+from adapterhub.errors import MissingExtraError, UnknownTaskError, UsageError
 from adapterhub.specs import Kind, Pooling
 
 if TYPE_CHECKING:
@@ -172,6 +172,14 @@ class Scores(Mapping[str, TaskScores]):
         except KeyError:
             raise UnknownTaskError(task, self.tasks, what="task in these scores") from None
 
+    def get(self, task: str, default: Any = None, /) -> Any:
+        """Returns the answers of one task, or `default` where the call did not ask for it."""
+        return self.tasks.get(task, default)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Returns how to restore the scores in another process; a read-only view cannot go."""
+        return Scores, (dict(self.tasks), self.errors)
+
     def __iter__(self) -> Iterator[str]:
         """Returns the task names, in the order of the call."""
         return iter(self.tasks)
@@ -196,10 +204,19 @@ class Scores(Mapping[str, TaskScores]):
             yield dict(zip(names, values, strict=True))
 
     def to_columns(self) -> dict[str, list[object]]:
-        """Returns the answers as columns of equal length, see `rows`."""
+        """Returns the answers as columns of equal length, see `rows`.
+
+        Raises:
+            UsageError: Two tasks would share a column.
+        """
         columns: dict[str, list[object]] = {}
         for name, scores in self.tasks.items():
-            columns.update(_columns(name, scores))
+            for column, values in _columns(name, scores).items():
+                if column in columns:
+                    raise UsageError(
+                        f"The column '{column}' would hold answers of two tasks; score them apart."
+                    )
+                columns[column] = values
         return columns
 
     def to_arrow(self) -> pa.Table:

@@ -38,9 +38,10 @@ RECORDS = [
 FP32 = 1e-5
 
 
-def logits_of(
-    hub: Hub, rows: Sequence[object], tasks: Sequence[str]
-) -> dict[str, list[np.ndarray]]:
+Logits = dict[str, list[np.ndarray]]
+
+
+def logits_of(hub: Hub, rows: Sequence[object], tasks: Sequence[str]) -> Logits:
     scores = hub.score(rows, tasks=list(tasks), logits=True)  # type: ignore[arg-type]
     return {name: list(scores[name].logits) for name in scores}  # type: ignore[arg-type]
 

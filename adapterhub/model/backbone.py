@@ -7,10 +7,11 @@ or `~` (or is a Path) is a folder; `owner/name` or `owner/name@revision` is on t
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
@@ -20,7 +21,6 @@ from typing import Any
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from safetensors import SafetensorError
 from transformers import AlbertConfig, AlbertModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
@@ -30,9 +30,23 @@ from adapterhub.specs import BackboneSpec
 
 SHIPPED = "package:small-bilingual"
 
-_HUB_NAME = re.compile(r"^(?:hub:)?([\w.-]+/[\w.-]+?)(?:@([\w./-]+))?$")
+_HUB_NAME = re.compile(r"(?:hub:)?([\w.-]+/[\w.-]+?)(?:@([\w./-]+))?")
+_PACKAGE_NAME = re.compile(r"package:([a-z0-9][a-z0-9._-]*)")
 _FILES = ("config.json", "model.safetensors", *TOKENIZER_FILES)
 _ACTIVATIONS = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
+_SIZES = (
+    "vocab_size",
+    "embedding_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_hidden_groups",
+    "inner_group_num",
+    "num_attention_heads",
+    "intermediate_size",
+    "max_position_embeddings",
+    "type_vocab_size",
+)
+_MAX_DEPTH = 1_024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,7 +91,7 @@ def open_backbone(source: str | Path, *, revision: str | None = None) -> Backbon
     spec = BackboneSpec(
         name=_name(source, folder),
         revision=commit,
-        fingerprint=fingerprint(model.state_dict(), folder),
+        fingerprint=fingerprint(model, tokenizer_digest(folder, tokenizer)),
         hidden_size=config.hidden_size,
         num_hidden_layers=config.num_hidden_layers,
     )
@@ -92,11 +106,13 @@ def locate(source: str | Path, *, revision: str | None = None) -> tuple[Path, st
     """
     text = str(source)
     if isinstance(source, str) and source.startswith("package:"):
-        folder = Path(str(files("adapterhub"))) / "backbones" / source.removeprefix("package:")
-        return _existing(folder, text), None
+        name = _PACKAGE_NAME.fullmatch(source)
+        if name is None:
+            raise BackboneError(text, "after package: comes the name of a shipped backbone")
+        return _existing(Path(str(files("adapterhub"))) / "backbones" / name[1], text), None
     if isinstance(source, Path) or text.startswith((".", "/", "~")) or os.path.isabs(text):
         return _existing(Path(source).expanduser(), text), None
-    match = _HUB_NAME.match(text)
+    match = _HUB_NAME.fullmatch(text)
     if match is None:
         raise BackboneError(
             text,
@@ -106,18 +122,26 @@ def locate(source: str | Path, *, revision: str | None = None) -> tuple[Path, st
     return _fetch(match[1], revision or match[2])
 
 
-def fingerprint(weights: Mapping[str, torch.Tensor], folder: Path) -> str:
-    """Returns `sha256:<hex>` over the fp32 tensor bytes and what decides the token ids.
+def fingerprint(model: AlbertModel, tokenizer: bytes) -> str:
+    """Returns `sha256:<hex>` over the fp32 tensor bytes, the settings and the tokenizer's digest.
 
     Tensors go in by name order with name and shape, so that the same function in another
-    file layout has the same fingerprint. An fp16 copy of fp32 weights is another function.
+    file layout has the same fingerprint. An fp16 copy of fp32 weights is another function, and
+    so are the same weights under another activation or number of attention heads.
     """
-    digest = hashlib.sha256()
-    for name in sorted(weights):
-        tensor = weights[name].detach().to("cpu", torch.float32).contiguous()
+    config = model.config
+    settings = [
+        config.num_hidden_layers,
+        config.num_attention_heads,
+        _ACTIVATIONS[config.hidden_act],
+        float(config.layer_norm_eps),
+    ]
+    digest = hashlib.sha256(json.dumps(settings).encode())
+    for name, weight in sorted(model.state_dict().items()):
+        tensor = weight.detach().to("cpu", torch.float32).contiguous()
         digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.numpy().tobytes())
-    digest.update(tokenizer_digest(folder))
+    digest.update(tokenizer)
     return f"sha256:{digest.hexdigest()}"
 
 
@@ -131,7 +155,7 @@ def _name(source: str | Path, folder: Path) -> str:
     text = str(source)
     if text.startswith("package:"):
         return text
-    match = None if isinstance(source, Path) else _HUB_NAME.match(text)
+    match = None if isinstance(source, Path) else _HUB_NAME.fullmatch(text)
     is_hub = match is not None and not text.startswith((".", "/", "~"))
     return match[1] if match is not None and is_hub else folder.name
 
@@ -153,50 +177,99 @@ def _fetch(repository: str, revision: str | None) -> tuple[Path, str]:
 
 
 def _read_config(folder: Path) -> AlbertConfig:
+    source = str(folder)
+    path = folder / "config.json"
+    if not path.is_file():
+        raise BackboneError(source, "no config.json; expected a folder that transformers saved")
     try:
-        values, _ = AlbertConfig.get_config_dict(str(folder), local_files_only=True)
-        if values.get("model_type") != "albert":
-            raise BackboneError(
-                str(folder),
-                f"config.json says model_type {values.get('model_type')!r}, not 'albert'",
-            )
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise BackboneError(source, f"config.json cannot be read: {error}") from error
+    if not isinstance(values, dict):
+        raise BackboneError(source, "config.json is not a JSON object")
+    if values.get("model_type") != "albert":
+        found = values.get("model_type")
+        raise BackboneError(source, f"config.json says model_type {found!r}, not 'albert'")
+    try:
         config = AlbertConfig.from_dict(values)
-    except (OSError, ValueError, TypeError) as error:
-        raise BackboneError(str(folder), f"config.json cannot be read: {error}") from error
-    if config.hidden_act not in _ACTIVATIONS:
-        known = ", ".join(_ACTIVATIONS)
-        raise BackboneError(str(folder), f"hidden_act {config.hidden_act!r} is not one of {known}")
+    # transformers refuses a field of a wrong type with errors of many classes.
+    except Exception as error:
+        raise BackboneError(source, f"config.json cannot be used: {error}") from error
+    problem = _config_problem(config, values)
+    if problem is not None:
+        raise BackboneError(source, f"config.json has {problem}")
     return config
+
+
+def _config_problem(config: AlbertConfig, values: dict[str, object]) -> str | None:
+    """Returns what in a config makes it no ALBERT that can run, or None."""
+    for name in _SIZES:
+        if getattr(config, name) < 1:
+            return f"{name} {getattr(config, name)}; expected 1 or more"
+    if config.num_hidden_layers > _MAX_DEPTH:
+        return f"num_hidden_layers {config.num_hidden_layers}; at most {_MAX_DEPTH}"
+    if config.hidden_size % config.num_attention_heads:
+        return (
+            f"hidden_size {config.hidden_size}, which {config.num_attention_heads} attention "
+            f"heads do not divide"
+        )
+    if config.hidden_act not in _ACTIVATIONS:
+        return f"hidden_act {config.hidden_act!r}; expected one of {', '.join(_ACTIVATIONS)}"
+    # transformers 5 reads such weights as if their positions were absolute.
+    positions = values.get("position_embedding_type", "absolute")
+    if positions != "absolute":
+        return f"position_embedding_type {positions!r}; expected 'absolute'"
+    if "quantization_config" in values:
+        return "quantization_config; expected plain weights"
+    return None
 
 
 def _read_model(folder: Path, config: AlbertConfig) -> AlbertModel:
     """Returns the model in fp32 without its pooling layer, which no head reads."""
+    source = str(folder)
     if not (folder / "model.safetensors").is_file():
         pickled = (folder / "pytorch_model.bin").is_file()
         remedy = "it has only a pickle, which is never opened; convert it" if pickled else "add it"
-        raise BackboneError(str(folder), f"no model.safetensors; {remedy}")
+        raise BackboneError(source, f"no model.safetensors; {remedy}")
+    if (folder / "adapter_config.json").is_file():
+        # transformers would put the adapter into the model without a word.
+        raise BackboneError(source, "it has an adapter_config.json; expected a plain ALBERT")
     try:
         with _quiet_transformers():
             loaded: Any = AlbertModel.from_pretrained(
-                str(folder),
+                source,
                 config=config,
                 dtype=torch.float32,
                 add_pooling_layer=False,
                 use_safetensors=True,
                 local_files_only=True,
+                ignore_mismatched_sizes=True,  # they are refused below, by name
                 output_loading_info=True,
             )
-    except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
-        raise BackboneError(str(folder), f"the weights cannot be loaded: {error}") from error
+    # A damaged file ends in errors of many classes, some of them plain Exception.
+    except Exception as error:
+        raise BackboneError(source, f"the weights cannot be loaded: {error}") from error
     model: AlbertModel = loaded[0]
-    missing = sorted(loaded[1]["missing_keys"])
-    if missing:
-        raise BackboneError(
-            str(folder), f"model.safetensors lacks {missing[0]} ({len(missing)} tensors in all)"
-        )
+    _check_loaded(source, loaded[1])
     model.requires_grad_(False)
     model.train(False)
     return model
+
+
+def _check_loaded(source: str, report: dict[str, Any]) -> None:
+    mismatched = sorted(report["mismatched_keys"])
+    if mismatched:
+        name, found, expected = mismatched[0]
+        raise BackboneError(
+            source,
+            f"model.safetensors has {name} with shape {tuple(found)}, config.json makes it "
+            f"{tuple(expected)} ({len(mismatched)} tensors in all)",
+        )
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise BackboneError(
+            source, f"model.safetensors lacks {missing[0]} ({len(missing)} tensors in all)"
+        )
 
 
 @contextmanager

@@ -45,7 +45,7 @@ def find_dtype(name: str) -> torch.dtype:
         UsageError: Any other name.
     """
     if name not in DTYPES:
-        hint = nearest(name, DTYPES)
+        hint = nearest(str(name), DTYPES)
         raise UsageError(
             f"Unknown dtype '{name}'. Expected {', '.join(DTYPES)}."
             + (f" Did you mean '{hint}'?" if hint else "")

@@ -244,8 +244,6 @@ def _tokens_of_rows(
 
 
 def _check_finite(task: str, logits: RowLogits) -> None:
-    values = logits.values if isinstance(logits.values, tuple) else (logits.values,)
-    for index, rows in enumerate(values):
-        if not np.isfinite(rows).all():
-            bad = index if len(values) > 1 else int(np.argwhere(~np.isfinite(rows))[0][0])
-            raise NonFiniteError(task, bad)
+    for row, values in enumerate(logits.values):
+        if not np.isfinite(values).all():
+            raise NonFiniteError(task, row)

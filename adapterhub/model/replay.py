@@ -32,7 +32,7 @@ def make_known_answers(
     """Returns what the task answers to `inputs`, to be stored in its head file."""
     answers = answer_probes(spec, tensors, inputs, encoder=encoder, tokenizer=tokenizer)
     return tuple(
-        KnownAnswer(inputs=texts, logits=_rounded(logits), answers=_named(spec, logits))
+        _known_answer(spec, texts, _rounded(logits))
         for texts, logits in zip(inputs, answers, strict=True)
         if len(logits)
     )
@@ -84,6 +84,14 @@ def _compare(
             f"its labels are in another order than when it was written: the probe {probe!r} "
             f"should give {known.answers[0]!r}, gave {_named(head.spec, expected)[0]!r}",
         )
+
+
+def _known_answer(
+    spec: TaskSpec, texts: tuple[str, ...], logits: tuple[tuple[float, ...], ...]
+) -> KnownAnswer:
+    # Named by the logits that the file keeps: rounding can make the two best ones equal.
+    named = _named(spec, np.asarray(logits, np.float32))
+    return KnownAnswer(inputs=texts, logits=logits, answers=named)
 
 
 def _rounded(logits: Array) -> tuple[tuple[float, ...], ...]:

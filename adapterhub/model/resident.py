@@ -45,10 +45,14 @@ class ResidentTask:
 
 @dataclass(frozen=True, slots=True)
 class _Snapshot:
-    """What is resident at one moment: digest by reference, task by digest."""
+    """What is resident at one moment: origin by reference, task by origin.
 
-    digests: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    tasks: Mapping[str, ResidentTask] = field(default_factory=lambda: MappingProxyType({}))
+    The digest alone would not do: two versions may hold the same bytes, and each answer says
+    which of them made it.
+    """
+
+    origins: Mapping[str, Provenance] = field(default_factory=lambda: MappingProxyType({}))
+    tasks: Mapping[Provenance, ResidentTask] = field(default_factory=lambda: MappingProxyType({}))
 
 
 class ResidentTasks:
@@ -70,7 +74,7 @@ class ResidentTasks:
         self._lock = threading.Lock()
         self._snapshot = _Snapshot()
         self._slabs: dict[TapKey, list[Slab]] = defaultdict(list)
-        self._last_used: dict[str, int] = {}
+        self._last_used: dict[Provenance, int] = {}
         self._clock = 0
 
     @property
@@ -80,27 +84,23 @@ class ResidentTasks:
 
     def names(self) -> tuple[str, ...]:
         """Returns the references under which tasks are resident."""
-        return tuple(self._snapshot.digests)
+        return tuple(self._snapshot.origins)
 
     def get(self, reference: str) -> ResidentTask | None:
         """Returns the task that a reference names now, or None where it is not resident."""
         snapshot = self._snapshot
-        digest = snapshot.digests.get(reference)
-        return None if digest is None else snapshot.tasks[digest]
+        origin = snapshot.origins.get(reference)
+        return None if origin is None else snapshot.tasks[origin]
 
     def acquire(self, references: Sequence[str]) -> dict[str, ResidentTask] | None:
         """Returns all of the tasks from one snapshot, or None where one is not resident."""
         snapshot = self._snapshot
-        digests = [snapshot.digests.get(reference) for reference in references]
-        if None in digests:
+        if not all(reference in snapshot.origins for reference in references):
             return None
+        origins = {reference: snapshot.origins[reference] for reference in references}
         with self._lock:
-            self._touch(digest for digest in digests if digest is not None)
-        return {
-            reference: snapshot.tasks[digest]
-            for reference, digest in zip(references, digests, strict=True)
-            if digest is not None
-        }
+            self._touch(origins.values())
+        return {reference: snapshot.tasks[origin] for reference, origin in origins.items()}
 
     def load(
         self,
@@ -121,14 +121,14 @@ class ResidentTasks:
         """
         with self._lock:
             tasks = dict(self._snapshot.tasks)
-            digests = dict(self._snapshot.digests)
+            origins = dict(self._snapshot.origins)
             for reference, (head, made_by) in heads.items():
-                if head.sha256 not in tasks:
-                    tasks[head.sha256] = self._place(head, made_by)
-                digests[reference] = head.sha256
-            wanted = {digests[name] for name in (*heads, *beside) if name in digests}
+                if made_by not in tasks:
+                    tasks[made_by] = self._place(head, made_by)
+                origins[reference] = made_by
+            wanted = {origins[name] for name in (*heads, *beside) if name in origins}
             self._touch(wanted)
-            self._publish(self._evict(digests, tasks, wanted), tasks)
+            self._publish(self._evict(origins, tasks, wanted), tasks)
 
     def unload(self, reference: str) -> bool:
         """Drops a reference, and its task where no other reference names it.
@@ -137,48 +137,53 @@ class ResidentTasks:
             Whether it was resident. Calls that hold the task finish with it.
         """
         with self._lock:
-            digests = dict(self._snapshot.digests)
-            if digests.pop(reference, None) is None:
+            origins = dict(self._snapshot.origins)
+            if origins.pop(reference, None) is None:
                 return False
-            self._publish(digests, self._snapshot.tasks)
+            self._publish(origins, self._snapshot.tasks)
             return True
 
-    def _publish(self, digests: Mapping[str, str], tasks: Mapping[str, ResidentTask]) -> None:
+    def _publish(
+        self, origins: Mapping[str, Provenance], tasks: Mapping[Provenance, ResidentTask]
+    ) -> None:
         """Makes a new snapshot current; one assignment, so readers see old or new."""
-        live = set(digests.values())
+        live = set(origins.values())
         self._snapshot = _Snapshot(
-            MappingProxyType(dict(digests)),
-            MappingProxyType({digest: task for digest, task in tasks.items() if digest in live}),
+            MappingProxyType(dict(origins)),
+            MappingProxyType({origin: task for origin, task in tasks.items() if origin in live}),
         )
-        self._last_used = {digest: self._last_used.get(digest, 0) for digest in live}
+        self._last_used = {origin: self._last_used.get(origin, 0) for origin in live}
         for key in list(self._slabs):
             self._slabs[key] = [slab for slab in self._slabs[key] if not slab.is_empty()]
             if not self._slabs[key]:
                 del self._slabs[key]
 
-    def _touch(self, digests: Iterable[str]) -> None:
+    def _touch(self, origins: Iterable[Provenance]) -> None:
         self._clock += 1
-        self._last_used.update(dict.fromkeys(digests, self._clock))
+        self._last_used.update(dict.fromkeys(origins, self._clock))
 
     def _evict(
-        self, digests: Mapping[str, str], tasks: Mapping[str, ResidentTask], wanted: set[str]
-    ) -> dict[str, str]:
-        """Returns `digests` without the least recently used tasks that do not fit."""
+        self,
+        origins: Mapping[str, Provenance],
+        tasks: Mapping[Provenance, ResidentTask],
+        wanted: set[Provenance],
+    ) -> dict[str, Provenance]:
+        """Returns `origins` without the least recently used tasks that do not fit."""
         if self.max_bytes is None:
-            return dict(digests)
-        live = set(digests.values())
-        total = sum(tasks[digest].bytes for digest in live)
-        for digest in sorted(live - wanted, key=lambda found: self._last_used.get(found, 0)):
+            return dict(origins)
+        live = set(origins.values())
+        total = sum(tasks[origin].bytes for origin in live)
+        for origin in sorted(live - wanted, key=lambda found: self._last_used.get(found, 0)):
             if total <= self.max_bytes:
                 break
-            total -= tasks[digest].bytes
-            live.discard(digest)
+            total -= tasks[origin].bytes
+            live.discard(origin)
         if total > self.max_bytes:
             raise ResidentError(
                 f"The tasks asked for take {total} bytes, max_bytes is {self.max_bytes}. "
                 f"Ask for fewer tasks in one call, or raise max_bytes."
             )
-        return {reference: digest for reference, digest in digests.items() if digest in live}
+        return {reference: origin for reference, origin in origins.items() if origin in live}
 
     def _place(self, head: HeadFile, made_by: Provenance) -> ResidentTask:
         weights = read_weights(head.spec, head.tensors, device=self._device)

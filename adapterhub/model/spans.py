@@ -2,11 +2,13 @@
 
 Tags are decided per word, by the first token of each word, so that a span never ends inside
 one. Words are runs of letters and digits; a Han character, or any other sign, is a word of its
-own. The best valid BIO sequence is found (Viterbi), so `I-x` only follows `B-x` or `I-x`.
+own, unless a token joins it to what follows. The best valid BIO sequence is found (Viterbi), so
+`I-x` only follows `B-x` or `I-x`.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -54,22 +56,18 @@ class Word:
 def words_of(text: TaggedText) -> list[Word]:
     """Returns the words of a text that start at a token, in order.
 
-    A token that begins inside a word belongs to that word.
+    A token that begins inside a word belongs to that word; one that goes on behind a word's
+    end takes the word with it.
     """
     words: list[Word] = []
     for index, (start, end) in enumerate(text.offsets):
         # SentencePiece counts the space before a word to its first piece.
         while start < end and text.text[start].isspace():
             start += 1
-        if start >= end:
+        if start >= end or (words and start < words[-1].end):
             continue
-        if words and start < words[-1].end:
-            continue
-        if words and start == words[-1].end and _joins(text.text, start):
-            last = words[-1]
-            words[-1] = Word(last.token, last.start, max(last.end, _word_end(text.text, start)))
-            continue
-        words.append(Word(index, start, _word_end(text.text, start)))
+        last = max(_word_end(text.text, start), _word_end(text.text, end - 1))
+        words.append(Word(index, start, last))
     return words
 
 
@@ -165,26 +163,22 @@ def _entities(
         first = last
 
 
-def _joins(text: str, position: int) -> bool:
-    """Returns whether no word boundary lies before `position`."""
-    return _in_word(text[position - 1]) and _in_word(text[position])
-
-
 def _word_end(text: str, start: int) -> int:
-    if not _in_word(text[start]):
-        return start + 1
     end = start + 1
-    while end < len(text) and _in_word(text[end]):
+    joins = _in_word if _in_word(text[start]) else _is_mark
+    while end < len(text) and joins(text[end]):
         end += 1
     return end
 
 
 def _in_word(character: str) -> bool:
     """Returns whether a character joins its neighbours: a letter, digit or mark, not Han."""
-    if is_han(character):
-        return False
-    # Combining marks are neither letters nor digits, and stand for no sign of their own.
-    return character.isalnum() or "\u0300" <= character <= "\u036f"
+    return (character.isalnum() or _is_mark(character)) and not is_han(character)
+
+
+def _is_mark(character: str) -> bool:
+    """Returns whether a character is an accent or vowel sign on the one before it."""
+    return unicodedata.category(character).startswith("M")
 
 
 def is_han(character: str) -> bool:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 from transformers import AlbertTokenizer, BertTokenizer, PreTrainedTokenizerFast
 
@@ -36,21 +37,25 @@ _CLASS_OF_FILE = {
     "spiece.model": "AlbertTokenizer",
     "vocab.txt": "BertTokenizer",
 }
-_NEEDED_BY_CLASS = {
-    "AlbertTokenizer": ("tokenizer.json", "spiece.model"),
-    "BertTokenizer": ("tokenizer.json", "vocab.txt"),
-    "PreTrainedTokenizerFast": ("tokenizer.json",),
+_NEEDED_BY_CLASS: dict[type[PreTrainedTokenizerFast], tuple[str, ...]] = {
+    AlbertTokenizer: ("tokenizer.json", "spiece.model"),
+    BertTokenizer: ("tokenizer.json", "vocab.txt"),
+    PreTrainedTokenizerFast: ("tokenizer.json",),
 }
-# Settings of tokenizer_config.json that change which ids a text gets.
-_SETTINGS = (
-    "do_lower_case",
-    "keep_accents",
-    "remove_space",
-    "strip_accents",
-    "tokenize_chinese_chars",
-    "do_basic_tokenize",
-    "add_prefix_space",
-)
+# Settings of the classes that change which ids a text gets; a tokenizer has all of its class.
+_SETTINGS: dict[type[PreTrainedTokenizerFast], tuple[str, ...]] = {
+    AlbertTokenizer: ("do_lower_case", "keep_accents", "add_prefix_space"),
+    BertTokenizer: ("do_lower_case", "strip_accents", "tokenize_chinese_chars"),
+    PreTrainedTokenizerFast: (),
+}
+# What ALBERT's special tokens are called where no config names them, as in many checkpoints.
+_SPECIAL_TOKENS = {
+    "cls": ("[CLS]",),
+    "sep": ("[SEP]",),
+    "pad": ("<pad>", "[PAD]"),
+    "unk": ("<unk>", "[UNK]"),
+    "mask": ("[MASK]",),
+}
 _PROBES = (
     "The quick brown fox said that it would be back before the end of the year.",
     "中国人民在这个城市的学校里学习，他们说今年的天气很好。",
@@ -70,7 +75,7 @@ def load_tokenizer(folder: Path, *, vocab_size: int) -> PreTrainedTokenizerFast:
         TokenizerError: No tokenizer file, or one that does not fit the backbone.
     """
     name = tokenizer_class_name(folder)
-    files = _NEEDED_BY_CLASS[_CLASSES[name].__name__]
+    files = _NEEDED_BY_CLASS[_CLASSES[name]]
     if not any((folder / file).is_file() for file in files):
         raise TokenizerError(
             str(folder), f"its config names {name}, which needs {' or '.join(files)}; add that file"
@@ -81,6 +86,7 @@ def load_tokenizer(folder: Path, *, vocab_size: int) -> PreTrainedTokenizerFast:
     # The tokenizers library raises plain Exception for a damaged vocabulary.
     except Exception as error:
         raise TokenizerError(str(folder), f"{name} cannot read its files: {error}") from error
+    _name_special_tokens(tokenizer)
     _check(tokenizer, folder, vocab_size)
     return tokenizer
 
@@ -108,16 +114,40 @@ def tokenizer_class_name(folder: Path) -> str:
     )
 
 
-def tokenizer_digest(folder: Path) -> bytes:
-    """Returns the sha256 over what decides the ids: class, vocabulary file and settings."""
-    name = _CLASSES[tokenizer_class_name(folder)].__name__
-    file = next(f for f in _NEEDED_BY_CLASS[name] if (folder / f).is_file())
-    config = _read_json(folder / "tokenizer_config.json")
-    settings = {key: config[key] for key in _SETTINGS if key in config}
-    digest = hashlib.sha256()
-    digest.update(json.dumps([name, file, settings], sort_keys=True).encode())
-    digest.update((folder / file).read_bytes())
-    return digest.digest()
+def tokenizer_digest(folder: Path, tokenizer: PreTrainedTokenizerFast) -> bytes:
+    """Returns the sha256 over what decides the ids: class, settings, special tokens, vocabulary.
+
+    The same tokenizer has the same digest whichever of its files it was read from.
+    """
+    kind = _CLASSES[tokenizer_class_name(folder)]
+    parts = [
+        next(name for name, known in _CLASSES.items() if known is kind),
+        {role: getattr(tokenizer, f"{role}_token_id") for role in _SPECIAL_TOKENS},
+        sorted((index, token.content) for index, token in tokenizer.added_tokens_decoder.items()),
+        {name: getattr(tokenizer, name) for name in _SETTINGS[kind]},
+        _rules(folder, tokenizer, kind),
+    ]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).digest()
+
+
+def _rules(
+    folder: Path, tokenizer: PreTrainedTokenizerFast, kind: type[PreTrainedTokenizerFast]
+) -> list[object]:
+    """Returns the vocabulary, and what else the files decide beside the settings."""
+    backend = json.loads(tokenizer.backend_tokenizer.to_str())
+    vocabulary = backend["model"]["vocab"]
+    if isinstance(vocabulary, list):
+        # The tokenizers library may change the last digit of a score when it reads a file.
+        vocabulary = [[piece, round(score, 6)] for piece, score in vocabulary]
+    if kind is PreTrainedTokenizerFast:
+        content: dict[str, Any] = _read_json(folder / "tokenizer.json")
+        model = {**content["model"], "vocab": vocabulary}
+        return [content.get("normalizer"), content.get("pre_tokenizer"), model]
+    # The character map of a SentencePiece model is the one rule that its class does not fix.
+    maps = [
+        step.get("precompiled_charsmap") for step in backend["normalizer"].get("normalizers", ())
+    ]
+    return [vocabulary, [found for found in maps if found]]
 
 
 def _read_json(path: Path) -> dict[str, object]:
@@ -125,9 +155,19 @@ def _read_json(path: Path) -> dict[str, object]:
         return {}
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise TokenizerError(str(path.parent), f"{path.name} cannot be read: {error}") from error
-    return value if isinstance(value, dict) else {}
+    if not isinstance(value, dict):
+        raise TokenizerError(str(path.parent), f"{path.name} is not a JSON object")
+    return value
+
+
+def _name_special_tokens(tokenizer: PreTrainedTokenizerFast) -> None:
+    vocabulary = tokenizer.get_vocab()
+    for role, names in _SPECIAL_TOKENS.items():
+        name = next((name for name in names if name in vocabulary), None)
+        if getattr(tokenizer, f"{role}_token") is None and name is not None:
+            setattr(tokenizer, f"{role}_token", name)
 
 
 def _check(tokenizer: PreTrainedTokenizerFast, folder: Path, vocab_size: int) -> None:

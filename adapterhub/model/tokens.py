@@ -30,7 +30,7 @@ class Row:
         ids: Token ids of the first field.
         pair_ids: Token ids of the second field, or None.
         offsets: Start and end of each token of the first field, in code points.
-        truncated: Whether the text was longer than all its windows.
+        truncated: Whether something of the text, or of its pair, is in no window.
     """
 
     ids: list[int]
@@ -128,8 +128,7 @@ class TextTokenizer:
             reading: Gives the window.
             max_windows: Greatest number of windows per row.
         """
-        budget = _sliding_budget(reading, max_windows)
-        limit = budget * _CODE_POINTS_PER_TOKEN
+        limit = _budget(_room(reading), reading.overlap, max_windows) * _CODE_POINTS_PER_TOKEN
         fields = list(zip(*inputs, strict=True))
         encoded = [
             self._fast.encode_batch([text[:limit] for text in texts], add_special_tokens=False)
@@ -137,12 +136,12 @@ class TextTokenizer:
         ]
         rows = []
         for index, texts in enumerate(inputs):
-            ids = [encoding[index].ids[:budget] for encoding in encoded]
-            cut = any(
-                len(encoding[index].ids) > budget or len(text) > limit
-                for encoding, text in zip(encoded, texts, strict=True)
-            )
-            offsets = encoded[0][index].offsets[:budget]
+            ids = [encoding[index].ids for encoding in encoded]
+            kept = _kept([len(tokens) for tokens in ids], reading, max_windows)
+            cut = any(len(tokens) > size for tokens, size in zip(ids, kept, strict=True))
+            cut = cut or any(len(text) > limit for text in texts)
+            ids = [tokens[:size] for tokens, size in zip(ids, kept, strict=True)]
+            offsets = encoded[0][index].offsets[: kept[0]]
             rows.append(Row(ids[0], ids[1] if len(ids) > 1 else None, offsets, cut))
         return rows
 
@@ -157,21 +156,15 @@ class TextTokenizer:
         return windows
 
     def _single(self, row: int, ids: list[int], reading: Reading) -> Iterator[Window]:
-        for first, last in _spans(len(ids), reading.max_length - 2, reading.overlap):
+        for first, last in _spans(len(ids), _room(reading), reading.overlap):
             window = [self._cls, *ids[first:last], self._sep]
             yield Window(row, first, last, window, [0] * len(window))
 
     def _pair(self, row: int, a: list[int], b: list[int], reading: Reading) -> Iterator[Window]:
-        """Yields windows in which the longer segment slides beside the whole shorter one.
-
-        The shorter one is cut only where it alone would fill more than half of the window.
-        """
-        room = reading.max_length - 3
+        """Yields windows in which the longer segment slides beside the whole shorter one."""
         first_slides = len(a) > len(b)
         still, sliding = (b, a) if first_slides else (a, b)
-        if len(a) + len(b) > room:
-            still = still[: room // 2]
-        for first, last in _spans(len(sliding), room - len(still), reading.overlap):
+        for first, last in _spans(len(sliding), _room(reading) - len(still), reading.overlap):
             part = sliding[first:last]
             one, two = (part, still) if first_slides else (still, part)
             ids = [self._cls, *one, self._sep, *two, self._sep]
@@ -223,12 +216,30 @@ def pack(windows: Sequence[Window], *, device: torch.device) -> TokenBatch:
     )
 
 
-def _sliding_budget(reading: Reading, max_windows: int) -> int:
-    """Returns how many tokens of one field `max_windows` windows hold at least."""
-    room = reading.max_length - (2 if len(reading.fields) == 1 else 3)
-    if len(reading.fields) == 2:
-        room -= room // 2
-    return room + (max_windows - 1) * _step(room, reading.overlap)
+def _room(reading: Reading) -> int:
+    """Returns how many tokens a window holds beside its special tokens."""
+    return reading.max_length - 1 - len(reading.fields)
+
+
+def _budget(room: int, overlap: int, max_windows: int) -> int:
+    """Returns how many tokens `max_windows` windows with `room` tokens see."""
+    return room + (max_windows - 1) * _step(room, overlap)
+
+
+def _kept(lengths: Sequence[int], reading: Reading, max_windows: int) -> list[int]:
+    """Returns how many tokens of each field go into windows.
+
+    The shorter field of a pair is in every window; it is cut only where it alone would fill
+    more than half of one.
+    """
+    room = _room(reading)
+    if len(lengths) == 1:
+        return [_budget(room, reading.overlap, max_windows)]
+    if sum(lengths) <= room:
+        return list(lengths)
+    still = min(*lengths, room // 2)
+    sliding = _budget(room - still, reading.overlap, max_windows)
+    return [sliding, still] if lengths[0] > lengths[1] else [still, sliding]
 
 
 def _spans(tokens: int, room: int, overlap: int) -> Iterator[tuple[int, int]]:

@@ -29,7 +29,6 @@ So both segments end within a sentence, as the window's end makes the second one
 stop does not give away the order.
 """
 NO_ORDER = -100
-_COUNTED = 10_000_000  # tokens per language that frequencies are counted in
 
 Ints = npt.NDArray[np.int64]
 
@@ -73,7 +72,7 @@ class Windows:
         seed: int = 0,
         languages: tuple[str, ...] = LANGUAGES,
     ) -> None:
-        self._shards = {language: read_shard(folder, language, split) for language in languages}
+        self.shards = {language: read_shard(folder, language, split) for language in languages}
         self._vocab_size = vocab_size
         self._seed = seed
         self._starts: dict[tuple[str, int], Ints] = {}
@@ -82,17 +81,6 @@ class Windows:
     def count(self, language: str, length: int) -> int:
         """Returns the number of windows of S = `length` tokens in one pass over a language."""
         return len(self._window_starts(language, length))
-
-    def log_frequencies(self) -> npt.NDArray[np.float32]:
-        """Returns the log share of each token id, add-one smoothed; shape (vocab_size,).
-
-        All languages weigh the same.
-        """
-        shares = np.zeros(self._vocab_size)
-        for shard in self._shards.values():
-            counts = np.bincount(shard.ids[:_COUNTED], minlength=self._vocab_size) + 1.0
-            shares += counts / counts.sum() / len(self._shards)
-        return np.log(shares).astype(np.float32)
 
     def batch(self, index: int, *, size: int, length: int) -> Batch:
         """Returns batch number `index` of N = `size` windows of S = `length` tokens.
@@ -104,8 +92,8 @@ class Windows:
         rows = np.empty((size, length), dtype=np.int64)
         types = np.zeros((size, length), dtype=np.int64)
         orders = np.full(size, NO_ORDER, dtype=np.int64)
-        borders = np.linspace(0, size, len(self._shards) + 1).astype(int)
-        for number, (language, shard) in enumerate(self._shards.items()):
+        borders = np.linspace(0, size, len(self.shards) + 1).astype(int)
+        for number, (language, shard) in enumerate(self.shards.items()):
             for row in range(borders[number], borders[number + 1]):
                 share = borders[number + 1] - borders[number]
                 start = self._pick(language, length, int(index * share + row - borders[number]))
@@ -129,7 +117,7 @@ class Windows:
     def _window_starts(self, language: str, length: int) -> Ints:
         key = (language, length)
         if key not in self._starts:
-            self._starts[key] = window_starts(self._shards[language], length - 2 + CUT)
+            self._starts[key] = window_starts(self.shards[language], length - 2 + CUT)
         return self._starts[key]
 
 

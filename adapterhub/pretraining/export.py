@@ -59,6 +59,7 @@ def export_backbone(checkpoint: Path, vocabulary: Path, out: Path, *, card: str)
     half.load_state_dict(model.state_dict())
     nn.Module.to(half, torch.float16)
     half.save_pretrained(out)
+    (out / "model.safetensors").chmod(0o644)  # safetensors leaves it to its owner only
     (out / "README.md").write_text(card)
     check_backbone(out, model)
 

@@ -34,6 +34,7 @@ class TrainOptions:
         device: `auto`, `cpu` or `cuda`.
         workers: Threads that compute gradients; on CUDA one is used.
         lengths: Window lengths that are used, of `LENGTHS`.
+        word_vectors: Start the word embeddings from counts of pairs; takes vocab_size**2 floats.
     """
 
     hours: float
@@ -47,6 +48,7 @@ class TrainOptions:
     device: str = "auto"
     workers: int = 2
     lengths: tuple[int, ...] = LENGTHS
+    word_vectors: bool = True
 
 
 def run_share(progress: Progress, options: TrainOptions) -> float:

@@ -134,8 +134,10 @@ def read_shard(folder: Path, language: str, split: Split) -> Shard:
     """Returns a shard that `write_shards` wrote, memory mapped.
 
     Raises:
-        FileNotFoundError: The folder does not hold the shard.
+        DataError: The folder does not hold the shard.
     """
+    if not (folder / f"{language}-{split}.sentences.npy").is_file():
+        raise DataError(folder, f"holds no shard {language}-{split}; write the shards first")
     ids, documents, sentences = (
         np.load(folder / f"{language}-{split}.{field}.npy", mmap_mode="r")
         for field in ("ids", "documents", "sentences")
@@ -148,7 +150,7 @@ class _SentenceRules:
     """Per token id, what it says about sentence borders. All arrays are (V,) bool."""
 
     stop: npt.NDArray[np.bool_]
-    """The token ends a sentence in any script: 。 ! ? and pieces that end with a full stop."""
+    """The token ends a sentence, if a new one can start behind it: . ! ? 。 ;"""
     wide_stop: npt.NDArray[np.bool_]
     """The token ends a sentence even with no space behind it: 。"""
     close: npt.NDArray[np.bool_]

@@ -25,6 +25,7 @@ from adapterhub.pretraining.checkpoints import (
     write_progress,
 )
 from adapterhub.pretraining.gradients import GradientWorkers
+from adapterhub.pretraining.initial import initialize
 from adapterhub.pretraining.meter import Meter
 from adapterhub.pretraining.schedule import TrainOptions, pick_length, rate_factor, run_share
 
@@ -80,10 +81,7 @@ def train(config: AlbertConfig, shards: Path, out: Path, options: TrainOptions) 
     windows = Windows(shards, "train", vocab_size=config.vocab_size, seed=options.seed)
     checkpoint = newest_checkpoint(out / "checkpoints")
     if checkpoint is None:
-        # Left to learn the frequencies, the embeddings all turn one way and the loss stays at the
-        # entropy of single tokens for many hundred steps.
-        with torch.no_grad():
-            model.predictions.bias.copy_(torch.from_numpy(windows.log_frequencies()))
+        initialize(model, list(windows.shards.values()), word_vectors=options.word_vectors)
     progress = restore(checkpoint, model, optimizer) if checkpoint else Progress()
     done = _run(model, optimizer, windows, progress, out=out, options=options)
     save_checkpoint(out / "checkpoints", model, optimizer, progress)

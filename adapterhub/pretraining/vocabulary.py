@@ -146,6 +146,8 @@ def save_tokenizer(model: bytes, folder: Path) -> None:
     )  # transformers would read it in place of the model
     (folder / "spiece.model").write_bytes(model)
     tokenizer = AlbertTokenizer.from_pretrained(folder, model_max_length=512)
+    for name in ("is_local", "local_files_only"):  # how it was loaded here is nobody's business
+        tokenizer.init_kwargs.pop(name, None)
     tokenizer.save_pretrained(folder)
 
 

@@ -88,22 +88,7 @@ def parse_head(data: bytes, *, source: str) -> HeadFile:
     Raises:
         HeadFileError: It is damaged, unsafe, inconsistent, or holds NaN or infinity.
     """
-    header = read_header(data, source)
-    try:
-        tensors = safetensors.torch.load(data)
-    except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as error:
-        raise HeadFileError(
-            source, f"its tensors cannot be read: {error}. Copy or fetch it again."
-        ) from error
-    for name, tensor in tensors.items():
-        if not bool(torch.isfinite(tensor).all()):
-            raise HeadFileError(
-                source,
-                f"tensor '{name}' holds NaN or infinity; every text would get the same answer. "
-                f"Train the task again with a lower learning rate, or in float32.",
-            )
-    digest = hashlib.sha256(data).hexdigest()
-    return HeadFile(header.spec, MappingProxyType(tensors), digest, len(data), source)
+    return _parse(data, source, hashlib.sha256(data).hexdigest())
 
 
 def read_head(path: Path, *, sha256: str | None = None, size: int | None = None) -> HeadFile:
@@ -123,13 +108,14 @@ def read_head(path: Path, *, sha256: str | None = None, size: int | None = None)
         data = _read_bytes(path, sha256, size)
     except OSError as error:
         raise HeadFileError(path, f"it cannot be read: {reason(error)}") from error
-    if sha256 is not None and (found := hashlib.sha256(data).hexdigest()) != sha256:
+    found = hashlib.sha256(data).hexdigest()
+    if sha256 is not None and found != sha256:
         raise IntegrityError(
             path,
             f"its sha256 is {found}, the registry promises {sha256}. The file was damaged or "
             f"exchanged; fetch it again or restore it from a copy.",
         )
-    return parse_head(data, source=str(path))
+    return _parse(data, str(path), found)
 
 
 def write_head(path: Path, spec: TaskSpec, tensors: Mapping[str, torch.Tensor]) -> HeadFile:
@@ -164,6 +150,24 @@ def write_head(path: Path, spec: TaskSpec, tensors: Mapping[str, torch.Tensor]) 
     except OSError as error:
         raise HeadFileError(path, f"it cannot be written: {reason(error)}") from error
     return read_head(path, sha256=digest, size=len(data))
+
+
+def _parse(data: bytes, source: str, digest: str) -> HeadFile:
+    header = read_header(data, source)
+    try:
+        tensors = safetensors.torch.load(data)
+    except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as error:
+        raise HeadFileError(
+            source, f"its tensors cannot be read: {error}. Copy or fetch it again."
+        ) from error
+    for name, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise HeadFileError(
+                source,
+                f"tensor '{name}' holds NaN or infinity; every text would get the same answer. "
+                f"Train the task again with a lower learning rate, or in float32.",
+            )
+    return HeadFile(header.spec, MappingProxyType(tensors), digest, len(data), source)
 
 
 def _read_bytes(path: Path, sha256: str | None, size: int | None) -> bytes:

@@ -17,7 +17,7 @@ from adapterhub.specs import MAX_LABELS, Kind, TaskSpec
 from adapterhub.training.options import Joining, TrainingOptions
 from adapterhub.training.parsing import Example, find_columns, parse_records
 from adapterhub.training.records import Records, read_records
-from adapterhub.training.splits import Parts, split_records
+from adapterhub.training.splits import Parts, draw_rows, split_records
 from adapterhub.training.tagging import (
     Span,
     TaggedWords,
@@ -42,7 +42,6 @@ class Dataset:
         inputs: One string per field and row.
         targets: Per row a label, labels, a number, or entity spans.
         labels: Label names in the order of a head's outputs; empty for regression.
-        digest: sha256 over inputs and targets in order.
     """
 
     name: str
@@ -51,11 +50,26 @@ class Dataset:
     inputs: tuple[tuple[str, ...], ...]
     targets: tuple[Target, ...]
     labels: tuple[str, ...]
-    digest: str
 
     def __len__(self) -> int:
         """Returns the number N of rows."""
         return len(self.inputs)
+
+    def digest(self) -> str:
+        """Returns the sha256 over inputs and targets in order, as lines of canonical JSON."""
+        digest = hashlib.sha256()
+        for texts, target in zip(self.inputs, self.targets, strict=True):
+            line = json.dumps([texts, _plain(target)], ensure_ascii=False, separators=(",", ":"))
+            digest.update(line.encode() + b"\n")
+        return digest.hexdigest()
+
+    def take(self, rows: Sequence[int]) -> Dataset:
+        """Returns some of the rows."""
+        return replace(
+            self,
+            inputs=tuple(self.inputs[row] for row in rows),
+            targets=tuple(self.targets[row] for row in rows),
+        )
 
     def spans(self) -> tuple[tuple[Span, ...], ...]:
         """Returns the entities of each row of a tagging set."""
@@ -108,17 +122,22 @@ def read_splits(data: object, options: TrainingOptions) -> Splits:
     if options.validation is not None:
         other = read_records(options.validation)
         parts = Parts(parse_records(records, columns), parse_records(other, columns))
-        parts = parts.cut(options)
     else:
         other = records
         parts = split_records(records, columns, options)
     joining = _joining([*parts.train, *parts.validation], options.join_tokens)
-    whole = Dataset(name, columns.kind, columns.fields, (), (), (), "")
+    whole = Dataset(name, columns.kind, columns.fields, (), (), ())
     train = _fill(whole, parts.train, joining)
     validation = _fill(whole, parts.validation, joining)
     labels = _find_labels(train, records)
+    if options.skip_unseen and labels:
+        validation = _without_unseen(validation, labels)
     _check(train, validation, labels, records.source, other.source)
-    return Splits(replace(train, labels=labels), replace(validation, labels=labels))
+    # Labels are those of all rows: a cut must not decide which answers a task can give.
+    return Splits(
+        replace(train.take(draw_rows(len(train), options)), labels=labels),
+        replace(validation.take(draw_rows(len(validation), options)), labels=labels),
+    )
 
 
 def read_for_task(data: object, spec: TaskSpec, options: TrainingOptions) -> Dataset:
@@ -137,7 +156,7 @@ def read_for_task(data: object, spec: TaskSpec, options: TrainingOptions) -> Dat
         )
     examples = parse_records(records, columns)
     joining = _joining(examples, options.join_tokens)
-    empty = Dataset(records.name, spec.kind, spec.fields, (), (), spec.labels, "")
+    empty = Dataset(records.name, spec.kind, spec.fields, (), (), spec.labels)
     dataset = _fill(empty, examples, joining)
     if spec.kind != "regression":
         _refuse_unknown(dataset, spec.labels, records.source, f"task '{spec.task}'")
@@ -153,25 +172,24 @@ def _joining(examples: Sequence[Example], joining: Joining) -> Joining:
 
 
 def _fill(empty: Dataset, examples: Iterable[Example], joining: Joining) -> Dataset:
-    inputs: list[tuple[str, ...]] = []
-    targets: list[Target] = []
-    digest = hashlib.sha256()
-    for example in examples:
-        texts, target, plain = _read_example(example, joining)
-        inputs.append(texts)
-        targets.append(target)
-        line = json.dumps([texts, plain], ensure_ascii=False, separators=(",", ":"))
-        digest.update(line.encode() + b"\n")
-    return replace(empty, inputs=tuple(inputs), targets=tuple(targets), digest=digest.hexdigest())
+    rows = [_read_example(example, joining) for example in examples]
+    return replace(
+        empty, inputs=tuple(inputs for inputs, _ in rows), targets=tuple(row for _, row in rows)
+    )
 
 
-def _read_example(example: Example, joining: Joining) -> tuple[tuple[str, ...], Target, object]:
-    """Returns the inputs and the target of one row, and the target in the form of JSON."""
+def _read_example(example: Example, joining: Joining) -> tuple[tuple[str, ...], Target]:
     if not isinstance(example.truth, TaggedWords):
-        return example.inputs, example.truth, example.truth
+        return example.inputs, example.truth
     spanned = join_words(example.truth, joining)
-    plain = [[span.start, span.end, span.entity] for span in spanned.spans]
-    return (spanned.text,), spanned.spans, plain
+    return (spanned.text,), spanned.spans
+
+
+def _plain(target: Target) -> object:
+    """Returns a target in the form of JSON."""
+    if not isinstance(target, tuple):
+        return target
+    return [[p.start, p.end, p.entity] if isinstance(p, Span) else p for p in target]
 
 
 def _labels_of(target: Target) -> tuple[str, ...]:
@@ -217,7 +235,14 @@ def _check(
     if len(validation) < 2:
         raise DataError(other, f"there are {len(validation)} validation rows; 2 or more are needed")
     if labels:
-        _refuse_unknown(validation, labels, other, "the training rows")
+        owner = "the training rows (skip_unseen leaves such rows out)"
+        _refuse_unknown(validation, labels, other, owner)
+
+
+def _without_unseen(validation: Dataset, labels: tuple[str, ...]) -> Dataset:
+    known = set(labels)
+    targets = enumerate(validation.targets)
+    return validation.take([row for row, t in targets if known.issuperset(_labels_of(t))])
 
 
 def _refuse_unknown(dataset: Dataset, labels: tuple[str, ...], source: str, owner: str) -> None:

@@ -78,6 +78,13 @@ class Source:
     cache: Path
     max_bytes: int
 
+    @property
+    def folder(self) -> Path:
+        """Returns the folder for the features of this backbone."""
+        fingerprint = self.encoder.spec.fingerprint.removeprefix("sha256:")
+        dtype = str(self.encoder.dtype).removeprefix("torch.")
+        return self.cache / f"{fingerprint[:16]}-{dtype}"
+
 
 def encode(
     inputs: Sequence[tuple[str, ...]], layout: Layout, source: Source

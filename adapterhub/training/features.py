@@ -74,8 +74,7 @@ def read_features(inputs: Sequence[tuple[str, ...]], *, layout: Layout, source: 
     Raises:
         UsageError: The cache cannot be written.
     """
-    folder = source.cache / source.encoder.spec.fingerprint.removeprefix("sha256:")[:16]
-    folder /= layout.folder
+    folder = source.folder / layout.folder
     keys = [text_key(row) for row in inputs]
     shards = open_shards(folder)
     place_of = {

@@ -43,6 +43,8 @@ class TrainingOptions(Spec):
         validation: File with the validation rows.
         split_column: Column that says `train` or `validation`; `test` rows are left out.
         validation_fraction: Part of the rows to hold out where neither is given.
+        skip_unseen: Whether validation rows with a label that no training row has are left out;
+            otherwise they are refused.
         seed: Of the split, the initial weights and the order of rows.
         max_rows: Training and validation rows at most, each drawn by the seed.
         max_length: Window in tokens; None for 512 or the backbone's most, so that tasks that
@@ -81,6 +83,7 @@ class TrainingOptions(Spec):
     validation: Annotated[Path | None, Field(strict=False)] = None
     split_column: str | None = None
     validation_fraction: float = Field(default=0.1, gt=0, lt=1)
+    skip_unseen: bool = False
     seed: int = Field(default=0, ge=0, lt=2**32)
     max_rows: int | None = Field(default=None, ge=2)
     max_length: int | None = Field(default=None, ge=8, le=512)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from adapterhub.training.options import TrainingOptions
@@ -28,10 +29,6 @@ class Parts:
     train: list[Example]
     validation: list[Example]
 
-    def cut(self, options: TrainingOptions) -> Parts:
-        """Returns both parts with `max_rows` rows at most, drawn by the seed."""
-        return Parts(_draw(self.train, options), _draw(self.validation, options))
-
 
 def split_records(records: Records, columns: Columns, options: TrainingOptions) -> Parts:
     """Returns the parts that a split column names, or else parts drawn by the seed.
@@ -40,7 +37,7 @@ def split_records(records: Records, columns: Columns, options: TrainingOptions) 
         DataError: A value is not what it must be, or the split column names another part.
     """
     if options.split_column is None:
-        return _split_by_seed(parse_records(records, columns), options).cut(options)
+        return _split_by_seed(parse_records(records, columns), options)
     rows: dict[bool, list[int]] = {True: [], False: []}
     for index, record in enumerate(records.rows):
         value = records.value(record, options.split_column)
@@ -57,8 +54,7 @@ def split_records(records: Records, columns: Columns, options: TrainingOptions) 
         if not rows[is_train]:
             records.refuse(f"column '{options.split_column}' marks no rows as '{name}'")
     examples = parse_records(records, columns)
-    parts = Parts(*([examples[index] for index in rows[part]] for part in (True, False)))
-    return parts.cut(options)
+    return Parts(*([examples[index] for index in rows[part]] for part in (True, False)))
 
 
 def _split_by_seed(examples: list[Example], options: TrainingOptions) -> Parts:
@@ -99,8 +95,8 @@ def _stratum(example: Example) -> object:
     return min(truth, default="") if isinstance(truth, tuple) else ""
 
 
-def _draw(examples: list[Example], options: TrainingOptions) -> list[Example]:
-    if options.max_rows is None or len(examples) <= options.max_rows:
-        return examples
-    kept = sorted(random.Random(options.seed).sample(range(len(examples)), options.max_rows))
-    return [examples[index] for index in kept]
+def draw_rows(rows: int, options: TrainingOptions) -> Sequence[int]:
+    """Returns the indices of `max_rows` of `rows` rows at most, ascending, drawn by the seed."""
+    if options.max_rows is None or rows <= options.max_rows:
+        return range(rows)
+    return sorted(random.Random(options.seed).sample(range(rows), options.max_rows))

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,9 @@ def add(path: Path, task: str = "spam", seed: int = 0) -> Resolved:
     )
 
 
-def add_forever(path: Path, first: int) -> None:
+def add_forever(path: Path, first: int, started: Event | None = None) -> None:
+    if started is not None:
+        started.set()
     for seed in range(first, first + 1_000_000):
         add(path, seed=seed)
 
@@ -142,9 +145,11 @@ class TestKilledWriters:
         chance = random.Random(0)
         before = 1
         for attempt in range(1, 21):
-            writer = server.Process(target=add_forever, args=(path, attempt * 10_000))
+            started = server.Event()
+            writer = server.Process(target=add_forever, args=(path, attempt * 10_000, started))
             writer.start()
-            time.sleep(chance.uniform(0.02, 0.09))
+            assert started.wait(60)
+            time.sleep(chance.uniform(0.0, 0.08))
             writer.kill()
             writer.join()
             count = check_every_head(path)

@@ -55,6 +55,8 @@ def test_swapped_segments_stand_the_other_way_round_in_the_text(windows, shards)
         source = text["en" if number < 32 else "zh"]
         segments = [row[types == kind] for kind in (0, 1)]
         segments[0] = segments[0][1:]
+        if min(map(len, segments)) < 20:
+            continue  # too short to be found in one place only
         first, second = (source.find(s[:-1].astype(np.uint16).tobytes()) for s in segments)
         assert first >= 0
         assert second >= 0

@@ -1,0 +1,66 @@
+"""`adapterhub <verb>`: the command line. Verbs are in `commands`, one file each."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from adapterhub.commands.border import CommandLine
+from adapterhub.commands.doctor import doctor
+from adapterhub.commands.evaluate import evaluate
+from adapterhub.commands.explain import explain
+from adapterhub.commands.info import info
+from adapterhub.commands.list_tasks import list_tasks
+from adapterhub.commands.printing import print_line
+from adapterhub.commands.score import score
+from adapterhub.commands.show import show
+from adapterhub.commands.train import train
+
+app = typer.Typer(
+    cls=CommandLine,
+    name="adapterhub",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from adapterhub import __version__
+
+        print_line(f"adapterhub {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def adapterhub(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """One frozen ALBERT, many small text tasks, one pass."""
+    del version
+    if context.invoked_subcommand is None:
+        print_line(context.get_help())
+
+
+app.command("list")(list_tasks)
+app.command("show")(show)
+app.command("explain")(explain)
+app.command("score")(score)
+app.command("train")(train)
+app.command("eval")(evaluate)
+app.command("info")(info)
+app.command("doctor")(doctor)
+
+
+def main() -> None:
+    """Runs the command line of this process and exits."""
+    app()

@@ -1,0 +1,148 @@
+"""Names that users type -> registry, task specs and backbone, without importing torch.
+
+A task is known by the header of its head file, so that asking about tasks is quick.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from adapterhub.errors import BackboneMismatchError, HeadFileError, IntegrityError, UsageError
+from adapterhub.specs import TaskSpec
+from adapterhub.store.atomic import open_regular, reason
+from adapterhub.store.header import MAX_FILE_BYTES, check_start, check_suffix, read_header
+from adapterhub.store.references import parse_reference
+from adapterhub.store.registry import Registry, Resolved, find_registry, read_registry
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenTask:
+    """A task that was asked for, looked up.
+
+    Attributes:
+        reference: The name as the user gave it.
+        spec: The task, as the header of its head file says.
+        found: Where the registry has it; None for a file.
+    """
+
+    reference: str
+    spec: TaskSpec
+    found: Resolved | None
+
+
+def open_registry(registry: Path | None) -> Registry:
+    """Returns the registry that was asked for, the nearest upwards, or the shipped one.
+
+    Raises:
+        RegistryError: It cannot be read, or is not valid.
+    """
+    if registry is not None:
+        path = registry.expanduser()
+        return read_registry(path / "registry.yaml" if path.is_dir() else path)
+    return read_registry(find_registry(Path.cwd()) or _shipped_registry())
+
+
+def choose_task(registry: Registry, reference: str) -> ChosenTask:
+    """Returns one task by its name.
+
+    Raises:
+        UnknownTaskError: There is no such task, version or alias.
+        HeadFileError: Its file is damaged.
+    """
+    parsed = parse_reference(reference)
+    if parsed.kind == "hub":
+        from adapterhub.hub import Hub
+
+        return ChosenTask(reference, Hub(registry.path, device="cpu").spec(reference), None)
+    if parsed.path is not None:
+        return ChosenTask(reference, read_spec(parsed.path.expanduser()), None)
+    found = registry.resolve(parsed)
+    record = found.record
+    return ChosenTask(reference, read_spec(found.path, record.sha256, record.size), found)
+
+
+def choose_tasks(registry: Registry, references: Iterable[str]) -> list[ChosenTask]:
+    """Returns tasks that run together, by their names.
+
+    Raises:
+        UsageError: They belong to different backbones.
+        AdapterHubError: As `choose_task`.
+    """
+    tasks = [choose_task(registry, reference) for reference in references]
+    for task in tasks[1:]:
+        wanted, other = tasks[0].spec, task.spec
+        if other.backbone.fingerprint != wanted.backbone.fingerprint:
+            raise UsageError(
+                f"Task '{task.reference}' belongs to the backbone {other.backbone.name}, task "
+                f"'{tasks[0].reference}' to {wanted.backbone.name}; one call runs one backbone."
+            )
+    return tasks
+
+
+def choose_backbone_key(
+    registry: Registry, tasks: Sequence[ChosenTask], backbone: str | None
+) -> str | None:
+    """Returns the backbone that `tasks` run on: the one asked for, or that of the first task."""
+    if backbone is not None or not tasks:
+        return backbone
+    first = tasks[0]
+    if first.found is not None:
+        return first.found.entry.backbone
+    for key, entry in registry.backbones.items():
+        if entry.fingerprint == first.spec.backbone.fingerprint:
+            return key
+    raise BackboneMismatchError(
+        first.reference, first.spec.backbone.name, f"of the registry {registry.path}"
+    )
+
+
+def column_names(tasks: Sequence[ChosenTask]) -> Mapping[str, str]:
+    """Returns the name of each task's answers by reference: the task's own where it is unique."""
+    own = [task.spec.task for task in tasks]
+    return {
+        task.reference: name if own.count(name) == 1 else task.reference
+        for task, name in zip(tasks, own, strict=True)
+    }
+
+
+def read_spec(path: Path, sha256: str | None = None, size: int | None = None) -> TaskSpec:
+    """Returns the task spec of a head file; its tensors are not looked at.
+
+    Args:
+        path: The file.
+        sha256: Digest that its bytes must have, if known.
+        size: Size in bytes that it must have, if known.
+
+    Raises:
+        IntegrityError: The bytes are not those promised.
+        HeadFileError: It cannot be read, or is no head file.
+    """
+    check_suffix(path)
+    try:
+        with open_regular(path) as file:
+            start = file.read(64)
+            total = path.stat().st_size
+            if size is None:
+                check_start(start, total, str(path))
+            data = start + file.read(min(total, MAX_FILE_BYTES))
+    except OSError as error:
+        raise HeadFileError(path, f"it cannot be read: {reason(error)}") from error
+    found = hashlib.sha256(data).hexdigest()
+    if (size is not None and len(data) != size) or (sha256 is not None and found != sha256):
+        raise IntegrityError(
+            path,
+            f"it is {len(data)} bytes with sha256 {found}, the registry promises {size} bytes with "
+            f"sha256 {sha256}. Fetch it again or restore it from a copy.",
+        )
+    return read_header(data, str(path)).spec
+
+
+def _shipped_registry() -> Path:
+    # As `opening.shipped_registry`, which imports torch.
+    package = Path(str(files("adapterhub")))
+    installed = package / "shipped" / "registry.yaml"
+    return installed if installed.is_file() else package.parent / "registry.yaml"

@@ -1,0 +1,178 @@
+"""`adapterhub doctor`: whether every file is what the registry says, and does what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from adapterhub.commands.options import AsJson, Registry
+from adapterhub.commands.printing import print_json, print_line
+from adapterhub.errors import AdapterHubError, RegistryError
+
+if TYPE_CHECKING:
+    from adapterhub.model.backbone import Backbone
+    from adapterhub.store import registry as store
+    from adapterhub.store.headfile import HeadFile
+
+Status = Literal["ok", "note", "problem"]
+
+UNHEALTHY = 5
+"""Exit code where there is a problem, as of the errors of damaged files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        subject: What was looked at.
+        status: `note` is worth knowing and harms nothing.
+        detail: What was found.
+    """
+
+    subject: str
+    status: Status
+    detail: str
+
+
+def doctor(
+    registry: Registry = None,
+    replay: Annotated[
+        bool,
+        typer.Option(
+            "--replay/--no-replay", help="Whether known answers are computed again, on the CPU."
+        ),
+    ] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Check the registry, every head file, the backbones and what the tasks answer."""
+    from adapterhub.commands.choosing import open_registry
+
+    checks: list[Check] = []
+    try:
+        opened = open_registry(registry)
+    except RegistryError as error:
+        found = iter([Check("registry", "problem", str(error))])
+    else:
+        found = _examine(opened, replay=replay)
+    for check in found:
+        checks.append(check)
+        if not as_json:
+            print_line(f"{check.status:<8} {check.subject}: {check.detail}")
+    problems = sum(check.status == "problem" for check in checks)
+    if as_json:
+        print_json({"healthy": not problems, "checks": [asdict(check) for check in checks]})
+    else:
+        print_line(f"{len(checks)} checks, {problems or 'no'} problem{'s' * (problems != 1)}.")
+    if problems:
+        raise typer.Exit(UNHEALTHY)
+
+
+def _examine(registry: store.Registry, *, replay: bool) -> Iterator[Check]:
+    """Yields one check after the other; a fault ends its own check only."""
+    tasks, backbones = len(registry.tasks), len(registry.backbones)
+    detail = f"{registry.path}: {tasks} tasks, {backbones} backbones"
+    yield Check("registry", "ok" if tasks else "note", detail)
+    aliases = sum(len(entry.aliases) for entry in registry.tasks.values())
+    # Reading the registry refuses an alias without its version.
+    yield Check("aliases", "ok", f"{aliases}, each points to a version that is listed")
+    for key in registry.backbones:
+        yield from _examine_backbone(registry, key, replay=replay)
+    yield from _unlisted(registry.path)
+
+
+def _examine_backbone(registry: store.Registry, key: str, *, replay: bool) -> Iterator[Check]:
+    """Yields the checks of a backbone and of every version of every task on it."""
+    from adapterhub.opening import open_registered
+
+    subject = f"backbone {key}"
+    backbone: Backbone | None = None
+    try:
+        backbone = open_registered(registry, key)
+    except AdapterHubError as error:
+        yield Check(subject, "problem", str(error))
+    else:
+        spec = backbone.spec
+        sizes = f"H={spec.hidden_size} D={spec.num_hidden_layers}"
+        yield Check(subject, "ok", f"{spec.name}, {sizes}, {spec.fingerprint[:19]}… as promised")
+        tokens = len(backbone.tokenizer)
+        yield Check(f"tokenizer {key}", "ok", f"{tokens} tokens, fits the token table")
+    answers = _Replay(backbone) if replay and backbone is not None else None
+    for name, entry in registry.tasks.items():
+        if entry.backbone == key:
+            for version in sorted(entry.versions):
+                yield _examine_version(registry.resolve(f"{name}:{version}"), answers)
+
+
+def _examine_version(found: store.Resolved, answers: _Replay | None) -> Check:
+    from adapterhub.store.headfile import read_head
+
+    subject = f"task {found.task}:{found.version}"
+    record = found.record
+    try:
+        head = read_head(found.path, sha256=record.sha256, size=record.size)
+        problem = _contradiction(found, head)
+        if problem:
+            return Check(subject, "problem", f"{found.path}: {problem}")
+        if not head.spec.known_answers:
+            return Check(subject, "note", f"{record.size} bytes, sha256 ok; no known answers")
+        if answers is None:
+            return Check(subject, "ok", f"{record.size} bytes, sha256 ok; answers not replayed")
+        answers.check(head)
+    except AdapterHubError as error:
+        return Check(subject, "problem", str(error))
+    probes = len(head.spec.known_answers)
+    return Check(subject, "ok", f"{record.size} bytes, sha256 ok; {probes} known answers given")
+
+
+def _contradiction(found: store.Resolved, head: HeadFile) -> str:
+    """Returns where the registry and the head file say different things, or an empty text."""
+    spec, record = head.spec, found.record
+    pairs = (
+        ("the task", found.task, spec.task),
+        ("the kind", found.entry.kind, spec.kind),
+        ("the depths", record.depths, spec.head.depths),
+        ("the pooling", record.pooling, spec.head.pooling),
+        ("the backbone", found.backbone.fingerprint, spec.backbone.fingerprint),
+    )
+    wrong = [
+        f"{what} is {ours} in the registry and {theirs} in the file"
+        for what, ours, theirs in pairs
+        if ours != theirs
+    ]
+    return "; ".join(wrong)
+
+
+def _unlisted(path: Path) -> Iterator[Check]:
+    from adapterhub.store.editing import unlisted_files
+
+    files = unlisted_files(path)
+    for file in files:
+        yield Check("unlisted file", "note", f"{file} is in no entry; remove it if nobody writes")
+    if not files:
+        yield Check("unlisted files", "ok", "none")
+
+
+class _Replay:
+    """Computes known answers on the CPU, with one encoder for all tasks of a backbone."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        from adapterhub.model.encoder import Encoder
+        from adapterhub.model.tokens import TextTokenizer
+
+        self._encoder = Encoder(backbone, device="cpu")
+        self._tokenizer = TextTokenizer(backbone.tokenizer)
+
+    def check(self, head: HeadFile) -> None:
+        """Computes the known answers of one head file.
+
+        Raises:
+            KnownAnswersError: It computes something else than it says.
+        """
+        from adapterhub.model.replay import check_known_answers
+
+        check_known_answers(head, encoder=self._encoder, tokenizer=self._tokenizer)

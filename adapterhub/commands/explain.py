@@ -1,0 +1,66 @@
+"""`adapterhub explain`: what a call with some tasks would compute, and what it costs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from adapterhub.commands.options import AsJson, Registry, split_names
+from adapterhub.commands.printing import note, print_json, print_line
+
+if TYPE_CHECKING:
+    from adapterhub.plan import Plan
+
+
+def explain(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME...", help="Tasks, as in `show`; without any, all tasks of the registry."
+        ),
+    ] = None,
+    registry: Registry = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the plan of a call with these tasks: shared passes, who reads where, the cost."""
+    from adapterhub.commands.choosing import choose_tasks, open_registry
+    from adapterhub.errors import UsageError
+    from adapterhub.plan import make_plan
+
+    opened = open_registry(registry)
+    wanted = split_names(names) or list(opened.names())
+    if not wanted:
+        raise UsageError(f"There is no task in {opened.path}; `adapterhub train` makes one.")
+    if not names:
+        note(f"adapterhub: no task named, so all {len(wanted)} of {opened.path}")
+    tasks = choose_tasks(opened, wanted)
+    plan = make_plan({task.reference: task.spec for task in tasks})
+    if as_json:
+        print_json(plan_values(plan))
+    else:
+        print_line(str(plan))
+
+
+def plan_values(plan: Plan) -> dict[str, object]:
+    """Returns a plan as plain values for JSON."""
+    return {
+        "tasks": plan.tasks,
+        "passes": plan.passes,
+        "separate_passes": plan.separate_passes,
+        "ratio": plan.ratio,
+        "num_hidden_layers": plan.num_hidden_layers,
+        "trunks": [
+            {
+                "fields": list(trunk.reading.fields),
+                "max_length": trunk.reading.max_length,
+                "overlap": trunk.reading.overlap,
+                "stop": trunk.stop,
+                "taps": [
+                    {"depth": tap.depth, "pooling": tap.pooling, "tasks": list(tap.tasks)}
+                    for tap in trunk.taps
+                ],
+            }
+            for trunk in plan.trunks
+        ],
+    }

@@ -1,0 +1,55 @@
+"""Arguments and options that several verbs have, and how their values are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from adapterhub.errors import UsageError, nearest
+
+Registry = Annotated[
+    Path | None,
+    typer.Option(
+        "--registry",
+        "-r",
+        metavar="FILE",
+        help="A registry.yaml or its folder. Without it the nearest one from here upwards, "
+        "else the tasks that ship with adapterhub.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, errors too.")]
+Backbone = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="A backbone of the registry by its key, a folder, or a Hub name."
+    ),
+]
+Device = Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda, cuda:<n>, mps or auto.")]
+Dtype = Annotated[str, typer.Option(metavar="NAME", help="float32, float16 or bfloat16.")]
+MaxWindows = Annotated[
+    int,
+    typer.Option(min=1, metavar="N", help="Windows per text at most; what is beyond them is cut."),
+]
+
+
+def one_of(option: str, value: str, known: Iterable[str]) -> str:
+    """Returns `value` where it is known.
+
+    Raises:
+        UsageError: It is not; names the nearest.
+    """
+    names = tuple(known)
+    if value in names:
+        return value
+    hint = nearest(value, names)
+    meant = f" Did you mean '{hint}'?" if hint else ""
+    raise UsageError(f"{option} is '{value}'; expected {', '.join(names)}.{meant}")
+
+
+def split_names(values: Iterable[str] | None) -> list[str]:
+    """Returns the names of an option that may be repeated and takes `a,b` too, each once."""
+    parts = (part.strip() for value in values or () for part in value.split(","))
+    return list(dict.fromkeys(part for part in parts if part))

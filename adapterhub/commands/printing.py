@@ -1,0 +1,67 @@
+"""How verbs print: tables for people, JSON for programs, notes on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+
+# Wide enough that no line of a table is cut where it is not shown on a screen.
+_PIPE_WIDTH = 100_000
+
+
+def print_line(text: str = "") -> None:
+    """Prints one line of the answer to stdout."""
+    sys.stdout.write(f"{text}\n")
+
+
+def note(text: str) -> None:
+    """Prints one line that is not part of the answer to stderr."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def print_json(value: object) -> None:
+    """Prints one JSON value to stdout, in one line."""
+    print_line(json.dumps(value, ensure_ascii=False, allow_nan=False, default=str))
+
+
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Prints a table to stdout; cells are plain text, and wrap only on a terminal."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    for heading in headings:
+        table.add_column(Text(heading), overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    on_screen = sys.stdout.isatty()
+    console = Console(file=sys.stdout, width=None if on_screen else _PIPE_WIDTH)
+    if on_screen:
+        console.print(table)
+        return
+    with console.capture() as captured:
+        console.print(table)
+    for line in captured.get().splitlines():
+        print_line(line.rstrip())
+
+
+def print_fields(fields: Mapping[str, str]) -> None:
+    """Prints one `name  value` line per field that has a value."""
+    width = max(map(len, fields), default=0)
+    for name, value in fields.items():
+        if value:
+            print_line(f"{name:<{width}}  {value}")
+
+
+def size_text(size: int) -> str:
+    """Returns a number of bytes for people, for instance `5.1 kB`."""
+    value, unit = float(size), "B"
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000 or unit == "GB":
+            break
+        value /= 1000
+    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"

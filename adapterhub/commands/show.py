@@ -1,0 +1,112 @@
+"""`adapterhub show`: one task, as its head file says it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from adapterhub.commands.options import AsJson, Registry
+from adapterhub.commands.printing import print_fields, print_json, size_text
+
+if TYPE_CHECKING:
+    from adapterhub.commands.choosing import ChosenTask
+    from adapterhub.specs import TaskSpec
+
+_MOST_LABELS = 30
+
+
+def show(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="name, name@alias, name:version or ./file.safetensors."
+        ),
+    ],
+    registry: Registry = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show one task: labels, what it reads and costs, how well it does, where it is from."""
+    from adapterhub.commands.choosing import choose_task, open_registry
+
+    task = choose_task(open_registry(registry), name)
+    if as_json:
+        print_json(_values(task))
+    else:
+        print_fields({**_about(task), **_reading(task.spec), **_origin(task)})
+
+
+def _values(task: ChosenTask) -> dict[str, object]:
+    values: dict[str, object] = {"reference": task.reference}
+    if (found := task.found) is not None:
+        values |= {
+            "version": found.version,
+            "newest": found.entry.newest,
+            "aliases": dict(found.entry.aliases),
+            "file": str(found.path),
+            "size": found.record.size,
+            "sha256": found.record.sha256,
+        }
+    values["passes"] = task.spec.deepest
+    values["separate_passes"] = task.spec.backbone.num_hidden_layers
+    values["spec"] = task.spec.model_dump(mode="json")
+    return values
+
+
+def _about(task: ChosenTask) -> dict[str, str]:
+    spec, found = task.spec, task.found
+    version = ""
+    if found is not None:
+        versions = sorted(found.entry.versions)
+        version = f"{found.version} of {', '.join(map(str, versions))}"
+    aliases = found.entry.aliases if found is not None else {}
+    labels = ", ".join(spec.labels[:_MOST_LABELS])
+    more = len(spec.labels) - _MOST_LABELS
+    if more > 0:
+        labels += f", … ({more} more; --json shows all)"
+    return {
+        "task": spec.task,
+        "about": spec.description,
+        "version": version,
+        "aliases": ", ".join(f"@{alias} -> {number}" for alias, number in aliases.items()),
+        "kind": spec.kind,
+        "languages": ", ".join(spec.languages),
+        "labels": labels,
+        "range": "{:g} to {:g}".format(*spec.value_range) if spec.value_range else "",
+    }
+
+
+def _reading(spec: TaskSpec) -> dict[str, str]:
+    head, depth = spec.head, spec.backbone.num_hidden_layers
+    mix = f", a learned mix of depths {'+'.join(map(str, head.depths))}"
+    hidden = f", a hidden layer of {head.hidden_width}" if head.hidden_width else ""
+    return {
+        "reads": f"{' + '.join(spec.fields)}, windows of {spec.max_length} tokens, pooling "
+        f"{head.pooling}{mix if len(head.depths) > 1 else ''}{hidden}",
+        "cost": f"reads depth {spec.deepest} of {depth}: {spec.deepest / depth:.2f} of a separate "
+        f"model's passes, and none of its own beside a task that reads as deep",
+        "backbone": f"{spec.backbone.name} {(spec.backbone.revision or '')[:12]}".rstrip(),
+        "fingerprint": spec.backbone.fingerprint,
+    }
+
+
+def _origin(task: ChosenTask) -> dict[str, str]:
+    spec, found = task.spec, task.found
+    fields = {"measured": _measured(spec), "licence": spec.license or ""}
+    if (record := spec.training) is not None:
+        licence = f" ({record.dataset_license})" if record.dataset_license else ""
+        fields["data"] = f"{record.dataset}{licence}, {record.rows} rows, seed {record.seed}"
+    answers = len(spec.known_answers)
+    fields["known answers"] = f"{answers} probes, replayed when it is loaded" if answers else "none"
+    if found is not None:
+        fields["file"] = f"{found.path} ({size_text(found.record.size)})"
+        fields["sha256"] = found.record.sha256
+    return fields
+
+
+def _measured(spec: TaskSpec) -> str:
+    rows: dict[str, list[str]] = {}
+    for metric in spec.metrics:
+        where = f"on {metric.rows} {metric.split} rows"
+        rows.setdefault(where, []).append(f"{metric.name} {metric.value:.4f}")
+    return "; ".join(f"{', '.join(figures)} {where}" for where, figures in rows.items())

@@ -1,0 +1,190 @@
+"""`adapterhub train`: rows with answers in, a task in the registry out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, get_args
+
+import typer
+
+from adapterhub.commands import train_options as given
+from adapterhub.commands.options import AsJson, Backbone, one_of
+from adapterhub.commands.printing import note, print_json, print_line
+from adapterhub.errors import UsageError
+
+if TYPE_CHECKING:
+    from adapterhub.training.options import TrainingOptions
+    from adapterhub.training.trained import TrainedTask
+
+_LISTS = ("depths", "poolings", "hidden_widths", "languages", "aliases")
+_NUMBERS = ("learning_rates", "weight_decays", "value_range")
+_WHOLE = ("depths", "hidden_widths")
+_SIZES = ("cache_max_bytes", "memory_bytes")
+# What is an argument of `train` itself, not a field of TrainingOptions.
+_OWN = ("data", "task", "registry", "backbone", "as_json")
+
+
+def train(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="Rows with answers: .jsonl, .csv, .tsv (also .gz) or .parquet."
+        ),
+    ],
+    task: Annotated[str, typer.Option("--task", "-t", metavar="NAME", help="Name of the task.")],
+    registry: Annotated[
+        Path | None,
+        typer.Option(
+            "--registry",
+            "-r",
+            metavar="FILE",
+            help="The registry.yaml to add to, made if missing. Without it the nearest one from "
+            "here upwards, else one in this folder.",
+        ),
+    ] = None,
+    backbone: Backbone = None,
+    kind: given.Kind = None,
+    text: given.Text = None,
+    pair: given.Pair = None,
+    target: given.Target = None,
+    tokens: given.Tokens = None,
+    join_tokens: given.JoinTokens = None,
+    validation: given.Validation = None,
+    split_column: given.SplitColumn = None,
+    validation_fraction: given.ValidationFraction = None,
+    skip_unseen: given.SkipUnseen = None,
+    seed: given.Seed = None,
+    max_rows: given.MaxRows = None,
+    max_length: given.MaxLength = None,
+    max_windows: given.MaxWindows = None,
+    metric: given.Metric = None,
+    tolerance: given.Tolerance = None,
+    depths: given.Depths = None,
+    poolings: given.Poolings = None,
+    mixes: given.Mixes = None,
+    hidden_widths: given.HiddenWidths = None,
+    learning_rates: given.LearningRates = None,
+    weight_decays: given.WeightDecays = None,
+    epochs: given.Epochs = None,
+    batch_size: given.BatchSize = None,
+    dataset: given.Dataset = None,
+    dataset_license: given.DatasetLicense = None,
+    description: given.Description = None,
+    languages: given.Languages = None,
+    license: given.License = None,  # noqa: A002  # the field's name
+    value_range: given.ValueRange = None,
+    aliases: given.Aliases = None,
+    cache_dir: given.CacheDir = None,
+    cache_max_bytes: given.CacheMaxBytes = None,
+    memory_bytes: given.MemoryBytes = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a task on the frozen backbone: encode once, fit many heads, keep the cheapest good one.
+
+    In brackets: what holds where an option is not given.
+    """
+    options = _read_options(locals())
+    # From here on it takes seconds: torch.
+    from adapterhub.training.train import train as run
+
+    path = _registry_to_write(registry)
+    trained = run(data, task=task, options=options, registry=path, backbone=backbone)
+    if as_json:
+        print_json(_values(trained))
+    else:
+        _print(trained)
+
+
+def _read_options(values: Mapping[str, object]) -> TrainingOptions:
+    """Returns the options that were given, read from their texts.
+
+    Raises:
+        UsageError: One makes no sense.
+    """
+    from adapterhub.training.options import training_options
+
+    wanted = {k: v for k, v in values.items() if k not in _OWN and v is not None}
+    return training_options(**{name: _read(name, value) for name, value in wanted.items()})
+
+
+def _read(name: str, value: object) -> object:
+    option = "--" + name.replace("_", "-")
+    if name in _SIZES:
+        from adapterhub.opening import parse_bytes
+
+        try:
+            return parse_bytes(str(value))
+        except UsageError as error:
+            problem = f"{option} is '{value}'; expected a size such as 500MB, 2GB or 1GiB."
+            raise UsageError(problem) from error
+    known = _choices().get(name)
+    if name not in _LISTS and name not in _NUMBERS:
+        return one_of(option, str(value), known) if known else value
+    parts = [part.strip() for part in str(value).split(",") if part.strip()]
+    if name not in _NUMBERS and name not in _WHOLE:
+        return tuple(one_of(option, part, known) if known else part for part in parts)
+    number = int if name in _WHOLE else float
+    try:
+        return tuple(number(part) for part in parts)
+    except ValueError as error:
+        what = "whole numbers" if name in _WHOLE else "numbers"
+        raise UsageError(f"{option} is '{value}'; expected {what} such as 1,2.") from error
+
+
+def _choices() -> Mapping[str, tuple[str, ...]]:
+    from adapterhub.specs import KINDS, TEXT_POOLINGS
+    from adapterhub.training.options import Joining, MetricName
+
+    metrics, joinings = get_args(MetricName), get_args(Joining)
+    return {"kind": KINDS, "metric": metrics, "join_tokens": joinings, "poolings": TEXT_POOLINGS}
+
+
+def _registry_to_write(registry: Path | None) -> Path:
+    from adapterhub.store.registry import REGISTRY_NAME, find_registry
+
+    return registry or find_registry(Path.cwd()) or Path(REGISTRY_NAME)
+
+
+def _print(trained: TrainedTask) -> None:
+    print_line(trained.table.render().rstrip())
+    measured = (f"{metric.name} {metric.value:.4f}" for metric in trained.metrics)
+    rows = trained.metrics[0].rows if trained.metrics else 0
+    print_line(f"On {rows} validation rows: {', '.join(measured)}")
+    if (saved := trained.saved) is not None:
+        name = f"{saved.task}:{saved.version}"
+        note(f'adapterhub: {name} is in {saved.path}; try: adapterhub score -t {saved.task} "…"')
+
+
+def _values(trained: TrainedTask) -> dict[str, object]:
+    table, saved = trained.table, trained.saved
+    values: dict[str, object] = {"task": trained.spec.task}
+    if saved is not None:
+        values |= {"version": saved.version, "file": str(saved.path)}
+        values |= {"aliases": dict(saved.entry.aliases)}
+    return {
+        **values,
+        "kind": trained.spec.kind,
+        "labels": list(trained.spec.labels),
+        "metrics": {metric.name: metric.value for metric in trained.metrics},
+        "validation_rows": trained.metrics[0].rows if trained.metrics else 0,
+        "head": trained.spec.head.model_dump(mode="json"),
+        "passes": trained.spec.deepest,
+        "separate_passes": trained.spec.backbone.num_hidden_layers,
+        "candidates": table.candidates,
+        "metric": table.metric,
+        "tried": [
+            {
+                "passes": row.passes,
+                "depths": list(row.head.depths),
+                "pooling": row.head.pooling,
+                "hidden_width": row.head.hidden_width,
+                "parameters": row.parameters,
+                "value": row.value,
+                "best": index == table.best,
+                "chosen": index == table.chosen,
+            }
+            for index, row in enumerate(table.rows)
+        ],
+        "notes": list(table.notes),
+    }

@@ -1,0 +1,198 @@
+"""Rows of a file or stream, one after the other; a bad row costs one row.
+
+Nothing is guessed: in CSV every cell is the text it is (`NA`, `null`, `012`). CSV is read by
+Python's own reader, since pyarrow's cannot say on which line a row began.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from gzip import BadGzipFile
+from pathlib import Path
+from typing import IO
+
+from adapterhub.errors import DataError
+from adapterhub.scoring.files import FileFormat, Format, open_reading, refuse_reading
+from adapterhub.store.jsonsafe import read_json_object
+
+TEXT_COLUMN = "text"
+"""The column of rows that are nothing but a text."""
+
+_DELIMITERS = {"csv": ",", "tsv": "\t"}
+# Texts are longer than the 131,072 characters that the csv module allows by default.
+_LONGEST_CELL = 2**31 - 1
+_BATCH_ROWS = 2_048
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRow:
+    """One row as it was found.
+
+    Attributes:
+        place: Line where it begins, or number of the row in Parquet, from 1.
+        values: Value by column; empty where there is a problem.
+        problem: Why it is no row, or None.
+        raw: What stood there instead, where there is a problem.
+    """
+
+    place: int
+    values: Mapping[str, object] = field(default_factory=dict)
+    problem: str | None = None
+    raw: str = ""
+
+
+def read_file(path: Path, form: FileFormat) -> Iterator[SourceRow]:
+    """Yields the rows of a file.
+
+    Raises:
+        DataError: It cannot be read, or is damaged as a whole; bad rows are yielded instead.
+    """
+    if not path.exists():
+        raise DataError(path, "there is no such file")
+    try:
+        if form.name == "parquet":
+            yield from _parquet_rows(path)
+            return
+        with open_reading(path, packed=form.packed) as stream:
+            yield from read_stream(stream, form.name, name=str(path))
+    except (EOFError, zlib.error, BadGzipFile) as error:
+        raise DataError(path, f"it is a damaged gzip file: {error}") from error
+    except OSError as error:
+        refuse_reading(path, error)
+
+
+def read_stream(stream: IO[str], form: Format, *, name: str) -> Iterator[SourceRow]:
+    """Yields the rows of an open text stream.
+
+    Args:
+        stream: Opened as `files.open_reading` does.
+        form: Its format; not Parquet.
+        name: Name of the stream, for messages.
+
+    Raises:
+        DataError: The head of a CSV file is not valid.
+    """
+    if form == "text":
+        lines = enumerate(stream, start=1)
+        yield from (_text_row(line, text.rstrip("\n").rstrip("\r")) for line, text in lines)
+    elif form == "jsonl":
+        lines = enumerate(stream, start=1)
+        yield from (_json_row(line, text) for line, text in lines if text.strip())
+    else:
+        yield from _csv_rows(stream, _DELIMITERS[form], name)
+
+
+def text_rows(texts: Iterable[str]) -> Iterator[SourceRow]:
+    """Yields one row per text."""
+    yield from (_text_row(place, text) for place, text in enumerate(texts, start=1))
+
+
+def count_rows(path: Path, form: FileFormat) -> int | None:
+    """Returns about how many rows a file has, for a progress bar; None where that is slow."""
+    try:
+        if form.name == "parquet":
+            import pyarrow.parquet as pq
+
+            return int(pq.read_metadata(path).num_rows)
+        if form.packed:
+            return None
+        with path.open("rb") as file:
+            lines = sum(block.count(b"\n") for block in iter(lambda: file.read(2**20), b""))
+    # Whoever reads the rows meets the same fault, and says it better.
+    except (OSError, ValueError):
+        return None
+    return max(lines - (form.name in _DELIMITERS), 1)
+
+
+def _text_row(place: int, text: str) -> SourceRow:
+    problem = encoding_problem(text)
+    return SourceRow(place, {} if problem else {TEXT_COLUMN: text}, problem, text)
+
+
+def _json_row(line: int, text: str) -> SourceRow:
+    problem = encoding_problem(text)
+    if problem is None:
+        try:
+            values = read_json_object(text)
+        except ValueError as error:
+            return SourceRow(line, {}, f"it is no JSON record: {error}", text.strip())
+        if "\\ud" in text or "\\uD" in text:
+            problem = encoding_problem(json.dumps(values, ensure_ascii=False))
+        if problem is None:
+            return SourceRow(line, values)
+    return SourceRow(line, {}, problem, text.strip())
+
+
+def _csv_rows(stream: IO[str], delimiter: str, name: str) -> Iterator[SourceRow]:
+    csv.field_size_limit(min(_LONGEST_CELL, sys.maxsize))
+    reader = csv.reader(stream, delimiter=delimiter, strict=True)
+    header = _csv_header(reader, name)
+    while True:
+        line = reader.line_num + 1
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            yield SourceRow(line, {}, f"it cannot be read as CSV: {error}")
+            continue
+        if cells is None:
+            return
+        if not cells:
+            continue
+        raw = delimiter.join(cells)
+        problem = encoding_problem(raw)
+        if len(cells) != len(header):
+            found = f"it has {len(cells)} cells, the first line has {len(header)}"
+            problem = f"{found}; quote cells that hold a {delimiter!r}"
+        if problem is None:
+            yield SourceRow(line, dict(zip(header, cells, strict=True)))
+        else:
+            yield SourceRow(line, {}, problem, raw)
+
+
+def _csv_header(reader: Iterator[list[str]], name: str) -> list[str]:
+    try:
+        header = next(reader, None) or []
+    except csv.Error as error:
+        raise DataError(name, f"it cannot be read as CSV: {error}", 1) from error
+    twice = next((column for column in header if header.count(column) > 1), None)
+    if twice is not None:
+        raise DataError(name, f"the column '{twice}' occurs twice", 1)
+    problem = encoding_problem("".join(header))
+    if problem is not None:
+        raise DataError(name, f"the names of the columns: {problem}", 1)
+    return header
+
+
+def _parquet_rows(path: Path) -> Iterator[SourceRow]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            place = 0
+            for batch in file.iter_batches(batch_size=_BATCH_ROWS):
+                for values in batch.to_pylist():
+                    place += 1
+                    yield SourceRow(place, values)
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise DataError(path, f"it is not a readable Parquet file: {error}") from error
+
+
+def encoding_problem(text: str) -> str | None:
+    """Returns why `text` cannot be written as UTF-8, or None where it can."""
+    if text.isascii():
+        return None
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        code = ord(text[error.start])
+        # What surrogateescape makes of the bytes 0x80 to 0xFF.
+        if 0xDC80 <= code <= 0xDCFF:
+            return f"it is not UTF-8: byte 0x{code - 0xDC00:02X} at code point {error.start}"
+        return f"it has a lone surrogate (U+{code:04X}) at code point {error.start}"
+    return None

@@ -1,0 +1,198 @@
+"""Rows -> files, chunk by chunk; what a format cannot hold is said before the first row."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import datetime
+import json
+import math
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Protocol
+
+from adapterhub.errors import DataError
+from adapterhub.scoring.files import FileFormat, open_writing, refuse_writing
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Row = Mapping[str, object]
+
+_DELIMITERS = {"csv": ",", "tsv": "\t"}
+# Row groups of a few thousand rows make Parquet files that are big and slow to read.
+_GROUP_ROWS = 65_536
+
+
+class Writer(Protocol):
+    """Takes rows and writes them to one place."""
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Writes rows after those before.
+
+        Raises:
+            DataError: The system cannot write them.
+        """
+        ...
+
+
+def json_line(row: Row) -> str:
+    """Returns a row as one line of JSON; NaN and infinity, which JSON lacks, become null."""
+    try:
+        return json.dumps(row, ensure_ascii=False, allow_nan=False, default=_plain)
+    except ValueError:
+        return json.dumps(_finite(row), ensure_ascii=False, allow_nan=False, default=_plain)
+
+
+class JsonLines:
+    """Writes JSON Lines; rows may have any columns."""
+
+    def __init__(self, path: Path, *, packed: bool = False) -> None:
+        self._path = path
+        self._file: IO[str] = open_writing(path, packed=packed)
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Writes rows; see `Writer`."""
+        try:
+            self._file.writelines(f"{json_line(row)}\n" for row in rows)
+        except OSError as error:
+            refuse_writing(self._path, error)
+
+    def close(self) -> None:
+        """Closes the file.
+
+        Raises:
+            DataError: The system cannot write what is left.
+        """
+        _close(self._file, self._path)
+
+
+class DelimitedText:
+    """Writes CSV or TSV; lists and records become JSON in their cell, None an empty cell."""
+
+    def __init__(self, path: Path, form: FileFormat, columns: Sequence[str]) -> None:
+        self._path = path
+        self._columns = tuple(columns)
+        self._file: IO[str] = open_writing(path, packed=form.packed)
+        delimiter = _DELIMITERS[form.name]
+        self._writer = csv.writer(self._file, delimiter=delimiter, lineterminator="\n")
+        self._put([self._columns])
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Writes rows; see `Writer`."""
+        self._put([[_cell(row.get(column)) for column in self._columns] for row in rows])
+
+    def close(self) -> None:
+        """Closes the file.
+
+        Raises:
+            DataError: The system cannot write what is left.
+        """
+        _close(self._file, self._path)
+
+    def _put(self, cells: Sequence[Sequence[str]]) -> None:
+        try:
+            self._writer.writerows(cells)
+        except OSError as error:
+            refuse_writing(self._path, error)
+
+
+class Parquet:
+    """Writes Parquet in the types of a schema."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        """Opens the file.
+
+        Raises:
+            DataError: It cannot be written, or Parquet lacks a type of the schema.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        self._path = path
+        self._schema = schema
+        self._waiting: list[pa.Table] = []
+        try:
+            self._file = pq.ParquetWriter(path, schema)
+        except OSError as error:
+            refuse_writing(path, error)
+        except pa.ArrowException as error:
+            raise DataError(
+                path, f"Parquet cannot hold these columns: {error}. Write .jsonl instead"
+            ) from error
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Writes rows; see `Writer`."""
+        import pyarrow as pa
+
+        try:
+            self._waiting.append(pa.Table.from_pylist(list(rows), schema=self._schema))
+        except (pa.ArrowException, TypeError, OverflowError) as error:
+            raise DataError(
+                self._path, f"a row does not fit the types of the rows before: {error}"
+            ) from error
+        if sum(table.num_rows for table in self._waiting) >= _GROUP_ROWS:
+            self._flush()
+
+    def close(self) -> None:
+        """Writes what is left and closes the file.
+
+        Raises:
+            DataError: The system cannot write it.
+        """
+        self._flush()
+        try:
+            self._file.close()
+        except OSError as error:
+            refuse_writing(self._path, error)
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+
+        if not self._waiting:
+            return
+        try:
+            self._file.write_table(pa.concat_tables(self._waiting), row_group_size=_GROUP_ROWS)
+        except OSError as error:
+            refuse_writing(self._path, error)
+        self._waiting = []
+
+
+def _close(file: IO[str], path: Path) -> None:
+    try:
+        file.close()
+    except OSError as error:
+        refuse_writing(path, error)
+
+
+def _cell(value: object) -> str:
+    value = _finite(value)
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    text = json.dumps(value, ensure_ascii=False, default=_plain)
+    # A date is a text in JSON, and needs no quotes in a cell of its own.
+    return str(json.loads(text)) if text.startswith('"') else text
+
+
+def _plain(value: object) -> object:
+    """Returns what stands for a value of Parquet that JSON has no form for."""
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    if isinstance(value, Decimal | datetime.timedelta):
+        return str(value)
+    raise TypeError(f"a {type(value).__name__} has no form in JSON")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

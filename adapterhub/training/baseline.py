@@ -1,0 +1,155 @@
+"""TF-IDF + logistic regression on the same rows: what a head on a frozen encoder should beat.
+
+By scikit-learn, from the extra `[train]`. Texts become word uni- and bigrams, texts without
+spaces character n-grams up to three; a pair becomes both texts, their difference and their
+product. Tagging reads the word, its neighbours and its affixes. Like a head, the strength of
+the regularisation is chosen on the validation rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from sklearn.feature_extraction import FeatureHasher
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier
+from sklearn.multiclass import OneVsRestClassifier
+
+from adapterhub.model.spans import TaggedText, decode_spans, is_han, words_of
+from adapterhub.specs import Kind, Metric
+from adapterhub.training.calibration import find_thresholds
+from adapterhub.training.data import Splits
+from adapterhub.training.metrics import (
+    Figures,
+    answer_spans,
+    label_figures,
+    number_figures,
+    set_figures,
+    span_figures,
+    to_metrics,
+)
+from adapterhub.training.tagging import unit_tags
+
+_STRENGTHS = (1.0, 10.0)
+_HASHED_FEATURES = 2**18
+_HAN_SHARE = 0.2
+_NEVER = 1e-9
+
+
+def baseline(splits: Splits, *, metric: str) -> tuple[Metric, ...]:
+    """Returns what the baseline reaches on the validation rows.
+
+    Args:
+        splits: The rows of both.
+        metric: What chooses the strength of its regularisation.
+    """
+    figures = max(_BASELINES[splits.train.kind](splits), key=lambda found: found[metric])
+    return to_metrics(figures, "validation", len(splits.validation))
+
+
+def _labels(splits: Splits) -> Iterator[Figures]:
+    train, validation = _text_features(splits)
+    for strength in _STRENGTHS:
+        model = LogisticRegression(C=strength, max_iter=500).fit(train, splits.train.truth())
+        scores = np.zeros((len(splits.validation), len(splits.train.labels)), np.float32)
+        scores[:, model.classes_] = model.predict_proba(validation)
+        yield label_figures(scores, splits.validation.truth())
+
+
+def _label_sets(splits: Splits) -> Iterator[Figures]:
+    train, validation = _text_features(splits)
+    truth = splits.validation.truth()
+    for strength in _STRENGTHS:
+        one = LogisticRegression(C=strength, max_iter=200, solver="liblinear")
+        model = OneVsRestClassifier(one).fit(train, splits.train.truth())
+        scores = model.predict_proba(validation).astype(np.float32)
+        limits = np.array(find_thresholds(scores, truth > 0), np.float32)
+        yield set_figures(scores >= limits, scores, truth)
+
+
+def _numbers(splits: Splits) -> Iterator[Figures]:
+    train, validation = _text_features(splits)
+    for strength in _STRENGTHS:
+        model = Ridge(alpha=1 / strength).fit(train, splits.train.truth())
+        yield number_figures(model.predict(validation), splits.validation.truth())
+
+
+def _tags(splits: Splits) -> Iterator[Figures]:
+    labels = splits.train.labels
+    index = {label: place for place, label in enumerate(labels)}
+    hasher = FeatureHasher(_HASHED_FEATURES, input_type="string")
+    texts = [_by_signs(inputs[0]) for inputs in splits.train.inputs]
+    spans = splits.train.spans()
+    tags = [unit_tags(words_of(text), row) for text, row in zip(texts, spans, strict=True)]
+    model = SGDClassifier(loss="log_loss", alpha=1e-6, random_state=0)
+    model.fit(hasher.transform(_word_features(texts)), [index[tag] for row in tags for tag in row])
+    texts = [_by_signs(inputs[0]) for inputs in splits.validation.inputs]
+    found = model.predict_proba(hasher.transform(_word_features(texts)))
+    scores = np.full((len(found), len(labels)), _NEVER, np.float32)
+    scores[:, model.classes_] = np.maximum(found, _NEVER)
+    lengths = [len(text.offsets) for text in texts]
+    rows = np.split(np.log(scores), np.cumsum(lengths)[:-1])
+    yield span_figures(answer_spans(list(decode_spans(rows, texts, labels))), splits.validation)
+
+
+_BASELINES: dict[Kind, Callable[[Splits], Iterator[Figures]]] = {
+    "single_label": _labels,
+    "multi_label": _label_sets,
+    "regression": _numbers,
+    "tagging": _tags,
+}
+
+
+def _text_features(splits: Splits) -> tuple[Any, Any]:
+    """Returns sparse features of the training and the validation rows."""
+    train, validation = splits.train.inputs, splits.validation.inputs
+    texts = [text for row in train for text in row]
+    if _is_han(texts):
+        vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), sublinear_tf=True)
+    else:
+        vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    vectorizer.fit(texts)
+    return _row_features(vectorizer, train), _row_features(vectorizer, validation)
+
+
+def _row_features(vectorizer: TfidfVectorizer, inputs: Sequence[tuple[str, ...]]) -> Any:
+    first = vectorizer.transform([row[0] for row in inputs])
+    if len(inputs[0]) == 1:
+        return first
+    second = vectorizer.transform([row[1] for row in inputs])
+    product = first.multiply(second)
+    # The sum of the product is the cosine of the two texts.
+    return sparse.hstack(
+        [first, second, abs(first - second), product, sparse.csr_matrix(product.sum(1))]
+    ).tocsr()
+
+
+def _is_han(texts: Sequence[str]) -> bool:
+    characters = "".join(texts[:200])
+    return sum(map(is_han, characters)) > _HAN_SHARE * len(characters)
+
+
+def _by_signs(text: str) -> TaggedText:
+    """Returns a text whose tokens are its words, as if every sign could begin one."""
+    signs = TaggedText(text, [(place, place + 1) for place in range(len(text))])
+    return TaggedText(text, [(word.start, word.end) for word in words_of(signs)])
+
+
+def _word_features(texts: Sequence[TaggedText]) -> Iterator[list[str]]:
+    """Yields the features of each word of each text."""
+    for text in texts:
+        words = [text.text[start:end] for start, end in text.offsets]
+        around = ["", "", *words, "", ""]
+        for place, word in enumerate(words):
+            near = around[place : place + 5]
+            yield [
+                *(f"{offset}={other.lower()}" for offset, other in enumerate(near)),
+                f"12={near[1]}|{near[2]}".lower(),
+                f"23={near[2]}|{near[3]}".lower(),
+                f"first={word[:3]}",
+                f"last={word[-3:]}",
+                f"shape={word[:1].isupper()}{word.isdigit()}{word.isalnum()}",
+            ]

@@ -1,0 +1,92 @@
+"""A head's last steps: calibration, and its metrics by the very path that will serve it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from adapterhub.model.execution import run_trunk
+from adapterhub.model.heads import DECODERS, Array, RowLogits, read_weights
+from adapterhub.model.resident import ResidentTask
+from adapterhub.model.spans import words_of
+from adapterhub.plan import make_plan
+from adapterhub.results import Provenance
+from adapterhub.specs import Metric, TaskSpec
+from adapterhub.training.calibration import Truth, calibrate
+from adapterhub.training.data import Dataset
+from adapterhub.training.encoding import Source
+from adapterhub.training.metrics import answer_spans, span_figures, text_figures, to_metrics
+from adapterhub.training.tagging import unit_tags
+
+_ROWS_AT_ONCE = 1024
+
+
+def run_head(
+    spec: TaskSpec,
+    tensors: Mapping[str, torch.Tensor],
+    inputs: Sequence[tuple[str, ...]],
+    *,
+    source: Source,
+    max_windows: int,
+) -> RowLogits:
+    """Returns the raw outputs of a task that is not resident, as scoring would give them."""
+    weights = read_weights(spec, tensors, device=source.encoder.device)
+    made_by = Provenance(spec.task, None, "", spec.backbone.fingerprint)
+    task = ResidentTask(spec, made_by, weights, slots=(), bytes=0)
+    trunk = make_plan({spec.task: spec}).trunks[0]
+    parts: list[RowLogits] = []
+    starts = range(0, len(inputs), _ROWS_AT_ONCE)
+    for start in tqdm(starts, desc="measuring", unit="rows", disable=None):
+        output = run_trunk(
+            trunk,
+            {spec.task: task},
+            inputs[start : start + _ROWS_AT_ONCE],
+            encoder=source.encoder,
+            tokenizer=source.tokenizer,
+            max_windows=max_windows,
+        )
+        parts.append(output.logits[spec.task])
+    return _joined(parts)
+
+
+def calibrated(spec: TaskSpec, logits: RowLogits, dataset: Dataset) -> TaskSpec:
+    """Returns the task with a temperature and thresholds that fit the rows of `dataset`."""
+    if isinstance(logits.values, tuple):
+        words, truth = _word_logits(logits, dataset)
+        calibration = calibrate(spec.kind, words, truth)
+    else:
+        calibration = calibrate(spec.kind, logits.values, dataset.truth())
+    return spec.model_copy(update={"calibration": calibration})
+
+
+def measured(spec: TaskSpec, logits: RowLogits, dataset: Dataset) -> tuple[Metric, ...]:
+    """Returns the metrics of a calibrated task on the rows of `dataset`."""
+    if isinstance(logits.values, tuple):
+        answers = DECODERS[spec.kind](logits, spec, 1)
+        figures = span_figures(answer_spans(answers), dataset)
+    else:
+        figures = text_figures(spec, logits.values, dataset)
+    return to_metrics(figures, "validation", len(dataset))
+
+
+def _word_logits(logits: RowLogits, dataset: Dataset) -> tuple[Array, Truth]:
+    """Returns the logits of the words on which tagging decides, (words, K), and their labels."""
+    index = {label: place for place, label in enumerate(dataset.labels)}
+    rows: list[Array] = []
+    truth: list[int] = []
+    for values, text, spans in zip(logits.values, logits.texts, dataset.spans(), strict=True):
+        words = words_of(text)
+        rows.append(values[[word.token for word in words]])
+        truth.extend(index[tag] for tag in unit_tags(words, spans))
+    return np.concatenate(rows), np.array(truth, np.int64)
+
+
+def _joined(parts: Sequence[RowLogits]) -> RowLogits:
+    texts = tuple(text for part in parts for text in part.texts)
+    arrays = [part.values for part in parts]
+    if isinstance(arrays[0], tuple):
+        return RowLogits(tuple(row for part in arrays for row in part), texts)
+    return RowLogits(np.concatenate([part for part in arrays if isinstance(part, np.ndarray)]))

@@ -1,0 +1,206 @@
+"""A table of heads beside the TF-IDF baseline, over a folder of data sets."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from adapterhub.model.backbone import Backbone, open_backbone
+from adapterhub.model.encoder import Encoder
+from adapterhub.model.spans import is_han
+from adapterhub.specs import BackboneSpec, Kind, Spec
+from adapterhub.store.atomic import write_atomic
+from adapterhub.training.baseline import baseline
+from adapterhub.training.data import read_splits
+from adapterhub.training.options import METRICS, MetricName, TrainingOptions
+from adapterhub.training.train import train
+
+# The rows of these kinds have these keys; other sets (questions, parses) are left out.
+_KEYS = ({"text", "label"}, {"text", "labels"}, {"text", "score"}, {"tokens", "tags"})
+_FOREIGN_KEYS = {"prompt", "question", "head"}
+
+
+class QualityRow(Spec):
+    """One data set.
+
+    Attributes:
+        name: Its folder.
+        kind: What it asks.
+        pair: Whether on text pairs.
+        language: `zh` where most of its signs are Han, else `en`.
+        train: Training rows used.
+        validation: Validation rows.
+        metric: The figure that is compared.
+        head: What the hub's head reached.
+        baseline: What TF-IDF + logistic regression reached.
+        depths: The depths that the head reads.
+        pooling: How it pools.
+        hidden_width: Width of its hidden layer, or None.
+        seconds: Time to encode, fit and measure the head.
+    """
+
+    name: str
+    kind: Kind
+    pair: bool
+    language: str
+    train: int
+    validation: int
+    metric: MetricName
+    head: float
+    baseline: float
+    depths: tuple[int, ...]
+    pooling: str
+    hidden_width: int | None
+    seconds: float
+
+
+class Quality(Spec):
+    """All figures of one backbone.
+
+    Attributes:
+        backbone: What the heads were fitted on.
+        max_rows: Training rows at most.
+        rows: One per data set.
+    """
+
+    backbone: BackboneSpec
+    max_rows: int
+    rows: tuple[QualityRow, ...] = ()
+
+
+def measure_folder(
+    folder: Path,
+    *,
+    backbone: str | Path,
+    only: Sequence[str] | None,
+    max_rows: int,
+    record: Path,
+) -> Quality:
+    """Returns the figures of every data set in `folder`, and writes them to `record` as it goes.
+
+    Args:
+        folder: Holds a folder per data set.
+        backbone: As `open_backbone` takes it.
+        only: Names of data sets; None for all.
+        max_rows: Training rows at most, the same ones for both.
+        record: Where the figures are kept; sets in it are not measured again.
+    """
+    opened = open_backbone(backbone)
+    encoder = Encoder(opened)
+    known = _read_record(record, opened.spec, max_rows)
+    done = {row.name: row for row in known.rows}
+    for name in data_sets(folder):
+        if (only is None or name in only) and name not in done:
+            done[name] = measure(folder / name, opened, encoder, max_rows=max_rows)
+            rows = tuple(done[key] for key in sorted(done))
+            known = Quality(backbone=opened.spec, max_rows=max_rows, rows=rows)
+            write_atomic(record, known.model_dump_json(indent=1).encode(), replace=True)
+    return known
+
+
+def measure(folder: Path, backbone: Backbone, encoder: Encoder, *, max_rows: int) -> QualityRow:
+    """Returns the figures of one data set: the same rows for the head and the baseline."""
+    options = TrainingOptions(
+        validation=folder / "validation.jsonl.gz",
+        max_rows=max_rows,
+        dataset=folder.name,
+        skip_unseen=True,
+    )
+    splits = read_splits(folder / "train.jsonl.gz", options)
+    metric = _compared(splits.train.kind)
+    options = options.model_copy(update={"metric": metric})
+    begun = time.monotonic()
+    trained = train(
+        folder / "train.jsonl.gz",
+        task="quality",
+        options=options,
+        registry=None,
+        backbone=backbone,
+        encoder=encoder,
+    )
+    seconds = time.monotonic() - begun
+    reached = {found.name: found.value for found in trained.metrics}
+    other = {found.name: found.value for found in baseline(splits, metric=metric)}
+    texts = "".join(row[0] for row in splits.train.inputs[:100])
+    return QualityRow(
+        name=folder.name,
+        kind=splits.train.kind,
+        pair=len(splits.train.fields) == 2,
+        language="zh" if sum(map(is_han, texts)) > len(texts) / 4 else "en",
+        train=len(splits.train),
+        validation=len(splits.validation),
+        metric=metric,
+        head=reached[metric],
+        baseline=other[metric],
+        depths=trained.spec.head.depths,
+        pooling=trained.spec.head.pooling,
+        hidden_width=trained.spec.head.hidden_width,
+        seconds=round(seconds, 1),
+    )
+
+
+def data_sets(folder: Path) -> Iterator[str]:
+    """Yields the names of the data sets whose kind a head can answer."""
+    for path in sorted(folder.glob("*/train.jsonl.gz")):
+        with gzip.open(path, "rt", encoding="utf-8") as lines:
+            keys = set(json.loads(next(lines)))
+        if any(needed <= keys for needed in _KEYS) and not keys & _FOREIGN_KEYS:
+            yield path.parent.name
+
+
+def _compared(kind: Kind) -> MetricName:
+    return "macro_f1" if kind == "single_label" else METRICS[kind][0]
+
+
+def _read_record(record: Path, backbone: BackboneSpec, max_rows: int) -> Quality:
+    if record.is_file():
+        known = Quality.model_validate_json(record.read_bytes())
+        same = known.backbone.fingerprint == backbone.fingerprint
+        if same and known.max_rows == max_rows:
+            return known
+    return Quality(backbone=backbone, max_rows=max_rows)
+
+
+def write_table(figures: Quality, path: Path) -> None:
+    """Writes the figures as Markdown."""
+    write_atomic(path, "\n".join([*_head(figures), *_table(figures), ""]).encode(), replace=True)
+
+
+def _head(figures: Quality) -> Iterator[str]:
+    yield "# Quality of heads on the frozen backbone"
+    yield ""
+    yield (
+        f"Backbone `{figures.backbone.name}` ({figures.backbone.fingerprint[:19]}…), "
+        f"{figures.backbone.num_hidden_layers} depths of width {figures.backbone.hidden_size}. "
+        f"At most {figures.max_rows:,} training rows per set, the same for both systems; the "
+        f"validation rows choose among the candidates of both and are what is measured here. "
+        f"Made by `scripts/quality`."
+    )
+    yield ""
+    for language in ("en", "zh"):
+        rows = [row for row in figures.rows if row.language == language]
+        if rows:
+            won = sum(row.head > row.baseline for row in rows)
+            mean = 100 * sum(row.head - row.baseline for row in rows) / len(rows)
+            yield (
+                f"- `{language}`: the head is ahead on {won} of {len(rows)} sets, by {mean:+.1f} "
+                f"points on average."
+            )
+    yield ""
+
+
+def _table(figures: Quality) -> Iterator[str]:
+    yield "| set | language | kind | rows | metric | TF-IDF + LR | head | points | reads |"
+    yield "| --- | --- | --- | ---: | --- | ---: | ---: | ---: | --- |"
+    for row in figures.rows:
+        kind = f"{row.kind}, pair" if row.pair else row.kind
+        hidden = f", hidden layer {row.hidden_width}" if row.hidden_width else ""
+        depths = "+".join(map(str, row.depths))
+        yield (
+            f"| {row.name} | {row.language} | {kind} | {row.train:,} + {row.validation:,} | "
+            f"{row.metric} | {row.baseline:.3f} | {row.head:.3f} | "
+            f"{100 * (row.head - row.baseline):+.1f} | depth {depths} {row.pooling}{hidden} |"
+        )

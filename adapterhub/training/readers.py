@@ -1,0 +1,197 @@
+"""Features as heads read them while they are fitted: standardised, for many heads at once.
+
+A reader serves G heads that differ in what they read. Each of them is fitted with C settings,
+so parameters and features carry the leading axes (G, C). Standardisation makes one learning
+rate fit all taps; `fold` puts it into the weights at the end, so that scoring needs none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+
+from adapterhub.specs import HeadSpec, Pooling
+
+Part = Literal["train", "validation"]
+Parameters = dict[str, torch.Tensor]
+TapReader = Callable[[Part, int, Pooling], torch.Tensor]
+"""Gives the features of one tap: (items, H) fp16 on the CPU."""
+
+_ROWS_AT_ONCE = 65_536
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scale:
+    """What was subtracted from features, and what they were divided by; both (H,)."""
+
+    mean: torch.Tensor
+    deviation: torch.Tensor
+
+
+class Reader(Protocol):
+    """Gives features to G heads."""
+
+    heads: tuple[HeadSpec, ...]
+
+    def parameters(self, settings: int) -> Parameters:
+        """Returns the reader's own parameters at their start, each (G, C, …)."""
+        ...
+
+    def read(self, part: Part, rows: torch.Tensor, own: Parameters) -> torch.Tensor:
+        """Returns standardised features (G, C or 1, B, H) fp32 of the rows (B,)."""
+        ...
+
+    def keep(self, groups: Sequence[int]) -> Reader:
+        """Returns a reader for some of the heads."""
+        ...
+
+    def fold(self, group: int, own: Parameters) -> tuple[Scale, Parameters]:
+        """Returns the scale that one head's features had, and the tensors it adds to a file.
+
+        Args:
+            group: Index of the head.
+            own: Its parameters, without the leading axes.
+        """
+        ...
+
+
+class SingleTaps:
+    """Heads that read one tap each; all settings of a head share its features."""
+
+    def __init__(
+        self,
+        heads: Sequence[HeadSpec],
+        taps: Sequence[dict[Part, torch.Tensor]],
+        scales: Sequence[Scale],
+    ) -> None:
+        self.heads = tuple(heads)
+        self._taps = tuple(taps)
+        self._scales = tuple(scales)
+
+    @classmethod
+    def load(cls, heads: Sequence[HeadSpec], tap: TapReader, device: torch.device) -> SingleTaps:
+        """Returns a reader of the taps that `heads` name."""
+        taps: list[dict[Part, torch.Tensor]] = []
+        scales = []
+        for head in heads:
+            train = tap("train", head.depths[0], head.pooling).to(device)
+            held_out = tap("validation", head.depths[0], head.pooling).to(device)
+            scale = measure(train)
+            standardise(train, scale)
+            standardise(held_out, scale)
+            taps.append({"train": train, "validation": held_out})
+            scales.append(scale)
+        return cls(heads, taps, scales)
+
+    def parameters(self, settings: int) -> Parameters:
+        """Returns none."""
+        del settings
+        return {}
+
+    def read(self, part: Part, rows: torch.Tensor, own: Parameters) -> torch.Tensor:
+        """Returns (G, 1, B, H)."""
+        del own
+        return torch.stack([tap[part].index_select(0, rows) for tap in self._taps]).float()[:, None]
+
+    def keep(self, groups: Sequence[int]) -> SingleTaps:
+        """Returns a reader for some of the heads."""
+        return SingleTaps(
+            [self.heads[group] for group in groups],
+            [self._taps[group] for group in groups],
+            [self._scales[group] for group in groups],
+        )
+
+    def fold(self, group: int, own: Parameters) -> tuple[Scale, Parameters]:
+        """Returns the scale of the head's tap."""
+        del own
+        return self._scales[group], {}
+
+
+class MixedTaps:
+    """Heads that read a learned mix of depths with one pooling.
+
+    All depths are divided by one deviation, because a mix of depths with a deviation each could
+    not be folded into one weight matrix.
+    """
+
+    def __init__(
+        self,
+        heads: Sequence[HeadSpec],
+        depths: tuple[int, ...],
+        taps: dict[Part, torch.Tensor],
+        scales: Sequence[Scale],
+    ) -> None:
+        self.heads = tuple(heads)
+        self._depths = depths
+        self._taps = taps
+        self._scales = tuple(scales)
+        device = taps["train"].device
+        reads = [[depth in head.depths for depth in depths] for head in heads]
+        self._reads = torch.tensor(reads, device=device)
+
+    @classmethod
+    def load(cls, heads: Sequence[HeadSpec], tap: TapReader, device: torch.device) -> MixedTaps:
+        """Returns a reader of the depths that `heads` name; they have one pooling."""
+        pooling = heads[0].pooling
+        depths = tuple(sorted({depth for head in heads for depth in head.depths}))
+        parts: tuple[Part, ...] = ("train", "validation")
+        taps: dict[Part, torch.Tensor] = {
+            part: torch.stack([tap(part, depth, pooling) for depth in depths]).to(device)
+            for part in parts
+        }
+        own = [measure(values) for values in taps["train"]]
+        common = torch.stack([scale.deviation for scale in own]).square().mean(0).sqrt()
+        scales = [Scale(scale.mean, common) for scale in own]
+        for values in taps.values():
+            for depth_values, scale in zip(values, scales, strict=True):
+                standardise(depth_values, scale)
+        return cls(heads, depths, taps, scales)
+
+    def parameters(self, settings: int) -> Parameters:
+        """Returns the logits of the mixes, zeros (G, C, D): all depths alike."""
+        return {"mix": torch.zeros(len(self.heads), settings, len(self._depths))}
+
+    def read(self, part: Part, rows: torch.Tensor, own: Parameters) -> torch.Tensor:
+        """Returns (G, C, B, H)."""
+        values = self._taps[part].index_select(1, rows).float()  # (D, B, H)
+        return torch.einsum("gcd,dbh->gcbh", self._shares(own["mix"], self._reads[:, None]), values)
+
+    def keep(self, groups: Sequence[int]) -> MixedTaps:
+        """Returns a reader for some of the heads."""
+        heads = [self.heads[group] for group in groups]
+        return MixedTaps(heads, self._depths, self._taps, self._scales)
+
+    def fold(self, group: int, own: Parameters) -> tuple[Scale, Parameters]:
+        """Returns the scale of the mixed features, and `mix.weights` of the depths read."""
+        shares = self._shares(own["mix"], self._reads[group])
+        means = torch.stack([scale.mean for scale in self._scales])
+        scale = Scale(shares @ means, self._scales[0].deviation)
+        return scale, {"mix.weights": shares[self._reads[group]]}
+
+    @staticmethod
+    def _shares(mix: torch.Tensor, reads: torch.Tensor) -> torch.Tensor:
+        return mix.masked_fill(~reads, -torch.inf).softmax(-1)
+
+
+def measure(values: torch.Tensor) -> Scale:
+    """Returns mean and deviation of features (N, H) fp16, per dimension, in fp32."""
+    total = torch.zeros(values.shape[1], dtype=torch.float64, device=values.device)
+    squares = torch.zeros_like(total)
+    for chunk in torch.split(values, _ROWS_AT_ONCE):
+        total += chunk.double().sum(0)
+        squares += chunk.double().square().sum(0)
+    mean = total / len(values)
+    variance = (squares / len(values) - mean.square()).clamp(min=0)
+    # A dimension that hardly varies carries rounding errors only; dividing would blow them up.
+    floor = 1e-4 * variance.mean().sqrt()
+    deviation = torch.where(variance.sqrt() > floor, variance.sqrt(), torch.ones_like(variance))
+    return Scale(mean.float(), deviation.float())
+
+
+def standardise(values: torch.Tensor, scale: Scale) -> None:
+    """Changes features (N, H) fp16 in place to zero mean and unit deviation."""
+    for chunk in torch.split(values, _ROWS_AT_ONCE):
+        chunk.copy_((chunk.float() - scale.mean) / scale.deviation)

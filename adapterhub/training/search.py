@@ -1,0 +1,145 @@
+"""Which heads are fitted in which order: wide and shallow first, then what looks good.
+
+1. Linear heads on every tap.
+2. Hidden layers on the best pooling of each depth, and learned mixes of depths.
+3. Attentive pooling at the best depths, where the token states fit in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from adapterhub.errors import UsageError
+from adapterhub.specs import HeadSpec
+from adapterhub.training.attentive import AttentiveTokens, TokenStates
+from adapterhub.training.candidates import depths_of, mixed_heads, settings_of, single_heads
+from adapterhub.training.encoding import Layout, Source
+from adapterhub.training.features import read_features
+from adapterhub.training.fit import Fitted, fit
+from adapterhub.training.material import Material
+from adapterhub.training.options import TrainingOptions, selection_metric
+from adapterhub.training.readers import MixedTaps, SingleTaps
+from adapterhub.training.table import SearchTable, by_cost, make_table
+
+_ATTENTIVE_DEPTHS = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """The outcome of a search.
+
+    Attributes:
+        chosen: The cheapest head within the tolerance of the best.
+        table: All heads.
+    """
+
+    chosen: Fitted
+    table: SearchTable
+
+
+def search(material: Material, *, options: TrainingOptions, source: Source) -> Found:
+    """Returns the head to keep.
+
+    Raises:
+        UsageError: The options leave nothing to try, or all candidates failed.
+    """
+    kind = material.splits.train.kind
+    singles = single_heads(options, kind, source.encoder.depth)
+    notes = list(material.notes)
+    fitted: list[Fitted] = []
+    if singles:
+        fitted += _fit_singles(singles, None, material, options)
+        leading = _best_per_depth(fitted)
+        for width in options.hidden_widths:
+            fitted += _fit_singles(leading, width, material, options)
+        fitted += _fit_mixes(fitted, material, options, notes)
+    if "attentive" in options.poolings and kind != "tagging":
+        fitted += _fit_attentive(fitted, material, options, source, notes)
+    # A candidate whose steps were too large has no value at all.
+    ordered = by_cost(one for one in fitted if one.value > float("-inf"))
+    if not ordered:
+        raise UsageError("No candidate could be fitted; try lower learning rates.")
+    metric = selection_metric(options, kind)
+    table = make_table(ordered, metric=metric, tolerance=options.tolerance, notes=notes)
+    return Found(ordered[table.chosen], table)
+
+
+def _fit_singles(
+    heads: Sequence[HeadSpec], width: int | None, material: Material, options: TrainingOptions
+) -> Iterator[Fitted]:
+    """Yields the best candidate of each head, as many taps at once as fit in memory."""
+    at_once = max(1, options.memory_bytes // material.tap_bytes)
+    settings = settings_of(options)
+    for start in range(0, len(heads), at_once):
+        part = heads[start : start + at_once]
+        reader = SingleTaps.load(part, material.tap, material.problem.device)
+        yield from fit(reader, settings, width, material.problem)
+
+
+def _best_per_depth(fitted: Sequence[Fitted]) -> list[HeadSpec]:
+    best: dict[int, Fitted] = {}
+    for one in fitted:
+        depth = one.head.depths[0]
+        if depth not in best or one.value > best[depth].value:
+            best[depth] = one
+    return [one.head for _, one in sorted(best.items())]
+
+
+def _fit_mixes(
+    fitted: Sequence[Fitted], material: Material, options: TrainingOptions, notes: list[str]
+) -> Iterator[Fitted]:
+    """Yields learned mixes with the pooling that was best so far."""
+    best = max(fitted, key=lambda one: one.value)
+    depth = max(one.head.depths[-1] for one in fitted)
+    heads = mixed_heads(options, best.head.pooling, depth)
+    if not heads:
+        return
+    if material.tap_bytes * len(heads[-1].depths) > options.memory_bytes:
+        notes.append("Mixes of depths are left out: their features exceed memory_bytes.")
+        return
+    reader = MixedTaps.load(heads, material.tap, material.problem.device)
+    for width in (None, *options.hidden_widths):
+        yield from fit(reader, settings_of(options), width, material.problem)
+
+
+def _fit_attentive(
+    fitted: Sequence[Fitted],
+    material: Material,
+    options: TrainingOptions,
+    source: Source,
+    notes: list[str],
+) -> Iterator[Fitted]:
+    """Yields attentive heads at the depths that were best so far."""
+    ranked = sorted(fitted, key=lambda one: -one.value)
+    tried = [one.head.depths[0] for one in ranked if len(one.head.depths) == 1]
+    depths = tuple(sorted(list(dict.fromkeys(tried))[:_ATTENTIVE_DEPTHS]))
+    depths = depths or depths_of(options, source.encoder.depth)[-_ATTENTIVE_DEPTHS:]
+    layout = Layout("tokens", material.reading, 1, depths)
+    splits = material.splits
+    tokens = sum(
+        _count_tokens(part.inputs, material, source) for part in (splits.train, splits.validation)
+    )
+    size = tokens * len(depths) * source.encoder.hidden_size * 2
+    if size > options.memory_bytes:
+        notes.append(
+            f"Attentive pooling is left out: its token states would take {size} bytes, over "
+            f"memory_bytes ({options.memory_bytes})."
+        )
+        return
+    parts = [
+        TokenStates.load(
+            read_features(part.inputs, layout=layout, source=source), material.problem.device
+        )
+        for part in (splits.train, splits.validation)
+    ]
+    heads = [HeadSpec(depths=(depth,), pooling="attentive") for depth in depths]
+    reader = AttentiveTokens.load(heads, *parts)
+    for width in (None, *options.hidden_widths):
+        yield from fit(reader, settings_of(options), width, material.problem)
+
+
+def _count_tokens(inputs: Sequence[tuple[str, ...]], material: Material, source: Source) -> int:
+    rows = source.tokenizer.rows(inputs, reading=material.reading, max_windows=1)
+    limit = material.reading.max_length
+    return sum(min(limit, len(row.ids) + len(row.pair_ids or ()) + 3) for row in rows)

@@ -1,0 +1,144 @@
+"""`train`: rows with answers in, a task in the registry out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from adapterhub.errors import UsageError
+from adapterhub.model.backbone import SHIPPED, Backbone, open_backbone
+from adapterhub.model.encoder import Encoder
+from adapterhub.model.replay import make_known_answers
+from adapterhub.model.tokens import TextTokenizer
+from adapterhub.opening import choose_backbone
+from adapterhub.specs import TaskSpec, TrainingRecord
+from adapterhub.store.references import check_name
+from adapterhub.store.registry import REGISTRY_NAME, read_registry
+from adapterhub.training.data import read_splits
+from adapterhub.training.encoding import Source
+from adapterhub.training.material import Material, gather
+from adapterhub.training.measure import calibrated, measured, run_head
+from adapterhub.training.metrics import require_extra
+from adapterhub.training.options import TrainingOptions, cache_folder
+from adapterhub.training.probes import probes_for
+from adapterhub.training.search import Found, search
+from adapterhub.training.trained import TrainedTask, registry_path
+
+
+def train(
+    data: object,
+    *,
+    task: str,
+    options: TrainingOptions | None = None,
+    registry: str | Path | None = REGISTRY_NAME,
+    backbone: str | Path | Backbone | None = None,
+    encoder: Encoder | None = None,
+) -> TrainedTask:
+    """Trains a task on a frozen backbone and adds it to a registry.
+
+    Args:
+        data: A .jsonl, .csv, .tsv (each also with .gz) or .parquet file, a pyarrow table, a
+            pandas data frame, or a list of mappings.
+        task: Name of the task; an existing one gets its next version.
+        options: Columns, split, candidates and budget; None takes the defaults.
+        registry: The registry.yaml, made if missing; None writes nothing.
+        backbone: A key of the registry's backbones, a source as `open_backbone` takes it, or an
+            open one; None takes the registry's only one, or the one that ships.
+        encoder: An encoder of `backbone` to use; None puts it on the best device.
+
+    Raises:
+        DataError: The data cannot be read or used.
+        UsageError: The options or the name make no sense, or do not fit the data.
+        MissingExtraError: scikit-learn or seqeval is not installed.
+        BackboneError: The backbone cannot be opened.
+        RegistryError: The registry cannot be read or written.
+    """
+    options = options or TrainingOptions()
+    check_name(task, "task")
+    require_extra()
+    splits = read_splits(data, options)
+    opened = _open(registry, backbone)
+    source = Source(
+        encoder=encoder or Encoder(opened),
+        tokenizer=TextTokenizer(opened.tokenizer),
+        cache=cache_folder(options),
+        max_bytes=options.cache_max_bytes,
+    )
+    if source.encoder.spec.fingerprint != opened.spec.fingerprint:
+        raise UsageError("The encoder given belongs to another backbone than the one given.")
+    material = gather(splits, options=options, source=source)
+    found = search(material, options=options, source=source)
+    trained = _finish(task, found, material, options=options, source=source, backbone=opened)
+    return trained if registry is None else replace(trained, saved=trained.save(registry))
+
+
+def _finish(
+    task: str,
+    found: Found,
+    material: Material,
+    *,
+    options: TrainingOptions,
+    source: Source,
+    backbone: Backbone,
+) -> TrainedTask:
+    """Returns the chosen head with calibration, metrics, record and known answers."""
+    splits, tensors = material.splits, found.chosen.tensors
+    spec = _bare_spec(task, found, material, options, backbone)
+    windows = options.max_windows
+    logits = run_head(spec, tensors, splits.validation.inputs, source=source, max_windows=windows)
+    spec = calibrated(spec, logits, splits.validation)
+    known = make_known_answers(
+        spec, tensors, probes_for(spec), encoder=source.encoder, tokenizer=source.tokenizer
+    )
+    metrics = measured(spec, logits, splits.validation)
+    # model_copy skips the checks, so the whole is checked once more.
+    whole = spec.model_copy(update={"metrics": metrics, "known_answers": known})
+    checked = TaskSpec.model_validate_json(whole.model_dump_json())
+    return TrainedTask(checked, tensors, found.table, backbone, options.aliases)
+
+
+def _bare_spec(
+    task: str, found: Found, material: Material, options: TrainingOptions, backbone: Backbone
+) -> TaskSpec:
+    train_rows, chosen = material.splits.train, found.chosen
+    value_range = options.value_range
+    if train_rows.kind == "regression" and value_range is None:
+        values = train_rows.truth()
+        value_range = (float(values.min()), float(values.max()))
+    record = TrainingRecord(
+        dataset=train_rows.name,
+        dataset_license=options.dataset_license,
+        data_digest=train_rows.digest(),
+        rows=len(train_rows),
+        seed=options.seed,
+        candidates=found.table.candidates,
+        epochs=material.problem.epochs,
+        learning_rate=chosen.setting.learning_rate,
+        weight_decay=chosen.setting.weight_decay,
+    )
+    return TaskSpec(
+        task=task,
+        kind=train_rows.kind,
+        description=options.description,
+        languages=options.languages,
+        license=options.license,
+        labels=train_rows.labels,
+        fields=train_rows.fields,
+        max_length=material.reading.max_length,
+        overlap=material.reading.overlap,
+        backbone=backbone.spec,
+        head=chosen.head,
+        value_range=value_range if train_rows.kind == "regression" else None,
+        training=record,
+    )
+
+
+def _open(registry: str | Path | None, backbone: str | Path | Backbone | None) -> Backbone:
+    if isinstance(backbone, Backbone):
+        return backbone
+    path = None if registry is None else registry_path(registry)
+    if path is not None and path.is_file() and path.stat().st_size:
+        known = read_registry(path)
+        if known.backbones:
+            return choose_backbone(known, backbone)
+    return open_backbone(SHIPPED if backbone is None else backbone)

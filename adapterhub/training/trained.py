@@ -1,0 +1,92 @@
+"""A trained task, and where it goes: a head file and an entry in a registry."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from adapterhub.model.backbone import Backbone
+from adapterhub.specs import Metric, TaskSpec
+from adapterhub.store.entries import BackboneEntry
+from adapterhub.store.registry import REGISTRY_NAME, Registry, Resolved, read_registry
+from adapterhub.store.versions import add_version
+from adapterhub.training.table import SearchTable
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainedTask:
+    """A task that was just trained.
+
+    Attributes:
+        spec: The whole task, as its head file says it.
+        tensors: Its tensors by name.
+        table: All heads that were tried.
+        backbone: What it was trained on.
+        aliases: Aliases that shall point to it.
+        saved: Where it stands in a registry, or None.
+    """
+
+    spec: TaskSpec
+    tensors: Mapping[str, torch.Tensor]
+    table: SearchTable
+    backbone: Backbone
+    aliases: tuple[str, ...] = ()
+    saved: Resolved | None = None
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """Returns what the task reached on the validation rows."""
+        return self.spec.metrics
+
+    def save(self, registry: str | Path = REGISTRY_NAME) -> Resolved:
+        """Writes the head file and the registry's entry, as the next version of the task.
+
+        Raises:
+            RegistryError: The registry cannot be written, or has another task of this name.
+            HeadFileError: The head file cannot be written.
+        """
+        path = registry_path(registry)
+        known = read_registry(path) if path.is_file() else None
+        return add_version(
+            path,
+            self.spec,
+            self.tensors,
+            backbone_key=_backbone_key(self.backbone, known),
+            backbone_entry=_backbone_entry(self.backbone, path),
+            aliases=self.aliases,
+        )
+
+
+def registry_path(registry: str | Path) -> Path:
+    """Returns the registry.yaml meant; a folder stands for the one in it."""
+    path = Path(registry).expanduser()
+    return path / REGISTRY_NAME if path.is_dir() else path
+
+
+def _backbone_key(backbone: Backbone, registry: Registry | None) -> str:
+    """Returns the key that the registry has for a backbone, or a new one made of its name."""
+    known = {} if registry is None else registry.backbones
+    for key, entry in known.items():
+        if entry.fingerprint == backbone.spec.fingerprint:
+            return key
+    name = backbone.spec.name.removeprefix("package:").rsplit("/", 1)[-1].lower()
+    key = re.sub(r"[^a-z0-9._-]+", "-", name).strip("._-")[:40] or "backbone"
+    if key not in known:
+        return key
+    digest = backbone.spec.fingerprint.removeprefix("sha256:")
+    return f"{key}-{digest[:8]}"
+
+
+def _backbone_entry(backbone: Backbone, registry: Path) -> BackboneEntry:
+    """Returns how a registry says where a backbone is."""
+    spec = backbone.spec
+    source = spec.name
+    if not spec.name.startswith("package:") and spec.revision is None:
+        folder, root = backbone.folder.resolve(), registry.resolve().parent
+        inside = folder.is_relative_to(root)
+        source = folder.relative_to(root).as_posix() if inside else str(folder)
+    return BackboneEntry(source=source, revision=spec.revision, fingerprint=spec.fingerprint)

@@ -1,0 +1,1 @@
+"""Benchmarks beside peers; run them with scripts/bench."""

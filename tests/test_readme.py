@@ -1,0 +1,123 @@
+"""What the documents show runs: every Python snippet and every `adapterhub` command, in order.
+
+A snippet marked ```python network needs the Hugging Face Hub and is only compiled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from adapterhub.cli import app
+from adapterhub.store.headfile import read_head
+from adapterhub.store.registry import read_registry
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = ("README.md", "docs/add-a-task.md", "docs/architecture.md", "docs/head-file.md")
+SCRIPTS = ("scripts/demo", "scripts/test", "scripts/build_heads")
+
+
+@dataclass(frozen=True)
+class Block:
+    kind: str
+    text: str
+    place: str
+
+
+def _blocks(document: str, kind: str) -> list[Block]:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    return [
+        Block(found[1], found[2], f"{document}:{text.count(chr(10), 0, found.start()) + 2}")
+        for found in re.finditer(r"^```([\w ]+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+        if found[1].split()[0] == kind
+    ]
+
+
+def _with(kind: str) -> list[str]:
+    return [document for document in DOCUMENTS if _blocks(document, kind)]
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Returns a folder that has the project's scripts, and is the working folder."""
+    (tmp_path / "scripts").symlink_to(ROOT / "scripts")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ADAPTERHUB_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("document", _with("python"))
+def test_python_snippets_run(document: str, workplace: Path) -> None:
+    for block in _blocks(document, "python"):
+        code = compile(block.text, block.place, "exec")
+        if block.kind == "python":
+            exec(code, {"__name__": "__main__"})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("document", _with("sh"))
+def test_shell_commands_run(
+    document: str, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for block in _blocks(document, "sh"):
+        for line in block.text.splitlines():
+            name, *words = shlex.split(line)
+            if name in SCRIPTS:
+                continue
+            assert name == "adapterhub", f"{block.place}: who is {name}?"
+            with pytest.raises(SystemExit) as ended:
+                app(words)
+            assert ended.value.code == 0, f"{block.place}: {line}\n{capsys.readouterr().err}"
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_scripts_that_are_named_can_be_started(script: str) -> None:
+    path = ROOT / script
+    text = path.read_text(encoding="utf-8")
+    assert os.access(path, os.X_OK)
+    if text.splitlines()[0].endswith("bash"):
+        subprocess.run(["bash", "-n", str(path)], check=True)
+    else:
+        compile(text, script, "exec")
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, "CHANGELOG.md", "scripts/examples/README.md"])
+def test_links_and_paths_lead_somewhere(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
+        assert ((ROOT / document).parent / target).exists(), target
+    for path in re.findall(r"`((?:scripts|docs|tests)/[\w./-]+)`", text):
+        assert (ROOT / path).exists(), path
+
+
+def test_the_shipped_tasks_are_those_of_the_recipes() -> None:
+    recipes = yaml.safe_load((ROOT / "scripts/shipped_tasks.yaml").read_text(encoding="utf-8"))
+    assert set(read_registry(ROOT / "registry.yaml").names()) == set(recipes["tasks"])
+
+
+def test_expected_answers_are_answers_that_the_tasks_can_give() -> None:
+    registry = read_registry(ROOT / "registry.yaml")
+    specs = {name: read_head(registry.resolve(name).path).spec for name in registry.names()}
+    for file in ("en.jsonl", "zh.jsonl"):
+        lines = (ROOT / "scripts/examples" / file).read_text(encoding="utf-8").splitlines()
+        for record in map(json.loads, lines):
+            for task, expected in record["expected"].items():
+                spec = specs[task]
+                assert set(spec.fields) <= set(record), record["id"]
+                assert record["language"] in spec.languages
+                assert _labels_of(expected) <= set(spec.labels), record["id"]
+
+
+def _labels_of(expected: object) -> set[str]:
+    if isinstance(expected, list):
+        return {f"B-{one['entity_group']}" if isinstance(one, dict) else one for one in expected}
+    return {expected} if isinstance(expected, str) else set()

@@ -1,0 +1,256 @@
+"""The shape of the package: who imports whom, what nobody calls, and how big things get.
+
+docs/architecture.md says why. A new folder or module at the top of the package gets a place in
+LAYERS; what it may import follows from that.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import adapterhub
+
+PACKAGE = Path(adapterhub.__file__).parent
+
+LAYERS = (
+    {"errors"},
+    {"specs"},
+    {"results", "inputs"},
+    {"plan"},
+    {"store"},
+    {"model"},
+    {"opening", "answers", "pretraining"},
+    {"hub", "training"},
+    {"scoring", "serving"},
+    {"commands"},
+    {"cli"},
+    {"__main__"},
+)
+"""From the bottom up: a module may import its own folder and any layer below its own."""
+
+ONLY_IN = {
+    "huggingface_hub": {"store/remote.py", "model/backbone.py"},
+    "peft": {"model/adapters.py", "store/peft_format.py"},
+}
+WITHOUT_TORCH = (
+    "adapterhub",
+    "adapterhub.errors",
+    "adapterhub.specs",
+    "adapterhub.results",
+    "adapterhub.plan",
+    "adapterhub.inputs",
+    "adapterhub.store.registry",
+    "adapterhub.store.references",
+    "adapterhub.cli",
+)
+UNSAFE_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+UNSAFE_CALLS = {
+    "torch.load",
+    "yaml.load",
+    "yaml.safe_load",
+    "yaml.full_load",
+    "yaml.unsafe_load",
+    "os.system",
+    "eval",
+    "exec",
+}
+"""`yaml` is read by `store/yamlsafe.py` alone, which goes through `yaml.parse`."""
+
+UNSAFE_OPTIONS = {"trust_remote_code", "allow_pickle"}
+
+ROOT_IMPORT_ALLOWED = {"cli.py": "the version"}
+MAX_FILE_LINES = 260
+BIGGER_FILES = {
+    "hub.py": 380,
+    "specs.py": 340,
+    "model/backbone.py": 310,
+}
+MAX_FUNCTION_LINES = 40
+BIGGER_FUNCTIONS: dict[str, int] = {}
+MAX_PARAMETERS = 6
+COMMAND_FOLDER = "commands/"
+"""There, parameters are the options of the command line."""
+VAGUE_NAMES = {"util", "utils", "helper", "helpers", "common", "base", "misc", "manager"}
+
+
+@dataclass(frozen=True)
+class Module:
+    path: str
+    tree: ast.Module
+    lines: int
+
+    @property
+    def name(self) -> str:
+        parts = ["adapterhub", *Path(self.path).with_suffix("").parts]
+        return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+    @property
+    def unit(self) -> str:
+        """Returns the folder or module at the top of the package that it belongs to."""
+        return Path(self.path).parts[0].removesuffix(".py")
+
+
+def _read_modules() -> list[Module]:
+    modules = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        name = path.relative_to(PACKAGE).as_posix()
+        modules.append(Module(name, ast.parse(text), len(text.splitlines())))
+    return modules
+
+
+MODULES = _read_modules()
+INNER = [module for module in MODULES if module.path != "__init__.py"]
+
+
+def _imports(tree: ast.AST, *, at_run_time: bool = False) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yields module name and imported names; `at_run_time` leaves out those for type checkers."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, ()) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield node.module or "", tuple(alias.name for alias in node.names)
+        elif at_run_time and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            yield from (found for child in node.orelse for found in _imports(child))
+        else:
+            yield from _imports(node, at_run_time=at_run_time)
+
+
+def _rank(unit: str) -> int:
+    ranks = [rank for rank, units in enumerate(LAYERS) if unit in units]
+    assert ranks, f"'{unit}' has no place in LAYERS; see the first lines of this file"
+    return ranks[0]
+
+
+@pytest.mark.parametrize("module", INNER, ids=lambda module: module.path)
+def test_imports_run_downwards_only(module: Module) -> None:
+    for name, names in _imports(module.tree):
+        if name == "adapterhub":
+            assert ROOT_IMPORT_ALLOWED.get(module.path), f"imports the package root for {names}"
+        elif name.startswith("adapterhub."):
+            unit = name.split(".")[1]
+            assert unit == module.unit or _rank(unit) < _rank(module.unit), f"imports {name}"
+
+
+def test_imports_make_no_circle() -> None:
+    known = {module.name for module in MODULES}
+    graph = {
+        module.name: {
+            target
+            for name, names in _imports(module.tree, at_run_time=True)
+            for target in (name, *(f"{name}.{part}" for part in names))
+            if target in known - {"adapterhub", module.name}
+        }
+        for module in INNER
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"circle: {' -> '.join(error.args[1])}")
+
+
+@pytest.mark.parametrize("library", ONLY_IN)
+def test_a_library_is_imported_only_where_it_belongs(library: str) -> None:
+    users = {
+        module.path
+        for module in MODULES
+        for name, _ in _imports(module.tree)
+        if name.split(".")[0] == library
+    }
+    assert users <= ONLY_IN[library]
+
+
+def test_what_needs_no_torch_imports_none() -> None:
+    code = (
+        f"import importlib, sys\n"
+        f"for name in {WITHOUT_TORCH!r}:\n"
+        f"    importlib.import_module(name)\n"
+        f"    heavy = {{'torch', 'transformers', 'peft'}} & set(sys.modules)\n"
+        f"    if heavy: sys.exit(f'{{name}} imports {{heavy}}')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_nothing_unsafe_is_called() -> None:
+    found = []
+    for module in MODULES:
+        for name, _ in _imports(module.tree):
+            if name.split(".")[0] in UNSAFE_MODULES:
+                found.append(f"{module.path}: imports {name}")
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in UNSAFE_CALLS:
+                found.append(f"{module.path}:{node.lineno}: {ast.unparse(node.func)}")
+            if isinstance(node, ast.keyword) and node.arg in UNSAFE_OPTIONS:
+                found.append(f"{module.path}:{node.value.lineno}: {node.arg}")
+    assert found == []
+
+
+def test_public_names_are_exactly_what_is_exported() -> None:
+    tree = next(module.tree for module in MODULES if module.path == "__init__.py")
+    for_checkers = {
+        name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If)
+        for source, names in _imports(node)
+        if source.startswith("adapterhub.")
+        for name in names
+    }
+    assert set(adapterhub.__all__) == for_checkers | {"__version__"}
+    assert len(set(adapterhub.__all__)) == len(adapterhub.__all__)
+    assert dir(adapterhub) == sorted(adapterhub.__all__)
+    for name in adapterhub.__all__:
+        assert getattr(adapterhub, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'Hubb'"):
+        adapterhub.Hubb  # noqa: B018
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.path)
+def test_files_and_functions_stay_small(module: Module) -> None:
+    assert module.lines <= BIGGER_FILES.get(module.path, MAX_FILE_LINES)
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            place = f"{module.path}:{node.name}"
+            limit = BIGGER_FUNCTIONS.get(place, MAX_FUNCTION_LINES)
+            assert _code_lines(node) <= limit, f"{place} is too long"
+            if not module.path.startswith(COMMAND_FOLDER):
+                assert _parameters(node) <= MAX_PARAMETERS, f"{place} has too many parameters"
+
+
+def test_exceptions_are_still_needed() -> None:
+    lines = {module.path: module.lines for module in MODULES}
+    assert [path for path in BIGGER_FILES if lines.get(path, 0) <= MAX_FILE_LINES] == []
+    roots = {
+        module.path
+        for module in INNER
+        if any(name == "adapterhub" for name, _ in _imports(module.tree))
+    }
+    assert roots == set(ROOT_IMPORT_ALLOWED)
+
+
+def test_names_say_what_is_inside() -> None:
+    names = {part.removesuffix(".py") for module in MODULES for part in Path(module.path).parts}
+    assert names & VAGUE_NAMES == set()
+
+
+def _code_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Returns the lines of a function's body without its docstring."""
+    body = function.body
+    if ast.get_docstring(function) is not None:
+        body = body[1:]
+    return (function.end_lineno or 0) - body[0].lineno + 1 if body else 0
+
+
+def _parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    arguments = function.args
+    names = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+    return sum(argument.arg not in ("self", "cls") for argument in names)

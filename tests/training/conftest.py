@@ -1,0 +1,23 @@
+"""Fixtures of the training tests: a tiny backbone with a cache of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from adapterhub.model.backbone import Backbone
+from adapterhub.model.encoder import Encoder
+from adapterhub.model.tokens import TextTokenizer
+from adapterhub.training.encoding import Source
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tiny_backbone: Backbone) -> Encoder:
+    return Encoder(tiny_backbone, device="cpu")
+
+
+@pytest.fixture
+def source(tiny_backbone: Backbone, tiny_encoder: Encoder, tmp_path: Path) -> Source:
+    tokenizer = TextTokenizer(tiny_backbone.tokenizer)
+    return Source(tiny_encoder, tokenizer, tmp_path / "features", 2**30)

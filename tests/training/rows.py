@@ -1,0 +1,79 @@
+"""Texts with answers, made up from the vocabulary of the tiny backbone."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+Rows = list[dict[str, Any]]
+
+_GOOD = ("good", "early")
+_BAD = ("bad", "late")
+_THINGS = ("the day is {}", "a {} film", "the food was {} and not very {}", "she is {}")
+
+
+def sentiment_rows(count: int = 48, seed: int = 0) -> Rows:
+    """Returns rows whose label follows from one word."""
+    draw = random.Random(seed)
+    rows = []
+    for index in range(count):
+        label, words = ("positive", _GOOD) if index % 2 else ("negative", _BAD)
+        word = draw.choice(words)
+        text = draw.choice(_THINGS).format(word, word)
+        rows.append({"text": f"{text} {index}", "label": label})
+    return rows
+
+
+def pair_rows(count: int = 48, seed: int = 0) -> Rows:
+    """Returns pairs labelled by whether the second text is good."""
+    second = sentiment_rows(count, seed + 1)
+    return [
+        {"text": "it is a day", "text_pair": row["text"], "label": row["label"]} for row in second
+    ]
+
+
+def topic_rows(count: int = 48, seed: int = 0) -> Rows:
+    """Returns rows with none, one or two labels."""
+    draw = random.Random(seed)
+    rows = []
+    for index in range(count):
+        words = [word for word in ("film", "food") if draw.random() < 0.5]
+        text = f"the day {index} {' and '.join(words)}"
+        rows.append({"text": text, "labels": [f"has-{word}" for word in words]})
+    return rows
+
+
+def rating_rows(count: int = 48, seed: int = 0) -> Rows:
+    """Returns rows whose score follows from one word."""
+    rows = sentiment_rows(count, seed)
+    return [
+        {"text": row["text"], "score": 4.5 if row["label"] == "positive" else 1} for row in rows
+    ]
+
+
+def tagged_rows(count: int = 48, seed: int = 0) -> Rows:
+    """Returns words with tags: a city is always two words."""
+    draw = random.Random(seed)
+    rows = []
+    for index in range(count):
+        words, tags = ["she", "was", "early"], ["O", "O", "O"]
+        if index % 3:
+            place = draw.randrange(len(words) + 1)
+            words[place:place] = ["city", draw.choice(("day", "film"))]
+            tags[place:place] = ["B-place", "I-place"]
+        rows.append({"tokens": [*words, str(index)], "tags": [*tags, "O"]})
+    return rows
+
+
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
+    """Writes JSON Lines, packed where the name ends in .gz."""
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    if path.suffix == ".gz":
+        path.write_bytes(gzip.compress(text.encode()))
+    else:
+        path.write_text(text, encoding="utf-8")
+    return path

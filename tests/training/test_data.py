@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from adapterhub.errors import DataError, UsageError
+from adapterhub.training.data import read_for_task, read_splits
+from adapterhub.training.options import TrainingOptions, training_options
+from adapterhub.training.tagging import Span
+from tests.builders import task_spec
+from tests.training.rows import (
+    Rows,
+    pair_rows,
+    rating_rows,
+    sentiment_rows,
+    tagged_rows,
+    topic_rows,
+    write_rows,
+)
+
+DEFAULTS = TrainingOptions()
+
+
+@pytest.mark.parametrize(
+    ("rows", "kind", "fields", "labels"),
+    [
+        (sentiment_rows(), "single_label", ("text",), ("negative", "positive")),
+        (pair_rows(), "single_label", ("text", "text_pair"), ("negative", "positive")),
+        (topic_rows(), "multi_label", ("text",), ("has-film", "has-food")),
+        (rating_rows(), "regression", ("text",), ()),
+        (tagged_rows(), "tagging", ("text",), ("O", "B-place", "I-place")),
+    ],
+)
+def test_the_kind_follows_from_the_columns(
+    rows: Rows, kind: str, fields: tuple[str, ...], labels: tuple[str, ...]
+) -> None:
+    splits = read_splits(rows, DEFAULTS)
+    for dataset in (splits.train, splits.validation):
+        assert (dataset.kind, dataset.fields, dataset.labels) == (kind, fields, labels)
+    assert len(splits.train) + len(splits.validation) == len(rows)
+    assert 3 <= len(splits.validation) <= 6
+
+
+def test_columns_may_have_other_names() -> None:
+    rows = [
+        {"premise": row["text"], "guess": row["text_pair"], "gold": row["label"]}
+        for row in pair_rows()
+    ]
+    options = training_options(text="premise", pair="guess", target="gold")
+    splits = read_splits(rows, options)
+    assert splits.train.fields == ("text", "text_pair")
+    assert splits.train.kind == "single_label"
+
+
+def test_numbers_can_be_labels_or_values() -> None:
+    rows = [{"text": f"text {index}", "label": index % 12} for index in range(60)]
+    labels = read_splits(rows, DEFAULTS).train.labels
+    assert labels == tuple(str(number) for number in range(12))
+    splits = read_splits(rows, training_options(kind="regression"))
+    assert splits.train.kind == "regression"
+    assert splits.train.truth().max() == 11
+    floats = [{**row, "label": row["label"] / 2} for row in rows]
+    assert read_splits(floats, DEFAULTS).train.kind == "regression"
+
+
+def test_csv_cells_hold_lists_and_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    lines = [f"text {i},{['a', 'a|b', '', ' b '][i % 4]},{i / 2}" for i in range(40)]
+    path.write_text("\n".join(["text,labels,score", *lines]), encoding="utf-8")
+    splits = read_splits(path, DEFAULTS)
+    assert splits.train.labels == ("a", "b")
+    assert set(splits.train.targets) == {("a",), ("a", "b"), (), ("b",)}
+    assert read_splits(path, training_options(target="score")).train.kind == "regression"
+
+
+def test_truth_is_in_label_order() -> None:
+    splits = read_splits(topic_rows(), DEFAULTS)
+    for target, row in zip(splits.train.targets, splits.train.truth(), strict=True):
+        assert [label in target for label in splits.train.labels] == row.astype(bool).tolist()
+    labels = read_splits(sentiment_rows(), DEFAULTS).train
+    assert labels.truth().tolist() == [labels.labels.index(t) for t in labels.targets]
+
+
+def test_splits_follow_the_seed_and_keep_equal_texts_together() -> None:
+    rows = sentiment_rows(60)
+    rows = [{**row, "text": f"{row['text']} {index // 3}"[:-2]} for index, row in enumerate(rows)]
+    one, two = (read_splits(rows, training_options(seed=3)) for _ in range(2))
+    other = read_splits(rows, training_options(seed=4))
+    assert one.validation.inputs == two.validation.inputs != other.validation.inputs
+    assert one.train.digest() == two.train.digest() != other.train.digest()
+    assert not set(one.train.inputs) & set(one.validation.inputs)
+
+
+def test_rare_labels_stay_in_training() -> None:
+    rows = [{"text": f"text {i}", "label": "rare" if i % 30 == 0 else "often"} for i in range(90)]
+    splits = read_splits(rows, training_options(validation_fraction=0.5))
+    assert "rare" in splits.train.targets
+    assert "rare" in splits.validation.targets
+    assert abs(len(splits.validation) - 45) <= 2
+
+
+def test_a_split_column_or_file_is_followed(tmp_path: Path) -> None:
+    rows = sentiment_rows(40)
+    parts = ["train", "dev", "Train ", "test"]
+    marked = [{**row, "part": parts[index % 4]} for index, row in enumerate(rows)]
+    marked[0]["label"], marked[1]["label"] = "positive", "negative"
+    splits = read_splits(marked, training_options(split_column="part"))
+    assert (len(splits.train), len(splits.validation)) == (20, 10)
+    write_rows(tmp_path / "v.jsonl", rows[:5])
+    splits = read_splits(rows, training_options(validation=tmp_path / "v.jsonl", max_rows=10))
+    assert (len(splits.train), len(splits.validation)) == (10, 5)
+    with pytest.raises(DataError, match="row 1: column 'part' is 'extra'; expected 'train'"):
+        read_splits([{**rows[0], "part": "extra"}], training_options(split_column="part"))
+    with pytest.raises(DataError, match="marks no rows as 'validation'"):
+        read_splits([{**rows[0], "part": "train"}], training_options(split_column="part"))
+
+
+def test_tagged_words_become_a_text_with_spans() -> None:
+    rows = tagged_rows()
+    train = read_splits(rows, DEFAULTS).train
+    texts = {" ".join(row["tokens"]): row["tags"] for row in rows}
+    for (text,), spans in zip(train.inputs, train.spans(), strict=True):
+        assert ("B-place" in texts[text]) == bool(spans)
+        for span in spans:
+            assert text[span.start : span.end] in ("city day", "city film")
+
+
+def test_character_tagging_is_told_by_the_data() -> None:
+    tags = ["O", "O", "B-LOC", "I-LOC", "O", "O", "O", "O"]
+    rows = [{"tokens": list(f"他在北京住{i}年"), "tags": tags} for i in range(10, 40)]
+    train = read_splits(rows, DEFAULTS).train
+    assert train.inputs[0] == ("他在北京住10年",)
+    assert train.spans()[0] == (Span(2, 4, "LOC"),)
+    spaced = read_splits(rows, training_options(join_tokens="space")).train
+    assert spaced.inputs[0] == ("他 在 北 京 住 1 0 年",)
+    assert spaced.spans()[0] == (Span(4, 7, "LOC"),)
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ({"text": "a"}, "there is no column 'label'"),
+        ({"text": "", "label": "a"}, "column 'text' is empty"),
+        ({"text": None, "label": "a"}, "column 'text' is None"),
+        ({"text": 3, "label": "a"}, "column 'text' is a int"),
+        ({"text": "\ud800", "label": "a"}, "column 'text' has a lone surrogate"),
+        ({"text": "a", "label": ""}, "column 'label' is empty"),
+        ({"text": "a", "label": None}, "column 'label' is None"),
+        ({"text": "a", "label": 0.5}, "'label' is 0.5, not a label"),
+        ({"text": "a", "label": ["b"]}, "'label' is a list"),
+        ({"text": "a", "label": "b" * 257}, "is 257 characters long"),
+    ],
+)
+def test_bad_rows_name_their_line(tmp_path: Path, row: dict[str, Any], problem: str) -> None:
+    rows = sentiment_rows(20)
+    rows.insert(6, row)
+    with pytest.raises(DataError, match=rf"row 7: .*{problem}"):
+        read_splits(rows, DEFAULTS)
+    if row.get("text") != "\ud800":
+        path = write_rows(tmp_path / "a.jsonl", rows)
+        with pytest.raises(DataError, match=rf"a.jsonl, line 7: .*{problem}"):
+            read_splits(path, DEFAULTS)
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "problem"),
+    [
+        (rating_rows(), {"target": "label"}, "there is no column 'label'"),
+        ([{"text": "a", "score": "x"}] * 20, {}, "'score' is 'x'; expected a number"),
+        ([{"text": "a", "score": "nan"}] * 20, {}, "'score' is nan; expected a finite number"),
+        ([{"text": "a", "score": True}] * 20, {"kind": "regression"}, "is True; expected a number"),
+        ([{"text": f"{i}", "score": 1.0} for i in range(40)], {}, "all training rows have the"),
+        ([{"text": f"{i}", "label": "a"} for i in range(40)], {}, "only the label 'a'"),
+        ([{"text": f"{i}", "labels": []} for i in range(40)], {}, "no labels at all"),
+        (sentiment_rows(4), {}, "training rows; 8 or more are needed"),
+        ([{"tokens": ["a"], "tags": ["O", "O"]}] * 20, {}, "1 tokens, but 2 tags"),
+        ([{"tokens": ["a"], "tags": ["S-x"]}] * 20, {}, "the tag 'S-x' is not BIO"),
+        ([{"tokens": [""], "tags": ["O"]}] * 20, {}, "token 0 is empty"),
+        ([{"tokens": [], "tags": []}] * 20, {}, "there are no tokens"),
+        ([{"tokens": "a b", "tags": "O O"}] * 20, {"kind": "tagging"}, "must be lists"),
+        ([{"text": "a"}] * 20, {}, "no column 'label', 'labels', 'score' or 'tags'"),
+    ],
+)
+def test_unusable_data_are_refused(rows: Rows, options: dict[str, Any], problem: str) -> None:
+    with pytest.raises(DataError, match=problem):
+        read_splits(rows, training_options(**options))
+
+
+def test_labels_that_training_lacks_are_refused(tmp_path: Path) -> None:
+    rows = sentiment_rows(20)
+    path = write_rows(tmp_path / "v.jsonl", [*rows[:4], {"text": "new", "label": "neutral"}])
+    with pytest.raises(DataError, match=r"v.jsonl: row 5 of those read has the label 'neutral'"):
+        read_splits(rows, training_options(validation=path))
+
+
+def test_a_set_is_read_for_an_existing_task() -> None:
+    rows = sentiment_rows(10)
+    spec = task_spec("single_label", labels=("negative", "neutral", "positive"))
+    dataset = read_for_task(rows, spec, DEFAULTS)
+    assert dataset.labels == spec.labels
+    assert np.bincount(dataset.truth(), minlength=3).tolist() == [5, 0, 5]
+    with pytest.raises(DataError, match="which task 'single-label-test' do not have"):
+        read_for_task([*rows, {"text": "a", "label": "odd"}], spec, DEFAULTS)
+    with pytest.raises(DataError, match="reads text"):
+        read_for_task(pair_rows(10), spec, DEFAULTS)
+    with pytest.raises(DataError, match="no column"):
+        read_for_task(rows, task_spec("multi_label"), DEFAULTS)
+
+
+def test_options_that_make_no_sense_are_refused() -> None:
+    for values, problem in (
+        ({"depth": 3}, "depth: Extra inputs"),
+        ({"learning_rates": ()}, "learning_rates"),
+        ({"validation": "a", "split_column": "b"}, "not both"),
+        ({"kind": "tagging", "metric": "accuracy"}, "a tagging task is chosen by span_f1"),
+        ({"poolings": ("tokens",)}, "poolings of texts are"),
+    ):
+        with pytest.raises(UsageError, match=problem):
+            training_options(**values)
+    options = training_options(depths=[1, 2], validation="a.jsonl", languages=["en"])
+    assert options.depths == (1, 2)
+    assert options.validation == Path("a.jsonl")

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from adapterhub.errors import DataError
+from adapterhub.training.records import read_records
+from tests.training.rows import sentiment_rows, write_rows
+
+ROWS = sentiment_rows(6)
+
+
+def _values(data: object) -> list[dict[str, object]]:
+    return [dict(record.values) for record in read_records(data).rows]
+
+
+def test_every_format_gives_the_same_rows(tmp_path: Path) -> None:
+    table = pa.Table.from_pylist(ROWS)
+    pq.write_table(table, tmp_path / "a.parquet")
+    pd.DataFrame(ROWS).to_csv(tmp_path / "a.csv", index=False)
+    pd.DataFrame(ROWS).to_csv(tmp_path / "a.tsv.gz", index=False, sep="\t")
+    write_rows(tmp_path / "a.jsonl", ROWS)
+    write_rows(tmp_path / "a.jsonl.gz", ROWS)
+    for name in ("a.parquet", "a.csv", "a.tsv.gz", "a.jsonl", "a.jsonl.gz"):
+        assert _values(tmp_path / name) == ROWS, name
+        assert _values(str(tmp_path / name)) == ROWS
+        assert read_records(tmp_path / name).name == "a"
+    for data in (table, pd.DataFrame(ROWS), ROWS, iter(ROWS)):
+        assert _values(data) == ROWS
+
+
+def test_csv_guesses_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b'\xef\xbb\xbftext,label\nNA,no\n"null, or\nnot",012\n\nlast,1.50\n')
+    assert _values(path) == [
+        {"text": "NA", "label": "no"},
+        {"text": "null, or\nnot", "label": "012"},
+        {"text": "last", "label": "1.50"},
+    ]
+    assert [record.place for record in read_records(path).rows] == [2, 3, 6]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("a.jsonl", b'{"text": "x"}\n{"text": \n', "a.jsonl, line 2: it is no JSON record"),
+        ("a.jsonl", b'\n["text"]\n', "line 2: it is no JSON record: it is not an object"),
+        ("a.jsonl", b'{"score": NaN}\n', "line 1: it is no JSON record: it holds NaN"),
+        ("a.jsonl", b'{"text": 1, "text": 2}\n', "line 1.*occurs twice"),
+        ("a.jsonl", b"\n\n", "it holds no rows"),
+        ("a.jsonl", b'{"text": "\xff"}\n', "damaged or not UTF-8"),
+        ("a.jsonl.gz", b"no gzip", "damaged or not UTF-8"),
+        ("a.jsonl.gz", gzip.compress(b'{"text": "x"}\n' * 99)[:-20], "damaged or not UTF-8"),
+        ("a.csv", b"text,label\none,two,three\n", "line 2: the row has 3 cells, the header has 2"),
+        ("a.csv", b"text,text\n1,2\n", "line 1: the column 'text' occurs twice"),
+        ("a.csv", b'text,label\n"open\n', "line 2: it cannot be read as CSV"),
+        ("a.parquet", b"PAR1 no parquet", "not a readable Parquet file"),
+        ("a.xlsx", b"PK", "its name ends in '.xlsx'; expected .jsonl, .csv"),
+    ],
+)
+def test_damaged_files_are_named(tmp_path: Path, name: str, content: bytes, problem: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=problem):
+        read_records(tmp_path / name)
+
+
+def test_what_has_no_rows_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot be read"):
+        read_records(tmp_path / "absent.jsonl")
+    with pytest.raises(DataError, match="it is a dict; expected a path"):
+        read_records({"text": ["a"]})
+    with pytest.raises(DataError, match="row 1: it is a str, not a mapping"):
+        read_records(["text"])
+    with pytest.raises(DataError, match="it is a int"):
+        read_records(3)
+
+
+def test_a_missing_column_suggests_the_nearest() -> None:
+    records = read_records([{"text": "a", "lable": "b"}])
+    with pytest.raises(DataError, match="row 1: there is no column 'label'.*Did you mean 'lable'"):
+        records.value(records.rows[0], "label")

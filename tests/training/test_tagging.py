@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import pytest
+
+from adapterhub.model.spans import TaggedText, words_of
+from adapterhub.training.tagging import (
+    Span,
+    TaggedWords,
+    are_characters,
+    character_tags,
+    join_words,
+    repair_tags,
+    tag_labels,
+    unit_tags,
+)
+
+
+def _words(text: str, tags: str) -> TaggedWords:
+    return TaggedWords(tuple(text.split(" ")), tuple(tags.split(" ")))
+
+
+def test_tags_of_the_older_writing_are_repaired() -> None:
+    assert repair_tags(["I-a", "I-a", "O", "I-b", "I-a", "B-a", "I-a"]) == (
+        "B-a", "I-a", "O", "B-b", "B-a", "B-a", "I-a",
+    )  # fmt: skip
+    for tag in ("S-a", "b-a", "B-", "B", "", "a"):
+        with pytest.raises(ValueError, match="not BIO"):
+            repair_tags([tag])
+
+
+def test_labels_start_with_outside_and_have_pairs() -> None:
+    assert tag_labels(["B-b", "O", "B-a-c"]) == ("O", "B-a-c", "I-a-c", "B-b", "I-b")
+
+
+def test_words_are_joined_as_people_write() -> None:
+    row = _words("in New York 北 京 ok 。", "O B-c I-c B-d I-d O O")
+    joined = join_words(row, "auto")
+    assert joined.text == "in New York 北京 ok 。"
+    assert [joined.text[span.start : span.end] for span in joined.spans] == ["New York", "北京"]
+    assert join_words(row, "none").text == "inNewYork北京ok。"
+
+
+def test_character_data_are_recognised() -> None:
+    assert are_characters([TaggedWords(tuple("他在3中"), ("O",) * 4)])
+    assert not are_characters([TaggedWords(tuple("abc"), ("O",) * 3)])
+    assert not are_characters([TaggedWords(("他", "在", "北京"), ("O",) * 3)])
+
+
+def test_units_get_the_tags_of_the_spans_they_touch() -> None:
+    text = "Mr. O'Neil met New York's team"
+    offsets = [(i, i + 1) for i in range(len(text))]
+    units = words_of(TaggedText(text, offsets))
+    spans = [Span(4, 10, "PER"), Span(15, 23, "ORG"), Span(24, 30, "X")]
+    tags = {text[u.start : u.end]: tag for u, tag in zip(units, unit_tags(units, spans), strict=True)}
+    assert tags["Mr"] == tags["."] == tags["met"] == "O"
+    assert (tags["O"], tags["Neil"]) == ("B-PER", "I-PER")
+    assert (tags["New"], tags["York"]) == ("B-ORG", "I-ORG")
+    assert tags["s"] == "B-X"
+    assert tags["team"] == "I-X"
+
+
+def test_spans_become_one_tag_per_character() -> None:
+    tags = character_tags(6, [Span(0, 2, "a"), Span(2, 3, "a"), Span(4, 6, "b")])
+    assert tags == ["B-a", "I-a", "B-a", "O", "B-b", "I-b"]
