@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from adapterhub.commands.options import AsJson, Registry
-from adapterhub.commands.printing import print_json, print_line
+from adapterhub.commands.printing import counted, print_json, print_line
 from adapterhub.errors import AdapterHubError, RegistryError
 
 if TYPE_CHECKING:
@@ -67,16 +67,17 @@ def doctor(
     if as_json:
         print_json({"healthy": not problems, "checks": [asdict(check) for check in checks]})
     else:
-        print_line(f"{len(checks)} checks, {problems or 'no'} problem{'s' * (problems != 1)}.")
+        found_wrong = counted(problems, "problem") if problems else "no problems"
+        print_line(f"{counted(len(checks), 'check')}, {found_wrong}.")
     if problems:
         raise typer.Exit(UNHEALTHY)
 
 
 def _examine(registry: store.Registry, *, replay: bool) -> Iterator[Check]:
     """Yields one check after the other; a fault ends its own check only."""
-    tasks, backbones = len(registry.tasks), len(registry.backbones)
-    detail = f"{registry.path}: {tasks} tasks, {backbones} backbones"
-    yield Check("registry", "ok" if tasks else "note", detail)
+    tasks, backbones = counted(len(registry.tasks), "task"), len(registry.backbones)
+    detail = f"{registry.path}: {tasks} on {counted(backbones, 'backbone')}"
+    yield Check("registry", "ok" if registry.tasks else "note", detail)
     aliases = sum(len(entry.aliases) for entry in registry.tasks.values())
     # Reading the registry refuses an alias without its version.
     yield Check("aliases", "ok", f"{aliases}, each points to a version that is listed")
@@ -125,8 +126,8 @@ def _examine_version(found: store.Resolved, answers: _Replay | None) -> Check:
         answers.check(head)
     except AdapterHubError as error:
         return Check(subject, "problem", str(error))
-    probes = len(head.spec.known_answers)
-    return Check(subject, "ok", f"{record.size} bytes, sha256 ok; {probes} known answers given")
+    answers_given = counted(len(head.spec.known_answers), "known answer")
+    return Check(subject, "ok", f"{record.size} bytes, sha256 ok; {answers_given} given again")
 
 
 def _contradiction(found: store.Resolved, head: HeadFile) -> str:

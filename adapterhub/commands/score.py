@@ -20,7 +20,7 @@ from adapterhub.commands.options import (
     one_of,
     split_names,
 )
-from adapterhub.commands.printing import note, print_json
+from adapterhub.commands.printing import counted, note, print_json
 from adapterhub.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -118,12 +118,17 @@ def _summarise(tally: Tally, assigned: Assignment, target: Target) -> None:
         cuts = {"truncated": tally.truncated, "seconds": round(tally.seconds, 3)}
         print_json({**counts, **cuts, "out": str(out), "plan": plan_values(assigned.plan)})
         return
-    parts = [f"{tally.scored} of {rows} rows scored" if tally.bad else f"{rows} rows scored"]
-    parts.append(f"{rows / tally.seconds:,.0f} rows/s")
+    of_all = f" of {rows:,}" if tally.bad else ""
+    parts = [
+        f"scored {counted(tally.scored, 'row')}{of_all}",
+        f"{rows / tally.seconds:,.0f} rows/s",
+    ]
     if out is not None:
         parts.append(f"in {out}")
     if tally.bad and out is not None:
-        parts.append(f"{tally.bad} bad ones in {errors_path(out)}")
+        parts.append(f"the {tally.bad:,} others in {errors_path(out)}")
     if tally.truncated:
-        parts.append(f"{tally.truncated} texts were cut (--max-windows reads more of them)")
+        was = "was" if tally.truncated == 1 else "were"
+        cut = f"{counted(tally.truncated, 'text')} {was} longer than its windows and cut"
+        parts.append(f"{cut} (--max-windows)")
     note(f"adapterhub: {', '.join(parts)}\nadapterhub: {assigned.plan.summary}")

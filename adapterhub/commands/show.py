@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adapterhub.commands.options import AsJson, Registry
-from adapterhub.commands.printing import print_fields, print_json, size_text
+from adapterhub.commands.printing import counted, print_fields, print_json, size_text
 
 if TYPE_CHECKING:
     from adapterhub.commands.choosing import ChosenTask
@@ -97,7 +97,9 @@ def _origin(task: ChosenTask) -> dict[str, str]:
         licence = f" ({record.dataset_license})" if record.dataset_license else ""
         fields["data"] = f"{record.dataset}{licence}, {record.rows} rows, seed {record.seed}"
     answers = len(spec.known_answers)
-    fields["known answers"] = f"{answers} probes, replayed when it is loaded" if answers else "none"
+    fields["known answers"] = (
+        f"{counted(answers, 'probe')}, replayed on load" if answers else "none"
+    )
     if found is not None:
         fields["file"] = f"{found.path} ({size_text(found.record.size)})"
         fields["sha256"] = found.record.sha256

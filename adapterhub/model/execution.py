@@ -13,14 +13,13 @@ import torch
 
 from adapterhub.errors import NonFiniteError
 from adapterhub.model.encoder import Encoder
-from adapterhub.model.heads import Array, RowLogits, read_weights
+from adapterhub.model.heads import Array, RowLogits
 from adapterhub.model.pooling import POOLINGS, pool_attentive
-from adapterhub.model.resident import ResidentTask
+from adapterhub.model.resident import ResidentTask, unplaced
 from adapterhub.model.slab import Slab
 from adapterhub.model.spans import TaggedText
 from adapterhub.model.tokens import Row, TextTokenizer, TokenBatch, Window, batches
 from adapterhub.plan import Reading, Tap, Trunk, make_plan
-from adapterhub.results import Provenance
 from adapterhub.specs import TaskSpec
 
 
@@ -114,12 +113,9 @@ def answer_probes(
 
     This is what known answers are made with and checked against.
     """
-    made_by = Provenance(spec.task, None, "", spec.backbone.fingerprint)
-    weights = read_weights(spec, tensors, device=encoder.device)
-    task = ResidentTask(spec, made_by, weights, slots=(), bytes=0)
-    trunk = make_plan({spec.task: spec}).trunks[0]
+    task = unplaced(spec, tensors, device=encoder.device)
     output = run_trunk(
-        trunk,
+        make_plan({spec.task: spec}).trunks[0],
         {spec.task: task},
         inputs,
         encoder=encoder,

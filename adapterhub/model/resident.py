@@ -43,6 +43,15 @@ class ResidentTask:
     bytes: int
 
 
+def unplaced(
+    spec: TaskSpec, tensors: Mapping[str, torch.Tensor], *, device: torch.device
+) -> ResidentTask:
+    """Returns a task that can be run but is in no slab, such as one that was just trained."""
+    made_by = Provenance(spec.task, None, "", spec.backbone.fingerprint)
+    weights = read_weights(spec, tensors, device=device)
+    return ResidentTask(spec, made_by, weights, slots=(), bytes=0)
+
+
 @dataclass(frozen=True, slots=True)
 class _Snapshot:
     """What is resident at one moment: origin by reference, task by origin.
@@ -120,15 +129,8 @@ class ResidentTasks:
             ResidentError: All of them together do not fit in `max_bytes`.
         """
         with self._lock:
-            tasks = dict(self._snapshot.tasks)
-            origins = dict(self._snapshot.origins)
-            for reference, (head, made_by) in heads.items():
-                if made_by not in tasks:
-                    tasks[made_by] = self._place(head, made_by)
-                origins[reference] = made_by
-            wanted = {origins[name] for name in (*heads, *beside) if name in origins}
-            self._touch(wanted)
-            self._publish(self._evict(origins, tasks, wanted), tasks)
+            self._snapshot = self._with(heads, beside)
+            self._tidy()
 
     def unload(self, reference: str) -> bool:
         """Drops a reference, and its task where no other reference names it.
@@ -140,19 +142,28 @@ class ResidentTasks:
             origins = dict(self._snapshot.origins)
             if origins.pop(reference, None) is None:
                 return False
-            self._publish(origins, self._snapshot.tasks)
+            self._snapshot = _make_snapshot(origins, self._snapshot.tasks)
+            self._tidy()
             return True
 
-    def _publish(
-        self, origins: Mapping[str, Provenance], tasks: Mapping[Provenance, ResidentTask]
-    ) -> None:
-        """Makes a new snapshot current; one assignment, so readers see old or new."""
-        live = set(origins.values())
-        self._snapshot = _Snapshot(
-            MappingProxyType(dict(origins)),
-            MappingProxyType({origin: task for origin, task in tasks.items() if origin in live}),
-        )
-        self._last_used = {origin: self._last_used.get(origin, 0) for origin in live}
+    def _with(
+        self, heads: Mapping[str, tuple[HeadFile, Provenance]], beside: Sequence[str]
+    ) -> _Snapshot:
+        """Returns what is resident once `heads` are, within the budget."""
+        tasks = dict(self._snapshot.tasks)
+        origins = dict(self._snapshot.origins)
+        for reference, (head, made_by) in heads.items():
+            if made_by not in tasks:
+                tasks[made_by] = self._place(head, made_by)
+            origins[reference] = made_by
+        wanted = {origins[name] for name in (*heads, *beside) if name in origins}
+        self._touch(wanted)
+        return _make_snapshot(self._evict(origins, tasks, wanted), tasks)
+
+    def _tidy(self) -> None:
+        """Forgets what the snapshot before this one had alone."""
+        tasks = self._snapshot.tasks
+        self._last_used = {origin: self._last_used.get(origin, 0) for origin in tasks}
         for key in list(self._slabs):
             self._slabs[key] = [slab for slab in self._slabs[key] if not slab.is_empty()]
             if not self._slabs[key]:
@@ -214,3 +225,10 @@ class ResidentTasks:
         if slot is None:
             raise ResidentError("A new slab has no room for its first head.")
         return slot
+
+
+def _make_snapshot(
+    origins: Mapping[str, Provenance], tasks: Mapping[Provenance, ResidentTask]
+) -> _Snapshot:
+    live = {origin: tasks[origin] for origin in dict.fromkeys(origins.values())}
+    return _Snapshot(MappingProxyType(dict(origins)), MappingProxyType(live))

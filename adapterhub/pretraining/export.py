@@ -87,7 +87,8 @@ def make_card(facts: CardFacts) -> str:
     config, progress, manifest = facts.config, facts.progress, facts.manifest
     languages = list(dict.fromkeys(result.language for result in facts.evaluations))
     rows = [
-        f"| {result.language} | {result.length} | {result.mlm_loss:.2f} "
+        f"| {result.language} | {result.length} "
+        f"| {result.mlm_loss:.2f} | {result.shuffled_loss:.2f} "
         f"| {result.mlm_accuracy:.1%} | {result.sop_accuracy:.1%} |"
         for result in facts.evaluations
     ]

@@ -153,7 +153,8 @@ class Parquet:
         if not self._waiting:
             return
         try:
-            self._file.write_table(pa.concat_tables(self._waiting), row_group_size=_GROUP_ROWS)
+            table = pa.concat_tables(self._waiting)
+            self._file.write_table(table, row_group_size=max(table.num_rows, 1))
         except OSError as error:
             refuse_writing(self._path, error)
         self._waiting = []

@@ -11,6 +11,8 @@ from adapterhub.specs import HeadSpec
 from adapterhub.training.features import Features
 from adapterhub.training.readers import Parameters, Part, Scale, measure
 
+_LENGTH_CHUNKS = 4
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TokenStates:
@@ -77,6 +79,14 @@ class AttentiveTokens:
 
     def read(self, part: Part, rows: torch.Tensor, own: Parameters) -> torch.Tensor:
         """Returns (G, C, B, H)."""
+        # Rows of like lengths are padded together, or most of the work would be on padding.
+        order = self._states[part].counts[rows].argsort(stable=True)
+        chunks = torch.chunk(rows[order], _LENGTH_CHUNKS)
+        features = torch.cat([self._pool(part, chunk, own) for chunk in chunks], dim=2)
+        return features.index_select(2, order.argsort())
+
+    def _pool(self, part: Part, rows: torch.Tensor, own: Parameters) -> torch.Tensor:
+        """Returns (G, C, B, H) for rows of like lengths."""
         tokens = self._states[part]
         counts = tokens.counts[rows]
         steps = torch.arange(int(counts.max()), device=rows.device)
@@ -87,7 +97,8 @@ class AttentiveTokens:
         for group, place in enumerate(self._places):
             states = tokens.states[place][places].float()  # (B, L, H)
             query = own["query"][group] * states.shape[2] ** -0.5
-            weights = torch.einsum("blh,ch->bcl", states, query)
+            # (B, L, H) @ (H, C) -> (B, L, C) -> (B, C, L)
+            weights = (states @ query.T).transpose(1, 2)
             weights = weights.masked_fill(beyond[:, None], -torch.inf).softmax(-1)
             # (B, C, L) @ (B, L, H) -> (B, C, H) -> (C, B, H)
             features = (weights @ states).transpose(0, 1)

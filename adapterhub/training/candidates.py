@@ -37,7 +37,7 @@ def depths_of(options: TrainingOptions, depth: int) -> tuple[int, ...]:
         UsageError: The backbone does not have one that the options name.
     """
     if options.depths is None:
-        return tuple(range(1, depth + 1))
+        return tuple(range(depth + 1))
     if max(options.depths) > depth:
         raise UsageError(f"Option depths: {max(options.depths)} is over the backbone's {depth}.")
     return tuple(sorted(set(options.depths)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
@@ -13,20 +12,18 @@ import numpy as np
 import numpy.typing as npt
 
 from adapterhub.errors import DataError
-from adapterhub.specs import MAX_LABELS, Kind, TaskSpec
+from adapterhub.specs import Kind, TaskSpec
+from adapterhub.training.labels import Target, find_labels, labels_of
 from adapterhub.training.options import Joining, TrainingOptions
 from adapterhub.training.parsing import Example, find_columns, parse_records
-from adapterhub.training.records import Records, read_records
+from adapterhub.training.records import read_records
 from adapterhub.training.splits import Parts, draw_rows, split_records
 from adapterhub.training.tagging import (
     Span,
     TaggedWords,
     are_characters,
     join_words,
-    tag_labels,
 )
-
-Target = str | tuple[str, ...] | float | tuple[Span, ...]
 
 _FEWEST_ROWS = 8
 
@@ -129,10 +126,13 @@ def read_splits(data: object, options: TrainingOptions) -> Splits:
     whole = Dataset(name, columns.kind, columns.fields, (), (), ())
     train = _fill(whole, parts.train, joining)
     validation = _fill(whole, parts.validation, joining)
-    labels = _find_labels(train, records)
+    labels = find_labels(columns.kind, train.targets, records)
     if options.skip_unseen and labels:
         validation = _without_unseen(validation, labels)
-    _check(train, validation, labels, records.source, other.source)
+    _check_rows(train, validation, source=records.source, other=other.source)
+    if labels:
+        owner = "the training rows (skip_unseen leaves such rows out)"
+        _refuse_unknown(validation, labels, source=other.source, owner=owner)
     # Labels are those of all rows: a cut must not decide which answers a task can give.
     return Splits(
         replace(train.take(draw_rows(len(train), options)), labels=labels),
@@ -159,7 +159,8 @@ def read_for_task(data: object, spec: TaskSpec, options: TrainingOptions) -> Dat
     empty = Dataset(records.name, spec.kind, spec.fields, (), (), spec.labels)
     dataset = _fill(empty, examples, joining)
     if spec.kind != "regression":
-        _refuse_unknown(dataset, spec.labels, records.source, f"task '{spec.task}'")
+        owner = f"task '{spec.task}'"
+        _refuse_unknown(dataset, spec.labels, source=records.source, owner=owner)
     return dataset
 
 
@@ -192,63 +193,25 @@ def _plain(target: Target) -> object:
     return [[p.start, p.end, p.entity] if isinstance(p, Span) else p for p in target]
 
 
-def _labels_of(target: Target) -> tuple[str, ...]:
-    """Returns the labels that one target names; for tagging its entity types as `B-x`."""
-    if isinstance(target, str):
-        return (target,)
-    if isinstance(target, tuple):
-        return tuple(f"B-{part.entity}" if isinstance(part, Span) else part for part in target)
-    return ()
-
-
-def _find_labels(train: Dataset, records: Records) -> tuple[str, ...]:
-    found = {label for target in train.targets for label in _labels_of(target)}
-    if train.kind == "regression":
-        if len(set(train.targets)) < 2:
-            records.refuse(f"all training rows have the value {train.targets[0]!r}")
-        return ()
-    fewest = 2 if train.kind == "single_label" else 1
-    if len(found) < fewest:
-        names = f"only the label '{next(iter(found))}'" if found else "no labels at all"
-        records.refuse(f"the training rows hold {names}; nothing can be learned")
-    if len(found) > MAX_LABELS:
-        records.refuse(
-            f"the training rows hold {len(found)} labels, at most {MAX_LABELS} are allowed; if "
-            f"they are numbers to be predicted, the kind is 'regression'"
-        )
-    return tag_labels(found) if train.kind == "tagging" else tuple(sorted(found, key=_naturally))
-
-
-def _naturally(label: str) -> list[tuple[bool, int, str]]:
-    # "2" before "10": runs of digits compare as numbers, and come before letters.
-    parts = re.findall(r"[0-9]+|[^0-9]+", label)
-    return [(not p[0].isdigit(), int(p) if p[0].isdigit() else 0, p) for p in parts]
-
-
-def _check(
-    train: Dataset, validation: Dataset, labels: tuple[str, ...], source: str, other: str
-) -> None:
+def _check_rows(train: Dataset, validation: Dataset, *, source: str, other: str) -> None:
     if len(train) < _FEWEST_ROWS:
         raise DataError(
             source, f"there are {len(train)} training rows; {_FEWEST_ROWS} or more are needed"
         )
     if len(validation) < 2:
         raise DataError(other, f"there are {len(validation)} validation rows; 2 or more are needed")
-    if labels:
-        owner = "the training rows (skip_unseen leaves such rows out)"
-        _refuse_unknown(validation, labels, other, owner)
 
 
 def _without_unseen(validation: Dataset, labels: tuple[str, ...]) -> Dataset:
     known = set(labels)
     targets = enumerate(validation.targets)
-    return validation.take([row for row, t in targets if known.issuperset(_labels_of(t))])
+    return validation.take([row for row, t in targets if known.issuperset(labels_of(t))])
 
 
-def _refuse_unknown(dataset: Dataset, labels: tuple[str, ...], source: str, owner: str) -> None:
+def _refuse_unknown(dataset: Dataset, labels: tuple[str, ...], *, source: str, owner: str) -> None:
     known = set(labels)
     for row, target in enumerate(dataset.targets, start=1):
-        for label in _labels_of(target):
+        for label in labels_of(target):
             if label not in known:
                 raise DataError(
                     source,

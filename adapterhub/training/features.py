@@ -109,7 +109,7 @@ def _encode_missing(
         for start in range(0, len(items), rows):
             chunk = items[start : start + rows]
             counts, values = encode([inputs for _, inputs in chunk], layout, source)
-            yield write_shard(folder, [key for key, _ in chunk], counts, values)
+            yield write_shard(folder, [key for key, _ in chunk], counts=counts, values=values)
             bar.update(len(chunk))
 
 

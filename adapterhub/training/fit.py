@@ -83,7 +83,7 @@ class Fitted:
 
 
 def fit(
-    reader: Reader, settings: Sequence[Setting], hidden_width: int | None, problem: Problem
+    reader: Reader, settings: Sequence[Setting], *, hidden_width: int | None, problem: Problem
 ) -> list[Fitted]:
     """Returns the best candidate for each head of `reader`.
 

@@ -12,6 +12,7 @@ import torch
 from adapterhub.model.spans import TaggedText, Word, words_of
 from adapterhub.plan import Reading
 from adapterhub.specs import Pooling
+from adapterhub.training.candidates import depths_of
 from adapterhub.training.data import Dataset, Splits
 from adapterhub.training.encoding import Layout, Source
 from adapterhub.training.features import Features, read_features
@@ -83,9 +84,7 @@ def gather(splits: Splits, *, options: TrainingOptions, source: Source) -> Mater
 def _gather_words(splits: Splits, options: TrainingOptions, source: Source) -> Material:
     """Returns the material for tagging: rows are words, as scoring will find them."""
     reading = reading_for(options, splits.train, source)
-    depths = tuple(range(1, source.encoder.depth + 1))
-    if options.depths is not None:
-        depths = tuple(sorted(set(options.depths)))
+    depths = depths_of(options, source.encoder.depth)
     held_out = _units(splits.validation, reading, options, source)
     units = _units(splits.train, reading, options, source)
     word_bytes = len(depths) * source.encoder.hidden_size * _HALF_BYTES

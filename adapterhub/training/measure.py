@@ -9,11 +9,10 @@ import torch
 from tqdm import tqdm
 
 from adapterhub.model.execution import run_trunk
-from adapterhub.model.heads import DECODERS, Array, RowLogits, read_weights
-from adapterhub.model.resident import ResidentTask
+from adapterhub.model.heads import DECODERS, Array, RowLogits
+from adapterhub.model.resident import unplaced
 from adapterhub.model.spans import words_of
 from adapterhub.plan import make_plan
-from adapterhub.results import Provenance
 from adapterhub.specs import Metric, TaskSpec
 from adapterhub.training.calibration import Truth, calibrate
 from adapterhub.training.data import Dataset
@@ -33,9 +32,7 @@ def run_head(
     max_windows: int,
 ) -> RowLogits:
     """Returns the raw outputs of a task that is not resident, as scoring would give them."""
-    weights = read_weights(spec, tensors, device=source.encoder.device)
-    made_by = Provenance(spec.task, None, "", spec.backbone.fingerprint)
-    task = ResidentTask(spec, made_by, weights, slots=(), bytes=0)
+    task = unplaced(spec, tensors, device=source.encoder.device)
     trunk = make_plan({spec.task: spec}).trunks[0]
     parts: list[RowLogits] = []
     starts = range(0, len(inputs), _ROWS_AT_ONCE)

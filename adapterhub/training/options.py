@@ -52,7 +52,7 @@ class TrainingOptions(Spec):
         max_windows: Windows per text at most, as in scoring.
         metric: What chooses among candidates, see METRICS.
         tolerance: Points (hundredths of the metric) that a cheaper head may be worse.
-        depths: Depths that heads may read; None for 1 to D.
+        depths: Depths that heads may read; None for 0 (which costs no pass) to D.
         poolings: How text heads may pool; tagging always reads tokens.
         mixes: Whether heads that read a learned mix of several depths are tried.
         hidden_widths: Widths of hidden layers that are tried beside linear heads.

@@ -1,8 +1,9 @@
 """Which heads are fitted in which order: wide and shallow first, then what looks good.
 
 1. Linear heads on every tap.
-2. Hidden layers on the best pooling of each depth, and learned mixes of depths.
-3. Attentive pooling at the best depths, where the token states fit in memory.
+2. Hidden layers on the best pooling of each depth that is not far behind.
+3. Learned mixes of depths and attentive pooling, with the shape that was better so far; these
+   read more than one tap, so they are fitted where something is to be won.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from adapterhub.training.readers import MixedTaps, SingleTaps
 from adapterhub.training.table import SearchTable, by_cost, make_table
 
 _ATTENTIVE_DEPTHS = 2
+# A hidden layer rarely adds more points than this to the same features.
+_HOPELESS_POINTS = 6.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +53,7 @@ def search(material: Material, *, options: TrainingOptions, source: Source) -> F
     fitted: list[Fitted] = []
     if singles:
         fitted += _fit_singles(singles, None, material, options)
-        leading = _best_per_depth(fitted)
+        leading = _leading_heads(fitted, options)
         for width in options.hidden_widths:
             fitted += _fit_singles(leading, width, material, options)
         fitted += _fit_mixes(fitted, material, options, notes)
@@ -74,16 +77,19 @@ def _fit_singles(
     for start in range(0, len(heads), at_once):
         part = heads[start : start + at_once]
         reader = SingleTaps.load(part, material.tap, material.problem.device)
-        yield from fit(reader, settings, width, material.problem)
+        yield from fit(reader, settings, hidden_width=width, problem=material.problem)
 
 
-def _best_per_depth(fitted: Sequence[Fitted]) -> list[HeadSpec]:
+def _leading_heads(fitted: Sequence[Fitted], options: TrainingOptions) -> list[HeadSpec]:
+    """Returns the best head of each depth, without those that are hopelessly behind."""
     best: dict[int, Fitted] = {}
     for one in fitted:
         depth = one.head.depths[0]
         if depth not in best or one.value > best[depth].value:
             best[depth] = one
-    return [one.head for _, one in sorted(best.items())]
+    highest = max(one.value for one in best.values())
+    least = highest - (options.tolerance + _HOPELESS_POINTS) / 100
+    return [one.head for _, one in sorted(best.items()) if one.value >= least]
 
 
 def _fit_mixes(
@@ -99,8 +105,8 @@ def _fit_mixes(
         notes.append("Mixes of depths are left out: their features exceed memory_bytes.")
         return
     reader = MixedTaps.load(heads, material.tap, material.problem.device)
-    for width in (None, *options.hidden_widths):
-        yield from fit(reader, settings_of(options), width, material.problem)
+    width = best.head.hidden_width
+    yield from fit(reader, settings_of(options), hidden_width=width, problem=material.problem)
 
 
 def _fit_attentive(
@@ -115,6 +121,7 @@ def _fit_attentive(
     tried = [one.head.depths[0] for one in ranked if len(one.head.depths) == 1]
     depths = tuple(sorted(list(dict.fromkeys(tried))[:_ATTENTIVE_DEPTHS]))
     depths = depths or depths_of(options, source.encoder.depth)[-_ATTENTIVE_DEPTHS:]
+    widths = [ranked[0].head.hidden_width] if ranked else [None, *options.hidden_widths]
     layout = Layout("tokens", material.reading, 1, depths)
     splits = material.splits
     tokens = sum(
@@ -135,8 +142,8 @@ def _fit_attentive(
     ]
     heads = [HeadSpec(depths=(depth,), pooling="attentive") for depth in depths]
     reader = AttentiveTokens.load(heads, *parts)
-    for width in (None, *options.hidden_widths):
-        yield from fit(reader, settings_of(options), width, material.problem)
+    for width in widths:
+        yield from fit(reader, settings_of(options), hidden_width=width, problem=material.problem)
 
 
 def _count_tokens(inputs: Sequence[tuple[str, ...]], material: Material, source: Source) -> int:

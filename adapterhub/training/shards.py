@@ -75,7 +75,7 @@ def open_shards(folder: Path) -> list[Shard]:
 
 
 def write_shard(
-    folder: Path, keys: Sequence[bytes], counts: Sequence[int], values: Halves
+    folder: Path, keys: Sequence[bytes], *, counts: Sequence[int], values: Halves
 ) -> Shard:
     """Writes one shard, whole or not at all, and returns it.
 

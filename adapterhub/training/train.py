@@ -22,7 +22,7 @@ from adapterhub.training.metrics import require_extra
 from adapterhub.training.options import TrainingOptions, cache_folder
 from adapterhub.training.probes import probes_for
 from adapterhub.training.search import Found, search
-from adapterhub.training.trained import TrainedTask, registry_path
+from adapterhub.training.trained import TrainedTask, check_place, registry_path
 
 
 def train(
@@ -58,6 +58,8 @@ def train(
     require_extra()
     splits = read_splits(data, options)
     opened = _open(registry, backbone)
+    if registry is not None:
+        check_place(registry_path(registry), task, splits.train.kind, opened)
     source = Source(
         encoder=encoder or Encoder(opened),
         tokenizer=TextTokenizer(opened.tokenizer),

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import torch
 
+from adapterhub.errors import RegistryError
 from adapterhub.model.backbone import Backbone
-from adapterhub.specs import Metric, TaskSpec
+from adapterhub.specs import Kind, Metric, TaskSpec
 from adapterhub.store.entries import BackboneEntry
 from adapterhub.store.registry import REGISTRY_NAME, Registry, Resolved, read_registry
 from adapterhub.store.versions import add_version
@@ -58,6 +59,26 @@ class TrainedTask:
             backbone_key=_backbone_key(self.backbone, known),
             backbone_entry=_backbone_entry(self.backbone, path),
             aliases=self.aliases,
+        )
+
+
+def check_place(registry: Path, task: str, kind: Kind, backbone: Backbone) -> None:
+    """Checks, before hours are spent, that a registry will take a new version of a task.
+
+    Raises:
+        RegistryError: It has a task of this name that answers something else, or that belongs
+            to another backbone.
+    """
+    known = read_registry(registry) if registry.is_file() else None
+    entry = None if known is None else known.tasks.get(task)
+    if entry is None:
+        return
+    key = _backbone_key(backbone, known)
+    if (entry.kind, entry.backbone) != (kind, key):
+        raise RegistryError(
+            registry,
+            f"task '{task}' is {entry.kind} on the backbone '{entry.backbone}'; a version that is "
+            f"{kind} on '{key}' cannot be added. Give the new task another name.",
         )
 
 

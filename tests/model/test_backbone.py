@@ -23,7 +23,7 @@ from tests.tiny import save_backbone, save_model, vocabulary
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 WORDS = "embeddings.word_embeddings.weight"
-RELEASED = "sha256:"
+RELEASED = "sha256:d82513521a327d27858a6276da516946b839425d23b4b1b55b8dc5333bf820ee"
 
 
 @pytest.fixture

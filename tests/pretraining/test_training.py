@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from transformers import AlbertModel, AutoTokenizer
 
 from adapterhub.errors import BackboneError, DataError
 from adapterhub.pretraining import train as training
+from adapterhub.pretraining.batches import Windows
 from adapterhub.pretraining.checkpoints import (
     Progress,
     load_weights,
     newest_checkpoint,
     read_progress,
 )
-from adapterhub.pretraining.evaluate import evaluate
+from adapterhub.pretraining.evaluate import evaluate, shuffle_context
 from adapterhub.pretraining.export import CardFacts, check_backbone, export_backbone, make_card
 from adapterhub.pretraining.schedule import (
     LATE_PROGRESS,
@@ -104,6 +106,16 @@ def test_long_windows_come_more_often_late():
         for share in (0.1, LATE_PROGRESS)
     )
     assert 5 < early < 40 < late
+
+
+def test_shuffling_keeps_masks_and_words(shards):
+    source = Windows(shards, "train", vocab_size=read_manifest(shards).vocab_size)
+    batch = source.batch(0, size=8, length=64)
+    mixed = shuffle_context(batch, seed=0)
+    assert (np.sort(mixed.input_ids, axis=1) == np.sort(batch.input_ids, axis=1)).all()
+    kept = mixed.input_ids.reshape(-1)[batch.positions]
+    assert (kept == batch.input_ids.reshape(-1)[batch.positions]).all()
+    assert (mixed.input_ids != batch.input_ids).any(1).all()
 
 
 def test_the_exported_folder_gives_the_checkpoints_states(run, shards, tokenizer_folder, tmp_path):

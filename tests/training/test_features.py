@@ -42,9 +42,7 @@ def _exact(source: Source, inputs: Sequence[tuple[str, ...]], layout: Layout, ta
 
 @pytest.mark.parametrize("pooling", POOLED)
 @pytest.mark.parametrize("depth", [0, 1, 4])
-def test_cached_features_are_those_of_scoring(
-    source: Source, pooling: Pooling, depth: int
-) -> None:
+def test_cached_features_are_those_of_scoring(source: Source, pooling: Pooling, depth: int) -> None:
     pairs = [(one[0], two[0]) for one, two in zip(TEXTS, reversed(TEXTS), strict=True)]
     for inputs, reading in ((TEXTS, ONE), (pairs, PAIR)):
         layout = replace(LAYOUT, reading=reading)
@@ -145,5 +143,5 @@ def test_old_shards_are_dropped_over_the_limit(source: Source) -> None:
 
 def test_a_cache_that_cannot_be_written_is_named(source: Source, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="feature cache .* cannot be written.*cache_dir"):
+    with pytest.raises(UsageError, match=r"feature cache .* cannot be written.*cache_dir"):
         read_features(TEXTS, layout=LAYOUT, source=replace(source, cache=tmp_path / "file"))

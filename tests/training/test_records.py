@@ -82,5 +82,5 @@ def test_what_has_no_rows_is_refused(tmp_path: Path) -> None:
 
 def test_a_missing_column_suggests_the_nearest() -> None:
     records = read_records([{"text": "a", "lable": "b"}])
-    with pytest.raises(DataError, match="row 1: there is no column 'label'.*Did you mean 'lable'"):
+    with pytest.raises(DataError, match=r"row 1: there is no column 'label'.*Did you mean 'lable'"):
         records.value(records.rows[0], "label")

@@ -51,7 +51,9 @@ def test_units_get_the_tags_of_the_spans_they_touch() -> None:
     offsets = [(i, i + 1) for i in range(len(text))]
     units = words_of(TaggedText(text, offsets))
     spans = [Span(4, 10, "PER"), Span(15, 23, "ORG"), Span(24, 30, "X")]
-    tags = {text[u.start : u.end]: tag for u, tag in zip(units, unit_tags(units, spans), strict=True)}
+    tags = {
+        text[u.start : u.end]: tag for u, tag in zip(units, unit_tags(units, spans), strict=True)
+    }
     assert tags["Mr"] == tags["."] == tags["met"] == "O"
     assert (tags["O"], tags["Neil"]) == ("B-PER", "I-PER")
     assert (tags["New"], tags["York"]) == ("B-ORG", "I-ORG")

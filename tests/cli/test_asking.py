@@ -1,0 +1,137 @@
+"""`list`, `show`, `explain` and `info`: what people and programs get to read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from adapterhub.store.registry import read_registry
+from tests.cli.conftest import Run
+from tests.tiny import TASKS
+
+NAMES = sorted(task["task"] for task in TASKS)
+
+
+def test_list_shows_every_task(run: Run, tiny_registry: Path) -> None:
+    ran = run("list", "-r", tiny_registry)
+    assert ran.code == 0
+    lines = ran.out.splitlines()
+    assert lines[0].split()[:3] == ["task", "version", "kind"]
+    assert [line.split()[0] for line in lines[2:]] == NAMES
+    assert "1 @prod" in ran.out
+    assert all(line == line.rstrip() for line in lines)
+
+
+def test_list_as_json_and_a_folder_for_the_registry(run: Run, tiny_registry: Path) -> None:
+    value = run("list", "-r", tiny_registry.parent, "--json").value
+    assert [task["name"] for task in value["tasks"]] == NAMES
+    rating = next(task for task in value["tasks"] if task["name"] == "rating")
+    assert rating["kind"] == "regression"
+    assert rating["depths"] == [1, 3]
+    assert rating["aliases"] == {"prod": 1}
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (("--kind", "tagging"), ["entities"]),
+        (("--language", "en"), NAMES),
+        (("--language", "fr"), []),
+        (("-l", "en", "--kind", "regression"), ["rating"]),
+    ],
+)
+def test_list_filters(
+    run: Run, tiny_registry: Path, words: tuple[str, ...], names: list[str]
+) -> None:
+    value = run("list", "-r", tiny_registry, "--json", *words).value
+    assert [task["name"] for task in value["tasks"]] == names
+
+
+def test_list_finds_the_registry_upwards(
+    run: Run, tiny_registry: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tiny_registry.parent / "deep" / "deeper"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    assert run("list", "--json").value["registry"] == str(tiny_registry)
+
+
+def test_list_without_any_such_task_says_so(run: Run, tiny_registry: Path) -> None:
+    ran = run("list", "-r", tiny_registry, "-l", "fr")
+    assert (ran.code, ran.out) == (0, "")
+    assert ran.err.startswith("No such task in ")
+
+
+def test_show_says_what_a_task_reads_and_costs(run: Run, tiny_registry: Path) -> None:
+    out = run("show", "topics@prod", "-r", tiny_registry).out
+    fields = dict(line.split(maxsplit=1) for line in out.splitlines())
+    assert fields["labels"] == "politics, science, sport"
+    assert fields["aliases"] == "@prod -> 1"
+    assert fields["cost"].startswith("reads depth 2 of 4: 0.50 of a separate model's passes")
+
+
+def test_show_as_json_holds_the_whole_spec(run: Run, tiny_registry: Path) -> None:
+    value = run("show", "rating:1", "-r", tiny_registry, "--json").value
+    record = read_registry(tiny_registry).resolve("rating").record
+    assert value["sha256"] == record.sha256
+    assert (value["version"], value["newest"]) == (1, 1)
+    assert (value["passes"], value["separate_passes"]) == (3, 4)
+    assert value["spec"]["head"]["depths"] == [1, 3]
+    assert len(value["spec"]["known_answers"]) == 2
+
+
+def test_show_opens_a_head_file(run: Run, tiny_registry: Path) -> None:
+    file = tiny_registry.parent / "heads" / "entities.safetensors"
+    value = run("show", file, "-r", tiny_registry, "--json").value
+    assert value["spec"]["task"] == "entities"
+    assert "version" not in value
+
+
+def test_show_refuses_a_file_that_is_not_the_listed_one(run: Run, tiny_registry: Path) -> None:
+    file = tiny_registry.parent / "heads" / "entities.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    ran = run("show", "entities", "-r", tiny_registry, "--json")
+    assert ran.code == 5
+    assert json.loads(ran.err)["error"] == "IntegrityError"
+
+
+def test_explain_prints_the_plan(run: Run, tiny_registry: Path) -> None:
+    out = run("explain", "sentiment,topics", "entails", "-r", tiny_registry).out
+    assert "text + text_pair" in out
+    assert "3 tasks: 4 + 3 = 7 passes per text" in out
+
+
+def test_explain_as_json_and_all_tasks_by_default(run: Run, tiny_registry: Path) -> None:
+    ran = run("explain", "-r", tiny_registry, "--json")
+    assert ran.value["tasks"] == len(NAMES)
+    assert ran.value["passes"] == 7
+    assert {trunk["stop"] for trunk in ran.value["trunks"]} == {3, 4}
+    assert "no task named" in ran.err
+
+
+def test_info_shows_the_arithmetic(run: Run, tiny_backbone_folder: Path) -> None:
+    ran = run("info", tiny_backbone_folder)
+    assert ran.code == 0
+    assert "V*E + E*H" in ran.out
+    assert "4 depths cost what 4 distinct layers cost" in ran.out
+    value = run("info", tiny_backbone_folder, "--json").value
+    sizes = value["sizes"]
+    table = sizes["vocab_size"] * 16 + 16 * 32
+    assert value["parameters"]["factored_table"] == table
+    # Windows of 128 and 512 tokens do not fit the 64 positions.
+    assert [row["length"] for row in value["operations"]] == [20, 32]
+
+
+@pytest.mark.parametrize(
+    ("config", "part"),
+    [("{", "not valid"), ('{"model_type": "bert"}', "'bert'"), ("[1]", "not valid")],
+)
+def test_info_refuses_what_is_no_albert(run: Run, tmp_path: Path, config: str, part: str) -> None:
+    (tmp_path / "config.json").write_text(config)
+    ran = run("info", tmp_path)
+    assert ran.code == 5
+    assert part in ran.err

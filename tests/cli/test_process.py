@@ -1,0 +1,205 @@
+"""The command as its own process: how fast it starts, what it imports, how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import adapterhub
+
+ROOT = Path(adapterhub.__file__).parents[1]
+HEAVY = ("torch", "transformers", "pyarrow", "numpy", "peft", "huggingface_hub")
+# Typical is 0.1 s; test machines may be busy.
+SOFT_BOUND = 1.5
+
+RUN_AND_TELL = """
+import sys
+from adapterhub.cli import app
+try:
+    app(sys.argv[1:])
+finally:
+    print([name for name in {heavy} if name in sys.modules], file=sys.stderr)
+"""
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+def command(*words: object) -> list[str]:
+    return [sys.executable, "-m", "adapterhub", *map(str, words)]
+
+
+def process(*words: object, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*words),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env=environment(),
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--help",),
+        ("--version",),
+        ("score", "--help"),
+        ("train", "--help"),
+        ("list",),
+        ("list", "--json"),
+        ("show", "sentiment"),
+        ("explain", "sentiment", "entails"),
+        ("show", "sentimant"),
+    ],
+)
+def test_light_verbs_import_nothing_heavy(tiny_registry: Path, words: tuple[str, ...]) -> None:
+    code = RUN_AND_TELL.format(heavy=HEAVY)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        cwd=tiny_registry.parent,
+        capture_output=True,
+        text=True,
+        env=environment(),
+        timeout=60,
+        check=False,
+    )
+    assert done.stderr.splitlines()[-1] == "[]"
+
+
+def test_help_is_quick() -> None:
+    times = []
+    for _ in range(3):
+        started = time.perf_counter()
+        assert process("--help").returncode == 0
+        times.append(time.perf_counter() - started)
+    assert min(times) < SOFT_BOUND
+
+
+def test_version() -> None:
+    done = process("--version")
+    assert done.stdout == f"adapterhub {adapterhub.__version__}\n"
+
+
+def test_faults_of_a_process(tiny_registry: Path) -> None:
+    done = process("show", "sentimant", "-r", tiny_registry)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("adapterhub: Unknown task 'sentimant'. Did you mean 'sentiment'?")
+
+
+def test_score_in_a_pipe(tiny_registry: Path) -> None:
+    done = process("score", "-r", tiny_registry, "-t", "sentiment", stdin="good\n中国\n")
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line)["text"] for line in done.stdout.splitlines()] == ["good", "中国"]
+    # Nothing of torch or transformers gets between the lines.
+    assert len(done.stderr.splitlines()) == 2
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX pipes")
+def test_a_reader_that_goes_away_is_met_with_silence(tiny_registry: Path) -> None:
+    texts = "good\n" * 20_000
+    with subprocess.Popen(
+        command("score", "-r", tiny_registry, "-t", "rating"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+    ) as running:
+        assert running.stdin is not None
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdin.write(texts.encode())
+        running.stdin.close()
+        assert running.stdout.readline().startswith(b'{"text": "good"')
+        running.stdout.close()
+        errors = running.stderr.read().decode()
+        assert running.wait(120) == 141
+    assert errors == ""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+def test_a_signal_ends_a_run_without_a_traceback_or_a_file(
+    tiny_registry: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "in.jsonl"
+    source.write_text('{"text": "the film was good and the food was bad"}\n' * 300_000)
+    words = (
+        "score",
+        "-r",
+        tiny_registry,
+        "-f",
+        source,
+        "-o",
+        tmp_path / "out.jsonl",
+        "-t",
+        "rating",
+    )
+    with subprocess.Popen(
+        command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
+    ) as running:
+        give_up = time.monotonic() + 120
+        while not list(tmp_path.glob(".out.jsonl.*")) and time.monotonic() < give_up:
+            time.sleep(0.02)
+        running.send_signal(signal.SIGINT)
+        _, errors = running.communicate(timeout=120)
+    assert running.returncode == 130
+    assert b"Traceback" not in errors
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["in.jsonl"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+def test_a_kill_leaves_no_half_file_under_the_name(tiny_registry: Path, tmp_path: Path) -> None:
+    source = tmp_path / "in.jsonl"
+    source.write_text('{"text": "the film was good and the food was bad"}\n' * 300_000)
+    out = tmp_path / "out.jsonl"
+    with subprocess.Popen(
+        command("score", "-r", tiny_registry, "-f", source, "-o", out, "-t", "rating"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+    ) as running:
+        give_up = time.monotonic() + 120
+        while not any(path.stat().st_size for path in tmp_path.glob(".out.jsonl.*")):
+            assert time.monotonic() < give_up
+            assert running.poll() is None
+            time.sleep(0.02)
+        running.kill()
+    assert not out.exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX terminal")
+def test_a_terminal_gets_a_table(tiny_registry: Path) -> None:
+    import pty
+
+    master, slave = pty.openpty()
+    words = ("score", "-r", tiny_registry, "a good day", "-t", "sentiment,entities")
+    with subprocess.Popen(
+        command(*words), stdin=slave, stdout=slave, stderr=subprocess.PIPE, env=environment()
+    ) as running:
+        os.close(slave)
+        shown = b""
+        while True:
+            try:
+                part = os.read(master, 4096)
+            except OSError:
+                break
+            if not part:
+                break
+            shown += part
+        assert running.wait(120) == 0
+    os.close(master)
+    text = shown.decode()
+    assert "sentiment" in text
+    assert "a good day" in text
+    assert "{" not in text

@@ -1,0 +1,122 @@
+"""`train` and `eval`: a task out of a file, and its figures."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from adapterhub.cli import app
+from adapterhub.commands import train as verb
+from adapterhub.store.registry import read_registry
+from adapterhub.training import options as training
+from adapterhub.training.options import TrainingOptions
+from tests.cli.conftest import Run
+
+pytest.importorskip("sklearn")
+pytest.importorskip("seqeval")
+
+QUICK = ("--epochs", "3", "--depths", "1,2", "--poolings", "mean", "--hidden-widths", "")
+QUICK = (*QUICK, "--learning-rates", "0.01", "--weight-decays", "0.01", "--no-mixes")
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADAPTERHUB_CACHE", str(tmp_path / "cache"))
+
+
+def rows_file(path: Path, rows: int = 40) -> Path:
+    good, bad = "the film was very good", "the food was not good , bad"
+    lines = [
+        {"text": f"{good if i % 2 else bad} {i % 7}", "label": "yes" if i % 2 else "no"}
+        for i in range(rows)
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def test_train_score_and_eval(run: Run, tiny_backbone_folder: Path) -> None:
+    data = rows_file(Path("rows.jsonl"))
+    words = ("train", data, "-t", "liked", "--backbone", tiny_backbone_folder, *QUICK)
+    ran = run(*words, "--alias", "prod", "-l", "en,zh", "--seed", "3")
+    assert ran.code == 0, ran.err
+    assert "chosen" in ran.out
+    assert "accuracy" in ran.out
+    assert "liked:1" in ran.err
+    registry = read_registry(Path("registry.yaml"))
+    assert registry.resolve("liked@prod").version == 1
+    spec = run("show", "liked", "--json").value["spec"]
+    assert spec["languages"] == ["en", "zh"]
+    assert spec["labels"] == ["no", "yes"]
+    assert spec["training"]["seed"] == 3
+    assert run("score", "the film was good", "-t", "liked").rows[0]["liked"] in ("no", "yes")
+    assert run("doctor").code == 0
+    value = run("eval", "liked", data, "--json").value
+    assert (value["task"], value["version"], value["rows"]) == ("liked", 1, 40)
+    assert 0 <= value["metrics"]["accuracy"] <= 1
+    table = run("eval", "liked", data)
+    assert "liked:1 on 40 rows" in table.err
+    assert f"{value['metrics']['accuracy']:.4f}" in table.out
+
+
+def test_train_as_json_prints_one_object(run: Run, tiny_backbone_folder: Path) -> None:
+    Path("rows.csv").write_text(
+        "review,stars\n"
+        + "".join(f"{'good' if i % 2 else 'bad'} film {i},{i % 2}.5\n" for i in range(40))
+    )
+    words = ("train", "rows.csv", "-t", "stars", "--backbone", tiny_backbone_folder, *QUICK)
+    words = (*words, "--text-column", "review", "--target-column", "stars", "--kind", "regression")
+    ran = run(*words, "--value-range", "0,5", "--json")
+    assert ran.code == 0, ran.err
+    value = ran.value
+    assert (value["task"], value["version"], value["kind"]) == ("stars", 1, "regression")
+    assert value["metric"] == "spearman"
+    assert sum(row["chosen"] for row in value["tried"]) == 1
+    assert len(ran.out.splitlines()) == 1
+
+
+def test_eval_refuses_other_labels(run: Run, tiny_registry: Path) -> None:
+    data = rows_file(Path("rows.jsonl"))
+    ran = run("eval", "sentiment", data, "-r", tiny_registry)
+    assert ran.code == 3
+    assert "negative, positive" in ran.err
+
+
+def test_every_training_option_is_an_option_of_the_command() -> None:
+    offered = set(inspect.signature(verb.train).parameters)
+    assert offered - set(TrainingOptions.model_fields) == {
+        "data",
+        "task",
+        "registry",
+        "backbone",
+        "as_json",
+    }
+    assert set(TrainingOptions.model_fields) <= offered
+
+
+def test_the_help_names_the_defaults() -> None:
+    """The options stand for None so that defaults are kept in one place; the help repeats them."""
+    from adapterhub.commands import train_options
+
+    text = Path(train_options.__file__).read_text(encoding="utf-8")
+    fields = TrainingOptions.model_fields
+    for name in ("text", "tokens", "join_tokens", "validation_fraction", "seed", "max_windows",
+                 "tolerance"):  # fmt: skip
+        assert f"[{fields[name].default}]" in option_help(text, name)
+    for name in ("poolings", "hidden_widths", "learning_rates", "weight_decays"):
+        default = ",".join(map(str, fields[name].default))
+        assert f"[{default}]" in option_help(text, name)
+    assert fields["cache_max_bytes"].default == 16 * 2**30
+    assert fields["memory_bytes"].default == 3 * 2**30
+    assert training.METRICS["single_label"][0] == "accuracy"
+    assert app.info.name == "adapterhub"
+
+
+def option_help(text: str, field: str) -> str:
+    name = "".join(part.capitalize() for part in field.split("_"))
+    match = re.search(rf"^{name} = .*?(?=^\w+ = |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert match is not None, field
+    return re.sub(r'"\s*"', "", match[0])
