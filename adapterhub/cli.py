@@ -17,9 +17,19 @@ from adapterhub.commands.score import score
 from adapterhub.commands.show import show
 from adapterhub.commands.train import train
 
+# \b keeps the lines that follow as they are.
+_EXAMPLES = """\b
+Examples:
+  adapterhub list
+  adapterhub score "I loved every minute." --task sentiment-en
+  adapterhub score --file reviews.csv --text-column review --out scored.parquet
+  adapterhub train rows.jsonl --task spam
+"""
+
 app = typer.Typer(
     cls=CommandLine,
     name="adapterhub",
+    epilog=_EXAMPLES,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

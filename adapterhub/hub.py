@@ -67,8 +67,8 @@ class Hub:
             BackboneError: The backbone cannot be opened, or is not the registry's.
             UsageError: An argument makes no sense, or the device is not available.
         """
-        if max_windows < 1:
-            raise UsageError(f"max_windows is {max_windows}; expected 1 or more.")
+        if type(max_windows) is not int or max_windows < 1:
+            raise UsageError(f"max_windows is {max_windows!r}; expected 1 or more.")
         self.registry_path = locate_registry(registry)
         opened = choose_backbone(read_registry(self.registry_path), backbone)
         self.backbone: BackboneSpec = opened.spec

@@ -78,13 +78,15 @@ def show_answers(
     table.add_column("answers", ratio=1)
     for row, record in rows:
         fields = tuple(name for name in ("text", "text_pair") if name in record)
-        answers = [
-            answer_text(name, scores[name][row], record["expected"].get(name))
-            for name in tasks
-            if hub.spec(name).fields == fields
-        ]
+        asked, others = Text(), []
+        for name in (name for name in tasks if hub.spec(name).fields == fields):
+            answer, expected = scores[name][row], record["expected"].get(name)
+            if expected is None:
+                others.append(f"{name} {described(answer, briefly=True)}")
+            else:
+                asked.append(answer_text(name, answer, expected)).append("\n")
         text = " / ".join(shortened(record[field]) for field in fields)
-        table.add_row(Text(text), Text("; ").join(answers))
+        table.add_row(Text(text), asked.append("; ".join(others), style="dim"))
     console.print(table)
 
 
@@ -102,26 +104,24 @@ def shortened(text: str) -> str:
 
 
 def answer_text(name: str, answer: Any, expected: Any) -> Text:
-    """Returns one answer as a line, and where one is expected whether it agrees."""
-    line = Text.assemble((f"{name} ", "dim"), described(answer))
-    if expected is not None:
-        good = agrees(answer, expected)
-        line.append(" (as expected)" if good else f" (expected {described(expected)})")
-        line.stylize("green" if good else "yellow")
-    return line
+    """Returns one answer as a line that says whether it is the expected one."""
+    good = agrees(answer, expected)
+    note = "as expected" if good else f"expected {described(expected)}"
+    return Text(f"{name} {described(answer)} ({note})", style="green" if good else "yellow")
 
 
-def described(answer: Any) -> str:
+def described(answer: Any, *, briefly: bool = False) -> str:
     """Returns an answer, or an expected one, in a few words."""
     if isinstance(answer, list):
-        return ", ".join(map(described, answer)) or "none"
+        first = answer[:2] if briefly else answer
+        return ", ".join(described(one, briefly=briefly) for one in first) or "none"
     if not isinstance(answer, dict):
         return f"{answer:g}" if isinstance(answer, float) else str(answer)
     if "value" in answer:
         return f"{answer['value']:.1f}"
     if "word" in answer:
         return f"{answer['entity_group']}={answer['word']}"
-    return f"{answer['label']} {answer['score']:.2f}"
+    return str(answer["label"]) if briefly else f"{answer['label']} {answer['score']:.2f}"
 
 
 def agrees(answer: Any, expected: Any) -> bool:
@@ -135,7 +135,7 @@ def agrees(answer: Any, expected: Any) -> bool:
             [(span["entity_group"], span["word"]) for span in spans] for spans in (answer, expected)
         ]
         return sorted(bare[0]) == sorted(bare[1])
-    return sorted(one["label"] for one in answer) == sorted(expected)
+    return bool(answer) and answer[0]["label"] in expected
 
 
 def show_agreement(console: Console, hub: Hub, scores: Scores, records: Sequence[Record]) -> None:

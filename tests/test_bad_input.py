@@ -335,6 +335,8 @@ def test_a_backbone_that_went_away_is_refused_by_a_new_hub(tiny_registry: Path) 
 
 OPENINGS: dict[str, tuple[dict[str, Any], type[AdapterHubError], str]] = {
     "no windows": ({"max_windows": 0}, UsageError, "max_windows is 0"),
+    "half a window": ({"max_windows": 0.5}, UsageError, "max_windows is 0.5"),
+    "windows as text": ({"max_windows": "3"}, UsageError, "max_windows is '3'"),
     "a size": ({"max_bytes": "lots"}, UsageError, "max_bytes is 'lots'"),
     "a dtype": ({"dtype": "float8"}, UsageError, "Unknown dtype 'float8'"),
     "a backbone key": ({"backbone": "tinny"}, BackboneError, "Backbone 'tinny'"),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import pickle
 import shutil
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +224,13 @@ def test_tasks_say_whether_they_are_resident(hub: Hub) -> None:
     assert {task.name for task in hub.tasks() if task.resident} == {"topics", "rating"}
     hub.unload("topics@prod")
     assert {task.name for task in hub.tasks() if task.resident} == {"rating"}
+
+
+def test_what_is_known_of_tasks_can_go_to_another_process_and_into_json(hub: Hub) -> None:
+    tasks = hub.tasks()
+    assert pickle.loads(pickle.dumps(tasks)) == tasks
+    (first, *_) = json.loads(json.dumps([asdict(task) for task in tasks]))
+    assert (first["name"], first["aliases"]) == ("entails", {"prod": 1})
 
 
 def test_a_spec_can_be_read_without_loading(hub: Hub, tiny_registry: Path) -> None:

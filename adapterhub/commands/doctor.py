@@ -49,7 +49,7 @@ def doctor(
     ] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Check the registry, every head file, the backbones and what the tasks answer."""
+    """Check a registry, its files, its backbones and what its tasks answer."""
     from adapterhub.commands.choosing import open_registry
 
     checks: list[Check] = []

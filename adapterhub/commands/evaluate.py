@@ -32,7 +32,7 @@ def evaluate(
     max_windows: MaxWindows = 16,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a task on rows with answers, by the very path that scores."""
+    """Measure a task on rows with answers."""
     from adapterhub.commands.choosing import choose_backbone_key, choose_task, open_registry
     from adapterhub.training.options import training_options
 

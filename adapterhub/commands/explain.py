@@ -23,7 +23,7 @@ def explain(
     registry: Registry = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the plan of a call with these tasks: shared passes, who reads where, the cost."""
+    """Show what a call with these tasks would compute, and its cost."""
     from adapterhub.commands.choosing import choose_tasks, open_registry
     from adapterhub.errors import UsageError
     from adapterhub.plan import make_plan

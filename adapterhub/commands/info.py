@@ -30,7 +30,7 @@ def info(
     ] = "package:small-bilingual",
     as_json: AsJson = False,
 ) -> None:
-    """Show what an ALBERT stores and what it computes, and what sharing does and does not save."""
+    """Show what an ALBERT stores and what it computes."""
     from adapterhub.model.arithmetic import count_operations, count_parameters
 
     sizes = _read_sizes(source)

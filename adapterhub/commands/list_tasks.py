@@ -29,7 +29,10 @@ def list_tasks(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the tasks of a registry, each in its newest version."""
+    """List the tasks of a registry.
+
+    Each is shown in its newest version.
+    """
     from adapterhub.commands.choosing import open_registry
     from adapterhub.specs import KINDS, Kind
 
@@ -71,8 +74,15 @@ def _cells(task: Resolved) -> tuple[str, ...]:
         " ".join([str(task.version), *(f"@{name}" for name in aliases)]),
         task.entry.kind,
         " ".join(task.entry.languages),
-        "+".join(map(str, task.record.depths)),
+        _depths(task.record.depths),
         next(measured, ""),
         size_text(task.record.size),
         task.entry.description,
     )
+
+
+def _depths(depths: tuple[int, ...]) -> str:
+    """Returns `3`, `1+4`, or `0-5` for all from 0 to 5."""
+    if len(depths) > 2 and depths[-1] - depths[0] == len(depths) - 1:
+        return f"{depths[0]}-{depths[-1]}"
+    return "+".join(map(str, depths))

@@ -26,7 +26,7 @@ def show(
     registry: Registry = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show one task: labels, what it reads and costs, how well it does, where it is from."""
+    """Show one task: what it answers, reads and costs, and where it is from."""
     from adapterhub.commands.choosing import choose_task, open_registry
 
     task = choose_task(open_registry(registry), name)

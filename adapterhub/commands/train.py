@@ -10,7 +10,7 @@ import typer
 
 from adapterhub.commands import train_options as given
 from adapterhub.commands.options import AsJson, Backbone, one_of
-from adapterhub.commands.printing import note, print_json, print_line
+from adapterhub.commands.printing import counted, note, print_json, print_line
 from adapterhub.errors import UsageError
 
 if TYPE_CHECKING:
@@ -80,8 +80,9 @@ def train(
     memory_bytes: given.MemoryBytes = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train a task on the frozen backbone: encode once, fit many heads, keep the cheapest good one.
+    """Train a task on the frozen backbone and add it to a registry.
 
+    The rows are encoded once, many heads are fitted on that, and the cheapest good one is kept.
     In brackets: what holds where an option is not given.
     """
     options = _read_options(locals())
@@ -93,7 +94,7 @@ def train(
     if as_json:
         print_json(_values(trained))
     else:
-        _print(trained)
+        _print(trained, "" if registry is None else f" --registry {registry}")
 
 
 def _read_options(values: Mapping[str, object]) -> TrainingOptions:
@@ -146,14 +147,14 @@ def _registry_to_write(registry: Path | None) -> Path:
     return registry or find_registry(Path.cwd()) or Path(REGISTRY_NAME)
 
 
-def _print(trained: TrainedTask) -> None:
+def _print(trained: TrainedTask, where: str) -> None:
     print_line(trained.table.render().rstrip())
     measured = (f"{metric.name} {metric.value:.4f}" for metric in trained.metrics)
-    rows = trained.metrics[0].rows if trained.metrics else 0
-    print_line(f"On {rows} validation rows: {', '.join(measured)}")
+    rows = counted(trained.metrics[0].rows if trained.metrics else 0, "validation row")
+    print_line(f"On {rows}: {', '.join(measured)}")
     if (saved := trained.saved) is not None:
-        name = f"{saved.task}:{saved.version}"
-        note(f'adapterhub: {name} is in {saved.path}; try: adapterhub score -t {saved.task} "…"')
+        note(f"adapterhub: {saved.task}:{saved.version} is in {saved.path}")
+        note(f'adapterhub: try: adapterhub score "…" --task {saved.task}{where}')
 
 
 def _values(trained: TrainedTask) -> dict[str, object]:

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.errors import LocalEntryNotFoundError
 from transformers import AlbertConfig, AlbertModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
@@ -85,7 +85,7 @@ def open_backbone(source: str | Path, *, revision: str | None = None) -> Backbon
         TokenizerError: Its tokenizer files are missing or do not fit.
     """
     folder, commit = locate(source, revision=revision)
-    config = _read_config(folder)
+    config = read_config(folder)
     model = _read_model(folder, config)
     tokenizer = load_tokenizer(folder, vocab_size=config.vocab_size)
     spec = BackboneSpec(
@@ -120,6 +120,36 @@ def locate(source: str | Path, *, revision: str | None = None) -> tuple[Path, st
             "(owner/name or owner/name@revision)",
         )
     return _fetch(match[1], revision or match[2])
+
+
+def read_config(folder: Path) -> AlbertConfig:
+    """Returns the config of an ALBERT folder; its weights are not opened.
+
+    Raises:
+        BackboneError: It is missing, damaged, or not of an ALBERT that can run.
+    """
+    source = str(folder)
+    path = folder / "config.json"
+    if not path.is_file():
+        raise BackboneError(source, "no config.json; expected a folder that transformers saved")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise BackboneError(source, f"config.json cannot be read: {error}") from error
+    if not isinstance(values, dict):
+        raise BackboneError(source, "config.json is not a JSON object")
+    if values.get("model_type") != "albert":
+        found = values.get("model_type")
+        raise BackboneError(source, f"config.json says model_type {found!r}, not 'albert'")
+    try:
+        config = AlbertConfig.from_dict(values)
+    # transformers refuses a field of a wrong type with errors of many classes.
+    except Exception as error:
+        raise BackboneError(source, f"config.json cannot be used: {error}") from error
+    problem = _config_problem(config, values)
+    if problem is not None:
+        raise BackboneError(source, f"config.json has {problem}")
+    return config
 
 
 def fingerprint(model: AlbertModel, tokenizer: bytes) -> str:
@@ -169,36 +199,12 @@ def _fetch(repository: str, revision: str | None) -> tuple[Path, str]:
         raise BackboneError(
             source, "is not in the local cache and the Hub cannot be reached"
         ) from error
-    except (HfHubHTTPError, HFValidationError, OSError) as error:
+    # The client lets errors of its HTTP library through, which are of no class of its own.
+    except Exception as error:
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise BackboneError(source, f"cannot be fetched from the Hub: {first_line}") from error
     # snapshot_download puts each commit in a folder of its name.
     return Path(folder), Path(folder).name
-
-
-def _read_config(folder: Path) -> AlbertConfig:
-    source = str(folder)
-    path = folder / "config.json"
-    if not path.is_file():
-        raise BackboneError(source, "no config.json; expected a folder that transformers saved")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise BackboneError(source, f"config.json cannot be read: {error}") from error
-    if not isinstance(values, dict):
-        raise BackboneError(source, "config.json is not a JSON object")
-    if values.get("model_type") != "albert":
-        found = values.get("model_type")
-        raise BackboneError(source, f"config.json says model_type {found!r}, not 'albert'")
-    try:
-        config = AlbertConfig.from_dict(values)
-    # transformers refuses a field of a wrong type with errors of many classes.
-    except Exception as error:
-        raise BackboneError(source, f"config.json cannot be used: {error}") from error
-    problem = _config_problem(config, values)
-    if problem is not None:
-        raise BackboneError(source, f"config.json has {problem}")
-    return config
 
 
 def _config_problem(config: AlbertConfig, values: dict[str, object]) -> str | None:

@@ -61,7 +61,7 @@ class Quality(Spec):
 
     Attributes:
         backbone: What the heads were fitted on.
-        max_rows: Training rows at most.
+        max_rows: Training rows, and validation rows, at most.
         rows: One per data set.
     """
 
@@ -84,9 +84,9 @@ def measure_folder(
     Args:
         folder: Holds a folder per data set.
         backbone: As `open_backbone` takes it.
-        registry: Tasks in it that were trained on all rows of a set are measured as they are.
+        registry: Tasks in it that were trained on these very rows are taken as they are.
         only: Names of data sets; None for all.
-        max_rows: Training rows at most of the other sets.
+        max_rows: Training rows, and validation rows, at most; drawn by a fixed seed.
         record: Where the figures are kept; sets in it are not measured again.
     """
     opened = open_backbone(backbone)
@@ -111,19 +111,22 @@ def _measure(
     max_rows: int,
 ) -> QualityRow:
     """Returns the figures of one data set: the same rows for the head and the baseline."""
+    train_file = folder / "train.jsonl.gz"
     options = TrainingOptions(
-        validation=folder / "validation.jsonl.gz", dataset=folder.name, skip_unseen=True
+        validation=folder / "validation.jsonl.gz",
+        dataset=folder.name,
+        max_rows=max_rows,
+        poolings=("cls", "mean", "max"),
+        skip_unseen=True,
     )
-    splits = read_splits(folder / "train.jsonl.gz", options)
+    splits = read_splits(train_file, options)
     metric = _compared(splits.train.kind)
     spec = ready.get(splits.train.digest())
     if spec is None:
-        options = options.model_copy(update={"metric": metric, "max_rows": max_rows})
-        splits = read_splits(folder / "train.jsonl.gz", options)
         spec = train(
-            folder / "train.jsonl.gz",
+            train_file,
             task="quality",
-            options=options,
+            options=options.model_copy(update={"metric": metric}),
             registry=None,
             backbone=backbone,
             encoder=encoder,
@@ -192,9 +195,9 @@ def _head(figures: Quality) -> Iterator[str]:
     yield (
         f"Backbone `{figures.backbone.name}` ({figures.backbone.fingerprint[:19]}…), "
         f"{figures.backbone.num_hidden_layers} depths of width {figures.backbone.hidden_size}. "
-        f"Shipped tasks are trained on all rows of their set, the others on "
-        f"{figures.max_rows:,} at most; both systems get the same rows. The validation rows "
-        f"choose among the candidates of both and are what is measured here. "
+        f"At most {figures.max_rows:,} training and as many validation rows per set, the same "
+        f"for both systems. The validation rows choose among the candidates of both and are "
+        f"what is measured here. Sets of shipped tasks have the shipped head. "
         f"Made by `scripts/quality`."
     )
     yield ""

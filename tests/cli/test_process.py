@@ -98,6 +98,7 @@ def test_faults_of_a_process(tiny_registry: Path) -> None:
     assert done.stderr.startswith("adapterhub: Unknown task 'sentimant'. Did you mean 'sentiment'?")
 
 
+@pytest.mark.slow
 def test_score_in_a_pipe(tiny_registry: Path) -> None:
     done = process("score", "-r", tiny_registry, "-t", "sentiment", stdin="good\n中国\n")
     assert done.returncode == 0, done.stderr
@@ -106,21 +107,20 @@ def test_score_in_a_pipe(tiny_registry: Path) -> None:
     assert len(done.stderr.splitlines()) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX pipes")
-def test_a_reader_that_goes_away_is_met_with_silence(tiny_registry: Path) -> None:
-    texts = "good\n" * 20_000
+def test_a_reader_that_goes_away_is_met_with_silence(tiny_registry: Path, tmp_path: Path) -> None:
+    # More answers than a pipe holds, so that the command meets the closed pipe.
+    source = tmp_path / "in.txt"
+    source.write_text("good\n" * 20_000)
     with subprocess.Popen(
-        command("score", "-r", tiny_registry, "-t", "rating"),
-        stdin=subprocess.PIPE,
+        command("score", "-r", tiny_registry, "-t", "rating", "-f", source),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment(),
     ) as running:
-        assert running.stdin is not None
         assert running.stdout is not None
         assert running.stderr is not None
-        running.stdin.write(texts.encode())
-        running.stdin.close()
         assert running.stdout.readline().startswith(b'{"text": "good"')
         running.stdout.close()
         errors = running.stderr.read().decode()
@@ -128,6 +128,7 @@ def test_a_reader_that_goes_away_is_met_with_silence(tiny_registry: Path) -> Non
     assert errors == ""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 def test_a_signal_ends_a_run_without_a_traceback_or_a_file(
     tiny_registry: Path, tmp_path: Path
@@ -158,6 +159,7 @@ def test_a_signal_ends_a_run_without_a_traceback_or_a_file(
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["in.jsonl"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 def test_a_kill_leaves_no_half_file_under_the_name(tiny_registry: Path, tmp_path: Path) -> None:
     source = tmp_path / "in.jsonl"
@@ -178,6 +180,7 @@ def test_a_kill_leaves_no_half_file_under_the_name(tiny_registry: Path, tmp_path
     assert not out.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="needs a POSIX terminal")
 def test_a_terminal_gets_a_table(tiny_registry: Path) -> None:
     import pty

@@ -181,6 +181,30 @@ def test_a_cached_backbone_without_weights_says_so(hub_cache: Path) -> None:
     assert "no model.safetensors" in refusal("owner/tiny")
 
 
+class OfHttpLibrary(Exception):
+    """Stands for the errors that huggingface_hub lets through."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OfHttpLibrary("the server is silent"),
+        OfHttpLibrary("\n\ncut off\nhere"),
+        OSError(28, "No space left on device"),
+        ConnectionError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_goes_wrong_on_the_way_to_the_hub_is_named(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object, **kwargs: object) -> str:
+        raise error
+
+    monkeypatch.setattr(backbone_module, "snapshot_download", fail)
+    assert "Backbone 'owner/tiny': cannot be fetched from the Hub: " in refusal("owner/tiny")
+
+
 # Damage
 
 

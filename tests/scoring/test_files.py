@@ -318,6 +318,9 @@ def test_a_full_disk_is_our_error(tmp_path: Path) -> None:
     writer = JsonLines(Path("/dev/full"))
     with pytest.raises(DataError, match="cannot be written: No space left"):
         writer.write([{"a": "x" * 100_000}])
+    # Little enough to wait in the buffer until the end.
+    writer = JsonLines(Path("/dev/full"))
+    writer.write([{"a": 1}])
     with pytest.raises(DataError, match="cannot be written: No space left"):
         writer.close()
 
