@@ -165,6 +165,14 @@ def test_tags_become_spans() -> None:
     assert entity["score"] == pytest.approx(1 / (1 + 2 * math.exp(-9)))  # type: ignore[index]
 
 
+def test_temperature_softens_the_scores_of_spans() -> None:
+    texts = (TaggedText("Ann", [(0, 3)]),)
+    rows = (np.array([[0, 9, 0]], np.float32),)
+    soft = task_spec("tagging", calibration=Calibration(temperature=3.0))
+    ((entity,),) = DECODERS["tagging"](RowLogits(rows, texts), soft, 1)  # type: ignore[misc]
+    assert entity["score"] == pytest.approx(1 / (1 + 2 * math.exp(-3)))  # type: ignore[index]
+
+
 @pytest.mark.parametrize("kind", ["single_label", "multi_label", "regression"])
 def test_no_rows_have_no_answers(kind: Kind) -> None:
     spec = task_spec(kind)
