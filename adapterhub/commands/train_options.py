@@ -113,10 +113,10 @@ HiddenWidths = Annotated[
     ),
 ]
 LearningRates = Annotated[
-    str | None, typer.Option(metavar="X,X", help="Tried for every head. [0.001,0.005]")
+    str | None, typer.Option(metavar="X,X", help="Tried for every head. [0.003,0.02]")
 ]
 WeightDecays = Annotated[
-    str | None, typer.Option(metavar="X,X", help="Tried for every head. [0.01,0.3]")
+    str | None, typer.Option(metavar="X,X", help="Tried for every head. [0.03,0.5,5.0]")
 ]
 Epochs = Annotated[
     int | None, typer.Option(metavar="N", help="Passes over the rows. [by their number]")

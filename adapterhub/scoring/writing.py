@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from adapterhub.errors import DataError
 from adapterhub.scoring.files import FileFormat, open_writing, refuse_writing
+from adapterhub.scoring.reading import encoding_problem
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,11 +39,18 @@ class Writer(Protocol):
 
 
 def json_line(row: Row) -> str:
-    """Returns a row as one line of JSON; NaN and infinity, which JSON lacks, become null."""
+    """Returns a row as one line of JSON.
+
+    NaN and infinity, which JSON lacks, become null. A lone surrogate, which UTF-8 lacks, is
+    written as its escape.
+    """
     try:
-        return json.dumps(row, ensure_ascii=False, allow_nan=False, default=_plain)
+        text = json.dumps(row, ensure_ascii=False, allow_nan=False, default=_plain)
     except ValueError:
-        return json.dumps(_finite(row), ensure_ascii=False, allow_nan=False, default=_plain)
+        text = json.dumps(_finite(row), ensure_ascii=False, allow_nan=False, default=_plain)
+    if encoding_problem(text) is None:
+        return text
+    return json.dumps(_finite(row), allow_nan=False, default=_plain)
 
 
 class JsonLines:

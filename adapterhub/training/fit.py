@@ -32,7 +32,7 @@ from adapterhub.training.stack import (
 
 # Source: Jamieson and Talwalkar, "Non-stochastic Best Arm Identification and Hyperparameter
 # Optimization", 2016. Parts of the schedule after which half is dropped.
-_HALVINGS = (0.2, 0.5)
+_HALVINGS = (0.1, 0.25, 0.5)
 _VALIDATION_ROWS = 4096
 
 

@@ -146,7 +146,7 @@ def _material(
 
 
 def _default_epochs(rows: int, are_words: bool) -> int:
-    most, visits = (12, 1_500_000) if are_words else (30, 400_000)
+    most, visits = (20, 2_000_000) if are_words else (24, 400_000)
     return min(most, max(6, visits // rows))
 
 

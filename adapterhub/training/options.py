@@ -94,8 +94,12 @@ class TrainingOptions(Spec):
     poolings: Annotated[tuple[Pooling, ...], Field(strict=False, min_length=1)] = TEXT_POOLINGS
     mixes: bool = True
     hidden_widths: Annotated[tuple[Width, ...], Field(strict=False)] = (128,)
-    learning_rates: Annotated[tuple[Rate, ...], Field(strict=False, min_length=1)] = (1e-3, 5e-3)
-    weight_decays: Annotated[tuple[Decay, ...], Field(strict=False, min_length=1)] = (0.01, 0.3)
+    learning_rates: Annotated[tuple[Rate, ...], Field(strict=False, min_length=1)] = (3e-3, 2e-2)
+    weight_decays: Annotated[tuple[Decay, ...], Field(strict=False, min_length=1)] = (
+        0.03,
+        0.5,
+        5.0,
+    )
     epochs: int | None = Field(default=None, ge=1, le=10_000)
     batch_size: int | None = Field(default=None, ge=1)
     dataset: str | None = Field(default=None, min_length=1)

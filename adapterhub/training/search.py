@@ -25,7 +25,7 @@ from adapterhub.training.table import SearchTable, by_cost, make_table
 
 _ATTENTIVE_DEPTHS = 2
 # A hidden layer rarely adds more points than this to the same features.
-_HOPELESS_POINTS = 6.0
+_HOPELESS_POINTS = 4.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

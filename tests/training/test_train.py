@@ -54,6 +54,9 @@ def quick(tmp_path: Path) -> TrainingOptions:
     return training_options(**QUICK, cache_dir=tmp_path / "cache")
 
 
+SINGLE_DEPTHS = {(0,), (1,), (2,), (3,), (4,)}
+
+
 def _train(
     rows: object, backbone: Backbone, encoder: Encoder, options: TrainingOptions, **changes: Any
 ) -> TrainedTask:
@@ -153,9 +156,9 @@ def test_every_pooling_depth_and_shape_is_tried(
         sentiment_rows(), tiny_backbone, tiny_encoder, quick
     ).table.rows]  # fmt: skip
     assert {head.pooling for head in heads} == {"cls", "mean", "max", "attentive"}
-    assert {head.depths for head in heads if len(head.depths) == 1} == {(1,), (2,), (3,), (4,)}
+    assert {head.depths for head in heads if len(head.depths) == 1} == SINGLE_DEPTHS
     assert {head.depths for head in heads if len(head.depths) > 1} == {
-        (1, 2), (1, 2, 3), (1, 2, 3, 4),
+        (0, 1), (0, 1, 2), (0, 1, 2, 3), (0, 1, 2, 3, 4),
     }  # fmt: skip
     assert {head.hidden_width for head in heads} == {None, 8}
     assert len(set(heads)) == len(heads)
@@ -186,7 +189,7 @@ def test_little_memory_gives_the_same_choice_with_notes(
     table = _train(rows, tiny_backbone, tiny_encoder, small).table
     assert any("Mixes of depths are left out" in note for note in table.notes)
     assert any("Attentive pooling is left out" in note for note in table.notes)
-    assert {row.head.depths for row in table.rows} == {(1,), (2,), (3,), (4,)}
+    assert {row.head.depths for row in table.rows} == SINGLE_DEPTHS
     words = quick.model_copy(update={"memory_bytes": 40_000})
     trained = _train(tagged_rows(), tiny_backbone, tiny_encoder, words)
     assert any("training rows are used" in note for note in trained.table.notes)
