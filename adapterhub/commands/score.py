@@ -82,7 +82,7 @@ def score(
 
 
 def _open_source(texts: list[str], file: Path | None, form: str | None) -> Source:
-    from adapterhub.scoring.files import FORMATS, FileFormat, Format, find_format
+    from adapterhub.scoring.files import FORMATS, PACKED, FileFormat, Format, find_format
     from adapterhub.scoring.sources import file_source, stream_source, text_source
 
     known: dict[str, Format] = {name: name for name in FORMATS}
@@ -95,7 +95,8 @@ def _open_source(texts: list[str], file: Path | None, form: str | None) -> Sourc
         return text_source(texts)
     if file is not None:
         path = file.expanduser()
-        return file_source(path, FileFormat(asked) if asked else find_format(path))
+        packed = path.suffix.lower() == PACKED
+        return file_source(path, FileFormat(asked, packed) if asked else find_format(path))
     if asked == "parquet":
         raise UsageError("Parquet cannot be read from stdin; use --file.")
     if sys.stdin is None or sys.stdin.isatty():

@@ -31,7 +31,7 @@ _FORMAT_OF_ENDING: dict[str, Format] = {
     ".parquet": "parquet",
     ".pq": "parquet",
 }
-_PACKED = ".gz"
+PACKED = ".gz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def find_format(path: Path, *, output: bool = False) -> FileFormat:
     Raises:
         UsageError: Its ending is none of ours.
     """
-    packed = path.suffix.lower() == _PACKED
+    packed = path.suffix.lower() == PACKED
     ending = Path(path.stem).suffix.lower() if packed else path.suffix.lower()
     name = _FORMAT_OF_ENDING.get(ending)
     if name is None or (packed and name == "parquet") or (output and name == "text"):
@@ -66,7 +66,7 @@ def find_format(path: Path, *, output: bool = False) -> FileFormat:
         meant = f" Did you mean '{hint}'?" if hint and hint != ending else ""
         raise UsageError(
             f"The name '{path.name}' ends in none of {', '.join(known)}; all but Parquet also "
-            f"with {_PACKED}.{meant}"
+            f"with {PACKED}.{meant}"
         )
     return FileFormat(name, packed)
 

@@ -151,7 +151,11 @@ def _default_epochs(rows: int, are_words: bool) -> int:
 
 
 def _default_batch(rows: int) -> int:
-    return next(size for size, most in ((64, 4_000), (256, 50_000), (1024, rows)) if rows <= most)
+    return next(
+        size
+        for size, most in ((64, 4_000), (256, 20_000), (512, 100_000), (1024, rows))
+        if rows <= most
+    )
 
 
 def _judge_texts(dataset: Dataset, truth: torch.Tensor, options: TrainingOptions) -> Judge:
