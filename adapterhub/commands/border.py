@@ -33,6 +33,7 @@ class CommandLine(TyperGroup):
         words = sys.argv[1:] if given is None else list(given)
         as_json = "--json" in words
         extra["standalone_mode"] = False
+        _speak_utf8()
         code = _exit_code(lambda: super(CommandLine, self).main(*args, **extra), as_json=as_json)
         sys.exit(code)
 
@@ -79,6 +80,14 @@ def _usage_problem(error: Any) -> str:
         message += "."
     context = getattr(error, "ctx", None)
     return f"{message} See `{context.command_path} --help`." if context else message
+
+
+def _speak_utf8() -> None:
+    """Makes stdout UTF-8 whatever the locale says, as JSON and texts of all languages need it."""
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:
+        # Names of files may hold bytes that are no UTF-8.
+        reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 def _drop_stdout() -> None:

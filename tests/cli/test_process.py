@@ -87,6 +87,19 @@ def test_help_is_quick() -> None:
     assert min(times) < SOFT_BOUND
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_output_is_utf8_in_every_locale(tiny_registry: Path, encoding: str) -> None:
+    done = subprocess.run(
+        command("list", "-r", tiny_registry),
+        capture_output=True,
+        env={**environment(), "PYTHONIOENCODING": encoding},
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert "───" in done.stdout.decode("utf-8")
+
+
 def test_version() -> None:
     done = process("--version")
     assert done.stdout == f"adapterhub {adapterhub.__version__}\n"
