@@ -80,7 +80,8 @@ def _examine(registry: store.Registry, *, replay: bool) -> Iterator[Check]:
     yield Check("registry", "ok" if registry.tasks else "note", detail)
     aliases = sum(len(entry.aliases) for entry in registry.tasks.values())
     # Reading the registry refuses an alias without its version.
-    yield Check("aliases", "ok", f"{aliases}, each points to a version that is listed")
+    listed = f"{aliases}, each points to a version that is listed" if aliases else "none"
+    yield Check("aliases", "ok", listed)
     for key in registry.backbones:
         yield from _examine_backbone(registry, key, replay=replay)
     yield from _unlisted(registry.path)
