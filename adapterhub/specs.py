@@ -9,13 +9,18 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
 Kind = Literal["single_label", "multi_label", "regression", "tagging"]
 Pooling = Literal["cls", "mean", "max", "attentive", "tokens"]
+Site = Literal["query", "key", "value", "dense", "ffn", "ffn_output"]
 
 KINDS: tuple[Kind, ...] = ("single_label", "multi_label", "regression", "tagging")
 POOLINGS: tuple[Pooling, ...] = ("cls", "mean", "max", "attentive", "tokens")
+SITES: tuple[Site, ...] = ("query", "key", "value", "dense", "ffn", "ffn_output")
+"""The linear maps of a block, by the last part of their names in transformers."""
+BLOCK_METHOD = "block"
+"""The adapter that is no PEFT method: an own copy of the whole block at its depths."""
 TEXT_POOLINGS: tuple[Pooling, ...] = ("cls", "mean", "max", "attentive")
 
 TASK_NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
@@ -74,6 +79,39 @@ class HeadSpec(Spec):
     def _depths_ascend(self) -> HeadSpec:
         if list(self.depths) != sorted(set(self.depths)):
             raise ValueError(f"depths {self.depths} are not ascending and distinct")
+        return self
+
+
+class AdapterSpec(Spec):
+    """How a task changes the block, and where.
+
+    Attributes:
+        method: PEFT's name of the method in lower case, for instance `lora`, or `block`.
+        depths: The passes that are changed, ascending: `d` is the pass from depth d to d + 1.
+        sites: The linear maps that are changed.
+        tie_depths: Whether all depths have the same adapter weights, as plain PEFT does.
+        config: PEFT's own configuration; empty for `block`.
+        digest: Identity of the adapter: equal digests compute the same.
+    """
+
+    method: str = Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")
+    depths: tuple[Annotated[int, Field(ge=0, le=1_023)], ...] = Field(min_length=1)
+    sites: tuple[Site, ...] = Field(min_length=1)
+    tie_depths: bool = False
+    config: dict[str, JsonValue] = {}
+    digest: Sha256
+
+    @property
+    def from_depth(self) -> int:
+        """Returns the depth at which the branch of this adapter leaves the trunk."""
+        return self.depths[0]
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> AdapterSpec:
+        if list(self.depths) != sorted(set(self.depths)):
+            raise ValueError(f"adapter depths {self.depths} are not ascending and distinct")
+        if len(set(self.sites)) != len(self.sites):
+            raise ValueError(f"adapter sites {self.sites} name one site twice")
         return self
 
 
@@ -157,6 +195,7 @@ class TaskSpec(Spec):
         fields: The input fields it reads: one text or a pair.
         max_length: Window in tokens, special tokens included.
         overlap: Tokens that two neighbouring windows share.
+        adapter: What the task changes in the block; None for a head on the frozen trunk.
         value_range: Regression only: values are clipped to it.
         known_answers: Probes that are replayed when the task is loaded.
     """
@@ -172,6 +211,7 @@ class TaskSpec(Spec):
     max_length: int = Field(ge=8, le=512)
     overlap: int = Field(default=0, ge=0)
     backbone: BackboneSpec
+    adapter: AdapterSpec | None = None
     head: HeadSpec
     calibration: Calibration = Calibration()
     value_range: tuple[float, float] | None = None
@@ -199,7 +239,7 @@ class TaskSpec(Spec):
 
 
 def tensor_shapes(spec: TaskSpec) -> dict[str, tuple[int, ...]]:
-    """Returns the name and shape of every tensor that the head file of `spec` holds.
+    """Returns the name and shape of every tensor of the head of `spec`; adapters are apart.
 
     `head.weight` (K, H or W), `head.bias` (K,), and where they apply `head.hidden.weight`
     (W, H), `head.hidden.bias` (W,), `pool.query` (H,), `mix.weights` (one per depth read).
@@ -262,8 +302,24 @@ def _check_reading(spec: TaskSpec) -> None:
             f"the head reads depth {spec.deepest} of a backbone with "
             f"{spec.backbone.num_hidden_layers} depths"
         )
+    if spec.adapter is not None:
+        _check_adapter(spec, spec.adapter)
     if spec.overlap > spec.max_length // 2:
         raise ValueError(f"overlap {spec.overlap} is over half of max_length {spec.max_length}")
+
+
+def _check_adapter(spec: TaskSpec, adapter: AdapterSpec) -> None:
+    layers = spec.backbone.num_hidden_layers
+    if adapter.depths[-1] >= layers:
+        raise ValueError(
+            f"the adapter changes depth {adapter.depths[-1]}; this backbone has depths "
+            f"0 to {layers - 1}"
+        )
+    if spec.deepest <= adapter.from_depth:
+        raise ValueError(
+            f"the head reads depth {spec.deepest} at most, the adapter starts at depth "
+            f"{adapter.from_depth}: it would change nothing"
+        )
 
 
 def _check_calibration(spec: TaskSpec) -> None:

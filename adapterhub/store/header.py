@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from adapterhub.errors import HeadFileError
 from adapterhub.specs import TaskSpec, tensor_shapes
+from adapterhub.store.adapter_names import PREFIX, adapter_problem
 from adapterhub.store.jsonsafe import read_json_object, shown
 
 SUFFIX = ".safetensors"
@@ -24,7 +25,7 @@ DTYPES = ("F32", "F16", "BF16")
 MAX_FILE_BYTES = 512 * 2**20
 MAX_HEADER_BYTES = 4 * 2**20
 """Known answers of a tagging task with 150 labels take about 3 kB for each token."""
-MAX_TENSORS = 256
+MAX_TENSORS = 4096
 LENGTH_BYTES = 8
 """A safetensors file starts with the length of its header in this many bytes."""
 
@@ -152,8 +153,13 @@ def check_tensors(tensors: Mapping[str, TensorEntry], spec: TaskSpec, source: st
         if tensors[name].shape != shape:
             found = tensors[name].shape
             raise HeadFileError(source, f"tensor '{name}' is {found}; {asked} needs {shape}")
+    changes = {name for name in tensors if name.startswith(PREFIX)} if spec.adapter else set()
+    if spec.adapter is not None:
+        problem = adapter_problem(spec.adapter, {name: tensors[name].shape for name in changes})
+        if problem is not None:
+            raise HeadFileError(source, problem)
     for name, entry in tensors.items():
-        if name not in expected:
+        if name not in expected and name not in changes:
             raise HeadFileError(
                 source, f"it holds the tensor {shown(name)} {entry.shape}, which {asked} has not"
             )

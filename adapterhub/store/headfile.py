@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 
 from adapterhub.errors import HeadFileError, IntegrityError
 from adapterhub.specs import TaskSpec
+from adapterhub.store.adapter_digest import digest_of
 from adapterhub.store.atomic import open_regular, reason, write_atomic
 from adapterhub.store.header import (
     LENGTH_BYTES,
@@ -167,6 +168,13 @@ def _parse(data: bytes, source: str, digest: str) -> HeadFile:
                 f"tensor '{name}' holds NaN or infinity; every text would get the same answer. "
                 f"Train the task again with a lower learning rate, or in float32.",
             )
+    adapter = header.spec.adapter
+    if adapter is not None and digest_of(adapter, tensors) != adapter.digest:
+        raise HeadFileError(
+            source,
+            f"its adapter is not the one that its header names (sha256 {adapter.digest[:12]}…). "
+            f"It was altered; fetch or train it again.",
+        )
     return HeadFile(header.spec, MappingProxyType(tensors), digest, len(data), source)
 
 

@@ -252,7 +252,7 @@ class TestReading:
 def many_tensors() -> bytes:
     entry = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
     header, _ = header_and_data(GOOD)
-    names = {f"t{i}": entry for i in range(257)}
+    names = {f"t{i}": entry for i in range(4097)}
     return raw_file(json.dumps({"__metadata__": header["__metadata__"], **names}).encode())
 
 
@@ -309,7 +309,7 @@ DAMAGED: list[tuple[str, bytes, str]] = [
     ("no metadata", with_header(GOOD, __metadata__=None), "without a task spec"),
     ("foreign metadata", with_header(GOOD, __metadata__={"format": "pt"}), "without a task spec"),
     ("odd metadata", with_header(GOOD, __metadata__=[1]), "without a task spec"),
-    ("257 tensors", many_tensors(), "holds 257 tensors"),
+    ("4097 tensors", many_tensors(), "holds 4097 tensors"),
     ("duplicate tensor", twice("head.bias"), "'head.bias' occurs twice"),
     ("duplicate metadata", twice("__metadata__"), "'__metadata__' occurs twice"),
     ("traversal name", renamed("../../etc/passwd"), "'head.bias' is missing"),

@@ -1,0 +1,126 @@
+"""The names of an adapter's tensors in a head file and in a PEFT file.
+
+    adapter.<depth>.<site>.<factor>   one depth, for instance adapter.8.query.lora_A.weight
+    adapter.tied.<site>.<factor>      the same at all depths of the adapter
+    adapter.shared.<factor>           of the whole adapter, for instance VeRA's projections
+
+The factors have PEFT's own names, so that a head file turns into a PEFT folder and back.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from adapterhub.specs import SITES, AdapterSpec, Site
+
+PREFIX = "adapter."
+TIED = "tied"
+SHARED = "shared"
+
+# In a PEFT file: the module's path in an AlbertModel, then the factor.
+_MODULE = re.compile(
+    r"(?:^|\.)encoder\.albert_layer_groups\.(?P<group>\d+)\.albert_layers\.0\."
+    r"(?:attention\.)?(?P<site>query|key|value|dense|ffn_output|ffn)\.(?P<factor>.+)$"
+)
+_FACTOR = re.compile(r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+){0,5}$")
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterTensor:
+    """What the name of an adapter's tensor says.
+
+    Attributes:
+        place: A depth, `tied` or `shared`.
+        site: The linear map; None for `shared`.
+        factor: PEFT's name of the parameter, for instance `lora_A.weight`.
+    """
+
+    place: int | str
+    site: Site | None
+    factor: str
+
+    @property
+    def name(self) -> str:
+        """Returns its name in a head file."""
+        parts = (str(self.place), *((self.site,) if self.site else ()), self.factor)
+        return PREFIX + ".".join(parts)
+
+
+def parse_name(name: str) -> AdapterTensor | None:
+    """Returns what a tensor's name in a head file says; None where it is no adapter's name."""
+    if not name.startswith(PREFIX):
+        return None
+    place, _, rest = name.removeprefix(PREFIX).partition(".")
+    if place == SHARED:
+        return AdapterTensor(SHARED, None, rest) if _FACTOR.match(rest) else None
+    site, _, factor = rest.partition(".")
+    found = next((known for known in SITES if known == site), None)
+    is_depth = place.isascii() and place.isdigit() and str(int(place)) == place
+    if found is None or not _FACTOR.match(factor) or not (place == TIED or is_depth):
+        return None
+    return AdapterTensor(place if place == TIED else int(place), found, factor)
+
+
+def parse_peft_key(key: str, *, tied: bool) -> AdapterTensor | None:
+    """Returns what a key of a PEFT state says; None for what is no part of an adapter.
+
+    Args:
+        key: For instance `base_model.model.encoder.albert_layer_groups.8.albert_layers.0.
+            attention.query.lora_A.weight`, in a model with or without a head.
+        tied: Whether the state is of a plain ALBERT, whose one group serves all depths.
+    """
+    found = _MODULE.search(key)
+    if found is None:
+        return None
+    site = next(known for known in SITES if known == found["site"])
+    return AdapterTensor(TIED if tied else int(found["group"]), site, found["factor"])
+
+
+def module_path(depth: int, site: Site) -> str:
+    """Returns the path of a site in an unrolled `AlbertModel`, whose groups are its depths."""
+    part = site if site.startswith("ffn") else f"attention.{site}"
+    return f"encoder.albert_layer_groups.{depth}.albert_layers.0.{part}"
+
+
+def adapter_problem(spec: AdapterSpec, shapes: Mapping[str, tuple[int, ...]]) -> str | None:
+    """Returns what is wrong with the names or shapes of an adapter's tensors; None if nothing is.
+
+    What only the backbone can tell, such as the width of a site, is checked when it is compiled.
+    """
+    places: list[int | str] = [TIED] if spec.tie_depths else list(spec.depths)
+    factors: dict[tuple[int | str, Site], dict[str, tuple[int, ...]]] = {
+        (place, site): {} for place in places for site in spec.sites
+    }
+    for name, shape in shapes.items():
+        found = parse_name(name)
+        if found is None:
+            return f"the tensor '{name[:80]}' is not named as one of an adapter"
+        if found.site is None:
+            continue
+        if (found.place, found.site) not in factors:
+            return f"the tensor '{name}' is at a depth or site that its adapter does not change"
+        factors[found.place, found.site][found.factor] = shape
+    usual = {site: set(factors[places[0], site]) for site in spec.sites}
+    for (place, site), found_here in factors.items():
+        where = f"at depth {place}, site '{site}'" if place != TIED else f"at site '{site}'"
+        if not found_here:
+            return f"the adapter has no tensor {where}"
+        odd = sorted(usual[site] ^ set(found_here))
+        if odd:
+            return f"the adapter's '{odd[0]}' is at some depths only, not at all ({where})"
+        problem = _lora_problem(found_here) if spec.method == "lora" else None
+        if problem is not None:
+            return f"{problem} ({where})"
+    return None
+
+
+def _lora_problem(factors: Mapping[str, tuple[int, ...]]) -> str | None:
+    down, up = factors.get("lora_A.weight"), factors.get("lora_B.weight")
+    if down is None or up is None:
+        missing = "lora_A.weight" if down is None else "lora_B.weight"
+        return f"the adapter lacks the factor '{missing}'"
+    if len(down) != 2 or len(up) != 2 or down[0] != up[1]:
+        return f"lora_A {down} and lora_B {up} do not have one rank"
+    return None
