@@ -91,6 +91,7 @@ class AdapterSpec(Spec):
         sites: The linear maps that are changed.
         tie_depths: Whether all depths have the same adapter weights, as plain PEFT does.
         config: PEFT's own configuration; empty for `block`.
+        parameters: How many numbers it has, all depths together.
         digest: Identity of the adapter: equal digests compute the same.
     """
 
@@ -99,6 +100,7 @@ class AdapterSpec(Spec):
     sites: tuple[Site, ...] = Field(min_length=1)
     tie_depths: bool = False
     config: dict[str, JsonValue] = {}
+    parameters: int = Field(ge=1)
     digest: Sha256
 
     @property
