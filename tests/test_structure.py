@@ -26,7 +26,7 @@ LAYERS = (
     {"results", "inputs"},
     {"plan"},
     {"store"},
-    {"model"},
+    {"model", "rows"},
     {"opening", "answers", "pretraining"},
     {"hub", "training"},
     {"scoring", "serving"},

@@ -82,7 +82,7 @@ def score(
 
 
 def _open_source(texts: list[str], file: Path | None, form: str | None) -> Source:
-    from adapterhub.scoring.files import FORMATS, PACKED, FileFormat, Format, find_format
+    from adapterhub.rows.formats import FORMATS, PACKED, FileFormat, Format, find_format
     from adapterhub.scoring.sources import file_source, stream_source, text_source
 
     known: dict[str, Format] = {name: name for name in FORMATS}

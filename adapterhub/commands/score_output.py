@@ -12,6 +12,7 @@ from typing import Any
 from adapterhub.commands.printing import note, print_line, print_table
 from adapterhub.commands.score_tasks import Assignment
 from adapterhub.errors import UsageError
+from adapterhub.rows.formats import find_format
 from adapterhub.scoring.chunks import BadRow
 from adapterhub.scoring.columns import (
     answer_schema,
@@ -20,7 +21,7 @@ from adapterhub.scoring.columns import (
     scan_schema,
     text_schema,
 )
-from adapterhub.scoring.files import check_writable, find_format, whole_file
+from adapterhub.scoring.files import check_writable, whole_file
 from adapterhub.scoring.sources import Source
 from adapterhub.scoring.writing import DelimitedText, JsonLines, Parquet, Row, Writer, json_line
 from adapterhub.specs import TaskSpec
@@ -118,7 +119,7 @@ def check_target(target: Target, source: Source) -> None:
     out = target.path
     if out is None:
         return
-    form = find_format(out, output=True)
+    form = find_format(out, answers=True)
     if source.path is not None and out.exists() and out.samefile(source.path):
         raise UsageError(f"--out is the input itself, {out}; give another name.")
     check_writable(out, force=target.force)
@@ -189,7 +190,7 @@ def _file_writer(
     path: Path, temp: Path, source: Source, assigned: Assignment
 ) -> JsonLines | DelimitedText | Parquet:
     """Opens `temp` for what `path` will hold: the columns of the source, then the answers."""
-    form = find_format(path, output=True)
+    form = find_format(path, answers=True)
     request = assigned.request
     if form.name == "jsonl":
         return JsonLines(temp, packed=form.packed)

@@ -12,8 +12,8 @@ from tqdm import tqdm
 from adapterhub.commands.score_output import BadRows, Target, bad_rows, open_writer
 from adapterhub.commands.score_tasks import Assignment
 from adapterhub.hub import Hub
+from adapterhub.rows.reading import count_rows
 from adapterhub.scoring.chunks import score_chunk, take_chunks
-from adapterhub.scoring.reading import count_rows
 from adapterhub.scoring.sources import CHUNK_ROWS, Source
 from adapterhub.scoring.writing import Writer
 

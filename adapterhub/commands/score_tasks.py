@@ -15,9 +15,9 @@ from adapterhub.commands.choosing import (
 from adapterhub.commands.printing import note
 from adapterhub.errors import DataError, UsageError
 from adapterhub.plan import Plan, make_plan
+from adapterhub.rows.reading import TEXT_COLUMN
 from adapterhub.scoring.chunks import Request, missing_column
 from adapterhub.scoring.columns import answer_columns, check_columns
-from adapterhub.scoring.reading import TEXT_COLUMN
 from adapterhub.scoring.sources import Source
 from adapterhub.specs import TaskSpec
 from adapterhub.store.registry import Registry

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from adapterhub.errors import nearest
 from adapterhub.results import Scores
-from adapterhub.scoring.reading import SourceRow
+from adapterhub.rows.reading import SourceRow
 
 if TYPE_CHECKING:
     from adapterhub.hub import Hub

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adapterhub.errors import DataError, UsageError
+from adapterhub.rows.formats import FileFormat
+from adapterhub.rows.reading import SourceRow, read_file
 from adapterhub.scoring.chunks import take_chunks
-from adapterhub.scoring.files import FileFormat
-from adapterhub.scoring.reading import SourceRow, read_file
 from adapterhub.specs import TaskSpec
 
 if TYPE_CHECKING:

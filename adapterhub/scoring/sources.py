@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import IO, NoReturn
 
 from adapterhub.errors import DataError
-from adapterhub.scoring.files import FileFormat, Format
-from adapterhub.scoring.reading import (
+from adapterhub.rows.formats import FileFormat, Format
+from adapterhub.rows.reading import (
     TEXT_COLUMN,
     SourceRow,
     read_file,
@@ -75,7 +75,7 @@ def file_source(path: Path, form: FileFormat) -> Source:
 
 
 def stream_source(stream: IO[str], form: Format, *, name: str = "stdin") -> Source:
-    """Returns the rows of a stream that is opened as `files.open_reading` does.
+    """Returns the rows of a stream that is opened as `formats.open_reading` does.
 
     Raises:
         DataError: It holds no row that can be read.

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from adapterhub.errors import DataError
-from adapterhub.scoring.files import FileFormat, open_writing, refuse_writing
-from adapterhub.scoring.reading import encoding_problem
+from adapterhub.rows.formats import FileFormat
+from adapterhub.rows.reading import encoding_problem
+from adapterhub.scoring.files import open_writing, refuse_writing
 
 if TYPE_CHECKING:
     import pyarrow as pa

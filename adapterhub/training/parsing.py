@@ -12,10 +12,11 @@ import numpy as np
 
 from adapterhub.errors import UsageError
 from adapterhub.inputs import text_problem
+from adapterhub.rows.reading import SourceRow
 from adapterhub.specs import Kind
 from adapterhub.store.jsonsafe import shown
 from adapterhub.training.options import TrainingOptions
-from adapterhub.training.records import Record, Records
+from adapterhub.training.records import Records
 from adapterhub.training.tagging import TaggedWords, repair_tags
 
 # Scoring reads these fields whatever the columns of a training file are called, so that all
@@ -139,7 +140,7 @@ def _kind_of(value: object, target: str, usual: dict[str, Kind], *, tagged: bool
     )
 
 
-def _parse(records: Records, record: Record, columns: Columns) -> Example:
+def _parse(records: Records, record: SourceRow, columns: Columns) -> Example:
     target = records.value(record, columns.target)
     if columns.kind == "tagging":
         words = records.value(record, columns.inputs[0])
@@ -202,7 +203,7 @@ def _number(value: object) -> float:
     return number
 
 
-def _tagged_words(records: Records, record: Record, words: object, tags: object) -> TaggedWords:
+def _tagged_words(records: Records, record: SourceRow, words: object, tags: object) -> TaggedWords:
     if not _is_list(words) or not _is_list(tags):
         records.refuse("tokens and tags must be lists; a CSV file cannot hold them", record)
     if len(words) != len(tags):

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import json
 import os
 import stat
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,124 +16,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapterhub.errors import DataError, UsageError
+from adapterhub.errors import DataError
+from adapterhub.rows.formats import FileFormat
 from adapterhub.scoring.columns import scan_columns, scan_schema
-from adapterhub.scoring.files import FileFormat, Format, find_format, open_reading, whole_file
-from adapterhub.scoring.reading import SourceRow, count_rows, read_file, read_stream
+from adapterhub.scoring.files import whole_file
 from adapterhub.scoring.sources import file_source, text_source
 from adapterhub.scoring.writing import DelimitedText, JsonLines, Parquet, json_line
-
-
-def stream(data: str | bytes) -> io.TextIOWrapper:
-    raw = data if isinstance(data, bytes) else data.encode()
-    return io.TextIOWrapper(
-        io.BytesIO(raw), encoding="utf-8-sig", errors="surrogateescape", newline="\n"
-    )
-
-
-def read(data: str | bytes, form: Format) -> list[SourceRow]:
-    return list(read_stream(stream(data), form, name="stdin"))
-
-
-def values(rows: Iterable[SourceRow]) -> list[Any]:
-    return [dict(row.values) if row.problem is None else row.problem for row in rows]
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("a.jsonl", FileFormat("jsonl")),
-        ("a.NDJSON", FileFormat("jsonl")),
-        ("a.b.csv", FileFormat("csv")),
-        ("a.tsv.gz", FileFormat("tsv", packed=True)),
-        ("a.parquet", FileFormat("parquet")),
-        ("a.txt", FileFormat("text")),
-    ],
-)
-def test_formats_by_name(name: str, expected: FileFormat) -> None:
-    assert find_format(Path(name)) == expected
-
-
-@pytest.mark.parametrize("name", ["a", "a.xlsx", "a.parquet.gz", "a.gz", "a.json"])
-def test_other_names_are_refused(name: str) -> None:
-    with pytest.raises(UsageError, match=r"ends in none of \.txt, \.jsonl"):
-        find_format(Path(name))
-
-
-def test_texts_are_no_output() -> None:
-    with pytest.raises(UsageError, match=r"ends in none of \.jsonl"):
-        find_format(Path("a.txt"), output=True)
-
-
-def test_cells_of_csv_stay_the_texts_they_are() -> None:
-    rows = read('a,b,c,d,e\nNA,null,012,1e3,"x, ""y""\nz"\n,None,true,NaN,\n', "csv")
-    assert values(rows) == [
-        {"a": "NA", "b": "null", "c": "012", "d": "1e3", "e": 'x, "y"\nz'},
-        {"a": "", "b": "None", "c": "true", "d": "NaN", "e": ""},
-    ]
-    assert [row.place for row in rows] == [2, 4]
-
-
-def test_bad_rows_of_csv_cost_one_row_each() -> None:
-    rows = read('a,b\n1,2\n1\n1,2,3\n"x"y,2\n\n5,6\n', "csv")
-    assert [row.place for row in rows] == [2, 3, 4, 5, 7]
-    found = values(rows)
-    assert found[0] == {"a": "1", "b": "2"}
-    assert "it has 1 cells, the first line has 2" in found[1]
-    assert "quote cells that hold a ','" in found[2]
-    assert "cannot be read as CSV" in found[3]
-    assert found[4] == {"a": "5", "b": "6"}
-
-
-def test_a_quote_that_never_ends_is_one_bad_row() -> None:
-    rows = read('a,b\n1,2\n"x,2\n3,4\n', "csv")
-    assert [row.problem is None for row in rows] == [True, False]
-    assert rows[1].place == 3
-
-
-@pytest.mark.parametrize(
-    ("head", "part"), [("a,b,a", "'a' occurs twice"), ('"a"b', "as CSV"), (b"\xff,b", "not UTF-8")]
-)
-def test_a_bad_first_line_of_csv_is_an_error(head: str | bytes, part: str) -> None:
-    with pytest.raises(DataError, match=part) as caught:
-        read(head, "csv")
-    assert caught.value.line == 1
-
-
-def test_cells_may_be_long() -> None:
-    assert len(str(read("a\n" + "x" * 500_000, "csv")[0].values["a"])) == 500_000
-
-
-def test_lines_end_in_any_usual_way() -> None:
-    assert values(read("a,b\r\n1,2\r\n", "csv")) == [{"a": "1", "b": "2"}]
-    assert values(read('{"a": 1}\r\n\r\n{"a": 2}', "jsonl")) == [{"a": 1}, {"a": 2}]
-    assert values(read("x\r\n\r\n y \n", "text")) == [{"text": "x"}, {"text": ""}, {"text": " y "}]
-    # A line separator inside a text is part of it.
-    assert values(read("x\u2028y\rz\n", "text")) == [{"text": "x\u2028y\rz"}]
-
-
-@pytest.mark.parametrize(
-    ("line", "part"),
-    [
-        (b"not json", "no JSON record"),
-        (b"[1]", "not an object"),
-        (b'{"a": 1, "a": 2}', "occurs twice"),
-        (b'{"a": NaN}', "not a number"),
-        (b'{"a": "\xff"}', "not UTF-8: byte 0xFF at code point 7"),
-        (b'{"a": "\\ud800"}', "lone surrogate"),
-        (b"[" * 100_000, "no JSON record"),
-    ],
-)
-def test_bad_lines_of_json_cost_one_row_each(line: bytes, part: str) -> None:
-    rows = read(b'{"a": 0}\n' + line + b'\n{"a": 1}\n', "jsonl")
-    assert [row.place for row in rows] == [1, 2, 3]
-    assert part in str(rows[1].problem)
-    assert values([rows[0], rows[2]]) == [{"a": 0}, {"a": 1}]
-
-
-def test_a_surrogate_pair_is_a_character() -> None:
-    assert values(read('{"a": "\\ud83d\\ude00"}\n', "jsonl")) == [{"a": "😀"}]
-
+from tests.rows.texts import read, values
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n\x00"), max_size=20)
 
@@ -152,38 +39,6 @@ def test_csv_comes_back(rows: list[tuple[str, str]]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerows([("a", "b"), *rows])
     assert values(read(text.getvalue(), "csv")) == [{"a": a, "b": b} for a, b in rows]
-
-
-def test_damaged_files_are_named(tmp_path: Path) -> None:
-    data = gzip.compress(b'{"a": 1}\n' * 1000)
-    for name, content, part in [
-        ("cut.jsonl.gz", data[:-20], "damaged gzip"),
-        ("not.jsonl.gz", b"plain", "damaged gzip"),
-        ("not.parquet", b"plain", "not a readable Parquet"),
-        ("missing.csv", None, "there is no such file"),
-    ]:
-        path = tmp_path / name
-        if content is not None:
-            path.write_bytes(content)
-        with pytest.raises(DataError, match=part) as caught:
-            list(read_file(path, find_format(path)))
-        assert caught.value.source == str(path)
-
-
-def test_a_folder_is_no_file(tmp_path: Path) -> None:
-    (tmp_path / "x.csv").mkdir()
-    for name in ("x.csv", "x.parquet"):
-        (tmp_path / name).mkdir(exist_ok=True)
-        with pytest.raises(DataError):
-            list(read_file(tmp_path / name, find_format(tmp_path / name)))
-
-
-def test_reading_is_in_constant_memory(tmp_path: Path) -> None:
-    """Only what is asked for is read: a bad end of the file is never reached."""
-    path = tmp_path / "a.jsonl.gz"
-    path.write_bytes(gzip.compress(b'{"a": 1}\n' * 100_000)[:-50])
-    rows = read_file(path, find_format(path))
-    assert [next(rows).place for _ in range(5)] == [1, 2, 3, 4, 5]
 
 
 def test_sources_look_at_the_first_rows_only(tmp_path: Path) -> None:
@@ -205,16 +60,6 @@ def test_sources_without_a_good_row_are_refused(tmp_path: Path) -> None:
         file_source(path, FileFormat("jsonl"))
     with pytest.raises(DataError, match="it holds no rows"):
         text_source([])
-
-
-def test_rows_are_counted_for_the_bar(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("a\n1\n2\n")
-    (tmp_path / "a.jsonl").write_text('{"a": 1}\n{"a": 2}\n')
-    pq.write_table(pa.table({"a": [1, 2]}), tmp_path / "a.parquet")
-    for name in ("a.csv", "a.jsonl", "a.parquet"):
-        assert count_rows(tmp_path / name, find_format(Path(name))) == 2
-    assert count_rows(tmp_path / "a.csv", FileFormat("csv", packed=True)) is None
-    assert count_rows(tmp_path / "missing.csv", FileFormat("csv")) is None
 
 
 def test_schemas_are_of_all_rows(tmp_path: Path) -> None:
@@ -326,7 +171,5 @@ def test_a_full_disk_is_our_error(tmp_path: Path) -> None:
 
 
 def test_opening_says_why_not(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot be read"):
-        open_reading(tmp_path / "missing", packed=False)
     with pytest.raises(DataError, match="cannot be written"):
         JsonLines(tmp_path / "missing" / "a.jsonl")

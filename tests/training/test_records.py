@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from adapterhub.errors import DataError
+from adapterhub.errors import DataError, UsageError
 from adapterhub.training.records import read_records
 from tests.training.rows import sentiment_rows, write_rows
 
@@ -37,6 +37,27 @@ def test_every_format_gives_the_same_rows(tmp_path: Path) -> None:
         assert _values(data) == ROWS
 
 
+@pytest.mark.parametrize("ending", ["csv", "tsv"])
+def test_cells_may_be_long(tmp_path: Path, ending: str) -> None:
+    """Python's own limit is 131,072 characters."""
+    path = tmp_path / f"a.{ending}"
+    pd.DataFrame({"text": ["x" * 300_000], "label": ["a"]}).to_csv(
+        path, index=False, sep="," if ending == "csv" else "\t"
+    )
+    assert [len(str(row["text"])) for row in _values(path)] == [300_000]
+
+
+def test_a_part_is_called_as_its_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "reviews.v2"
+    folder.mkdir()
+    names = {"train.jsonl.gz": "reviews.v2", "data.csv": "reviews.v2", "b.train.jsonl": "b.train"}
+    for file, name in names.items():
+        path = write_rows(folder / file, ROWS)
+        if file.endswith("csv"):
+            pd.DataFrame(ROWS).to_csv(path, index=False)
+        assert read_records(path).name == name
+
+
 def test_csv_guesses_nothing(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(b'\xef\xbb\xbftext,label\nNA,no\n"null, or\nnot",012\n\nlast,1.50\n')
@@ -56,14 +77,13 @@ def test_csv_guesses_nothing(tmp_path: Path) -> None:
         ("a.jsonl", b'{"score": NaN}\n', "line 1: it is no JSON record: it holds NaN"),
         ("a.jsonl", b'{"text": 1, "text": 2}\n', "line 1.*occurs twice"),
         ("a.jsonl", b"\n\n", "it holds no rows"),
-        ("a.jsonl", b'{"text": "\xff"}\n', "damaged or not UTF-8"),
-        ("a.jsonl.gz", b"no gzip", "damaged or not UTF-8"),
-        ("a.jsonl.gz", _CUT_GZIP, "damaged or not UTF-8"),
-        ("a.csv", b"text,label\none,two,three\n", "line 2: the row has 3 cells, the header has 2"),
+        ("a.jsonl", b'{"text": "\xff"}\n', "line 1: it is not UTF-8: byte 0xFF"),
+        ("a.jsonl.gz", b"no gzip", "damaged gzip file"),
+        ("a.jsonl.gz", _CUT_GZIP, "damaged gzip file"),
+        ("a.csv", b"text,label\none,two,three\n", "line 2: it has 3 cells, the first line has 2"),
         ("a.csv", b"text,text\n1,2\n", "line 1: the column 'text' occurs twice"),
         ("a.csv", b'text,label\n"open\n', "line 2: it cannot be read as CSV"),
         ("a.parquet", b"PAR1 no parquet", "not a readable Parquet file"),
-        ("a.xlsx", b"PK", "its name ends in '.xlsx'; expected .jsonl, .csv"),
     ],
 )
 def test_damaged_files_are_named(tmp_path: Path, name: str, content: bytes, problem: str) -> None:
@@ -73,8 +93,11 @@ def test_damaged_files_are_named(tmp_path: Path, name: str, content: bytes, prob
 
 
 def test_what_has_no_rows_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="there is no such file"):
         read_records(tmp_path / "absent.jsonl")
+    for name in ("a.xlsx", "a.txt"):
+        with pytest.raises(UsageError, match=r"ends in none of \.jsonl"):
+            read_records(tmp_path / name)
     with pytest.raises(DataError, match="it is a dict; expected a path"):
         read_records({"text": ["a"]})
     with pytest.raises(DataError, match="row 1: it is a str, not a mapping"):

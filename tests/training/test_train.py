@@ -242,7 +242,7 @@ def test_what_cannot_work_is_refused_at_once(
     spans = quick.model_copy(update={"metric": "span_f1"})
     with pytest.raises(UsageError, match="the data make a single_label task"):
         _train(sentiment_rows(), tiny_backbone, tiny_encoder, spans)
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="there is no such file"):
         _train("absent.jsonl", tiny_backbone, tiny_encoder, quick)
     other = replace(
         tiny_backbone,

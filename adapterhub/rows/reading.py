@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from adapterhub.errors import DataError
-from adapterhub.scoring.files import FileFormat, Format, open_reading, refuse_reading
+from adapterhub.rows.formats import FileFormat, Format, open_reading, refuse_reading
 from adapterhub.store.jsonsafe import read_json_object
 
 TEXT_COLUMN = "text"
@@ -70,7 +70,7 @@ def read_stream(stream: IO[str], form: Format, *, name: str) -> Iterator[SourceR
     """Yields the rows of an open text stream.
 
     Args:
-        stream: Opened as `files.open_reading` does.
+        stream: Opened as `formats.open_reading` does.
         form: Its format; not Parquet.
         name: Name of the stream, for messages.
 
