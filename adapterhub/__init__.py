@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from adapterhub.hub import Hub as Hub
     from adapterhub.model.backbone import open_backbone as open_backbone
     from adapterhub.model.encoder import Encoder as Encoder
+    from adapterhub.model.unrolled import unrolled as unrolled
     from adapterhub.plan import Plan as Plan
     from adapterhub.plan import make_plan as make_plan
     from adapterhub.results import Scores as Scores
@@ -45,6 +46,7 @@ _HOMES = {
     "read_head": "adapterhub.store.headfile",
     "read_registry": "adapterhub.store.registry",
     "train": "adapterhub.training.train",
+    "unrolled": "adapterhub.model.unrolled",
 }
 
 __all__ = ["__version__", *sorted(_HOMES)]

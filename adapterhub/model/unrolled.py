@@ -1,0 +1,103 @@
+"""A module for every depth: how PEFT can put another adapter at each pass through the one block.
+
+An ALBERT repeats one set of modules, so PEFT sees one `query` and gives all depths the same
+adapter. With `num_hidden_groups = num_hidden_layers` transformers runs another set of modules at
+each depth; where all of them hold the same Parameter objects, that is the same function with the
+same number of parameters, and PEFT's `layers_to_transform` chooses depths.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+from transformers import AlbertModel, AlbertPreTrainedModel
+
+from adapterhub.errors import UsageError
+from adapterhub.specs import Site
+from adapterhub.store.adapter_names import module_path
+
+Albert = TypeVar("Albert", bound=AlbertPreTrainedModel)
+
+
+def unrolled(model: Albert) -> Albert:
+    """Returns the same model with modules of its own for every depth, on the same parameters.
+
+    `model` is not changed. Parameters and buffers are shared between the two, and between the
+    depths: what changes one in place changes all. `untie` gives some depths their own.
+
+    Args:
+        model: Any ALBERT of transformers, for instance an `AlbertModel` or an
+            `AlbertForSequenceClassification`.
+
+    Raises:
+        UsageError: It is no ALBERT of transformers, or has more than one layer in a group.
+    """
+    albert = inner_albert(model)
+    if model.config.inner_group_num > 1:
+        raise UsageError(
+            f"This ALBERT has inner_group_num {model.config.inner_group_num}, that is several sets "
+            f"of weights within one depth; adapters need inner_group_num 1."
+        )
+    # A deep copy that finds an object in its memo takes that object itself.
+    shared: dict[int, Any] = {id(tensor): tensor for tensor in _tensors(model)}
+    twin = copy.deepcopy(model, dict(shared))
+    shared[id(model.config)] = twin.config
+    layers, groups = twin.config.num_hidden_layers, albert.encoder.albert_layer_groups
+    own_groups = nn.ModuleList(
+        # Source: transformers 5.23, AlbertTransformer.forward: which group runs at a depth.
+        copy.deepcopy(groups[int(depth / (layers / len(groups)))], dict(shared))
+        for depth in range(layers)
+    )
+    own_groups.training = groups.training
+    inner_albert(twin).encoder.albert_layer_groups = own_groups
+    twin.config.num_hidden_groups = layers
+    return twin
+
+
+def untie(model: nn.Module, depths: Iterable[int], sites: Iterable[Site]) -> None:
+    """Gives some linear maps of an unrolled model their own copy of weight and bias, in place.
+
+    Needed before anything writes into a weight: PEFT's initialisations that take a part out of
+    it (PiSSA, OLoRA and others), and PEFT's `merge`. Other depths keep the shared one.
+
+    Args:
+        model: From `unrolled`, also with PEFT's layers in it.
+        depths: The depths whose maps get their own weights.
+        sites: Which maps.
+    """
+    albert = inner_albert(model)
+    chosen = tuple(sites)
+    for depth in depths:
+        for site in chosen:
+            layer: Any = albert.get_submodule(module_path(depth, site))
+            linear: nn.Linear = getattr(layer, "base_layer", layer)
+            for name, parameter in list(linear.named_parameters(recurse=False)):
+                own = nn.Parameter(parameter.detach().clone(), parameter.requires_grad)
+                setattr(linear, name, own)
+
+
+def inner_albert(model: nn.Module) -> AlbertModel:
+    """Returns the `AlbertModel` in a model of transformers or PEFT.
+
+    Raises:
+        UsageError: There is none.
+    """
+    found: Any = model
+    if hasattr(found, "peft_config") and hasattr(found, "get_base_model"):
+        found = found.get_base_model()
+    if isinstance(found, AlbertPreTrainedModel):
+        found = getattr(found, "albert", found)
+    if not isinstance(found, AlbertModel):
+        raise UsageError(
+            f"A {type(model).__name__} has no depths; expected an ALBERT of transformers, for "
+            f"instance AlbertModel or AlbertForSequenceClassification."
+        )
+    return found
+
+
+def _tensors(model: nn.Module) -> list[torch.Tensor]:
+    return [*model.parameters(), *model.buffers()]
