@@ -14,8 +14,13 @@
     │   ├── IntegrityError                        its bytes are not those the registry promises
     │   └── KnownAnswersError                     it computes something else than it says
     ├── RegistryError               exit code 5   registry.yaml is not valid, or cannot be written
-    └── ResidentError               exit code 1   a task that cannot be made or kept resident
-        └── NonFiniteError                        a task gave NaN or infinity
+    ├── ResidentError               exit code 1   a task that cannot be made or kept resident
+    │   └── NonFiniteError                        a task gave NaN or infinity
+    └── RemoteError                 exit code 4   a call to the Hugging Face Hub that failed
+        ├── RemoteUnavailableError                the Hub is away, too slow or in trouble
+        ├── RemoteAccessError                     the token is missing or may not do this
+        ├── RemoteNotFoundError                   no such repository, revision or file
+        └── RemoteContentError      exit code 5   what is there is refused
 
 Wording: subject, what was found, what was expected, what to do. Fields hold the parts.
 """
@@ -126,17 +131,17 @@ class TokenizerError(BackboneError):
 
 
 class BackboneMismatchError(BackboneError):
-    """A task made for another backbone than the resident one."""
+    """A task, or an entry of a registry, made for another backbone than the one here."""
 
-    def __init__(self, task: str, expected: str, found: str) -> None:
+    def __init__(self, task: str, expected: str, found: str, problem: str | None = None) -> None:
         self.task = task
         self.expected = expected
         self.found = found
-        super().__init__(
-            found,
+        made_for = (
             f"task '{task}' was made for the backbone {expected}; the weights or the tokenizer "
-            f"here differ. Open the hub with that backbone, or train the task again on this one.",
+            f"here differ. Open the hub with that backbone, or train the task again on this one."
         )
+        super().__init__(found, problem or made_for)
 
 
 class HeadFileError(AdapterHubError):
@@ -185,6 +190,43 @@ class NonFiniteError(ResidentError):
             f"Task '{task}' gave NaN or infinity for row {row}. Use dtype='float32', "
             f"or check the file with `adapterhub doctor`."
         )
+
+
+class RemoteError(AdapterHubError):
+    """A call to the Hugging Face Hub that failed."""
+
+    exit_code = 4
+
+    def __init__(self, place: str, problem: str) -> None:
+        self.place = place
+        self.problem = problem
+        super().__init__(f"Hub {place}: {problem}")
+
+
+class RemoteUnavailableError(RemoteError):
+    """The Hub cannot be reached, is too slow, or answers that it is in trouble."""
+
+
+class RemoteAccessError(RemoteError):
+    """The token is missing, not valid, or does not allow what was asked.
+
+    Attributes:
+        reason: `no-token`, `expired`, `read-only`, `namespace`, `gated`, `hidden` or `forbidden`.
+    """
+
+    def __init__(self, place: str, problem: str, reason: str) -> None:
+        self.reason = reason
+        super().__init__(place, problem)
+
+
+class RemoteNotFoundError(RemoteError):
+    """No such repository, revision or file."""
+
+
+class RemoteContentError(RemoteError):
+    """What is in a repository is damaged, unsafe, or not what it must be."""
+
+    exit_code = 5
 
 
 def _restore(

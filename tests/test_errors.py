@@ -21,6 +21,11 @@ from adapterhub.errors import (
     MissingExtraError,
     NonFiniteError,
     RegistryError,
+    RemoteAccessError,
+    RemoteContentError,
+    RemoteError,
+    RemoteNotFoundError,
+    RemoteUnavailableError,
     ResidentError,
     TokenizerError,
     UnknownTaskError,
@@ -45,6 +50,11 @@ TREE = {
     RegistryError: (AdapterHubError, 5),
     ResidentError: (AdapterHubError, 1),
     NonFiniteError: (ResidentError, 1),
+    RemoteError: (AdapterHubError, 4),
+    RemoteUnavailableError: (RemoteError, 4),
+    RemoteAccessError: (RemoteError, 4),
+    RemoteNotFoundError: (RemoteError, 4),
+    RemoteContentError: (RemoteError, 5),
 }
 SAMPLES = (
     AdapterHubError("it is late"),
@@ -63,6 +73,11 @@ SAMPLES = (
     RegistryError("registry.yaml", "it is empty", line=1),
     ResidentError("too large"),
     NonFiniteError("sentiment", 4),
+    RemoteError("acme/heads", "the answer makes no sense"),
+    RemoteUnavailableError("acme/heads", "no answer within 10 s"),
+    RemoteAccessError("acme/heads", "there is no token", "no-token"),
+    RemoteNotFoundError("acme/heads", "no such repository"),
+    RemoteContentError("acme/heads", "it holds a pickle"),
 )
 
 

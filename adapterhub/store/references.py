@@ -1,9 +1,15 @@
-"""How a user names a task: `sentiment`, `sentiment@prod`, `sentiment:3`, `hub:…`, `./file`."""
+"""How a user names a task: `sentiment`, `sentiment@prod`, `sentiment:3`, `owner/repo:…`, `./file`.
+
+What has a `/` before the first `:` is on the Hugging Face Hub, and the rest is as in a registry:
+`owner/repo:task`, `owner/repo:task@prod`, `owner/repo:task:3`. `owner/repo@revision:task` reads
+the registry of that commit, branch or tag. After the task, `@` may also give a commit, or a tag
+where the task has no alias of that name.
+"""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NoReturn
 
@@ -17,6 +23,7 @@ _NAME = re.compile(TASK_NAME_PATTERN)
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 _REPO_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _FILE_STARTS = ("./", "../", "/", "~/", ".\\", "..\\")
 
 
@@ -26,12 +33,12 @@ class Reference:
 
     Attributes:
         text: What the user wrote.
-        kind: Where it points: a task of the registry, a Hub repository, or a head file.
-        task: Task name; None for a file, and for a Hub repository named without a task.
+        kind: Where it points: a task of the registry, a task on the Hub, or a head file.
+        task: Task name; None for a file.
         version: Version asked for; with `alias` None too, the newest is meant.
-        alias: Alias asked for.
+        alias: Alias asked for; on the Hub perhaps a tag or a branch.
         repo: Hub only: `owner/name`.
-        revision: Hub only: commit, branch or tag; None where none was given.
+        revision: Hub only: commit, branch or tag to read; None where none was given.
         path: File only: the file, as written.
     """
 
@@ -51,22 +58,27 @@ def parse_reference(text: str) -> Reference:
     Raises:
         UsageError: It follows none of the forms.
     """
-    if text.startswith(HUB_PREFIX):
-        return _parse_hub(text)
     if text.startswith(_FILE_STARTS) or Path(text).is_absolute():
         return Reference(text, "file", path=Path(text))
-    name, mark, rest = _split(text)
+    if text.startswith(HUB_PREFIX) or "/" in text.partition(":")[0]:
+        return _parse_hub(text)
+    return _parse_task(text, text)
+
+
+def _parse_task(part: str, text: str) -> Reference:
+    """Returns what `part`, the end or the whole of `text`, names in a registry."""
+    name, mark, rest = _split(part)
     if not _NAME.fullmatch(name):
         _refuse(text)
     if mark == ":":
         if not _VERSION.fullmatch(rest):
             _refuse(text, f"the version '{rest}' is not a whole number from 1")
-        return Reference(text, "task", task=name, version=int(rest))
+        return Reference(part, "task", task=name, version=int(rest))
     if mark == "@":
         if not _NAME.fullmatch(rest):
             _refuse(text, f"the alias '{rest}' is not a name")
-        return Reference(text, "task", task=name, alias=rest)
-    return Reference(text, "task", task=name)
+        return Reference(part, "task", task=name, alias=rest)
+    return Reference(part, "task", task=name)
 
 
 def check_name(name: str, what: str) -> None:
@@ -83,21 +95,21 @@ def check_name(name: str, what: str) -> None:
 
 
 def _parse_hub(text: str) -> Reference:
-    place, mark, revision = text[len(HUB_PREFIX) :].partition("@")
-    parts = place.split("/")
-    if len(parts) not in (2, 3) or not all(_REPO_PART.fullmatch(part) for part in parts[:2]):
-        _refuse(text, "after 'hub:' comes owner/repository or owner/repository/task")
-    if len(parts) == 3 and not _NAME.fullmatch(parts[2]):
-        _refuse(text, f"'{parts[2]}' is not a task name")
-    if mark and (not _REVISION.fullmatch(revision) or ".." in revision):
+    place, mark, part = text.removeprefix(HUB_PREFIX).partition(":")
+    repo, at, revision = place.partition("@")
+    names = repo.split("/")
+    if len(names) != 2 or not all(_REPO_PART.fullmatch(name) for name in names):
+        hint = f" or './{text}' for a file" if not text.startswith(HUB_PREFIX) else ""
+        _refuse(text, f"write 'owner/repository:task' for the Hub{hint}")
+    if at and (not _REVISION.fullmatch(revision) or ".." in revision):
         _refuse(text, f"the revision '{revision}' is not a commit, branch or tag")
-    return Reference(
-        text,
-        "hub",
-        task=parts[2] if len(parts) == 3 else None,
-        repo="/".join(parts[:2]),
-        revision=revision or None,
-    )
+    if not mark:
+        _refuse(text, f"write '{place}:task' for a task on the Hub or './{text}' for a file")
+    name, _, rest = part.partition("@")
+    if _COMMIT.fullmatch(rest) and not revision:
+        part, revision = name, rest
+    found = _parse_task(part, text)
+    return replace(found, text=text, kind="hub", repo=repo, revision=revision or None)
 
 
 def _split(text: str) -> tuple[str, str, str]:
@@ -106,12 +118,10 @@ def _split(text: str) -> tuple[str, str, str]:
 
 
 def _refuse(text: str, problem: str = "") -> NoReturn:
-    if not problem and "/" in text:
-        problem = f"write 'hub:{text}' for the Hub or './{text}' for a file"
-    elif not problem and text.endswith(".safetensors"):
+    if not problem and text.endswith(".safetensors"):
         problem = f"write './{text}' for a file"
     raise UsageError(
         f"{text[:200]!r} does not name a task{': ' + problem if problem else ''}. Write name, "
-        f"name@alias, name:version, hub:owner/repository/name@commit or ./file.safetensors; names "
-        f"are 1 to 64 of a-z, 0-9, '-' and '_'."
+        f"name@alias, name:version, owner/repository:name, owner/repository:name@commit or "
+        f"./file.safetensors; names are 1 to 64 of a-z, 0-9, '-' and '_'."
     )

@@ -21,13 +21,24 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
         ("sentiment@prod", {"kind": "task", "task": "sentiment", "alias": "prod"}),
         ("sentiment@3", {"kind": "task", "task": "sentiment", "alias": "3"}),
         ("sentiment:3", {"kind": "task", "task": "sentiment", "version": 3}),
-        ("hub:org/repo", {"kind": "hub", "repo": "org/repo"}),
-        ("hub:Org/my.repo/spam", {"kind": "hub", "repo": "Org/my.repo", "task": "spam"}),
+        ("org/repo:spam", {"kind": "hub", "repo": "org/repo", "task": "spam"}),
+        ("hub:Org/my.repo:spam", {"kind": "hub", "repo": "Org/my.repo", "task": "spam"}),
+        ("o/r:spam:3", {"kind": "hub", "repo": "o/r", "task": "spam", "version": 3}),
+        ("o/r:spam@v1", {"kind": "hub", "repo": "o/r", "task": "spam", "alias": "v1"}),
         (
-            f"hub:org/repo/spam@{COMMIT}",
+            f"org/repo:spam@{COMMIT}",
             {"kind": "hub", "repo": "org/repo", "task": "spam", "revision": COMMIT},
         ),
-        ("hub:org/repo@refs/pr/1", {"kind": "hub", "repo": "org/repo", "revision": "refs/pr/1"}),
+        (
+            "o/r@refs/pr/1:spam@prod",
+            {
+                "kind": "hub",
+                "repo": "o/r",
+                "revision": "refs/pr/1",
+                "task": "spam",
+                "alias": "prod",
+            },
+        ),
         ("./a.safetensors", {"kind": "file", "path": Path("a.safetensors")}),
         ("../b/a b.safetensors", {"kind": "file", "path": Path("../b/a b.safetensors")}),
         ("/x/a.safetensors", {"kind": "file", "path": Path("/x/a.safetensors")}),
@@ -56,16 +67,20 @@ def test_forms(text: str, expected: dict[str, object]) -> None:
         ("sentiment@a@b", "alias 'a@b'"),
         ("sentiment@A", "alias 'A'"),
         ("x" * 65, "1 to 64"),
-        ("org/repo", "'hub:org/repo' for the Hub or './org/repo'"),
+        ("org/repo", "'org/repo:task' for a task on the Hub or './org/repo' for a file"),
+        ("heads/a.safetensors", "'./heads/a.safetensors' for a file"),
         ("a.safetensors", "'./a.safetensors' for a file"),
-        ("hub:", "owner/repository"),
-        ("hub:repo", "owner/repository"),
-        ("hub:a/b/c/d", "owner/repository"),
-        ("hub:../b", "owner/repository"),
-        ("hub:a/b/C", "'C' is not a task name"),
-        ("hub:a/b@", "revision ''"),
-        ("hub:a/b@x/../y", "revision"),
-        ("hub:a/b@-x", "revision"),
+        ("hub:", "'owner/repository:task'"),
+        ("hub:repo:a", "'owner/repository:task'"),
+        ("a/b/c:d", "'owner/repository:task' for the Hub or './a/b/c:d' for a file"),
+        ("hub:../b:a", "'owner/repository:task'"),
+        ("a/b:C", "a-z"),
+        ("a/b:", "a-z"),
+        ("a/b:c:0", "version '0'"),
+        ("a/b@:c", "revision ''"),
+        ("a/b@x/../y:c", "revision"),
+        ("a/b@-x:c", "revision"),
+        (f"a/b@v1:c@{COMMIT.upper()}", "alias"),
     ],
 )
 def test_bad_forms_say_what_to_write(text: str, hint: str) -> None:
@@ -74,7 +89,7 @@ def test_bad_forms_say_what_to_write(text: str, hint: str) -> None:
     assert hint in str(caught.value)
 
 
-@given(st.text(max_size=20) | st.from_regex(r"(hub:)?[a-z/]{1,5}[:@][a-z0-9./]{0,5}"))
+@given(st.text(max_size=20) | st.from_regex(r"(hub:)?[a-z/]{1,5}[:@][a-z0-9.:@/]{0,7}"))
 def test_any_text_is_a_reference_or_a_usage_error(text: str) -> None:
     with contextlib.suppress(UsageError):
         assert parse_reference(text).text == text

@@ -1,0 +1,171 @@
+"""Two HTTP servers on loopback: the Hub, and another origin where large files are."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from tests.hubserver.faults import Fault, Faults
+from tests.hubserver.routes import Request, Response, Routes
+from tests.hubserver.state import Accounts, File, Repository, State
+
+_log = logging.getLogger("hubserver")
+
+
+class HubServer:
+    """A Hub that runs until the `with` block ends.
+
+    Attributes:
+        url: For HF_ENDPOINT.
+        state: What it knows; tests may change it.
+        faults: What goes wrong.
+    """
+
+    def __init__(self) -> None:
+        self.state = State()
+        self.faults = Faults()
+        self.routes = Routes(self.state)
+        self.stopping = threading.Event()
+        self.seen: list[str] = []
+        self._servers = [_server(self, "127.0.0.1"), _server(self, "127.0.0.1")]
+        self.url = self.routes.url = f"http://127.0.0.1:{self._servers[0].server_port}"
+        # Another name of the same machine is another origin.
+        self.routes.cdn = f"http://localhost:{self._servers[1].server_port}"
+
+    @property
+    def accounts(self) -> Accounts:
+        return self.state.accounts
+
+    def __enter__(self) -> HubServer:
+        for server in self._servers:
+            threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stopping.set()
+        for server in self._servers:
+            server.shutdown()
+            server.server_close()
+
+    def repository(self, name: str) -> Repository:
+        return self.state.repositories[name]
+
+    def files(self, name: str, revision: str = "main") -> dict[str, bytes]:
+        """Returns the content of a repository by path."""
+        commit = self.repository(name).resolve(revision)
+        return {path: file.data for path, file in commit.files.items()}
+
+    def put(self, name: str, path: str, data: bytes, *, lfs: bool = False) -> str:
+        """Commits one file behind everybody's back; returns the commit."""
+        file = File(data, lfs)
+        if lfs:
+            self.state.objects[file.sha256] = data
+        commit, _ = self.repository(name).apply({path: file}, title=f"put {path}")
+        return commit.oid
+
+    def remove(self, name: str, path: str) -> str:
+        commit, _ = self.repository(name).apply({path: None}, title=f"remove {path}")
+        return commit.oid
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+    hub: HubServer
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        _log.debug("connection with %s ended early", client_address, exc_info=True)
+
+
+def _server(hub: HubServer, host: str) -> _Server:
+    server = _Server((host, 0), _Handler)
+    server.hub = hub
+    return server
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    # Without this a small answer waits for the acknowledgement of its header.
+    disable_nagle_algorithm = True
+    server: _Server
+
+    def log_message(self, format: str, *args: Any) -> None:
+        _log.debug(format, *args)
+
+    def _any(self) -> None:
+        hub = self.server.hub
+        fault = hub.faults.take(self.command, self.path)
+        body = self._body()
+        if fault is not None and fault.kind == "reset":
+            return self._hang_up()
+        if fault is not None and fault.kind == "stall":
+            hub.stopping.wait(fault.value)
+            return self._hang_up()
+        if fault is not None and fault.kind == "status":
+            headers = {"X-Error-Message": "switched on", **dict(fault.headers)}
+            return self._send(Response(fault.value, b'{"error": "switched on"}', headers), None)
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        response = hub.routes.respond(Request(self.command, self.path, headers, body))
+        if fault is not None and fault.kind == "lost":
+            return self._hang_up()
+        return self._send(response, fault)
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _any  # noqa: N815
+
+    def _body(self) -> bytes:
+        if "chunked" in self.headers.get("Transfer-Encoding", ""):
+            parts = []
+            while size := int(self.rfile.readline().split(b";")[0], 16):
+                parts.append(self.rfile.read(size))
+                self.rfile.readline()
+            self.rfile.readline()
+            return b"".join(parts)
+        return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+
+    def _send(self, response: Response, fault: Fault | None) -> None:
+        headers = dict(response.headers)
+        body = response.body
+        if fault is not None:
+            body = _spoiled(body, fault)
+            if fault.kind == "header":
+                headers = {k: v for k, v in headers.items() if k.lower() != fault.value.lower()}
+        self.send_response(response.status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "HEAD":
+            return
+        if fault is not None and fault.kind == "cut":
+            self.wfile.write(body[: len(body) // 2])
+            return self._hang_up()
+        if fault is not None and fault.kind == "drip":
+            return self._drip(body, fault.value)
+        self.wfile.write(body)
+
+    def _drip(self, body: bytes, rate: int) -> None:
+        step = max(1, rate // 10)
+        for start in range(0, len(body), step):
+            self.wfile.write(body[start : start + step])
+            self.wfile.flush()
+            if self.server.hub.stopping.wait(0.1):
+                break
+
+    def _hang_up(self) -> None:
+        self.close_connection = True
+        with contextlib.suppress(OSError):
+            self.wfile.flush()
+            self.connection.shutdown(socket.SHUT_RDWR)
+
+
+def _spoiled(body: bytes, fault: Fault) -> bytes:
+    if fault.kind == "flip" and body:
+        place = len(body) * 3 // 4
+        return body[:place] + bytes([body[place] ^ 0x10]) + body[place + 1 :]
+    if fault.kind == "swap":
+        return bytes(len(body))
+    return body
