@@ -7,6 +7,7 @@
     │   └── MissingExtraError                     an optional dependency is not installed
     ├── InputError                  exit code 3   a text, record or row that cannot be scored
     ├── DataError                   exit code 3   a training or scoring file that cannot be used
+    ├── TrainingError               exit code 1   a training that cannot go on
     ├── BackboneError               exit code 5   a backbone that cannot be opened or trusted
     │   ├── TokenizerError                        its tokenizer files are missing or do not fit
     │   └── BackboneMismatchError                 a task made for another backbone
@@ -113,6 +114,20 @@ class DataError(AdapterHubError):
         self.line = line
         place = self.source if line is None else f"{self.source}, line {line}"
         super().__init__(f"{place}: {problem}")
+
+
+class TrainingError(AdapterHubError):
+    """A training that cannot go on: its loss is no number any more."""
+
+    def __init__(self, epoch: int, step: int, learning_rate: float) -> None:
+        self.epoch = epoch
+        self.step = step
+        self.learning_rate = learning_rate
+        super().__init__(
+            f"The loss became NaN or infinite in epoch {epoch}, step {step}, with the learning "
+            f"rate {learning_rate:g}. Train with a lower learning rate, a longer warm-up or "
+            f"precision='float32'."
+        )
 
 
 class BackboneError(AdapterHubError):

@@ -16,11 +16,12 @@ from adapterhub.model.heads import Array
 from adapterhub.model.replay import check_known_answers
 from adapterhub.model.resident import ResidentTask, ResidentTasks
 from adapterhub.model.tokens import TextTokenizer
-from adapterhub.opening import choose_backbone, identity, locate_registry, parse_bytes, task_info
+from adapterhub.opening import choose_backbone, identity, parse_bytes, task_info
 from adapterhub.plan import Plan, Reading, Tap, Trunk, make_plan
 from adapterhub.results import Provenance, RowError, Scores, TaskInfo, TaskScores
 from adapterhub.specs import POOLINGS, BackboneSpec, Pooling, TaskSpec
 from adapterhub.store.headfile import HeadFile, read_head
+from adapterhub.store.locating import locate_registry
 from adapterhub.store.references import parse_reference
 from adapterhub.store.registry import read_registry
 

@@ -1,16 +1,16 @@
-"""What Hub opens: which registry, and which backbone at which fingerprint."""
+"""What Hub opens: which backbone of a registry, at which fingerprint."""
 
 from __future__ import annotations
 
 import re
-from importlib.resources import files
 from pathlib import Path
 
-from adapterhub.errors import BackboneMismatchError, UsageError
+from adapterhub.errors import BackboneError, BackboneMismatchError, UsageError
 from adapterhub.model.backbone import Backbone, open_backbone
+from adapterhub.model.sources import is_folder
 from adapterhub.results import TaskInfo
 from adapterhub.specs import BackboneSpec
-from adapterhub.store.registry import Registry, find_registry
+from adapterhub.store.registry import Registry
 
 _UNITS = {
     "": 1,
@@ -22,25 +22,6 @@ _UNITS = {
     "mib": 2**20,
     "gib": 2**30,
 }
-
-
-def locate_registry(registry: str | Path | None) -> Path:
-    """Returns the registry.yaml to use: the one given, the nearest upwards, or the shipped one.
-
-    A folder stands for the registry.yaml in it.
-    """
-    if registry is not None:
-        path = Path(registry).expanduser()
-        return path / "registry.yaml" if path.is_dir() else path
-    return find_registry(Path.cwd()) or shipped_registry()
-
-
-def shipped_registry() -> Path:
-    """Returns the registry.yaml that ships with adapterhub."""
-    package = Path(str(files("adapterhub")))
-    installed = package / "shipped" / "registry.yaml"
-    # In a source checkout the registry stands beside the package.
-    return installed if installed.is_file() else package.parent / "registry.yaml"
 
 
 def task_info(registry: Registry, name: str, *, resident: bool = False) -> TaskInfo:
@@ -80,16 +61,35 @@ def open_registered(registry: Registry, key: str) -> Backbone:
 
     Raises:
         BackboneMismatchError: Other weights or another tokenizer are at its source.
+        BackboneError: Its source is malformed, absent, or cannot be fetched.
     """
     entry = registry.backbones[key]
-    source: str | Path = entry.source
-    if not entry.source.startswith("package:"):
-        folder = registry.path.parent / Path(entry.source).expanduser()
-        source = folder if folder.is_dir() else entry.source
-    opened = open_backbone(source, revision=entry.revision)
+    opened = open_backbone(_registered_source(registry, key), revision=entry.revision)
     if opened.spec.fingerprint != entry.fingerprint:
-        raise BackboneMismatchError(f"all of '{key}'", entry.fingerprint, identity(opened.spec))
+        problem = (
+            f"the registry {registry.path} names {entry.fingerprint[:19]}… as its '{key}'; the "
+            f"weights or the tokenizer at {entry.source} differ. Restore them, or train its tasks "
+            f"again on these."
+        )
+        raise BackboneMismatchError(key, entry.fingerprint, identity(opened.spec), problem)
     return opened
+
+
+def _registered_source(registry: Registry, key: str) -> str | Path:
+    """Returns the source of a registry's backbone; a folder goes from the registry's own."""
+    entry = registry.backbones[key]
+    source = entry.source
+    if source.startswith("package:"):
+        return source
+    if is_folder(source) and not source.startswith("~"):
+        return registry.path.parent / source
+    if entry.revision is None:
+        raise BackboneError(
+            source,
+            f"the registry {registry.path} gives its '{key}' no revision, as a Hub name needs. A "
+            f"folder is written ./name, ../name or /name, from the registry's folder.",
+        )
+    return source
 
 
 def choose_backbone(registry: Registry, backbone: str | Path | None) -> Backbone:

@@ -372,7 +372,7 @@ def test_a_head_of_other_weights_under_a_known_name_is_named(hub: Hub, tiny_regi
     hub.load("sentiment")
     old = hub.spec("sentiment")
     assert [known.inputs for known in old.known_answers] == list(PROBES)
-    entry = BackboneEntry(source="backbone", fingerprint=backbone.spec.fingerprint)
+    entry = BackboneEntry(source="./backbone", fingerprint=backbone.spec.fingerprint)
     add_version(
         tiny_registry, old, head_tensors(old, 77), backbone_key="tiny", backbone_entry=entry
     )

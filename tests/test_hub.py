@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from transformers import BertTokenizer
 
 from adapterhub import Hub as LazyHub
 from adapterhub.errors import (
+    BackboneError,
     BackboneMismatchError,
     InputError,
     IntegrityError,
@@ -26,13 +27,15 @@ from adapterhub.errors import (
     UsageError,
 )
 from adapterhub.hub import Hub
+from adapterhub.model import sources
 from adapterhub.model.backbone import Backbone, open_backbone
 from adapterhub.model.heads import read_weights
-from adapterhub.opening import locate_registry, parse_bytes, shipped_registry
+from adapterhub.opening import parse_bytes
 from adapterhub.results import TaskScores
 from adapterhub.specs import TaskSpec
 from adapterhub.store.entries import BackboneEntry
 from adapterhub.store.headfile import read_head, write_head
+from adapterhub.store.locating import locate_registry, shipped_registry
 from adapterhub.store.registry import read_registry
 from adapterhub.store.versions import add_version
 from tests.builders import head_tensors
@@ -169,6 +172,27 @@ def test_a_registry_whose_backbone_was_exchanged_is_refused(tiny_registry: Path)
     with pytest.raises(BackboneMismatchError) as refused:
         Hub(tiny_registry, device="cpu")
     assert refused.value.expected == read_registry(tiny_registry).backbones["tiny"].fingerprint
+    assert f"the registry {tiny_registry} names sha256:" in str(refused.value)
+    assert "as its 'tiny'; the weights or the tokenizer at ./backbone differ" in str(refused.value)
+
+
+@pytest.mark.parametrize("source", ["backbone", "./backbone", "models/b", "~/b", "owner/name"])
+def test_a_folder_of_a_registry_is_never_guessed(
+    tiny_registry: Path, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetch(*what: object, **options: object) -> NoReturn:
+        pytest.fail(f"{what} is asked of the Hub")
+
+    monkeypatch.setattr(sources, "fetch", fetch)
+    text = tiny_registry.read_text()
+    assert "source: ./backbone" in text
+    tiny_registry.write_text(text.replace("source: ./backbone", f"source: {source}"))
+    if source == "./backbone":
+        assert Hub(tiny_registry, device="cpu").backbone.name == "backbone"
+        return
+    with pytest.raises(BackboneError, match=r"no revision.*A folder is written \./name") as refused:
+        Hub(tiny_registry, device="cpu")
+    assert str(tiny_registry) in str(refused.value)
 
 
 def test_a_device_that_is_not_there_is_refused(tiny_registry: Path) -> None:

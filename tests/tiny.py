@@ -120,7 +120,7 @@ def add_task(
     tensors = head_tensors(spec, seed)
     probes = PAIR_PROBES if len(spec.fields) == 2 else PROBES
     known = make_known_answers(spec, tensors, probes, encoder=encoder, tokenizer=tokenizer)
-    folder = "backbone"
+    folder = "./backbone"
     add_version(
         registry,
         spec.model_copy(update={"known_answers": known}),

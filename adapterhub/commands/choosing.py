@@ -8,15 +8,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
-from adapterhub.errors import BackboneMismatchError, HeadFileError, IntegrityError, UsageError
+from adapterhub.errors import BackboneError, HeadFileError, IntegrityError, UsageError
 from adapterhub.specs import TaskSpec
 from adapterhub.store.atomic import open_regular, reason
 from adapterhub.store.header import MAX_FILE_BYTES, check_start, check_suffix, read_header
+from adapterhub.store.locating import locate_registry
 from adapterhub.store.references import parse_reference
-from adapterhub.store.registry import Registry, Resolved, find_registry, read_registry
+from adapterhub.store.registry import Registry, Resolved, read_registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +40,7 @@ def open_registry(registry: Path | None) -> Registry:
     Raises:
         RegistryError: It cannot be read, or is not valid.
     """
-    if registry is not None:
-        path = registry.expanduser()
-        return read_registry(path / "registry.yaml" if path.is_dir() else path)
-    return read_registry(find_registry(Path.cwd()) or _shipped_registry())
+    return read_registry(locate_registry(registry))
 
 
 def choose_task(registry: Registry, reference: str) -> ChosenTask:
@@ -95,8 +92,10 @@ def choose_backbone_key(
     for key, entry in registry.backbones.items():
         if entry.fingerprint == first.spec.backbone.fingerprint:
             return key
-    raise BackboneMismatchError(
-        first.reference, first.spec.backbone.name, f"of the registry {registry.path}"
+    raise BackboneError(
+        first.spec.backbone.name,
+        f"task '{first.reference}' was made for it, and the registry {registry.path} does not name "
+        f"it. Say where it is with --backbone.",
     )
 
 
@@ -139,10 +138,3 @@ def read_spec(path: Path, sha256: str | None = None, size: int | None = None) ->
             f"sha256 {sha256}. Fetch it again or restore it from a copy.",
         )
     return read_header(data, str(path)).spec
-
-
-def _shipped_registry() -> Path:
-    # As `opening.shipped_registry`, which imports torch.
-    package = Path(str(files("adapterhub")))
-    installed = package / "shipped" / "registry.yaml"
-    return installed if installed.is_file() else package.parent / "registry.yaml"

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from adapterhub.commands.options import AsJson
 from adapterhub.commands.printing import print_json, print_line, print_table
-from adapterhub.errors import BackboneError
 
 if TYPE_CHECKING:
     from adapterhub.model.arithmetic import AlbertSizes, Operations, Parameters
 
 _LENGTHS = (20, 32, 128, 512)
-_SHORT = _LENGTHS[0]
 
 
 def info(
@@ -35,7 +31,8 @@ def info(
 
     sizes = _read_sizes(source)
     parameters = count_parameters(sizes)
-    lengths = [length for length in _LENGTHS if length <= sizes.max_position_embeddings]
+    longest = sizes.max_position_embeddings
+    lengths = [length for length in _LENGTHS if length <= longest] or [longest]
     operations = [count_operations(sizes, length) for length in lengths]
     if as_json:
         print_json(_values(source, sizes, parameters, operations))
@@ -49,27 +46,11 @@ def info(
 
 def _read_sizes(source: str) -> AlbertSizes:
     """Returns the config of a backbone; its weights are not opened."""
-    from adapterhub.model.backbone import locate
+    from adapterhub.model.config import CONFIG_FILE, read_config
+    from adapterhub.model.sources import locate
 
-    folder, _ = locate(source)
-    sizes: AlbertSizes = _albert_config(folder, source)
-    return sizes
-
-
-def _albert_config(folder: Path, source: str) -> Any:
-    from transformers import AlbertConfig
-
-    try:
-        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        kind = values.get("model_type")
-        if kind != "albert":
-            raise BackboneError(source, f"config.json says model_type {kind!r}, not 'albert'")
-        return AlbertConfig.from_dict(values)
-    except OSError as error:
-        problem = f"config.json cannot be read: {error.strerror}"
-        raise BackboneError(source, problem) from error
-    except (ValueError, TypeError, AttributeError) as error:
-        raise BackboneError(source, f"config.json is not valid: {error}") from error
+    folder, _ = locate(source, only=(CONFIG_FILE,))
+    return cast("AlbertSizes", read_config(folder))
 
 
 def _heading(source: str, sizes: AlbertSizes) -> str:

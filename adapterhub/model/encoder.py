@@ -52,7 +52,7 @@ class Encoder:
         self._attention_heads = int(config.num_attention_heads)
         self._eps = float(config.layer_norm_eps)
         self._gelu = backbone.gelu
-        state = backbone.model.state_dict()
+        state = backbone.weights
         self._embeddings = read_embeddings(state, device=self.device, dtype=self.dtype)
         self._groups = tuple(
             tuple(

@@ -58,9 +58,9 @@ class BackboneEntry(Spec):
     """A backbone that tasks of the registry belong to.
 
     Attributes:
-        source: Where it is: `package:<name>`, a folder (a relative one from the registry's
-            folder) or a Hub name.
-        revision: Commit on the Hub; None for a folder or a shipped backbone.
+        source: Where it is: `package:<name>`, a folder (`./name` and `../name` go from the
+            registry's folder, `/name` does not) or a Hub name.
+        revision: Commit on the Hub, which a Hub name needs; None for all else.
         fingerprint: Its identity; whatever `source` opens must have it.
     """
 

@@ -161,7 +161,8 @@ def check_tensors(tensors: Mapping[str, TensorEntry], spec: TaskSpec, source: st
     for name, entry in tensors.items():
         if name not in expected and name not in changes:
             raise HeadFileError(
-                source, f"it holds the tensor {shown(name)} {entry.shape}, which {asked} has not"
+                source,
+                f"it holds the tensor {shown(name)} {entry.shape}, which {asked} does not have",
             )
         if entry.dtype not in DTYPES:
             raise HeadFileError(

@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 from transformers import AlbertConfig, AlbertModel
 
-from adapterhub.model.backbone import Backbone, locate, open_backbone
+from adapterhub.model.backbone import FILES, Backbone, open_backbone
+from adapterhub.model.sources import locate
 from adapterhub.model.tokenizer_files import TOKENIZER_FILES
 from adapterhub.specs import HeadSpec, Pooling, TaskSpec, tensor_shapes
 from adapterhub.store.entries import BackboneEntry
@@ -31,7 +32,7 @@ BASE = {
 
 def random_base(folder: Path) -> Backbone:
     """Returns a random ALBERT of the base size with the shipped tokenizer."""
-    shipped, _ = locate("package:small-bilingual")
+    shipped, _ = locate("package:small-bilingual", only=FILES)
     folder.mkdir(parents=True)
     for name in TOKENIZER_FILES:
         if (shipped / name).is_file():

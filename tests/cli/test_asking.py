@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
+from adapterhub.model import sources
 from adapterhub.store.registry import read_registry
 from tests.cli.conftest import Run
-from tests.tiny import TASKS
+from tests.tiny import TASKS, save_backbone
 
 NAMES = sorted(task["task"] for task in TASKS)
 
@@ -126,9 +128,35 @@ def test_info_shows_the_arithmetic(run: Run, tiny_backbone_folder: Path) -> None
     assert [row["length"] for row in value["operations"]] == [20, 32]
 
 
+def test_info_of_short_windows(run: Run, tmp_path: Path) -> None:
+    value = run("info", save_backbone(tmp_path, max_position_embeddings=8), "--json").value
+    assert [row["length"] for row in value["operations"]] == [8]
+
+
+def test_info_needs_the_config_only(
+    run: Run, tiny_backbone_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (cache := tmp_path / "cache").mkdir()
+
+    def snapshot(repository: str, *, allow_patterns: list[str], **_: object) -> str:
+        for name in allow_patterns:
+            shutil.copy(tiny_backbone_folder / name, cache)
+        return str(cache)
+
+    monkeypatch.setattr(sources, "snapshot_download", snapshot)
+    assert run("info", "owner/tiny").out.startswith("owner/tiny: V=")
+    assert [path.name for path in cache.iterdir()] == ["config.json"]
+
+
 @pytest.mark.parametrize(
     ("config", "part"),
-    [("{", "not valid"), ('{"model_type": "bert"}', "'bert'"), ("[1]", "not valid")],
+    [
+        ("{", "cannot be read"),
+        ('{"model_type": "bert"}', "'bert'"),
+        ("[1]", "not a JSON object"),
+        ('{"model_type": "albert", "hidden_size": "wide"}', "'hidden_size' expected int"),
+        ('{"model_type": "albert", "hidden_size": 0}', "hidden_size 0; expected 1 or more"),
+    ],
 )
 def test_info_refuses_what_is_no_albert(run: Run, tmp_path: Path, config: str, part: str) -> None:
     (tmp_path / "config.json").write_text(config)

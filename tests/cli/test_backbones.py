@@ -23,7 +23,7 @@ def registry(tiny_registry: Path) -> Path:
         spec,
         head_tensors(spec),
         backbone_key="other",
-        backbone_entry=BackboneEntry(source="other", fingerprint=backbone.spec.fingerprint),
+        backbone_entry=BackboneEntry(source="./other", fingerprint=backbone.spec.fingerprint),
     )
     return tiny_registry
 

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import os
 import shutil
 import string
+import threading
+import time
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from huggingface_hub import constants
+from huggingface_hub import constants, snapshot_download
 from safetensors.torch import load_file, save_file
 from transformers import AlbertConfig, AlbertForMaskedLM, AlbertForPreTraining, AlbertModel
 
 from adapterhub.errors import BackboneError, TokenizerError
-from adapterhub.model import backbone as backbone_module
-from adapterhub.model.backbone import Backbone, locate, open_backbone
+from adapterhub.model import sources
+from adapterhub.model.backbone import FILES, Backbone, open_backbone
+from adapterhub.model.sources import locate
 from tests.tiny import save_backbone, save_model, vocabulary
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -71,7 +77,7 @@ def test_every_way_to_write_a_folder_finds_it(
     monkeypatch.setenv("HOME", str(folder.parent))
     sources = [".", "./", "../tiny", "~/tiny", str(folder), Path("."), Path("../tiny"), folder]
     for source in sources:
-        assert locate(source) == (folder.resolve(), None)
+        assert locate(source, only=FILES) == (folder.resolve(), None)
 
 
 @pytest.mark.parametrize(
@@ -86,18 +92,23 @@ def test_a_name_that_is_neither_folder_nor_hub_name_is_refused(
     assert "is neither a folder" in message or "no such folder" in message
 
 
-def test_a_hub_name_is_never_taken_for_a_folder(
+def test_a_hub_name_that_is_a_folder_here_too_is_not_guessed(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[str] = []
+    asked: list[tuple[str, str | None]] = []
     monkeypatch.chdir(folder.parent.parent)
     monkeypatch.setattr(
-        backbone_module, "_fetch", lambda name, revision: asked.append(name) or (folder, COMMIT)
+        sources, "fetch", lambda *what, only: asked.append(what) or (folder, COMMIT)
     )
     name = f"{folder.parent.name}/tiny"
-    assert Path(name).is_dir()
-    assert locate(name) == (folder, COMMIT)
-    assert asked == [name]
+    assert f"write ./{name} or hub:{name}" in refusal(name)
+    assert asked == []
+    assert locate(f"./{name}", only=FILES) == (folder, None)
+    assert locate(f"hub:{name}", only=FILES) == (folder, COMMIT)
+    assert locate(f"{name}@v1", only=FILES) == (folder, COMMIT)
+    assert asked == [(name, None), (name, "v1")]
+    monkeypatch.chdir(folder.parent)
+    assert "There is a folder of this name: write ./tiny" in refusal("tiny")
 
 
 @pytest.mark.parametrize(
@@ -119,9 +130,9 @@ def test_hub_names_and_revisions(
 ) -> None:
     asked: list[tuple[str, str | None]] = []
     monkeypatch.setattr(
-        backbone_module, "_fetch", lambda *what: asked.append(what) or (tmp_path, COMMIT)
+        sources, "fetch", lambda *what, only: asked.append(what) or (tmp_path, COMMIT)
     )
-    locate(source, revision=revision)
+    locate(source, revision=revision, only=FILES)
     assert asked == [expected]
 
 
@@ -201,8 +212,64 @@ def test_what_goes_wrong_on_the_way_to_the_hub_is_named(
     def fail(*args: object, **kwargs: object) -> str:
         raise error
 
-    monkeypatch.setattr(backbone_module, "snapshot_download", fail)
+    monkeypatch.setattr(sources, "snapshot_download", fail)
     assert "Backbone 'owner/tiny': cannot be fetched from the Hub: " in refusal("owner/tiny")
+
+
+class SlowHub(ThreadingHTTPServer):
+    """A Hub on this machine that answers with a few bytes at a time, and never ends."""
+
+    daemon_threads = True
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "100000")
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                while not self.server.closing.wait(0.02):  # type: ignore[attr-defined]
+                    self.wfile.write(b" ")
+
+        def log_message(self, *args: object) -> None: ...
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), self.Answer)
+        self.closing = threading.Event()
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+def test_a_hub_that_never_ends_its_answer_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = SlowHub()
+    monkeypatch.setattr(sources, "FETCH_SECONDS", 0.5)
+    endpoint = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(
+        sources, "snapshot_download", functools.partial(snapshot_download, endpoint=endpoint)
+    )
+    started = time.monotonic()
+    try:
+        assert "was not fetched from the Hub" in (message := refusal("owner/tiny"))
+    finally:
+        server.closing.set()
+        server.shutdown()
+        server.server_close()
+    assert "within 0.5 s" in message
+    assert time.monotonic() - started < 5
+
+
+def test_only_the_files_asked_for_are_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, object] = {}
+
+    def record(repository: str, **options: object) -> str:
+        asked.update(options)
+        return f"/cache/{COMMIT}"
+
+    monkeypatch.setattr(sources, "snapshot_download", record)
+    assert locate("owner/tiny", only=["config.json"]) == (Path(f"/cache/{COMMIT}"), COMMIT)
+    assert asked["allow_patterns"] == ["config.json"]
+    assert asked["etag_timeout"] == sources.REQUEST_SECONDS
 
 
 # Damage
@@ -220,6 +287,7 @@ def test_what_goes_wrong_on_the_way_to_the_hub_is_named(
         ({"num_attention_heads": 0}, "num_attention_heads 0; expected 1 or more"),
         ({"num_attention_heads": 5}, "hidden_size 32, which 5 attention heads do not divide"),
         ({"num_hidden_layers": 0}, "num_hidden_layers 0; expected 1 or more"),
+        ({"num_hidden_groups": 10**9}, "num_hidden_groups 1000000000; at most 1024"),
         ({"num_hidden_layers": 1_025}, "num_hidden_layers 1025; at most 1024"),
         ({"num_hidden_groups": 0}, "num_hidden_groups 0; expected 1 or more"),
         ({"num_hidden_groups": 2}, "lacks encoder.albert_layer_groups.1.albert_layers.0."),
@@ -345,6 +413,39 @@ def test_the_model_is_frozen_without_dropout_and_without_pooler(tiny_backbone: B
     assert not any(module.training for module in model.modules())
     assert not any(parameter.requires_grad for parameter in model.parameters())
     assert model.pooler is None
+
+
+@pytest.mark.parametrize("values", [{}, {"num_hidden_groups": 2, "inner_group_num": 2}])
+def test_weights_are_those_that_transformers_reads(tmp_path: Path, values: dict[str, int]) -> None:
+    folder = save_backbone(tmp_path, **values)
+    expected = AlbertModel.from_pretrained(folder, add_pooling_layer=False).state_dict()
+    opened = open_backbone(folder)
+    assert opened.weights.keys() == expected.keys()
+    for found in (opened.weights, opened.model.state_dict()):
+        assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_old_names_of_layer_norms_are_read(folder: Path, tiny_backbone: Backbone) -> None:
+    def rename(tensors: dict[str, torch.Tensor]) -> None:
+        for name in list(tensors):
+            old = name.replace("LayerNorm.weight", "LayerNorm.gamma")
+            tensors[f"albert.{old.replace('LayerNorm.bias', 'LayerNorm.beta')}"] = tensors.pop(name)
+
+    change_weights(folder, rename)
+    assert open_backbone(folder).spec.fingerprint == tiny_backbone.spec.fingerprint
+
+
+def test_weights_that_are_no_floats_are_refused(folder: Path) -> None:
+    change_weights(folder, lambda tensors: tensors.update({WORDS: tensors[WORDS].to(torch.int8)}))
+    assert f"has {WORDS} in torch.int8; expected plain floats" in refusal(folder)
+
+
+def test_opening_draws_no_random_numbers(folder: Path) -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    assert open_backbone(folder).model is not None
+    assert torch.equal(torch.rand(2), expected)
 
 
 # Identity

@@ -1,0 +1,27 @@
+"""Which registry.yaml is used, where none or a folder is named."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from adapterhub.store.registry import REGISTRY_NAME, find_registry
+
+
+def locate_registry(registry: str | Path | None) -> Path:
+    """Returns the registry.yaml to use: the one given, the nearest upwards, or the shipped one.
+
+    A folder stands for the registry.yaml in it.
+    """
+    if registry is not None:
+        path = Path(registry).expanduser()
+        return path / REGISTRY_NAME if path.is_dir() else path
+    return find_registry(Path.cwd()) or shipped_registry()
+
+
+def shipped_registry() -> Path:
+    """Returns the registry.yaml that ships with adapterhub."""
+    package = Path(str(files("adapterhub")))
+    installed = package / "shipped" / REGISTRY_NAME
+    # In a source checkout the registry stands beside the package.
+    return installed if installed.is_file() else package.parent / REGISTRY_NAME
