@@ -14,6 +14,7 @@
     ├── HeadFileError               exit code 5   a head file that is damaged or unsafe
     │   ├── IntegrityError                        its bytes are not those the registry promises
     │   └── KnownAnswersError                     it computes something else than it says
+    ├── AdapterError                exit code 5   an adapter that cannot be used, or made into one
     ├── RegistryError               exit code 5   registry.yaml is not valid, or cannot be written
     ├── ResidentError               exit code 1   a task that cannot be made or kept resident
     │   └── NonFiniteError                        a task gave NaN or infinity
@@ -176,6 +177,17 @@ class IntegrityError(HeadFileError):
 
 class KnownAnswersError(HeadFileError):
     """A head file computes something else than the known answers it carries."""
+
+
+class AdapterError(AdapterHubError):
+    """An adapter, or a checkpoint to be made one, that cannot be used."""
+
+    exit_code = 5
+
+    def __init__(self, source: str | Path, problem: str) -> None:
+        self.source = str(source)
+        self.problem = problem
+        super().__init__(f"Adapter {self.source}: {problem}")
 
 
 class RegistryError(AdapterHubError):

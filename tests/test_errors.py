@@ -10,6 +10,7 @@ import pytest
 
 from adapterhub import errors
 from adapterhub.errors import (
+    AdapterError,
     AdapterHubError,
     BackboneError,
     BackboneMismatchError,
@@ -47,6 +48,7 @@ TREE = {
     HeadFileError: (AdapterHubError, 5),
     IntegrityError: (HeadFileError, 5),
     KnownAnswersError: (HeadFileError, 5),
+    AdapterError: (AdapterHubError, 5),
     RegistryError: (AdapterHubError, 5),
     ResidentError: (AdapterHubError, 1),
     NonFiniteError: (ResidentError, 1),
@@ -70,6 +72,7 @@ SAMPLES = (
     HeadFileError("a.safetensors", "it is empty"),
     IntegrityError("a.safetensors", "its sha256 is other"),
     KnownAnswersError("a.safetensors", "gave other logits"),
+    AdapterError("./lora", "it holds no factor"),
     RegistryError("registry.yaml", "it is empty", line=1),
     ResidentError("too large"),
     NonFiniteError("sentiment", 4),
