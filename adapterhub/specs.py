@@ -11,9 +11,12 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
+from adapterhub.diagnostics import Diagnostics
+
 Kind = Literal["single_label", "multi_label", "regression", "tagging"]
 Pooling = Literal["cls", "mean", "max", "attentive", "tokens"]
 Site = Literal["query", "key", "value", "dense", "ffn", "ffn_output"]
+Activation = Literal["gelu", "tanh"]
 
 KINDS: tuple[Kind, ...] = ("single_label", "multi_label", "regression", "tagging")
 POOLINGS: tuple[Pooling, ...] = ("cls", "mean", "max", "attentive", "tokens")
@@ -69,16 +72,20 @@ class HeadSpec(Spec):
         depths: The depths that it reads, ascending; more than one means a learned mix.
         pooling: How hidden states become features.
         hidden_width: Width of the hidden layer, or None for a linear head.
+        activation: Of the hidden layer; `tanh` is what ALBERT's own pooling layer has.
     """
 
     depths: tuple[Annotated[int, Field(ge=0, le=1_024)], ...] = Field(min_length=1)
     pooling: Pooling
     hidden_width: int | None = Field(default=None, ge=1, le=16_384)
+    activation: Activation = "gelu"
 
     @model_validator(mode="after")
-    def _depths_ascend(self) -> HeadSpec:
+    def _is_consistent(self) -> HeadSpec:
         if list(self.depths) != sorted(set(self.depths)):
             raise ValueError(f"depths {self.depths} are not ascending and distinct")
+        if self.hidden_width is None and self.activation != "gelu":
+            raise ValueError(f"a linear head has no activation '{self.activation}'")
         return self
 
 
@@ -199,6 +206,7 @@ class TaskSpec(Spec):
         overlap: Tokens that two neighbouring windows share.
         adapter: What the task changes in the block; None for a head on the frozen trunk.
         value_range: Regression only: values are clipped to it.
+        diagnostics: Where it was wrong when it was measured; None where that is not known.
         known_answers: Probes that are replayed when the task is loaded.
     """
 
@@ -218,6 +226,7 @@ class TaskSpec(Spec):
     calibration: Calibration = Calibration()
     value_range: tuple[float, float] | None = None
     metrics: tuple[Metric, ...] = ()
+    diagnostics: Diagnostics | None = None
     training: TrainingRecord | None = None
     known_answers: tuple[KnownAnswer, ...] = ()
 
@@ -237,6 +246,8 @@ class TaskSpec(Spec):
         _check_reading(self)
         _check_calibration(self)
         _check_known_answers(self)
+        if self.diagnostics is not None and not self.diagnostics.fits(len(self.labels)):
+            raise ValueError("diagnostics are about other labels")
         return self
 
 

@@ -94,6 +94,17 @@ def check_name(name: str, what: str) -> None:
         )
 
 
+def check_repository(repo: str) -> None:
+    """Checks that `repo` can be the name of a repository on the Hub: `owner/name`.
+
+    Raises:
+        UsageError: It cannot.
+    """
+    names = repo.split("/")
+    if len(names) != 2 or not all(_REPO_PART.fullmatch(name) for name in names):
+        raise UsageError(f"{repo[:200]!r} is not a repository on the Hub; write owner/name.")
+
+
 def _parse_hub(text: str) -> Reference:
     place, mark, part = text.removeprefix(HUB_PREFIX).partition(":")
     repo, at, revision = place.partition("@")

@@ -15,6 +15,7 @@ from adapterhub.specs import TaskSpec, TrainingRecord
 from adapterhub.store.references import check_name
 from adapterhub.store.registry import REGISTRY_NAME, read_registry
 from adapterhub.training.data import read_splits
+from adapterhub.training.diagnosis import diagnose
 from adapterhub.training.encoding import Source
 from adapterhub.training.material import Material, gather
 from adapterhub.training.measure import calibrated, measured, run_head
@@ -94,7 +95,9 @@ def _finish(
     )
     metrics = measured(spec, logits, splits.validation)
     # model_copy skips the checks, so the whole is checked once more.
-    whole = spec.model_copy(update={"metrics": metrics, "known_answers": known})
+    diagnostics = diagnose(spec, logits, splits.validation)
+    changes = {"metrics": metrics, "diagnostics": diagnostics, "known_answers": known}
+    whole = spec.model_copy(update=changes)
     checked = TaskSpec.model_validate_json(whole.model_dump_json())
     return TrainedTask(checked, tensors, found.table, backbone, options.aliases)
 

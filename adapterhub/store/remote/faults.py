@@ -143,7 +143,7 @@ def no_token(repo: str, doing: str) -> RemoteAccessError:
 
 
 def _who(api: HfApi) -> dict[str, Any] | None:
-    """Returns whose token is used; None where the Hub does not know it, {} where it says nothing."""
+    """Returns whose token is used; None where it is not valid, {} where the Hub does not say."""
     try:
         return api.whoami()
     except HfHubHTTPError as error:

@@ -180,6 +180,7 @@ def _send(
         raise OutOfTime
     limit = min(SILENT_SECONDS, clock.left)
     request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), limit)
+    start = time.monotonic()
     try:
         response = send()
         stream = response.stream
@@ -195,6 +196,8 @@ def _send(
     if response.status_code in _RETRIED or _is_busy(response, whole):
         response.close()
         raise Failed(f"the answer was status {response.status_code}", wait=_asked_wait(response))
+    if request.method == "PUT":
+        clock.add(time.monotonic() - start)
     for name in _XET:
         # hf_xet has a transport of its own, which none of these limits reach.
         response.headers.pop(name, None)

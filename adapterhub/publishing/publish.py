@@ -1,0 +1,210 @@
+"""Publishes tasks: read what is there, add to it, send one commit, and again if others were first.
+
+A publication is whole or absent, because it is one commit that names its parent. Whatever goes
+wrong on the way, the next try starts from what the Hub has now; content that is there already
+is not sent again.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from adapterhub.errors import RemoteUnavailableError, UsageError
+from adapterhub.publishing.card import CARD_NAME
+from adapterhub.publishing.content import Published, PublishedTask, TaskToPublish, Wishes
+from adapterhub.publishing.files import Pictures, draw_all, files_of
+from adapterhub.publishing.merging import Merged, merge
+from adapterhub.store.entries import RegistryContent
+from adapterhub.store.references import check_name, check_repository
+from adapterhub.store.registry import REGISTRY_NAME, parse_registry
+from adapterhub.store.remote.calls import Place, current_place, pauses
+from adapterhub.store.remote.fetching import Commit, fetch
+from adapterhub.store.remote.repository import check_files
+from adapterhub.store.remote.session import operation
+from adapterhub.store.remote.uploading import (
+    Sent,
+    find_pull,
+    make_repository,
+    make_tag,
+    read_newest,
+    require_token,
+    send_commit,
+    tagged_commit,
+)
+
+MOST_RACES = 40
+"""How often a publication starts anew because another was first."""
+
+_TAG = re.compile(r"(?![0-9a-f]{40}$)[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What shall be published, and where."""
+
+    repo: str
+    tasks: Sequence[TaskToPublish]
+    wishes: Wishes
+    pictures: Pictures
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What the repository holds; `commit` is None where it does not exist."""
+
+    commit: Commit | None
+    content: RegistryContent | None = None
+    card: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """What one try sent."""
+
+    merged: Merged
+    files: Mapping[str, bytes]
+
+
+def publish(repo: str, tasks: Sequence[TaskToPublish], wishes: Wishes) -> Published:
+    """Puts tasks into a repository on the Hub, which is made where it is missing.
+
+    Args:
+        repo: `owner/name`.
+        tasks: What to publish, each under another name.
+        wishes: How.
+
+    Raises:
+        UsageError: A name, alias or tag is not allowed or stands for two things.
+        RemoteError: The Hub refuses it or is out of reach; nothing was published then.
+        RegistryError: A task does not fit the entry that is there.
+        MissingExtraError: matplotlib is needed and not installed.
+    """
+    _check(repo, tasks, wishes)
+    place = current_place()
+    if place.offline:
+        raise RemoteUnavailableError(repo, "publishing needs the network; HF_HUB_OFFLINE is set")
+    if not wishes.dry_run:
+        require_token(place, repo)
+    order = _Order(repo, tasks, wishes, draw_all(tasks), place)
+    attempt: _Attempt | None = None
+    with operation() as clock:
+        for pause in pauses(MOST_RACES):
+            state = _read(order)
+            if state.commit is None and not wishes.dry_run:
+                make_repository(place, repo, private=wishes.private)
+                continue
+            merged = _merge(order, state)
+            done = _send(order, state, merged, before=attempt)
+            if isinstance(done, Published):
+                return done
+            attempt = done
+            time.sleep(min(pause.seconds, max(clock.left, 0)))
+    raise RemoteUnavailableError(
+        repo, f"others published {MOST_RACES} times while this was tried. Try again later."
+    )
+
+
+def _check(repo: str, tasks: Sequence[TaskToPublish], wishes: Wishes) -> None:
+    check_repository(repo)
+    names = [task.name for task in tasks]
+    if not names:
+        raise UsageError("No task was named; give one at least.")
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UsageError(f"Two tasks would both be '{twice}' in {repo}; publish them apart.")
+    for alias in wishes.aliases:
+        check_name(alias, "alias")
+    if wishes.tag is not None and not _TAG.fullmatch(wishes.tag):
+        raise UsageError(
+            f"The tag {wishes.tag!r} is not allowed: use up to 64 of A-Z, a-z, 0-9, '.', '-', '_'."
+        )
+    if wishes.tag is not None and wishes.create_pr:
+        raise UsageError("A tag is for what is published; a pull request is not yet. Tag it later.")
+
+
+def _read(order: _Order) -> _State:
+    newest = read_newest(order.place, order.repo)
+    if newest is None:
+        return _State(None)
+    commit = newest.commit
+    check_files(commit, newest.files)
+    content = card = None
+    if REGISTRY_NAME in newest.files:
+        content = parse_registry(fetch(commit, REGISTRY_NAME), Path(f"{commit}/{REGISTRY_NAME}"))
+    if CARD_NAME in newest.files:
+        card = fetch(commit, CARD_NAME)
+    return _State(commit, content, card)
+
+
+def _merge(order: _Order, state: _State) -> Merged:
+    wishes = order.wishes
+    merged = merge(
+        state.content,
+        order.tasks,
+        aliases=wishes.aliases,
+        place=Path(f"{order.repo}/{REGISTRY_NAME}"),
+    )
+    # A name after `@` must mean one thing.
+    used = {alias for entry in merged.content.tasks.values() for alias in entry.aliases}
+    if wishes.tag in used:
+        raise UsageError(f"'{wishes.tag}' is an alias in {order.repo}, so it cannot be a tag too.")
+    for alias in wishes.aliases:
+        if state.commit is not None and tagged_commit(state.commit, alias) is not None:
+            raise UsageError(f"'{alias}' is a tag of {order.repo}, so it cannot be an alias too.")
+    return merged
+
+
+def _send(
+    order: _Order, state: _State, merged: Merged, *, before: _Attempt | None
+) -> Published | _Attempt:
+    """Returns what was published, or what was tried where another publisher was first.
+
+    Args:
+        order: What shall be published.
+        state: What the repository holds now.
+        merged: What it shall hold.
+        before: What the try before sent; it may be there although its answer was lost.
+    """
+    wishes, repo = order.wishes, order.repo
+    if not merged.changed and state.commit is not None:
+        return _finish(order, before or _Attempt(merged, {}), Sent(state.commit.oid))
+    files = files_of(merged, order.tasks, repo=repo, card=state.card, pictures=order.pictures)
+    attempt = _Attempt(merged, files)
+    if wishes.dry_run or state.commit is None:
+        return _finish(order, attempt, None)
+    sent: Sent | None = None
+    if wishes.create_pr:
+        sent = find_pull(state.commit, REGISTRY_NAME, merged.data)
+    names = ", ".join(task.name for task in order.tasks)
+    title = f"Publish {names if len(names) <= 60 else f'{len(order.tasks)} tasks'}"
+    sent = sent or send_commit(state.commit, files, title, as_pull=wishes.create_pr)
+    return attempt if sent is None else _finish(order, attempt, sent)
+
+
+def _finish(order: _Order, made: _Attempt, sent: Sent | None) -> Published:
+    wishes, merged = order.wishes, made.merged
+    done = Published(
+        repo=order.repo,
+        commit=None if sent is None else sent.oid,
+        tasks=tuple(
+            PublishedTask(
+                name=f"{order.repo}:{task.name}",
+                version=merged.versions[task.name],
+                sha256=task.sha256,
+                is_new=task.name in merged.added,
+            )
+            for task in order.tasks
+        ),
+        files=tuple(sorted(made.files)),
+        pull_request=None if sent is None else sent.pull_request,
+        dry_run=wishes.dry_run,
+    )
+    if sent is None or wishes.tag is None or wishes.dry_run:
+        return done
+    make_tag(Commit(order.repo, sent.oid, order.place), wishes.tag)
+    return replace(done, tag=wishes.tag)
