@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, overload
 
 from adapterhub.errors import MissingExtraError, UnknownTaskError, UsageError
 from adapterhub.specs import Kind, Pooling
+from adapterhub.tables import column_types, has_score_column, score_column
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,12 +56,14 @@ class Provenance:
         version: Version in the registry; None for a head file opened directly.
         sha256: Digest of the head file's bytes.
         fingerprint: Identity of the backbone.
+        origin: Repository and commit on the Hub, `owner/name@commit`; None for a task from here.
     """
 
     task: str
     version: int | None
     sha256: str
     fingerprint: str
+    origin: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +124,7 @@ class TaskScores(Sequence[Answer]):
         truncated: Per row, whether the text was longer than all its windows.
         logits: Raw head outputs in input order, where they were asked for: (N, K) with NaN in
             rows that were not scored, or for tagging one (tokens, K) array per row.
+        top_k: Labels per row that were asked for; None for all.
     """
 
     kind: Kind
@@ -129,6 +133,7 @@ class TaskScores(Sequence[Answer]):
     windows: tuple[int, ...]
     truncated: tuple[bool, ...]
     logits: np.ndarray | tuple[np.ndarray, ...] | None = None
+    top_k: int | None = 1
 
     @overload
     def __getitem__(self, index: int) -> Answer: ...
@@ -223,7 +228,10 @@ class Scores(Mapping[str, TaskScores]):
         """Returns the answers as a pyarrow table."""
         import pyarrow as pa
 
-        return pa.table({name: pa.array(values) for name, values in self.to_columns().items()})
+        fields: dict[str, pa.DataType] = {}
+        for name, task in self.tasks.items():
+            fields |= column_types(name, task.kind, top_k=task.top_k)
+        return pa.table(self.to_columns(), schema=pa.schema(fields))
 
     def to_pandas(self) -> pd.DataFrame:
         """Returns the answers as a pandas data frame.
@@ -242,10 +250,10 @@ def _columns(name: str, scores: TaskScores) -> dict[str, list[object]]:
     answers = scores.answers
     if scores.kind == "regression":
         return {name: [_item(answer, "value") for answer in answers]}
-    if scores.kind == "single_label" and not any(isinstance(a, list) for a in answers):
+    if has_score_column(scores.kind, scores.top_k):
         return {
             name: [_item(answer, "label") for answer in answers],
-            f"{name}_score": [_item(answer, "score") for answer in answers],
+            score_column(name): [_item(answer, "score") for answer in answers],
         }
     return {name: list(answers)}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from adapterhub.specs import TaskSpec
+from adapterhub.store.reading import ReadTask
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -13,15 +14,22 @@ class TaskToPublish:
 
     Attributes:
         name: Its name in the repository.
+        alias: Alias that shall point to it there, or None.
         spec: The whole task.
         data: The bytes of its head file.
         sha256: Their digest.
     """
 
     name: str
+    alias: str | None
     spec: TaskSpec
     data: bytes
     sha256: str
+
+
+def to_publish(task: ReadTask) -> TaskToPublish:
+    """Returns a task that was read, as it will be published."""
+    return TaskToPublish(task.name, task.alias, task.head.spec, task.data, task.head.sha256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +38,12 @@ class Wishes:
 
     Attributes:
         private: Whether a repository that has to be made is private.
-        aliases: Aliases that shall point to what is published.
         tag: Tag for the commit, or None.
         create_pr: Whether to open a pull request instead of changing the main branch.
         dry_run: Whether to send nothing.
     """
 
     private: bool = False
-    aliases: tuple[str, ...] = ()
     tag: str | None = None
     create_pr: bool = False
     dry_run: bool = False

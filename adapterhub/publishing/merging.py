@@ -46,7 +46,6 @@ def merge(
     before: RegistryContent | None,
     tasks: Sequence[TaskToPublish],
     *,
-    aliases: Sequence[str],
     place: Path,
 ) -> Merged:
     """Returns the registry with `tasks` added; bytes that are there already add no version.
@@ -54,7 +53,6 @@ def merge(
     Args:
         before: The registry as it is; None where there is none.
         tasks: What to add.
-        aliases: Aliases that shall point to each of them.
         place: Where the registry is, for messages.
 
     Raises:
@@ -73,7 +71,7 @@ def merge(
             added.add(task.name)
         version = known.get(task.sha256, 1 if old is None else old.newest + 1)
         versions[task.name] = version
-        entries[task.name] = _entry(old, task, key, version, aliases=aliases, place=place)
+        entries[task.name] = _entry(old, task, key, version, place=place)
     data = prepare_registry(place, backbones, entries)
     content = parse_registry(data, place)
     return Merged(content, data, versions, frozenset(added), before != content)
@@ -85,7 +83,6 @@ def _entry(
     key: str,
     version: int,
     *,
-    aliases: Sequence[str],
     place: Path,
 ) -> TaskEntry:
     spec = task.spec
@@ -96,7 +93,9 @@ def _entry(
             f"that is {spec.kind} on {spec.backbone.name} ({spec.backbone.fingerprint[:19]}…) "
             f"cannot be added. Publish it under another name.",
         )
-    moved = {**(old.aliases if old else {}), **dict.fromkeys(aliases, version)}
+    moved = dict(old.aliases) if old else {}
+    if task.alias is not None:
+        moved[task.alias] = version
     if old is not None and version in old.versions:
         return old.model_copy(update={"aliases": moved})
     file = head_file_name(task.name, version)

@@ -19,7 +19,7 @@ from adapterhub.publishing.content import Published, PublishedTask, TaskToPublis
 from adapterhub.publishing.files import Pictures, draw_all, files_of
 from adapterhub.publishing.merging import Merged, merge
 from adapterhub.store.entries import RegistryContent
-from adapterhub.store.references import check_name, check_repository
+from adapterhub.store.references import check_repository
 from adapterhub.store.registry import REGISTRY_NAME, parse_registry
 from adapterhub.store.remote.calls import Place, current_place, pauses
 from adapterhub.store.remote.fetching import Commit, fetch
@@ -117,8 +117,6 @@ def _check(repo: str, tasks: Sequence[TaskToPublish], wishes: Wishes) -> None:
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise UsageError(f"Two tasks would both be '{twice}' in {repo}; publish them apart.")
-    for alias in wishes.aliases:
-        check_name(alias, "alias")
     if wishes.tag is not None and not _TAG.fullmatch(wishes.tag):
         raise UsageError(
             f"The tag {wishes.tag!r} is not allowed: use up to 64 of A-Z, a-z, 0-9, '.', '-', '_'."
@@ -143,17 +141,12 @@ def _read(order: _Order) -> _State:
 
 def _merge(order: _Order, state: _State) -> Merged:
     wishes = order.wishes
-    merged = merge(
-        state.content,
-        order.tasks,
-        aliases=wishes.aliases,
-        place=Path(f"{order.repo}/{REGISTRY_NAME}"),
-    )
+    merged = merge(state.content, order.tasks, place=Path(f"{order.repo}/{REGISTRY_NAME}"))
     # A name after `@` must mean one thing.
     used = {alias for entry in merged.content.tasks.values() for alias in entry.aliases}
     if wishes.tag in used:
         raise UsageError(f"'{wishes.tag}' is an alias in {order.repo}, so it cannot be a tag too.")
-    for alias in wishes.aliases:
+    for alias in {task.alias for task in order.tasks if task.alias is not None}:
         if state.commit is not None and tagged_commit(state.commit, alias) is not None:
             raise UsageError(f"'{alias}' is a tag of {order.repo}, so it cannot be an alias too.")
     return merged

@@ -104,6 +104,22 @@ def read_head(path: Path, *, sha256: str | None = None, size: int | None = None)
         IntegrityError: The bytes are not those promised.
         HeadFileError: The file cannot be read, or is damaged, unsafe or inconsistent.
     """
+    data = read_bytes(path, sha256=sha256, size=size)
+    return _parse(data, str(path), hashlib.sha256(data).hexdigest())
+
+
+def read_bytes(path: Path, *, sha256: str | None = None, size: int | None = None) -> bytes:
+    """Returns the bytes of the head file at `path`, which are not parsed yet.
+
+    Args:
+        path: The file.
+        sha256: Digest that the bytes must have, if known.
+        size: Size in bytes that they must have, if known.
+
+    Raises:
+        IntegrityError: The bytes are not those promised.
+        HeadFileError: The file cannot be read, or cannot be a head file.
+    """
     check_suffix(path)
     try:
         data = _read_bytes(path, sha256, size)
@@ -116,7 +132,7 @@ def read_head(path: Path, *, sha256: str | None = None, size: int | None = None)
             f"its sha256 is {found}, the registry promises {sha256}. The file was damaged or "
             f"exchanged; fetch it again or restore it from a copy.",
         )
-    return _parse(data, str(path), found)
+    return data
 
 
 def write_head(path: Path, spec: TaskSpec, tensors: Mapping[str, torch.Tensor]) -> HeadFile:
