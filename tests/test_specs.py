@@ -213,6 +213,12 @@ def test_a_hidden_width_outside_its_range_is_refused(width: float) -> None:
         HeadSpec(depths=(1,), pooling="cls", hidden_width=width)  # type: ignore[arg-type]
 
 
+def test_an_activation_needs_a_hidden_layer() -> None:
+    assert HeadSpec(depths=(1,), pooling="cls", hidden_width=4).activation == "gelu"
+    with pytest.raises(ValidationError, match="a linear head has no activation 'tanh'"):
+        HeadSpec(depths=(1,), pooling="cls", activation="tanh")
+
+
 @pytest.mark.parametrize(
     "values",
     [

@@ -79,7 +79,8 @@ def _about(task: ChosenTask) -> dict[str, str]:
 def _reading(spec: TaskSpec) -> dict[str, str]:
     head, depth = spec.head, spec.backbone.num_hidden_layers
     mix = f", a learned mix of depths {'+'.join(map(str, head.depths))}"
-    hidden = f", a hidden layer of {head.hidden_width}" if head.hidden_width else ""
+    width = head.hidden_width
+    hidden = f", a hidden layer of {width} ({head.activation})" if width else ""
     return {
         "reads": f"{' + '.join(spec.fields)}, windows of {spec.max_length} tokens, pooling "
         f"{head.pooling}{mix if len(head.depths) > 1 else ''}{hidden}",

@@ -1,14 +1,15 @@
 """Features -> logits -> answers.
 
-A head is a linear map, or one hidden layer with GELU before it; its arithmetic is fp32. How
+A head is a linear map, or one hidden layer before it; its arithmetic is fp32. How
 logits become an answer depends on the kind of the task: one class per kind, and the table
 DECODERS beside them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
@@ -18,9 +19,13 @@ from torch.nn import functional
 
 from adapterhub.model.spans import TaggedText, decode_spans
 from adapterhub.results import Answer, LabelScore
-from adapterhub.specs import Kind, TaskSpec
+from adapterhub.specs import Activation, Kind, TaskSpec
 
 Array = npt.NDArray[np.float32]
+
+_ACTIVATIONS: Mapping[Activation, Callable[[torch.Tensor], torch.Tensor]] = MappingProxyType(
+    {"gelu": functional.gelu, "tanh": torch.tanh}
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,6 +37,7 @@ class HeadWeights:
         bias: (K,).
         hidden_weight: (W, H) or None.
         hidden_bias: (W,) or None.
+        activation: Of the hidden layer.
         query: (H,) of attentive pooling, or None.
         mix: One weight per depth that is read; a single 1.0 where that is one depth.
     """
@@ -40,6 +46,7 @@ class HeadWeights:
     bias: torch.Tensor
     hidden_weight: torch.Tensor | None
     hidden_bias: torch.Tensor | None
+    activation: Activation
     query: torch.Tensor | None
     mix: tuple[float, ...]
 
@@ -51,9 +58,8 @@ class HeadWeights:
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Returns logits: (N, H) fp32 -> (N, K) fp32."""
         if self.hidden_weight is not None:
-            features = functional.gelu(
-                functional.linear(features, self.hidden_weight, self.hidden_bias)
-            )
+            hidden = functional.linear(features, self.hidden_weight, self.hidden_bias)
+            features = _ACTIVATIONS[self.activation](hidden)
         return functional.linear(features, self.weight, self.bias)
 
 
@@ -72,6 +78,7 @@ def read_weights(
         bias=tensors["head.bias"].detach().to(device, torch.float32),
         hidden_weight=tensor("head.hidden.weight"),
         hidden_bias=tensor("head.hidden.bias"),
+        activation=spec.head.activation,
         query=tensor("pool.query"),
         mix=tuple(mix.tolist()) if mix is not None else (1.0,) * len(spec.head.depths),
     )

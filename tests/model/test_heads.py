@@ -23,7 +23,7 @@ from adapterhub.model.heads import (
 )
 from adapterhub.model.spans import TaggedText
 from adapterhub.results import Answer
-from adapterhub.specs import KINDS, Calibration, Kind, TaskSpec
+from adapterhub.specs import KINDS, Calibration, HeadSpec, Kind, TaskSpec
 from tests.builders import head_tensors, task_spec
 
 CPU = torch.device("cpu")
@@ -60,6 +60,17 @@ def test_a_hidden_layer_has_the_exact_gelu() -> None:
     inner = inner * 0.5 * (1 + torch.erf(inner / math.sqrt(2)))
     expected = inner @ tensors["head.weight"].T + tensors["head.bias"]
     assert not weights.is_linear
+    torch.testing.assert_close(weights.forward(features), expected)
+
+
+def test_a_hidden_layer_may_have_tanh() -> None:
+    head = HeadSpec(depths=(4,), pooling="cls", hidden_width=16, activation="tanh")
+    spec = task_spec(head=head)
+    tensors = head_tensors(spec)
+    weights = read_weights(spec, tensors, device=CPU)
+    features = torch.randn(5, 16)
+    inner = features @ tensors["head.hidden.weight"].T + tensors["head.hidden.bias"]
+    expected = inner.tanh() @ tensors["head.weight"].T + tensors["head.bias"]
     torch.testing.assert_close(weights.forward(features), expected)
 
 
