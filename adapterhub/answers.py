@@ -50,6 +50,7 @@ class Answers:
             windows=tuple(windows),
             truncated=tuple(truncated),
             logits=self._spread(logits) if keep_logits else None,
+            top_k=top_k,
         )
 
     def _spread(self, logits: RowLogits | None) -> Array | tuple[Array, ...]:

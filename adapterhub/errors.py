@@ -256,6 +256,22 @@ class RemoteContentError(RemoteError):
     exit_code = 5
 
 
+class ConstantHeadWarning(UserWarning):
+    """A task whose head gives every text the same answer."""
+
+    def __init__(self, task: str, source: str) -> None:
+        self.task = task
+        self.source = source
+        super().__init__(
+            f"Task '{task}' answers the same to every text: the weights of {source} are all zero. "
+            f"Train it again, with more or other rows."
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Returns how to restore the warning in another process."""
+        return type(self), (self.task, self.source)
+
+
 def _restore(
     kind: type[AdapterHubError], args: tuple[object, ...], fields: dict[str, object]
 ) -> AdapterHubError:

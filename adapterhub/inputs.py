@@ -50,7 +50,7 @@ def read_records(texts: Record | Iterable[Record]) -> tuple[object, ...]:
     is_other = isinstance(texts, bytes | bytearray | memoryview) or hasattr(texts, "columns")
     if is_other or not isinstance(texts, Iterable):
         raise InputError(
-            f"Texts are a {type(texts).__name__}; expected a list of strings or records."
+            f"Texts are of type {type(texts).__name__}; expected a list of strings or records."
         )
     rows = tuple(texts)
     if not rows:
@@ -87,7 +87,7 @@ def _read_row(row: object, fields: Sequence[str]) -> tuple[str, ...] | str:
         names = ", ".join(f"'{name}': …" for name in fields)
         return f"is one string, but the task reads {len(fields)} fields; give {{{names}}}."
     else:
-        return f"is a {type(row).__name__}; expected a record with {', '.join(fields)}."
+        return f"is of type {type(row).__name__}; expected a record with {', '.join(fields)}."
     for what, value in values:
         problem = text_problem(value)
         if problem is not None:
@@ -102,7 +102,7 @@ def text_problem(value: object) -> str | None:
         return "is None; expected a string."
     if not isinstance(value, str):
         shown = " ".join(repr(value)[:40].split())
-        return f"is a {type(value).__name__} ({shown}); expected a string."
+        return f"is of type {type(value).__name__} ({shown}); expected a string."
     if not value.strip():
         return "is empty."
     if not value.isascii():

@@ -70,13 +70,13 @@ def refusal(call: Callable[[], object], kind: type[AdapterHubError]) -> AdapterH
 CALLS: dict[str, tuple[Call, type[AdapterHubError], str]] = {
     # Texts
     "no texts": (lambda hub: hub.score([], "rating"), InputError, "There are no texts"),
-    "None": (lambda hub: hub.score(None, "rating"), InputError, "Texts are a NoneType"),  # type: ignore[arg-type]
-    "a number": (lambda hub: hub.score(7, "rating"), InputError, "Texts are a int"),  # type: ignore[arg-type]
-    "bytes": (lambda hub: hub.score(b"good", "rating"), InputError, "Texts are a bytes"),  # type: ignore[arg-type]
+    "None": (lambda hub: hub.score(None, "rating"), InputError, "Texts are of type NoneType"),  # type: ignore[arg-type]
+    "a number": (lambda hub: hub.score(7, "rating"), InputError, "Texts are of type int"),  # type: ignore[arg-type]
+    "bytes": (lambda hub: hub.score(b"good", "rating"), InputError, "Texts are of type bytes"),  # type: ignore[arg-type]
     "a frame": (
         lambda hub: hub.score(pd.DataFrame({"text": ["a"]}), "rating"),
         InputError,
-        "Texts are a DataFrame",
+        "Texts are of type DataFrame",
     ),
     "an empty text": (lambda hub: hub.score("", "rating"), InputError, "Row 0: the text is empty."),
     "blanks": (lambda hub: hub.score(["a", " \n"], "rating"), InputError, "Row 1: the text is em"),
@@ -88,12 +88,12 @@ CALLS: dict[str, tuple[Call, type[AdapterHubError], str]] = {
     "a list in a list": (
         lambda hub: hub.score([["a"]], "rating"),  # type: ignore[list-item]
         InputError,
-        "Row 0: the text is a list",
+        "Row 0: the text is of type list",
     ),
     "a matrix": (
         lambda hub: hub.score(np.eye(30), "rating"),
         InputError,
-        "Row 0: the text is a ndarray",
+        "Row 0: the text is of type ndarray",
     ),
     "a lone surrogate": (
         lambda hub: hub.score(["a", "b\udc80"], "rating"),

@@ -58,7 +58,9 @@ def test_no_rows_are_refused(none: object) -> None:
     [None, 3, 0.5, True, b"text", bytearray(b"text"), pd.DataFrame({"text": ["a"]}), object()],
 )
 def test_what_has_no_rows_of_text_is_refused(other: object) -> None:
-    with pytest.raises(InputError, match=rf"^Texts are a {type(other).__name__}; expected a list"):
+    with pytest.raises(
+        InputError, match=rf"^Texts are of type {type(other).__name__}; expected a list"
+    ):
         read_records(other)  # type: ignore[arg-type]
 
 
@@ -84,11 +86,11 @@ def test_a_subclass_of_str_is_read_as_what_it_holds(value: str) -> None:
     ("value", "problem"),
     [
         (None, "is None; expected a string."),
-        (3, "is a int (3); expected a string."),
-        (float("nan"), "is a float (nan); expected a string."),
-        (True, "is a bool (True); expected a string."),
-        (["a", "b"], "is a list (['a', 'b']); expected a string."),
-        (b"text", "is a bytes (b'text'); expected a string."),
+        (3, "is of type int (3); expected a string."),
+        (float("nan"), "is of type float (nan); expected a string."),
+        (True, "is of type bool (True); expected a string."),
+        (["a", "b"], "is of type list (['a', 'b']); expected a string."),
+        (b"text", "is of type bytes (b'text'); expected a string."),
         ("", "is empty."),
         ("   ", "is empty."),
         ("\n\t\u3000\xa0", "is empty."),
@@ -148,16 +150,16 @@ def test_a_record_gives_its_fields_in_the_order_asked_for() -> None:
         ({"text": "a"}, PAIR, "has no field 'text_pair'; it has text. Did you mean 'text'?"),
         ({"text": "a", "text_pair": None}, PAIR, "field 'text_pair' is None; expected a string."),
         ({"text": " ", "text_pair": "b"}, PAIR, "field 'text' is empty."),
-        ({"text": ["a"]}, ("text",), "field 'text' is a list (['a']); expected a string."),
+        ({"text": ["a"]}, ("text",), "field 'text' is of type list (['a']); expected a string."),
         (
             "a good day",
             PAIR,
             "is one string, but the task reads 2 fields; give {'text': …, 'text_pair': …}.",
         ),
-        (("a", "b"), PAIR, "is a tuple; expected a record with text, text_pair."),
-        (None, PAIR, "is a NoneType; expected a record with text, text_pair."),
+        (("a", "b"), PAIR, "is of type tuple; expected a record with text, text_pair."),
+        (None, PAIR, "is of type NoneType; expected a record with text, text_pair."),
         (None, ("text",), "the text is None; expected a string."),
-        (7, ("text",), "the text is a int (7); expected a string."),
+        (7, ("text",), "the text is of type int (7); expected a string."),
     ],
 )
 def test_a_bad_row_says_what_is_wrong(row: object, fields: tuple[str, ...], problem: str) -> None:

@@ -15,7 +15,9 @@ from adapterhub.results import Answer, Provenance, RowError, Scores, TaskScores
 from adapterhub.specs import Kind
 
 
-def task_scores(kind: Kind, *answers: Answer, name: str = "task") -> TaskScores:
+def task_scores(
+    kind: Kind, *answers: Answer, name: str = "task", top_k: int | None = 1
+) -> TaskScores:
     rows = len(answers)
     return TaskScores(
         kind=kind,
@@ -23,6 +25,7 @@ def task_scores(kind: Kind, *answers: Answer, name: str = "task") -> TaskScores:
         made_by=Provenance(name, 1, "0" * 64, f"sha256:{'0' * 64}"),
         windows=(1,) * rows,
         truncated=(False,) * rows,
+        top_k=top_k,
     )
 
 
@@ -76,8 +79,25 @@ def test_columns_are_the_rows_turned() -> None:
 
 
 def test_the_n_best_labels_are_one_column() -> None:
-    best = task_scores("single_label", [label("good"), label("bad")], None)
+    best = task_scores("single_label", [label("good"), label("bad")], None, top_k=2)
     assert Scores({"sentiment": best}).to_columns() == {"sentiment": [best[0], None]}
+
+
+@pytest.mark.parametrize("top_k", [1, 2, None])
+@pytest.mark.parametrize("kind", ["single_label", "multi_label", "regression", "tagging"])
+def test_bad_rows_alone_make_the_columns_of_good_ones(kind: Kind, top_k: int | None) -> None:
+    labels: Any = [label("good")]
+    good: Any = {"regression": {"value": 4.5}, "tagging": [ENTITY]}.get(kind, labels)
+    if (kind, top_k) == ("single_label", 1):
+        good = label("good")
+    tables = [
+        Scores({"task": task_scores(kind, answer, top_k=top_k)}).to_arrow()
+        for answer in (good, None)
+    ]
+    assert tables[0].schema == tables[1].schema
+    assert not any(pa.types.is_null(field.type) for field in tables[1].schema)
+    # What Arrow finds by itself where there is a value.
+    assert pa.Table.from_pylist(tables[0].to_pylist()).schema == tables[0].schema
 
 
 def test_two_tasks_never_share_a_column() -> None:

@@ -23,6 +23,7 @@ PACKAGE = Path(adapterhub.__file__).parent
 LAYERS = (
     {"errors"},
     {"specs"},
+    {"tables"},
     {"results", "inputs"},
     {"plan"},
     {"store"},
@@ -69,6 +70,7 @@ UNSAFE_OPTIONS = {"trust_remote_code", "allow_pickle"}
 ROOT_IMPORT_ALLOWED = {"cli.py": "the version"}
 MAX_FILE_LINES = 260
 BIGGER_FILES = {
+    "errors.py": 320,
     "hub.py": 380,
     "specs.py": 340,
 }

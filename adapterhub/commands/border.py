@@ -6,13 +6,14 @@ import contextlib
 import json
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
-from adapterhub.errors import AdapterHubError
+from adapterhub.errors import AdapterHubError, ConstantHeadWarning
 
 INTERRUPTED = 130
 """128 + SIGINT, as shells count."""
@@ -34,7 +35,12 @@ class CommandLine(TyperGroup):
         as_json = "--json" in words
         extra["standalone_mode"] = False
         _speak_utf8()
-        code = _exit_code(lambda: super(CommandLine, self).main(*args, **extra), as_json=as_json)
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", ConstantHeadWarning)
+            warnings.showwarning = _show_warning
+            code = _exit_code(
+                lambda: super(CommandLine, self).main(*args, **extra), as_json=as_json
+            )
         sys.exit(code)
 
     def invoke(self, ctx: Any) -> Any:
@@ -68,6 +74,16 @@ def _report(name: str, message: str, *, as_json: bool) -> None:
     # Nothing is left to tell, and nobody to tell it to, where stderr is closed.
     with contextlib.suppress(OSError, ValueError):
         print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *place: Any) -> None:
+    """Shows our own warnings as one line; others as Python does, since they are for developers."""
+    if isinstance(message, ConstantHeadWarning):
+        _report(category.__name__, str(message), as_json=False)
+    else:
+        text = warnings.formatwarning(message, category, *place[:2])
+        with contextlib.suppress(OSError, ValueError):
+            print(text, end="", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _usage_problem(error: Any) -> str:

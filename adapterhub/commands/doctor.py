@@ -111,6 +111,7 @@ def _examine_backbone(registry: store.Registry, key: str, *, replay: bool) -> It
 
 
 def _examine_version(found: store.Resolved, answers: _Replay | None) -> Check:
+    from adapterhub.model.constancy import is_constant
     from adapterhub.store.headfile import read_head
 
     subject = f"task {found.task}:{found.version}"
@@ -120,15 +121,20 @@ def _examine_version(found: store.Resolved, answers: _Replay | None) -> Check:
         problem = _contradiction(found, head)
         if problem:
             return Check(subject, "problem", f"{found.path}: {problem}")
+        status: Status = "ok" if head.spec.known_answers else "note"
         if not head.spec.known_answers:
-            return Check(subject, "note", f"{record.size} bytes, sha256 ok; no known answers")
-        if answers is None:
-            return Check(subject, "ok", f"{record.size} bytes, sha256 ok; answers not replayed")
-        answers.check(head)
+            detail = "no known answers"
+        elif answers is None:
+            detail = "answers not replayed"
+        else:
+            answers.check(head)
+            detail = f"{counted(len(head.spec.known_answers), 'known answer')} given again"
     except AdapterHubError as error:
         return Check(subject, "problem", str(error))
-    answers_given = counted(len(head.spec.known_answers), "known answer")
-    return Check(subject, "ok", f"{record.size} bytes, sha256 ok; {answers_given} given again")
+    if is_constant(head):
+        status = "note"
+        detail += "; its weights are all zero, so it answers the same to every text"
+    return Check(subject, status, f"{record.size} bytes, sha256 ok; {detail}")
 
 
 def _contradiction(found: store.Resolved, head: HeadFile) -> str:

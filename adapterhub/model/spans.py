@@ -25,6 +25,10 @@ _GROUP_ROWS = 128
 _HAN_RANGES = ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x323AF))
 
 
+SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
+"""How SentencePiece writes a space."""
+
+
 @dataclass(frozen=True, slots=True)
 class TaggedText:
     """A text and where its tokens stand.
@@ -51,6 +55,27 @@ class Word:
     token: int
     start: int
     end: int
+
+
+def own_offsets(
+    ids: Sequence[int], offsets: list[tuple[int, int]], space: int | None
+) -> list[tuple[int, int]]:
+    """Returns the offsets of tokens, where a space that is a token by itself holds nothing.
+
+    SentencePiece says that such a space holds the character behind it, for instance a Han one,
+    whose own token comes next.
+
+    Args:
+        ids: Token ids of a text.
+        offsets: Start and end of each token, in code points.
+        space: Id of the space; None where the tokenizer has none.
+    """
+    if space is None or space not in ids:
+        return offsets
+    return [
+        (start, start if token == space else end)
+        for token, (start, end) in zip(ids, offsets, strict=True)
+    ]
 
 
 def words_of(text: TaggedText) -> list[Word]:

@@ -85,7 +85,12 @@ def load_tokenizer(folder: Path, *, vocab_size: int) -> PreTrainedTokenizerFast:
         tokenizer = _CLASSES[name].from_pretrained(str(folder), local_files_only=True)
     # The tokenizers library raises plain Exception for a damaged vocabulary.
     except Exception as error:
-        raise TokenizerError(str(folder), f"{name} cannot read its files: {error}") from error
+        read = next(file for file in files if (folder / file).is_file())
+        problem = f"{read} is damaged or no such file, {name} cannot read it"
+        if read != "spiece.model":
+            problem += f": {error}"
+        # For a damaged spiece.model the class tries another library, and says that it is missing.
+        raise TokenizerError(str(folder), f"{problem}. Fetch it again.") from error
     _name_special_tokens(tokenizer)
     _check(tokenizer, folder, vocab_size)
     return tokenizer

@@ -15,6 +15,7 @@ import torch
 from tokenizers import Tokenizer as FastTokenizer
 from transformers import PreTrainedTokenizerFast
 
+from adapterhub.model.spans import SPACE, own_offsets
 from adapterhub.plan import Reading
 
 # Running text has fewer code points per token than this; a text is cut there before it is
@@ -29,7 +30,7 @@ class Row:
     Attributes:
         ids: Token ids of the first field.
         pair_ids: Token ids of the second field, or None.
-        offsets: Start and end of each token of the first field, in code points.
+        offsets: Start and end of each token of the first field, in code points; see `own_offsets`.
         truncated: Whether something of the text, or of its pair, is in no window.
     """
 
@@ -117,6 +118,7 @@ class TextTokenizer:
         self._fast.no_padding()
         self._cls = int(tokenizer.cls_token_id)
         self._sep = int(tokenizer.sep_token_id)
+        self._space = self._fast.token_to_id(SPACE)
 
     def rows(
         self, inputs: Sequence[tuple[str, ...]], *, reading: Reading, max_windows: int
@@ -141,7 +143,7 @@ class TextTokenizer:
             cut = any(len(tokens) > size for tokens, size in zip(ids, kept, strict=True))
             cut = cut or any(len(text) > limit for text in texts)
             ids = [tokens[:size] for tokens, size in zip(ids, kept, strict=True)]
-            offsets = encoded[0][index].offsets[: kept[0]]
+            offsets = own_offsets(ids[0], encoded[0][index].offsets[: kept[0]], self._space)
             rows.append(Row(ids[0], ids[1] if len(ids) > 1 else None, offsets, cut))
         return rows
 

@@ -15,6 +15,7 @@ from adapterhub.rows.formats import FileFormat
 from adapterhub.rows.reading import SourceRow, read_file
 from adapterhub.scoring.chunks import take_chunks
 from adapterhub.specs import TaskSpec
+from adapterhub.tables import column_types, has_score_column, score_column
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,8 +32,8 @@ def answer_columns(tasks: Mapping[str, TaskSpec], *, top_k: int | None) -> tuple
     names: list[str] = []
     for name, spec in tasks.items():
         names.append(name)
-        if spec.kind == "single_label" and top_k == 1:
-            names.append(f"{name}_score")
+        if has_score_column(spec.kind, top_k):
+            names.append(score_column(name))
     refuse_twice(names, "two tasks")
     return tuple(names)
 
@@ -101,24 +102,9 @@ def answer_schema(tasks: Mapping[str, TaskSpec], *, top_k: int | None) -> pa.Sch
     """Returns the types of `answer_columns`."""
     import pyarrow as pa
 
-    label = pa.struct([("label", pa.string()), ("score", pa.float64())])
-    entity = pa.struct(
-        [
-            ("entity_group", pa.string()),
-            ("score", pa.float64()),
-            ("word", pa.string()),
-            ("start", pa.int64()),
-            ("end", pa.int64()),
-        ]
-    )
-    fields: list[tuple[str, pa.DataType]] = []
+    fields: dict[str, pa.DataType] = {}
     for name, spec in tasks.items():
-        if spec.kind == "single_label" and top_k == 1:
-            fields += [(name, pa.string()), (f"{name}_score", pa.float64())]
-        elif spec.kind == "regression":
-            fields.append((name, pa.float64()))
-        else:
-            fields.append((name, pa.list_(entity if spec.kind == "tagging" else label)))
+        fields |= column_types(name, spec.kind, top_k=top_k)
     return pa.schema(fields)
 
 

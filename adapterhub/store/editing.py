@@ -6,6 +6,8 @@ Nothing here imports torch; adding a version, which does, is in `versions.py`.
 from __future__ import annotations
 
 import contextlib
+import os
+import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from adapterhub.errors import RegistryError
-from adapterhub.store.atomic import reason, stray_files, sweep, write_atomic
+from adapterhub.store.atomic import open_regular, reason, stray_files, sweep, write_atomic
 from adapterhub.store.entries import (
     SCHEMA_VERSION,
     BackboneEntry,
@@ -50,18 +52,49 @@ def registry_lock(path: Path) -> Iterator[Path]:
     except Timeout as error:
         raise RegistryError(
             path,
-            f"another process has held the lock {lock_path} for {LOCK_TIMEOUT:g} s. Wait for it, "
-            f"or stop it; do not remove the lock file while it runs.",
+            f"another process has held the lock {lock_path} for {LOCK_TIMEOUT:g} s"
+            f"{_holder(lock_path)}. Wait for it, or stop it; do not remove the lock file while it "
+            f"runs.",
         ) from error
     except OSError as error:
         problem = f"its lock {lock_path} cannot be opened: {reason(error)}"
         raise RegistryError(path, f"{problem}. Writers need write access here.") from error
     try:
-        sweep(path.parent)
-        sweep(path.parent / HEADS_FOLDER)
-        yield path
+        with _named_holder(lock_path):
+            sweep(path.parent)
+            sweep(path.parent / HEADS_FOLDER)
+            yield path
     finally:
         lock.release()
+
+
+@contextlib.contextmanager
+def _named_holder(lock_path: Path) -> Iterator[None]:
+    """Says beside the lock file who holds it; those who wait empty the lock file itself."""
+    note = _holder_path(lock_path)
+    # For the message of others only, so a full disk shall not stop a writer here.
+    with contextlib.suppress(OSError):
+        note.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            note.unlink(missing_ok=True)
+
+
+def _holder(lock_path: Path) -> str:
+    """Returns who holds a lock, for a message; an empty text where nobody said so."""
+    try:
+        with open_regular(_holder_path(lock_path)) as file:
+            text = file.read(200).decode("utf-8", "replace")
+    except OSError:
+        return ""
+    shown = "".join(sign if sign.isprintable() else "?" for sign in text)
+    return f": {shown}" if shown else ""
+
+
+def _holder_path(lock_path: Path) -> Path:
+    return lock_path.with_name(f"{lock_path.name}-holder")
 
 
 def read_or_empty(path: Path) -> Registry:

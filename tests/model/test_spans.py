@@ -87,6 +87,23 @@ def test_tokens_with_their_leading_space_start_at_the_word(
     assert [(word.start, word.end) for word in words_of(text)] == [(0, 3), (4, 8), (9, 13)]
 
 
+@pytest.mark.parametrize("text", ["中国", "good 中", " 中 国"])
+def test_a_character_is_tagged_by_its_own_token(
+    tokenizers: dict[str, TextTokenizer], text: str
+) -> None:
+    """SentencePiece puts a token for the space before it, which claims the character too."""
+    tokenizer = tokenizers["pieces"]
+    (row,) = tokenizer.rows([(text,)], reading=Reading(("text",), 512, 0), max_windows=1)
+    space = tokenizer._fast.token_to_id("\u2581")
+    assert space in row.ids, "the case is not made"
+    found = words_of(TaggedText(text, row.offsets))
+    assert [text[word.start : word.end] for word in found] == [
+        *(["good"] if "good" in text else []),
+        *(sign for sign in text if is_han(sign)),
+    ]
+    assert space not in [row.ids[word.token] for word in found]
+
+
 def test_a_token_that_joins_han_characters_or_signs_is_one_word() -> None:
     text = TaggedText("东京塔 isn't", [(0, 2), (2, 3), (4, 6), (6, 7), (7, 9)])
     assert words(text) == ["东京", "塔", "isn", "'t"]

@@ -127,19 +127,19 @@ def test_a_checkpoint_with_both_files_and_no_class_is_read_as_transformers_reads
         (lambda folder: (folder / "vocab.txt").write_bytes(b""), "has only 5 tokens"),
         (
             lambda folder: (folder / "vocab.txt").write_bytes(b"\xff\xfe" * 400),
-            "BertTokenizer cannot read its files",
+            "vocab.txt is damaged or no such file, BertTokenizer cannot read it: ",
         ),
         (
             lambda folder: (folder / "tokenizer.json").write_text("{}"),
-            "PreTrainedTokenizerFast cannot read its files",
+            "tokenizer.json is damaged or no such file, PreTrainedTokenizerFast cannot read it: ",
         ),
         (
             lambda folder: (folder / "tokenizer.json").write_text("{"),
-            "PreTrainedTokenizerFast cannot read its files",
+            "tokenizer.json is damaged or no such file, PreTrainedTokenizerFast cannot read it: ",
         ),
         (
             lambda folder: (folder / "spiece.model").write_bytes(b"nothing of the kind"),
-            "AlbertTokenizer cannot read its files",
+            "spiece.model is damaged or no such file, AlbertTokenizer cannot read it. Fetch it",
         ),
         (
             lambda folder: (folder / "tokenizer_config.json").write_text("{"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -287,9 +288,10 @@ def test_waiting_for_the_lock_ends(path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(editing, "LOCK_TIMEOUT", 0.05)
     with (
         registry_lock(path),
-        pytest.raises(RegistryError, match=r"held the lock .*registry.yaml.lock"),
+        pytest.raises(RegistryError, match=r"held the lock .*registry.yaml.lock") as refused,
     ):
         add(path, seed=1)
+    assert f"process {os.getpid()} on {socket.gethostname()}. Wait for it" in str(refused.value)
     assert add(path, seed=1).version == 2
 
 
