@@ -7,22 +7,27 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from adapterhub.answers import Answers
-from adapterhub.errors import BackboneMismatchError, InputError, NonFiniteError, UsageError
-from adapterhub.inputs import FieldInputs, Record, read_fields, read_records
+from adapterhub.call import Answering, Asking, answer, check_options, read_rows, refuse_bad_rows
+from adapterhub.errors import BackboneMismatchError, UsageError
+from adapterhub.inputs import Record, read_fields, read_records
+from adapterhub.model.adapters import Adapter
+from adapterhub.model.compiling import compile_adapter
 from adapterhub.model.constancy import warn_if_constant
 from adapterhub.model.encoder import Encoder
-from adapterhub.model.execution import TrunkOutput, encode_rows, run_trunk
+from adapterhub.model.execution import encode_rows
 from adapterhub.model.heads import Array
 from adapterhub.model.replay import check_known_answers
 from adapterhub.model.resident import ResidentTask, ResidentTasks
 from adapterhub.model.tokens import TextTokenizer
 from adapterhub.opening import choose_backbone, identity, parse_bytes, task_info
-from adapterhub.plan import Plan, Reading, Tap, Trunk, make_plan
-from adapterhub.results import Provenance, RowError, Scores, TaskInfo, TaskScores
+from adapterhub.plan import Plan, Reading, Tap, make_plan
+from adapterhub.publishing.content import Published, Wishes, to_publish
+from adapterhub.publishing.publish import publish
+from adapterhub.results import Provenance, Scores, TaskInfo
 from adapterhub.specs import POOLINGS, BackboneSpec, Pooling, TaskSpec
-from adapterhub.store.headfile import HeadFile, read_head
+from adapterhub.store.headfile import HeadFile
 from adapterhub.store.locating import locate_registry
+from adapterhub.store.reading import ReadTask, read_task
 from adapterhub.store.references import parse_reference
 from adapterhub.store.registry import read_registry
 
@@ -102,15 +107,17 @@ class Hub:
     def tasks(self) -> list[TaskInfo]:
         """Returns the tasks of the registry, as they are in the file now."""
         registry = read_registry(self.registry_path)
-        live = {parse_reference(name).task for name in self._resident.names()}
+        named = map(parse_reference, self._resident.names())
+        live = {reference.task for reference in named if reference.kind == "task"}
         return [task_info(registry, name, resident=name in live) for name in registry.names()]
 
     def load(self, *references: str) -> None:
         """Makes tasks resident; a resident one is looked up again and replaced if it moved.
 
         Args:
-            references: `name` (its newest version), `name@alias`, `name:version` or
-                `./file.safetensors`.
+            references: `name` (its newest version), `name@alias`, `name:version`,
+                `./file.safetensors`, or on the Hub `owner/repo:name`, with `@alias`, `:version`,
+                `@tag` or `@commit` behind it.
 
         Raises:
             UnknownTaskError: No such task, version or alias.
@@ -120,8 +127,7 @@ class Hub:
             ResidentError: The tasks do not fit in `max_bytes`.
         """
         with self._load_lock:
-            heads = {reference: self._open_head(reference) for reference in references}
-            self._resident.load(heads)
+            self._make_resident(references)
 
     def unload(self, *references: str) -> None:
         """Drops resident tasks; calls that use them finish with them.
@@ -146,7 +152,36 @@ class Hub:
             HeadFileError: The file is damaged.
         """
         task = self._resident.get(reference)
-        return task.spec if task is not None else self._read(reference)[0].spec
+        return task.spec if task is not None else self._read(reference).head.spec
+
+    def publish(
+        self,
+        tasks: str | Sequence[str],
+        repo: str,
+        *,
+        private: bool = False,
+        tag: str | None = None,
+        create_pr: bool = False,
+        dry_run: bool = False,
+    ) -> Published:
+        """Puts tasks into a repository on the Hugging Face Hub, in one commit.
+
+        Args:
+            tasks: Names as in `load`; a name with an alias moves that alias there too.
+            repo: `owner/name`; made where it is missing.
+            private: Whether a repository that has to be made is private.
+            tag: Tag for the commit.
+            create_pr: Whether to open a pull request instead of changing the main branch.
+            dry_run: Whether only to say what would be written.
+
+        Raises:
+            RemoteError: The Hub refuses it or is out of reach; nothing was published then.
+            AdapterHubError: As `load`, because every task is checked first.
+        """
+        found = [self._read(name) for name in _names(tasks)]
+        self._check(found)
+        wishes = Wishes(private, tag, create_pr, dry_run)
+        return publish(repo, [to_publish(task) for task in found], wishes)
 
     def explain(self, tasks: str | Sequence[str]) -> Plan:
         """Returns what `score` would compute for `tasks` and what it costs; print it.
@@ -183,23 +218,53 @@ class Hub:
             InputError: There are no rows, or a bad row and `on_error="raise"`.
             AdapterHubError: As `load`.
         """
-        _check_options(top_k, on_error)
-        rows = read_records(texts)
-        resident = self._acquire(_names(tasks))
-        plan = make_plan({name: task.spec for name, task in resident.items()})
-        chosen = [read_fields(rows, trunk.reading.fields) for trunk in plan.trunks]
-        if on_error == "raise":
-            _refuse_bad_rows(chosen)
-        scores: dict[str, TaskScores] = {}
-        errors: list[RowError] = []
-        for trunk, given in zip(plan.trunks, chosen, strict=True):
-            errors.extend(RowError(bad.row, bad.problem, trunk.tasks) for bad in given.bad)
-            output = self._run(trunk, resident, given)
-            for name in trunk.tasks:
-                answers = Answers(resident[name], given, output, len(rows))
-                scores[name] = answers.scores(name, top_k=top_k, keep_logits=logits)
-        ordered = {name: scores[name] for name in resident}
-        return Scores(ordered, tuple(sorted(errors, key=lambda error: error.row)))
+        check_options(top_k, on_error)
+        asking = Asking(read_records(texts), None, skip=on_error == "skip")
+        return self._answer(asking, _names(tasks), top_k=top_k, logits=logits)
+
+    def score_rows(
+        self,
+        rows: Iterable[tuple[Record, str | Sequence[str]]],
+        *,
+        top_k: int | None = 1,
+        logits: bool = False,
+        on_error: OnError = "raise",
+    ) -> Scores:
+        """Returns the answers of rows that want different tasks; only those are computed.
+
+        Args:
+            rows: Pairs of a text or record and the task or tasks that are asked of it.
+            top_k: As in `score`.
+            logits: As in `score`.
+            on_error: As in `score`.
+
+        Returns:
+            As `score`, with None where a task was not asked of a row.
+
+        Raises:
+            InputError: There are no rows, or a bad row and `on_error="raise"`.
+            UsageError: A row is no such pair.
+            AdapterHubError: As `load`.
+        """
+        check_options(top_k, on_error)
+        pairs = [_pair(row) for row in read_records(rows)]  # type: ignore[arg-type]
+        wanted = tuple(frozenset(names) for _, names in pairs)
+        asking = Asking(tuple(record for record, _ in pairs), wanted, skip=on_error == "skip")
+        names = list(dict.fromkeys(name for _, tasks in pairs for name in tasks))
+        return self._answer(asking, names, top_k=top_k, logits=logits)
+
+    def _answer(
+        self, asking: Asking, names: Sequence[str], *, top_k: int | None, logits: bool
+    ) -> Scores:
+        if any(self._resident.get(name) is None for name in names):
+            # A bad row must not cost a loading, which may evict other tasks.
+            specs = {name: self.spec(name) for name in names}
+            for spec in specs.values():
+                self._check_fits(spec)
+            read_rows(asking, specs)
+        resident = self._acquire(names)
+        answering = Answering(self._encoder, self._tokenizer, self._max_windows)
+        return answer(asking, resident, answering, top_k=top_k, logits=logits)
 
     def encode(
         self,
@@ -228,7 +293,7 @@ class Hub:
         fields = (fields,) if isinstance(fields, str) else tuple(fields)
         self._check_reading(depth, pooling, fields, max_length)
         given = read_fields(read_records(texts), fields)
-        _refuse_bad_rows([given])
+        refuse_bad_rows([given])
         return encode_rows(
             given.inputs,
             tap=Tap(depth, pooling, ()),
@@ -253,65 +318,65 @@ class Hub:
                 f"max_length is {max_length}; expected {_SHORTEST_WINDOW} to {longest}."
             )
 
-    def _run(
-        self, trunk: Trunk, resident: dict[str, ResidentTask], given: FieldInputs
-    ) -> TrunkOutput | None:
-        """Returns what a trunk gives for the good rows, or None where there are none."""
-        if not given.rows:
-            return None
-        try:
-            return run_trunk(
-                trunk,
-                resident,
-                given.inputs,
-                encoder=self._encoder,
-                tokenizer=self._tokenizer,
-                max_windows=self._max_windows,
-            )
-        except NonFiniteError as error:
-            # The trunk counts the good rows only.
-            raise NonFiniteError(error.task, given.rows[error.row]) from error
-
     def _acquire(self, names: Sequence[str]) -> dict[str, ResidentTask]:
         """Returns the tasks of one call from one snapshot; loads those that are missing."""
         while (found := self._resident.acquire(names)) is None:
             with self._load_lock:
                 missing = [name for name in names if self._resident.get(name) is None]
-                heads = {name: self._open_head(name) for name in missing}
-                self._resident.load(heads, beside=names)
+                self._make_resident(missing, beside=names)
         return found
 
-    def _open_head(self, reference: str) -> tuple[HeadFile, Provenance]:
-        """Returns a head file that belongs to this backbone and does what it says."""
-        head, made_by = self._read(reference)
-        spec = head.spec
+    def _make_resident(self, references: Sequence[str], *, beside: Sequence[str] = ()) -> None:
+        """Opens, checks and places tasks: all of them, or none."""
+        tasks = {reference: self._read(reference) for reference in references}
+        adapters = self._check(tasks.values())
+        heads = {reference: (task.head, _made_by(task)) for reference, task in tasks.items()}
+        self._resident.load(heads, adapters=adapters, beside=beside)
+
+    def _check(self, tasks: Iterable[ReadTask]) -> dict[str, Adapter]:
+        """Returns the compiled adapters of tasks that do here what they say."""
+        adapters: dict[str, Adapter] = {}
+        for head in (task.head for task in tasks):
+            self._check_fits(head.spec)
+            adapter = self._compile(head, adapters)
+            check_known_answers(
+                head, encoder=self._encoder, tokenizer=self._tokenizer, adapter=adapter
+            )
+            warn_if_constant(head)
+        return adapters
+
+    def _compile(self, head: HeadFile, known: dict[str, Adapter]) -> Adapter | None:
+        """Returns the adapter of a head file, compiled once for all tasks that have it."""
+        spec = head.spec.adapter
+        if spec is None:
+            return None
+        found = known.get(spec.digest) or self._resident.adapter(spec.digest)
+        if found is None:
+            found = compile_adapter(spec, head.tensors, encoder=self._encoder, source=head.source)
+        known[spec.digest] = found
+        return found
+
+    def _check_fits(self, spec: TaskSpec) -> None:
+        """Refuses a task of another backbone, or one whose windows are too long for it."""
         self._check_backbone(spec)
         if spec.max_length > self._encoder.max_positions:
             raise UsageError(
                 f"Task '{spec.task}' reads windows of {spec.max_length} tokens, the backbone has "
                 f"{self._encoder.max_positions} positions."
             )
-        check_known_answers(head, encoder=self._encoder, tokenizer=self._tokenizer)
-        warn_if_constant(head)
-        return head, made_by
 
     def _check_backbone(self, spec: TaskSpec) -> None:
         if spec.backbone.fingerprint != self.backbone.fingerprint:
             raise BackboneMismatchError(spec.task, identity(spec.backbone), identity(self.backbone))
 
-    def _read(self, reference: str) -> tuple[HeadFile, Provenance]:
-        parsed = parse_reference(reference)
-        if parsed.kind == "hub":
-            raise UsageError(f"'{reference}' is on the Hugging Face Hub; it cannot be fetched yet.")
-        if parsed.path is not None:
-            head = read_head(parsed.path.expanduser())
-            version = None
-        else:
-            found = read_registry(self.registry_path).resolve(parsed)
-            head = read_head(found.path, sha256=found.record.sha256, size=found.record.size)
-            version = found.version
-        fingerprint = head.spec.backbone.fingerprint
-        return head, Provenance(head.spec.task, version, head.sha256, fingerprint)
+    def _read(self, reference: str) -> ReadTask:
+        return read_task(reference, self.registry_path)
+
+
+def _made_by(task: ReadTask) -> Provenance:
+    head = task.head
+    fingerprint = head.spec.backbone.fingerprint
+    return Provenance(head.spec.task, task.version, head.sha256, fingerprint, task.origin)
 
 
 def _names(tasks: str | Sequence[str]) -> list[str]:
@@ -325,16 +390,10 @@ def _names(tasks: str | Sequence[str]) -> list[str]:
     return names
 
 
-def _check_options(top_k: int | None, on_error: str) -> None:
-    if top_k is not None and (type(top_k) is not int or top_k < 1):
-        raise UsageError(f"top_k is {top_k!r}; expected 1 or more, or None for all labels.")
-    if on_error not in ("raise", "skip"):
-        raise UsageError(f"on_error is {on_error!r}; expected 'raise' or 'skip'.")
-
-
-def _refuse_bad_rows(chosen: Sequence[FieldInputs]) -> None:
-    bad = [row for given in chosen for row in given.bad]
-    if bad:
-        first = min(bad, key=lambda row: row.row)
-        more = f" ({len(bad)} bad rows in all; on_error='skip' goes on without them.)"
-        raise InputError(first.problem + (more if len(bad) > 1 else ""), row=first.row)
+def _pair(row: object) -> tuple[Record, list[str]]:
+    """Returns a record and the names of the tasks asked of it."""
+    if not isinstance(row, tuple | list) or len(row) != 2:
+        raise UsageError(
+            f"A row of score_rows is {repr(row)[:80]}; expected (text or record, task or tasks)."
+        )
+    return row[0], _names(row[1])
