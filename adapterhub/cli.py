@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from adapterhub.commands.add import add
 from adapterhub.commands.border import CommandLine
 from adapterhub.commands.doctor import doctor
 from adapterhub.commands.evaluate import evaluate
@@ -13,9 +14,12 @@ from adapterhub.commands.explain import explain
 from adapterhub.commands.info import info
 from adapterhub.commands.list_tasks import list_tasks
 from adapterhub.commands.printing import print_line
+from adapterhub.commands.publish import publish
 from adapterhub.commands.score import score
+from adapterhub.commands.search import search
 from adapterhub.commands.show import show
 from adapterhub.commands.train import train
+from adapterhub.commands.update import update
 
 # \b keeps the lines that follow as they are.
 _EXAMPLES = """\b
@@ -67,6 +71,10 @@ app.command("explain")(explain)
 app.command("score")(score)
 app.command("train")(train)
 app.command("eval")(evaluate)
+app.command("publish")(publish)
+app.command("add")(add)
+app.command("update")(update)
+app.command("search")(search)
 app.command("info")(info)
 app.command("doctor")(doctor)
 

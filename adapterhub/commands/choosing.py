@@ -52,9 +52,10 @@ def choose_task(registry: Registry, reference: str) -> ChosenTask:
     """
     parsed = parse_reference(reference)
     if parsed.kind == "hub":
-        from adapterhub.hub import Hub
+        from adapterhub.store.remote.repository import find_task, read_remote
 
-        return ChosenTask(reference, Hub(registry.path, device="cpu").spec(reference), None)
+        remote = find_task(parsed)
+        return ChosenTask(reference, read_header(read_remote(remote), remote.source).spec, None)
     if parsed.path is not None:
         return ChosenTask(reference, read_spec(parsed.path.expanduser()), None)
     found = registry.resolve(parsed)

@@ -141,7 +141,8 @@ def _contradiction(found: store.Resolved, head: HeadFile) -> str:
     """Returns where the registry and the head file say different things, or an empty text."""
     spec, record = head.spec, found.record
     pairs = (
-        ("the task", found.task, spec.task),
+        # A task from the Hub may have another name here.
+        ("the task", found.task, spec.task if record.origin is None else found.task),
         ("the kind", found.entry.kind, spec.kind),
         ("the depths", record.depths, spec.head.depths),
         ("the pooling", record.pooling, spec.head.pooling),

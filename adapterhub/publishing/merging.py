@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,9 @@ from pydantic import ValidationError
 
 from adapterhub.errors import RegistryError
 from adapterhub.publishing.content import TaskToPublish
-from adapterhub.specs import BackboneSpec
+from adapterhub.store.backbone_keys import backbone_key, portable_entry
 from adapterhub.store.editing import prepare_registry, refused_change
 from adapterhub.store.entries import (
-    BackboneEntry,
     RegistryContent,
     TaskEntry,
     head_file_name,
@@ -63,8 +61,8 @@ def merge(
     versions: dict[str, int] = {}
     added = set()
     for task in tasks:
-        key = _backbone_key(backbones, task.spec.backbone)
-        backbones.setdefault(key, _backbone_entry(task.spec.backbone))
+        key = backbone_key(backbones, task.spec.backbone)
+        backbones.setdefault(key, portable_entry(task.spec.backbone))
         old = entries.get(task.name)
         known = {} if old is None else {r.sha256: v for v, r in old.versions.items()}
         if task.sha256 not in known:
@@ -112,28 +110,3 @@ def _entry(
         )
     except ValidationError as error:
         raise refused_change(error, place) from error
-
-
-def _backbone_key(known: Mapping[str, BackboneEntry], backbone: BackboneSpec) -> str:
-    """Returns the key that the registry has for a backbone, or a new one made of its name."""
-    for key, entry in known.items():
-        if entry.fingerprint == backbone.fingerprint:
-            return key
-    key = _slug(backbone.name)
-    digest = backbone.fingerprint.removeprefix("sha256:")
-    return key if key not in known else f"{key}-{digest[:8]}"
-
-
-def _backbone_entry(backbone: BackboneSpec) -> BackboneEntry:
-    """Returns where others find a backbone; of a folder here they learn no more than its name."""
-    source = backbone.name
-    if backbone.revision is None and not source.startswith("package:"):
-        source = f"./{_slug(source)}"
-    return BackboneEntry(
-        source=source, revision=backbone.revision, fingerprint=backbone.fingerprint
-    )
-
-
-def _slug(name: str) -> str:
-    last = name.removeprefix("package:").rstrip("/\\").rsplit("/", 1)[-1].lower()
-    return re.sub(r"[^a-z0-9._-]+", "-", last).strip("._-")[:40] or "backbone"

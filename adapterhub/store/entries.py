@@ -69,6 +69,26 @@ class BackboneEntry(Spec):
     fingerprint: Fingerprint
 
 
+class Origin(Spec):
+    """Where on the Hub a version was added from.
+
+    Attributes:
+        repo: `owner/name`.
+        commit: The commit it was read at.
+        task: Its name there.
+        version: Its version there.
+        alias: The alias that it was asked for by, and that an update follows; None for the newest.
+        fixed: Whether it was asked for by version, tag or commit, so that no update follows.
+    """
+
+    repo: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}$")
+    commit: str = Field(pattern=r"^[0-9a-f]{40}$")
+    task: TaskName
+    version: Version
+    alias: TaskName | None = None
+    fixed: bool = False
+
+
 class VersionRecord(Spec):
     """One version of a task; it never changes.
 
@@ -81,6 +101,7 @@ class VersionRecord(Spec):
         metrics: Value by metric name, as the head file says.
         data_digest: Digest of the training rows, where known.
         seed: Seed of the training, where known.
+        origin: Where on the Hub it was added from; None for a task that was made here.
     """
 
     file: HeadPath
@@ -93,6 +114,7 @@ class VersionRecord(Spec):
     )
     data_digest: Sha256 | None = None
     seed: int | None = None
+    origin: Origin | None = None
 
     @model_validator(mode="after")
     def _reads_a_head(self) -> VersionRecord:

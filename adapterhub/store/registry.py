@@ -88,10 +88,7 @@ class Registry:
         if kind is not None and kind not in KINDS:
             raise UsageError(f"Unknown kind '{kind}'. Known: {', '.join(KINDS)}.")
         return tuple(
-            name
-            for name, entry in self.tasks.items()
-            if (kind is None or entry.kind == kind)
-            and (language is None or any(_speaks(tag, language) for tag in entry.languages))
+            name for name, entry in self.tasks.items() if fits(entry, language=language, kind=kind)
         )
 
     def resolve(self, reference: str | Reference) -> Resolved:
@@ -119,6 +116,12 @@ class Registry:
             backbone=self.backbones[entry.backbone],
             path=inside(self.path, record.file),
         )
+
+
+def fits(entry: TaskEntry, *, language: str | None, kind: Kind | None) -> bool:
+    """Returns whether a task is of a language and a kind; None fits any."""
+    spoken = language is None or any(_speaks(tag, language) for tag in entry.languages)
+    return spoken and kind in (None, entry.kind)
 
 
 def find_registry(start: Path) -> Path | None:

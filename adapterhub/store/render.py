@@ -85,5 +85,8 @@ def _plain_record(record: VersionRecord) -> dict[str, object]:
         "metrics": _LineMap(record.metrics),
         "data_digest": record.data_digest,
         "seed": record.seed,
+        "origin": _LineMap(record.origin.model_dump(exclude_defaults=True))
+        if record.origin
+        else None,
     }
     return {key: value for key, value in plain.items() if value is not None and value != {}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -20,6 +21,7 @@ from adapterhub.store.editing import (
 )
 from adapterhub.store.entries import (
     BackboneEntry,
+    Origin,
     TaskEntry,
     VersionRecord,
     head_file_name,
@@ -28,6 +30,23 @@ from adapterhub.store.entries import (
 from adapterhub.store.headfile import HeadFile, encode_head, parse_head
 from adapterhub.store.references import check_name
 from adapterhub.store.registry import Registry, Resolved, inside, read_registry
+
+
+@dataclass(frozen=True, slots=True)
+class NewHead:
+    """A version to add to a registry.
+
+    Attributes:
+        name: Name of the task.
+        data: Bytes of the head file.
+        aliases: Aliases that shall point to the version.
+        origin: Where on the Hub it comes from; None for a task that was made here.
+    """
+
+    name: str
+    data: bytes
+    aliases: tuple[str, ...] = ()
+    origin: Origin | None = None
 
 
 def add_version(
@@ -60,21 +79,42 @@ def add_version(
         RegistryError: The task or backbone does not fit the entry there is, or the registry
             cannot be read, locked or written.
     """
-    data = encode_head(spec, tensors)
-    head = parse_head(data, source=f"of task '{spec.task}'")
-    for alias in aliases:
+    head = NewHead(spec.task, encode_head(spec, tensors), tuple(aliases))
+    return add_head(path, head, backbone_key=backbone_key, backbone_entry=backbone_entry)
+
+
+def add_head(
+    path: Path, new: NewHead, *, backbone_key: str, backbone_entry: BackboneEntry
+) -> Resolved:
+    """Adds the bytes of a head file, as `add_version` does; returns what was added.
+
+    Args:
+        path: registry.yaml; made where it is missing, with its folder.
+        new: What to add.
+        backbone_key: Key of the backbone in the registry.
+        backbone_entry: Entry for it where the key is new; a known key keeps its entry.
+
+    Raises:
+        UsageError: The name or an alias is not a name.
+        HeadFileError: The content is refused, or the file cannot be written.
+        RegistryError: The task or backbone does not fit the entry there is, or the registry
+            cannot be read, locked or written.
+    """
+    head = parse_head(new.data, source=f"of task '{new.name}'")
+    check_name(new.name, "task")
+    for alias in new.aliases:
         check_name(alias, "alias")
     _make_folder(path.resolve().parent, path)
     with registry_lock(path) as path:
         old = read_or_empty(path)
         backbone = _fitting_backbone(old, head.spec, backbone_key, backbone_entry)
-        entry = _next_entry(old, head, backbone_key, aliases)
-        tasks = {**old.tasks, spec.task: entry}
+        entry = _next_entry(old, head, new, backbone_key)
+        tasks = {**old.tasks, new.name: entry}
         content = prepare_registry(path, {**old.backbones, backbone_key: backbone}, tasks)
-        _put_head(path, entry.versions[entry.newest], data)
-        if entry != old.tasks.get(spec.task):
+        _put_head(path, entry.versions[entry.newest], new.data)
+        if entry != old.tasks.get(new.name):
             write_registry(path, content)
-    return read_registry(path).resolve(f"{spec.task}:{entry.newest}")
+    return read_registry(path).resolve(f"{new.name}:{entry.newest}")
 
 
 def _fitting_backbone(
@@ -96,22 +136,21 @@ def _fitting_backbone(
     return known
 
 
-def _next_entry(
-    registry: Registry, head: HeadFile, backbone_key: str, aliases: Sequence[str]
-) -> TaskEntry:
+def _next_entry(registry: Registry, head: HeadFile, new: NewHead, backbone_key: str) -> TaskEntry:
     spec = head.spec
-    old = registry.tasks.get(spec.task)
+    old = registry.tasks.get(new.name)
     if old is not None and (old.kind, old.backbone) != (spec.kind, backbone_key):
         raise RegistryError(
             registry.path,
-            f"task '{spec.task}' is {old.kind} on the backbone '{old.backbone}'; a version that is "
+            f"task '{new.name}' is {old.kind} on the backbone '{old.backbone}'; a version that is "
             f"{spec.kind} on '{backbone_key}' cannot be added. Give the new task another name.",
         )
     versions = dict(old.versions) if old is not None else {}
     if old is None or old.versions[old.newest].sha256 != head.sha256:
         version = 1 if old is None else old.newest + 1
-        file = head_file_name(spec.task, version)
-        versions[version] = version_record(spec, file, size=head.size, sha256=head.sha256)
+        file = head_file_name(new.name, version)
+        record = version_record(spec, file, size=head.size, sha256=head.sha256)
+        versions[version] = record.model_copy(update={"origin": new.origin})
     try:
         return TaskEntry(
             kind=spec.kind,
@@ -119,7 +158,7 @@ def _next_entry(
             description=spec.description,
             languages=spec.languages,
             license=spec.license,
-            aliases={**(old.aliases if old else {}), **dict.fromkeys(aliases, max(versions))},
+            aliases={**(old.aliases if old else {}), **dict.fromkeys(new.aliases, max(versions))},
             versions=versions,
         )
     except ValidationError as error:

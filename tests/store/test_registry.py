@@ -92,7 +92,7 @@ def test_unknown_names(path: Path, reference: str, message: str, near: str | Non
     assert caught.value.nearest == near
 
 
-@pytest.mark.parametrize("reference", ["hub:a/b", "./x.safetensors"])
+@pytest.mark.parametrize("reference", ["a/b:c", "./x.safetensors"])
 def test_other_references_are_not_looked_up(path: Path, reference: str) -> None:
     with pytest.raises(UsageError, match="does not name a task of the registry"):
         read_registry(path).resolve(reference)

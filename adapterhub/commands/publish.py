@@ -1,0 +1,92 @@
+"""`adapterhub publish`: tasks of a registry into a repository on the Hugging Face Hub."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from adapterhub.commands.options import AsJson, Backbone, Registry, split_names
+from adapterhub.commands.printing import counted, print_json, print_line
+
+if TYPE_CHECKING:
+    from adapterhub.publishing.content import Published
+
+
+def publish(
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME...", help="Tasks, as in `show`; name@alias moves the alias."),
+    ],
+    to: Annotated[str, typer.Option("--to", metavar="OWNER/REPO", help="Where to.")],
+    registry: Registry = None,
+    backbone: Backbone = None,
+    private: Annotated[
+        bool, typer.Option("--private", help="If the repository has to be made: a private one.")
+    ] = False,
+    tag: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Tag the commit, for instance v1.")
+    ] = None,
+    create_pr: Annotated[
+        bool, typer.Option("--create-pr", help="Open a pull request; change nothing else.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be written; send nothing.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Publish tasks to the Hugging Face Hub.
+
+    Each is checked first by its known answers. All go in one commit; what is there already is not
+    sent again.
+    """
+    from adapterhub.commands.choosing import choose_backbone_key, choose_tasks, open_registry
+    from adapterhub.hub import Hub
+
+    opened = open_registry(registry)
+    wanted = split_names(names)
+    key = choose_backbone_key(opened, choose_tasks(opened, wanted), backbone)
+    hub = Hub(opened.path, backbone=key, device="cpu")
+    done = hub.publish(wanted, to, private=private, tag=tag, create_pr=create_pr, dry_run=dry_run)
+    if as_json:
+        print_json(_values(done))
+    else:
+        _print(done)
+
+
+def _values(done: Published) -> dict[str, object]:
+    return {
+        "repo": done.repo,
+        "commit": done.commit,
+        "tasks": [
+            {
+                "name": task.name,
+                "version": task.version,
+                "sha256": task.sha256,
+                "is_new": task.is_new,
+            }
+            for task in done.tasks
+        ],
+        "files": list(done.files),
+        "pull_request": done.pull_request,
+        "tag": done.tag,
+        "dry_run": done.dry_run,
+    }
+
+
+def _print(done: Published) -> None:
+    for task in done.tasks:
+        state = "new" if task.is_new else "there already"
+        print_line(f"{task.name}  version {task.version} ({state})")
+    for file in done.files if done.dry_run else ():
+        print_line(f"  {file}")
+    count = counted(len(done.files), "file")
+    if done.dry_run:
+        print_line(f"Nothing was sent; {count} would be written to {done.repo}.")
+    elif done.pull_request is not None:
+        print_line(f"{count} in the pull request {done.pull_request}")
+    elif done.files:
+        tagged = f", tag {done.tag}" if done.tag else ""
+        print_line(f"{count} in commit {done.commit}{tagged}")
+    else:
+        print_line(f"Nothing changed; {done.repo} is at commit {done.commit}.")

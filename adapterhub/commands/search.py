@@ -1,0 +1,120 @@
+"""`adapterhub search`: tasks by language and kind, in a registry or on the Hub."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from adapterhub.commands.list_tasks import list_tasks
+from adapterhub.commands.options import AsJson, Registry, one_of
+from adapterhub.commands.printing import note, print_json, print_table
+from adapterhub.errors import UsageError
+
+if TYPE_CHECKING:
+    from adapterhub.specs import Kind
+    from adapterhub.store.entries import TaskEntry
+    from adapterhub.store.remote.listing import Listed
+
+
+def search(
+    registry: Registry = None,
+    language: Annotated[
+        str | None,
+        typer.Option("--language", "-l", metavar="TAG", help="Only tasks for this language: en …"),
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            "--kind",
+            metavar="KIND",
+            help="Only single_label, multi_label, regression or tagging tasks.",
+        ),
+    ] = None,
+    remote: Annotated[
+        bool, typer.Option("--remote", help="Search the Hugging Face Hub instead.")
+    ] = False,
+    base_model: Annotated[
+        str | None,
+        typer.Option(metavar="OWNER/NAME", help="With --remote: only for this backbone."),
+    ] = None,
+    author: Annotated[
+        str | None, typer.Option(metavar="OWNER", help="With --remote: only of this owner.")
+    ] = None,
+    limit: Annotated[
+        int, typer.Option(min=1, max=200, metavar="N", help="With --remote: repositories at most.")
+    ] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Find tasks by language and kind, here or on the Hugging Face Hub."""
+    if not remote:
+        if base_model or author:
+            raise UsageError("--base-model and --author search the Hub; give --remote with them.")
+        list_tasks(registry, language, kind, as_json)
+        return
+    from adapterhub.specs import KINDS
+    from adapterhub.store.remote.calls import current_place
+    from adapterhub.store.remote.listing import list_repositories
+
+    wanted = None if kind is None else cast("Kind", one_of("--kind", kind, KINDS))
+    # The Hub knows `zh` and not `zh-CN`; the entries decide.
+    tags = [language.partition("-")[0]] if language else []
+    if base_model:
+        tags.append(f"base_model:adapter:{base_model}")
+    listed = list_repositories(current_place(), tags=tags, author=author, limit=limit)
+    found = [
+        _values(one, name, entry)
+        for one in listed
+        for name, entry in _fitting(one, language, wanted)
+    ]
+    unread = [one for one in listed if one.problem is not None]
+    if as_json:
+        problems = {one.commit.repo: one.problem for one in unread}
+        print_json({"tasks": found, "unread": problems})
+        return
+    if found:
+        headings = ("task", "version", "kind", "language", "depths", "measured", "about")
+        print_table(headings, map(_cells, found))
+    else:
+        note("No such task in the repositories that the Hub lists.")
+    for one in unread:
+        note(f"adapterhub: left out {one.commit.repo}: {one.problem}")
+
+
+def _fitting(
+    one: Listed, language: str | None, kind: Kind | None
+) -> Iterator[tuple[str, TaskEntry]]:
+    from adapterhub.store.registry import fits
+
+    for name, entry in sorted(one.content.tasks.items()) if one.content else ():
+        if fits(entry, language=language, kind=kind):
+            yield name, entry
+
+
+def _values(one: Listed, name: str, entry: TaskEntry) -> dict[str, object]:
+    record = entry.versions[entry.newest]
+    return {
+        "name": f"{one.commit.repo}:{name}",
+        "version": entry.newest,
+        "kind": entry.kind,
+        "languages": list(entry.languages),
+        "description": entry.description,
+        "depths": list(record.depths),
+        "metrics": dict(record.metrics),
+        "commit": one.commit.oid,
+    }
+
+
+def _cells(found: dict[str, object]) -> tuple[str, ...]:
+    metrics = cast("dict[str, float]", found["metrics"])
+    measured = (f"{name} {value:.3f}" for name, value in metrics.items())
+    return (
+        str(found["name"]),
+        str(found["version"]),
+        str(found["kind"]),
+        " ".join(cast("list[str]", found["languages"])),
+        "+".join(map(str, cast("list[int]", found["depths"]))),
+        next(measured, ""),
+        str(found["description"]),
+    )
