@@ -7,24 +7,23 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from adapterhub.call import Answering, Asking, answer, check_options, read_rows, refuse_bad_rows
-from adapterhub.errors import BackboneMismatchError, UsageError
-from adapterhub.inputs import Record, read_fields, read_records
+from adapterhub.call import Answering, Asking, answer, check_options, read_rows
+from adapterhub.checking import check_backbone, check_fits, check_tasks
+from adapterhub.errors import UsageError
+from adapterhub.features import features_of
+from adapterhub.inputs import Record, read_records
 from adapterhub.model.adapters import Adapter
-from adapterhub.model.compiling import compile_adapter
-from adapterhub.model.constancy import warn_if_constant
 from adapterhub.model.encoder import Encoder
-from adapterhub.model.execution import encode_rows
 from adapterhub.model.heads import Array
-from adapterhub.model.replay import check_known_answers
-from adapterhub.model.resident import ResidentTask, ResidentTasks
+from adapterhub.model.resident import ResidentTasks
+from adapterhub.model.task import ResidentTask
 from adapterhub.model.tokens import TextTokenizer
-from adapterhub.opening import choose_backbone, identity, parse_bytes, task_info
+from adapterhub.opening import choose_backbone, parse_bytes, task_info
 from adapterhub.plan import Plan, Reading, Tap, make_plan
 from adapterhub.publishing.content import Published, Wishes, to_publish
 from adapterhub.publishing.publish import publish
 from adapterhub.results import Provenance, Scores, TaskInfo
-from adapterhub.specs import POOLINGS, BackboneSpec, Pooling, TaskSpec
+from adapterhub.specs import BackboneSpec, Pooling, TaskSpec
 from adapterhub.store.headfile import HeadFile
 from adapterhub.store.locating import locate_registry
 from adapterhub.store.reading import ReadTask, read_task
@@ -32,8 +31,6 @@ from adapterhub.store.references import parse_reference
 from adapterhub.store.registry import read_registry
 
 OnError = Literal["raise", "skip"]
-
-_SHORTEST_WINDOW = 8
 
 
 class Hub:
@@ -79,9 +76,9 @@ class Hub:
         self.registry_path = locate_registry(registry)
         opened = choose_backbone(read_registry(self.registry_path), backbone)
         self.backbone: BackboneSpec = opened.spec
-        self._max_windows = max_windows
         self._encoder = Encoder(opened, device=device, dtype=dtype)
         self._tokenizer = TextTokenizer(opened.tokenizer)
+        self._answering = Answering(self._encoder, self._tokenizer, max_windows)
         self._resident = ResidentTasks(
             hidden_size=self._encoder.hidden_size,
             device=self._encoder.device,
@@ -179,7 +176,7 @@ class Hub:
             AdapterHubError: As `load`, because every task is checked first.
         """
         found = [self._read(name) for name in _names(tasks)]
-        self._check(found)
+        self._check([task.head for task in found])
         wishes = Wishes(private, tag, create_pr, dry_run)
         return publish(repo, [to_publish(task) for task in found], wishes)
 
@@ -192,7 +189,7 @@ class Hub:
         """
         specs = {name: self.spec(name) for name in _names(tasks)}
         for spec in specs.values():
-            self._check_backbone(spec)
+            check_backbone(spec, self.backbone)
         return make_plan(specs)
 
     def score(
@@ -260,11 +257,10 @@ class Hub:
             # A bad row must not cost a loading, which may evict other tasks.
             specs = {name: self.spec(name) for name in names}
             for spec in specs.values():
-                self._check_fits(spec)
+                check_fits(spec, self._encoder)
             read_rows(asking, specs)
         resident = self._acquire(names)
-        answering = Answering(self._encoder, self._tokenizer, self._max_windows)
-        return answer(asking, resident, answering, top_k=top_k, logits=logits)
+        return answer(asking, resident, self._answering, top_k=top_k, logits=logits)
 
     def encode(
         self,
@@ -291,32 +287,12 @@ class Hub:
         depth = self._encoder.depth if depth is None else depth
         max_length = self._encoder.max_positions if max_length is None else max_length
         fields = (fields,) if isinstance(fields, str) else tuple(fields)
-        self._check_reading(depth, pooling, fields, max_length)
-        given = read_fields(read_records(texts), fields)
-        refuse_bad_rows([given])
-        return encode_rows(
-            given.inputs,
+        return features_of(
+            read_records(texts),
             tap=Tap(depth, pooling, ()),
             reading=Reading(fields, max_length, 0),
-            encoder=self._encoder,
-            tokenizer=self._tokenizer,
-            max_windows=self._max_windows,
+            answering=self._answering,
         )
-
-    def _check_reading(
-        self, depth: int, pooling: str, fields: tuple[str, ...], max_length: int
-    ) -> None:
-        deepest, longest = self._encoder.depth, self._encoder.max_positions
-        if not 0 <= depth <= deepest:
-            raise UsageError(f"depth is {depth}; this backbone has 0 to {deepest}.")
-        if pooling not in POOLINGS or pooling == "attentive":
-            raise UsageError(f"pooling is {pooling!r}; expected cls, mean, max or tokens.")
-        if len(fields) not in (1, 2) or (pooling == "tokens" and len(fields) == 2):
-            raise UsageError(f"fields are {fields}; expected one, or two without pooling 'tokens'.")
-        if not _SHORTEST_WINDOW <= max_length <= longest:
-            raise UsageError(
-                f"max_length is {max_length}; expected {_SHORTEST_WINDOW} to {longest}."
-            )
 
     def _acquire(self, names: Sequence[str]) -> dict[str, ResidentTask]:
         """Returns the tasks of one call from one snapshot; loads those that are missing."""
@@ -329,45 +305,18 @@ class Hub:
     def _make_resident(self, references: Sequence[str], *, beside: Sequence[str] = ()) -> None:
         """Opens, checks and places tasks: all of them, or none."""
         tasks = {reference: self._read(reference) for reference in references}
-        adapters = self._check(tasks.values())
+        adapters = self._check([task.head for task in tasks.values()])
         heads = {reference: (task.head, _made_by(task)) for reference, task in tasks.items()}
         self._resident.load(heads, adapters=adapters, beside=beside)
 
-    def _check(self, tasks: Iterable[ReadTask]) -> dict[str, Adapter]:
-        """Returns the compiled adapters of tasks that do here what they say."""
-        adapters: dict[str, Adapter] = {}
-        for head in (task.head for task in tasks):
-            self._check_fits(head.spec)
-            adapter = self._compile(head, adapters)
-            check_known_answers(
-                head, encoder=self._encoder, tokenizer=self._tokenizer, adapter=adapter
-            )
-            warn_if_constant(head)
-        return adapters
-
-    def _compile(self, head: HeadFile, known: dict[str, Adapter]) -> Adapter | None:
-        """Returns the adapter of a head file, compiled once for all tasks that have it."""
-        spec = head.spec.adapter
-        if spec is None:
-            return None
-        found = known.get(spec.digest) or self._resident.adapter(spec.digest)
-        if found is None:
-            found = compile_adapter(spec, head.tensors, encoder=self._encoder, source=head.source)
-        known[spec.digest] = found
-        return found
-
-    def _check_fits(self, spec: TaskSpec) -> None:
-        """Refuses a task of another backbone, or one whose windows are too long for it."""
-        self._check_backbone(spec)
-        if spec.max_length > self._encoder.max_positions:
-            raise UsageError(
-                f"Task '{spec.task}' reads windows of {spec.max_length} tokens, the backbone has "
-                f"{self._encoder.max_positions} positions."
-            )
-
-    def _check_backbone(self, spec: TaskSpec) -> None:
-        if spec.backbone.fingerprint != self.backbone.fingerprint:
-            raise BackboneMismatchError(spec.task, identity(spec.backbone), identity(self.backbone))
+    def _check(self, heads: Sequence[HeadFile]) -> dict[str, Adapter]:
+        """Returns the adapters of tasks that do here what they say, compiled."""
+        return check_tasks(
+            heads,
+            encoder=self._encoder,
+            tokenizer=self._tokenizer,
+            known=self._resident.adapter,
+        )
 
     def _read(self, reference: str) -> ReadTask:
         return read_task(reference, self.registry_path)

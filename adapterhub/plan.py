@@ -1,17 +1,18 @@
 """Tasks -> Plan: what one call will compute and what it costs. Pure: no torch.
 
 The unit of cost is the pass: one application of the block to one text. Tasks that read the
-same fields through the same window share tokens and trunk, and the trunk stops at the
-deepest depth that anyone reads.
+same fields through the same window share tokens and trunk. The trunk stops at the deepest
+depth that anyone reads or forks from; tasks with one adapter share the branch that leaves it.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import prod
 
-from adapterhub.specs import Pooling, TaskSpec
+from adapterhub.specs import AdapterSpec, Pooling, TaskSpec, tensor_shapes
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -36,7 +37,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Tap:
-    """A place where heads read: all of them share one pooled feature.
+    """A place on the trunk or a branch where heads read: all of them share one pooled feature.
 
     Attributes:
         depth: The depth that is read.
@@ -50,20 +51,53 @@ class Tap:
 
 
 @dataclass(frozen=True, slots=True)
+class Branch:
+    """The passes that tasks with one adapter share.
+
+    Attributes:
+        adapter: Digest of the adapter.
+        method: What it is, for people: for instance `lora r8`.
+        fork: The depth where it leaves the trunk.
+        stop: The deepest depth that is read on it.
+        taps: What is read on the way, by ascending depth, all beyond the fork.
+        tasks: The tasks served, in the order of the call.
+    """
+
+    adapter: str
+    method: str
+    fork: int
+    stop: int
+    taps: tuple[Tap, ...]
+    tasks: tuple[str, ...]
+
+    @property
+    def passes(self) -> int:
+        """Returns the passes per text beyond the trunk."""
+        return self.stop - self.fork
+
+
+@dataclass(frozen=True, slots=True)
 class Trunk:
-    """The passes that all tasks with one reading share.
+    """The passes that all tasks with one reading share, and the branches that leave them.
 
     Attributes:
         reading: What is tokenised.
-        stop: The deepest depth that is read; the loop ends there.
+        stop: The deepest depth that is read or forked from; the loop ends there.
         taps: What is read on the way, by ascending depth.
-        tasks: The tasks served, in the order of the call.
+        branches: One per adapter, by ascending fork.
+        tasks: The tasks served, branches included, in the order of the call.
     """
 
     reading: Reading
     stop: int
     taps: tuple[Tap, ...]
+    branches: tuple[Branch, ...]
     tasks: tuple[str, ...]
+
+    @property
+    def passes(self) -> int:
+        """Returns the passes per text, branches included."""
+        return self.stop + sum(branch.passes for branch in self.branches)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -73,10 +107,12 @@ class Plan:
     Attributes:
         num_hidden_layers: Depth D of the backbone: the passes that a separate model takes.
         trunks: One per distinct reading.
+        parameters: How many numbers the heads and adapters have; a shared adapter counts once.
     """
 
     num_hidden_layers: int
     trunks: tuple[Trunk, ...]
+    parameters: int
 
     @property
     def tasks(self) -> int:
@@ -86,7 +122,7 @@ class Plan:
     @property
     def passes(self) -> int:
         """Returns the passes per text of this plan."""
-        return sum(trunk.stop for trunk in self.trunks)
+        return sum(trunk.passes for trunk in self.trunks)
 
     @property
     def separate_passes(self) -> int:
@@ -111,11 +147,13 @@ class Plan:
     @property
     def summary(self) -> str:
         """Returns the cost in one line."""
-        terms = " + ".join(str(trunk.stop) for trunk in self.trunks)
-        total = f"{terms} = {self.passes}" if len(self.trunks) > 1 else f"{self.passes}"
+        terms = [str(trunk.stop) for trunk in self.trunks]
+        terms += [str(branch.passes) for trunk in self.trunks for branch in trunk.branches]
+        total = f"{' + '.join(terms)} = {self.passes}" if len(terms) > 1 else f"{self.passes}"
         return (
-            f"{self.tasks} tasks: {total} passes per text; "
-            f"separate models: {self.tasks} x {self.num_hidden_layers} = {self.separate_passes} "
+            f"{counted(self.tasks, 'task')}: {total} {_noun(self.passes, 'pass')} per text, "
+            f"{self.parameters * _BYTES / 1e6:.2f} MB resident; separate models: "
+            f"{self.tasks} x {self.num_hidden_layers} = {self.separate_passes} "
             f"({self.ratio:.1f} x as many)"
         )
 
@@ -133,7 +171,7 @@ def make_plan(tasks: Mapping[str, TaskSpec]) -> Plan:
     for name, spec in tasks.items():
         by_reading[reading_of(spec)][name] = spec
     trunks = tuple(_make_trunk(reading, group) for reading, group in by_reading.items())
-    return Plan(num_hidden_layers=depths.pop(), trunks=trunks)
+    return Plan(depths.pop(), trunks, _parameters(tasks))
 
 
 def reading_of(spec: TaskSpec) -> Reading:
@@ -142,30 +180,89 @@ def reading_of(spec: TaskSpec) -> Reading:
 
 
 def _make_trunk(reading: Reading, tasks: Mapping[str, TaskSpec]) -> Trunk:
+    trunk: dict[str, TaskSpec] = {}
+    by_adapter: dict[str, dict[str, TaskSpec]] = defaultdict(dict)
+    for name, spec in tasks.items():
+        if spec.adapter is None:
+            trunk[name] = spec
+        else:
+            by_adapter[spec.adapter.digest][name] = spec
+    branches = [_make_branch(digest, group) for digest, group in by_adapter.items()]
+    # A mix may read below its fork, where its branch is the trunk itself.
+    below = {name: spec for group in by_adapter.values() for name, spec in group.items()}
+    taps = _make_taps({**trunk, **below}, lambda spec, depth: depth <= _fork(spec))
+    stop = max([tap.depth for tap in taps] + [branch.fork for branch in branches])
+    ordered = tuple(sorted(branches, key=lambda branch: branch.fork))
+    return Trunk(reading, stop, taps, ordered, tuple(tasks))
+
+
+def _make_branch(digest: str, tasks: Mapping[str, TaskSpec]) -> Branch:
+    first = next(spec.adapter for spec in tasks.values() if spec.adapter is not None)
+    taps = _make_taps(tasks, lambda spec, depth: depth > _fork(spec))
+    return Branch(
+        adapter=digest,
+        method=_describe(first),
+        fork=first.from_depth,
+        stop=taps[-1].depth,
+        taps=taps,
+        tasks=tuple(tasks),
+    )
+
+
+def _fork(spec: TaskSpec) -> int:
+    """Returns the depth to which a task's states are those of the trunk."""
+    return spec.backbone.num_hidden_layers if spec.adapter is None else spec.adapter.from_depth
+
+
+def _make_taps(
+    tasks: Mapping[str, TaskSpec], reads: Callable[[TaskSpec, int], bool]
+) -> tuple[Tap, ...]:
+    """Returns the taps of `tasks` at the depths for which `reads` says so."""
     readers: dict[tuple[int, Pooling], list[str]] = defaultdict(list)
     for name, spec in tasks.items():
-        for depth in spec.head.depths:
+        for depth in filter(lambda depth: reads(spec, depth), spec.head.depths):
             readers[depth, spec.head.pooling].append(name)
-    taps = tuple(
+    return tuple(
         Tap(depth=depth, pooling=pooling, tasks=tuple(names))
         for (depth, pooling), names in sorted(readers.items())
     )
-    return Trunk(reading=reading, stop=taps[-1].depth, taps=taps, tasks=tuple(tasks))
 
 
-_HEADINGS = ("input", "trunk", "tap", "tasks")
+def _parameters(tasks: Mapping[str, TaskSpec]) -> int:
+    heads = sum(prod(shape) for spec in tasks.values() for shape in tensor_shapes(spec).values())
+    adapters = {spec.adapter.digest: spec.adapter for spec in tasks.values() if spec.adapter}
+    return heads + sum(adapter.parameters for adapter in adapters.values())
+
+
+def _describe(adapter: AdapterSpec) -> str:
+    rank = adapter.config.get("r")
+    tied = " tied" if adapter.tie_depths else ""
+    return f"{adapter.method}{f' r{rank}' if type(rank) is int else ''}{tied}"
+
+
+_HEADINGS = ("input", "passes", "what", "tap", "tasks")
+_BYTES = 4
+"""Heads and adapters are resident in fp32."""
 
 
 def _trunk_rows(trunk: Trunk) -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = []
-    for index, tap in enumerate(trunk.taps):
-        first = index == 0
-        rows.append(
-            (
-                trunk.reading.name if first else "",
-                f"0 -> {trunk.stop}" if first else "",
-                f"depth {tap.depth} {tap.pooling}",
-                ", ".join(tap.tasks),
-            )
-        )
-    return rows
+    rows = _tap_rows(f"0 -> {trunk.stop}", "trunk", trunk.taps)
+    for branch in trunk.branches:
+        rows += _tap_rows(f"{branch.fork} -> {branch.stop}", branch.method, branch.taps)
+    first = (trunk.reading.name, *rows[0])
+    return [first, *(("", *row) for row in rows[1:])]
+
+
+def _tap_rows(passes: str, what: str, taps: tuple[Tap, ...]) -> list[tuple[str, ...]]:
+    rows = [("", "", f"depth {tap.depth} {tap.pooling}", ", ".join(tap.tasks)) for tap in taps]
+    rows = rows or [("", "", "", "")]
+    return [(passes, what, *rows[0][2:]), *rows[1:]]
+
+
+def counted(number: int, noun: str) -> str:
+    """Returns a number with its noun: `1 pass`, `2 passes`."""
+    return f"{number} {_noun(number, noun)}"
+
+
+def _noun(number: int, noun: str) -> str:
+    return noun if number == 1 else f"{noun}{'es' if noun.endswith('s') else 's'}"

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adapterhub.drawing import plan_dot
 from adapterhub.plan import Plan, Reading, Tap, make_plan, reading_of
-from adapterhub.specs import TaskSpec
+from adapterhub.specs import AdapterSpec, TaskSpec
 from tests.builders import backbone_spec, task_spec
 
 
@@ -98,12 +99,13 @@ def test_a_plan_is_read_as_a_table() -> None:
         entails={"depths": (3,), "fields": ("text", "text_pair")},
     )
     assert str(plan).splitlines() == [
-        "input             trunk   tap           tasks",
-        "----------------  ------  ------------  ---------",
-        "text              0 -> 4  depth 2 cls   topics",
-        "                          depth 4 mean  sentiment",
-        "text + text_pair  0 -> 3  depth 3 mean  entails",
-        "3 tasks: 4 + 3 = 7 passes per text; separate models: 3 x 4 = 12 (1.7 x as many)",
+        "input             passes  what   tap           tasks",
+        "----------------  ------  -----  ------------  ---------",
+        "text              0 -> 4  trunk  depth 2 cls   topics",
+        "                                 depth 4 mean  sentiment",
+        "text + text_pair  0 -> 3  trunk  depth 3 mean  entails",
+        "3 tasks: 4 + 3 = 7 passes per text, 0.00 MB resident; "
+        "separate models: 3 x 4 = 12 (1.7 x as many)",
     ]
     assert repr(plan) == str(plan)
 
@@ -165,3 +167,76 @@ def test_a_plan_serves_every_task_once_and_stops_where_the_last_one_reads(
             read = [(tap.depth, tap.pooling) for tap in trunk.taps if name in tap.tasks]
             assert read == [(depth, spec.head.pooling) for depth in spec.head.depths]
             assert reading_of(spec) == trunk.reading
+
+
+def _adapter(digest: str, *depths: int, **changes: Any) -> AdapterSpec:
+    return AdapterSpec(
+        method="lora",
+        depths=depths,
+        sites=("query",),
+        config={"r": 8},
+        parameters=1_000,
+        digest=digest * 64,
+        **changes,
+    )
+
+
+def test_adapters_fork_from_one_trunk() -> None:
+    plan = plan_of(
+        late={"depths": (4,), "adapter": _adapter("a", 3)},
+        head={"depths": (1,)},
+        early={"depths": (3,), "adapter": _adapter("b", 2, 3)},
+    )
+    (trunk,) = plan.trunks
+    assert trunk.stop == 3
+    assert [(branch.fork, branch.stop) for branch in trunk.branches] == [(2, 3), (3, 4)]
+    assert plan.passes == 3 + 1 + 1
+    assert plan.separate_passes == 12
+
+
+def test_tasks_with_one_adapter_share_its_branch() -> None:
+    plan = plan_of(
+        a={"depths": (4,), "adapter": _adapter("a", 2, 3)},
+        b={"depths": (3,), "pooling": "cls", "adapter": _adapter("a", 2, 3)},
+    )
+    (branch,) = plan.trunks[0].branches
+    assert branch.tasks == ("a", "b")
+    assert branch.taps == (Tap(3, "cls", ("b",)), Tap(4, "mean", ("a",)))
+    assert plan.passes == 4
+    heads = 2 * (2 * 16 + 2)
+    assert plan.parameters == heads + 1_000
+
+
+def test_a_mix_reads_the_trunk_below_its_fork() -> None:
+    plan = plan_of(a={"depths": (1, 2, 4), "adapter": _adapter("a", 2, 3)})
+    (trunk,) = plan.trunks
+    assert [tap.depth for tap in trunk.taps] == [1, 2]
+    assert [tap.depth for tap in trunk.branches[0].taps] == [4]
+
+
+def test_branches_are_lines_of_the_table_and_of_the_drawing() -> None:
+    plan = plan_of(
+        head={"depths": (2,)}, tuned={"depths": (4,), "adapter": _adapter("a", 3, tie_depths=True)}
+    )
+    assert str(plan).splitlines()[2:] == [
+        "text   0 -> 3  trunk         depth 2 mean  head",
+        "       3 -> 4  lora r8 tied  depth 4 mean  tuned",
+        "2 tasks: 3 + 1 = 4 passes per text, 0.00 MB resident; "
+        "separate models: 2 x 4 = 8 (2.0 x as many)",
+    ]
+    drawing = plan_dot(plan)
+    assert drawing.startswith("digraph plan {")
+    assert 't0_3 -> t0b0_4 [label="lora r8 tied, 1 pass", style=bold];' in drawing
+    assert 't0_2_mean [shape=plain, label="head"];' in drawing
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"depths": (4,), "adapter": _adapter("a", 4)}, "changes depth 4; this backbone has"),
+        ({"depths": (2,), "adapter": _adapter("a", 2)}, "it would change nothing"),
+    ],
+)
+def test_an_adapter_where_nothing_is_read_is_refused(changes: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        task_spec(**changes)

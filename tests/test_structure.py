@@ -21,14 +21,17 @@ import adapterhub
 PACKAGE = Path(adapterhub.__file__).parent
 
 LAYERS = (
-    {"errors"},
+    {"errors", "diagnostics"},
     {"specs"},
     {"tables"},
     {"results", "inputs"},
     {"plan"},
+    {"drawing"},
     {"store"},
     {"model", "rows"},
     {"opening", "answers", "pretraining"},
+    {"call", "checking", "publishing"},
+    {"features"},
     {"hub", "training"},
     {"scoring", "serving"},
     {"commands"},
@@ -38,8 +41,18 @@ LAYERS = (
 """From the bottom up: a module may import its own folder and any layer below its own."""
 
 ONLY_IN = {
-    "huggingface_hub": {"store/remote.py", "model/sources.py"},
-    "peft": {"model/adapters.py", "store/peft_format.py"},
+    "huggingface_hub": {
+        *(f"store/remote/{name}.py" for name in ("calls", "faults", "fetching", "listing")),
+        *(f"store/remote/{name}.py" for name in ("session", "uploading")),
+        "model/sources.py",
+    },
+    "httpx2": {"store/remote/session.py"},
+    "matplotlib": {"publishing/figures.py"},
+    "peft": {
+        "model/merging.py",
+        *(f"store/peft_{name}.py" for name in ("folder", "format", "settings")),
+        "training/adapters/injection.py",
+    },
 }
 WITHOUT_TORCH = (
     "adapterhub",
@@ -47,6 +60,7 @@ WITHOUT_TORCH = (
     "adapterhub.specs",
     "adapterhub.results",
     "adapterhub.plan",
+    "adapterhub.drawing",
     "adapterhub.inputs",
     "adapterhub.store.registry",
     "adapterhub.store.references",
@@ -72,7 +86,8 @@ MAX_FILE_LINES = 260
 BIGGER_FILES = {
     "errors.py": 320,
     "hub.py": 380,
-    "specs.py": 340,
+    "plan.py": 280,
+    "specs.py": 400,
 }
 MAX_FUNCTION_LINES = 40
 BIGGER_FUNCTIONS: dict[str, int] = {}

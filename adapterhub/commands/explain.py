@@ -10,7 +10,7 @@ from adapterhub.commands.options import AsJson, Registry, split_names
 from adapterhub.commands.printing import note, print_json, print_line
 
 if TYPE_CHECKING:
-    from adapterhub.plan import Plan
+    from adapterhub.plan import Plan, Tap
 
 
 def explain(
@@ -21,10 +21,14 @@ def explain(
         ),
     ] = None,
     registry: Registry = None,
+    as_dot: Annotated[
+        bool, typer.Option("--dot", help="Print a drawing for Graphviz instead of the table.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show what a call with these tasks would compute, and its cost."""
     from adapterhub.commands.choosing import choose_tasks, open_registry
+    from adapterhub.drawing import plan_dot
     from adapterhub.errors import UsageError
     from adapterhub.plan import make_plan
 
@@ -38,6 +42,8 @@ def explain(
     plan = make_plan({task.reference: task.spec for task in tasks})
     if as_json:
         print_json(plan_values(plan))
+    elif as_dot:
+        print_line(plan_dot(plan))
     else:
         print_line(str(plan))
 
@@ -49,6 +55,7 @@ def plan_values(plan: Plan) -> dict[str, object]:
         "passes": plan.passes,
         "separate_passes": plan.separate_passes,
         "ratio": plan.ratio,
+        "parameters": plan.parameters,
         "num_hidden_layers": plan.num_hidden_layers,
         "trunks": [
             {
@@ -56,11 +63,22 @@ def plan_values(plan: Plan) -> dict[str, object]:
                 "max_length": trunk.reading.max_length,
                 "overlap": trunk.reading.overlap,
                 "stop": trunk.stop,
-                "taps": [
-                    {"depth": tap.depth, "pooling": tap.pooling, "tasks": list(tap.tasks)}
-                    for tap in trunk.taps
+                "taps": _tap_values(trunk.taps),
+                "branches": [
+                    {
+                        "adapter": branch.adapter,
+                        "method": branch.method,
+                        "fork": branch.fork,
+                        "stop": branch.stop,
+                        "taps": _tap_values(branch.taps),
+                    }
+                    for branch in trunk.branches
                 ],
             }
             for trunk in plan.trunks
         ],
     }
+
+
+def _tap_values(taps: tuple[Tap, ...]) -> list[dict[str, object]]:
+    return [{"depth": tap.depth, "pooling": tap.pooling, "tasks": list(tap.tasks)} for tap in taps]

@@ -8,7 +8,7 @@ them again at every depth is much of the time that a plain implementation loses.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch.nn import functional
@@ -16,12 +16,15 @@ from torch.nn import functional
 from adapterhub.errors import BackboneError
 from adapterhub.model.backbone import Backbone
 from adapterhub.model.devices import find_device, find_dtype
+from adapterhub.model.stack import Applied, Changes, NormName, Packed, changes_at
 from adapterhub.model.tokens import TokenBatch, Window, pack
 from adapterhub.model.weights import Block, read_block, read_embeddings, tensors_of
 from adapterhub.model.workspace import Buffers, Workspaces
 
 # Tokens per batch: enough for full matrix products, few enough to stay near the caches.
 _BATCH_TOKENS = {"cpu": 2048, "cuda": 16384, "mps": 8192}
+# Tokens of all branches of a batch that run stacked: a GPU gains by large products, a CPU does not.
+_STACK_TOKENS = {"cpu": 4096, "cuda": 131072, "mps": 32768}
 
 
 class Encoder:
@@ -33,6 +36,7 @@ class Encoder:
         dtype: In which it computes; features and heads are fp32 all the same.
         max_positions: Greatest window, in tokens.
         batch_tokens: Good number of tokens per batch on this device.
+        stack_tokens: Good number of tokens of branches that run as one stack.
     """
 
     def __init__(self, backbone: Backbone, *, device: str = "auto", dtype: str = "float32") -> None:
@@ -49,6 +53,7 @@ class Encoder:
         self.spec = backbone.spec
         self.max_positions = int(config.max_position_embeddings)
         self.batch_tokens = _BATCH_TOKENS[self.device.type]
+        self.stack_tokens = _STACK_TOKENS[self.device.type]
         self._attention_heads = int(config.num_attention_heads)
         self._eps = float(config.layer_norm_eps)
         self._gelu = backbone.gelu
@@ -104,8 +109,31 @@ class Encoder:
         )
         return functional.linear(normed, tables.map_weight, tables.map_bias)
 
+    def group_of(self, depth: int) -> int:
+        """Returns which set of weights serves the pass from `depth` to the next."""
+        # Source: transformers 5.23, AlbertTransformer.forward: groups share the depths evenly.
+        return int(depth / (self.depth / len(self._groups)))
+
+    def block_at(self, depth: int) -> Block:
+        """Returns the weights of the pass from `depth` to the next.
+
+        Raises:
+            ValueError: A pass of this backbone takes several blocks.
+        """
+        group = self._groups[self.group_of(depth)]
+        if len(group) > 1:
+            raise ValueError(f"the backbone has {len(group)} inner blocks at each depth, not one")
+        return group[0]
+
     @torch.inference_mode()
-    def run(self, hidden: torch.Tensor, batch: TokenBatch, start: int, stop: int) -> torch.Tensor:
+    def run(
+        self,
+        hidden: torch.Tensor,
+        batch: Packed,
+        start: int,
+        stop: int,
+        adapters: Sequence[Applied] = (),
+    ) -> torch.Tensor:
         """Returns the hidden states at depth `stop`, given those at depth `start`.
 
         Args:
@@ -113,6 +141,7 @@ class Encoder:
             batch: The tokens that `hidden` belongs to.
             start: Depth of `hidden`, from 0.
             stop: Depth to reach, at most D; equal to `start` returns `hidden` itself.
+            adapters: Which rows of `hidden` are of a branch, by ascending rows that do not overlap.
 
         Raises:
             ValueError: Not 0 <= start <= stop <= D.
@@ -125,36 +154,36 @@ class Encoder:
         try:
             space = taken.first(batch.tokens)
             for depth in range(start, stop):
-                for block in self._groups[self._group_of(depth)]:
-                    hidden = self._apply(block, hidden, batch, space)
+                changes = changes_at(depth, adapters)
+                for block in self._groups[self.group_of(depth)]:
+                    hidden = self._apply(block, hidden, batch, space, changes)
             # The buffers go to the next call; what leaves must be the caller's own.
             return hidden.clone()
         finally:
             self._workspaces.give_back(taken)
 
-    def _group_of(self, depth: int) -> int:
-        # Source: transformers 5.23, AlbertTransformer.forward: groups share the depths evenly.
-        return int(depth / (self.depth / len(self._groups)))
-
     def _apply(
-        self, block: Block, hidden: torch.Tensor, batch: TokenBatch, space: Buffers
+        self,
+        block: Block,
+        hidden: torch.Tensor,
+        batch: Packed,
+        space: Buffers,
+        changes: Changes,
     ) -> torch.Tensor:
         """Returns one pass of one block, written to `space.hidden`."""
-        torch.addmm(block.qkv_bias, hidden, block.qkv_weight.t(), out=space.qkv)
+        changes.map("qkv", block, hidden, out=space.qkv)
         self._attend(batch, space)
-        torch.addmm(block.out_bias, space.context, block.out_weight.t(), out=space.mapped)
+        changes.map("out", block, space.context, out=space.mapped)
         space.mapped.add_(hidden)
-        self._norm(
-            space, block.attention_norm_weight, block.attention_norm_bias, out=space.attended
-        )
-        torch.addmm(block.up_bias, space.attended, block.up_weight.t(), out=space.wide)
+        self._norm("attention_norm", block, space, changes, out=space.attended)
+        changes.map("up", block, space.attended, out=space.wide)
         torch.ops.aten.gelu_(space.wide, approximate=self._gelu)
-        torch.addmm(block.down_bias, space.wide, block.down_weight.t(), out=space.mapped)
+        changes.map("down", block, space.wide, out=space.mapped)
         space.mapped.add_(space.attended)
-        self._norm(space, block.output_norm_weight, block.output_norm_bias, out=space.hidden)
+        self._norm("output_norm", block, space, changes, out=space.hidden)
         return space.hidden
 
-    def _attend(self, batch: TokenBatch, space: Buffers) -> None:
+    def _attend(self, batch: Packed, space: Buffers) -> None:
         """Attends within each window: reads `space.qkv`, writes `space.context`."""
         heads = self._attention_heads
         size = self.hidden_size // heads
@@ -169,19 +198,26 @@ class Encoder:
             target.copy_(context.transpose(1, 2))
 
     def _norm(
-        self, space: Buffers, weight: torch.Tensor, bias: torch.Tensor, *, out: torch.Tensor
+        self,
+        name: NormName,
+        block: Block,
+        space: Buffers,
+        changes: Changes,
+        *,
+        out: torch.Tensor,
     ) -> None:
         """Writes the layer norm of `space.mapped` to `out`."""
-        torch.ops.aten.native_layer_norm.out(
-            space.mapped,
-            [self.hidden_size],
-            weight,
-            bias,
-            self._eps,
-            out0=out,
-            out1=space.mean,
-            out2=space.rstd,
-        )
+        for rows, weight, bias in changes.norms(name, block, out.shape[0]):
+            torch.ops.aten.native_layer_norm.out(
+                space.mapped[rows],
+                [self.hidden_size],
+                weight,
+                bias,
+                self._eps,
+                out0=out[rows],
+                out1=space.mean[rows],
+                out2=space.rstd[rows],
+            )
 
     def _check_finite(self, vocab_size: int) -> None:
         """Runs a probe over all depths; half precision can overflow in trained large ALBERTs."""

@@ -1,6 +1,6 @@
 """Runs one trunk of a plan over texts: exactly the passes, taps and products it names.
 
-rows -> windows -> TokenBatches -> trunk, depth by depth -> logits per window -> per row
+rows -> windows -> TokenBatches -> trunk, depth by depth -> branches -> logits per window -> per row
 """
 
 from __future__ import annotations
@@ -9,18 +9,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from adapterhub.errors import NonFiniteError
+from adapterhub.model.adapters import Adapter
+from adapterhub.model.branches import Branched, Logits, View, run_branches
+from adapterhub.model.compiling import compile_adapter
 from adapterhub.model.encoder import Encoder
+from adapterhub.model.gathering import mean_of_windows, tokens_of_rows
 from adapterhub.model.heads import Array, RowLogits
-from adapterhub.model.pooling import POOLINGS, pool_attentive
-from adapterhub.model.resident import ResidentTask, unplaced
-from adapterhub.model.slab import Slab
+from adapterhub.model.pooling import POOLINGS
 from adapterhub.model.spans import TaggedText
-from adapterhub.model.tokens import Row, TextTokenizer, TokenBatch, Window, batches
+from adapterhub.model.task import ResidentTask, unplaced
+from adapterhub.model.tokens import TextTokenizer, TokenBatch, Window, batches
 from adapterhub.plan import Reading, Tap, Trunk, make_plan
 from adapterhub.specs import TaskSpec
+
+Wanted = Mapping[str, npt.NDArray[np.bool_]]
+"""Whether a task is asked of a row, by task: (N,); without it every task is asked of every row."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,12 +35,14 @@ class TrunkOutput:
     """What one trunk gave for N rows.
 
     Attributes:
-        logits: Raw outputs by task.
+        logits: Raw outputs by task, of the rows that it was asked of.
+        rows: Which rows these are, ascending, by task.
         windows: (N,) number of windows of each row.
         truncated: (N,) whether the row was longer than all its windows.
     """
 
     logits: Mapping[str, RowLogits]
+    rows: Mapping[str, tuple[int, ...]]
     windows: tuple[int, ...]
     truncated: tuple[bool, ...]
 
@@ -46,6 +55,7 @@ def run_trunk(
     encoder: Encoder,
     tokenizer: TextTokenizer,
     max_windows: int,
+    wanted: Wanted | None = None,
 ) -> TrunkOutput:
     """Returns the logits of all tasks of one trunk for `inputs`.
 
@@ -56,6 +66,7 @@ def run_trunk(
         encoder: Where to compute it.
         tokenizer: Of the same backbone.
         max_windows: Greatest number of windows per row; longer texts are truncated.
+        wanted: Which task is asked of which row; every row is asked for something.
 
     Raises:
         NonFiniteError: A task gave NaN or infinity.
@@ -63,42 +74,76 @@ def run_trunk(
     rows = tokenizer.rows(inputs, reading=trunk.reading, max_windows=max_windows)
     windows = tokenizer.windows(rows, reading=trunk.reading)
     parts: dict[str, list[Array]] = {name: [] for name in trunk.tasks}
-    order: list[Window] = []
+    orders: dict[str, list[Window]] = {name: [] for name in trunk.tasks}
     for batch in batches(windows, max_tokens=encoder.batch_tokens, device=encoder.device):
-        order.extend(batch.windows)
-        for name, logits in run_batch(trunk, tasks, batch, encoder).items():
-            parts[name].append(_to_array(logits))
+        for name, found in run_batch(trunk, tasks, batch, encoder, wanted).items():
+            parts[name].append(_to_array(found.values))
+            orders[name].extend(found.windows)
     counts = np.bincount([window.row for window in windows], minlength=len(rows))
+    cut = tuple(row.truncated for row in rows)
     output: dict[str, RowLogits] = {}
+    asked: dict[str, tuple[int, ...]] = {}
     for name in trunk.tasks:
+        places = np.arange(len(rows)) if wanted is None else np.flatnonzero(wanted[name])
+        asked[name] = tuple(places.tolist())
+        if not parts[name]:
+            continue
         values = np.concatenate(parts[name])
         if tasks[name].spec.kind == "tagging":
-            texts = tuple(
-                TaggedText(texts[0], row.offsets) for texts, row in zip(inputs, rows, strict=True)
-            )
-            output[name] = RowLogits(_tokens_of_rows(values, order, rows), texts)
+            tagged = tokens_of_rows(values, orders[name], rows)
+            texts = tuple(TaggedText(inputs[row][0], rows[row].offsets) for row in asked[name])
+            output[name] = RowLogits(tuple(tagged[row] for row in asked[name]), texts)
         else:
-            output[name] = RowLogits(_mean_of_windows(values, order, counts))
-        _check_finite(name, output[name])
-    return TrunkOutput(output, tuple(counts.tolist()), tuple(row.truncated for row in rows))
+            output[name] = RowLogits(mean_of_windows(values, orders[name], counts, places))
+        _check_finite(name, output[name], asked[name])
+    return TrunkOutput(output, asked, tuple(counts.tolist()), cut)
 
 
 @torch.inference_mode()
 def run_batch(
-    trunk: Trunk, tasks: Mapping[str, ResidentTask], batch: TokenBatch, encoder: Encoder
-) -> dict[str, torch.Tensor]:
-    """Returns fp32 logits by task: (N, K) per window, or (P, K) per token for tagging."""
-    hidden = encoder.embed(batch)
+    trunk: Trunk,
+    tasks: Mapping[str, ResidentTask],
+    batch: TokenBatch,
+    encoder: Encoder,
+    wanted: Wanted | None = None,
+) -> dict[str, Logits]:
+    """Returns fp32 logits by task: (N, K) per window, or (P, K) per token for tagging.
+
+    With `wanted`, a window takes part only as deep as a task that is asked of its row reads,
+    and a task has logits of its own windows only; it is missing where it has none.
+    """
+    view = View(batch, encoder.embed(batch), _asked(batch, wanted))
+    found = Branched(tasks)
+    waiting: list[tuple[int, View]] = []
     depth = 0
-    sums: dict[str, torch.Tensor] = {}
-    for tap in trunk.taps:
-        hidden = encoder.run(hidden, batch, depth, tap.depth)
-        depth = tap.depth
-        _read_tap(tap, tasks, hidden, batch, sums)
-    return {
-        name: total if tasks[name].slots else tasks[name].weights.forward(total)
-        for name, total in sums.items()
-    }
+    forks = {branch.fork for branch in trunk.branches}
+    for stop in sorted(forks | {tap.depth for tap in trunk.taps}):
+        left = view.only(_readers(trunk, stop))
+        if left is None:
+            break
+        view = left.at(encoder.run(left.hidden, left.batch, depth, stop))
+        depth = stop
+        found.read(view, [tap for tap in trunk.taps if tap.depth == stop])
+        for index, branch in enumerate(trunk.branches):
+            if branch.fork == stop and (own := view.only(branch.tasks)) is not None:
+                waiting.append((index, own))
+    run_branches([(trunk.branches[index], own) for index, own in waiting], found, encoder)
+    return found.logits()
+
+
+def _asked(batch: TokenBatch, wanted: Wanted | None) -> Wanted | None:
+    """Returns `wanted` for the windows of a batch."""
+    if wanted is None:
+        return None
+    rows = np.fromiter((window.row for window in batch.windows), np.int64, len(batch.windows))
+    return {name: asked[rows] for name, asked in wanted.items()}
+
+
+def _readers(trunk: Trunk, depth: int) -> tuple[str, ...]:
+    """Returns the tasks that need the trunk at `depth` or deeper."""
+    names = [name for tap in trunk.taps if tap.depth >= depth for name in tap.tasks]
+    names += [name for branch in trunk.branches if branch.fork >= depth for name in branch.tasks]
+    return tuple(dict.fromkeys(names))
 
 
 def answer_probes(
@@ -108,12 +153,16 @@ def answer_probes(
     *,
     encoder: Encoder,
     tokenizer: TextTokenizer,
+    adapter: Adapter | None = None,
 ) -> list[Array]:
     """Returns the logits of a task that is not resident: (1, K) or (tokens, K) per input.
 
-    This is what known answers are made with and checked against.
+    This is what known answers are made with and checked against. `adapter` is the task's,
+    compiled; without it, it is compiled here.
     """
-    task = unplaced(spec, tensors, device=encoder.device)
+    if adapter is None and spec.adapter is not None:
+        adapter = compile_adapter(spec.adapter, tensors, encoder=encoder, source=spec.task)
+    task = unplaced(spec, tensors, device=encoder.device, adapter=adapter)
     output = run_trunk(
         make_plan({spec.task: spec}).trunks[0],
         {spec.task: task},
@@ -149,45 +198,9 @@ def encode_rows(
         parts.append(_to_array(POOLINGS[tap.pooling](hidden, batch)))
     values = np.concatenate(parts)
     if tap.pooling == "tokens":
-        return _tokens_of_rows(values, order, rows)
+        return tokens_of_rows(values, order, rows)
     counts = np.bincount([window.row for window in windows], minlength=len(rows))
-    return _mean_of_windows(values, order, counts)
-
-
-def _read_tap(
-    tap: Tap,
-    tasks: Mapping[str, ResidentTask],
-    hidden: torch.Tensor,
-    batch: TokenBatch,
-    sums: dict[str, torch.Tensor],
-) -> None:
-    """Adds to `sums` what each task takes from one tap: logits if linear, else features."""
-    if tap.pooling == "attentive":
-        for name in tap.tasks:
-            query = tasks[name].weights.query
-            if query is not None:
-                share = _share(tasks[name], tap.depth)
-                _add(sums, name, pool_attentive(hidden, batch, query) * share)
-        return
-    features = POOLINGS[tap.pooling](hidden, batch)
-    products: dict[Slab, torch.Tensor] = {}
-    for name in tap.tasks:
-        task = tasks[name]
-        if not task.slots:
-            _add(sums, name, features * _share(task, tap.depth))
-            continue
-        slot = task.slots[task.spec.head.depths.index(tap.depth)]
-        if slot.slab not in products:
-            products[slot.slab] = slot.slab.forward(features)
-        _add(sums, name, products[slot.slab][:, slot.start : slot.stop])
-
-
-def _share(task: ResidentTask, depth: int) -> float:
-    return task.weights.mix[task.spec.head.depths.index(depth)]
-
-
-def _add(sums: dict[str, torch.Tensor], name: str, value: torch.Tensor) -> None:
-    sums[name] = sums[name] + value if name in sums else value
+    return mean_of_windows(values, order, counts, np.arange(len(rows)))
 
 
 def _to_array(logits: torch.Tensor) -> Array:
@@ -195,51 +208,7 @@ def _to_array(logits: torch.Tensor) -> Array:
     return array
 
 
-def _mean_of_windows(values: Array, order: Sequence[Window], counts: np.ndarray) -> Array:
-    """Returns the mean logits of each row's windows: (windows, K) -> (N, K)."""
-    rows = np.fromiter((window.row for window in order), np.int64, len(order))
-    if len(rows) == len(counts):
-        single = np.empty_like(values)
-        single[rows] = values
-        return single
-    firsts = np.fromiter((window.first for window in order), np.int64, len(order))
-    by_row = np.lexsort((firsts, rows))
-    starts = np.cumsum(counts) - counts
-    sums: Array = np.add.reduceat(values[by_row], starts, axis=0)
-    mean: Array = np.divide(sums, counts[:, None], dtype=np.float32)
-    return mean
-
-
-def _tokens_of_rows(
-    values: Array, order: Sequence[Window], rows: Sequence[Row]
-) -> tuple[Array, ...]:
-    """Returns each row's token logits, each token's from the window that shows most around it.
-
-    Args:
-        values: (P, K) of all windows, special tokens included.
-        order: The windows in packed order.
-        rows: All rows.
-    """
-    merged = [np.zeros((len(row.ids), values.shape[1]), np.float32) for row in rows]
-    context = [np.full(len(row.ids), -1, np.int64) for row in rows]
-    start = 0
-    for window in order:
-        size = window.last - window.first
-        logits = values[start + 1 : start + 1 + size]  # after [CLS]
-        start += len(window.ids)
-        if size == len(rows[window.row].ids):
-            merged[window.row] = logits
-            continue
-        places = np.arange(size)
-        around = np.minimum(places, size - 1 - places)
-        part = slice(window.first, window.last)
-        better = around > context[window.row][part]
-        merged[window.row][part][better] = logits[better]
-        context[window.row][part][better] = around[better]
-    return tuple(merged)
-
-
-def _check_finite(task: str, logits: RowLogits) -> None:
-    for row, values in enumerate(logits.values):
+def _check_finite(task: str, logits: RowLogits, rows: Sequence[int]) -> None:
+    for row, values in zip(rows, logits.values, strict=True):
         if not np.isfinite(values).all():
             raise NonFiniteError(task, row)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from adapterhub.errors import KnownAnswersError
+from adapterhub.model.adapters import Adapter
 from adapterhub.model.encoder import Encoder
 from adapterhub.model.execution import answer_probes
 from adapterhub.model.heads import Array
@@ -38,8 +39,16 @@ def make_known_answers(
     )
 
 
-def check_known_answers(head: HeadFile, *, encoder: Encoder, tokenizer: TextTokenizer) -> None:
+def check_known_answers(
+    head: HeadFile, *, encoder: Encoder, tokenizer: TextTokenizer, adapter: Adapter | None = None
+) -> None:
     """Computes the known answers of a head file and compares.
+
+    Args:
+        head: The file.
+        encoder: Where they are computed.
+        tokenizer: Of the same backbone.
+        adapter: The file's adapter, compiled; without it, it is compiled here.
 
     Raises:
         KnownAnswersError: The file computes something else than it says, or its labels stand
@@ -54,6 +63,7 @@ def check_known_answers(head: HeadFile, *, encoder: Encoder, tokenizer: TextToke
         [known.inputs for known in spec.known_answers],
         encoder=encoder,
         tokenizer=tokenizer,
+        adapter=adapter,
     )
     for known, logits in zip(spec.known_answers, found, strict=True):
         expected = np.asarray(known.logits, np.float32)

@@ -11,45 +11,19 @@ import weakref
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from types import MappingProxyType
 
 import torch
 
 from adapterhub.errors import ResidentError
+from adapterhub.model.adapters import Adapter
 from adapterhub.model.heads import HeadWeights, read_weights
 from adapterhub.model.slab import SLAB_ROWS, Slab, Slot, TapKey
+from adapterhub.model.task import ResidentTask, size_of
 from adapterhub.results import Provenance
-from adapterhub.specs import TaskSpec
+from adapterhub.specs import TaskSpec, tensor_shapes
 from adapterhub.store.headfile import HeadFile
-
-
-@dataclass(frozen=True, eq=False)
-class ResidentTask:
-    """One task on the device; immutable.
-
-    Attributes:
-        spec: The task.
-        made_by: Name, version and digest, for results.
-        weights: Its tensors; what is computed where there are no slots.
-        slots: Linear heads: the rows in the slab of each depth that is read. Without slots the
-            features are gathered and `weights.forward` is called on them.
-        bytes: Size of its tensors on the device.
-    """
-
-    spec: TaskSpec
-    made_by: Provenance
-    weights: HeadWeights
-    slots: tuple[Slot, ...]
-    bytes: int
-
-
-def unplaced(
-    spec: TaskSpec, tensors: Mapping[str, torch.Tensor], *, device: torch.device
-) -> ResidentTask:
-    """Returns a task that can be run but is in no slab, such as one that was just trained."""
-    made_by = Provenance(spec.task, None, "", spec.backbone.fingerprint)
-    weights = read_weights(spec, tensors, device=device)
-    return ResidentTask(spec, made_by, weights, slots=(), bytes=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +62,8 @@ class ResidentTasks:
 
     @property
     def bytes(self) -> int:
-        """Returns the size of all resident heads, in bytes."""
-        return sum(task.bytes for task in self._snapshot.tasks.values())
+        """Returns the size of all resident heads and adapters, in bytes."""
+        return size_of(self._snapshot.tasks.values())
 
     def names(self) -> tuple[str, ...]:
         """Returns the references under which tasks are resident."""
@@ -111,10 +85,16 @@ class ResidentTasks:
             self._touch(origins.values())
         return {reference: snapshot.tasks[origin] for reference, origin in origins.items()}
 
+    def adapter(self, digest: str) -> Adapter | None:
+        """Returns the adapter with this digest where a resident task has it."""
+        adapters = (task.adapter for task in self._snapshot.tasks.values())
+        return next((one for one in adapters if one and one.digest == digest), None)
+
     def load(
         self,
         heads: Mapping[str, tuple[HeadFile, Provenance]],
         *,
+        adapters: Mapping[str, Adapter] = MappingProxyType({}),
         beside: Sequence[str] = (),
     ) -> None:
         """Makes head files resident under their references; replaces what they named before.
@@ -123,13 +103,14 @@ class ResidentTasks:
 
         Args:
             heads: Head file and origin by reference.
+            adapters: The compiled adapters of these head files, by digest.
             beside: References of the same call, which must not be evicted for these.
 
         Raises:
             ResidentError: All of them together do not fit in `max_bytes`.
         """
         with self._lock:
-            self._snapshot = self._with(heads, beside)
+            self._snapshot = self._with(heads, adapters, beside)
             self._tidy()
 
     def unload(self, reference: str) -> bool:
@@ -147,14 +128,17 @@ class ResidentTasks:
             return True
 
     def _with(
-        self, heads: Mapping[str, tuple[HeadFile, Provenance]], beside: Sequence[str]
+        self,
+        heads: Mapping[str, tuple[HeadFile, Provenance]],
+        adapters: Mapping[str, Adapter],
+        beside: Sequence[str],
     ) -> _Snapshot:
         """Returns what is resident once `heads` are, within the budget."""
         tasks = dict(self._snapshot.tasks)
         origins = dict(self._snapshot.origins)
         for reference, (head, made_by) in heads.items():
             if made_by not in tasks:
-                tasks[made_by] = self._place(head, made_by)
+                tasks[made_by] = self._place(head, made_by, _adapter_of(head, adapters))
             origins[reference] = made_by
         wanted = {origins[name] for name in (*heads, *beside) if name in origins}
         self._touch(wanted)
@@ -183,12 +167,12 @@ class ResidentTasks:
         if self.max_bytes is None:
             return dict(origins)
         live = set(origins.values())
-        total = sum(tasks[origin].bytes for origin in live)
+        total = size_of(tasks[origin] for origin in live)
         for origin in sorted(live - wanted, key=lambda found: self._last_used.get(found, 0)):
             if total <= self.max_bytes:
                 break
-            total -= tasks[origin].bytes
             live.discard(origin)
+            total = size_of(tasks[one] for one in live)
         if total > self.max_bytes:
             raise ResidentError(
                 f"The tasks asked for take {total} bytes, max_bytes is {self.max_bytes}. "
@@ -196,11 +180,11 @@ class ResidentTasks:
             )
         return {reference: origin for reference, origin in origins.items() if origin in live}
 
-    def _place(self, head: HeadFile, made_by: Provenance) -> ResidentTask:
+    def _place(self, head: HeadFile, made_by: Provenance, adapter: Adapter | None) -> ResidentTask:
         weights = read_weights(head.spec, head.tensors, device=self._device)
         slots = self._fill_slots(head.spec, weights) if weights.is_linear else ()
-        size = sum(tensor.numel() * 4 for tensor in head.tensors.values())
-        task = ResidentTask(head.spec, made_by, weights, slots, size)
+        size = 4 * sum(prod(shape) for shape in tensor_shapes(head.spec).values())
+        task = ResidentTask(head.spec, made_by, weights, adapter, slots, size)
         for slot in slots:
             weakref.finalize(task, slot.slab.give_back, slot.start, slot.stop)
         return task
@@ -210,7 +194,9 @@ class ResidentTasks:
         slots = []
         for index, (depth, share) in enumerate(zip(spec.head.depths, weights.mix, strict=True)):
             bias = weights.bias if index == 0 else torch.zeros_like(weights.bias)
-            key = TapKey(depth, spec.head.pooling)
+            branched = spec.adapter is not None and depth > spec.adapter.from_depth
+            digest = spec.adapter.digest if branched and spec.adapter else None
+            key = TapKey(depth, spec.head.pooling, digest)
             slots.append(self._fill(key, weights.weight * share, bias))
         return tuple(slots)
 
@@ -219,7 +205,9 @@ class ResidentTasks:
             slot = slab.put(weight, bias)
             if slot is not None:
                 return slot
-        slab = Slab(max(SLAB_ROWS, weight.shape[0]), self._hidden_size, self._device)
+        # A branch has few heads, mostly one; the trunk has many.
+        rows = weight.shape[0] if key.adapter else max(SLAB_ROWS, weight.shape[0])
+        slab = Slab(rows, self._hidden_size, self._device)
         self._slabs[key].append(slab)
         slot = slab.put(weight, bias)
         if slot is None:
@@ -232,3 +220,12 @@ def _make_snapshot(
 ) -> _Snapshot:
     live = {origin: tasks[origin] for origin in dict.fromkeys(origins.values())}
     return _Snapshot(MappingProxyType(dict(origins)), MappingProxyType(live))
+
+
+def _adapter_of(head: HeadFile, adapters: Mapping[str, Adapter]) -> Adapter | None:
+    spec = head.spec.adapter
+    if spec is None:
+        return None
+    if spec.digest not in adapters:
+        raise ResidentError(f"Task '{head.spec.task}' cannot be resident without its adapter.")
+    return adapters[spec.digest]

@@ -19,10 +19,17 @@ SLAB_ROWS = 128
 
 @dataclass(frozen=True, slots=True)
 class TapKey:
-    """What a slab reads."""
+    """What a slab reads.
+
+    Attributes:
+        depth: The depth.
+        pooling: How it is pooled.
+        adapter: Digest of the branch's adapter; None on the trunk.
+    """
 
     depth: int
     pooling: Pooling
+    adapter: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

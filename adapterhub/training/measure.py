@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from adapterhub.model.compiling import compile_adapter
 from adapterhub.model.execution import run_trunk
 from adapterhub.model.heads import DECODERS, Array, RowLogits
-from adapterhub.model.resident import unplaced
 from adapterhub.model.spans import words_of
+from adapterhub.model.task import unplaced
 from adapterhub.plan import make_plan
 from adapterhub.specs import Metric, TaskSpec
 from adapterhub.training.calibration import Truth, calibrate
@@ -32,7 +33,11 @@ def run_head(
     max_windows: int,
 ) -> RowLogits:
     """Returns the raw outputs of a task that is not resident, as scoring would give them."""
-    task = unplaced(spec, tensors, device=source.encoder.device)
+    encoder = source.encoder
+    adapter = None
+    if spec.adapter is not None:
+        adapter = compile_adapter(spec.adapter, tensors, encoder=encoder, source=spec.task)
+    task = unplaced(spec, tensors, device=encoder.device, adapter=adapter)
     trunk = make_plan({spec.task: spec}).trunks[0]
     parts: list[RowLogits] = []
     starts = range(0, len(inputs), _ROWS_AT_ONCE)
@@ -41,7 +46,7 @@ def run_head(
             trunk,
             {spec.task: task},
             inputs[start : start + _ROWS_AT_ONCE],
-            encoder=source.encoder,
+            encoder=encoder,
             tokenizer=source.tokenizer,
             max_windows=max_windows,
         )

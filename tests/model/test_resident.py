@@ -13,8 +13,9 @@ import torch
 
 from adapterhub.errors import ResidentError
 from adapterhub.model import resident as resident_module
-from adapterhub.model.resident import ResidentTask, ResidentTasks
+from adapterhub.model.resident import ResidentTasks
 from adapterhub.model.slab import SLAB_ROWS, Slab
+from adapterhub.model.task import ResidentTask
 from adapterhub.results import Provenance
 from adapterhub.specs import TaskSpec
 from adapterhub.store.headfile import HeadFile
