@@ -165,6 +165,11 @@ def peft_state(
     return state
 
 
+def plain_key(key: str) -> str:
+    """Returns the name of a tensor in an `AlbertModel`, from a key of a PEFT file."""
+    return _PREFIX.sub("", key)
+
+
 def prefixed(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Returns the tensors of `peft_state` by the names that they have in a PEFT file."""
     return {
@@ -180,7 +185,7 @@ def _read(
     found: dict[AdapterTensor, torch.Tensor] = {}
     shared: dict[AdapterTensor, torch.Tensor] = {}
     for key, tensor in state.items():
-        plain = _PREFIX.sub("", key)
+        plain = plain_key(key)
         part = parse_peft_key(plain, tied=tied)
         if part is None and plain.startswith(f"{method}_"):
             shared[AdapterTensor(SHARED, None, plain)] = tensor

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import math
 import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
@@ -42,6 +43,8 @@ UNUSABLE: Mapping[str, str] = MappingProxyType(
 """Methods of PEFT that cannot be an adapter here, and why."""
 
 GROUPS = "albert_layer_groups"
+_LONGEST_PATTERN = 500
+_REPEATED_GROUP = re.compile(r"\)[*+{]|(\.[*+].*){6}")
 _PLACES = ("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern")
 _LEFT_OUT = frozenset(
     {
@@ -95,10 +98,15 @@ def method_of(config: PeftConfig | Mapping[str, Any]) -> str:
 
 
 def config_class(method: str) -> type[Any]:
-    """Returns PEFT's class for the configuration of a method."""
-    return next(
-        found for kind, found in PEFT_TYPE_TO_CONFIG_MAPPING.items() if kind.value == method.upper()
-    )
+    """Returns PEFT's class for the configuration of a method.
+
+    Raises:
+        ValueError: The installed PEFT has no such method.
+    """
+    for kind, found in PEFT_TYPE_TO_CONFIG_MAPPING.items():
+        if kind.value == method.upper():
+            return found
+    raise ValueError(f"the installed PEFT has no method '{method}'")
 
 
 def settings_of(
@@ -146,6 +154,9 @@ def config_for(spec: AdapterSpec, *, stock: bool) -> Any:
     Args:
         spec: The adapter.
         stock: For a plain ALBERT, where it changes all depths; otherwise for an unrolled one.
+
+    Raises:
+        ValueError: The installed PEFT does not know the method or a setting.
     """
     factory = config_class(spec.method)
     fields = {field.name for field in dataclasses.fields(factory)}
@@ -156,7 +167,12 @@ def config_for(spec: AdapterSpec, *, stock: bool) -> Any:
         paths = (module_path(depth, site) for depth in spec.depths for site in spec.sites)
         alternatives = "|".join(re.escape(path) for path in paths)
         places["target_modules"] = rf"(.*\.)?({alternatives})"
-    return factory(**spec.config, **places, inference_mode=True)
+    try:
+        return factory(**spec.config, **places, inference_mode=True)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"the installed PEFT refuses the configuration of its '{spec.method}': {error}"
+        ) from error
 
 
 def _check_off(config: Mapping[str, Any]) -> None:
@@ -177,6 +193,8 @@ def _check_off(config: Mapping[str, Any]) -> None:
 
 def _resolved(patterns: Mapping[str, Any], paths: Mapping[str, str]) -> dict[str, Any]:
     """Returns the value of each path that a pattern names, by what that path is called."""
+    for key in patterns:
+        _check_pattern(key)
     found: dict[str, Any] = {}
     for path, called in paths.items():
         for key, value in patterns.items():
@@ -190,15 +208,34 @@ def _resolved(patterns: Mapping[str, Any], paths: Mapping[str, str]) -> dict[str
 def _feed_forward(modules: Any, paths: Iterable[str]) -> list[str]:
     """Returns the sites whose input IA3 scales."""
     if isinstance(modules, str):
-        chosen = [path for path in paths if re.fullmatch(modules, path)]
+        _check_pattern(modules)
+        chosen = [
+            path
+            for path in paths
+            if any(re.fullmatch(modules, name) for name in (path, f"albert.{path}"))
+        ]
     else:
         chosen = [path for path in paths if path.endswith(tuple(modules))]
     return sorted({path.rpartition(".")[2] for path in chosen})
 
 
+def _check_pattern(pattern: str) -> None:
+    """Refuses what is no regular expression, or one that could take for ever to match."""
+    if len(pattern) > _LONGEST_PATTERN or _REPEATED_GROUP.search(pattern):
+        raise ValueError(
+            f"its pattern {pattern[:80]!r} is too long or repeats a group; name the modules instead"
+        )
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"its pattern {pattern!r} is not valid: {error}") from error
+
+
 def _plain(name: str, value: Any) -> JsonValue:
     if isinstance(value, enum.Enum):
         return _plain(name, value.value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"its setting '{name}' is {value}; expected a number")
     if isinstance(value, str | int | float):
         return value
     if isinstance(value, set | frozenset):
