@@ -12,6 +12,8 @@ from adapterhub.hub import Hub
 from adapterhub.model.backbone import Backbone, open_backbone
 from tests.tiny import save_backbone, save_registry
 
+pytest_plugins = ["tests.hubserver.fixtures"]
+
 
 @pytest.fixture(scope="session")
 def tiny_backbone_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -67,6 +67,11 @@ class HubServer:
         commit, _ = self.repository(name).apply({path: file}, title=f"put {path}")
         return commit.oid
 
+    def fill(self, name: str, files: dict[str, File]) -> None:
+        """Makes a repository that holds files, without any request."""
+        self.state.objects |= {file.sha256: file.data for file in files.values() if file.lfs}
+        self.state.create(name).apply(dict(files), title="fill")
+
     def remove(self, name: str, path: str) -> str:
         commit, _ = self.repository(name).apply({path: None}, title=f"remove {path}")
         return commit.oid
@@ -93,26 +98,28 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     server: _Server
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         _log.debug(format, *args)
 
     def _any(self) -> None:
         hub = self.server.hub
         fault = hub.faults.take(self.command, self.path)
         body = self._body()
-        if fault is not None and fault.kind == "reset":
-            return self._hang_up()
-        if fault is not None and fault.kind == "stall":
-            hub.stopping.wait(fault.value)
-            return self._hang_up()
-        if fault is not None and fault.kind == "status":
+        kind = None if fault is None else fault.kind
+        if fault is not None and kind == "status":
             headers = {"X-Error-Message": "switched on", **dict(fault.headers)}
-            return self._send(Response(fault.value, b'{"error": "switched on"}', headers), None)
+            self._send(Response(fault.value, b'{"error": "switched on"}', headers), None)
+            return
+        if fault is not None and kind in ("reset", "stall"):
+            hub.stopping.wait(fault.value or 0)
+            self._hang_up()
+            return
         headers = {name.lower(): value for name, value in self.headers.items()}
         response = hub.routes.respond(Request(self.command, self.path, headers, body))
-        if fault is not None and fault.kind == "lost":
-            return self._hang_up()
-        return self._send(response, fault)
+        if kind == "lost":
+            self._hang_up()
+        else:
+            self._send(response, fault)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _any  # noqa: N815
 
@@ -142,10 +149,11 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if fault is not None and fault.kind == "cut":
             self.wfile.write(body[: len(body) // 2])
-            return self._hang_up()
-        if fault is not None and fault.kind == "drip":
-            return self._drip(body, fault.value)
-        self.wfile.write(body)
+            self._hang_up()
+        elif fault is not None and fault.kind == "drip":
+            self._drip(body, fault.value)
+        else:
+            self.wfile.write(body)
 
     def _drip(self, body: bytes, rate: int) -> None:
         step = max(1, rate // 10)

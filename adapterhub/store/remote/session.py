@@ -224,7 +224,7 @@ class _Watched(httpx2.SyncByteStream):
             now = time.monotonic()
             size += len(part)
             if now - start > patience and size < SLOWEST * (now - start):
-                raise Failed(f"only {size / (now - start):.0f} bytes a second came")
+                raise Failed(f"only {size / (now - start):.0f} bytes a second came", away=True)
             self._clock.add(now - last)
             last = now
             yield part
