@@ -5,17 +5,31 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 from torch.optim import AdamW
 from transformers import AlbertConfig, AlbertForPreTraining
 
 from adapterhub.errors import DataError
 
 _KEPT = 2  # newest checkpoints that stay on disk
+
+
+class Trainable(Protocol):
+    """A model that checkpoints can hold."""
+
+    @property
+    def config(self) -> AlbertConfig:
+        """Returns its shape."""
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Yields every parameter once, with its name."""
 
 
 @dataclass
@@ -35,9 +49,7 @@ class Progress:
     batches: dict[str, int] = field(default_factory=dict)
 
 
-def save_checkpoint(
-    folder: Path, model: AlbertForPreTraining, optimizer: AdamW, progress: Progress
-) -> Path:
+def save_checkpoint(folder: Path, model: Trainable, optimizer: AdamW, progress: Progress) -> Path:
     """Writes `<folder>/step-<step>` in one move, drops old checkpoints and returns its path."""
     target = folder / f"step-{progress.step:08d}"
     temporary = folder / f".{target.name}.{os.getpid()}"
@@ -58,7 +70,7 @@ def newest_checkpoint(folder: Path) -> Path | None:
     return max(folder.glob("step-*"), default=None)
 
 
-def restore(checkpoint: Path, model: AlbertForPreTraining, optimizer: AdamW) -> Progress:
+def restore(checkpoint: Path, model: Trainable, optimizer: AdamW) -> Progress:
     """Loads weights and optimizer state in place and returns where the run was.
 
     Raises:
@@ -85,7 +97,7 @@ def write_progress(progress: Progress, folder: Path) -> None:
     (folder / "progress.json").write_text(json.dumps(asdict(progress)) + "\n")
 
 
-def save_weights(model: AlbertForPreTraining, folder: Path) -> None:
+def save_weights(model: Trainable, folder: Path) -> None:
     """Writes `model.safetensors` (every parameter once, fp32) and `config.json`."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {
@@ -103,7 +115,7 @@ def load_weights(checkpoint: Path) -> AlbertForPreTraining:
     return model
 
 
-def _copy_weights(checkpoint: Path, model: AlbertForPreTraining) -> None:
+def _copy_weights(checkpoint: Path, model: Trainable) -> None:
     tensors = load_file(checkpoint / "model.safetensors")
     parameters = dict(model.named_parameters())
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
@@ -117,7 +129,7 @@ def _copy_weights(checkpoint: Path, model: AlbertForPreTraining) -> None:
             parameter.copy_(tensors[name])
 
 
-def _optimizer_tensors(model: AlbertForPreTraining, optimizer: AdamW) -> dict[str, torch.Tensor]:
+def _optimizer_tensors(model: Trainable, optimizer: AdamW) -> dict[str, torch.Tensor]:
     return {
         f"{name}.{key}": value.detach().cpu().contiguous()
         for name, parameter in model.named_parameters()

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
 from functools import partial
+from typing import Generic, Protocol, TypeVar
 
 import torch
-from torch import Tensor
-from transformers import AlbertForPreTraining
-
-from adapterhub.pretraining.batches import Batch
-from adapterhub.pretraining.objective import Outcome, run_batch, to_device
+from torch import Tensor, nn
 
 
-@dataclass(frozen=True)
-class _Share:
-    gradients: tuple[Tensor, ...]
-    outcome: Outcome
+class HasLoss(Protocol):
+    """What a batch gave: a scalar to minimise, and whatever else is worth logging."""
+
+    @property
+    def loss(self) -> Tensor:
+        """Returns a scalar with a gradient."""
 
 
-class GradientWorkers:
+BatchT = TypeVar("BatchT")
+OutcomeT = TypeVar("OutcomeT", bound=HasLoss)
+
+
+class GradientWorkers(Generic[BatchT, OutcomeT]):
     """Threads that compute gradients of one model, each taking the next small batch when free.
 
     On a CPU that other programs use too, a step so uses the free time of all cores; with threads
@@ -30,13 +32,20 @@ class GradientWorkers:
     as fast.
 
     Args:
-        model: The model; gradients are left in its parameters.
+        parameters: What to compute gradients of; they are left in it.
+        compute: Runs the model on one batch.
         workers: Threads; use 1 on CUDA.
     """
 
-    def __init__(self, model: AlbertForPreTraining, workers: int) -> None:
-        self._model = model
-        self._parameters = list(model.parameters())
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        compute: Callable[[BatchT], OutcomeT],
+        *,
+        workers: int,
+    ) -> None:
+        self._parameters = list(parameters)
+        self._run = compute
         self._device = self._parameters[0].device
         self._pool = ThreadPoolExecutor(
             workers, initializer=partial(torch.set_num_threads, 1) if workers > 1 else None
@@ -44,34 +53,38 @@ class GradientWorkers:
 
     @classmethod
     @contextmanager
-    def open(cls, model: AlbertForPreTraining, workers: int) -> Iterator[GradientWorkers]:
+    def open(
+        cls,
+        parameters: Iterable[nn.Parameter],
+        compute: Callable[[BatchT], OutcomeT],
+        *,
+        workers: int,
+    ) -> Iterator[GradientWorkers[BatchT, OutcomeT]]:
         """Yields the workers and ends their threads."""
-        started = cls(model, workers)
+        started = cls(parameters, compute, workers=workers)
         try:
             yield started
         finally:
             started._pool.shutdown()
 
-    def accumulate(self, batches: list[Batch]) -> Outcome:
-        """Sets the gradient of every parameter to the mean over the batches."""
-        shares = list(self._pool.map(self._compute, batches))
-        for number, parameter in enumerate(self._parameters):
-            total = shares[0].gradients[number]
-            for share in shares[1:]:
-                total += share.gradients[number]
-            parameter.grad = total.div_(len(shares))
-        return _mean([share.outcome for share in shares])
+    def accumulate(self, batches: Sequence[BatchT]) -> list[OutcomeT]:
+        """Sets the gradients to the mean over the batches and returns what each batch gave.
 
-    def _compute(self, batch: Batch) -> _Share:
-        placed = to_device(batch, self._device)
+        A parameter that no batch uses gets no gradient at all, so that its optimizer state rests.
+        """
+        outcomes, gradients = [], []
+        for outcome, found in self._pool.map(self._compute, batches):
+            outcomes.append(outcome)
+            gradients.append(found)
+        for parameter, parts in zip(self._parameters, zip(*gradients, strict=True), strict=True):
+            used = [part for part in parts if part is not None]
+            total = used[0] if used else None
+            for part in used[1:]:
+                total += part
+            parameter.grad = None if total is None else total.div_(len(batches))
+        return outcomes
+
+    def _compute(self, batch: BatchT) -> tuple[OutcomeT, tuple[Tensor | None, ...]]:
         with torch.autocast(self._device.type, torch.bfloat16):
-            outcome = run_batch(self._model, placed)
-        return _Share(torch.autograd.grad(outcome.loss, self._parameters), outcome)
-
-
-def _mean(outcomes: list[Outcome]) -> Outcome:
-    means = (
-        torch.stack([getattr(outcome, f.name).detach().float() for outcome in outcomes]).mean()
-        for f in fields(Outcome)
-    )
-    return Outcome(*means)
+            outcome = self._run(batch)
+        return outcome, torch.autograd.grad(outcome.loss, self._parameters, allow_unused=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -56,6 +57,15 @@ def to_device(batch: Batch, device: torch.device) -> DeviceBatch:
             )
         )
     )
+
+
+def mean_outcome(outcomes: Sequence[Outcome]) -> Outcome:
+    """Returns the mean of each field over some batches, detached, fp32."""
+    means = (
+        torch.stack([getattr(outcome, f.name).detach().float() for outcome in outcomes]).mean()
+        for f in fields(Outcome)
+    )
+    return Outcome(*means)
 
 
 def run_batch(model: AlbertForPreTraining, batch: DeviceBatch) -> Outcome:

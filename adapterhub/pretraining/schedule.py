@@ -9,8 +9,8 @@ import numpy as np
 from adapterhub.pretraining.checkpoints import Progress
 
 LENGTHS = (64, 128, 512)
-EARLY_SHARES = (0.2, 0.74, 0.06)
-LATE_SHARES = (0.2, 0.4, 0.4)
+EARLY_SHARES = (0.5, 0.46, 0.04)
+LATE_SHARES = (0.3, 0.4, 0.3)
 """Shares of steps by window length, before and after `LATE_PROGRESS`.
 
 Short windows are cheap; long ones train the position embeddings up to 512 and attention over them.
@@ -40,7 +40,7 @@ class TrainOptions:
     hours: float
     steps: int = 1_000_000
     peak_rate: float = 1e-3
-    warmup: float = 0.02
+    warmup: float = 0.06
     step_tokens: int = 4096
     share_tokens: int = 1024
     save_minutes: float = 3.0
@@ -51,7 +51,44 @@ class TrainOptions:
     word_vectors: bool = True
 
 
-def run_share(progress: Progress, options: TrainOptions) -> float:
+@dataclass(frozen=True)
+class TuneOptions:
+    """What a tuning run does.
+
+    Attributes:
+        hours: Time budget; the learning rate reaches 0 at its end.
+        steps: Optimizer steps after which the run ends, if earlier.
+        peak_rate: Highest learning rate of the encoder.
+        warmup: Share of the run in which the rate rises.
+        step_tokens: Tokens in one optimizer step.
+        share_tokens: Tokens that one worker takes at a time, all of one set.
+        save_minutes: Time between checkpoints.
+        seed: What is drawn when.
+        device: `auto`, `cpu` or `cuda`.
+        workers: Threads that compute gradients; on CUDA one is used.
+        lengths: Windows of the corpus, tokens.
+        corpus_share: Share of batches from the corpus, masked tokens and sentence order.
+        vector_share: Share of batches that imitate a teacher.
+        size_power: A set is drawn in proportion to its size to this power.
+    """
+
+    hours: float
+    steps: int = 1_000_000
+    peak_rate: float = 6e-4
+    warmup: float = 0.06
+    step_tokens: int = 4096
+    share_tokens: int = 1024
+    save_minutes: float = 3.0
+    seed: int = 0
+    device: str = "auto"
+    workers: int = 2
+    lengths: tuple[int, ...] = (64, 128)
+    corpus_share: float = 0.2
+    vector_share: float = 0.3
+    size_power: float = 0.5
+
+
+def run_share(progress: Progress, options: TrainOptions | TuneOptions) -> float:
     """Returns how much of the run is over, 0 to 1, by steps or by time, whichever is further."""
     by_time = progress.elapsed / (options.hours * 3600)
     return min(1.0, max((progress.step + 1) / (options.steps + 1), by_time))

@@ -27,11 +27,12 @@ from adapterhub.pretraining.checkpoints import (
 from adapterhub.pretraining.gradients import GradientWorkers
 from adapterhub.pretraining.initial import initialize
 from adapterhub.pretraining.meter import Meter
+from adapterhub.pretraining.objective import Outcome, mean_outcome, run_batch, to_device
 from adapterhub.pretraining.schedule import TrainOptions, pick_length, rate_factor, run_share
 
 
 def make_config(
-    *, vocab_size: int, hidden_size: int, depth: int, head_size: int = 64
+    *, vocab_size: int, hidden_size: int, depth: int, embedding_size: int = 128, head_size: int = 64
 ) -> AlbertConfig:
     """Returns the shape of the model: one block of weights, no dropout.
 
@@ -40,7 +41,7 @@ def make_config(
     """
     return AlbertConfig(
         vocab_size=vocab_size,
-        embedding_size=128,
+        embedding_size=embedding_size,
         hidden_size=hidden_size,
         num_hidden_layers=depth,
         num_attention_heads=hidden_size // head_size,
@@ -70,7 +71,7 @@ def train(config: AlbertConfig, shards: Path, out: Path, options: TrainOptions) 
         Whether the run is complete; False when SIGTERM or SIGINT ended it (after a checkpoint).
     """
     out.mkdir(parents=True, exist_ok=True)
-    device = torch.device(_device_name(options.device))
+    device = torch.device(device_name(options.device))
     torch.manual_seed(options.seed)
     # In bf16 on a CPU the backward of the fused attention kernel takes a third of all time (torch
     # 2.13); explicit attention trains half as fast again.
@@ -103,16 +104,21 @@ def _run(
     meter = Meter(out / "log.jsonl", progress)
     begun, saved = time.monotonic() - progress.elapsed, time.monotonic()
     workers = options.workers if model.device.type == "cpu" else 1
+
+    def compute(batch: Batch) -> Outcome:
+        return run_batch(model, to_device(batch, model.device))
+
     bar = tqdm(initial=progress.step, unit="step", mininterval=5)
-    with _stop_requests() as requests, bar, GradientWorkers.open(model, workers) as gradients:
+    pool = GradientWorkers.open(model.parameters(), compute, workers=workers)
+    with stop_requests() as requests, bar, pool as gradients:
         while progress.step < options.steps and (share := run_share(progress, options)) < 1.0:
             if requests:
                 return False
             rate = options.peak_rate * rate_factor(share, options.warmup)
             length = pick_length(progress.step, share, options)
             batches = _next_batches(windows, progress, length, options)
-            outcome = gradients.accumulate(batches)
-            _update(model, optimizer, rate)
+            outcome = mean_outcome(gradients.accumulate(batches))
+            update(model, optimizer, rate)
             progress.step += 1
             progress.tokens += sum(batch.input_ids.size for batch in batches)
             progress.elapsed = time.monotonic() - begun
@@ -132,9 +138,10 @@ def _make_optimizer(model: AlbertForPreTraining, options: TrainOptions) -> AdamW
     return AdamW(groups, lr=options.peak_rate, betas=(0.9, 0.98), eps=1e-6, fused=True)
 
 
-def _update(model: AlbertForPreTraining, optimizer: AdamW, rate: float) -> None:
+def update(model: nn.Module, optimizer: AdamW, rate: float) -> None:
+    """Takes one optimizer step with clipped gradients; a group may multiply the rate by `scale`."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("scale", 1.0)
     nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
     optimizer.zero_grad()
@@ -151,14 +158,15 @@ def _next_batches(
     return [windows.batch(n, size=size, length=length) for n in range(first, first + count)]
 
 
-def _device_name(name: str) -> str:
+def device_name(name: str) -> str:
+    """Returns `name`, or for `auto` the device that is there."""
     if name != "auto":
         return name
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @contextmanager
-def _stop_requests() -> Iterator[list[int]]:
+def stop_requests() -> Iterator[list[int]]:
     """Collects SIGTERM and SIGINT in a list, so that the loop can end between two steps."""
     requests: list[int] = []
 

@@ -1,0 +1,98 @@
+"""Draws batches of rows of like length; a batch depends on nothing but its number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from adapterhub.pretraining.batches import Ints, mask_ngrams
+from adapterhub.pretraining.tuning_sets import NO_TAG, TuningKind, TuningSet
+
+EDGES = (16, 24, 32, 48, 64, 96, 128, 192, 256, 512)
+"""Tokens of the longest row in a bucket: rows of a batch come from one."""
+HELD_SHARE = 0.02
+MOST_HELD = 128
+"""Rows that are kept back for steering: the last ones, at most so many."""
+
+
+@dataclass(frozen=True)
+class TuningBatch:
+    """N rows of one set, padded to the longest, S tokens.
+
+    Attributes:
+        name: Of the set.
+        kind: What is learned.
+        head: Which head answers.
+        input_ids: (N, S).
+        token_type_ids: (N, S), 0 or 1.
+        attention_mask: (N, S), 0 for padding.
+        targets: As in `TuningSet`, tags (N, S); for text the ids that were masked, (N * M,).
+        positions: (N * M,), where the masked tokens of text are in the flattened `input_ids`.
+    """
+
+    name: str
+    kind: TuningKind
+    head: str
+    input_ids: Ints
+    token_type_ids: Ints
+    attention_mask: Ints
+    targets: npt.NDArray[Any]
+    positions: Ints
+
+
+def held_rows(rows: TuningSet) -> range:
+    """Returns the rows that are kept back."""
+    return range(len(rows) - min(MOST_HELD, int(HELD_SHARE * len(rows))), len(rows))
+
+
+class RowBuckets:
+    """The training rows of a set by length.
+
+    Args:
+        rows: The set; the rows that are kept back are left out.
+        seed: Changes what is drawn.
+    """
+
+    def __init__(self, rows: TuningSet, *, seed: int) -> None:
+        self.rows = rows
+        self._seed = seed
+        free = np.arange(held_rows(rows).start)
+        edges = np.searchsorted(EDGES, np.diff(rows.starts)[free])
+        self._buckets = [found for edge in range(len(EDGES)) if len(found := free[edges == edge])]
+        self._widths = [EDGES[edges[found[0]]] for found in self._buckets]
+        sizes = np.array([len(found) for found in self._buckets], dtype=float)
+        self._shares = sizes / sizes.sum()
+
+    def batch(self, number: int, *, tokens: int, vocab_size: int) -> TuningBatch:
+        """Returns batch `number`: rows from one bucket, about `tokens` tokens."""
+        rng = np.random.default_rng((self._seed, number))
+        place = int(rng.choice(len(self._buckets), p=self._shares))
+        bucket = self._buckets[place]
+        count = min(len(bucket), max(2, tokens // self._widths[place]))
+        chosen = rng.choice(bucket, count, replace=False)
+        return take_rows(self.rows, chosen, rng, vocab_size=vocab_size)
+
+
+def take_rows(
+    rows: TuningSet, chosen: npt.NDArray[np.int64], rng: np.random.Generator, *, vocab_size: int
+) -> TuningBatch:
+    """Returns the batch of the chosen rows; rows of text are masked."""
+    starts, ends = rows.starts[chosen], rows.starts[chosen + 1]
+    shape = (len(chosen), int((ends - starts).max()))
+    ids, types, mask = (np.zeros(shape, dtype=np.int64) for _ in range(3))
+    tags = np.full(shape, NO_TAG, dtype=np.int64)
+    for row, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        length = end - start
+        ids[row, :length] = rows.ids[start:end]
+        mask[row, :length] = 1
+        types[row, rows.seconds[chosen[row]] : length] = 1
+        if rows.kind == "tags":
+            tags[row, :length] = rows.targets[start:end]
+    positions = np.zeros(0, dtype=np.int64)
+    targets = tags if rows.kind == "tags" else rows.targets[chosen] if len(rows.targets) else tags
+    if rows.kind == "text":
+        positions, targets = mask_ngrams(ids, rng, vocab_size=vocab_size)
+    return TuningBatch(rows.name, rows.kind, rows.head, ids, types, mask, targets, positions)
