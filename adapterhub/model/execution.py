@@ -73,29 +73,28 @@ def run_trunk(
     """
     rows = tokenizer.rows(inputs, reading=trunk.reading, max_windows=max_windows)
     windows = tokenizer.windows(rows, reading=trunk.reading)
-    parts: dict[str, list[Array]] = {name: [] for name in trunk.tasks}
-    orders: dict[str, list[Window]] = {name: [] for name in trunk.tasks}
+    parts: dict[str, list[Logits]] = {name: [] for name in trunk.tasks}
     for batch in batches(windows, max_tokens=encoder.batch_tokens, device=encoder.device):
         for name, found in run_batch(trunk, tasks, batch, encoder, wanted).items():
-            parts[name].append(_to_array(found.values))
-            orders[name].extend(found.windows)
+            parts[name].append(found)
     counts = np.bincount([window.row for window in windows], minlength=len(rows))
-    cut = tuple(row.truncated for row in rows)
     output: dict[str, RowLogits] = {}
     asked: dict[str, tuple[int, ...]] = {}
-    for name in trunk.tasks:
+    for name, found_parts in parts.items():
         places = np.arange(len(rows)) if wanted is None else np.flatnonzero(wanted[name])
         asked[name] = tuple(places.tolist())
-        if not parts[name]:
+        if not found_parts:
             continue
-        values = np.concatenate(parts[name])
+        values = np.concatenate([_to_array(part.values) for part in found_parts])
+        order = [window for part in found_parts for window in part.windows]
         if tasks[name].spec.kind == "tagging":
-            tagged = tokens_of_rows(values, orders[name], rows)
+            tagged = tokens_of_rows(values, order, rows)
             texts = tuple(TaggedText(inputs[row][0], rows[row].offsets) for row in asked[name])
             output[name] = RowLogits(tuple(tagged[row] for row in asked[name]), texts)
         else:
-            output[name] = RowLogits(mean_of_windows(values, orders[name], counts, places))
+            output[name] = RowLogits(mean_of_windows(values, order, counts, places))
         _check_finite(name, output[name], asked[name])
+    cut = tuple(row.truncated for row in rows)
     return TrunkOutput(output, asked, tuple(counts.tolist()), cut)
 
 
