@@ -73,7 +73,7 @@ def encode_head(spec: TaskSpec, tensors: Mapping[str, torch.Tensor]) -> bytes:
         plain = safetensors.torch.save(own)
     except (SafetensorError, ValueError) as error:
         raise HeadFileError(source, f"it cannot be encoded: {error}") from error
-    data = _with_metadata(plain, {SPEC_KEY: text, "format": "pt"})
+    data = with_metadata(plain, {SPEC_KEY: text, "format": "pt"})
     # A spec can be made without its checks (model_copy), so the reader has the last word.
     parse_head(data, source=source)
     return data
@@ -169,6 +169,17 @@ def write_head(path: Path, spec: TaskSpec, tensors: Mapping[str, torch.Tensor]) 
     return read_head(path, sha256=digest, size=len(data))
 
 
+def with_metadata(plain: bytes, metadata: Mapping[str, str]) -> bytes:
+    """Returns the bytes of a safetensors file with metadata, the same in every process."""
+    # safetensors itself writes metadata in the order of a hash map.
+    end = LENGTH_BYTES + int.from_bytes(plain[:LENGTH_BYTES], "little")
+    entries = json.loads(plain[LENGTH_BYTES:end])
+    content = {"__metadata__": dict(metadata), **entries}
+    header = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % _ALIGNMENT)
+    return len(header).to_bytes(LENGTH_BYTES, "little") + header + plain[end:]
+
+
 def _parse(data: bytes, source: str, digest: str) -> HeadFile:
     header = read_header(data, source)
     try:
@@ -219,13 +230,3 @@ def _describe(name: str, tensor: torch.Tensor, source: str) -> TensorEntry:
         raise HeadFileError(source, f"'{name}' is a {found}, expected a torch.Tensor")
     dtype = _DTYPE_NAMES.get(tensor.dtype, str(tensor.dtype))
     return TensorEntry(dtype, tuple(tensor.shape))
-
-
-def _with_metadata(plain: bytes, metadata: dict[str, str]) -> bytes:
-    # safetensors writes metadata in the order of a hash map, another one in every process.
-    end = LENGTH_BYTES + int.from_bytes(plain[:LENGTH_BYTES], "little")
-    entries = json.loads(plain[LENGTH_BYTES:end])
-    content = {"__metadata__": metadata, **entries}
-    header = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % _ALIGNMENT)
-    return len(header).to_bytes(LENGTH_BYTES, "little") + header + plain[end:]

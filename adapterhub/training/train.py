@@ -14,6 +14,8 @@ from adapterhub.opening import choose_backbone
 from adapterhub.specs import TaskSpec, TrainingRecord
 from adapterhub.store.references import check_name
 from adapterhub.store.registry import REGISTRY_NAME, read_registry
+from adapterhub.training.adapters.search import FoundAdapter, search_adapters
+from adapterhub.training.adapters.trial import FittedAdapter, Workbench
 from adapterhub.training.data import read_splits
 from adapterhub.training.diagnosis import diagnose
 from adapterhub.training.encoding import Source
@@ -58,7 +60,7 @@ def train(
     check_name(task, "task")
     require_extra()
     splits = read_splits(data, options)
-    opened = _open(registry, backbone)
+    opened = open_for(registry, backbone)
     if registry is not None:
         check_place(registry_path(registry), task, splits.train.kind, opened)
     source = Source(
@@ -70,21 +72,28 @@ def train(
     if source.encoder.spec.fingerprint != opened.spec.fingerprint:
         raise UsageError("The encoder given belongs to another backbone than the one given.")
     material = gather(splits, options=options, source=source)
-    found = search(material, options=options, source=source)
+    if options.adapter is None:
+        found: Found | FoundAdapter = search(material, options=options, source=source)
+    else:
+        found = search_adapters(Workbench(material, options, source, opened))
     trained = _finish(task, found, material, options=options, source=source, backbone=opened)
-    return trained if registry is None else replace(trained, saved=trained.save(registry))
+    if registry is not None:
+        trained = replace(trained, saved=trained.save(registry))
+    if isinstance(found, FoundAdapter):
+        found.forget_runs()
+    return trained
 
 
 def _finish(
     task: str,
-    found: Found,
+    found: Found | FoundAdapter,
     material: Material,
     *,
     options: TrainingOptions,
     source: Source,
     backbone: Backbone,
 ) -> TrainedTask:
-    """Returns the chosen head with calibration, metrics, record and known answers."""
+    """Returns what was chosen with calibration, metrics, record and known answers."""
     splits, tensors = material.splits, found.chosen.tensors
     spec = _bare_spec(task, found, material, options, backbone)
     windows = options.max_windows
@@ -103,9 +112,14 @@ def _finish(
 
 
 def _bare_spec(
-    task: str, found: Found, material: Material, options: TrainingOptions, backbone: Backbone
+    task: str,
+    found: Found | FoundAdapter,
+    material: Material,
+    options: TrainingOptions,
+    backbone: Backbone,
 ) -> TaskSpec:
     train_rows, chosen = material.splits.train, found.chosen
+    is_adapter = isinstance(chosen, FittedAdapter)
     value_range = options.value_range
     if train_rows.kind == "regression" and value_range is None:
         values = train_rows.truth()
@@ -117,7 +131,7 @@ def _bare_spec(
         rows=len(train_rows),
         seed=options.seed,
         candidates=found.table.candidates,
-        epochs=material.problem.epochs,
+        epochs=chosen.epoch if is_adapter else material.problem.epochs,
         learning_rate=chosen.setting.learning_rate,
         weight_decay=chosen.setting.weight_decay,
     )
@@ -132,13 +146,20 @@ def _bare_spec(
         max_length=material.reading.max_length,
         overlap=material.reading.overlap,
         backbone=backbone.spec,
+        adapter=chosen.adapter if isinstance(chosen, FittedAdapter) else None,
         head=chosen.head,
         value_range=value_range if train_rows.kind == "regression" else None,
         training=record,
     )
 
 
-def _open(registry: str | Path | None, backbone: str | Path | Backbone | None) -> Backbone:
+def open_for(registry: str | Path | None, backbone: str | Path | Backbone | None) -> Backbone:
+    """Returns the backbone of a new task: the one asked for, the registry's, or the shipped one.
+
+    Raises:
+        UsageError: None was asked for, and the registry names several.
+        BackboneError: It cannot be opened.
+    """
     if isinstance(backbone, Backbone):
         return backbone
     path = None if registry is None else registry_path(registry)

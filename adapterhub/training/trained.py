@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from adapterhub.specs import Kind, Metric, TaskSpec
 from adapterhub.store.entries import BackboneEntry
 from adapterhub.store.registry import REGISTRY_NAME, Registry, Resolved, read_registry
 from adapterhub.store.versions import add_version
+from adapterhub.training.adapters.table import AdapterTable
 from adapterhub.training.table import SearchTable
 
 
@@ -25,7 +26,7 @@ class TrainedTask:
     Attributes:
         spec: The whole task, as its head file says it.
         tensors: Its tensors by name.
-        table: All heads that were tried.
+        table: All heads, or adapters, that were tried.
         backbone: What it was trained on.
         aliases: Aliases that shall point to it.
         saved: Where it stands in a registry, or None.
@@ -33,7 +34,7 @@ class TrainedTask:
 
     spec: TaskSpec
     tensors: Mapping[str, torch.Tensor]
-    table: SearchTable
+    table: SearchTable | AdapterTable
     backbone: Backbone
     aliases: tuple[str, ...] = ()
     saved: Resolved | None = None
@@ -50,16 +51,38 @@ class TrainedTask:
             RegistryError: The registry cannot be written, or has another task of this name.
             HeadFileError: The head file cannot be written.
         """
-        path = registry_path(registry)
-        known = read_registry(path) if path.is_file() else None
-        return add_version(
-            path,
+        return place_task(
+            registry_path(registry),
             self.spec,
             self.tensors,
-            backbone_key=_backbone_key(self.backbone, known),
-            backbone_entry=_backbone_entry(self.backbone, path),
+            backbone=self.backbone,
             aliases=self.aliases,
         )
+
+
+def place_task(
+    registry: Path,
+    spec: TaskSpec,
+    tensors: Mapping[str, torch.Tensor],
+    *,
+    backbone: Backbone,
+    aliases: Sequence[str] = (),
+) -> Resolved:
+    """Writes a head file and its entry in a registry, which may name the backbone or not yet.
+
+    Raises:
+        RegistryError: The registry cannot be written, or has another task of this name.
+        HeadFileError: The head file cannot be written.
+    """
+    known = read_registry(registry) if registry.is_file() else None
+    return add_version(
+        registry,
+        spec,
+        tensors,
+        backbone_key=_backbone_key(backbone, known),
+        backbone_entry=_backbone_entry(backbone, registry),
+        aliases=aliases,
+    )
 
 
 def check_place(registry: Path, task: str, kind: Kind, backbone: Backbone) -> None:
