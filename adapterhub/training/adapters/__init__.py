@@ -1,0 +1,1 @@
+"""Training of adapters: the frozen trunk runs once, PEFT's layers are trained above it."""

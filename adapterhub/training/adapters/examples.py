@@ -1,0 +1,184 @@
+"""Rows as the training of an adapter reads them: windows, and where the answers are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from adapterhub.model.spans import TaggedText, words_of
+from adapterhub.model.tokens import Row, TextTokenizer, TokenBatch, Window, pack
+from adapterhub.plan import Reading
+from adapterhub.specs import Kind
+from adapterhub.training.shards import text_key
+
+Indices = npt.NDArray[np.int64]
+
+# Rows of like lengths share a batch; they are sorted among this many batches, so that batches
+# still differ from epoch to epoch.
+_SORTED_BATCHES = 16
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Examples:
+    """The N rows of one part.
+
+    Attributes:
+        keys: Key of each row's texts in the cache.
+        windows: All windows, in row order.
+        first: (N + 1,) index of each row's first window; the last is their number.
+        tokens: (N + 1,) index of each row's first token among those of all windows.
+        words: (N + 1,) index of each row's first word; None where whole texts are answered.
+        places: (words, 2) per word its window and its token in it; None likewise.
+    """
+
+    keys: tuple[bytes, ...]
+    windows: tuple[Window, ...]
+    first: Indices
+    tokens: Indices
+    words: Indices | None
+    places: Indices | None
+
+    def __len__(self) -> int:
+        """Returns the number N of rows."""
+        return len(self.keys)
+
+    @property
+    def answers(self) -> int:
+        """Returns how many answers are expected: one per row, or per word for tagging."""
+        return len(self) if self.places is None else len(self.places)
+
+    def lengths(self) -> Indices:
+        """Returns the tokens of each row, those of all its windows: (N,)."""
+        return np.diff(self.tokens)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExampleBatch:
+    """Some rows, packed.
+
+    Attributes:
+        tokens: Their windows.
+        order: (P,) for each packed token its place among the rows' tokens in row order.
+        rows: (W,) for each packed window its place among the rows of the batch.
+        counts: (B,) fp32 windows of each row.
+        picks: Tagging: (M,) the packed token of each word, in row order; None otherwise.
+        targets: (B,) or (M,) indices into the targets of the part.
+    """
+
+    tokens: TokenBatch
+    order: torch.Tensor
+    rows: torch.Tensor
+    counts: torch.Tensor
+    picks: torch.Tensor | None
+    targets: torch.Tensor
+
+
+def read_examples(
+    inputs: Sequence[tuple[str, ...]],
+    *,
+    kind: Kind,
+    tokenizer: TextTokenizer,
+    reading: Reading,
+    max_windows: int,
+) -> Examples:
+    """Returns rows cut into windows as scoring cuts them."""
+    rows = tokenizer.rows(inputs, reading=reading, max_windows=max_windows)
+    windows = tokenizer.windows(rows, reading=reading)
+    counts = np.bincount([window.row for window in windows], minlength=len(rows))
+    first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    sizes = np.concatenate([[0], np.cumsum([len(window.ids) for window in windows])])
+    words = places = None
+    if kind == "tagging":
+        found = [
+            _word_places(texts[0], row, windows, range(*first[index : index + 2]))
+            for index, (texts, row) in enumerate(zip(inputs, rows, strict=True))
+        ]
+        words = np.concatenate([[0], np.cumsum([len(one) for one in found])]).astype(np.int64)
+        places = np.array([place for one in found for place in one], np.int64).reshape(-1, 2)
+    keys = tuple(text_key(texts) for texts in inputs)
+    return Examples(keys, tuple(windows), first, sizes[first].astype(np.int64), words, places)
+
+
+def make_batch(examples: Examples, rows: Sequence[int], *, device: torch.device) -> ExampleBatch:
+    """Returns some rows as one packed batch."""
+    chosen = [w for row in rows for w in range(examples.first[row], examples.first[row + 1])]
+    order = sorted(range(len(chosen)), key=lambda place: -len(examples.windows[chosen[place]].ids))
+    tokens = pack([examples.windows[chosen[place]] for place in order], device=device)
+    lengths = np.array([len(examples.windows[window].ids) for window in chosen], np.int64)
+    starts = np.cumsum(lengths) - lengths  # of the chosen windows in row order
+    packed = np.concatenate([np.arange(starts[p], starts[p] + lengths[p]) for p in order])
+    counts = np.diff(examples.first)[list(rows)]
+    of_row = np.repeat(np.arange(len(rows)), counts)
+    targets: Indices = np.asarray(rows, np.int64)
+    picks = None
+    if examples.words is not None and examples.places is not None:
+        spans = [np.arange(*examples.words[row : row + 2]) for row in rows]
+        targets = np.concatenate(spans) if spans else np.zeros(0, np.int64)
+        where = np.full(len(packed), -1, np.int64)
+        where[packed] = np.arange(len(packed))
+        start_of = dict(zip(chosen, starts.tolist(), strict=True))
+        places = examples.places[targets]
+        unpacked = [start_of[window] + token for window, token in places.tolist()]
+        picks = torch.from_numpy(where[np.array(unpacked, np.int64)]).to(device)
+    return ExampleBatch(
+        tokens=tokens,
+        order=torch.from_numpy(packed),
+        rows=torch.from_numpy(of_row[order]).to(device),
+        counts=torch.from_numpy(counts.astype(np.float32)).to(device),
+        picks=picks,
+        targets=torch.from_numpy(targets).to(device),
+    )
+
+
+def training_order(
+    examples: Examples, *, batch_size: int, seed: int, epoch: int
+) -> list[list[int]]:
+    """Returns the rows of each step of one epoch; a function of its arguments alone."""
+    draw = np.random.default_rng((seed, epoch))
+    rows = draw.permutation(len(examples))
+    lengths = examples.lengths()
+    steps: list[list[int]] = []
+    for start in range(0, len(rows), batch_size * _SORTED_BATCHES):
+        part = rows[start : start + batch_size * _SORTED_BATCHES]
+        part = part[np.argsort(lengths[part], kind="stable")].tolist()
+        steps += [part[place : place + batch_size] for place in range(0, len(part), batch_size)]
+    return [steps[place] for place in draw.permutation(len(steps))]
+
+
+def reading_order(lengths: Indices, rows: Sequence[int], *, max_tokens: int) -> list[list[int]]:
+    """Returns some rows in batches of `max_tokens` tokens (or one row), longest first.
+
+    Args:
+        lengths: Tokens of every row.
+        rows: Those that are wanted.
+        max_tokens: Tokens per batch at most.
+    """
+    batches: list[list[int]] = []
+    tokens = max_tokens
+    for row in sorted(rows, key=lambda row: -int(lengths[row])):
+        if tokens + lengths[row] > max_tokens:
+            batches.append([])
+            tokens = 0
+        batches[-1].append(row)
+        tokens += int(lengths[row])
+    return batches
+
+
+def _word_places(
+    text: str, row: Row, windows: Sequence[Window], own: range
+) -> list[tuple[int, int]]:
+    """Returns window and token of each word of a row: the window that shows most around it."""
+    best = [(-1, 0, 0)] * len(row.ids)
+    for index in own:
+        window = windows[index]
+        size = window.last - window.first
+        for place in range(size):
+            around = min(place, size - 1 - place)
+            if around > best[window.first + place][0]:
+                best[window.first + place] = (around, index, place + 1)  # after [CLS]
+    words = words_of(TaggedText(text, row.offsets))
+    return [best[word.token][1:] for word in words]

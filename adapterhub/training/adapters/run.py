@@ -1,0 +1,218 @@
+"""One adapter and its head, trained on cached states: steps, validation, the best epoch."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+
+import torch
+from tqdm import tqdm
+
+from adapterhub.errors import TrainingError
+from adapterhub.training.adapters.checkpoints import Checkpoint, Checkpoints, Progress
+from adapterhub.training.adapters.examples import (
+    ExampleBatch,
+    Examples,
+    make_batch,
+    reading_order,
+    training_order,
+)
+from adapterhub.training.adapters.head import TrainedHead
+from adapterhub.training.adapters.network import run_layers
+from adapterhub.training.adapters.setup import (
+    ADAPTER,
+    HEAD,
+    Change,
+    EpochRecord,
+    Setup,
+    make_optimiser,
+    schedule,
+)
+
+_NOW, _BEST, _MOMENTS = "now/", "best/", "moments/"
+_SECONDS_PER_MINUTE = 60
+
+
+class AdapterRun:
+    """The state of one training, from its first step to its best epoch."""
+
+    def __init__(self, setup: Setup, change: Change, head: TrainedHead) -> None:
+        self.setup = setup
+        self.change = change
+        self.head = head
+        change.module.to(setup.device)
+        head.to(setup.device)
+        self._parameters = {
+            **{ADAPTER + name: p for name, p in change.parameters.items()},
+            **{HEAD + name: p for name, p in head.named_parameters()},
+        }
+        self._optimiser = make_optimiser(self._parameters, setup)
+        self._best: dict[str, torch.Tensor] = {}
+        self._epoch, self._step, self._loss, self._seconds = 1, 0, 0.0, 0.0
+        self._is_done = False
+        self.history: list[EpochRecord] = []
+
+    @property
+    def best(self) -> EpochRecord:
+        """Returns the first epoch with the highest validation value."""
+        return max(self.history, key=lambda record: record.value)
+
+    def train(self, checkpoints: Checkpoints | None = None) -> None:
+        """Trains until the last epoch or until patience ends, then restores the best epoch.
+
+        Args:
+            checkpoints: Where a stopped run goes on from; None keeps nothing.
+
+        Raises:
+            TrainingError: The loss became NaN or infinite.
+            UsageError: A checkpoint cannot be written.
+        """
+        saved = None if checkpoints is None else checkpoints.read()
+        # Dropout draws from torch's own generator; the caller's shall not notice.
+        devices = [self.setup.device] if self.setup.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            if saved is not None:
+                self._restore(saved)
+            if not self.history:
+                self._validate(0)
+            while not self._is_done:
+                self._run_epoch(checkpoints)
+        with torch.no_grad():
+            for name, parameter in self._parameters.items():
+                parameter.copy_(self._best[name])
+
+    @torch.no_grad()
+    def validation_logits(self) -> torch.Tensor:
+        """Returns the outputs of all validation rows, for tagging of their words: (M, K)."""
+        part, device = self.setup.validation, self.setup.device
+        self._switch(training=False)
+        values = torch.zeros(part.answers, self.setup.objective.outputs, device=device)
+        lengths = part.lengths()
+        for rows in reading_order(lengths, range(len(part)), max_tokens=self.setup.max_tokens):
+            batch = make_batch(part, rows, device=device)
+            values[batch.targets] = self._logits(part, rows, batch)
+        return values
+
+    def _run_epoch(self, checkpoints: Checkpoints | None) -> None:
+        """Takes the steps of an epoch that are not done yet, validates, and keeps the state."""
+        setup, options = self.setup, self.setup.options
+        started = time.perf_counter() - self._seconds
+        saved = time.monotonic()
+        steps = training_order(
+            setup.train,
+            batch_size=options.batch_size,
+            seed=setup.seed,
+            epoch=self._epoch,
+        )
+        self._switch(training=True)
+        name = f"epoch {self._epoch} of {setup.epochs}"
+        # `disable=None` is off where stderr is no terminal.
+        with tqdm(
+            total=len(steps), initial=self._step, desc=name, unit="step", disable=None
+        ) as bar:
+            for rows in steps[self._step :]:
+                self._loss += self._take_step(rows)
+                self._step += 1
+                self._seconds = time.perf_counter() - started
+                bar.update()
+                minutes = (time.monotonic() - saved) / _SECONDS_PER_MINUTE
+                if checkpoints is not None and minutes >= options.checkpoint_minutes:
+                    checkpoints.write(self._snapshot())
+                    saved = time.monotonic()
+            self._validate(self._epoch)
+            bar.set_postfix(loss=self.history[-1].loss, value=self.history[-1].value)
+        waited = self._epoch - self.best.epoch
+        self._is_done = self._epoch >= setup.epochs or waited >= options.patience
+        self._epoch, self._step, self._loss, self._seconds = self._epoch + 1, 0, 0.0, 0.0
+        if checkpoints is not None:
+            checkpoints.write(self._snapshot())
+
+    def _take_step(self, rows: Sequence[int]) -> float:
+        """Changes the parameters once and returns the loss before that."""
+        setup = self.setup
+        number = (self._epoch - 1) * setup.steps_per_epoch + self._step
+        # Dropout depends on the step alone, so that a run that was stopped goes on alike.
+        torch.manual_seed(setup.seed * 1_000_003 + number)
+        for group in self._optimiser.param_groups:
+            group["lr"] = group["highest"] * schedule(number, setup)
+        batch = make_batch(setup.train, rows, device=setup.device)
+        if not len(batch.targets):
+            return 0.0  # Tagging: no text of this batch has a word.
+        logits = self._logits(setup.train, rows, batch)
+        objective = setup.objective
+        loss = objective.loss(logits[None, None], objective.targets[batch.targets]).sum()
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise TrainingError(self._epoch, number + 1, setup.learning_rate)
+        torch.autograd.backward([loss])
+        torch.nn.utils.clip_grad_norm_(self._parameters.values(), setup.options.clip)
+        self._optimiser.step()
+        self.change.after_step(number)
+        self._optimiser.zero_grad(set_to_none=True)
+        return value
+
+    def _logits(self, part: Examples, rows: Sequence[int], batch: ExampleBatch) -> torch.Tensor:
+        """Returns fp32 outputs per row, or per word for tagging: (B, K) or (M, K)."""
+        setup = self.setup
+        hidden = setup.trunk.read(part, rows, batch)
+        is_mixed = setup.dtype != torch.float32
+        with torch.autocast(setup.device.type, setup.dtype, enabled=is_mixed):
+            taps = run_layers(
+                hidden,
+                batch.tokens,
+                self.change.layer,
+                start=setup.from_depth,
+                taps=self.head.spec.depths,
+            )
+        logits = self.head.logits(self.head.features(taps, batch.tokens, batch.picks))
+        if batch.picks is not None:
+            return logits
+        # (W, K) per window -> (B, K): the mean of each row's windows, as scoring has it
+        sums = logits.new_zeros(len(rows), logits.shape[1]).index_add(0, batch.rows, logits)
+        return sums / batch.counts[:, None]
+
+    def _validate(self, epoch: int) -> None:
+        """Measures an epoch, and keeps its parameters if it is the best so far."""
+        started = time.perf_counter()
+        value = float(self.setup.judge(self.validation_logits()[None])[0])
+        if not self.history or value > self.best.value:
+            self._best = {name: p.detach().clone() for name, p in self._parameters.items()}
+        seconds = self._seconds + time.perf_counter() - started
+        self.history.append(EpochRecord(epoch, self._loss / max(1, self._step), value, seconds))
+
+    def _switch(self, *, training: bool) -> None:
+        self.change.module.train(training)
+        self.head.train(training)
+
+    def _snapshot(self) -> Checkpoint:
+        tensors = {_BEST + name: value for name, value in self._best.items()}
+        for name, parameter in self._parameters.items():
+            tensors[_NOW + name] = parameter.detach()
+            for kind, value in self._optimiser.state[parameter].items():
+                tensors[f"{_MOMENTS}{kind}/{name}"] = value
+        progress = Progress(
+            self._epoch,
+            self._step,
+            self._loss,
+            self._seconds,
+            self._is_done,
+            tuple(self.history),
+        )
+        return Checkpoint(progress, {name: t.cpu().contiguous() for name, t in tensors.items()})
+
+    @torch.no_grad()
+    def _restore(self, saved: Checkpoint) -> None:
+        device = self.setup.device
+        for name, parameter in self._parameters.items():
+            parameter.copy_(saved.tensors[_NOW + name])
+            self._best[name] = saved.tensors[_BEST + name].to(device)
+        for key, value in saved.tensors.items():
+            if key.startswith(_MOMENTS):
+                kind, _, name = key.removeprefix(_MOMENTS).partition("/")
+                own = value if kind == "step" else value.to(device)
+                self._optimiser.state[self._parameters[name]][kind] = own
+        found = saved.progress
+        self._epoch, self._step = found.epoch, found.step
+        self._loss, self._seconds = found.loss, found.seconds
+        self._is_done, self.history = found.is_done, list(found.history)

@@ -1,0 +1,113 @@
+"""Material -> the adapter and head to keep: one training, or one for each depth and rank."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from adapterhub.specs import BLOCK_METHOD
+from adapterhub.training.adapters.checkpoints import Checkpoints
+from adapterhub.training.adapters.options import AdapterOptions, from_depth_of
+from adapterhub.training.adapters.table import AdapterRow, AdapterTable, cost, make_adapter_table
+from adapterhub.training.adapters.trial import FittedAdapter, Fork, Workbench
+from adapterhub.training.options import selection_metric
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FoundAdapter:
+    """The outcome of a search among adapters.
+
+    Attributes:
+        chosen: The cheapest adapter within the tolerance of the best.
+        table: All that were tried.
+        checkpoints: What is of no use any more once the task is saved.
+    """
+
+    chosen: FittedAdapter
+    table: AdapterTable
+    checkpoints: tuple[Checkpoints, ...]
+
+    def forget_runs(self) -> None:
+        """Removes the checkpoints of all trials."""
+        for one in self.checkpoints:
+            one.remove()
+
+
+def search_adapters(bench: Workbench) -> FoundAdapter:
+    """Returns the adapter to keep.
+
+    Raises:
+        UsageError: PEFT does not know the method or cannot use it so, or the options leave
+            nothing to try.
+        TrainingError: A loss became NaN or infinite.
+    """
+    notes = list(bench.material.notes)
+    forks: list[Fork] = []
+    trials: list[tuple[AdapterRow, FittedAdapter]] = []
+    for from_depth in _from_depths(bench.adapter, bench.source.encoder.depth):
+        fork = bench.fork(from_depth)
+        forks.append(fork)
+        if fork.trunk.note is not None:
+            notes.append(fork.trunk.note)
+        for rank in _ranks(bench.adapter):
+            fitted = bench.fit(fork, rank)
+            trials.append((_row(fitted, fork, rank, bench.adapter), fitted))
+    trials.sort(key=lambda trial: cost(trial[0]))
+    table = make_adapter_table(
+        _start_row(forks),
+        [row for row, _ in trials],
+        metric=selection_metric(bench.options, bench.material.splits.train.kind),
+        tolerance=bench.options.tolerance,
+        candidates=sum(fork.start.table.candidates for fork in forks) + len(trials),
+        notes=notes,
+    )
+    kept = tuple(one.checkpoints for _, one in trials if one.checkpoints is not None)
+    return FoundAdapter(trials[table.chosen - 1][1], table, kept)
+
+
+def _from_depths(options: AdapterOptions, depth: int) -> Sequence[int]:
+    if not options.search:
+        return (from_depth_of(options, depth),)
+    if options.from_depth is not None:
+        tried: Sequence[int] = (options.from_depth,)
+    else:
+        tried = options.from_depths or (0, depth // 3, depth * 2 // 3, depth - 1)
+    chosen = sorted({min(one, depth) for one in tried})
+    return [from_depth_of(options.model_copy(update={"from_depth": one}), depth) for one in chosen]
+
+
+def _ranks(options: AdapterOptions) -> Sequence[int]:
+    if options.search and options.method != BLOCK_METHOD:
+        return sorted(set(options.ranks))
+    return (options.rank,)
+
+
+def _row(fitted: FittedAdapter, fork: Fork, rank: int, options: AdapterOptions) -> AdapterRow:
+    has_rank = "r" in fitted.adapter.config
+    return AdapterRow(
+        head=fitted.head,
+        from_depth=fork.from_depth,
+        rank=rank if has_rank else None,
+        value=fitted.value,
+        learning_rate=fitted.setting.learning_rate,
+        weight_decay=options.weight_decay,
+        epoch=fitted.epoch,
+        parameters=sum(tensor.numel() for tensor in fitted.tensors.values()),
+        seconds=fitted.seconds,
+    )
+
+
+def _start_row(forks: Sequence[Fork]) -> AdapterRow:
+    """Returns the best head that an adapter started from, as it was on the frozen trunk."""
+    start = max((fork.start.chosen for fork in forks), key=lambda start: start.value)
+    return AdapterRow(
+        head=start.head,
+        from_depth=None,
+        rank=None,
+        value=start.value,
+        learning_rate=start.setting.learning_rate,
+        weight_decay=start.setting.weight_decay,
+        epoch=start.epoch,
+        parameters=sum(tensor.numel() for tensor in start.tensors.values()),
+        seconds=0.0,
+    )

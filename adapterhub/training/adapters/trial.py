@@ -1,0 +1,262 @@
+"""One adapter from its shape to its best epoch, and what several of them share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+
+from adapterhub.errors import UsageError
+from adapterhub.model.backbone import Backbone
+from adapterhub.specs import BLOCK_METHOD, SITES, AdapterSpec, HeadSpec
+from adapterhub.training.adapters.block import UntiedBlock
+from adapterhub.training.adapters.checkpoints import Checkpoints
+from adapterhub.training.adapters.examples import Examples, read_examples
+from adapterhub.training.adapters.head import TrainedHead
+from adapterhub.training.adapters.injection import Injected, depths_of_config, sites_of_config
+from adapterhub.training.adapters.options import AdapterOptions, Shape
+from adapterhub.training.adapters.run import AdapterRun
+from adapterhub.training.adapters.setup import Change, Setup
+from adapterhub.training.adapters.trunk import Level, Opened, open_trunk
+from adapterhub.training.candidates import Setting, depths_of
+from adapterhub.training.encoding import Source
+from adapterhub.training.material import Material
+from adapterhub.training.options import TrainingOptions
+from adapterhub.training.readers import Scale, measure
+from adapterhub.training.search import Found, search
+
+_RATE = 2e-3
+_RATES: Mapping[str, float] = {BLOCK_METHOD: 2e-4, "ia3": 1e-2, "vera": 1e-2}
+_MOST_EPOCHS, _FEWEST_EPOCHS, _VISITS = 20, 4, 40_000
+_RUNS = "runs"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fork:
+    """What all adapters that start at one depth share.
+
+    Attributes:
+        from_depth: That depth.
+        start: The best head on frozen features above it; training goes on from there.
+        scale: Mean and deviation of the features that it reads.
+        trunk: The states at that depth.
+    """
+
+    from_depth: int
+    start: Found
+    scale: Scale
+    trunk: Opened
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FittedAdapter:
+    """An adapter and its head, as a task takes them.
+
+    Attributes:
+        head: What the head reads and its shape.
+        adapter: What the adapter changes.
+        tensors: Of both, by the names of a head file.
+        setting: How the adapter was trained.
+        value: Its validation value.
+        epoch: The epoch that gave it; 0 where none was better than the start.
+        seconds: Mean time of an epoch.
+        checkpoints: What is of no use any more once the task is saved.
+    """
+
+    head: HeadSpec
+    adapter: AdapterSpec
+    tensors: Mapping[str, torch.Tensor]
+    setting: Setting
+    value: float
+    epoch: int
+    seconds: float
+    checkpoints: Checkpoints | None
+
+
+@dataclass(frozen=True, eq=False)
+class Workbench:
+    """Rows, options and the frozen parts, as all trials of one task use them.
+
+    Attributes:
+        material: Targets, judge and frozen features.
+        options: Of the whole training.
+        source: Encoder, tokenizer and cache.
+        backbone: The frozen model, which PEFT's layers are put into a copy of.
+    """
+
+    material: Material
+    options: TrainingOptions
+    source: Source
+    backbone: Backbone
+
+    @property
+    def adapter(self) -> AdapterOptions:
+        """Returns the options of the adapter."""
+        return self.options.adapter or AdapterOptions()
+
+    @cached_property
+    def train(self) -> Examples:
+        """Returns the training rows."""
+        return self._examples(self.material.splits.train.inputs)
+
+    @cached_property
+    def validation(self) -> Examples:
+        """Returns the validation rows."""
+        return self._examples(self.material.splits.validation.inputs)
+
+    def fork(self, from_depth: int) -> Fork:
+        """Returns what adapters from a depth on need.
+
+        Raises:
+            UsageError: The options leave the head no depth above it.
+        """
+        depth = self.source.encoder.depth
+        reads = [d for d in depths_of(self.options, depth) if d > from_depth]
+        if not reads:
+            raise UsageError(
+                f"Option depths: the head reads no depth over {from_depth}, where the adapter "
+                f"starts, so the adapter would change nothing."
+            )
+        start = search(self.material, options=self._start_options(reads), source=self.source)
+        level = Level(
+            from_depth, self.material.reading, self.options.max_windows, self.adapter.trunk_dtype
+        )
+        trunk = open_trunk((self.train, self.validation), level, self.source)
+        return Fork(from_depth, start, scale_of(start.chosen.head, self.material), trunk)
+
+    def fit(self, fork: Fork, rank: int) -> FittedAdapter:
+        """Returns a trained adapter from `fork` on.
+
+        Raises:
+            UsageError: PEFT does not know the method, or cannot use it as asked.
+            TrainingError: The loss became NaN or infinite.
+        """
+        setup = self._setup(fork)
+        shape = self.shape(fork, rank, setup.steps)
+        change = make_change(shape, self.backbone, seed=self.options.seed)
+        head = TrainedHead(
+            fork.start.chosen.head,
+            fork.start.chosen.tensors,
+            fork.scale,
+            objective=self.material.problem.objective,
+            dropout=self.adapter.head_dropout,
+        )
+        run = AdapterRun(setup, change, head)
+        checkpoints = None if change.plans_ahead else self._checkpoints(fork, rank)
+        run.train(checkpoints)
+        exported = change.export()
+        epochs = run.history[1:]
+        return FittedAdapter(
+            head=head.spec,
+            adapter=exported.spec,
+            tensors={**head.export(), **exported.tensors},
+            setting=Setting(setup.learning_rate, self.adapter.weight_decay),
+            value=run.best.value,
+            epoch=run.best.epoch,
+            seconds=sum(record.seconds for record in epochs) / len(epochs),
+            checkpoints=checkpoints,
+        )
+
+    def shape(self, fork: Fork, rank: int, steps: int) -> Shape:
+        """Returns what is built for a rank."""
+        options = self.adapter
+        depths = tuple(range(fork.from_depth, fork.start.chosen.head.depths[-1]))
+        own = depths_of_config(options.method)
+        if own is not None and options.from_depth is None and not options.search:
+            depths = tuple(depth for depth in depths if depth in own)
+        return Shape(
+            method=options.method,
+            depths=depths,
+            sites=options.sites or sites_of_config(options.method) or SITES,
+            rank=rank,
+            alpha=options.alpha or 2.0 * rank,
+            dropout=options.dropout,
+            tie_depths=options.tie_depths,
+            steps=steps,
+        )
+
+    def _setup(self, fork: Fork) -> Setup:
+        options, encoder, problem = self.adapter, self.source.encoder, self.material.problem
+        few = max(_FEWEST_EPOCHS, _VISITS // len(self.train))
+        method = options.method if isinstance(options.method, str) else ""
+        return Setup(
+            options=options,
+            objective=problem.objective,
+            judge=problem.judge,
+            trunk=fork.trunk.trunk,
+            from_depth=fork.from_depth,
+            train=self.train,
+            validation=self.validation,
+            epochs=options.epochs or min(_MOST_EPOCHS, few),
+            learning_rate=options.learning_rate or _RATES.get(method, _RATE),
+            max_tokens=encoder.batch_tokens,
+            seed=self.options.seed,
+            device=encoder.device,
+            dtype=product_dtype(options.precision, encoder.device),
+        )
+
+    def _checkpoints(self, fork: Fork, rank: int) -> Checkpoints:
+        splits = self.material.splits
+        meaning = {
+            "backbone": self.backbone.spec.fingerprint,
+            "device": str(self.source.encoder.device),
+            "train": splits.train.digest(),
+            "validation": splits.validation.digest(),
+            "options": self.options.model_dump(mode="json", exclude={"adapter", "aliases"}),
+            "adapter": self.adapter.model_dump(mode="json"),
+            "from_depth": fork.from_depth,
+            "rank": rank,
+        }
+        return Checkpoints(self.source.cache / _RUNS, meaning)
+
+    def _examples(self, inputs: Sequence[tuple[str, ...]]) -> Examples:
+        return read_examples(
+            inputs,
+            kind=self.material.splits.train.kind,
+            tokenizer=self.source.tokenizer,
+            reading=self.material.reading,
+            max_windows=self.options.max_windows,
+        )
+
+    def _start_options(self, reads: Sequence[int]) -> TrainingOptions:
+        """Returns the options of the first head: plain and deep, unless the user says otherwise.
+
+        An adapter makes of the states what a hidden layer or a mix would have to.
+        """
+        changes: dict[str, object] = {"depths": (max(reads),), "tolerance": 0.0}
+        plain = {"mixes": False, "hidden_widths": (), "poolings": ("cls", "mean", "max")}
+        given = self.options.model_fields_set
+        changes |= {name: value for name, value in plain.items() if name not in given}
+        if "depths" in given or (self.options.mixes and "mixes" in given):
+            changes["depths"] = tuple(reads)
+        return self.options.model_copy(update=changes)
+
+
+def scale_of(head: HeadSpec, material: Material) -> Scale:
+    """Returns mean and deviation of the frozen features that a head reads."""
+    pooling = "mean" if head.pooling == "attentive" else head.pooling
+    scales = [measure(material.tap("train", depth, pooling)) for depth in head.depths]
+    deviation = torch.stack([scale.deviation for scale in scales]).square().mean(0).sqrt()
+    return Scale(torch.stack([scale.mean for scale in scales]).mean(0), deviation)
+
+
+def make_change(shape: Shape, backbone: Backbone, *, seed: int) -> Change:
+    """Returns a copy of the backbone with the adapter of a shape in it.
+
+    Raises:
+        UsageError: PEFT does not know the method, or cannot use it as asked.
+    """
+    if shape.method == BLOCK_METHOD:
+        return UntiedBlock(backbone.model, shape)
+    with torch.random.fork_rng([]):
+        return Injected(backbone.model, shape, seed=seed)
+
+
+def product_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """Returns in what matrix products are computed while an adapter is trained."""
+    if precision == "auto":
+        is_better = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return torch.bfloat16 if is_better else torch.float32
+    return torch.bfloat16 if precision == "bfloat16" else torch.float32

@@ -1,0 +1,187 @@
+"""The states below an adapter: computed once, kept on disk, read row by row.
+
+The trunk is frozen, so its states at a depth are a function of backbone, window and text. They
+lie in shards like the features of heads, in the same folder and under the same bound. The files
+are memory-mapped: an epoch reads the rows of a batch and holds no others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from adapterhub.model.encoder import Encoder
+from adapterhub.model.tokens import TokenBatch
+from adapterhub.plan import Reading
+from adapterhub.training.adapters.examples import (
+    ExampleBatch,
+    Examples,
+    make_batch,
+    reading_order,
+)
+from adapterhub.training.adapters.options import TrunkDtype
+from adapterhub.training.encoding import Source
+from adapterhub.training.shards import (
+    Halves,
+    Shard,
+    drop_oldest,
+    mark_used,
+    open_shards,
+    write_shard,
+)
+
+_SHARD_BYTES = 128 * 2**20
+_BYTES = {"float16": 2, "float32": 4}
+
+
+class Trunk(Protocol):
+    """Gives the hidden states at the depth where the adapter starts."""
+
+    def read(self, examples: Examples, rows: Sequence[int], batch: ExampleBatch) -> torch.Tensor:
+        """Returns the states of a batch in its packed order: (P, H) fp32 on its device.
+
+        Args:
+            examples: The part that the rows are of.
+            rows: The rows of the batch, in order.
+            batch: The same rows, packed.
+        """
+        ...
+
+
+class ComputedTrunk:
+    """Runs the trunk for every batch."""
+
+    def __init__(self, encoder: Encoder, depth: int) -> None:
+        self._encoder = encoder
+        self._depth = depth
+
+    def read(self, examples: Examples, rows: Sequence[int], batch: ExampleBatch) -> torch.Tensor:
+        """Returns the states of a batch: (P, H) fp32."""
+        del examples, rows
+        # A tensor made under inference_mode cannot enter a graph; its copy can.
+        return _states(self._encoder, batch.tokens, self._depth).float().clone()
+
+
+class CachedTrunk:
+    """Reads states from disk."""
+
+    def __init__(self, shards: Sequence[Shard]) -> None:
+        self._places = {key: (shard, row) for shard in shards for row, key in enumerate(shard.keys)}
+
+    def read(self, examples: Examples, rows: Sequence[int], batch: ExampleBatch) -> torch.Tensor:
+        """Returns the states of a batch: (P, H) fp32."""
+        parts = []
+        for row in rows:
+            shard, place = self._places[examples.keys[row]]
+            start, stop = shard.starts[place : place + 2].tolist()
+            parts.append(shard.file.get_slice("values")[0, start:stop])
+        states = torch.from_numpy(np.concatenate(parts))
+        return states.index_select(0, batch.order).to(batch.rows.device).float()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Opened:
+    """A trunk, and what there is to say about it.
+
+    Attributes:
+        trunk: Gives the states.
+        note: Why they are computed again in every epoch; None where they are not.
+    """
+
+    trunk: Trunk
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """Which states are kept.
+
+    Attributes:
+        depth: Where the adapter starts.
+        reading: Fields and window.
+        max_windows: Windows per text at most.
+        dtype: In which they are kept.
+    """
+
+    depth: int
+    reading: Reading
+    max_windows: int
+    dtype: TrunkDtype
+
+    @property
+    def folder(self) -> str:
+        """Returns the name of the folder for such states."""
+        reading = self.reading
+        window = f"{len(reading.fields)}x{reading.max_length}-{reading.overlap}-{self.max_windows}"
+        return f"states-{window}-d{self.depth}-{self.dtype}"
+
+
+def open_trunk(parts: Sequence[Examples], level: Level, source: Source) -> Opened:
+    """Returns the states of all rows; those that the cache lacks are computed and added.
+
+    Raises:
+        UsageError: The cache cannot be written.
+    """
+    if level.depth == 0:
+        # A table look-up and one small product cost less than reading them.
+        return Opened(ComputedTrunk(source.encoder, 0))
+    lengths = {
+        key: length
+        for part in parts
+        for key, length in zip(part.keys, part.lengths().tolist(), strict=True)
+    }
+    size = sum(lengths.values()) * source.encoder.hidden_size * _BYTES[level.dtype]
+    if size > source.max_bytes:
+        note = (
+            f"The states at depth {level.depth} would take {size} bytes, over cache_max_bytes "
+            f"({source.max_bytes}); the passes below the adapter run again in every epoch."
+        )
+        return Opened(ComputedTrunk(source.encoder, level.depth), note)
+    folder = source.folder / level.folder
+    shards = open_shards(folder)
+    known = {key for shard in shards for key in shard.keys}
+    for part in parts:
+        rows = {key: row for row, key in enumerate(part.keys) if key not in known}
+        shards += _compute(part, sorted(rows.values()), level, source, folder)
+        known |= rows.keys()
+    used = [shard for shard in shards if not lengths.keys().isdisjoint(shard.keys)]
+    mark_used(used)
+    drop_oldest(source.cache, source.max_bytes)
+    return Opened(CachedTrunk(used))
+
+
+def _compute(
+    part: Examples, rows: Sequence[int], level: Level, source: Source, folder: Path
+) -> Iterator[Shard]:
+    """Yields new shards with the states of some rows."""
+    encoder, lengths = source.encoder, part.lengths()
+    most = max(1, _SHARD_BYTES // (encoder.hidden_size * _BYTES[level.dtype]))
+    with tqdm(total=len(rows), desc="trunk", unit="text", disable=None) as bar:
+        for chunk in reading_order(lengths, rows, max_tokens=most):
+            starts = np.concatenate([[0], np.cumsum(lengths[chunk])])
+            values: Any = np.empty((1, int(starts[-1]), encoder.hidden_size), level.dtype)
+            for places in reading_order(
+                lengths[chunk], range(len(chunk)), max_tokens=encoder.batch_tokens
+            ):
+                batch = make_batch(part, [chunk[place] for place in places], device=encoder.device)
+                states = _states(encoder, batch.tokens, level.depth).float().cpu().numpy()
+                limit = np.finfo(values.dtype).max
+                found = np.empty_like(states)
+                found[batch.order.numpy()] = states.clip(-limit, limit)
+                own = [np.arange(starts[place], starts[place + 1]) for place in places]
+                values[0, np.concatenate(own)] = found
+            keys = [part.keys[row] for row in chunk]
+            counts = lengths[chunk].tolist()
+            yield write_shard(folder, keys, counts=counts, values=cast("Halves", values))
+            bar.update(len(chunk))
+
+
+@torch.inference_mode()
+def _states(encoder: Encoder, batch: TokenBatch, depth: int) -> torch.Tensor:
+    return encoder.run(encoder.embed(batch), batch, 0, depth)
