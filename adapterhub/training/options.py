@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from adapterhub.errors import UsageError
 from adapterhub.specs import TEXT_POOLINGS, Kind, Language, Pooling, Spec, TaskName
+from adapterhub.training.adapters.options import AdapterOptions
 
 MetricName = Literal["accuracy", "macro_f1", "micro_f1", "mcc", "spearman", "pearson", "span_f1"]
 Joining = Literal["auto", "space", "none"]
@@ -72,6 +73,7 @@ class TrainingOptions(Spec):
         cache_max_bytes: Size of that folder from which the oldest features are dropped.
         memory_bytes: Size of the features that are held in memory at once; more taps than fit
             are fitted one group after the other, and token states are cut to it.
+        adapter: Trains an adapter with the head; None trains a head on the frozen trunk.
     """
 
     kind: Kind | None = None
@@ -112,6 +114,7 @@ class TrainingOptions(Spec):
     cache_dir: Annotated[Path | None, Field(strict=False)] = None
     cache_max_bytes: int = Field(default=16 * 2**30, ge=0)
     memory_bytes: int = Field(default=3 * 2**30, ge=2**20)
+    adapter: AdapterOptions | None = None
 
     @model_validator(mode="after")
     def _is_consistent(self) -> TrainingOptions:
