@@ -10,10 +10,8 @@ import numpy as np
 from adapterhub.answers import Answers
 from adapterhub.errors import InputError, NonFiniteError, UsageError
 from adapterhub.inputs import FieldInputs, read_fields
-from adapterhub.model.encoder import Encoder
-from adapterhub.model.execution import TrunkOutput, Wanted, run_trunk
+from adapterhub.model.execution import Answering, TrunkOutput, Wanted, run_trunk
 from adapterhub.model.task import ResidentTask
-from adapterhub.model.tokens import TextTokenizer
 from adapterhub.plan import Plan, Trunk, make_plan
 from adapterhub.results import RowError, Scores, TaskScores
 from adapterhub.specs import TaskSpec
@@ -32,21 +30,6 @@ class Asking:
     rows: tuple[object, ...]
     tasks: tuple[frozenset[str], ...] | None
     skip: bool
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Answering:
-    """What a call answers with.
-
-    Attributes:
-        encoder: The backbone on its device.
-        tokenizer: Of the same backbone.
-        max_windows: Windows per text at most.
-    """
-
-    encoder: Encoder
-    tokenizer: TextTokenizer
-    max_windows: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,9 +144,7 @@ def _run(
             trunk,
             resident,
             given.inputs,
-            encoder=answering.encoder,
-            tokenizer=answering.tokenizer,
-            max_windows=answering.max_windows,
+            answering=answering,
             wanted=_wanted(asking, trunk, given),
         )
     except NonFiniteError as error:

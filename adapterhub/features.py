@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from adapterhub.call import Answering, refuse_bad_rows
+from adapterhub.call import refuse_bad_rows
 from adapterhub.errors import UsageError
 from adapterhub.inputs import read_fields
 from adapterhub.model.encoder import Encoder
-from adapterhub.model.execution import encode_rows
+from adapterhub.model.execution import Answering, encode_rows
 from adapterhub.model.heads import Array
 from adapterhub.plan import Reading, Tap
 from adapterhub.specs import POOLINGS
@@ -38,9 +38,7 @@ def features_of(
         given.inputs,
         tap=tap,
         reading=reading,
-        encoder=answering.encoder,
-        tokenizer=answering.tokenizer,
-        max_windows=answering.max_windows,
+        answering=answering,
     )
 
 

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from adapterhub.call import Answering, Asking, answer, check_options, read_rows
+from adapterhub.call import Asking, answer, check_options, read_rows
 from adapterhub.checking import check_backbone, check_fits, check_tasks
 from adapterhub.errors import UsageError
 from adapterhub.features import features_of
 from adapterhub.inputs import Record, read_records
 from adapterhub.model.adapters import Adapter
 from adapterhub.model.encoder import Encoder
+from adapterhub.model.execution import Answering
 from adapterhub.model.heads import Array
 from adapterhub.model.resident import ResidentTasks
 from adapterhub.model.task import ResidentTask

@@ -31,6 +31,21 @@ Wanted = Mapping[str, npt.NDArray[np.bool_]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Answering:
+    """What a call answers with.
+
+    Attributes:
+        encoder: The backbone on its device.
+        tokenizer: Of the same backbone.
+        max_windows: Windows per text at most.
+    """
+
+    encoder: Encoder
+    tokenizer: TextTokenizer
+    max_windows: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class TrunkOutput:
     """What one trunk gave for N rows.
 
@@ -52,9 +67,7 @@ def run_trunk(
     tasks: Mapping[str, ResidentTask],
     inputs: Sequence[tuple[str, ...]],
     *,
-    encoder: Encoder,
-    tokenizer: TextTokenizer,
-    max_windows: int,
+    answering: Answering,
     wanted: Wanted | None = None,
 ) -> TrunkOutput:
     """Returns the logits of all tasks of one trunk for `inputs`.
@@ -63,15 +76,14 @@ def run_trunk(
         trunk: What to compute.
         tasks: The resident task behind each name of the trunk.
         inputs: One or two valid strings per row, as many as the trunk reads fields.
-        encoder: Where to compute it.
-        tokenizer: Of the same backbone.
-        max_windows: Greatest number of windows per row; longer texts are truncated.
+        answering: Where to compute it; longer texts than its windows are truncated.
         wanted: Which task is asked of which row; every row is asked for something.
 
     Raises:
         NonFiniteError: A task gave NaN or infinity.
     """
-    rows = tokenizer.rows(inputs, reading=trunk.reading, max_windows=max_windows)
+    encoder, tokenizer = answering.encoder, answering.tokenizer
+    rows = tokenizer.rows(inputs, reading=trunk.reading, max_windows=answering.max_windows)
     windows = tokenizer.windows(rows, reading=trunk.reading)
     parts: dict[str, list[Logits]] = {name: [] for name in trunk.tasks}
     for batch in batches(windows, max_tokens=encoder.batch_tokens, device=encoder.device):
@@ -166,9 +178,7 @@ def answer_probes(
         make_plan({spec.task: spec}).trunks[0],
         {spec.task: task},
         inputs,
-        encoder=encoder,
-        tokenizer=tokenizer,
-        max_windows=1,
+        answering=Answering(encoder, tokenizer, max_windows=1),
     )
     values = output.logits[spec.task].values
     return list(values) if isinstance(values, tuple) else list(values[:, None])
@@ -179,15 +189,14 @@ def encode_rows(
     *,
     tap: Tap,
     reading: Reading,
-    encoder: Encoder,
-    tokenizer: TextTokenizer,
-    max_windows: int,
+    answering: Answering,
 ) -> Array | tuple[Array, ...]:
     """Returns the features that a head on `tap` would read, in fp32.
 
     (N, H), the mean over a row's windows; for `tokens` one (tokens, H) array per row.
     """
-    rows = tokenizer.rows(inputs, reading=reading, max_windows=max_windows)
+    encoder, tokenizer = answering.encoder, answering.tokenizer
+    rows = tokenizer.rows(inputs, reading=reading, max_windows=answering.max_windows)
     windows = tokenizer.windows(rows, reading=reading)
     order: list[Window] = []
     parts: list[Array] = []

@@ -9,14 +9,14 @@ import torch
 from tqdm import tqdm
 
 from adapterhub.model.compiling import compile_adapter
-from adapterhub.model.execution import run_trunk
+from adapterhub.model.execution import Answering, run_trunk
 from adapterhub.model.heads import DECODERS, Array, RowLogits
 from adapterhub.model.spans import words_of
 from adapterhub.model.task import unplaced
 from adapterhub.plan import make_plan
 from adapterhub.specs import Metric, TaskSpec
 from adapterhub.training.calibration import Truth, calibrate
-from adapterhub.training.data import Dataset
+from adapterhub.training.data import Dataset, Splits
 from adapterhub.training.encoding import Source
 from adapterhub.training.metrics import answer_spans, span_figures, text_figures, to_metrics
 from adapterhub.training.tagging import unit_tags
@@ -46,12 +46,38 @@ def run_head(
             trunk,
             {spec.task: task},
             inputs[start : start + _ROWS_AT_ONCE],
-            encoder=encoder,
-            tokenizer=source.tokenizer,
-            max_windows=max_windows,
+            answering=Answering(encoder, source.tokenizer, max_windows),
         )
         parts.append(output.logits[spec.task])
     return _joined(parts)
+
+
+def fold_logits(
+    spec: TaskSpec,
+    folds: Sequence[Mapping[str, torch.Tensor]],
+    splits: Splits,
+    *,
+    source: Source,
+    max_windows: int,
+) -> RowLogits:
+    """Returns the outputs for all rows in cross-validation, each by the head of its fold."""
+    rows = [[row for row, of in enumerate(splits.folds) if of == fold] for fold in range(len(folds))]
+    parts = [
+        run_head(
+            spec,
+            tensors,
+            [splits.validation.inputs[row] for row in own],
+            source=source,
+            max_windows=max_windows,
+        )
+        for tensors, own in zip(folds, rows, strict=True)
+    ]
+    joined = _joined(parts)
+    order = np.argsort(np.concatenate(rows))
+    texts = tuple(joined.texts[place] for place in order) if joined.texts else ()
+    if isinstance(joined.values, tuple):
+        return RowLogits(tuple(joined.values[place] for place in order), texts)
+    return RowLogits(joined.values[order], texts)
 
 
 def calibrated(spec: TaskSpec, logits: RowLogits, dataset: Dataset) -> TaskSpec:
@@ -64,14 +90,23 @@ def calibrated(spec: TaskSpec, logits: RowLogits, dataset: Dataset) -> TaskSpec:
     return spec.model_copy(update={"calibration": calibration})
 
 
-def measured(spec: TaskSpec, logits: RowLogits, dataset: Dataset) -> tuple[Metric, ...]:
-    """Returns the metrics of a calibrated task on the rows of `dataset`."""
+def measured(
+    spec: TaskSpec, logits: RowLogits, dataset: Dataset, *, split: str = "validation"
+) -> tuple[Metric, ...]:
+    """Returns the metrics of a calibrated task on the rows of `dataset`.
+
+    Args:
+        spec: The task.
+        logits: Its raw outputs for them.
+        dataset: The rows.
+        split: Name of what they are.
+    """
     if isinstance(logits.values, tuple):
         answers = DECODERS[spec.kind](logits, spec, 1)
         figures = span_figures(answer_spans(answers), dataset)
     else:
         figures = text_figures(spec, logits.values, dataset)
-    return to_metrics(figures, "validation", len(dataset))
+    return to_metrics(figures, split, len(dataset))
 
 
 def _word_logits(logits: RowLogits, dataset: Dataset) -> tuple[Array, Truth]:
