@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from adapterhub.errors import AdapterHubError as AdapterHubError
     from adapterhub.hub import Hub as Hub
+    from adapterhub.importing.options import ImportOptions as ImportOptions
+    from adapterhub.importing.task import import_task as import_task
     from adapterhub.model.backbone import open_backbone as open_backbone
     from adapterhub.model.encoder import Encoder as Encoder
     from adapterhub.model.unrolled import unrolled as unrolled
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from adapterhub.results import TaskScores as TaskScores
     from adapterhub.specs import TaskSpec as TaskSpec
     from adapterhub.store.headfile import read_head as read_head
+    from adapterhub.store.peft_export import export_peft as export_peft
     from adapterhub.store.registry import read_registry as read_registry
     from adapterhub.training.options import TrainingOptions as TrainingOptions
     from adapterhub.training.train import train as train
@@ -35,12 +38,15 @@ _HOMES = {
     "AdapterHubError": "adapterhub.errors",
     "Encoder": "adapterhub.model.encoder",
     "Hub": "adapterhub.hub",
+    "ImportOptions": "adapterhub.importing.options",
     "Plan": "adapterhub.plan",
     "Scores": "adapterhub.results",
     "TaskScores": "adapterhub.results",
     "TaskSpec": "adapterhub.specs",
     "TrainedTask": "adapterhub.training.trained",
     "TrainingOptions": "adapterhub.training.options",
+    "export_peft": "adapterhub.store.peft_export",
+    "import_task": "adapterhub.importing.task",
     "make_plan": "adapterhub.plan",
     "open_backbone": "adapterhub.model.backbone",
     "read_head": "adapterhub.store.headfile",

@@ -11,6 +11,8 @@ from adapterhub.commands.border import CommandLine
 from adapterhub.commands.doctor import doctor
 from adapterhub.commands.evaluate import evaluate
 from adapterhub.commands.explain import explain
+from adapterhub.commands.export import export
+from adapterhub.commands.import_ import import_
 from adapterhub.commands.info import info
 from adapterhub.commands.list_tasks import list_tasks
 from adapterhub.commands.printing import print_line
@@ -75,6 +77,8 @@ app.command("publish")(publish)
 app.command("add")(add)
 app.command("update")(update)
 app.command("search")(search)
+app.command("import")(import_)
+app.command("export")(export)
 app.command("info")(info)
 app.command("doctor")(doctor)
 

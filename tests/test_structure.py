@@ -33,7 +33,7 @@ LAYERS = (
     {"call", "checking", "publishing"},
     {"features"},
     {"hub", "training"},
-    {"scoring", "serving"},
+    {"scoring", "serving", "importing"},
     {"commands"},
     {"cli"},
     {"__main__"},
@@ -49,6 +49,7 @@ ONLY_IN = {
     "httpx2": {"store/remote/session.py"},
     "matplotlib": {"publishing/figures.py"},
     "peft": {
+        "importing/injected.py",
         "model/merging.py",
         *(f"store/peft_{name}.py" for name in ("folder", "format", "settings")),
         "training/adapters/injection.py",

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 
 from adapterhub.errors import AdapterError
-from adapterhub.specs import TaskSpec
+from adapterhub.specs import TaskSpec, tensor_shapes
 from adapterhub.store.adapter_names import PREFIX
 from adapterhub.store.atomic import open_regular, reason
 from adapterhub.store.header import LENGTH_BYTES, MAX_FILE_BYTES, MAX_HEADER_BYTES
@@ -84,6 +84,9 @@ def read_exported_head(folder: Path) -> ExportedHead | None:
         raise AdapterError(folder, f"{HEAD_FILE} is not valid: {first['msg']}") from error
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise AdapterError(folder, f"{HEAD_FILE} cannot be read: {error}") from error
+    for name, shape in tensor_shapes(spec).items():
+        if name not in tensors or tuple(tensors[name].shape) != shape:
+            raise AdapterError(folder, f"{HEAD_FILE} has no '{name}' of shape {shape}")
     return ExportedHead(spec, tensors)
 
 

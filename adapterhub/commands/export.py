@@ -1,0 +1,49 @@
+"""`adapterhub export`: a task's adapter as a folder that PEFT opens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from adapterhub.commands.options import AsJson, Registry, one_of
+from adapterhub.commands.printing import note, print_json, print_line
+
+_FORMATS = ("peft",)
+
+
+def export(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="name, name@alias, name:version or ./file.safetensors."
+        ),
+    ],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to, a new folder.")],
+    format_: Annotated[
+        str, typer.Option("--format", metavar="NAME", help="peft is the only one.")
+    ] = "peft",
+    registry: Registry = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the adapter of a task as PEFT saves one, with its head beside it.
+
+    An adapter that all depths share opens with plain PEFT on a plain ALBERT, one that differs by
+    depth on adapterhub.unrolled(model). The README.md in the folder says how.
+    """
+    one_of("--format", format_, _FORMATS)
+    # From here on it takes seconds: torch and PEFT.
+    from adapterhub.store.locating import locate_registry
+    from adapterhub.store.peft_export import export_peft, is_stock
+    from adapterhub.store.reading import read_task
+
+    head = read_task(name, locate_registry(registry)).head
+    export_peft(head, folder)
+    stock = is_stock(head.spec)
+    if as_json:
+        print_json({"task": head.spec.task, "folder": str(folder), "stock": stock})
+        return
+    model = "model" if stock else "adapterhub.unrolled(model)"
+    print_line(str(folder))
+    note(f"adapterhub: open it with PeftModel.from_pretrained({model}, '{folder}')")

@@ -1,0 +1,1 @@
+"""What others trained, made into tasks: adapters of PEFT, classifiers of transformers."""

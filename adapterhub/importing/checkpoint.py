@@ -1,0 +1,137 @@
+"""A whole fine-tuned ALBERT of transformers: a head, if its encoder is that of the backbone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from adapterhub.errors import AdapterError, BackboneError
+from adapterhub.importing.classifier import CLASSIFIER, POOLER, read_classifier
+from adapterhub.model.backbone import Backbone
+from adapterhub.model.checkpoint import read_weights
+from adapterhub.model.config import CONFIG_FILE, GELU, read_config
+from adapterhub.model.tokenizer_files import (
+    VOCABULARY_FILES,
+    load_tokenizer,
+    tokenizer_digest,
+)
+from adapterhub.specs import Kind
+from adapterhub.store.peft_folder import Reads
+
+_READS: Mapping[str, Reads] = {
+    "AlbertForSequenceClassification": "text",
+    "AlbertForTokenClassification": "tokens",
+}
+_KINDS: Mapping[str, Kind] = {
+    "regression": "regression",
+    "single_label_classification": "single_label",
+    "multi_label_classification": "multi_label",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """What a config.json of transformers says about a task.
+
+    Attributes:
+        reads: What its model answers for; None where it does not say.
+        kind: What it was trained for; None where it does not say.
+        labels: Its labels in order; empty where it names none.
+    """
+
+    reads: Reads | None = None
+    kind: Kind | None = None
+    labels: tuple[str, ...] = ()
+
+
+def read_model_config(folder: Path) -> ModelConfig:
+    """Returns what the config.json of a folder says; nothing where there is none.
+
+    Raises:
+        AdapterError: It is not valid, or of a model that is no classifier of texts or tokens.
+    """
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        return ModelConfig()
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        architectures = values.get("architectures") or [None]
+        names = values.get("id2label") or {}
+        labels = tuple(str(names[str(index)]) for index in range(len(names)))
+    except (OSError, ValueError, RecursionError, AttributeError, TypeError, KeyError) as error:
+        raise AdapterError(folder, f"{CONFIG_FILE} is not valid: {error!r}") from error
+    architecture = str(architectures[0])
+    if (
+        architectures[0] is not None
+        and architecture not in _READS
+        and architecture != "AlbertModel"
+    ):
+        raise AdapterError(
+            folder,
+            f"it is an {architecture[:80]}; expected {' or '.join(_READS)}, whose classifier is a "
+            f"head",
+        )
+    return ModelConfig(
+        reads=_READS.get(architecture),
+        kind=_KINDS.get(str(values.get("problem_type"))),
+        labels=labels,
+    )
+
+
+def read_checkpoint(folder: Path, backbone: Backbone) -> dict[str, torch.Tensor]:
+    """Returns the classifier of a checkpoint whose encoder is bit-equal to the backbone.
+
+    Raises:
+        AdapterError: The encoder or the tokenizer differs; names the first tensor that does.
+        BackboneError: It is no ALBERT of transformers, damaged, or a pickle.
+    """
+    config = read_config(folder)
+    _check_settings(folder, config, backbone)
+    _check_weights(folder, read_weights(folder, config), backbone)
+    if any((folder / name).is_file() for name in VOCABULARY_FILES):
+        own = load_tokenizer(folder, vocab_size=config.vocab_size)
+        digest = tokenizer_digest(folder, own)
+        if digest != tokenizer_digest(backbone.folder, backbone.tokenizer):
+            raise AdapterError(
+                folder,
+                f"its tokenizer gives other ids than that of the backbone {backbone.spec.name}",
+            )
+    return read_classifier(folder, names=(*CLASSIFIER, *POOLER))
+
+
+def _check_settings(folder: Path, config: Any, backbone: Backbone) -> None:
+    """Refuses a checkpoint whose settings make another function of the same weights."""
+    for name in ("num_hidden_layers", "num_attention_heads", "layer_norm_eps", "hidden_act"):
+        found, expected = getattr(config, name), getattr(backbone.config, name)
+        same = GELU[found] == GELU[expected] if name == "hidden_act" else found == expected
+        if not same:
+            raise AdapterError(
+                folder,
+                f"its {name} is {found!r}; the backbone {backbone.spec.name} has {expected!r}",
+            )
+
+
+def _check_weights(folder: Path, weights: Mapping[str, torch.Tensor], backbone: Backbone) -> None:
+    own = backbone.weights
+    if weights.keys() != own.keys():
+        odd = sorted(weights.keys() ^ own.keys())[0]
+        raise BackboneError(str(folder), f"only one of it and {backbone.spec.name} has '{odd}'")
+    differing = [name for name in own if not torch.equal(own[name], weights[name])]
+    if not differing:
+        return
+    first = differing[0]
+    if own[first].shape != weights[first].shape:
+        how = f"{tuple(weights[first].shape)} here, {tuple(own[first].shape)} there"
+    else:
+        how = f"by up to {float((own[first] - weights[first]).abs().max()):.3g}"
+    raise AdapterError(
+        folder,
+        f"its '{first}' differs from that of the backbone {backbone.spec.name} ({how}; "
+        f"{len(differing)} of {len(own)} tensors differ): the encoder was trained along, and only "
+        f"a head on the frozen one can be imported. Train a head or an adapter on the same rows.",
+    )
