@@ -113,6 +113,13 @@ def choose_backbone(registry: Registry, backbone: str | Path | None) -> Backbone
         return open_registered(registry, next(iter(registry.backbones)))
     if isinstance(backbone, str) and backbone in registry.backbones:
         return open_registered(registry, backbone)
+    text = str(backbone)
+    if "/" not in text and not is_folder(backbone) and not text.startswith("package:"):
+        raise BackboneError(
+            text,
+            f"is no key of the registry {registry.path}, which has "
+            f"{', '.join(registry.backbones) or 'none'}. A folder is written ./{text}.",
+        )
     return open_backbone(backbone)
 
 

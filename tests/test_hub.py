@@ -165,6 +165,11 @@ def test_with_two_backbones_one_must_be_named(tiny_registry: Path, tmp_path: Pat
         second.score(TEXTS, "sentiment")
 
 
+def test_a_key_that_is_not_there_is_named_with_those_that_are(tiny_registry: Path) -> None:
+    with pytest.raises(BackboneError, match=r"'tony': is no key of .* which has tiny\. A folder"):
+        Hub(tiny_registry, backbone="tony", device="cpu")
+
+
 def test_a_registry_whose_backbone_was_exchanged_is_refused(tiny_registry: Path) -> None:
     folder = tiny_registry.parent / "backbone"
     shutil.rmtree(folder)

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import sys
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 from typer.core import TyperGroup
 
-from adapterhub.errors import AdapterHubError, ConstantHeadWarning
+from adapterhub.commands.printing import note, to_stdout
+from adapterhub.errors import AdapterHubError, ConstantHeadWarning, DataError
 
 INTERRUPTED = 130
 """128 + SIGINT, as shells count."""
 PIPE_CLOSED = 141
 """128 + SIGPIPE: what a program gets that is killed because nobody reads on."""
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
 # Typer brings its own copy of click from some version on, and shows the root of click's
 # errors under no name of its own.
@@ -47,7 +50,9 @@ class CommandLine(TyperGroup):
         """Runs one verb; a reader that went away (`| head`) ends it in silence."""
         try:
             result = super().invoke(ctx)
-            sys.stdout.flush()
+            if sys.stdout is not None:
+                with to_stdout() as stdout:
+                    stdout.flush()
         except BrokenPipeError:
             _drop_stdout()
             raise typer.Exit(PIPE_CLOSED) from None
@@ -58,6 +63,7 @@ def _exit_code(command: Callable[[], Any], *, as_json: bool) -> int:
     try:
         result = command()
     except AdapterHubError as error:
+        _drop_unwritable()
         _report(type(error).__name__, str(error), as_json=as_json)
         return error.exit_code
     except _CLICK_ERROR as error:
@@ -65,25 +71,37 @@ def _exit_code(command: Callable[[], Any], *, as_json: bool) -> int:
         return 2
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
+    except OSError as error:
+        # The words of --help go past `printing`; a fault in a file of ours never comes here.
+        if error.filename is not None or error.errno not in _UNWRITABLE:
+            raise
+        _drop_stdout()
+        failed = DataError("stdout", f"it cannot be written: {error.strerror or error}")
+        _report(type(failed).__name__, str(failed), as_json=as_json)
+        return failed.exit_code
     return result if isinstance(result, int) else 0
 
 
 def _report(name: str, message: str, *, as_json: bool) -> None:
     line = " ".join(message.split())
     text = json.dumps({"error": name, "message": line}) if as_json else f"adapterhub: {line}"
-    # Nothing is left to tell, and nobody to tell it to, where stderr is closed.
-    with contextlib.suppress(OSError, ValueError):
-        print(text, file=sys.stderr, flush=True)  # noqa: T201
+    note(text)
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *place: Any) -> None:
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     """Shows our own warnings as one line; others as Python does, since they are for developers."""
     if isinstance(message, ConstantHeadWarning):
         _report(category.__name__, str(message), as_json=False)
     else:
-        text = warnings.formatwarning(message, category, *place[:2])
-        with contextlib.suppress(OSError, ValueError):
-            print(text, end="", file=sys.stderr, flush=True)  # noqa: T201
+        del file  # Python gives none
+        note(warnings.formatwarning(message, category, filename, lineno, line).rstrip())
 
 
 def _usage_problem(error: Any) -> str:
@@ -104,6 +122,15 @@ def _speak_utf8() -> None:
     if reconfigure is not None:
         # Names of files may hold bytes that are no UTF-8.
         reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
+def _drop_unwritable() -> None:
+    """Drops what is left for stdout if it cannot be written, so that it is not told twice."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        _drop_stdout()
 
 
 def _drop_stdout() -> None:

@@ -50,6 +50,14 @@ def one_of(option: str, value: str, known: Iterable[str]) -> str:
 
 
 def split_names(values: Iterable[str] | None) -> list[str]:
-    """Returns the names of an option that may be repeated and takes `a,b` too, each once."""
-    parts = (part.strip() for value in values or () for part in value.split(","))
-    return list(dict.fromkeys(part for part in parts if part))
+    """Returns the names of an option that may be repeated and takes `a,b` too, each once.
+
+    Raises:
+        UsageError: There are values, and no name in them.
+    """
+    given = list(values or ())
+    parts = (part.strip() for value in given for part in value.split(","))
+    names = list(dict.fromkeys(part for part in parts if part))
+    if given and not names:
+        raise UsageError(f"There is no name in '{' '.join(given)}'; give one, or leave it out.")
+    return names

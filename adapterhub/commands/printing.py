@@ -2,23 +2,55 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from io import StringIO
+from typing import TextIO
+
+from adapterhub.errors import DataError
 
 # Wide enough that no line of a table is cut where it is not shown on a screen.
 _PIPE_WIDTH = 100_000
 
 
+def is_screen(stream: TextIO | None) -> bool:
+    """Returns whether somebody looks at a stream; Python has none where the shell closed it."""
+    return stream is not None and stream.isatty()
+
+
+@contextlib.contextmanager
+def to_stdout() -> Iterator[TextIO]:
+    """Yields stdout to be written to.
+
+    Raises:
+        DataError: It is closed, or the system cannot write there.
+        BrokenPipeError: Its reader went away.
+    """
+    if sys.stdout is None:
+        raise DataError("stdout", "it is closed; send it to a file, a pipe or /dev/null")
+    try:
+        yield sys.stdout
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise DataError("stdout", f"it cannot be written: {error.strerror or error}") from error
+
+
 def print_line(text: str = "") -> None:
     """Prints one line of the answer to stdout."""
-    sys.stdout.write(f"{text}\n")
+    with to_stdout() as stdout:
+        stdout.write(f"{text}\n")
 
 
 def note(text: str) -> None:
     """Prints one line that is not part of the answer to stderr."""
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
+    # What is only told costs no run where it cannot be.
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"{text}\n")
+            sys.stderr.flush()
 
 
 def print_json(value: object) -> None:
@@ -38,11 +70,11 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         table.add_column(Text(heading), overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    on_screen = sys.stdout.isatty()
-    console = Console(file=sys.stdout, width=None if on_screen else _PIPE_WIDTH)
-    if on_screen:
-        console.print(table)
+    if is_screen(sys.stdout):
+        with to_stdout() as stdout:
+            Console(file=stdout).print(table)
         return
+    console = Console(file=StringIO(), width=_PIPE_WIDTH)
     with console.capture() as captured:
         console.print(table)
     for line in captured.get().splitlines():

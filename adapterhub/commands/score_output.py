@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adapterhub.commands.printing import note, print_line, print_table
+from adapterhub.commands.printing import is_screen, note, print_line, print_table, to_stdout
 from adapterhub.commands.score_tasks import Assignment
 from adapterhub.errors import UsageError
 from adapterhub.rows.formats import find_format
@@ -72,7 +72,8 @@ class Lines:
         """Prints rows; see `Writer`."""
         for row in rows:
             print_line(json_line(row))
-        sys.stdout.flush()
+        with to_stdout() as stdout:
+            stdout.flush()
 
 
 class BadRows:
@@ -146,7 +147,7 @@ def open_writer(target: Target, source: Source, assigned: Assignment) -> Iterato
             contextlib.closing(_file_writer(target.path, temp, source, assigned)) as writer,
         ):
             yield writer
-    elif target.as_json or not sys.stdout.isatty():
+    elif target.as_json or not is_screen(sys.stdout):
         yield Lines()
     else:
         yield Table(assigned.shown, assigned.specs)

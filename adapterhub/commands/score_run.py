@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from tqdm import tqdm
 
+from adapterhub.commands.printing import is_screen
 from adapterhub.commands.score_output import BadRows, Target, bad_rows, open_writer
 from adapterhub.commands.score_tasks import Assignment
 from adapterhub.hub import Hub
@@ -73,6 +74,6 @@ def _score_all(
 
 def _progress(source: Source, target: Target) -> tqdm[None]:
     """Returns a bar on stderr; none where nobody looks, or where answers fill the screen."""
-    shown = sys.stderr.isatty() and (target.path is not None or not sys.stdout.isatty())
+    shown = is_screen(sys.stderr) and (target.path is not None or not is_screen(sys.stdout))
     total = count_rows(source.path, source.form) if shown and source.path is not None else None
     return tqdm(total=total, unit="row", disable=not shown)

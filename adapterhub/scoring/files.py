@@ -48,6 +48,10 @@ def whole_file(path: Path, *, force: bool = False) -> Iterator[Path]:
     try:
         yield temp
         _finish(temp, path, force=force)
+    except DataError as error:
+        if error.source != str(temp):
+            raise
+        raise DataError(path, error.problem, error.line) from error
     finally:
         with contextlib.suppress(OSError):
             temp.unlink(missing_ok=True)

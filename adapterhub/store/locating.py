@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
+from adapterhub.errors import UsageError
 from adapterhub.store.registry import REGISTRY_NAME, find_registry
 
 
@@ -12,11 +13,20 @@ def locate_registry(registry: str | Path | None) -> Path:
     """Returns the registry.yaml to use: the one given, the nearest upwards, or the shipped one.
 
     A folder stands for the registry.yaml in it.
+
+    Raises:
+        UsageError: None is given, and the working folder was removed.
     """
     if registry is not None:
         path = Path(registry).expanduser()
         return path / REGISTRY_NAME if path.is_dir() else path
-    return find_registry(Path.cwd()) or shipped_registry()
+    try:
+        here = Path.cwd()
+    except FileNotFoundError as error:
+        raise UsageError(
+            "The working folder is gone; change to one that exists, or name the registry."
+        ) from error
+    return find_registry(here) or shipped_registry()
 
 
 def shipped_registry() -> Path:

@@ -140,8 +140,8 @@ def read_registry(path: Path) -> Registry:
     Raises:
         RegistryError: It cannot be read, or is not valid.
     """
-    path = path.resolve()
     try:
+        path = path.resolve()
         with open_regular(path) as file:
             status = os.fstat(file.fileno())
             stamp = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
@@ -155,6 +155,8 @@ def read_registry(path: Path) -> Registry:
         ) from error
     except OSError as error:
         raise RegistryError(path, f"it cannot be read: {reason(error)}") from error
+    except RuntimeError as error:  # until Python 3.13
+        raise RegistryError(path, "it cannot be read: links that lead in a circle") from error
     digest = hashlib.sha256(data).digest()
     if cached is not None and cached.digest == digest:
         registry = cached.registry

@@ -111,6 +111,50 @@ def test_faults_of_a_process(tiny_registry: Path) -> None:
     assert done.stderr.startswith("adapterhub: Unknown task 'sentimant'. Did you mean 'sentiment'?")
 
 
+def shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Runs a line of a shell in which `adapterhub` is the command."""
+    called = f'adapterhub() {{ "{sys.executable}" -m adapterhub "$@"; }}; {line}'
+    return subprocess.run(
+        ["bash", "-c", called],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env=environment(),
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("words", ["list", "show sentiment", "--help", "score --help", "--version"])
+def test_a_full_disk_under_stdout_is_one_line(tiny_registry: Path, words: str) -> None:
+    done = shell(f"adapterhub {words} > /dev/full", tiny_registry.parent)
+    assert done.returncode == 3
+    assert done.stderr == "adapterhub: stdout: it cannot be written: No space left on device\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
+@pytest.mark.parametrize(
+    ("line", "code", "err"),
+    [
+        ("adapterhub list >&-", 3, "adapterhub: stdout: it is closed;"),
+        ("adapterhub show nothing 2>&-", 2, ""),
+        ("adapterhub list --kind x --json 2>&-", 2, ""),
+        ("adapterhub score <&-", 2, "adapterhub: There are no texts;"),
+        ("mkdir gone; cd gone; rmdir ../gone; adapterhub list", 2, "adapterhub: The working fol"),
+        ("ln -s loop loop; adapterhub list -r loop", 5, "adapterhub: Registry loop: it cannot be"),
+        ("adapterhub explain , ,", 2, "adapterhub: There is no name in ', ,'"),
+    ],
+)
+def test_what_a_shell_may_do_is_one_line(
+    tiny_registry: Path, line: str, code: int, err: str
+) -> None:
+    done = shell(line, tiny_registry.parent)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr.startswith(err)
+    assert done.stderr.count("\n") == (1 if err else 0)
+
+
 @pytest.mark.slow
 def test_score_in_a_pipe(tiny_registry: Path) -> None:
     done = process("score", "-r", tiny_registry, "-t", "sentiment", stdin="good\n中国\n")

@@ -7,6 +7,8 @@ import io
 import json
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +113,39 @@ def test_parquet_says_what_it_cannot_hold(tmp_path: Path) -> None:
         writer.write([{"a": "x"}])
     with pytest.raises(DataError, match="Parquet cannot hold"):
         Parquet(tmp_path / "b.parquet", pa.schema([("a", pa.struct([]))]))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX limits")
+@pytest.mark.parametrize("name", ["out.jsonl", "out.csv", "out.parquet"])
+def test_a_file_that_grows_too_large_is_called_by_its_own_name(tmp_path: Path, name: str) -> None:
+    code = """if True:
+        import resource, signal, sys
+        from pathlib import Path
+        import pyarrow as pa
+        from adapterhub.rows.formats import FileFormat
+        from adapterhub.scoring.files import whole_file
+        from adapterhub.scoring.writing import DelimitedText, JsonLines, Parquet
+        from adapterhub.errors import DataError
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, 1_000))
+        path = Path(sys.argv[1])
+        make = {".jsonl": JsonLines, ".csv": lambda p: DelimitedText(p, FileFormat("csv"), ["a"])}
+        make[".parquet"] = lambda p: Parquet(p, pa.schema([("a", pa.string())]))
+        try:
+            with whole_file(path) as temp:
+                writer = make[path.suffix](temp)
+                writer.write([{"a": f"row {i}"} for i in range(5_000)])
+                writer.close()
+        except DataError as error:
+            print(error)
+    """
+    path = tmp_path / name
+    done = subprocess.run(
+        [sys.executable, "-c", code, path], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.startswith(f"{path}: it cannot be written: "), done.stderr
+    assert done.stdout.endswith("File too large\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_whole_file_takes_its_name_at_the_end(tmp_path: Path) -> None:
