@@ -27,6 +27,7 @@ from adapterhub.store.remote.repository import check_files
 from adapterhub.store.remote.session import operation
 from adapterhub.store.remote.uploading import (
     Sent,
+    Uploads,
     find_pull,
     make_repository,
     make_tag,
@@ -51,6 +52,7 @@ class _Order:
     wishes: Wishes
     pictures: Pictures
     place: Place
+    uploads: Uploads
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ def publish(repo: str, tasks: Sequence[TaskToPublish], wishes: Wishes) -> Publis
         raise RemoteUnavailableError(repo, "publishing needs the network; HF_HUB_OFFLINE is set")
     if not wishes.dry_run:
         require_token(place, repo)
-    order = _Order(repo, tasks, wishes, draw_all(tasks), place)
+    order = _Order(repo, tasks, wishes, draw_all(tasks), place, Uploads())
     attempt: _Attempt | None = None
     with operation() as clock:
         for pause in pauses(MOST_RACES):
@@ -175,7 +177,9 @@ def _send(
         sent = find_pull(state.commit, REGISTRY_NAME, merged.data)
     names = ", ".join(task.name for task in order.tasks)
     title = f"Publish {names if len(names) <= 60 else f'{len(order.tasks)} tasks'}"
-    sent = sent or send_commit(state.commit, files, title, as_pull=wishes.create_pr)
+    sent = sent or send_commit(
+        state.commit, files, title, uploads=order.uploads, as_pull=wishes.create_pr
+    )
     return attempt if sent is None else _finish(order, attempt, sent)
 
 

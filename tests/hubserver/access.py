@@ -15,7 +15,7 @@ def account_of(state: State, authorization: str | None) -> Account | None:
         raise Refused(401, "Invalid credentials in Authorization header")
     if account.expired:
         # Some proxies repeat what they were sent.
-        raise Refused(401, f'User Access Token "{token}" is expired')
+        raise Refused(401, f'User Access Token "{token}" is expired', in_header=False)
     return account
 
 

@@ -23,11 +23,12 @@ class Fault:
     kind: str
     value: Any = None
     headers: tuple[tuple[str, str], ...] = ()
+    says: str = "switched on"
 
 
-def status(code: int, **headers: str) -> Fault:
+def status(code: int, says: str = "switched on", **headers: str) -> Fault:
     named = tuple((name.replace("_", "-"), value) for name, value in headers.items())
-    return Fault("status", code, named)
+    return Fault("status", code, named, says)
 
 
 def stall(seconds: float = 60.0) -> Fault:

@@ -113,7 +113,8 @@ class Routes:
             raise Refused(404, f"No such route: {request.method} {request.path}")
         except Refused as refused:
             response = answer({"error": refused.message}, refused.status)
-            response.headers["X-Error-Message"] = refused.message
+            if refused.in_header:
+                response.headers["X-Error-Message"] = refused.message
             if refused.code is not None:
                 response.headers["X-Error-Code"] = refused.code
             return response
@@ -286,7 +287,7 @@ class Routes:
         objects = []
         for wanted in request.json["objects"]:
             known = {"oid": wanted["oid"], "size": wanted["size"]}
-            if wanted["oid"] not in self.state.objects:
+            if wanted["oid"] not in self.state.verified:
                 known["actions"] = {
                     "upload": {"href": f"{self.cdn}/lfs-store/{wanted['oid']}?signature=x"},
                     "verify": {"href": f"{self.url}/lfs-store/verify"},
@@ -306,6 +307,7 @@ class Routes:
         stored = self.state.objects.get(wanted["oid"])
         if stored is None or len(stored) != wanted["size"]:
             raise Refused(422, "Object not found")
+        self.state.verified.add(wanted["oid"])
         return answer({})
 
     def commit(self, request: Request, repo: str, revision: str) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import socket
 import threading
@@ -64,12 +65,15 @@ class HubServer:
         file = File(data, lfs)
         if lfs:
             self.state.objects[file.sha256] = data
+            self.state.verified.add(file.sha256)
         commit, _ = self.repository(name).apply({path: file}, title=f"put {path}")
         return commit.oid
 
     def fill(self, name: str, files: dict[str, File]) -> None:
         """Makes a repository that holds files, without any request."""
-        self.state.objects |= {file.sha256: file.data for file in files.values() if file.lfs}
+        objects = {file.sha256: file.data for file in files.values() if file.lfs}
+        self.state.objects |= objects
+        self.state.verified |= set(objects)
         self.state.create(name).apply(dict(files), title="fill")
 
     def remove(self, name: str, path: str) -> str:
@@ -107,8 +111,9 @@ class _Handler(BaseHTTPRequestHandler):
         body = self._body()
         kind = None if fault is None else fault.kind
         if fault is not None and kind == "status":
-            headers = {"X-Error-Message": "switched on", **dict(fault.headers)}
-            self._send(Response(fault.value, b'{"error": "switched on"}', headers), None)
+            headers = {"X-Error-Message": fault.says, **dict(fault.headers)}
+            body = json.dumps({"error": fault.says}).encode()
+            self._send(Response(fault.value, body, headers), None)
             return
         if fault is not None and kind in ("reset", "stall"):
             hub.stopping.wait(fault.value or 0)

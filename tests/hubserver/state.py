@@ -54,8 +54,11 @@ class Commit:
 class Refused(Exception):
     """An answer that is an error."""
 
-    def __init__(self, status: int, message: str, code: str | None = None) -> None:
+    def __init__(
+        self, status: int, message: str, code: str | None = None, *, in_header: bool = True
+    ) -> None:
         super().__init__(message)
+        self.in_header = in_header
         self.status = status
         self.message = message
         self.code = code
@@ -179,6 +182,7 @@ class State:
     repositories: dict[str, Repository] = field(default_factory=dict)
     moved: dict[str, str] = field(default_factory=dict)
     objects: dict[str, bytes] = field(default_factory=dict)
+    verified: set[str] = field(default_factory=set)
     accounts: Accounts = field(default_factory=Accounts)
     lock: threading.RLock = field(default_factory=threading.RLock)
 

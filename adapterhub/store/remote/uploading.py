@@ -16,9 +16,10 @@ from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi, ModelInfo
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
 from adapterhub.errors import RemoteError
-from adapterhub.store.remote.calls import Place, call
+from adapterhub.store.remote.calls import TRIES, Place, call
 from adapterhub.store.remote.faults import Asked, no_token
 from adapterhub.store.remote.fetching import Commit
+from adapterhub.store.remote.session import Failed
 
 _STORED_APART = {".safetensors", ".png"}
 _NEWEST_PULLS = 20
@@ -49,6 +50,30 @@ class Sent:
 
     oid: str
     pull_request: str | None = None
+
+
+class Uploads:
+    """Files that one publication sends; what is stored apart is uploaded once for all its tries.
+
+    Attributes:
+        unsure: How many commits were sent whose answer did not come.
+    """
+
+    def __init__(self) -> None:
+        self.unsure = 0
+        self._known: dict[str, tuple[bytes, CommitOperationAdd]] = {}
+
+    def operation(self, path: str, data: bytes) -> CommitOperationAdd:
+        """Returns the client's operation for a file."""
+        known = self._known.get(path)
+        if known is not None and known[0] == data:
+            return known[1]
+        # Bytes would go through hf_xet, whose requests have no limits of ours.
+        return CommitOperationAdd(path, io.BytesIO(data))
+
+    def keep(self, operation: CommitOperationAdd, data: bytes) -> None:
+        """Takes note that a file is uploaded."""
+        self._known[operation.path_in_repo] = (data, operation)
 
 
 def require_token(place: Place, repo: str) -> None:
@@ -95,7 +120,12 @@ def make_repository(place: Place, repo: str, *, private: bool) -> None:
 
 
 def send_commit(
-    parent: Commit, files: Mapping[str, bytes], title: str, *, as_pull: bool = False
+    parent: Commit,
+    files: Mapping[str, bytes],
+    title: str,
+    *,
+    uploads: Uploads,
+    as_pull: bool = False,
 ) -> Sent | None:
     """Puts files in one commit on top of `parent`; returns None where that is not the newest.
 
@@ -103,6 +133,7 @@ def send_commit(
         parent: The newest commit, as far as known.
         files: Content by path.
         title: Title of the commit.
+        uploads: What was uploaded already for the same publication.
         as_pull: Whether to open a pull request instead of changing the main branch.
 
     Raises:
@@ -110,14 +141,14 @@ def send_commit(
     """
 
     def send(api: HfApi) -> CommitInfo | None:
-        # Bytes would go through hf_xet, whose requests have no limits of ours.
-        operations = [CommitOperationAdd(path, io.BytesIO(files[path])) for path in sorted(files)]
+        operations = [uploads.operation(path, files[path]) for path in sorted(files)]
         for operation in operations:
             # One by one, because the client uploads several in threads of its own.
             if PurePosixPath(operation.path_in_repo).suffix in _STORED_APART:
                 api.preupload_lfs_files(
                     parent.repo, [operation], create_pr=as_pull, free_memory=False
                 )
+                uploads.keep(operation, files[operation.path_in_repo])
         try:
             return api.create_commit(
                 parent.repo,
@@ -128,6 +159,12 @@ def send_commit(
             )
         except HfHubHTTPError as error:
             if error.response.status_code == _CONFLICT:
+                return None
+            raise
+        except Failed:
+            # It may have been opened; who looks for it before the next try opens no second one.
+            uploads.unsure += 1
+            if as_pull and uploads.unsure < TRIES:
                 return None
             raise
 
