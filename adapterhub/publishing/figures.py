@@ -43,7 +43,7 @@ def draw(diagnostics: Diagnostics, labels: tuple[str, ...]) -> dict[str, bytes]:
 
 def is_drawable(label: str) -> bool:
     """Returns whether the font of the pictures has the letters of a label."""
-    return all(ord(letter) < _FIRST_MISSING for letter in label)
+    return label.isprintable() and all(ord(letter) < _FIRST_MISSING for letter in label)
 
 
 def _draw_calibration(figure: Any, diagnostics: Diagnostics) -> None:

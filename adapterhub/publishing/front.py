@@ -37,7 +37,8 @@ def front_matter(
         "base_model": sorted(set(models)),
         "base_model_relation": "adapter" if models else None,
         "pipeline_tag": _pipeline(content, tasks),
-        "language": sorted({language for entry in entries for language in entry.languages}),
+        # The Hub knows `en` and finds nothing under `en-US`.
+        "language": sorted({tag.partition("-")[0] for entry in entries for tag in entry.languages}),
         "license": licences[0] if len(licences) == 1 else None,
         "datasets": _united(before.get("datasets"), filter(None, datasets)),
         "metrics": sorted({HUB_METRICS[name] for name in named if name in HUB_METRICS}),

@@ -1,0 +1,308 @@
+"""The card: what it says comes from the head files, and nothing in them breaks out of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from huggingface_hub import EvalResultEntry, ModelCard, parse_eval_result_entries
+
+from adapterhub.diagnostics import ConfusedPair, Diagnostics, ReliabilityBin
+from adapterhub.errors import MissingExtraError
+from adapterhub.publishing.card import write_card
+from adapterhub.publishing.content import TaskToPublish
+from adapterhub.publishing.figures import draw
+from adapterhub.publishing.files import draw_all, files_of
+from adapterhub.publishing.markdown import plain
+from adapterhub.publishing.merging import Merged, merge
+from adapterhub.specs import Calibration, Metric, TrainingRecord
+from tests.builders import backbone_spec
+from tests.publishing.tasks import REPO, to_publish
+
+PNG = b"\x89PNG\r\n\x1a\n"
+ALBERT = backbone_spec(name="albert/albert-base-v2", revision="b" * 40, num_hidden_layers=12)
+DIAGNOSTICS = Diagnostics(
+    split="validation",
+    rows=100,
+    reliability=tuple(
+        ReliabilityBin(score=x / 10, hits=x / 10, answers=20) for x in (1, 3, 5, 7, 9)
+    ),
+    confusion=((40, 9), (1, 50)),
+)
+RECORD = TrainingRecord(
+    dataset="acme/reviews",
+    dataset_license="cc-by-4.0",
+    data_digest="ab" * 32,
+    rows=900,
+    seed=3,
+    candidates=120,
+    epochs=30,
+    learning_rate=0.005,
+    weight_decay=0.1,
+)
+METRICS = (
+    Metric(name="accuracy", value=0.9, split="validation", rows=100),
+    Metric(name="ece", value=0.02, split="validation", rows=100),
+)
+
+
+def full(name: str = "spam", **changes: Any) -> TaskToPublish:
+    """Returns a task whose head file says everything that a card can tell."""
+    spec: dict[str, Any] = {
+        "description": "Whether a review praises.",
+        "backbone": ALBERT,
+        "depths": (6,),
+        "metrics": METRICS,
+        "training": RECORD,
+        "diagnostics": DIAGNOSTICS,
+        "calibration": Calibration(temperature=1.5),
+        "languages": ("en", "pt-BR"),
+        **changes,
+    }
+    return to_publish(name, **spec)
+
+
+def files(*tasks: TaskToPublish, before: dict[str, bytes] | None = None) -> dict[str, bytes]:
+    """Returns the files of a publication on top of those of an earlier one."""
+    known = before or {}
+    merged = merged_with(known, *tasks)
+    return {
+        **known,
+        **files_of(merged, tasks, repo=REPO, card=known.get("README.md"), pictures=draw_all(tasks)),
+    }
+
+
+def merged_with(known: dict[str, bytes], *tasks: TaskToPublish) -> Merged:
+    from adapterhub.store.registry import parse_registry
+
+    path = Path("registry.yaml")
+    content = parse_registry(known["registry.yaml"], path) if known else None
+    return merge(content, tasks, place=path)
+
+
+def card(*tasks: TaskToPublish, before: dict[str, bytes] | None = None) -> str:
+    return files(*tasks, before=before)["README.md"].decode()
+
+
+def test_the_front_matter_is_what_the_hub_reads() -> None:
+    front = ModelCard(card(full())).data.to_dict()
+    index = front.pop("model-index")
+    assert front == {
+        "library_name": "adapterhub",
+        "base_model": ["albert/albert-base-v2"],
+        "base_model_relation": "adapter",
+        "pipeline_tag": "text-classification",
+        "language": ["en", "pt"],
+        "license": "apache-2.0",
+        "datasets": ["acme/reviews"],
+        "metrics": ["accuracy"],
+        "tags": [
+            "adapterhub",
+            "albert",
+            "base_model:adapter:albert/albert-base-v2",
+            f"adapterhub-backbone:{'ab' * 8}",
+        ],
+    }
+    assert index[0]["name"] == "spam"
+    assert index[0]["results"][0]["dataset"]["type"] == "acme/reviews"
+    assert index[0]["results"][0]["metrics"] == [
+        {"type": "accuracy", "value": 0.9, "name": "Accuracy"}
+    ]
+
+
+def test_evaluation_results_are_those_of_the_hub() -> None:
+    entries = parse_eval_result_entries(yaml.safe_load(files(full())[".eval_results/spam.yaml"]))
+    assert entries == [
+        EvalResultEntry(
+            dataset_id="acme/reviews",
+            task_id="spam",
+            value=0.9,
+            notes="Accuracy on 100 rows of the split 'validation'",
+        )
+    ]
+    own = RECORD.model_copy(update={"dataset": "rows.csv"})
+    assert ".eval_results/spam.yaml" not in files(full(training=own))
+
+
+def test_the_body_says_what_a_reader_asks() -> None:
+    text = card(full())
+    for part in (
+        "Whether a review praises.",
+        "Labels (2): negative, positive",
+        'hub = Hub(backbone="albert/albert-base-v2@' + "b" * 40 + '")',
+        f'print(hub.score("…", tasks="{REPO}:spam").to_columns())',
+        "| Accuracy | 0.9000 | [acme/reviews](https://huggingface.co/datasets/acme/reviews) | "
+        "validation | 100 |",
+        "reads depth 6 of 12: 0.5 passes",
+        "![calibration](figures/spam-calibration.png)",
+        "![confusion](figures/spam-confusion.png)",
+        "Trained on 900 rows",
+        "terms of the data: cc-by-4.0",
+        "Most frequent mistakes in 100 rows: negative taken for positive (9), positive taken for",
+        "Scores are calibrated with the temperature 1.5.",
+    ):
+        assert part in text
+    assert "More Information Needed" not in text
+
+
+def test_how_to_use_it_is_python() -> None:
+    for task in (full(), full("pairs", fields=("text", "text_pair"))):
+        code = re.findall(r"```python\n(.*?)```", card(task), re.DOTALL)
+        assert len(code) == 1
+        compile(code[0], "card", "exec")
+
+
+@pytest.mark.parametrize("kind", ["single_label", "multi_label", "regression", "tagging"])
+def test_a_bare_head_has_a_card_without_holes(kind: Any) -> None:
+    text = card(to_publish("bare", kind, languages=(), license=None))
+    assert "## bare" in text
+    for hole in ("None", "nan", " ()", "More Information", "![", "### Measured", "### Training"):
+        assert hole not in text, hole
+
+
+def test_pictures_are_png_and_the_same_every_time() -> None:
+    made = files(full())
+    names = [path for path in made if path.startswith("figures/")]
+    assert names == ["figures/spam-calibration.png", "figures/spam-confusion.png"]
+    again = files(full())
+    for name in names:
+        assert made[name].startswith(PNG)
+        assert made[name] == again[name]
+
+
+def test_labels_without_letters_in_the_font_are_numbered(recwarn: pytest.WarningsRecorder) -> None:
+    task = full(labels=("好评", "$差评$"))
+    assert set(files(task)) >= {"figures/spam-confusion.png"}
+    assert "Labels (2): 1 好评, 2 \\$差评\\$" in card(task)
+    assert [str(warning.message) for warning in recwarn if "Glyph" in str(warning.message)] == []
+
+
+def test_many_labels_have_their_worst_pairs() -> None:
+    labels = tuple(f"intent_{number}" for number in range(60))
+    worst = Diagnostics(
+        split="validation", rows=500, confused=(ConfusedPair(true=1, given=2, rows=8),)
+    )
+    text = card(full(labels=labels, diagnostics=worst, calibration=Calibration()))
+    assert "intent\\_1 taken for intent\\_2 (8)" in text
+    assert "![" not in text
+
+
+def test_without_matplotlib_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(MissingExtraError, match=r"adapterhub\[publish\]"):
+        draw(DIAGNOSTICS, ("a", "b"))
+    assert draw_all([to_publish("bare")]) == {}
+
+
+EVIL = {
+    "script": "<script>alert(1)</script>",
+    "comment": "--> <!-- /adapterhub:top --> <!--",
+    "image": "![x](https://evil.example/x.png)",
+    "link": "[x](javascript:alert(1))",
+    "table": "a | b | c",
+    "fence": "```\n# heading\n```",
+    "lines": "a\n\n## heading\n- item\r\n---\n",
+    "entity": "&lt;b&gt; &amp;#124;",
+    "direction": "a\u202eb\u2028c\x00d",
+}
+
+
+@pytest.mark.parametrize("name", EVIL)
+def test_nothing_breaks_out_of_the_card(name: str) -> None:
+    evil = EVIL[name]
+    calm = card(full(description="x", labels=("x", "y"), license="x"))
+    record = RECORD.model_copy(update={"dataset": evil, "dataset_license": evil})
+    metrics = (*METRICS, Metric(name=evil, value=0.1, split=evil, rows=1))
+    text = card(
+        full(description=evil, labels=(evil, "y"), license=evil, training=record, metrics=metrics)
+    )
+    body = text.split("\n---\n", 1)[1]
+    assert yaml.safe_load(text.split("---\n")[1])["license"] == evil
+    assert "<script" not in body
+    assert "](https://evil" not in body.replace("\\](", "")
+    assert "](javascript" not in body.replace("\\](", "")
+    assert not re.search("[\x00\u202e\u2028]", body)
+    marks = re.compile(r"^<!-- .* -->$|^#+ .*$|^```.*$", re.MULTILINE)
+    assert marks.findall(body) == marks.findall(calm.split("\n---\n", 1)[1])
+    rows = [line for line in body.splitlines() if line.startswith("|")]
+    assert {len(row.split("|")) for row in rows} == {7, 9}
+
+
+def test_a_name_of_a_backbone_stays_in_its_string() -> None:
+    evil = backbone_spec(name='x")\nimport os\n```\n<b>')
+    code = re.findall(r"```python\n(.*?)```", card(full(backbone=evil, depths=(4,))), re.DOTALL)
+    assert 'backbone="./folder-of-the-backbone"' in code[0]
+
+
+def test_plain_text_is_left_alone() -> None:
+    assert plain("Über 5 % der Texte, z. B. 天气 - so what?") == (
+        "Über 5 % der Texte, z. B. 天气 - so what?"
+    )
+    assert plain("a_b*c") == r"a\_b\*c"
+
+
+def test_what_people_wrote_stays() -> None:
+    first = files(full())
+    text = first["README.md"].decode()
+    text = text.replace("library_name:", "co2_eq_emissions: 3\nlibrary_name:")
+    text = text.replace("# heads\n", "# Our heads\n\nWritten by hand.\n")
+    text += "\n## Contact\n\nmail us\n"
+    second = files(full("topic"), before={**first, "README.md": text.encode()})
+    kept = second["README.md"].decode()
+    for part in ("# Our heads\n\nWritten by hand.", "## Contact\n\nmail us", "co2_eq_emissions: 3"):
+        assert part in kept
+    assert kept.index("## spam") < kept.index("## topic") < kept.index("## Contact")
+    third = files(full(description="Changed."), before=second)["README.md"].decode()
+    assert third.count("## spam") == 1
+    assert third.index("Changed.") < third.index("## topic")
+    assert "Written by hand." in third
+    names = [entry["name"] for entry in yaml.safe_load(third.split("---\n")[1])["model-index"]]
+    assert names == ["spam", "topic"]
+
+
+def test_publishing_in_another_order_gives_the_same_front_matter() -> None:
+    one = files(full("topic"), before=files(full()))
+    other = files(full(), before=files(full("topic")))
+    assert one["registry.yaml"] == other["registry.yaml"]
+    fronts = [made["README.md"].split(b"\n---\n")[0] for made in (one, other)]
+    assert fronts[0] == fronts[1]
+
+
+def test_a_card_without_front_matter_keeps_its_body() -> None:
+    merged = merged_with({}, full())
+    before = b"# Title\r\n\r\nText.\r\n"
+    made = write_card(before, merged.content, [full()], repo=REPO, figures={}).decode()
+    assert made.startswith("---\nlibrary_name: adapterhub\n")
+    assert "Text." in made
+
+
+def test_licences_that_differ_are_named_by_task() -> None:
+    front = ModelCard(card(full(), full("topic", license="mit"))).data.to_dict()
+    assert (front["license"], front["license_name"]) == ("other", "see-each-task")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"confusion": ((1, 2),)},
+        {"confusion": ((40, 9), (1, 51))},
+        {"confused": (ConfusedPair(true=0, given=1, rows=2),)},
+        {"rows": 0},
+    ],
+    ids=["not square", "other count", "twice", "no rows"],
+)
+def test_diagnostics_that_contradict_themselves_are_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"confusion|rows"):
+        Diagnostics.model_validate({**DIAGNOSTICS.model_dump(), **changes})
+
+
+def test_diagnostics_are_about_the_labels_of_the_task() -> None:
+    build: Callable[..., TaskToPublish] = full
+    with pytest.raises(ValueError, match="diagnostics are about other labels"):
+        build(labels=("a", "b", "c"))
