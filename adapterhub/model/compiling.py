@@ -117,13 +117,21 @@ def _compile_whole(
 ) -> dict[int, BlockChange]:
     """Returns changes that replace whole weights: an own block, or what PEFT merged."""
     blocks = {depth: encoder.block_at(depth) for depth in spec.depths}
+    if spec.method == BLOCK_METHOD and spec.tie_depths:
+        first = spec.from_depth
+        return dict.fromkeys(blocks, _own_block(places[TIED], blocks[first], first))
     if spec.method == BLOCK_METHOD:
         return {depth: _own_block(places[depth], block, depth) for depth, block in blocks.items()}
     # PEFT takes seconds to import, and most adapters do not need it.
     from adapterhub.model.merging import merged_sites
 
     merged = merged_sites(spec, tensors, blocks)
-    return {depth: join_sites(merged[depth], block, {}) for depth, block in blocks.items()}
+    # The depths of a tied adapter share one value, and so its bytes on the device.
+    joined: dict[int, BlockChange] = {}
+    for depth, sites in merged.items():
+        if id(sites) not in joined:
+            joined[id(sites)] = join_sites(sites, blocks[depth], {})
+    return {depth: joined[id(sites)] for depth, sites in merged.items()}
 
 
 def _own_block(

@@ -26,6 +26,8 @@ def merged_sites(
 ) -> dict[int, dict[Site, SiteChange]]:
     """Returns the merged weights of an adapter, by depth and site, in fp32.
 
+    The depths of a tied adapter share one value, as far as they share one block.
+
     Args:
         spec: The adapter; of any method that PEFT can merge.
         tensors: Its tensors by their names in a head file.
@@ -36,9 +38,27 @@ def merged_sites(
     """
     if spec.method.upper() not in {kind.value for kind in PEFT_TYPE_TO_CONFIG_MAPPING}:
         raise ValueError(f"PEFT has no method '{spec.method}'")
-    places = [(depth, site) for depth in spec.depths for site in spec.sites]
+    if not spec.tie_depths:
+        return _merged(spec, tensors, blocks, stock=False)
+    # Some methods have tensors that depend on how many maps there are, so each block is merged as
+    # the plain ALBERT that the adapter was trained on.
+    distinct = {id(block): block for block in blocks.values()}
+    merged = {
+        key: _merged(spec, tensors, {0: block}, stock=True)[0] for key, block in distinct.items()
+    }
+    return {depth: merged[id(block)] for depth, block in blocks.items()}
+
+
+def _merged(
+    spec: AdapterSpec,
+    tensors: Mapping[str, torch.Tensor],
+    blocks: Mapping[int, Block],
+    *,
+    stock: bool,
+) -> dict[int, dict[Site, SiteChange]]:
+    places = [(depth, site) for depth in blocks for site in spec.sites]
     skeleton = _make_skeleton(blocks, places)
-    config = peft_config(spec)
+    config = peft_config(spec, stock=stock)
     settings: dict[str, object] = {
         "target_modules": [module_path(depth, site) for depth, site in places],
         "layers_to_transform": None,
@@ -51,12 +71,12 @@ def merged_sites(
             setattr(config, name, value)
     try:
         model = get_peft_model(skeleton, config)
-        _load(model, peft_state(spec, tensors))
+        _load(model, peft_state(spec, tensors, stock=stock))
         merged = {place: _merge(model, *place) for place in places}
     except (RuntimeError, TypeError, KeyError, NotImplementedError, AttributeError) as error:
         problem = f"{type(error).__name__}: {error}"
         raise ValueError(f"PEFT cannot merge '{spec.method}': {problem}") from error
-    return {depth: {site: merged[depth, site] for site in spec.sites} for depth in spec.depths}
+    return {depth: {site: merged[depth, site] for site in spec.sites} for depth in blocks}
 
 
 def _make_skeleton(blocks: Mapping[int, Block], places: list[tuple[int, Site]]) -> nn.Module:
@@ -87,8 +107,13 @@ def _load(model: PeftModel, state: Mapping[str, torch.Tensor]) -> None:
     unexpected: list[str] = outcome.unexpected_keys  # type: ignore[attr-defined]
     if unexpected:
         raise ValueError(f"PEFT does not know its tensor '{unexpected[0]}'")
-    own = {name for name, _ in model.named_parameters() if ".base_layer." not in name}
-    missing = sorted(own & set(outcome.missing_keys))  # type: ignore[attr-defined]
+    # What several layers share has several names, and PEFT saves it under one of them.
+    names: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        if ".base_layer." not in name:
+            names.setdefault(id(parameter), []).append(name)
+    absent = set(outcome.missing_keys)  # type: ignore[attr-defined]
+    missing = sorted(known[0] for known in names.values() if absent.issuperset(known))
     if missing:
         raise ValueError(f"its tensor '{missing[0]}' is missing")
 

@@ -24,6 +24,7 @@ _MODULE = re.compile(
     r"(?:^|\.)encoder\.albert_layer_groups\.(?P<group>\d+)\.albert_layers\.0\."
     r"(?:attention\.)?(?P<site>query|key|value|dense|ffn_output|ffn)\.(?P<factor>.+)$"
 )
+_NAME = re.compile(r"^[A-Za-z0-9_.]{1,200}$")
 _FACTOR = re.compile(r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+){0,5}$")
 
 
@@ -113,6 +114,21 @@ def adapter_problem(spec: AdapterSpec, shapes: Mapping[str, tuple[int, ...]]) ->
         problem = _lora_problem(found_here) if spec.method == "lora" else None
         if problem is not None:
             return f"{problem} ({where})"
+    return _pattern_problem(spec)
+
+
+def _pattern_problem(spec: AdapterSpec) -> str | None:
+    """Returns which pattern of the configuration is no plain name; None if all are.
+
+    PEFT matches them as regular expressions, and one of a stranger could take for ever.
+    """
+    named = [value for key, value in spec.config.items() if key.endswith("_pattern")]
+    patterns: list[object] = [key for value in named if isinstance(value, dict) for key in value]
+    modules = spec.config.get("feedforward_modules", [])
+    patterns.extend(modules if isinstance(modules, list) else [modules])
+    for pattern in patterns:
+        if not isinstance(pattern, str) or not _NAME.match(pattern):
+            return f"the adapter's configuration has the pattern {ascii(pattern)[:80]}, no name"
     return None
 
 

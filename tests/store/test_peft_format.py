@@ -387,6 +387,24 @@ def test_the_spec_of_a_newer_peft_is_refused_by_name(tiny_backbone: Backbone) ->
         peft_config(unknown)
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"rank_pattern": {"(a+)+$": 2}},
+        {"alpha_pattern": {"x" * 300: 2}},
+        {"feedforward_modules": ".*ffn"},
+        {"feedforward_modules": [3]},
+    ],
+)
+def test_patterns_of_strangers_are_plain_names(
+    config: dict[str, Any], tiny_backbone: Backbone
+) -> None:
+    adapter = exported(lora(tiny_backbone), tied=False)
+    spec = adapter.spec.model_copy(update={"config": {**adapter.spec.config, **config}})
+    shapes = {name: tuple(tensor.shape) for name, tensor in adapter.tensors.items()}
+    assert "has the pattern" in str(adapter_problem(spec, shapes))
+
+
 def test_names_and_shapes_pass_the_checks_of_head_files(tiny_backbone: Backbone) -> None:
     adapter = exported(lora(tiny_backbone), tied=False)
     shapes = {name: tuple(tensor.shape) for name, tensor in adapter.tensors.items()}
