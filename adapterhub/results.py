@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, overload
 
 from adapterhub.errors import MissingExtraError, UnknownTaskError, UsageError
 from adapterhub.specs import Kind, Pooling
-from adapterhub.tables import column_types, has_score_column, score_column
+from adapterhub.tables import column_types, task_columns
 
 if TYPE_CHECKING:
     import numpy as np
@@ -216,7 +216,9 @@ class Scores(Mapping[str, TaskScores]):
         """
         columns: dict[str, list[object]] = {}
         for name, scores in self.tasks.items():
-            for column, values in _columns(name, scores).items():
+            for column, values in task_columns(
+                name, scores.kind, scores.answers, top_k=scores.top_k
+            ).items():
                 if column in columns:
                     raise UsageError(
                         f"The column '{column}' would hold answers of two tasks; score them apart."
@@ -244,19 +246,3 @@ class Scores(Mapping[str, TaskScores]):
         except ImportError as error:
             raise MissingExtraError("pandas", "pandas") from error
         return pd.DataFrame(self.to_columns())
-
-
-def _columns(name: str, scores: TaskScores) -> dict[str, list[object]]:
-    answers = scores.answers
-    if scores.kind == "regression":
-        return {name: [_item(answer, "value") for answer in answers]}
-    if has_score_column(scores.kind, scores.top_k):
-        return {
-            name: [_item(answer, "label") for answer in answers],
-            score_column(name): [_item(answer, "score") for answer in answers],
-        }
-    return {name: list(answers)}
-
-
-def _item(answer: Answer, key: str) -> object:
-    return answer.get(key) if isinstance(answer, dict) else None

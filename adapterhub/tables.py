@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from adapterhub.specs import Kind
@@ -33,3 +34,19 @@ def column_types(name: str, kind: Kind, *, top_k: int | None) -> dict[str, pa.Da
         entity = pa.struct([("entity_group", pa.string()), ("score", pa.float64()), *span])
         return {name: pa.list_(entity)}
     return {name: pa.list_(pa.struct([("label", pa.string()), ("score", pa.float64())]))}
+
+
+def task_columns(
+    name: str, kind: Kind, answers: Sequence[object], *, top_k: int | None
+) -> dict[str, list[object]]:
+    """Returns each column of a task's answers; None in rows that were not scored."""
+    if has_score_column(kind, top_k):
+        labels = [_item(answer, "label") for answer in answers]
+        return {name: labels, score_column(name): [_item(answer, "score") for answer in answers]}
+    if kind == "regression":
+        return {name: [_item(answer, "value") for answer in answers]}
+    return {name: list(answers)}
+
+
+def _item(answer: object, key: str) -> object:
+    return answer.get(key) if isinstance(answer, Mapping) else None

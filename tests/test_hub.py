@@ -165,6 +165,18 @@ def test_with_two_backbones_one_must_be_named(tiny_registry: Path, tmp_path: Pat
         second.score(TEXTS, "sentiment")
 
 
+def test_a_bad_row_costs_no_loading(tiny_registry: Path) -> None:
+    sizes = Hub(tiny_registry, device="cpu")
+    sizes.load("sentiment")
+    hub = Hub(tiny_registry, device="cpu", max_bytes=sizes.resident_bytes)
+    hub.load("sentiment")
+    with pytest.raises(InputError, match="Row 1: the text is None"):
+        hub.score(["good", None], "rating")  # type: ignore[list-item]
+    assert hub._resident.names() == ("sentiment",)
+    hub.score(["good", None], "rating", on_error="skip")  # type: ignore[list-item]
+    assert hub._resident.names() == ("rating",), "the case is not made"
+
+
 def test_a_key_that_is_not_there_is_named_with_those_that_are(tiny_registry: Path) -> None:
     with pytest.raises(BackboneError, match=r"'tony': is no key of .* which has tiny\. A folder"):
         Hub(tiny_registry, backbone="tony", device="cpu")

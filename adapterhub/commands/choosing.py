@@ -5,15 +5,14 @@ A task is known by the header of its head file, so that asking about tasks is qu
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapterhub.errors import BackboneError, HeadFileError, IntegrityError, UsageError
+from adapterhub.errors import BackboneError, UsageError
 from adapterhub.specs import TaskSpec
-from adapterhub.store.atomic import open_regular, reason
-from adapterhub.store.header import MAX_FILE_BYTES, check_start, check_suffix, read_header
+from adapterhub.store.headbytes import read_bytes
+from adapterhub.store.header import read_header
 from adapterhub.store.locating import locate_registry
 from adapterhub.store.references import parse_reference
 from adapterhub.store.registry import Registry, Resolved, read_registry
@@ -121,21 +120,5 @@ def read_spec(path: Path, sha256: str | None = None, size: int | None = None) ->
         IntegrityError: The bytes are not those promised.
         HeadFileError: It cannot be read, or is no head file.
     """
-    check_suffix(path)
-    try:
-        with open_regular(path) as file:
-            start = file.read(64)
-            total = path.stat().st_size
-            if size is None:
-                check_start(start, total, str(path))
-            data = start + file.read(min(total, MAX_FILE_BYTES))
-    except OSError as error:
-        raise HeadFileError(path, f"it cannot be read: {reason(error)}") from error
-    found = hashlib.sha256(data).hexdigest()
-    if (size is not None and len(data) != size) or (sha256 is not None and found != sha256):
-        raise IntegrityError(
-            path,
-            f"it is {len(data)} bytes with sha256 {found}, the registry promises {size} bytes with "
-            f"sha256 {sha256}. Fetch it again or restore it from a copy.",
-        )
+    data = read_bytes(path, sha256=sha256, size=size)
     return read_header(data, str(path)).spec

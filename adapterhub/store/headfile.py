@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +20,12 @@ from safetensors import SafetensorError
 from adapterhub.errors import HeadFileError, IntegrityError
 from adapterhub.specs import TaskSpec
 from adapterhub.store.adapter_digest import digest_of
-from adapterhub.store.atomic import open_regular, reason, write_atomic
+from adapterhub.store.atomic import reason, write_atomic
+from adapterhub.store.headbytes import read_bytes
 from adapterhub.store.header import (
     LENGTH_BYTES,
-    MAX_FILE_BYTES,
     SPEC_KEY,
     TensorEntry,
-    check_start,
     check_suffix,
     check_tensors,
     read_header,
@@ -108,33 +106,6 @@ def read_head(path: Path, *, sha256: str | None = None, size: int | None = None)
     return _parse(data, str(path), hashlib.sha256(data).hexdigest())
 
 
-def read_bytes(path: Path, *, sha256: str | None = None, size: int | None = None) -> bytes:
-    """Returns the bytes of the head file at `path`, which are not parsed yet.
-
-    Args:
-        path: The file.
-        sha256: Digest that the bytes must have, if known.
-        size: Size in bytes that they must have, if known.
-
-    Raises:
-        IntegrityError: The bytes are not those promised.
-        HeadFileError: The file cannot be read, or cannot be a head file.
-    """
-    check_suffix(path)
-    try:
-        data = _read_bytes(path, sha256, size)
-    except OSError as error:
-        raise HeadFileError(path, f"it cannot be read: {reason(error)}") from error
-    found = hashlib.sha256(data).hexdigest()
-    if sha256 is not None and found != sha256:
-        raise IntegrityError(
-            path,
-            f"its sha256 is {found}, the registry promises {sha256}. The file was damaged or "
-            f"exchanged; fetch it again or restore it from a copy.",
-        )
-    return data
-
-
 def write_head(path: Path, spec: TaskSpec, tensors: Mapping[str, torch.Tensor]) -> HeadFile:
     """Writes a head file, whole or not at all, and returns it as read back.
 
@@ -203,25 +174,6 @@ def _parse(data: bytes, source: str, digest: str) -> HeadFile:
             f"It was altered; fetch or train it again.",
         )
     return HeadFile(header.spec, MappingProxyType(tensors), digest, len(data), source)
-
-
-def _read_bytes(path: Path, sha256: str | None, size: int | None) -> bytes:
-    with open_regular(path) as file:
-        total = os.fstat(file.fileno()).st_size
-        if size is not None and total != size:
-            promise = f"{size} bytes" + (f" with sha256 {sha256}" if sha256 else "")
-            raise IntegrityError(
-                path,
-                f"it is {total} bytes long, the registry promises {promise}. The file was damaged "
-                f"or exchanged; fetch it again or restore it from a copy.",
-            )
-        if sha256 is None:
-            # Without a promise the size of a hostile file is bounded before it is read.
-            check_start(file.read(64), total, str(path))
-            file.seek(0)
-        if total > MAX_FILE_BYTES:
-            raise HeadFileError(path, f"it is {total} bytes long; at most {MAX_FILE_BYTES}")
-        return file.read(MAX_FILE_BYTES + 1)
 
 
 def _describe(name: str, tensor: torch.Tensor, source: str) -> TensorEntry:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapterhub.store.headfile import HeadFile, parse_head, read_bytes
+from adapterhub.store.headbytes import read_bytes
+from adapterhub.store.headfile import HeadFile, parse_head
 from adapterhub.store.references import parse_reference
 from adapterhub.store.registry import read_registry
 from adapterhub.store.remote.repository import find_task, read_remote

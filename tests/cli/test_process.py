@@ -165,6 +165,23 @@ def test_score_in_a_pipe(tiny_registry: Path) -> None:
 
 
 @pytest.mark.slow
+def test_scoring_imports_no_models_of_transformers(tiny_registry: Path) -> None:
+    """They take longer to import than all else that a text needs."""
+    heavy = ("transformers.modeling_utils", "torch._dynamo", "scipy", "sklearn", "pandas", "peft")
+    done = subprocess.run(
+        [sys.executable, "-c", RUN_AND_TELL.format(heavy=heavy), "score", "good", "-t", "rating"],
+        cwd=tiny_registry.parent,
+        capture_output=True,
+        text=True,
+        env=environment(),
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout.startswith('{"text": "good", "rating": ')
+    assert done.stderr.splitlines()[-1] == "[]"
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX pipes")
 def test_a_reader_that_goes_away_is_met_with_silence(tiny_registry: Path, tmp_path: Path) -> None:
     # More answers than a pipe holds, so that the command meets the closed pipe.
