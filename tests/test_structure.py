@@ -47,12 +47,13 @@ ONLY_IN = {
         "model/sources.py",
     },
     "httpx2": {"store/remote/session.py"},
-    "matplotlib": {"publishing/figures.py"},
+    "matplotlib": {"publishing/figures.py", "pretraining/curves.py"},
     "peft": {
         "importing/injected.py",
         "model/merging.py",
         *(f"store/peft_{name}.py" for name in ("folder", "format", "settings")),
         "training/adapters/injection.py",
+        "training/adapters/methods.py",
     },
 }
 WITHOUT_TORCH = (

@@ -17,7 +17,7 @@ from adapterhub.publishing.content import TaskToPublish
 from adapterhub.publishing.front import front_matter, render_front_matter
 from adapterhub.publishing.markdown import plain, table
 from adapterhub.publishing.measures import METRIC_NAMES
-from adapterhub.publishing.sections import task_section
+from adapterhub.publishing.sections import is_peft, task_section
 from adapterhub.store.entries import RegistryContent, TaskEntry
 from adapterhub.store.yamlsafe import read_yaml
 
@@ -35,7 +35,7 @@ def write_card(
     tasks: Sequence[TaskToPublish],
     *,
     repo: str,
-    figures: Mapping[str, Collection[str]],
+    extras: Mapping[str, Collection[str]],
 ) -> bytes:
     """Returns the card of a repository with the sections of `tasks` made or replaced.
 
@@ -44,18 +44,19 @@ def write_card(
         content: The whole registry.
         tasks: The tasks that are being published.
         repo: `owner/name`.
-        figures: Names of the pictures of each task.
+        extras: Paths of the files beside the head of each task.
 
     Raises:
         RemoteContentError: The card as it is is not UTF-8, too long, or its front matter is not
             the plain YAML that can be kept.
     """
     values, body = _parts(before, repo)
-    values = front_matter(values, content, tasks)
+    paths = [path for task in tasks for path in extras.get(task.name, ())]
+    values = front_matter(values, content, tasks, has_peft=any(map(is_peft, paths)))
     body = body.strip("\n") or f"# {plain(repo.partition('/')[2])}"
     body = _put(body, _TOP, _overview(content, repo), after=None)
     for task in sorted(tasks, key=lambda task: task.name):
-        section = task_section(repo, task.name, task.spec, figures.get(task.name, ()))
+        section = task_section(repo, task.name, task.spec, extras.get(task.name, ()))
         body = _put(body, f"task:{task.name}", section, after=_TOP)
     return (render_front_matter(values) + "\n" + body + "\n").encode()
 

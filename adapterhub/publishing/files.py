@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import yaml
 
 from adapterhub.publishing.card import CARD_NAME, write_card
 from adapterhub.publishing.content import TaskToPublish
-from adapterhub.publishing.figures import draw
+from adapterhub.publishing.extras import Extras
 from adapterhub.publishing.measures import evaluation_results
 from adapterhub.publishing.merging import Merged
 from adapterhub.store.registry import REGISTRY_NAME
-
-Pictures = Mapping[str, Mapping[str, bytes]]
-
-
-def draw_all(tasks: Sequence[TaskToPublish]) -> Pictures:
-    """Returns the pictures of each task by its name; empty where its head file counts nothing.
-
-    Raises:
-        MissingExtraError: There is something to draw, and matplotlib is not installed.
-    """
-    return {
-        task.name: draw(task.spec.diagnostics, task.spec.labels)
-        for task in tasks
-        if task.spec.diagnostics is not None
-    }
 
 
 def files_of(
@@ -35,7 +20,7 @@ def files_of(
     *,
     repo: str,
     card: bytes | None,
-    pictures: Pictures,
+    extras: Extras,
 ) -> dict[str, bytes]:
     """Returns the content of every file that a publication writes, by path.
 
@@ -44,7 +29,7 @@ def files_of(
         tasks: What is being published.
         repo: `owner/name`.
         card: The card as it is; None where there is none.
-        pictures: What `draw_all` gave.
+        extras: What `extras_of` gave.
 
     Raises:
         RemoteContentError: The card as it is cannot be kept.
@@ -53,14 +38,13 @@ def files_of(
     newest = [task for task in tasks if versions[task.name] == entries[task.name].newest]
     files = {REGISTRY_NAME: merged.data}
     # What stands in the card is about the newest version of a task.
-    files[CARD_NAME] = write_card(card, merged.content, newest, repo=repo, figures=pictures)
+    files[CARD_NAME] = write_card(card, merged.content, newest, repo=repo, extras=extras)
     for task in tasks:
         if task.name in merged.added:
             record = entries[task.name].versions[versions[task.name]]
             files[record.file] = task.data
     for task in newest:
-        for title, data in pictures.get(task.name, {}).items():
-            files[f"figures/{task.name}-{title}.png"] = data
+        files |= extras.get(task.name, {})
         if results := evaluation_results(task.name, task.spec):
             text = yaml.safe_dump(results, sort_keys=False, allow_unicode=True)
             files[f".eval_results/{task.name}.yaml"] = text.encode()

@@ -18,7 +18,11 @@ _PIPELINES = {"tagging": "token-classification"}
 
 
 def front_matter(
-    before: Mapping[str, Any], content: RegistryContent, tasks: Sequence[TaskToPublish]
+    before: Mapping[str, Any],
+    content: RegistryContent,
+    tasks: Sequence[TaskToPublish],
+    *,
+    has_peft: bool = False,
 ) -> dict[str, Any]:
     """Returns the front matter for a registry; keys that others wrote are kept.
 
@@ -26,6 +30,7 @@ def front_matter(
         before: The front matter as it is.
         content: The whole registry, all tasks of the repository.
         tasks: The tasks that are being published, of which more is known.
+        has_peft: Whether adapters are there as PEFT saves them.
     """
     entries = content.tasks.values()
     models = [entry.source for entry in content.backbones.values() if entry.revision is not None]
@@ -42,7 +47,7 @@ def front_matter(
         "license": licences[0] if len(licences) == 1 else None,
         "datasets": _united(before.get("datasets"), filter(None, datasets)),
         "metrics": sorted({HUB_METRICS[name] for name in named if name in HUB_METRICS}),
-        "tags": _tags(before.get("tags"), content, models),
+        "tags": _united(_tags(before.get("tags"), content, models), ["peft"] * has_peft),
         "model-index": _index(before.get("model-index"), tasks),
     }
     if len(licences) > 1:

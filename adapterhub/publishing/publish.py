@@ -16,7 +16,8 @@ from pathlib import Path
 from adapterhub.errors import RemoteUnavailableError, UsageError
 from adapterhub.publishing.card import CARD_NAME
 from adapterhub.publishing.content import Published, PublishedTask, TaskToPublish, Wishes
-from adapterhub.publishing.files import Pictures, draw_all, files_of
+from adapterhub.publishing.extras import Extras, extras_of
+from adapterhub.publishing.files import files_of
 from adapterhub.publishing.merging import Merged, merge
 from adapterhub.store.entries import RegistryContent
 from adapterhub.store.references import check_repository
@@ -50,7 +51,7 @@ class _Order:
     repo: str
     tasks: Sequence[TaskToPublish]
     wishes: Wishes
-    pictures: Pictures
+    extras: Extras
     place: Place
     uploads: Uploads
 
@@ -92,7 +93,7 @@ def publish(repo: str, tasks: Sequence[TaskToPublish], wishes: Wishes) -> Publis
         raise RemoteUnavailableError(repo, "publishing needs the network; HF_HUB_OFFLINE is set")
     if not wishes.dry_run:
         require_token(place, repo)
-    order = _Order(repo, tasks, wishes, draw_all(tasks), place, Uploads())
+    order = _Order(repo, tasks, wishes, extras_of(tasks), place, Uploads())
     attempt: _Attempt | None = None
     with operation() as clock:
         for pause in pauses(MOST_RACES):
@@ -168,7 +169,7 @@ def _send(
     wishes, repo = order.wishes, order.repo
     if not merged.changed and state.commit is not None:
         return _finish(order, before or _Attempt(merged, {}), Sent(state.commit.oid))
-    files = files_of(merged, order.tasks, repo=repo, card=state.card, pictures=order.pictures)
+    files = files_of(merged, order.tasks, repo=repo, card=state.card, extras=order.extras)
     attempt = _Attempt(merged, files)
     if wishes.dry_run or state.commit is None:
         return _finish(order, attempt, None)

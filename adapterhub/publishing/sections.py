@@ -21,25 +21,33 @@ _SAYS = {
 }
 
 
-def task_section(repo: str, name: str, spec: TaskSpec, figures: Collection[str]) -> str:
+def task_section(repo: str, name: str, spec: TaskSpec, extras: Collection[str]) -> str:
     """Returns the section of one task.
 
     Args:
         repo: `owner/name`.
         name: Name of the task in the repository.
         spec: The whole task.
-        figures: Names of the pictures that are published with it.
+        extras: Paths of the files that are published beside its head.
     """
     parts = [f"## {plain(name)}", *_about(spec)]
     parts += ["### Use", _use(repo, name, spec)]
     if spec.metrics:
         parts += ["### Measured", *_measured(spec)]
-    parts += [f"![{title}](figures/{name}-{title}.png)" for title in sorted(figures)]
+    pictures = [path for path in sorted(extras) if path.endswith(".png")]
+    parts += [f"![{path.rpartition('-')[2][:-4]}]({path})" for path in pictures]
     parts += ["### Cost", _cost(spec)]
+    if any(map(is_peft, extras)):
+        parts.append(f'Its adapter alone opens with PEFT, by `subfolder="peft/{name}"`.')
     if spec.training is not None:
         parts += ["### Training", _training(spec)]
     parts += ["### Known limits", bullets(_limits(spec))]
     return "\n\n".join(parts)
+
+
+def is_peft(path: str) -> bool:
+    """Returns whether a file in a repository belongs to an adapter as PEFT saves one."""
+    return path.startswith("peft/")
 
 
 def passes_text(spec: TaskSpec) -> str:

@@ -15,8 +15,9 @@ from adapterhub.diagnostics import ConfusedPair, Diagnostics, ReliabilityBin
 from adapterhub.errors import MissingExtraError
 from adapterhub.publishing.card import write_card
 from adapterhub.publishing.content import TaskToPublish
+from adapterhub.publishing.extras import extras_of
 from adapterhub.publishing.figures import draw
-from adapterhub.publishing.files import draw_all, files_of
+from adapterhub.publishing.files import files_of
 from adapterhub.publishing.markdown import plain
 from adapterhub.publishing.merging import Merged, merge
 from adapterhub.specs import Calibration, Metric, TrainingRecord
@@ -72,7 +73,7 @@ def files(*tasks: TaskToPublish, before: dict[str, bytes] | None = None) -> dict
     merged = merged_with(known, *tasks)
     return {
         **known,
-        **files_of(merged, tasks, repo=REPO, card=known.get("README.md"), pictures=draw_all(tasks)),
+        **files_of(merged, tasks, repo=REPO, card=known.get("README.md"), extras=extras_of(tasks)),
     }
 
 
@@ -197,7 +198,7 @@ def test_without_matplotlib_it_says_what_to_install(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingExtraError, match=r"adapterhub\[publish\]"):
         draw(DIAGNOSTICS, ("a", "b"))
-    assert draw_all([to_publish("bare")]) == {}
+    assert extras_of([to_publish("bare")]) == {"bare": {}}
 
 
 EVIL = {
@@ -277,7 +278,7 @@ def test_publishing_in_another_order_gives_the_same_front_matter() -> None:
 def test_a_card_without_front_matter_keeps_its_body() -> None:
     merged = merged_with({}, full())
     before = b"# Title\r\n\r\nText.\r\n"
-    made = write_card(before, merged.content, [full()], repo=REPO, figures={}).decode()
+    made = write_card(before, merged.content, [full()], repo=REPO, extras={}).decode()
     assert made.startswith("---\nlibrary_name: adapterhub\n")
     assert "Text." in made
 

@@ -90,14 +90,8 @@ def _explain_access(error: HfHubHTTPError, asked: Asked, api: HfApi) -> RemoteEr
     """Returns who may not do what; asks the Hub whose token this is."""
     repo = asked.repo
     if not api.token:
-        if isinstance(error, RepositoryNotFoundError):
-            return RemoteAccessError(
-                repo,
-                f"there is no such public repository, and no token to look for a private one. "
-                f"Check the name; if it is private: {_NOT_LOGGED_IN}.",
-                "hidden",
-            )
-        return no_token(repo, asked.doing)
+        hidden = isinstance(error, RepositoryNotFoundError)
+        return _hidden(repo) if hidden else no_token(repo, asked.doing)
     who = _who(api)
     if who is None:
         return RemoteAccessError(
@@ -130,6 +124,15 @@ def _explain_access(error: HfHubHTTPError, asked: Asked, api: HfApi) -> RemoteEr
         )
     said = _scrubbed(_reason(error), api)
     return RemoteAccessError(repo, f"{asked.doing} was refused for '{name}': {said}", "forbidden")
+
+
+def _hidden(repo: str) -> RemoteAccessError:
+    return RemoteAccessError(
+        repo,
+        f"there is no such public repository, and no token to look for a private one. Check the "
+        f"name; if it is private: {_NOT_LOGGED_IN}.",
+        "hidden",
+    )
 
 
 def no_token(repo: str, doing: str) -> RemoteAccessError:
