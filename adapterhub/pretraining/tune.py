@@ -10,7 +10,7 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from adapterhub.pretraining.checkpoints import (
     Progress,
     load_weights,
     newest_checkpoint,
+    read_progress,
     restore,
     save_checkpoint,
     save_weights,
@@ -41,6 +42,8 @@ from adapterhub.pretraining.tuning_batches import (
 from adapterhub.pretraining.tuning_model import TuningModel, TuningOutcome
 from adapterhub.pretraining.tuning_sets import TuningSet
 
+RECORD = "tuning.json"
+"""Says what a tuned checkpoint has seen: its start, sets and vectors; read for the model card."""
 _EVERY = 20  # steps between lines of the log
 _HEAD_SCALE = 10.0
 """Heads start at zero and are few; they learn at this multiple of the rate."""
@@ -93,6 +96,7 @@ def tune(start: Path, sources: Sources, out: Path, options: TuneOptions) -> bool
     if done:
         save_weights(model, out / "final")
         write_progress(progress, out / "final")
+        _write_record(start, sources, out / "final" / RECORD)
         write_held(tuning, sources.all, out / "held.json")
     return done
 
@@ -188,6 +192,15 @@ def write_held(tuning: TuningModel, sets: Sequence[TuningSet], path: Path) -> No
                     "quality": round(float(outcome.quality), 4),
                 }
     path.write_text(json.dumps(found, indent=2) + "\n")
+
+
+def _write_record(start: Path, sources: Sources, path: Path) -> None:
+    record = {
+        "start": asdict(read_progress(start)),
+        "sets": {rows.name: len(rows) for rows in sources.sets},
+        "vectors": {rows.name: len(rows) for rows in sources.vectors},
+    }
+    path.write_text(json.dumps(record, indent=2) + "\n")
 
 
 class _Log:

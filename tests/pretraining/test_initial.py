@@ -12,6 +12,7 @@ from adapterhub.pretraining.initial import (
     embed_counts,
     initialize,
     log_frequencies,
+    sinusoids,
 )
 from adapterhub.pretraining.shards import read_manifest, read_shard
 from adapterhub.pretraining.train import make_config
@@ -64,3 +65,15 @@ def test_initialize_leaves_the_special_pieces(shards):
     torch.testing.assert_close(
         table[used[used >= 5]].norm(dim=1), torch.full((len(used[used >= 5]),), VECTOR_LENGTH)
     )
+
+
+def test_positions_are_told_apart_and_a_shift_is_one_rotation():
+    found = sinusoids(512, 64)
+    torch.testing.assert_close(found.norm(dim=1), torch.ones(512))
+    near = found @ found.T
+    # The product of two places depends on how far apart they are, and on nothing else.
+    for shift in (1, 7, 100):
+        products = near.diagonal(shift)
+        torch.testing.assert_close(products, products[:1].expand_as(products), atol=1e-4, rtol=0)
+    near.fill_diagonal_(-1.0)
+    assert near.max() < 0.999
