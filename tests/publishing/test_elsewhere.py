@@ -10,16 +10,30 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from peft import PeftModel, get_peft_model_state_dict
+from transformers import AlbertModel
 
 from adapterhub import Hub
 from adapterhub.errors import BackboneMismatchError, RemoteUnavailableError
+from adapterhub.model.backbone import open_backbone
+from adapterhub.model.replay import make_known_answers
+from adapterhub.publishing.content import TaskToPublish, Wishes
+from adapterhub.publishing.publish import publish
+from adapterhub.store.entries import BackboneEntry
+from adapterhub.store.headfile import encode_head, parse_head
+from adapterhub.store.peft_format import adapter_from_peft
+from adapterhub.store.versions import add_version
+from tests.adapters import adapter_task, block_adapter, config_of, random_peft
 from tests.hubserver.faults import RESET
 from tests.hubserver.server import HubServer
 from tests.hubserver.state import File
 from tests.publishing.tasks import REPO
-from tests.tiny import save_backbone
+from tests.tiny import PROBES, save_backbone
 
 TASKS = ("sentiment", "topics", "rating")
+ADAPTED = "tied"
+IDS = (2, 40, 41, 42, 43, 3)
 TEXTS = ("a good day", "it is late and the film was bad", "not a day")
 
 ELSEWHERE = """
@@ -38,6 +52,65 @@ for task, name in zip(tasks, names):
 print(hub.backbone.name, hub.backbone.revision, hub.backbone.fingerprint)
 """
 
+PEFT_ALONE = """
+import sys
+import numpy as np
+import torch
+from peft import PeftModel
+from transformers import AlbertModel
+
+source, folder, repo, task, *ids = sys.argv[1:]
+name, revision = source.split("@")
+model = AlbertModel.from_pretrained(name, revision=revision)
+adapted = PeftModel.from_pretrained(model, repo, subfolder=f"peft/{task}").eval()
+with torch.inference_mode():
+    found = adapted(input_ids=torch.tensor([[int(i) for i in ids]])).last_hidden_state
+np.save(f"{folder}/hidden.npy", found.numpy())
+assert "adapterhub" not in sys.modules
+"""
+
+
+def elsewhere(code: str, *words: str, folder: Path) -> str:
+    """Returns what a program prints that runs in `folder`, with a home that is empty at first."""
+    ran = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        env={
+            **os.environ,
+            "HF_HOME": str(folder / "home"),
+            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+            "HF_HUB_DISABLE_XET": "1",
+        },
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+def add_adapted(hub: Hub) -> PeftModel:
+    """Adds a task with an adapter that all depths share; returns the model that PEFT made."""
+    folder = hub.registry_path.parent / "backbone"
+    backbone = open_backbone(folder)
+    model = AlbertModel.from_pretrained(str(folder), dtype=torch.float32)
+    wrapped = random_peft(model, config_of("Lora", (0,), r=2))
+    adapter = adapter_from_peft(
+        get_peft_model_state_dict(wrapped),
+        wrapped.peft_config["default"],
+        num_hidden_layers=backbone.spec.num_hidden_layers,
+        tied=True,
+    )
+    spec, tensors = adapter_task(backbone, adapter, task=ADAPTED)
+    known = make_known_answers(spec, tensors, PROBES, encoder=hub.encoder, tokenizer=hub.tokenizer)
+    add_version(
+        hub.registry_path,
+        spec.model_copy(update={"known_answers": known}),
+        tensors,
+        backbone_key="tiny",
+        backbone_entry=BackboneEntry(source="./backbone", fingerprint=spec.backbone.fingerprint),
+    )
+    return wrapped
+
 
 def put_backbone(server: HubServer, folder: Path, name: str = "acme/tiny") -> str:
     """Puts a backbone on the Hub; returns its name with the commit."""
@@ -53,23 +126,43 @@ def test_another_process_with_an_empty_home_gets_the_same_bits(
     hub: Hub, hub_server: HubServer, tiny_backbone_folder: Path, tmp_path: Path
 ) -> None:
     backbone = put_backbone(hub_server, tiny_backbone_folder)
-    done = hub.publish(TASKS, REPO)
-    here = hub.score(list(TEXTS), TASKS, logits=True)
-    out, home = tmp_path / "elsewhere", tmp_path / "other-home"
+    wrapped = add_adapted(hub)
+    tasks = (*TASKS, ADAPTED)
+    done = hub.publish(tasks, REPO)
+    here = hub.score(list(TEXTS), tasks, logits=True)
+    out = tmp_path / "elsewhere"
     out.mkdir()
-    ran = subprocess.run(
-        [sys.executable, "-c", ELSEWHERE, backbone, str(out), REPO, *TASKS],
-        env={**os.environ, "HF_HOME": str(home), "HF_HUB_DISABLE_PROGRESS_BARS": "1"},
-        cwd=out,
-        capture_output=True,
-        text=True,
-    )
-    assert ran.returncode == 0, ran.stderr
-    *made_by, opened = ran.stdout.splitlines()
-    assert made_by == [f"{REPO}@{done.commit} 1"] * len(TASKS)
+    *made_by, opened = elsewhere(
+        ELSEWHERE, backbone, str(out), REPO, *tasks, folder=out
+    ).splitlines()
+    assert made_by == [f"{REPO}@{done.commit} 1"] * len(tasks)
     assert opened == f"{backbone.replace('@', ' ')} {hub.backbone.fingerprint}"
-    for task in TASKS:
+    for task in tasks:
         assert np.array_equal(np.load(out / f"{task}.npy"), np.asarray(here[task].logits)), task
+    elsewhere(PEFT_ALONE, backbone, str(out), REPO, ADAPTED, *map(str, IDS), folder=out)
+    with torch.inference_mode():
+        expected = wrapped(input_ids=torch.tensor([IDS])).last_hidden_state.numpy()
+        with wrapped.disable_adapter():
+            bare = wrapped(input_ids=torch.tensor([IDS])).last_hidden_state.numpy()
+    found = np.load(out / "hidden.npy")
+    assert np.abs(found - expected).max() <= 1e-5
+    assert np.abs(found - bare).max() > 1e-2
+    card = hub_server.files(REPO)["README.md"].decode()
+    assert f'opens with PEFT, by `subfolder="peft/{ADAPTED}"`' in card
+
+
+def test_an_adapter_that_peft_has_no_form_for_is_published_without_it(
+    hub: Hub, hub_server: HubServer
+) -> None:
+    backbone = open_backbone(hub.registry_path.parent / "backbone")
+    spec, tensors = adapter_task(backbone, block_adapter(backbone, (3,)), task="own")
+    data = encode_head(spec, tensors)
+    head = parse_head(data, source="own")
+    publish(REPO, [TaskToPublish("own", None, head.spec, data, head.sha256)], Wishes())
+    files = hub_server.files(REPO)
+    assert files["heads/own.safetensors"] == data
+    assert not any(path.startswith("peft/") for path in files)
+    assert "opens with PEFT" not in files["README.md"].decode()
 
 
 def test_a_published_task_is_resident_beside_the_local_one(hub: Hub, hub_server: HubServer) -> None:
