@@ -125,13 +125,17 @@ def _check_weights(folder: Path, weights: Mapping[str, torch.Tensor], backbone: 
     if not differing:
         return
     first = differing[0]
-    if own[first].shape != weights[first].shape:
-        how = f"{tuple(weights[first].shape)} here, {tuple(own[first].shape)} there"
-    else:
-        how = f"by up to {float((own[first] - weights[first]).abs().max()):.3g}"
+    here, there = weights[first], own[first]
+    if here.shape != there.shape:
+        raise AdapterError(
+            folder,
+            f"its '{first}' is {tuple(here.shape)}, that of the backbone {backbone.spec.name} "
+            f"{tuple(there.shape)}. Use the backbone that it was trained on.",
+        )
     raise AdapterError(
         folder,
-        f"its '{first}' differs from that of the backbone {backbone.spec.name} ({how}; "
-        f"{len(differing)} of {len(own)} tensors differ): the encoder was trained along, and only "
-        f"a head on the frozen one can be imported. Train a head or an adapter on the same rows.",
+        f"its '{first}' differs from that of the backbone {backbone.spec.name} by up to "
+        f"{float((here - there).abs().max()):.3g} ({len(differing)} of {len(own)} tensors differ): "
+        f"the encoder was trained along, and only a head on the frozen one can be imported. Train "
+        f"a head or an adapter on the same rows.",
     )

@@ -25,7 +25,7 @@ from tests.importing.folders import (
     reference_logits,
     save_adapter,
 )
-from tests.store.peft_models import METHODS, adapted, peft_settings, train_a_little
+from tests.store.peft_models import CASES, NAMES, adapted, peft_settings, train_a_little
 from tests.tiny import open_tiny
 
 LABELS = ("no", "maybe", "yes")
@@ -170,12 +170,12 @@ def test_starts_that_change_the_weights(
     assert all(torch.equal(a, b) for a, b in zip(before, weights, strict=True))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("method", "changes"), CASES, ids=NAMES)
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "per-depth"])
 def test_every_method_answers_as_peft_does(
-    method: str, tied: bool, tmp_path: Path, tiny_backbone: Backbone
+    method: str, changes: dict[str, Any], tied: bool, tmp_path: Path, tiny_backbone: Backbone
 ) -> None:
-    config = peft_settings(method, tied=tied, task_type="SEQ_CLS")
+    config = peft_settings(method, tied=tied, task_type="SEQ_CLS", **changes)
     model = save_adapter(tmp_path / "peft", tiny_backbone, config, tied=tied)
     registry = tmp_path / "registry.yaml"
     done = imported(tmp_path / "peft", registry, tiny_backbone, labels=LABELS)

@@ -67,6 +67,15 @@ LORA_VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "qalora": {"use_qalora": True, "qalora_group_size": 8},
 }
 
+CASES: tuple[tuple[str, Mapping[str, Any]], ...] = (
+    *((method, {}) for method in METHODS),
+    *(("lora", variant) for variant in LORA_VARIANTS.values()),
+)
+"""Every method and every variant of LoRA."""
+NAMES = (*METHODS, *(f"lora-{name}" for name in LORA_VARIANTS))
+SOME = ("lora", "adalora", "frod", "ia3", "vera", "randlora", "shira", "tinylora", "unilora")
+"""One of each form: factors, scales, shared tensors, copies of them, indices."""
+
 
 def peft_settings(method: str, *, tied: bool, **changes: Any) -> Any:
     """Returns a configuration of PEFT, for a plain ALBERT if `tied`, else for an unrolled one."""
