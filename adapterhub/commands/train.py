@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
+from adapterhub.commands import train_adapter_options as adapted
 from adapterhub.commands import train_options as given
 from adapterhub.commands.options import AsJson, Backbone, one_of
 from adapterhub.commands.printing import counted, note, print_json, print_line
 from adapterhub.errors import UsageError
 
 if TYPE_CHECKING:
+    from adapterhub.specs import AdapterSpec
+    from adapterhub.training.adapters.table import AdapterRow, AdapterTable
     from adapterhub.training.options import TrainingOptions
+    from adapterhub.training.table import SearchTable, TableRow
     from adapterhub.training.trained import TrainedTask
 
 _LISTS = ("depths", "poolings", "hidden_widths", "languages", "aliases")
@@ -78,11 +82,24 @@ def train(
     cache_dir: given.CacheDir = None,
     cache_max_bytes: given.CacheMaxBytes = None,
     memory_bytes: given.MemoryBytes = None,
+    adapter: adapted.Adapter = None,
+    from_depth: adapted.FromDepth = None,
+    rank: adapted.Rank = None,
+    alpha: adapted.Alpha = None,
+    sites: adapted.Sites = None,
+    tie_depths: adapted.TieDepths = None,
+    dropout: adapted.Dropout = None,
+    learning_rate: adapted.LearningRate = None,
+    head_learning_rate: adapted.HeadLearningRate = None,
+    patience: adapted.Patience = None,
+    precision: adapted.Precision = None,
+    search: adapted.Search = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a task on the frozen backbone and add it to a registry.
 
     The rows are encoded once, many heads are fitted on that, and the cheapest good one is kept.
+    With --adapter the block itself is changed from a depth on, and the head trains with it.
     In brackets: what holds where an option is not given.
     """
     options = _read_options(locals())
@@ -105,8 +122,11 @@ def _read_options(values: Mapping[str, object]) -> TrainingOptions:
     """
     from adapterhub.training.options import training_options
 
-    wanted = {k: v for k, v in values.items() if k not in _OWN and v is not None}
-    return training_options(**{name: _read(name, value) for name, value in wanted.items()})
+    adapter = adapted.read_adapter_options(values)
+    apart = (*_OWN, *adapted.NAMES, *(adapted.SHARED if adapter else ()))
+    wanted = {k: v for k, v in values.items() if k not in apart and v is not None}
+    found = {name: _read(name, value) for name, value in wanted.items()}
+    return training_options(**found, adapter=adapter)
 
 
 def _read(name: str, value: object) -> object:
@@ -174,18 +194,32 @@ def _values(trained: TrainedTask) -> dict[str, object]:
         "separate_passes": trained.spec.backbone.num_hidden_layers,
         "candidates": table.candidates,
         "metric": table.metric,
-        "tried": [
-            {
-                "passes": row.passes,
-                "depths": list(row.head.depths),
-                "pooling": row.head.pooling,
-                "hidden_width": row.head.hidden_width,
-                "parameters": row.parameters,
-                "value": row.value,
-                "best": index == table.best,
-                "chosen": index == table.chosen,
-            }
-            for index, row in enumerate(table.rows)
-        ],
+        "adapter": _adapter_values(trained.spec.adapter),
+        "tried": _tried(table),
         "notes": list(table.notes),
     }
+
+
+def _adapter_values(adapter: AdapterSpec | None) -> dict[str, object] | None:
+    if adapter is None:
+        return None
+    return adapter.model_dump(mode="json", exclude={"config"})
+
+
+def _tried(table: SearchTable | AdapterTable) -> list[dict[str, object]]:
+    rows: Sequence[TableRow | AdapterRow] = table.rows
+    return [
+        {
+            "passes": row.passes,
+            "from_depth": getattr(row, "from_depth", None),
+            "rank": getattr(row, "rank", None),
+            "depths": list(row.head.depths),
+            "pooling": row.head.pooling,
+            "hidden_width": row.head.hidden_width,
+            "parameters": row.parameters,
+            "value": row.value,
+            "best": index == table.best,
+            "chosen": index == table.chosen,
+        }
+        for index, row in enumerate(rows)
+    ]

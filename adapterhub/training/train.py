@@ -14,8 +14,8 @@ from adapterhub.opening import choose_backbone
 from adapterhub.specs import TaskSpec, TrainingRecord
 from adapterhub.store.references import check_name
 from adapterhub.store.registry import REGISTRY_NAME, read_registry
-from adapterhub.training.adapters.search import FoundAdapter, search_adapters
-from adapterhub.training.adapters.trial import FittedAdapter, Workbench
+from adapterhub.training.adapters.found import FittedAdapter, FoundAdapter
+from adapterhub.training.adapters.options import AdapterOptions
 from adapterhub.training.data import read_splits
 from adapterhub.training.diagnosis import diagnose
 from adapterhub.training.encoding import Source
@@ -58,6 +58,8 @@ def train(
     """
     options = options or TrainingOptions()
     check_name(task, "task")
+    if options.adapter is not None:
+        options = _with_adapter(options, options.adapter)
     require_extra()
     splits = read_splits(data, options)
     opened = open_for(registry, backbone)
@@ -72,16 +74,34 @@ def train(
     if source.encoder.spec.fingerprint != opened.spec.fingerprint:
         raise UsageError("The encoder given belongs to another backbone than the one given.")
     material = gather(splits, options=options, source=source)
-    if options.adapter is None:
-        found: Found | FoundAdapter = search(material, options=options, source=source)
-    else:
-        found = search_adapters(Workbench(material, options, source, opened))
+    found = _search(material, options, source, opened)
     trained = _finish(task, found, material, options=options, source=source, backbone=opened)
     if registry is not None:
         trained = replace(trained, saved=trained.save(registry))
     if isinstance(found, FoundAdapter):
         found.forget_runs()
     return trained
+
+
+def _with_adapter(options: TrainingOptions, adapter: AdapterOptions) -> TrainingOptions:
+    """Returns the options of a training with an adapter, once its method is known to work."""
+    # PEFT takes seconds to import, and heads do not need it.
+    from adapterhub.training.adapters.methods import check_method
+
+    check_method(adapter.method)
+    # Its epochs are chosen on rows that were held out; folds would train it that many times.
+    return options.model_copy(update={"folds": 0})
+
+
+def _search(
+    material: Material, options: TrainingOptions, source: Source, backbone: Backbone
+) -> Found | FoundAdapter:
+    if options.adapter is None:
+        return search(material, options=options, source=source)
+    from adapterhub.training.adapters.search import search_adapters
+    from adapterhub.training.adapters.trial import Workbench
+
+    return search_adapters(Workbench(material, options, source, backbone))
 
 
 def _finish(

@@ -11,6 +11,7 @@ import pytest
 
 from adapterhub.cli import app
 from adapterhub.commands import train as verb
+from adapterhub.commands.train_adapter_options import NAMES
 from adapterhub.store.registry import read_registry
 from adapterhub.training import options as training
 from adapterhub.training.options import TrainingOptions
@@ -87,7 +88,7 @@ def test_eval_refuses_other_labels(run: Run, tiny_registry: Path) -> None:
 
 def test_every_training_option_is_an_option_of_the_command() -> None:
     offered = set(inspect.signature(verb.train).parameters)
-    assert offered - set(TrainingOptions.model_fields) == {
+    assert offered - set(TrainingOptions.model_fields) - set(NAMES) == {
         "data",
         "task",
         "registry",
@@ -120,3 +121,41 @@ def option_help(text: str, field: str) -> str:
     match = re.search(rf"^{name} = .*?(?=^\w+ = |\Z)", text, re.MULTILINE | re.DOTALL)
     assert match is not None, field
     return re.sub(r'"\s*"', "", match[0])
+
+
+def test_an_adapter_is_trained_and_scored(run: Run, tiny_backbone_folder: Path) -> None:
+    data = rows_file(Path("rows.jsonl"))
+    words = ("train", data, "-t", "liked", "--backbone", tiny_backbone_folder, "--epochs", "1")
+    words = (*words, "--adapter", "lora", "--sites", "query,value", "--learning-rate", "0.01")
+    ran = run(*words, "--from-depth", "2,3", "--rank", "2", "--json")
+    assert ran.code == 0, ran.err
+    value = ran.value
+    assert value["adapter"]["method"] == "lora"
+    assert value["adapter"]["sites"] == ["query", "value"]
+    assert [row["from_depth"] for row in value["tried"]] == [None, 3, 2]
+    assert [row["rank"] for row in value["tried"]] == [None, 2, 2]
+    assert run("score", "the film was good", "-t", "liked").rows[0]["liked"] in ("no", "yes")
+    assert run("doctor").code == 0
+    table = run(*words, "--from-depth", "3", "--tie-depths", "--alpha", "4")
+    assert table.code == 0, table.err
+    assert "The adapter is" in table.out
+    assert "liked:2" in table.err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--rank", "4"), "--rank is for adapters; name a method"),
+        (("--adapter", "lora", "--rank", "four"), "--rank is 'four'; expected whole numbers"),
+        (("--adapter", "lora", "--sites", "quary"), "quary"),
+        (("--adapter", "laura"), "PEFT has no method 'laura'"),
+        (("--adapter", "lora", "--from-depth", "4"), "has depths 0 to 3"),
+    ],
+)
+def test_adapter_options_that_make_no_sense(
+    run: Run, tiny_backbone_folder: Path, words: tuple[str, ...], message: str
+) -> None:
+    data = rows_file(Path("rows.jsonl"))
+    ran = run("train", data, "-t", "liked", "--backbone", tiny_backbone_folder, *QUICK, *words)
+    assert ran.code == 2
+    assert message in ran.err

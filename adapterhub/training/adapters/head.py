@@ -12,7 +12,7 @@ from adapterhub.model.pooling import POOLINGS, pool_attentive
 from adapterhub.model.tokens import TokenBatch
 from adapterhub.specs import HeadSpec
 from adapterhub.training.objectives import Objective
-from adapterhub.training.readers import Scale
+from adapterhub.training.readers import Scale, TapReader, measure
 from adapterhub.training.stack import fold_head
 
 _QUERY = "pool.query"
@@ -117,3 +117,11 @@ def unfold_head(
     found["first"] = (weight * scale.deviation).T.clone()
     found["first_bias"] = bias + weight @ scale.mean
     return found
+
+
+def scale_of(head: HeadSpec, tap: TapReader) -> Scale:
+    """Returns mean and deviation of the frozen features that a head reads."""
+    pooling = "mean" if head.pooling == "attentive" else head.pooling
+    scales = [measure(tap("train", depth, pooling)) for depth in head.depths]
+    deviation = torch.stack([scale.deviation for scale in scales]).square().mean(0).sqrt()
+    return Scale(torch.stack([scale.mean for scale in scales]).mean(0), deviation)

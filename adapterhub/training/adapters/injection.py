@@ -1,4 +1,4 @@
-"""PEFT's own layers in an ALBERT, one set per depth or one for all; the only place that sees PEFT.
+"""PEFT's own layers in an ALBERT, one set per depth or one for all.
 
 An `AlbertModel` whose modules are unrolled has a module per depth and site, and PEFT puts its
 layers where the shape says. With `tie_depths` the plain model is taken, whose one group serves
@@ -8,42 +8,22 @@ all depths.
 from __future__ import annotations
 
 import copy
-import dataclasses
-import math
 import warnings
-from collections.abc import Mapping
 from typing import Any
 
 import torch
-from peft import PeftConfig, PeftType, get_peft_model, get_peft_model_state_dict
-from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_TUNER_MAPPING
-from peft.tuners.tuners_utils import check_target_module_exists
+from peft import get_peft_model, get_peft_model_state_dict
 from torch import nn
 from transformers import AlbertModel
 
 from adapterhub.errors import UsageError
 from adapterhub.model.unrolled import unrolled
-from adapterhub.specs import SITES, Site
 from adapterhub.store.adapter_names import module_path
 from adapterhub.store.peft_format import PeftAdapter, adapter_from_peft
 from adapterhub.store.peft_ranks import mutates, relative_lora
+from adapterhub.training.adapters.methods import config_for
 from adapterhub.training.adapters.options import Shape
 
-_VARIANTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
-    "dora": ("lora", {"use_dora": True}),
-    "rslora": ("lora", {"use_rslora": True}),
-    "pissa": ("lora", {"init_lora_weights": "pissa"}),
-    "olora": ("lora", {"init_lora_weights": "olora"}),
-}
-"""Names that people use for a method of PEFT with one setting."""
-
-_SETTINGS: Mapping[str, Mapping[str, object]] = {
-    # Either a rank or a block size; the other is 0.
-    "oft": {"oft_block_size": 0},
-}
-_NO_RANK = ("ia3", "boft")
-_ALPHAS = ("lora_alpha", "alpha", "randlora_alpha", "psoft_alpha")
-_FEED_FORWARD: tuple[Site, ...] = ("ffn_output",)
 _NAME = "default"
 
 
@@ -56,7 +36,7 @@ class Injected:
         Raises:
             UsageError: PEFT does not know the method, or cannot use it as asked.
         """
-        config = peft_config_for(shape)
+        config = config_for(shape, int(model.config.hidden_size))
         config.target_modules = [
             module_path(depth, site)
             for depth in ((0,) if shape.tie_depths else shape.depths)
@@ -119,85 +99,6 @@ class Injected:
     def _state(self) -> dict[str, torch.Tensor]:
         state: dict[str, torch.Tensor] = get_peft_model_state_dict(self._model)
         return state
-
-
-def sites_of_config(method: object) -> tuple[Site, ...] | None:
-    """Returns the sites that a PEFT config names; None for a name, or where it names none.
-
-    Raises:
-        UsageError: It names something that is no linear map of the block.
-    """
-    targets = getattr(method, "target_modules", None)
-    if targets is None:
-        return None
-    if targets == "all-linear":
-        return SITES
-    plain: Any = copy.deepcopy(method)
-    _clear(plain)
-    sites = tuple(site for site in SITES if check_target_module_exists(plain, module_path(0, site)))
-    if not sites:
-        raise UsageError(f"The PEFT config names {targets}; the block has {', '.join(SITES)}.")
-    return sites
-
-
-def depths_of_config(method: object) -> tuple[int, ...] | None:
-    """Returns the depths that a PEFT config names; None for a name, or where it names none."""
-    depths = getattr(method, "layers_to_transform", None)
-    if depths is None:
-        return None
-    return (depths,) if isinstance(depths, int) else tuple(sorted(depths))
-
-
-def peft_config_for(shape: Shape) -> Any:
-    """Returns PEFT's config object for a shape; its target modules are still to be set.
-
-    Raises:
-        UsageError: PEFT has no such method, or none that changes linear maps.
-    """
-    if isinstance(shape.method, PeftConfig):
-        config = copy.deepcopy(shape.method)
-        _clear(config)
-        return config
-    name, extra = _VARIANTS.get(shape.method, (shape.method, {}))
-    kind = next((kind for kind in PEFT_TYPE_TO_CONFIG_MAPPING if kind.value.lower() == name), None)
-    if kind is None or kind not in PEFT_TYPE_TO_TUNER_MAPPING:
-        known = sorted({*(kind.value.lower() for kind in PeftType), *_VARIANTS})
-        raise UsageError(f"PEFT has no method '{shape.method}'; known: block, {', '.join(known)}.")
-    factory: Any = PEFT_TYPE_TO_CONFIG_MAPPING[kind]
-    fields = {field.name for field in dataclasses.fields(factory)}
-    values: dict[str, object] = {**_SETTINGS.get(name, {}), **extra}
-    if name not in _NO_RANK and "r" in fields:
-        values["r"] = shape.rank
-    alpha = next((field for field in _ALPHAS if field in fields), None)
-    if alpha is not None and shape.alpha is not None:
-        values[alpha] = int(shape.alpha) if shape.alpha == int(shape.alpha) else shape.alpha
-    if shape.dropout:
-        values |= _dropout(fields, shape)
-    if name == "adalora":
-        values |= {"target_r": shape.rank, "init_r": math.ceil(1.5 * shape.rank)}
-        values |= {"total_step": shape.steps, "tinit": shape.steps // 5, "tfinal": shape.steps // 3}
-    if name == "ia3":
-        values["feedforward_modules"] = [site for site in _FEED_FORWARD if site in shape.sites]
-    try:
-        return factory(**values)
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"PEFT refuses the settings of '{shape.method}': {error}") from error
-
-
-def _dropout(fields: set[str], shape: Shape) -> dict[str, object]:
-    names = sorted(field for field in fields if field.endswith("dropout"))
-    if not names:
-        raise UsageError(f"The method '{shape.method}' has no dropout; leave the option away.")
-    return {names[0]: shape.dropout}
-
-
-def _clear(config: Any) -> None:
-    """Takes out of a user's config what the shape already says."""
-    for name in ("layers_to_transform", "layers_pattern"):
-        if hasattr(config, name):
-            setattr(config, name, None)
-    if getattr(config, "task_type", None) is not None:
-        config.task_type = None
 
 
 def _put(albert: AlbertModel, config: Any) -> Any:

@@ -44,10 +44,11 @@ class AdapterOptions(Spec):
         trunk_dtype: In which the states below the adapter are kept on disk.
         checkpoint_minutes: A stopped run goes on from a state at most this old, or from the last
             epoch; 0 keeps one after every step.
-        search: Whether `from_depths` and `ranks` are tried, and the cheapest good one is kept.
-        from_depths: Tried by a search; None for 0, a third and two thirds of the depths, and the
-            last one.
-        ranks: Tried by a search.
+        search: Whether depths and ranks that are not given are tried as well, and the cheapest
+            good adapter is kept.
+        from_depths: Tried one after the other; None for `from_depth` alone, or in a search for
+            0, a third and two thirds of the depths, and the last one.
+        ranks: Tried one after the other; None for `rank` alone, or in a search for 4 and 16.
     """
 
     method: Any = "lora"
@@ -71,7 +72,7 @@ class AdapterOptions(Spec):
     checkpoint_minutes: float = Field(default=5.0, ge=0)
     search: bool = False
     from_depths: Annotated[tuple[Depth, ...] | None, Field(strict=False, min_length=1)] = None
-    ranks: Annotated[tuple[Rank, ...], Field(strict=False, min_length=1)] = (4, 16)
+    ranks: Annotated[tuple[Rank, ...] | None, Field(strict=False, min_length=1)] = None
 
     @field_validator("method")
     @classmethod

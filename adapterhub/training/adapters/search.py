@@ -3,34 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from adapterhub.specs import BLOCK_METHOD
-from adapterhub.training.adapters.checkpoints import Checkpoints
+from adapterhub.training.adapters.found import FittedAdapter, FoundAdapter
 from adapterhub.training.adapters.options import AdapterOptions, from_depth_of
-from adapterhub.training.adapters.table import AdapterRow, AdapterTable, cost, make_adapter_table
-from adapterhub.training.adapters.trial import FittedAdapter, Fork, Workbench
+from adapterhub.training.adapters.table import AdapterRow, cost, make_adapter_table
+from adapterhub.training.adapters.trial import Fork, Workbench
 from adapterhub.training.options import selection_metric
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FoundAdapter:
-    """The outcome of a search among adapters.
-
-    Attributes:
-        chosen: The cheapest adapter within the tolerance of the best.
-        table: All that were tried.
-        checkpoints: What is of no use any more once the task is saved.
-    """
-
-    chosen: FittedAdapter
-    table: AdapterTable
-    checkpoints: tuple[Checkpoints, ...]
-
-    def forget_runs(self) -> None:
-        """Removes the checkpoints of all trials."""
-        for one in self.checkpoints:
-            one.remove()
+_SEARCHED_RANKS = (4, 16)
 
 
 def search_adapters(bench: Workbench) -> FoundAdapter:
@@ -66,20 +47,18 @@ def search_adapters(bench: Workbench) -> FoundAdapter:
 
 
 def _from_depths(options: AdapterOptions, depth: int) -> Sequence[int]:
-    if not options.search:
-        return (from_depth_of(options, depth),)
-    if options.from_depth is not None:
-        tried: Sequence[int] = (options.from_depth,)
-    else:
-        tried = options.from_depths or (0, depth // 3, depth * 2 // 3, depth - 1)
-    chosen = sorted({min(one, depth) for one in tried})
-    return [from_depth_of(options.model_copy(update={"from_depth": one}), depth) for one in chosen]
+    tried: Sequence[int | None] = options.from_depths or (options.from_depth,)
+    if options.search and tried == (None,):
+        tried = (0, depth // 3, depth * 2 // 3, depth - 1)
+    starts = {from_depth_of(options.model_copy(update={"from_depth": one}), depth) for one in tried}
+    return sorted(starts)
 
 
 def _ranks(options: AdapterOptions) -> Sequence[int]:
-    if options.search and options.method != BLOCK_METHOD:
+    if options.ranks is not None:
         return sorted(set(options.ranks))
-    return (options.rank,)
+    is_open = options.search and "rank" not in options.model_fields_set
+    return _SEARCHED_RANKS if is_open and options.method != BLOCK_METHOD else (options.rank,)
 
 
 def _row(fitted: FittedAdapter, fork: Fork, rank: int, options: AdapterOptions) -> AdapterRow:

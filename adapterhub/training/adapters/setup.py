@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import nn
 
-from adapterhub.store.peft_format import PeftAdapter
 from adapterhub.training.adapters.examples import Examples
 from adapterhub.training.adapters.options import AdapterOptions
 from adapterhub.training.adapters.trunk import Trunk
 from adapterhub.training.objectives import Objective
 from adapterhub.training.selection import Judge
+
+if TYPE_CHECKING:
+    from adapterhub.store.peft_format import PeftAdapter
 
 ADAPTER, HEAD = "adapter.", "head."
 """What the names of trained parameters begin with."""
@@ -135,3 +137,11 @@ def schedule(step: int, setup: Setup) -> float:
     if step < rising:
         return (step + 1) / rising
     return max(0.0, (setup.steps - step) / max(1, setup.steps - rising))
+
+
+def product_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """Returns in what matrix products are computed while an adapter is trained."""
+    if precision == "auto":
+        is_better = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return torch.bfloat16 if is_better else torch.float32
+    return torch.bfloat16 if precision == "bfloat16" else torch.float32

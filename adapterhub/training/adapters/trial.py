@@ -10,21 +10,23 @@ import torch
 
 from adapterhub.errors import UsageError
 from adapterhub.model.backbone import Backbone
-from adapterhub.specs import BLOCK_METHOD, SITES, AdapterSpec, HeadSpec
+from adapterhub.specs import BLOCK_METHOD, SITES
 from adapterhub.training.adapters.block import UntiedBlock
 from adapterhub.training.adapters.checkpoints import Checkpoints
 from adapterhub.training.adapters.examples import Examples, read_examples
-from adapterhub.training.adapters.head import TrainedHead
-from adapterhub.training.adapters.injection import Injected, depths_of_config, sites_of_config
+from adapterhub.training.adapters.found import FittedAdapter
+from adapterhub.training.adapters.head import TrainedHead, scale_of
+from adapterhub.training.adapters.injection import Injected
+from adapterhub.training.adapters.methods import depths_of_config, sites_of_config
 from adapterhub.training.adapters.options import AdapterOptions, Shape
 from adapterhub.training.adapters.run import AdapterRun
-from adapterhub.training.adapters.setup import Change, Setup
+from adapterhub.training.adapters.setup import Change, Setup, product_dtype
 from adapterhub.training.adapters.trunk import Level, Opened, open_trunk
 from adapterhub.training.candidates import Setting, depths_of
 from adapterhub.training.encoding import Source
 from adapterhub.training.material import Material
 from adapterhub.training.options import TrainingOptions
-from adapterhub.training.readers import Scale, measure
+from adapterhub.training.readers import Scale
 from adapterhub.training.search import Found, search
 
 _RATE = 2e-3
@@ -48,31 +50,6 @@ class Fork:
     start: Found
     scale: Scale
     trunk: Opened
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FittedAdapter:
-    """An adapter and its head, as a task takes them.
-
-    Attributes:
-        head: What the head reads and its shape.
-        adapter: What the adapter changes.
-        tensors: Of both, by the names of a head file.
-        setting: How the adapter was trained.
-        value: Its validation value.
-        epoch: The epoch that gave it; 0 where none was better than the start.
-        seconds: Mean time of an epoch.
-        checkpoints: What is of no use any more once the task is saved.
-    """
-
-    head: HeadSpec
-    adapter: AdapterSpec
-    tensors: Mapping[str, torch.Tensor]
-    setting: Setting
-    value: float
-    epoch: int
-    seconds: float
-    checkpoints: Checkpoints | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +101,7 @@ class Workbench:
             from_depth, self.material.reading, self.options.max_windows, self.adapter.trunk_dtype
         )
         trunk = open_trunk((self.train, self.validation), level, self.source)
-        return Fork(from_depth, start, scale_of(start.chosen.head, self.material), trunk)
+        return Fork(from_depth, start, scale_of(start.chosen.head, self.material.tap), trunk)
 
     def fit(self, fork: Fork, rank: int) -> FittedAdapter:
         """Returns a trained adapter from `fork` on.
@@ -164,7 +141,7 @@ class Workbench:
         options = self.adapter
         depths = tuple(range(fork.from_depth, fork.start.chosen.head.depths[-1]))
         own = depths_of_config(options.method)
-        if own is not None and options.from_depth is None and not options.search:
+        if own is not None and fork.from_depth == min(own):
             depths = tuple(depth for depth in depths if depth in own)
         return Shape(
             method=options.method,
@@ -234,14 +211,6 @@ class Workbench:
         return self.options.model_copy(update=changes)
 
 
-def scale_of(head: HeadSpec, material: Material) -> Scale:
-    """Returns mean and deviation of the frozen features that a head reads."""
-    pooling = "mean" if head.pooling == "attentive" else head.pooling
-    scales = [measure(material.tap("train", depth, pooling)) for depth in head.depths]
-    deviation = torch.stack([scale.deviation for scale in scales]).square().mean(0).sqrt()
-    return Scale(torch.stack([scale.mean for scale in scales]).mean(0), deviation)
-
-
 def make_change(shape: Shape, backbone: Backbone, *, seed: int) -> Change:
     """Returns a copy of the backbone with the adapter of a shape in it.
 
@@ -252,11 +221,3 @@ def make_change(shape: Shape, backbone: Backbone, *, seed: int) -> Change:
         return UntiedBlock(backbone.model, shape)
     with torch.random.fork_rng([]):
         return Injected(backbone.model, shape, seed=seed)
-
-
-def product_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """Returns in what matrix products are computed while an adapter is trained."""
-    if precision == "auto":
-        is_better = device.type == "cuda" and torch.cuda.is_bf16_supported()
-        return torch.bfloat16 if is_better else torch.float32
-    return torch.bfloat16 if precision == "bfloat16" else torch.float32

@@ -44,9 +44,7 @@ def options_with(cache: Path) -> TrainingOptions:
 
 def train_with(cache: Path, backbone: Backbone) -> TrainedTask:
     options = options_with(cache)
-    return train(
-        sentiment_rows(64), task="mine", options=options, registry=None, backbone=backbone
-    )
+    return train(sentiment_rows(64), task="mine", options=options, registry=None, backbone=backbone)
 
 
 def main(folder: str, cache: str) -> None:

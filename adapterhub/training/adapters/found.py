@@ -1,0 +1,58 @@
+"""What the training of adapters gives: one adapter with its head, and the table of all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from adapterhub.specs import AdapterSpec, HeadSpec
+from adapterhub.training.adapters.checkpoints import Checkpoints
+from adapterhub.training.adapters.table import AdapterTable
+from adapterhub.training.candidates import Setting
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FittedAdapter:
+    """An adapter and its head, as a task takes them.
+
+    Attributes:
+        head: What the head reads and its shape.
+        adapter: What the adapter changes.
+        tensors: Of both, by the names of a head file.
+        setting: How the adapter was trained.
+        value: Its validation value.
+        epoch: The epoch that gave it; 0 where none was better than the start.
+        seconds: Mean time of an epoch.
+        checkpoints: What is of no use any more once the task is saved.
+    """
+
+    head: HeadSpec
+    adapter: AdapterSpec
+    tensors: Mapping[str, torch.Tensor]
+    setting: Setting
+    value: float
+    epoch: int
+    seconds: float
+    checkpoints: Checkpoints | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FoundAdapter:
+    """The outcome of a search among adapters.
+
+    Attributes:
+        chosen: The cheapest adapter within the tolerance of the best.
+        table: All that were tried.
+        checkpoints: What is of no use any more once the task is saved.
+    """
+
+    chosen: FittedAdapter
+    table: AdapterTable
+    checkpoints: tuple[Checkpoints, ...]
+
+    def forget_runs(self) -> None:
+        """Removes the checkpoints of all trials."""
+        for one in self.checkpoints:
+            one.remove()

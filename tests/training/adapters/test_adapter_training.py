@@ -1,0 +1,274 @@
+"""Tasks with adapters from rows to answers, as users make them."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from peft import LoraConfig
+
+from adapterhub import Hub
+from adapterhub.errors import TrainingError, UsageError
+from adapterhub.model.backbone import Backbone
+from adapterhub.model.encoder import Encoder
+from adapterhub.specs import SITES
+from adapterhub.training.adapters.options import AdapterOptions, adapter_options
+from adapterhub.training.adapters.run import AdapterRun
+from adapterhub.training.adapters.table import AdapterTable
+from adapterhub.training.adapters.trial import Workbench
+from adapterhub.training.data import read_splits
+from adapterhub.training.encoding import Source
+from adapterhub.training.material import gather
+from adapterhub.training.measure import run_head
+from adapterhub.training.options import TrainingOptions, training_options
+from adapterhub.training.train import train
+from adapterhub.training.trained import TrainedTask
+from tests.training.rows import (
+    Rows,
+    pair_rows,
+    rating_rows,
+    sentiment_rows,
+    tagged_rows,
+    topic_rows,
+)
+
+pytest.importorskip("sklearn")
+pytest.importorskip("seqeval")
+
+QUICK: dict[str, Any] = {
+    "epochs": 3,
+    "batch_size": 16,
+    "learning_rates": (0.01,),
+    "weight_decays": (0.01,),
+    "validation_fraction": 0.25,
+}
+ADAPTER: dict[str, Any] = {"from_depth": 2, "rank": 2, "epochs": 2, "learning_rate": 5e-3}
+
+
+def options_with(tmp_path: Path, changes: dict[str, Any], **more: Any) -> TrainingOptions:
+    adapter = adapter_options(**{**ADAPTER, **changes})
+    return training_options(**QUICK, **more, cache_dir=tmp_path / "cache", adapter=adapter)
+
+
+def run(rows: Rows, options: TrainingOptions, backbone: Backbone, **more: Any) -> TrainedTask:
+    settings = {"task": "mine", "registry": None, **more}
+    return train(rows, options=options, backbone=backbone, **settings)
+
+
+@pytest.mark.parametrize(
+    ("rows", "changes"),
+    [
+        (sentiment_rows(64), {"method": "lora", "sites": ("query", "value")}),
+        (pair_rows(64), {"method": "block", "from_depth": 3}),
+        (topic_rows(64), {"method": "ia3"}),
+        (rating_rows(64), {"method": "lora", "tie_depths": True, "from_depth": 0}),
+        (tagged_rows(64), {"method": "dora"}),
+        (sentiment_rows(64), {"method": "block", "tie_depths": True}),
+    ],
+    ids=["lora", "pair-block", "topics-ia3", "rating-tied", "tags-dora", "tied-block"],
+)
+def test_a_task_of_every_kind_is_trained_and_served(
+    rows: Rows, changes: dict[str, Any], tiny_backbone: Backbone, tmp_path: Path
+) -> None:
+    options = options_with(tmp_path, changes)
+    registry = tmp_path / "tasks" / "registry.yaml"
+    trained = run(rows, options, tiny_backbone, registry=registry)
+    adapter = trained.spec.adapter
+    assert adapter is not None
+    start = changes.get("from_depth", 2)
+    assert adapter.depths == tuple(range(start, 4))
+    assert adapter.sites == changes.get("sites", SITES)
+    assert adapter.tie_depths == changes.get("tie_depths", False)
+    assert trained.spec.known_answers
+    assert trained.saved is not None
+    assert not list((tmp_path / "cache" / "runs").iterdir())
+    inputs = [dict(zip(trained.spec.fields, ("the food was good",) * 2, strict=False))]
+    hub = Hub(registry, device="cpu")
+    answer = hub.score(inputs, tasks=["mine"])
+    assert answer.to_columns()["mine"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "method", "tied"),
+    [
+        (sentiment_rows(64), "lora", False),
+        (tagged_rows(64), "lora", True),
+        (rating_rows(64), "vera", False),
+        (topic_rows(64), "pissa", False),
+        (pair_rows(64), "block", False),
+    ],
+    ids=["lora", "tied", "vera", "pissa", "block"],
+)
+def test_scoring_gives_what_training_gave(
+    rows: Rows,
+    method: str,
+    tied: bool,
+    tiny_backbone: Backbone,
+    tiny_encoder: Encoder,
+    source: Source,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A window of 8 tokens cuts the rows, so that means over windows are compared too."""
+    changes = {"method": method, "tie_depths": tied, "trunk_dtype": "float32"}
+    options = options_with(tmp_path, changes, max_length=8, folds=0)
+    bench = bench_for(rows, options, source, tiny_backbone)
+    runs: list[AdapterRun] = []
+    train_run = AdapterRun.train
+    monkeypatch.setattr(
+        AdapterRun, "train", lambda self, kept: (runs.append(self), train_run(self, kept))
+    )
+    bench.fit(bench.fork(2), 2)
+    trained = run(rows, options, tiny_backbone, encoder=tiny_encoder)
+    inside = runs[-1].validation_logits().numpy()
+    validation = bench.material.splits.validation
+    scored = run_head(
+        trained.spec, trained.tensors, validation.inputs, source=source, max_windows=16
+    )
+    if isinstance(scored.values, tuple):
+        examples = bench.validation
+        assert examples.words is not None
+        for row, values in enumerate(scored.values):
+            own = inside[examples.words[row] : examples.words[row + 1]]
+            tokens = [np.abs(values - word).max(1).min() for word in own]
+            assert max(tokens, default=0.0) < 1e-4
+        return
+    mean, deviation = bench.material.problem.objective.unit
+    assert np.allclose(scored.values, inside * deviation + mean, atol=1e-4)
+    assert np.ptp(scored.values, axis=0).max() > 1e-3
+
+
+def bench_for(
+    rows: Rows, options: TrainingOptions, source: Source, backbone: Backbone
+) -> Workbench:
+    material = gather(read_splits(rows, options), options=options, source=source)
+    return Workbench(material, options, source, backbone)
+
+
+def test_an_adapter_learns_what_a_frozen_head_cannot(
+    tiny_backbone: Backbone, tmp_path: Path
+) -> None:
+    changes = {"epochs": 12, "learning_rate": 1e-2, "rank": 4, "patience": 12}
+    options = options_with(tmp_path, changes, poolings=("cls",))
+    trained = run(sentiment_rows(96), options, tiny_backbone)
+    assert isinstance(trained.table, AdapterTable)
+    frozen, adapted = trained.table.rows
+    assert adapted.value >= frozen.value + 0.1
+    assert adapted.epoch > 0
+
+
+def test_a_peft_config_says_where_and_how_much(tiny_backbone: Backbone, tmp_path: Path) -> None:
+    config = LoraConfig(
+        r=3, lora_alpha=9, target_modules=["query", "ffn"], layers_to_transform=[1, 3]
+    )
+    options = training_options(
+        **QUICK, cache_dir=tmp_path, adapter=AdapterOptions(method=config, epochs=1)
+    )
+    trained = run(sentiment_rows(), options, tiny_backbone)
+    adapter = trained.spec.adapter
+    assert adapter is not None
+    assert adapter.depths == (1, 3)
+    assert adapter.sites == ("query", "ffn")
+    assert (adapter.config["r"], adapter.config["lora_alpha"]) == (3, 9)
+    assert trained.tensors["adapter.3.ffn.lora_A.weight"].shape[0] == 3
+    assert config.layers_to_transform == [1, 3]
+
+
+def test_the_same_seed_gives_the_same_task(tiny_backbone: Backbone, tmp_path: Path) -> None:
+    changes, rows = {"dropout": 0.2}, sentiment_rows()
+    one, two, other = (
+        run(rows, options_with(tmp_path / str(place), changes, seed=seed), tiny_backbone)
+        for place, seed in enumerate((1, 1, 2))
+    )
+    assert one.spec == two.spec
+    assert all(torch.equal(one.tensors[name], two.tensors[name]) for name in two.tensors)
+    assert other.spec.adapter is not None
+    assert one.spec.adapter is not None
+    assert one.spec.adapter.digest != other.spec.adapter.digest
+
+
+def test_a_search_shows_passes_and_marks_the_cheapest_good_one(
+    tiny_backbone: Backbone, tmp_path: Path
+) -> None:
+    changes = {"from_depth": None, "from_depths": (1, 3), "ranks": (1, 2)}
+    options = options_with(tmp_path, changes, tolerance=100)
+    trained = run(sentiment_rows(), options, tiny_backbone)
+    table = trained.table
+    assert isinstance(table, AdapterTable)
+    tried = [(row.from_depth, row.rank, row.own_passes) for row in table.rows]
+    assert tried == [(None, None, 0), (3, 1, 1), (3, 2, 1), (1, 1, 3), (1, 2, 3)]
+    assert table.chosen == 1
+    assert trained.spec.adapter is not None
+    assert trained.spec.adapter.from_depth == 3
+    text = table.render()
+    assert "chosen" in text
+    assert "best" in text
+    assert "own" in text
+
+
+def test_training_stops_where_nothing_gets_better(
+    tiny_backbone: Backbone, source: Source, tmp_path: Path
+) -> None:
+    changes = {"epochs": 50, "patience": 2, "learning_rate": 1e-12, "head_learning_rate": 1e-12}
+    options = options_with(tmp_path, {**changes, "head_dropout": 0.0}, folds=0)
+    bench = bench_for(sentiment_rows(), options, source, tiny_backbone)
+    fitted = bench.fit(bench.fork(2), 2)
+    assert fitted.epoch == 0
+    assert fitted.checkpoints is not None
+    saved = fitted.checkpoints.read()
+    assert saved is not None
+    assert saved.progress.is_done
+    assert [record.epoch for record in saved.progress.history] == [0, 1, 2]
+
+
+def test_a_loss_that_is_no_number_ends_the_training(
+    tiny_backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logits = AdapterRun._logits
+
+    def broken(self: AdapterRun, *args: Any) -> torch.Tensor:
+        values = logits(self, *args)
+        return values * math.nan if torch.is_grad_enabled() else values
+
+    monkeypatch.setattr(AdapterRun, "_logits", broken)
+    with pytest.raises(TrainingError, match="in epoch 1, step 1, with"):
+        run(sentiment_rows(), options_with(tmp_path, {}), tiny_backbone)
+
+
+@pytest.mark.parametrize(
+    ("changes", "more", "message"),
+    [
+        ({"from_depth": 4}, {}, "starts at depth 4, but this backbone has depths 0 to 3"),
+        ({"method": "laura"}, {}, "PEFT has no method 'laura'; known: adalora, "),
+        ({"method": "prefix_tuning"}, {}, "'prefix_tuning' cannot be used here: it puts virtual"),
+        ({"from_depth": 2}, {"depths": (1, 2)}, "reads no depth over 2"),
+        ({"method": "ia3", "dropout": 0.1}, {}, "'ia3' has no dropout"),
+        ({"method": LoraConfig(bias="all")}, {}, "bias='all'|frozen block"),
+        ({"method": LoraConfig(target_modules=["q_proj"])}, {}, "names .*q_proj.*the block has"),
+        ({"method": LoraConfig(modules_to_save=["pooler"])}, {}, "modules_to_save"),
+    ],
+    ids=["depth", "method", "prompts", "reads", "dropout", "bias", "targets", "modules"],
+)
+def test_what_cannot_work_is_refused_by_name(
+    changes: dict[str, Any],
+    more: dict[str, Any],
+    message: str,
+    tiny_backbone: Backbone,
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        run(sentiment_rows(), options_with(tmp_path, changes, **more), tiny_backbone)
+
+
+def test_options_are_checked() -> None:
+    with pytest.raises(UsageError, match="neither a name nor a PEFT config"):
+        adapter_options(method=3)
+    with pytest.raises(UsageError, match="'block' changes all sites"):
+        adapter_options(method="block", sites=("query",))
+    with pytest.raises(UsageError, match="Adapter option rank"):
+        adapter_options(rank=0)
+    assert adapter_options(method="LoRA").method == "lora"
