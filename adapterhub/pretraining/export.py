@@ -12,6 +12,7 @@ from transformers import AlbertConfig, AlbertModel, AlbertTokenizer
 from adapterhub.errors import BackboneError
 from adapterhub.pretraining.checkpoints import Progress, load_weights
 from adapterhub.pretraining.evaluate import Evaluation
+from adapterhub.pretraining.record import TuningRecord
 from adapterhub.pretraining.shards import Manifest
 from adapterhub.pretraining.vocabulary import save_tokenizer
 
@@ -28,7 +29,8 @@ class CardFacts:
 
     Attributes:
         config: Shape of the model.
-        progress: Steps, tokens and seconds of the run.
+        progress: Steps, tokens and seconds of the last run.
+        tuned: What that run learned from, and the run before it; None after pretraining alone.
         manifest: Sizes of the shards that it was trained on.
         evaluations: Held-out results.
         hardware: What it was trained on.
@@ -36,6 +38,7 @@ class CardFacts:
 
     config: AlbertConfig
     progress: Progress
+    tuned: TuningRecord | None
     manifest: Manifest
     evaluations: list[Evaluation]
     hardware: str
@@ -84,7 +87,8 @@ def check_backbone(folder: Path, reference: AlbertModel) -> None:
 
 def make_card(facts: CardFacts) -> str:
     """Returns the text of the model card, `README.md`."""
-    config, progress, manifest = facts.config, facts.progress, facts.manifest
+    config, manifest = facts.config, facts.manifest
+    progress = facts.tuned.start if facts.tuned else facts.progress
     languages = list(dict.fromkeys(result.language for result in facts.evaluations))
     rows = [
         f"| {result.language} | {result.length} "
@@ -97,15 +101,35 @@ def make_card(facts: CardFacts) -> str:
         shape=_shape(config),
         vocab_size=config.vocab_size,
         unknown=", ".join(f"{name} {manifest.unknown_rate(name):.3%}" for name in languages),
-        steps=progress.step,
-        millions=progress.tokens / 1e6,
-        hours=progress.elapsed / 3600,
+        effort=_effort(progress),
         hardware=facts.hardware,
+        tuning=_tuning(facts.tuned, facts.progress) if facts.tuned else "None.",
         corpus_tokens=", ".join(
             f"{name} {size.tokens / 1e6:.1f} million tokens" for name, size in train.items()
         ),
         rows="\n".join(rows),
     )
+
+
+def _effort(progress: Progress) -> str:
+    return (
+        f"{progress.step:,} optimizer steps, {progress.tokens / 1e6:.1f} million tokens, "
+        f"{progress.elapsed / 3600:.2f} hours"
+    )
+
+
+def _tuning(record: TuningRecord, progress: Progress) -> str:
+    sets = ", ".join(f"{name} {count:,}" for name, count in record.sets.items())
+    lines = [
+        f"- {_effort(progress)}, a part of it on masked tokens and sentence order",
+        f"- training rows of {len(record.sets)} public sets: {sets}",
+    ]
+    if record.vectors:
+        vectors = ", ".join(f"{name} {count:,}" for name, count in record.vectors.items())
+        lines.append(
+            f"- sentences with vectors of larger encoders, by encoder and language: {vectors}"
+        )
+    return "\n".join(lines)
 
 
 def _shape(config: AlbertConfig) -> str:

@@ -10,7 +10,7 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,7 @@ from adapterhub.pretraining.checkpoints import (
     write_progress,
 )
 from adapterhub.pretraining.gradients import GradientWorkers
+from adapterhub.pretraining.record import TuningRecord, write_record
 from adapterhub.pretraining.schedule import TuneOptions, rate_factor, run_share
 from adapterhub.pretraining.train import device_name, stop_requests, update
 from adapterhub.pretraining.tuning_batches import (
@@ -42,8 +43,6 @@ from adapterhub.pretraining.tuning_batches import (
 from adapterhub.pretraining.tuning_model import TuningModel, TuningOutcome
 from adapterhub.pretraining.tuning_sets import TuningSet
 
-RECORD = "tuning.json"
-"""Says what a tuned checkpoint has seen: its start, sets and vectors; read for the model card."""
 _EVERY = 20  # steps between lines of the log
 _HEAD_SCALE = 10.0
 """Heads start at zero and are few; they learn at this multiple of the rate."""
@@ -96,7 +95,12 @@ def tune(start: Path, sources: Sources, out: Path, options: TuneOptions) -> bool
     if done:
         save_weights(model, out / "final")
         write_progress(progress, out / "final")
-        _write_record(start, sources, out / "final" / RECORD)
+        record = TuningRecord(
+            start=read_progress(start),
+            sets={rows.name: len(rows) for rows in sources.sets},
+            vectors={rows.name: len(rows) for rows in sources.vectors},
+        )
+        write_record(record, out / "final")
         write_held(tuning, sources.all, out / "held.json")
     return done
 
@@ -192,15 +196,6 @@ def write_held(tuning: TuningModel, sets: Sequence[TuningSet], path: Path) -> No
                     "quality": round(float(outcome.quality), 4),
                 }
     path.write_text(json.dumps(found, indent=2) + "\n")
-
-
-def _write_record(start: Path, sources: Sources, path: Path) -> None:
-    record = {
-        "start": asdict(read_progress(start)),
-        "sets": {rows.name: len(rows) for rows in sources.sets},
-        "vectors": {rows.name: len(rows) for rows in sources.vectors},
-    }
-    path.write_text(json.dumps(record, indent=2) + "\n")
 
 
 class _Log:

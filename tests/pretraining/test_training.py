@@ -21,6 +21,7 @@ from adapterhub.pretraining.checkpoints import (
 )
 from adapterhub.pretraining.evaluate import evaluate, shuffle_context
 from adapterhub.pretraining.export import CardFacts, check_backbone, export_backbone, make_card
+from adapterhub.pretraining.record import TuningRecord
 from adapterhub.pretraining.schedule import (
     LATE_PROGRESS,
     TrainOptions,
@@ -124,6 +125,7 @@ def test_the_exported_folder_gives_the_checkpoints_states(run, shards, tokenizer
     facts = CardFacts(
         config=model.config,
         progress=read_progress(run / "final"),
+        tuned=None,
         manifest=read_manifest(shards),
         evaluations=results,
         hardware="a test machine",
@@ -137,6 +139,22 @@ def test_the_exported_folder_gives_the_checkpoints_states(run, shards, tokenizer
     expected = model.albert(**encoded).last_hidden_state
     found = loaded(**encoded).last_hidden_state
     torch.testing.assert_close(found, expected, rtol=0, atol=0.02)
+
+
+def test_the_card_of_a_tuned_model_names_both_runs_and_what_it_saw(config, shards):
+    facts = CardFacts(
+        config=config,
+        progress=Progress(step=30, tokens=2_500_000, elapsed=1800.0),
+        tuned=TuningRecord(Progress(1234, 5_000_000, 3600.0), {"kinds": 60}, {"some-en": 7000}),
+        manifest=read_manifest(shards),
+        evaluations=[],
+        hardware="a test machine",
+    )
+    card = make_card(facts)
+    assert "1,234 optimizer steps, 5.0 million tokens, 1.00 hours" in card
+    assert "30 optimizer steps, 2.5 million tokens, 0.50 hours" in card
+    assert "training rows of 1 public sets: kinds 60" in card
+    assert "by encoder and language: some-en 7,000" in card
 
 
 def test_a_folder_with_other_weights_is_refused(run, tokenizer_folder, tmp_path):

@@ -17,6 +17,7 @@ from adapterhub.pretraining import train as training
 from adapterhub.pretraining import tune as tuning
 from adapterhub.pretraining.batches import Batch
 from adapterhub.pretraining.checkpoints import load_weights, newest_checkpoint, read_progress
+from adapterhub.pretraining.record import read_record
 from adapterhub.pretraining.schedule import TrainOptions, TuneOptions
 from adapterhub.pretraining.shards import read_manifest
 from adapterhub.pretraining.tuning_batches import RowBuckets, held_rows, take_rows
@@ -226,6 +227,13 @@ def test_tuning_learns_and_resumes_to_the_same_weights(start, sets, shards, tmp_
     lines = [json.loads(line) for line in (tmp_path / "whole/log.jsonl").read_text().splitlines()]
     assert lines[-1]["sets"]["kinds"][0] < 0.7 * lines[0]["sets"]["kinds"][0]
     assert lines[-1]["sets"]["kinds"][1] > 0.6
+
+    record = read_record(tmp_path / "whole/final")
+    assert record.sets == {"kinds": 60}
+    assert record.start.step == 2
+    assert read_record(start) is None
+    held = json.loads((tmp_path / "whole/held.json").read_text())
+    assert held["kinds"]["rows"] == len(held_rows(sources.sets[0]))
 
     share = tuning.run_share
     with monkeypatch.context() as patch:  # the schedule of the whole run, cut short
