@@ -17,8 +17,8 @@ from torch import nn
 from adapterhub.model.adapters import SiteChange, site_weight
 from adapterhub.model.weights import Block
 from adapterhub.specs import AdapterSpec, Site
-from adapterhub.store.adapter_names import module_path
-from adapterhub.store.peft_format import peft_config, peft_state, prefixed
+from adapterhub.store.adapter_names import module_path, prefixed
+from adapterhub.store.peft_format import peft_config, peft_state
 
 
 def merged_sites(

@@ -12,8 +12,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from adapterhub.specs import SITES, AdapterSpec, Site
+
+Value = TypeVar("Value")
 
 PREFIX = "adapter."
 TIED = "tied"
@@ -24,6 +27,7 @@ _MODULE = re.compile(
     r"(?:^|\.)encoder\.albert_layer_groups\.(?P<group>\d+)\.albert_layers\.0\."
     r"(?:attention\.)?(?P<site>query|key|value|dense|ffn_output|ffn)\.(?P<factor>.+)$"
 )
+_PEFT_PREFIX = re.compile(r"^(base_model\.)?(model\.)?(albert\.)?")
 _NAME = re.compile(r"^[A-Za-z0-9_.]{1,200}$")
 _FACTOR = re.compile(r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+){0,5}$")
 
@@ -83,6 +87,19 @@ def module_path(depth: int, site: Site) -> str:
     """Returns the path of a site in an unrolled `AlbertModel`, whose groups are its depths."""
     part = site if site.startswith("ffn") else f"attention.{site}"
     return f"encoder.albert_layer_groups.{depth}.albert_layers.0.{part}"
+
+
+def plain_key(key: str) -> str:
+    """Returns the name of a tensor in an `AlbertModel`, from a key of a PEFT file."""
+    return _PEFT_PREFIX.sub("", key)
+
+
+def prefixed(state: Mapping[str, Value]) -> dict[str, Value]:
+    """Returns values by the keys that they have in a PEFT file, from those without prefix."""
+    return {
+        f"base_model.{'model.' if key.startswith('encoder.') else ''}{key}": tensor
+        for key, tensor in state.items()
+    }
 
 
 def adapter_problem(spec: AdapterSpec, shapes: Mapping[str, tuple[int, ...]]) -> str | None:

@@ -12,10 +12,11 @@ import safetensors.torch
 
 from adapterhub.errors import AdapterError
 from adapterhub.specs import BLOCK_METHOD, AdapterSpec, TaskSpec
+from adapterhub.store.adapter_names import prefixed
 from adapterhub.store.atomic import FREE_SUFFIX, reason, sync_folder
 from adapterhub.store.headfile import HeadFile
 from adapterhub.store.peft_folder import CONFIG_FILE, WEIGHTS_FILE
-from adapterhub.store.peft_format import peft_config, peft_state, prefixed
+from adapterhub.store.peft_format import peft_config, peft_state
 from adapterhub.store.peft_head import HEAD_FILE, describe_head, encode_exported_head
 
 README_FILE = "README.md"

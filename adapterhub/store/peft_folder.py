@@ -16,10 +16,10 @@ import torch
 from safetensors import SafetensorError
 
 from adapterhub.errors import AdapterError
+from adapterhub.store.adapter_names import plain_key
 from adapterhub.store.atomic import open_regular, reason
 from adapterhub.store.header import LENGTH_BYTES, MAX_FILE_BYTES, MAX_HEADER_BYTES, MAX_TENSORS
 from adapterhub.store.jsonsafe import read_json_object, shown
-from adapterhub.store.peft_format import plain_key
 from adapterhub.store.peft_settings import GROUPS, config_class, method_of
 
 CONFIG_FILE = "adapter_config.json"

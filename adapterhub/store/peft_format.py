@@ -20,11 +20,11 @@ from adapterhub.store.adapter_names import (
     module_path,
     parse_name,
     parse_peft_key,
+    plain_key,
 )
 from adapterhub.store.peft_ranks import unpruned_adalora
 from adapterhub.store.peft_settings import config_for, method_of, settings_of
 
-_PREFIX = re.compile(r"^(base_model\.)?(model\.)?(albert\.)?")
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 _INTEGER = re.compile(r"_indices|_size\b")
 """Factors that are row or column numbers; a head file holds them as float32."""
@@ -163,19 +163,6 @@ def peft_state(
                 for site in spec.sites
             }
     return state
-
-
-def plain_key(key: str) -> str:
-    """Returns the name of a tensor in an `AlbertModel`, from a key of a PEFT file."""
-    return _PREFIX.sub("", key)
-
-
-def prefixed(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Returns the tensors of `peft_state` by the names that they have in a PEFT file."""
-    return {
-        f"base_model.{'model.' if key.startswith('encoder.') else ''}{key}": tensor
-        for key, tensor in state.items()
-    }
 
 
 def _read(

@@ -17,13 +17,12 @@ from adapterhub.errors import AdapterError
 from adapterhub.model.backbone import Backbone
 from adapterhub.model.unrolled import unrolled
 from adapterhub.store.adapter_digest import digest_of
-from adapterhub.store.adapter_names import adapter_problem
+from adapterhub.store.adapter_names import adapter_problem, prefixed
 from adapterhub.store.peft_format import (
     PeftAdapter,
     adapter_from_peft,
     peft_config,
     peft_state,
-    prefixed,
 )
 from adapterhub.store.peft_settings import UNUSABLE
 from tests.store.peft_models import (
