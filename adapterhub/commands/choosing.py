@@ -101,7 +101,8 @@ def choose_backbone_key(
 
 def column_names(tasks: Sequence[ChosenTask]) -> Mapping[str, str]:
     """Returns the name of each task's answers by reference: the task's own where it is unique."""
-    own = [task.spec.task for task in tasks]
+    # A task that came from the Hub may have another name here than in its file.
+    own = [task.spec.task if task.found is None else task.found.task for task in tasks]
     return {
         task.reference: name if own.count(name) == 1 else task.reference
         for task, name in zip(tasks, own, strict=True)

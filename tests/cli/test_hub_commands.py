@@ -101,6 +101,18 @@ def test_add_pins_and_works_without_the_hub(
     assert shown.value["sha256"] == task.sha256
 
 
+def test_an_added_task_answers_under_its_name_here(
+    run: Run, tiny_registry: Path, hub_server: HubServer
+) -> None:
+    run("publish", "sentiment", "--to", REPO, "--registry", tiny_registry)
+    added = run("add", f"{REPO}:sentiment", "--as", "mood", "--registry", tiny_registry)
+    assert added.code == 0, added.err
+    scored = run("score", "a good day", "--task", "mood,sentiment", "--registry", tiny_registry)
+    row = scored.rows[0]
+    assert (row["mood"], row["mood_score"]) == (row["sentiment"], row["sentiment_score"])
+    assert run("doctor", "--registry", tiny_registry).code == 0
+
+
 def test_add_makes_a_registry_here_and_not_in_the_package(run: Run, hub_server: HubServer) -> None:
     put("spam")
     assert run("add", NAME).code == 0

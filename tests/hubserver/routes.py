@@ -19,6 +19,7 @@ PAGE = 3
 """Entries of a tree, or models, on one page: small, so that paging happens in tests."""
 
 _LARGE = 10 * 2**20
+_DATE = "%Y-%m-%dT%H:%M:%S.000Z"
 
 
 @dataclass(frozen=True)
@@ -241,7 +242,7 @@ class Routes:
                     "id": commit.oid,
                     "title": commit.title,
                     "message": commit.description,
-                    "date": commit.date.isoformat(),
+                    "date": commit.date.strftime(_DATE),
                     "authors": [{"user": commit.author}],
                 }
                 for commit in repository.history(revision)
@@ -429,7 +430,7 @@ def _model(repository: Repository, commit: Commit) -> dict[str, Any]:
         "private": repository.private,
         "gated": "auto" if repository.gated else False,
         "disabled": False,
-        "lastModified": commit.date.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+        "lastModified": commit.date.strftime(_DATE),
         "tags": _tags(repository),
         "pipeline_tag": front.get("pipeline_tag"),
         "library_name": front.get("library_name"),
