@@ -21,7 +21,13 @@ from adapterhub.store.headfile import read_head
 from adapterhub.store.registry import read_registry
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = ("README.md", "docs/add-a-task.md", "docs/architecture.md", "docs/head-file.md")
+DOCUMENTS = (
+    "README.md",
+    "docs/adapters.md",
+    "docs/add-a-task.md",
+    "docs/architecture.md",
+    "docs/head-file.md",
+)
 SCRIPTS = ("scripts/demo", "scripts/test", "scripts/build_heads")
 
 

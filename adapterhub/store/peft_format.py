@@ -30,6 +30,8 @@ _INTEGER = re.compile(r"_indices|_size\b")
 """Factors that are row or column numbers; a head file holds them as float32."""
 _EXACT = 2**24
 """Up to here every integer is a float32."""
+_TRAINING = ("lora_monteclora_sampler.", "lora_velora_embed")
+"""Parts of a LoRA that are for its training only."""
 _COPIED = ("randlora_A", "randlora_B")
 """Shared tensors that PEFT writes once more for every map."""
 
@@ -189,7 +191,8 @@ def _read(
                 f"it holds '{key[:120]}': an adapter that all depths share is in group 0. "
                 f"For one that differs by depth, say so.",
             )
-        found[part] = tensor
+        if not part.factor.startswith(_TRAINING):
+            found[part] = tensor
     for name in _COPIED:
         if AdapterTensor(SHARED, None, name) in shared:
             found = {part: tensor for part, tensor in found.items() if part.factor != name}

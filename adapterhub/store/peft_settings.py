@@ -58,12 +58,15 @@ _LEFT_OUT = frozenset(
         "revision",
         "runtime_config",
         "task_type",
-        # How it started; its end is in the tensors.
+        # How it started and was trained; its end is in the tensors.
         "corda_config",
         "eva_config",
         "loftq_config",
         "lora_ga_config",
         "megatron_core",
+        "monteclora_config",
+        "progressbar",
+        "velora_config",
     }
 )
 _OFF = MappingProxyType(

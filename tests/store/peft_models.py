@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from peft import PeftModel, get_peft_model
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+from peft.tuners.lora.config import MontecloraConfig, VeloraConfig
 from transformers import AlbertModel
 
 from adapterhub.model.unrolled import unrolled
@@ -64,6 +65,8 @@ LORA_VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "gaussian": {"init_lora_weights": "gaussian"},
     "orthogonal": {"init_lora_weights": "orthogonal"},
     "eva": {"init_lora_weights": "eva"},
+    "monteclora": {"monteclora_config": MontecloraConfig()},
+    "velora": {"velora_config": VeloraConfig(num_groups=8)},
     "qalora": {"use_qalora": True, "qalora_group_size": 8},
 }
 
