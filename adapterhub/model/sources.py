@@ -15,11 +15,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import constants, snapshot_download
+from huggingface_hub import snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError
 from huggingface_hub.utils.tqdm import tqdm
 
 from adapterhub.errors import BackboneError
+from adapterhub.store.remote.calls import current_place
 
 REQUEST_SECONDS = 10.0
 """Seconds that one request to the Hub may stay without an answer."""
@@ -89,6 +90,7 @@ def fetch(repository: str, revision: str | None, *, only: Sequence[str]) -> tupl
         BackboneError: It is not there, cannot be reached, or takes too long.
     """
     source = f"{repository}@{revision}" if revision else repository
+    place = current_place()
     try:
         folder = _within(
             FETCH_SECONDS,
@@ -98,12 +100,16 @@ def fetch(repository: str, revision: str | None, *, only: Sequence[str]) -> tupl
                 allow_patterns=list(only),
                 etag_timeout=REQUEST_SECONDS,
                 tqdm_class=bar,
+                endpoint=place.endpoint,
+                cache_dir=place.cache,
+                token=place.token or False,
+                local_files_only=place.offline,
             ),
         )
     except TimeoutError as error:
         raise BackboneError(
             source,
-            f"was not fetched from the Hub ({constants.ENDPOINT}) within {FETCH_SECONDS:g} s. Try "
+            f"was not fetched from the Hub ({place.endpoint}) within {FETCH_SECONDS:g} s. Try "
             f"again: what has come is kept; or fetch it yourself and give its folder.",
         ) from error
     except LocalEntryNotFoundError as error:

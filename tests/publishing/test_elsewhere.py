@@ -218,3 +218,16 @@ def test_a_name_that_is_a_folder_here_is_still_the_hub(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(RemoteUnavailableError):
         hub.load(f"{REPO}:sentiment")
+
+
+def test_a_backbone_comes_from_the_hub_that_the_environment_names_now(
+    hub: Hub, hub_server: HubServer, tiny_backbone_folder: Path, fresh_home: Callable[[], Path]
+) -> None:
+    home = fresh_home()
+    name = put_backbone(hub_server, tiny_backbone_folder)
+    hub.publish("sentiment", REPO)
+    opened = Hub(hub.registry_path, backbone=name, device="cpu")
+    assert opened.backbone.fingerprint == hub.backbone.fingerprint
+    assert f"{opened.backbone.name}@{opened.backbone.revision}" == name
+    assert list(home.rglob("model.safetensors"))
+    opened.load(f"{REPO}:sentiment")
