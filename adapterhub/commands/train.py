@@ -83,6 +83,7 @@ def train(
     cache_max_bytes: given.CacheMaxBytes = None,
     memory_bytes: given.MemoryBytes = None,
     adapter: adapted.Adapter = None,
+    adapter_of: adapted.AdapterOf = None,
     from_depth: adapted.FromDepth = None,
     rank: adapted.Rank = None,
     alpha: adapted.Alpha = None,

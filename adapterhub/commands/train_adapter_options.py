@@ -25,6 +25,12 @@ Adapter = Annotated[
         "copy of the whole block. [none: a head on the frozen backbone]",
     ),
 ]
+AdapterOf = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TASK", help="Fit a new head on the adapter of this task, which stays as it is."
+    ),
+]
 FromDepth = Annotated[
     str | None,
     typer.Option(

@@ -11,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from adapterhub.model.adapters import Adapter
 from adapterhub.model.encoder import Encoder
 from adapterhub.model.pooling import POOLINGS
 from adapterhub.model.spans import TaggedText, words_of
+from adapterhub.model.stack import Applied
 from adapterhub.model.tokens import Row, TextTokenizer, Window, batches
 from adapterhub.plan import Reading
 from adapterhub.specs import Pooling
@@ -71,19 +73,26 @@ class Source:
         tokenizer: Of the same backbone.
         cache: Root folder of the cache.
         max_bytes: Size of the cache from which old shards are dropped.
+        adapter: Features are of its branch; None for the trunk.
     """
 
     encoder: Encoder
     tokenizer: TextTokenizer
     cache: Path
     max_bytes: int
+    adapter: Adapter | None = None
 
     @property
     def folder(self) -> Path:
-        """Returns the folder for the features of this backbone."""
+        """Returns the folder for the features of this backbone and adapter."""
         fingerprint = self.encoder.spec.fingerprint.removeprefix("sha256:")
         dtype = str(self.encoder.dtype).removeprefix("torch.")
-        return self.cache / f"{fingerprint[:16]}-{dtype}"
+        adapter = "" if self.adapter is None else f"-{self.adapter.digest[:16]}"
+        return self.cache / f"{fingerprint[:16]}-{dtype}{adapter}"
+
+    def applied(self, tokens: int) -> tuple[Applied, ...]:
+        """Returns what is changed on a batch of so many tokens."""
+        return () if self.adapter is None else (Applied(self.adapter, slice(0, tokens)),)
 
 
 def encode(
@@ -105,7 +114,8 @@ def encode(
         hidden, depth = encoder.embed(batch), 0
         features: list[torch.Tensor] = []
         for stop in layout.depths:
-            hidden, depth = encoder.run(hidden, batch, depth, stop), stop
+            changed = source.applied(batch.tokens)
+            hidden, depth = encoder.run(hidden, batch, depth, stop, changed), stop
             if layout.content == "pooled":
                 features.extend(POOLINGS[pooling](hidden, batch) for pooling in POOLED)
             else:

@@ -74,6 +74,8 @@ class TrainingOptions(Spec):
         memory_bytes: Size of the features that are held in memory at once; more taps than fit
             are fitted one group after the other, and token states are cut to it.
         adapter: Trains an adapter with the head; None trains a head on the frozen trunk.
+        adapter_of: A task whose adapter the head shall read, which stays as it is; the two tasks
+            then share its branch.
     """
 
     kind: Kind | None = None
@@ -115,11 +117,14 @@ class TrainingOptions(Spec):
     cache_max_bytes: int = Field(default=16 * 2**30, ge=0)
     memory_bytes: int = Field(default=3 * 2**30, ge=2**20)
     adapter: AdapterOptions | None = None
+    adapter_of: str | None = Field(default=None, min_length=1)
 
     @model_validator(mode="after")
     def _is_consistent(self) -> TrainingOptions:
         if self.validation is not None and self.split_column is not None:
             raise ValueError("give a validation file or a split column, not both")
+        if self.adapter is not None and self.adapter_of is not None:
+            raise ValueError("train an adapter or take the one of a task, not both")
         if not set(self.poolings) <= set(TEXT_POOLINGS):
             raise ValueError(f"poolings of texts are {', '.join(TEXT_POOLINGS)}")
         if self.kind is not None and self.metric not in (None, *METRICS[self.kind]):

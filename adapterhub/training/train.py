@@ -16,6 +16,7 @@ from adapterhub.store.references import check_name
 from adapterhub.store.registry import REGISTRY_NAME, read_registry
 from adapterhub.training.adapters.found import FittedAdapter, FoundAdapter
 from adapterhub.training.adapters.options import AdapterOptions
+from adapterhub.training.adapters.reuse import reuse_adapter
 from adapterhub.training.data import read_splits
 from adapterhub.training.diagnosis import diagnose
 from adapterhub.training.encoding import Source
@@ -73,8 +74,15 @@ def train(
     )
     if source.encoder.spec.fingerprint != opened.spec.fingerprint:
         raise UsageError("The encoder given belongs to another backbone than the one given.")
+    reused = None
+    if options.adapter_of is not None:
+        named = registry_path(REGISTRY_NAME if registry is None else registry)
+        reused = reuse_adapter(options.adapter_of, registry=named, source=source)
+        source, options = reused.source, reused.reads(options)
     material = gather(splits, options=options, source=source)
     found = _search(material, options, source, opened)
+    if reused is not None and isinstance(found, Found):
+        found = reused.join(found)
     trained = _finish(task, found, material, options=options, source=source, backbone=opened)
     if registry is not None:
         trained = replace(trained, saved=trained.save(registry))

@@ -11,6 +11,7 @@ from adapterhub.specs import AdapterSpec, HeadSpec
 from adapterhub.training.adapters.checkpoints import Checkpoints
 from adapterhub.training.adapters.table import AdapterTable
 from adapterhub.training.candidates import Setting
+from adapterhub.training.table import SearchTable
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,12 +45,12 @@ class FoundAdapter:
 
     Attributes:
         chosen: The cheapest adapter within the tolerance of the best.
-        table: All that were tried.
+        table: All that were tried: adapters, or heads on one that stays as it is.
         checkpoints: What is of no use any more once the task is saved.
     """
 
     chosen: FittedAdapter
-    table: AdapterTable
+    table: AdapterTable | SearchTable
     checkpoints: tuple[Checkpoints, ...]
 
     def forget_runs(self) -> None:

@@ -272,3 +272,36 @@ def test_options_are_checked() -> None:
     with pytest.raises(UsageError, match="Adapter option rank"):
         adapter_options(rank=0)
     assert adapter_options(method="LoRA").method == "lora"
+
+
+def test_a_second_head_shares_the_adapter_of_the_first(
+    tiny_backbone: Backbone, tmp_path: Path
+) -> None:
+    registry = tmp_path / "tasks" / "registry.yaml"
+    changes = {"epochs": 6, "learning_rate": 1e-2, "patience": 6}
+    options = options_with(tmp_path, changes)
+    first = run(sentiment_rows(96), options, tiny_backbone, task="first", registry=registry)
+    again = training_options(**QUICK, cache_dir=tmp_path / "cache", adapter_of="first")
+    second = run(rating_rows(96), again, tiny_backbone, task="second", registry=registry)
+    assert second.spec.adapter == first.spec.adapter
+    assert second.spec.kind == "regression"
+    assert min(second.spec.head.depths) > 2
+    for name, tensor in first.tensors.items():
+        if name.startswith("adapter."):
+            assert torch.equal(second.tensors[name], tensor)
+    hub = Hub(registry, device="cpu")
+    plan = hub.explain(["first", "second"])
+    assert plan.passes == hub.explain(["first"]).passes
+    assert len(hub.score(["the food was good"], tasks=["first", "second"]).to_columns()) >= 2
+    plain = run(rating_rows(96), again.model_copy(update={"adapter_of": None}), tiny_backbone)
+    assert plain.spec.adapter is None
+
+
+def test_a_head_can_only_share_an_adapter_that_is_there(
+    tiny_backbone: Backbone, tiny_registry: Path, tmp_path: Path
+) -> None:
+    options = training_options(**QUICK, cache_dir=tmp_path, adapter_of="sentiment")
+    with pytest.raises(UsageError, match="'sentiment' has no adapter"):
+        run(sentiment_rows(), options, tiny_backbone, registry=tiny_registry)
+    with pytest.raises(UsageError, match="not both"):
+        training_options(adapter_of="sentiment", adapter=AdapterOptions())
