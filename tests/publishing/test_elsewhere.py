@@ -36,22 +36,6 @@ ADAPTED = "tied"
 IDS = (2, 40, 41, 42, 43, 3)
 TEXTS = ("a good day", "it is late and the film was bad", "not a day")
 
-ELSEWHERE = """
-import sys
-import numpy as np
-from adapterhub import Hub
-
-source, folder, repo, *tasks = sys.argv[1:]
-hub = Hub(backbone=source, device="cpu")
-names = [f"{repo}:{task}" for task in tasks]
-texts = ["a good day", "it is late and the film was bad", "not a day"]
-scores = hub.score(texts, names, logits=True)
-for task, name in zip(tasks, names):
-    np.save(f"{folder}/{task}.npy", scores[name].logits)
-    print(scores[name].made_by.origin, scores[name].made_by.version)
-print(hub.backbone.name, hub.backbone.revision, hub.backbone.fingerprint)
-"""
-
 PEFT_ALONE = """
 import sys
 import numpy as np
@@ -59,14 +43,27 @@ import torch
 from peft import PeftModel
 from transformers import AlbertModel
 
-source, folder, repo, task, *ids = sys.argv[1:]
+source, repo, adapted, ids, *tasks = sys.argv[1:]
 name, revision = source.split("@")
 model = AlbertModel.from_pretrained(name, revision=revision)
-adapted = PeftModel.from_pretrained(model, repo, subfolder=f"peft/{task}").eval()
+with_adapter = PeftModel.from_pretrained(model, repo, subfolder=f"peft/{adapted}").eval()
 with torch.inference_mode():
-    found = adapted(input_ids=torch.tensor([[int(i) for i in ids]])).last_hidden_state
-np.save(f"{folder}/hidden.npy", found.numpy())
+    found = with_adapter(input_ids=torch.tensor([[int(i) for i in ids.split()]]))
+np.save("hidden.npy", found.last_hidden_state.numpy())
 assert "adapterhub" not in sys.modules
+"""
+
+BY_NAME = """
+from adapterhub import Hub
+
+hub = Hub(backbone=source, device="cpu")
+names = [f"{repo}:{task}" for task in tasks]
+texts = ["a good day", "it is late and the film was bad", "not a day"]
+scores = hub.score(texts, names, logits=True)
+for task, name in zip(tasks, names):
+    np.save(f"{task}.npy", scores[name].logits)
+    print(scores[name].made_by.origin, scores[name].made_by.version)
+print(hub.backbone.name, hub.backbone.revision, hub.backbone.fingerprint)
 """
 
 
@@ -132,14 +129,14 @@ def test_another_process_with_an_empty_home_gets_the_same_bits(
     here = hub.score(list(TEXTS), tasks, logits=True)
     out = tmp_path / "elsewhere"
     out.mkdir()
+    ids = " ".join(map(str, IDS))
     *made_by, opened = elsewhere(
-        ELSEWHERE, backbone, str(out), REPO, *tasks, folder=out
+        PEFT_ALONE + BY_NAME, backbone, REPO, ADAPTED, ids, *tasks, folder=out
     ).splitlines()
     assert made_by == [f"{REPO}@{done.commit} 1"] * len(tasks)
     assert opened == f"{backbone.replace('@', ' ')} {hub.backbone.fingerprint}"
     for task in tasks:
         assert np.array_equal(np.load(out / f"{task}.npy"), np.asarray(here[task].logits)), task
-    elsewhere(PEFT_ALONE, backbone, str(out), REPO, ADAPTED, *map(str, IDS), folder=out)
     with torch.inference_mode():
         expected = wrapped(input_ids=torch.tensor([IDS])).last_hidden_state.numpy()
         with wrapped.disable_adapter():
