@@ -70,7 +70,7 @@ def _merged(
         if hasattr(config, name):
             setattr(config, name, value)
     try:
-        model = get_peft_model(skeleton, config)
+        model = get_peft_model(skeleton, config).eval()
         _load(model, peft_state(spec, tensors, stock=stock))
         merged = {place: _merge(model, *place) for place in places}
     except (RuntimeError, TypeError, KeyError, NotImplementedError, AttributeError) as error:

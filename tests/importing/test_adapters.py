@@ -184,15 +184,32 @@ def test_every_method_answers_as_peft_does(
     assert_same(registry, tiny_backbone, model, TEXTS[:2])
 
 
-def test_projections_that_a_seed_gives_are_stored(tmp_path: Path, tiny_backbone: Backbone) -> None:
-    config = peft_settings("vera", tied=True, task_type="SEQ_CLS", save_projection=False)
+@pytest.mark.parametrize("tied", [True, False], ids=["tied", "per-depth"])
+def test_logits_that_were_cut_to_the_best(
+    tied: bool, tmp_path: Path, tiny_backbone: Backbone
+) -> None:
+    changes = {"task_type": "SEQ_CLS", "save_only_topk_weights": True}
+    config = peft_settings("vblora", tied=tied, **changes)
+    model = save_adapter(tmp_path / "peft", tiny_backbone, config, tied=tied)
+    registry = tmp_path / "registry.yaml"
+    imported(tmp_path / "peft", registry, tiny_backbone, labels=LABELS)
+    assert_same(registry, tiny_backbone, model)
+
+
+@pytest.mark.parametrize("method", ["vera", "pvera", "randlora", "frod", "tinylora"])
+def test_projections_that_a_seed_gives_are_stored(
+    method: str, tmp_path: Path, tiny_backbone: Backbone
+) -> None:
+    config = peft_settings(method, tied=True, task_type="SEQ_CLS", save_projection=False)
     model = save_adapter(tmp_path / "peft", tiny_backbone, config)
-    assert "base_model.vera_A" not in safetensors.torch.load_file(
-        tmp_path / "peft" / "adapter_model.safetensors"
-    )
+    saved = safetensors.torch.load_file(tmp_path / "peft" / "adapter_model.safetensors")
     registry = tmp_path / "registry.yaml"
     done = imported(tmp_path / "peft", registry, tiny_backbone, labels=LABELS)
-    assert "adapter.shared.vera_A" in done.tensors
+    assert done.spec.adapter is not None
+    assert done.spec.adapter.config["save_projection"] is True
+    assert done.spec.adapter.parameters > sum(
+        tensor.numel() for key, tensor in saved.items() if "encoder" in key
+    )
     assert_same(registry, tiny_backbone, model)
 
 
