@@ -30,12 +30,14 @@ if TYPE_CHECKING:
     from adapterhub.store.headfile import read_head as read_head
     from adapterhub.store.peft_export import export_peft as export_peft
     from adapterhub.store.registry import read_registry as read_registry
+    from adapterhub.training.adapters.options import AdapterOptions as AdapterOptions
     from adapterhub.training.options import TrainingOptions as TrainingOptions
     from adapterhub.training.train import train as train
     from adapterhub.training.trained import TrainedTask as TrainedTask
 
 _HOMES = {
     "AdapterHubError": "adapterhub.errors",
+    "AdapterOptions": "adapterhub.training.adapters.options",
     "Encoder": "adapterhub.model.encoder",
     "Hub": "adapterhub.hub",
     "ImportOptions": "adapterhub.importing.options",

@@ -11,6 +11,7 @@ import pytest
 import torch
 from peft import LoraConfig
 
+import adapterhub
 from adapterhub import Hub
 from adapterhub.errors import TrainingError, UsageError
 from adapterhub.model.backbone import Backbone
@@ -225,6 +226,21 @@ def test_training_stops_where_nothing_gets_better(
     assert [record.epoch for record in saved.progress.history] == [0, 1, 2]
 
 
+def test_what_is_done_is_not_trained_again(
+    tiny_backbone: Backbone, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search that is stopped goes on at the adapter it was at."""
+    bench = bench_for(sentiment_rows(), options_with(tmp_path, {}, folds=0), source, tiny_backbone)
+    fork = bench.fork(2)
+    first = bench.fit(fork, 2)
+    monkeypatch.setattr(AdapterRun, "_take_step", None)
+    again = bench.fit(fork, 2)
+    assert again.adapter == first.adapter
+    assert (again.value, again.epoch) == (first.value, first.epoch)
+    with pytest.raises(TypeError):
+        bench.fit(fork, 3)
+
+
 def test_a_loss_that_is_no_number_ends_the_training(
     tiny_backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -265,6 +281,7 @@ def test_what_cannot_work_is_refused_by_name(
 
 
 def test_options_are_checked() -> None:
+    assert adapterhub.AdapterOptions is AdapterOptions
     with pytest.raises(UsageError, match="neither a name nor a PEFT config"):
         adapter_options(method=3)
     with pytest.raises(UsageError, match="'block' changes all sites"):
