@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from adapterhub.model.unrolled import unrolled as unrolled
     from adapterhub.plan import Plan as Plan
     from adapterhub.plan import make_plan as make_plan
+    from adapterhub.publishing.content import Published as Published
     from adapterhub.results import Scores as Scores
     from adapterhub.results import TaskScores as TaskScores
     from adapterhub.specs import TaskSpec as TaskSpec
@@ -42,6 +43,7 @@ _HOMES = {
     "Hub": "adapterhub.hub",
     "ImportOptions": "adapterhub.importing.options",
     "Plan": "adapterhub.plan",
+    "Published": "adapterhub.publishing.content",
     "Scores": "adapterhub.results",
     "TaskScores": "adapterhub.results",
     "TaskSpec": "adapterhub.specs",

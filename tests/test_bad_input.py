@@ -151,10 +151,10 @@ CALLS: dict[str, tuple[Call, type[AdapterHubError], str]] = {
         UsageError,
         "'./heads/rating.safetensors' for a file",
     ),
-    "a task on the Hub": (
-        lambda hub: hub.score("a", "hub:org/repo/rating"),
+    "a Hub without a task": (
+        lambda hub: hub.score("a", "org/repo"),
         UsageError,
-        "Hugging Face Hub",
+        "write 'org/repo:task' for a task on the Hub",
     ),
     "a file that is not there": (
         lambda hub: hub.load("./absent.safetensors"),
