@@ -64,9 +64,6 @@ def _registry_to_change(registry: Registry) -> Path:
 
     The shipped one is left alone.
     """
-    from adapterhub.store.locating import locate_registry
-    from adapterhub.store.registry import REGISTRY_NAME, find_registry
+    from adapterhub.store.locating import NEAREST, registry_to_write
 
-    if registry is not None:
-        return locate_registry(registry)
-    return find_registry(Path.cwd()) or Path.cwd() / REGISTRY_NAME
+    return registry_to_write(registry or NEAREST)

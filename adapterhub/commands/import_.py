@@ -77,7 +77,7 @@ def import_(
     """
     from adapterhub.importing.options import import_options
     from adapterhub.specs import KINDS
-    from adapterhub.store.registry import REGISTRY_NAME, find_registry
+    from adapterhub.store.locating import NEAREST
 
     given: dict[str, object] = {
         "kind": None if kind is None else one_of("--kind", kind, KINDS),
@@ -94,8 +94,8 @@ def import_(
     # From here on it takes seconds: torch.
     from adapterhub.importing.task import import_task
 
-    path = registry or find_registry(Path.cwd()) or Path(REGISTRY_NAME)
-    done = import_task(folder, task=task, options=options, registry=path, backbone=backbone)
+    where = registry or NEAREST
+    done = import_task(folder, task=task, options=options, registry=where, backbone=backbone)
     if as_json:
         print_json(_values(done))
     else:

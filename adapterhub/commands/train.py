@@ -57,6 +57,7 @@ def train(
     validation: given.Validation = None,
     split_column: given.SplitColumn = None,
     validation_fraction: given.ValidationFraction = None,
+    folds: given.Folds = None,
     skip_unseen: given.SkipUnseen = None,
     seed: given.Seed = None,
     max_rows: given.MaxRows = None,
@@ -105,10 +106,11 @@ def train(
     """
     options = _read_options(locals())
     # From here on it takes seconds: torch.
+    from adapterhub.store.locating import NEAREST
     from adapterhub.training.train import train as run
 
-    path = _registry_to_write(registry)
-    trained = run(data, task=task, options=options, registry=path, backbone=backbone)
+    where = registry or NEAREST
+    trained = run(data, task=task, options=options, registry=where, backbone=backbone)
     if as_json:
         print_json(_values(trained))
     else:
@@ -162,17 +164,13 @@ def _choices() -> Mapping[str, tuple[str, ...]]:
     return {"kind": KINDS, "metric": metrics, "join_tokens": joinings, "poolings": TEXT_POOLINGS}
 
 
-def _registry_to_write(registry: Path | None) -> Path:
-    from adapterhub.store.registry import REGISTRY_NAME, find_registry
-
-    return registry or find_registry(Path.cwd()) or Path(REGISTRY_NAME)
-
-
 def _print(trained: TrainedTask, where: str) -> None:
     print_line(trained.table.render().rstrip())
     measured = (f"{metric.name} {metric.value:.4f}" for metric in trained.metrics)
-    rows = counted(trained.metrics[0].rows if trained.metrics else 0, "validation row")
-    print_line(f"On {rows}: {', '.join(measured)}")
+    if trained.metrics:
+        first = trained.metrics[0]
+        rows = counted(first.rows, "row")
+        print_line(f"Measured on {rows} ({first.split}): {', '.join(measured)}")
     if (saved := trained.saved) is not None:
         note(f"adapterhub: {saved.task}:{saved.version} is in {saved.path}")
         note(f'adapterhub: try: adapterhub score "…" --task {saved.task}{where}')
@@ -189,6 +187,7 @@ def _values(trained: TrainedTask) -> dict[str, object]:
         "kind": trained.spec.kind,
         "labels": list(trained.spec.labels),
         "metrics": {metric.name: metric.value for metric in trained.metrics},
+        "measured_on": trained.metrics[0].split if trained.metrics else None,
         "validation_rows": trained.metrics[0].rows if trained.metrics else 0,
         "head": trained.spec.head.model_dump(mode="json"),
         "passes": trained.spec.deepest,

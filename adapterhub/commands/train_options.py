@@ -67,7 +67,15 @@ SplitColumn = Annotated[
 ]
 ValidationFraction = Annotated[
     float | None,
-    typer.Option(metavar="X", help="Part of the rows to hold out, without the two above. [0.1]"),
+    typer.Option(
+        metavar="X",
+        help="Part of the rows to hold out, without the two above. [0.1, or cross-validation "
+        "where that is under 200 rows]",
+    ),
+]
+Folds = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Parts of cross-validation; 0 never cross-validates. [5]"),
 ]
 SkipUnseen = Annotated[
     bool | None,

@@ -20,14 +20,15 @@ from adapterhub.model.encoder import Encoder
 from adapterhub.model.replay import make_known_answers
 from adapterhub.model.tokens import TextTokenizer
 from adapterhub.specs import TaskSpec
+from adapterhub.store.locating import NEAREST, registry_to_write
 from adapterhub.store.peft_folder import PeftFolder, is_peft_folder, read_peft_folder
 from adapterhub.store.peft_format import PeftAdapter
 from adapterhub.store.peft_head import read_exported_head
 from adapterhub.store.references import check_name
-from adapterhub.store.registry import REGISTRY_NAME, Resolved
+from adapterhub.store.registry import Resolved
 from adapterhub.training.probes import probes_for
 from adapterhub.training.train import open_for
-from adapterhub.training.trained import check_place, place_task, registry_path
+from adapterhub.training.trained import check_place, place_task
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +51,7 @@ def import_task(
     *,
     task: str,
     options: ImportOptions | None = None,
-    registry: str | Path | None = REGISTRY_NAME,
+    registry: str | Path | None = NEAREST,
     backbone: str | Path | Backbone | None = None,
 ) -> ImportedTask:
     """Makes a task of what others trained, and adds it to a registry.
@@ -61,7 +62,8 @@ def import_task(
             is bit-equal to the backbone.
         task: Name of the task; an existing one gets its next version.
         options: What the folder does not say.
-        registry: The registry.yaml, made if missing; None writes nothing.
+        registry: The registry.yaml, made if missing; "nearest" takes the nearest one from the
+            working folder upwards, or makes one there; None writes nothing.
         backbone: A key of the registry's backbones, a source as `open_backbone` takes it, or an
             open one; None takes the registry's only one, or the one that ships.
 
@@ -87,7 +89,7 @@ def import_task(
         raise AdapterError(folder, f"it makes no task: {first['msg']}") from error
     if registry is None:
         return ImportedTask(spec, tensors)
-    path = registry_path(registry)
+    path = registry_to_write(registry)
     check_place(path, task, spec.kind, opened)
     saved = place_task(path, spec, tensors, backbone=opened, aliases=options.aliases)
     return ImportedTask(spec, tensors, saved)

@@ -8,6 +8,9 @@ from pathlib import Path
 from adapterhub.errors import UsageError
 from adapterhub.store.registry import REGISTRY_NAME, find_registry
 
+NEAREST = "nearest"
+"""Stands for the nearest registry.yaml upwards, or a new one in the working folder."""
+
 
 def locate_registry(registry: str | Path | None) -> Path:
     """Returns the registry.yaml to use: the one given, the nearest upwards, or the shipped one.
@@ -20,13 +23,22 @@ def locate_registry(registry: str | Path | None) -> Path:
     if registry is not None:
         path = Path(registry).expanduser()
         return path / REGISTRY_NAME if path.is_dir() else path
-    try:
-        here = Path.cwd()
-    except FileNotFoundError as error:
-        raise UsageError(
-            "The working folder is gone; change to one that exists, or name the registry."
-        ) from error
-    return find_registry(here) or shipped_registry()
+    return find_registry(_working_folder()) or shipped_registry()
+
+
+def registry_to_write(registry: str | Path = NEAREST) -> Path:
+    """Returns the registry.yaml to add to, which may not be there yet.
+
+    Args:
+        registry: A file, or the folder that it is in; the string NEAREST is not a name.
+
+    Raises:
+        UsageError: None is named, and the working folder was removed.
+    """
+    if registry != NEAREST:
+        return locate_registry(registry)
+    here = _working_folder()
+    return find_registry(here) or here / REGISTRY_NAME
 
 
 def shipped_registry() -> Path:
@@ -35,3 +47,12 @@ def shipped_registry() -> Path:
     installed = package / "shipped" / REGISTRY_NAME
     # In a source checkout the registry stands beside the package.
     return installed if installed.is_file() else package.parent / REGISTRY_NAME
+
+
+def _working_folder() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError as error:
+        raise UsageError(
+            "The working folder is gone; change to one that exists, or name the registry."
+        ) from error

@@ -15,9 +15,9 @@ from adapterhub.errors import DataError
 from adapterhub.specs import Kind, TaskSpec
 from adapterhub.training.labels import Target, find_labels, labels_of
 from adapterhub.training.options import Joining, TrainingOptions
-from adapterhub.training.parsing import Example, find_columns, parse_records
-from adapterhub.training.records import read_records
-from adapterhub.training.splits import Parts, draw_rows, split_records
+from adapterhub.training.parsing import Columns, Example, find_columns, parse_records
+from adapterhub.training.records import Records, read_records
+from adapterhub.training.splits import Parts, are_crossed, draw_folds, draw_rows, split_records
 from adapterhub.training.tagging import (
     Span,
     TaggedWords,
@@ -95,11 +95,25 @@ class Splits:
 
     Attributes:
         train: The training rows.
-        validation: The validation rows; the same labels.
+        validation: The validation rows; the same labels. In cross-validation the training rows.
+        folds: The fold of each row in cross-validation; empty where rows are held out.
     """
 
     train: Dataset
     validation: Dataset
+    folds: tuple[int, ...] = ()
+
+    def keep(self, rows: Sequence[int]) -> Splits:
+        """Returns them with some of the training rows; these only, in cross-validation."""
+        train = self.train.take(rows)
+        if not self.folds:
+            return replace(self, train=train)
+        return Splits(train, train, tuple(self.folds[row] for row in rows))
+
+    @property
+    def measured_on(self) -> str:
+        """Returns the name of what metrics on the validation rows stand on."""
+        return "cross-validation" if self.folds else "validation"
 
 
 def read_splits(data: object, options: TrainingOptions) -> Splits:
@@ -116,6 +130,8 @@ def read_splits(data: object, options: TrainingOptions) -> Splits:
     records = read_records(data)
     columns = find_columns(records, options)
     name = options.dataset or records.name
+    if are_crossed(len(records.rows), options):
+        return _crossed(records, columns, options)
     if options.validation is not None:
         other = read_records(options.validation)
         parts = Parts(parse_records(records, columns), parse_records(other, columns))
@@ -124,8 +140,7 @@ def read_splits(data: object, options: TrainingOptions) -> Splits:
         parts = split_records(records, columns, options)
     joining = _joining([*parts.train, *parts.validation], options.join_tokens)
     whole = Dataset(name, columns.kind, columns.fields, (), (), ())
-    train = _fill(whole, parts.train, joining)
-    validation = _fill(whole, parts.validation, joining)
+    train, validation = (_fill(whole, part, joining) for part in (parts.train, parts.validation))
     labels = find_labels(columns.kind, train.targets, records)
     if options.skip_unseen and labels:
         validation = _without_unseen(validation, labels)
@@ -138,6 +153,22 @@ def read_splits(data: object, options: TrainingOptions) -> Splits:
         replace(train.take(draw_rows(len(train), options)), labels=labels),
         replace(validation.take(draw_rows(len(validation), options)), labels=labels),
     )
+
+
+def _crossed(records: Records, columns: Columns, options: TrainingOptions) -> Splits:
+    """Returns all rows as training and as validation rows, with their folds."""
+    examples = parse_records(records, columns)
+    name = options.dataset or records.name
+    empty = Dataset(name, columns.kind, columns.fields, (), (), ())
+    whole = _fill(empty, examples, _joining(examples, options.join_tokens))
+    _check_fewest(len(whole), records.source)
+    rows = draw_rows(len(whole), options)
+    folds = draw_folds([examples[row] for row in rows], options)
+    if max(folds) == 0:
+        records.refuse("all rows have the same text; nothing can be learned")
+    labels = find_labels(columns.kind, whole.targets, records)
+    dataset = replace(whole.take(rows), labels=labels)
+    return Splits(dataset, dataset, folds)
 
 
 def read_for_task(data: object, spec: TaskSpec, options: TrainingOptions) -> Dataset:
@@ -194,12 +225,16 @@ def _plain(target: Target) -> object:
 
 
 def _check_rows(train: Dataset, validation: Dataset, *, source: str, other: str) -> None:
-    if len(train) < _FEWEST_ROWS:
-        raise DataError(
-            source, f"there are {len(train)} training rows; {_FEWEST_ROWS} or more are needed"
-        )
+    _check_fewest(len(train), source)
     if len(validation) < 2:
         raise DataError(other, f"there are {len(validation)} validation rows; 2 or more are needed")
+
+
+def _check_fewest(rows: int, source: str) -> None:
+    if rows < _FEWEST_ROWS:
+        raise DataError(
+            source, f"there are {rows} training rows; {_FEWEST_ROWS} or more are needed"
+        )
 
 
 def _without_unseen(validation: Dataset, labels: tuple[str, ...]) -> Dataset:

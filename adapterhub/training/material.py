@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 
-from adapterhub.model.spans import TaggedText, Word, words_of
 from adapterhub.plan import Reading
-from adapterhub.specs import Pooling
+from adapterhub.specs import OUTSIDE, Pooling
 from adapterhub.training.candidates import depths_of
+from adapterhub.training.copies import Copies, Sample
 from adapterhub.training.data import Dataset, Splits
 from adapterhub.training.encoding import Layout, Source
 from adapterhub.training.features import Features, read_features
-from adapterhub.training.fit import Problem
 from adapterhub.training.objectives import make_objective
-from adapterhub.training.options import TrainingOptions, selection_metric
+from adapterhub.training.options import FEWEST_HELD_OUT, TrainingOptions, selection_metric
+from adapterhub.training.problem import Problem
 from adapterhub.training.readers import Part, TapReader
 from adapterhub.training.selection import (
     Judge,
@@ -28,9 +26,11 @@ from adapterhub.training.selection import (
     judge_spans,
     unit_rows,
 )
-from adapterhub.training.tagging import unit_tags
+from adapterhub.training.words import ranked_words, rows_within, tag_indices, units_of
 
 _HALF_BYTES = 2
+# How far behind a head may be, in points over the tolerance, before it is given up.
+_HOPELESS_POINTS = 4.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,6 +69,11 @@ def gather(splits: Splits, *, options: TrainingOptions, source: Source) -> Mater
         UsageError: The cache cannot be written, or the metric does not fit the kind.
     """
     selection_metric(options, splits.train.kind)
+    material = _gather(splits, options, source)
+    return replace(material, notes=(*material.notes, *_split_notes(material.splits)))
+
+
+def _gather(splits: Splits, options: TrainingOptions, source: Source) -> Material:
     if splits.train.kind == "tagging":
         return _gather_words(splits, options, source)
     reading = reading_for(options, splits.train, source)
@@ -85,26 +90,34 @@ def _gather_words(splits: Splits, options: TrainingOptions, source: Source) -> M
     """Returns the material for tagging: rows are words, as scoring will find them."""
     reading = reading_for(options, splits.train, source)
     depths = depths_of(options, source.encoder.depth)
-    held_out = _units(splits.validation, reading, options, source)
-    units = _units(splits.train, reading, options, source)
+    held_out = units_of(splits.validation, reading, options, source)
+    units = held_out if splits.folds else units_of(splits.train, reading, options, source)
     word_bytes = len(depths) * source.encoder.hidden_size * _HALF_BYTES
-    budget = options.memory_bytes // word_bytes - sum(map(len, held_out))
-    kept = _fitting([len(row) for row in units], max(budget, 1), options.seed)
+    budget = options.memory_bytes // word_bytes
+    budget = budget // 2 if splits.folds else budget - sum(map(len, held_out))
+    kept = rows_within([len(row) for row in units], max(budget, 1), options.seed)
     notes: tuple[str, ...] = ()
     if len(kept) < len(units):
         notes = (
             f"{len(kept)} of {len(units)} training rows are used: the words of all of them would "
             f"take more than memory_bytes ({options.memory_bytes}).",
         )
-        splits = replace(splits, train=splits.train.take(kept))
+        splits = splits.keep(kept)
         units = [units[row] for row in kept]
+        held_out = units if splits.folds else held_out
     layout = Layout("words", reading, options.max_windows, depths)
     features = _read_parts(splits, layout, source)
     labels = splits.train.labels
-    truths = (_tag_indices(units, splits.train), _tag_indices(held_out, splits.validation))
+    truth = tag_indices(units, splits.train)
+    held_out_truth = tag_indices(held_out, splits.validation)
     rows = unit_rows(held_out, splits.validation.spans(), labels)
     judge = judge_spans(rows, labels)
-    return replace(_material(splits, features, truths, judge, options, source), notes=notes)
+    material = _material(splits, features, (truth, held_out_truth), judge, options, source)
+    sample = ranked_words(truth != labels.index(OUTSIDE), options.seed)
+    copies = _copies(splits, list(map(len, units)), held_out=len(held_out_truth))
+    device = source.encoder.device
+    problem = replace(material.problem, sample=sample.to(device), copies=copies.to(device))
+    return replace(material, problem=problem, notes=notes)
 
 
 def _read_parts(splits: Splits, layout: Layout, source: Source) -> dict[Part, Features]:
@@ -129,24 +142,55 @@ def _material(
 
     truth, held_out = truths
     dataset = splits.train
-    objective = make_objective(dataset.kind, truth, len(dataset.labels)).to(source.encoder.device)
+    device = source.encoder.device
+    objective = make_objective(dataset.kind, truth, len(dataset.labels)).to(device)
     problem = Problem(
         objective=objective,
         judge=judge,
-        validation_rows=len(held_out),
+        copies=_copies(splits, [1] * len(truth), held_out=len(held_out)).to(device),
+        sample=Sample.whole(len(truth)).to(device),
         hidden_size=source.encoder.hidden_size,
         epochs=options.epochs or _default_epochs(len(truth), dataset.kind == "tagging"),
         batch_size=options.batch_size or _default_batch(len(truth)),
+        slack=(options.tolerance + max(_HOPELESS_POINTS, _doubt(len(splits.validation)))) / 100,
         seed=options.seed,
-        device=source.encoder.device,
+        device=device,
     )
     tap_bytes = (len(truth) + len(held_out)) * source.encoder.hidden_size * _HALF_BYTES
     reading = features["train"].layout.reading
     return Material(splits, reading, tap, tap_bytes, problem, held_out)
 
 
+def _copies(splits: Splits, lengths: Sequence[int], *, held_out: int) -> Copies:
+    """Returns the copies for items of which each row has a number."""
+    if not splits.folds:
+        return Copies.held_out(held_out)
+    return Copies.crossed(torch.tensor(splits.folds).repeat_interleave(torch.tensor(lengths)))
+
+
+def _split_notes(splits: Splits) -> Iterator[str]:
+    """Yields how the choice is made, where rows are few, and what its figures are worth."""
+    rows = len(splits.validation)
+    if splits.folds:
+        yield (
+            f"Chosen by cross-validation: heads fitted on the other {max(splits.folds)} of "
+            f"{max(splits.folds) + 1} parts answered each of the {rows} rows. The head that is "
+            f"kept was fitted on all of them."
+        )
+    if rows < FEWEST_HELD_OUT:
+        yield (
+            f"Few rows: figures on {rows} rows can be off by {_doubt(rows):.0f} points; on 400 "
+            f"rows by {_doubt(400):.0f}, on 2,500 by {_doubt(2_500):.0f}."
+        )
+
+
+def _doubt(rows: int) -> float:
+    """Returns how many points a rate on a number of rows can be off: two standard errors."""
+    return float(100 / rows**0.5)
+
+
 def _default_epochs(rows: int, are_words: bool) -> int:
-    most, visits = (20, 2_000_000) if are_words else (24, 400_000)
+    most, visits = (20, 1_000_000) if are_words else (24, 400_000)
     return min(most, max(6, visits // rows))
 
 
@@ -165,39 +209,3 @@ def _judge_texts(dataset: Dataset, truth: torch.Tensor, options: TrainingOptions
     if dataset.kind == "multi_label":
         return judge_label_sets(metric, truth)
     return judge_labels(metric, truth, len(dataset.labels))
-
-
-def _units(
-    dataset: Dataset, reading: Reading, options: TrainingOptions, source: Source
-) -> list[list[Word]]:
-    """Returns the words of each row as scoring finds them."""
-    windows = options.max_windows
-    rows = source.tokenizer.rows(dataset.inputs, reading=reading, max_windows=windows)
-    texts = [texts[0] for texts in dataset.inputs]
-    return [words_of(TaggedText(text, row.offsets)) for text, row in zip(texts, rows, strict=True)]
-
-
-def _tag_indices(units: Sequence[Sequence[Word]], dataset: Dataset) -> torch.Tensor:
-    """Returns the label of every word of all rows: (words,) int64."""
-    index = {label: place for place, label in enumerate(dataset.labels)}
-    tags = [
-        index[tag]
-        for row, spans in zip(units, dataset.spans(), strict=True)
-        for tag in unit_tags(row, spans)
-    ]
-    return torch.from_numpy(np.array(tags, np.int64))
-
-
-def _fitting(sizes: Sequence[int], budget: int, seed: int) -> list[int]:
-    """Returns the rows, in order, whose sizes together fit in a budget, drawn by the seed."""
-    if sum(sizes) <= budget:
-        return list(range(len(sizes)))
-    order = list(range(len(sizes)))
-    random.Random(seed).shuffle(order)
-    kept = []
-    for row in order:
-        budget -= sizes[row]
-        if budget < 0:
-            break
-        kept.append(row)
-    return sorted(kept)

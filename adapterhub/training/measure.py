@@ -61,7 +61,8 @@ def fold_logits(
     max_windows: int,
 ) -> RowLogits:
     """Returns the outputs for all rows in cross-validation, each by the head of its fold."""
-    rows = [[row for row, of in enumerate(splits.folds) if of == fold] for fold in range(len(folds))]
+    of_rows = np.array(splits.folds)
+    rows = [np.flatnonzero(of_rows == fold) for fold in range(len(folds))]
     parts = [
         run_head(
             spec,

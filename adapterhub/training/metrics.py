@@ -78,10 +78,12 @@ def label_figures(scores: Array, truth: npt.NDArray[Any]) -> Figures:
     """Returns accuracy, macro-F1, MCC and ECE of single labels: (N, K) scores, (N,) truth."""
     measures = _module("scikit-learn")
     chosen = scores.argmax(1)
+    # scikit-learn gives 0 too, with a warning.
+    flat = np.ptp(chosen) == 0 or np.ptp(truth) == 0
     return {
         "accuracy": measures.accuracy_score(truth, chosen),
         "macro_f1": measures.f1_score(truth, chosen, average="macro", zero_division=0),
-        "mcc": measures.matthews_corrcoef(truth, chosen),
+        "mcc": 0.0 if flat else measures.matthews_corrcoef(truth, chosen),
         "ece": calibration_error(scores.max(1), chosen == truth),
     }
 

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch.nn import functional
 
 from adapterhub.specs import Kind
 
-Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""Takes logits (G, C, B, K) and the targets of the B rows, gives mean losses (G, C)."""
+
+class Loss(Protocol):
+    """The mean loss of each candidate on the rows of a batch."""
+
+    def __call__(
+        self, logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Returns losses (G, C) of logits (G, C, B, K).
+
+        Args:
+            logits: Of all candidates.
+            targets: Of the B rows.
+            weights: (B,) or (C, B), what each row counts; None counts all alike.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,17 +71,30 @@ def make_objective(kind: Kind, truth: torch.Tensor, labels: int) -> Objective:
     return Objective(labels, _classes, truth, torch.log(counts / counts.sum()))
 
 
-def _classes(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+def _classes(
+    logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None
+) -> torch.Tensor:
     wanted = targets.expand(logits.shape[:-1])
     rows = functional.cross_entropy(logits.flatten(0, -2), wanted.flatten(), reduction="none")
-    return rows.view(wanted.shape).mean(-1)
+    return _mean(rows.view(wanted.shape), weights)
 
 
-def _binary(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+def _binary(
+    logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None
+) -> torch.Tensor:
     wanted = targets.expand(logits.shape)
     losses = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
-    return losses.sum(-1).mean(-1)
+    return _mean(losses.sum(-1), weights)
 
 
-def _squares(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    return (logits[..., 0] - targets).square().mean(-1)
+def _squares(
+    logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None
+) -> torch.Tensor:
+    return _mean((logits[..., 0] - targets).square(), weights)
+
+
+def _mean(losses: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
+    if weights is None:
+        return losses.mean(-1)
+    # In cross-validation a small batch may hold no row that a fold is fitted on.
+    return (losses * weights).sum(-1) / weights.sum(-1).clamp(min=1)

@@ -23,6 +23,12 @@ METRICS: dict[Kind, tuple[MetricName, ...]] = {
 }
 """The metrics that can choose among candidates, by kind; the first is the default."""
 
+HELD_OUT = 0.1
+"""Part of the rows that is held out where nothing else is asked for."""
+
+FEWEST_HELD_OUT = 200
+"""Under so many validation rows a choice is mostly chance, and figures are rough."""
+
 Rate = Annotated[float, Field(gt=0, le=1)]
 Decay = Annotated[float, Field(ge=0, le=10)]
 Depth = Annotated[int, Field(ge=0, le=1_024)]
@@ -43,7 +49,9 @@ class TrainingOptions(Spec):
             between Han characters, and none at all where every word is one character.
         validation: File with the validation rows.
         split_column: Column that says `train` or `validation`; `test` rows are left out.
-        validation_fraction: Part of the rows to hold out where neither is given.
+        validation_fraction: Part of the rows to hold out where neither is given; None holds out
+            a tenth, or cross-validates where that is under FEWEST_HELD_OUT rows.
+        folds: Parts of cross-validation; 0 never cross-validates.
         skip_unseen: Whether validation rows with a label that no training row has are left out;
             otherwise they are refused.
         seed: Of the split, the initial weights and the order of rows.
@@ -86,7 +94,8 @@ class TrainingOptions(Spec):
     join_tokens: Joining = "auto"
     validation: Annotated[Path | None, Field(strict=False)] = None
     split_column: str | None = None
-    validation_fraction: float = Field(default=0.1, gt=0, lt=1)
+    validation_fraction: float | None = Field(default=None, gt=0, lt=1)
+    folds: int = Field(default=5, ge=0, le=20)
     skip_unseen: bool = False
     seed: int = Field(default=0, ge=0, lt=2**32)
     max_rows: int | None = Field(default=None, ge=2)
@@ -123,6 +132,8 @@ class TrainingOptions(Spec):
     def _is_consistent(self) -> TrainingOptions:
         if self.validation is not None and self.split_column is not None:
             raise ValueError("give a validation file or a split column, not both")
+        if self.folds == 1:
+            raise ValueError("folds are 2 or more, or 0 for no cross-validation")
         if self.adapter is not None and self.adapter_of is not None:
             raise ValueError("train an adapter or take the one of a task, not both")
         if not set(self.poolings) <= set(TEXT_POOLINGS):

@@ -17,15 +17,15 @@ from adapterhub.training.attentive import AttentiveTokens, TokenStates
 from adapterhub.training.candidates import depths_of, mixed_heads, settings_of, single_heads
 from adapterhub.training.encoding import Layout, Source
 from adapterhub.training.features import read_features
-from adapterhub.training.fit import Fitted, fit
+from adapterhub.training.fit import fit
 from adapterhub.training.material import Material
 from adapterhub.training.options import TrainingOptions, selection_metric
+from adapterhub.training.problem import Fitted
 from adapterhub.training.readers import MixedTaps, SingleTaps
 from adapterhub.training.table import SearchTable, by_cost, make_table
 
 _ATTENTIVE_DEPTHS = 2
-# A hidden layer rarely adds more points than this to the same features.
-_HOPELESS_POINTS = 4.0
+_MOST_MIXES = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,7 +53,7 @@ def search(material: Material, *, options: TrainingOptions, source: Source) -> F
     fitted: list[Fitted] = []
     if singles:
         fitted += _fit_singles(singles, None, material, options)
-        leading = _leading_heads(fitted, options)
+        leading = _leading_heads(fitted, material)
         for width in options.hidden_widths:
             fitted += _fit_singles(leading, width, material, options)
         fitted += _fit_mixes(fitted, material, options, notes)
@@ -80,25 +80,28 @@ def _fit_singles(
         yield from fit(reader, settings, hidden_width=width, problem=material.problem)
 
 
-def _leading_heads(fitted: Sequence[Fitted], options: TrainingOptions) -> list[HeadSpec]:
-    """Returns the best head of each depth, without those that are hopelessly behind."""
+def _leading_heads(fitted: Sequence[Fitted], material: Material) -> list[HeadSpec]:
+    """Returns the best head of each depth, without those that are far behind."""
     best: dict[int, Fitted] = {}
     for one in fitted:
         depth = one.head.depths[0]
         if depth not in best or one.value > best[depth].value:
             best[depth] = one
     highest = max(one.value for one in best.values())
-    least = highest - (options.tolerance + _HOPELESS_POINTS) / 100
+    least = highest - material.problem.slack
     return [one.head for _, one in sorted(best.items()) if one.value >= least]
 
 
 def _fit_mixes(
     fitted: Sequence[Fitted], material: Material, options: TrainingOptions, notes: list[str]
 ) -> Iterator[Fitted]:
-    """Yields learned mixes with the pooling that was best so far."""
+    """Yields some learned mixes up to leading depths, with the pooling that was best so far."""
     best = max(fitted, key=lambda one: one.value)
     depth = max(one.head.depths[-1] for one in fitted)
+    leading = {head.depths[0] for head in _leading_heads(fitted, material)}
     heads = mixed_heads(options, best.head.pooling, depth)
+    heads = [head for head in heads if head.depths[-1] in leading]
+    heads = [heads[place] for place in spread(len(heads), _MOST_MIXES)]
     if not heads:
         return
     if material.tap_bytes * len(heads[-1].depths) > options.memory_bytes:
@@ -150,3 +153,9 @@ def _count_tokens(inputs: Sequence[tuple[str, ...]], material: Material, source:
     rows = source.tokenizer.rows(inputs, reading=material.reading, max_windows=1)
     limit = material.reading.max_length
     return sum(min(limit, len(row.ids) + len(row.pair_ids or ()) + 3) for row in rows)
+
+
+def spread(count: int, most: int) -> list[int]:
+    """Returns at most `most` of `count` places, evenly from the first to the last."""
+    kept = min(count, most)
+    return [round(index * (count - 1) / max(kept - 1, 1)) for index in range(kept)]

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from adapterhub.training.options import TrainingOptions
+from adapterhub.training.options import FEWEST_HELD_OUT, HELD_OUT, TrainingOptions
 from adapterhub.training.parsing import Columns, Example, parse_records
 from adapterhub.training.records import Records
 from adapterhub.training.tagging import TaggedWords
@@ -57,26 +57,48 @@ def split_records(records: Records, columns: Columns, options: TrainingOptions) 
     return Parts(*([examples[index] for index in rows[part]] for part in (True, False)))
 
 
+def are_crossed(rows: int, options: TrainingOptions) -> bool:
+    """Returns whether a number of rows is too few to hold some out.
+
+    With adapters rows are always held out: each fold would be a training of its own.
+    """
+    given = (options.validation, options.split_column, options.validation_fraction)
+    adapted = options.adapter is not None or options.adapter_of is not None
+    if adapted or options.folds == 0 or given != (None, None, None):
+        return False
+    return HELD_OUT * min(rows, options.max_rows or rows) < FEWEST_HELD_OUT
+
+
+def draw_folds(examples: Sequence[Example], options: TrainingOptions) -> tuple[int, ...]:
+    """Returns the fold of each example, drawn by the seed.
+
+    Equal inputs are in one fold, labels are spread evenly, and every fold has examples.
+    """
+    strata = _strata(examples)
+    draw = random.Random(options.seed)
+    groups = [same for stratum in strata for same in draw.sample(stratum, len(stratum))]
+    count = min(options.folds, len(groups))
+    folds = [0] * len(examples)
+    for number, same in enumerate(groups):
+        for index in same:
+            folds[index] = number % count
+    return tuple(folds)
+
+
 def _split_by_seed(examples: list[Example], options: TrainingOptions) -> Parts:
     """Returns parts in which equal inputs stay together and labels are spread evenly.
 
     The first input of each label is kept for training, so that no label is only in validation.
     """
-    rows: dict[object, list[int]] = defaultdict(list)
-    for index, example in enumerate(examples):
-        truth = example.truth
-        rows[truth.words if isinstance(truth, TaggedWords) else example.inputs].append(index)
-    by_label: dict[object, list[list[int]]] = defaultdict(list)
-    for same in rows.values():
-        by_label[_stratum(examples[same[0]])].append(same)
+    fraction = options.validation_fraction or HELD_OUT
     draw = random.Random(options.seed)
     held_out: set[int] = set()
     due = 0.0
-    for _, groups in sorted(by_label.items(), key=lambda item: str(item[0])):
+    for groups in _strata(examples):
         draw.shuffle(groups)
-        due += options.validation_fraction
+        due += fraction
         for same in groups[1:]:
-            due += options.validation_fraction
+            due += fraction
             if due >= 1:
                 due -= 1
                 held_out.update(same)
@@ -84,6 +106,18 @@ def _split_by_seed(examples: list[Example], options: TrainingOptions) -> Parts:
         [example for index, example in enumerate(examples) if index not in held_out],
         [example for index, example in enumerate(examples) if index in held_out],
     )
+
+
+def _strata(examples: Sequence[Example]) -> list[list[list[int]]]:
+    """Returns per label, in order, the indices of its examples; those of equal inputs together."""
+    rows: dict[object, list[int]] = defaultdict(list)
+    for index, example in enumerate(examples):
+        truth = example.truth
+        rows[truth.words if isinstance(truth, TaggedWords) else example.inputs].append(index)
+    by_label: dict[str, list[list[int]]] = defaultdict(list)
+    for same in rows.values():
+        by_label[str(_stratum(examples[same[0]]))].append(same)
+    return [groups for _, groups in sorted(by_label.items())]
 
 
 def _stratum(example: Example) -> object:

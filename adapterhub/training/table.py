@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from adapterhub.specs import HeadSpec
-from adapterhub.training.fit import Fitted
+from adapterhub.training.problem import Fitted
 
 _POINTS = 100
 

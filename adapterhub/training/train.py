@@ -8,25 +8,28 @@ from pathlib import Path
 from adapterhub.errors import UsageError
 from adapterhub.model.backbone import SHIPPED, Backbone, open_backbone
 from adapterhub.model.encoder import Encoder
+from adapterhub.model.heads import RowLogits
 from adapterhub.model.replay import make_known_answers
 from adapterhub.model.tokens import TextTokenizer
 from adapterhub.opening import choose_backbone
 from adapterhub.specs import TaskSpec, TrainingRecord
+from adapterhub.store.locating import NEAREST, registry_to_write
 from adapterhub.store.references import check_name
-from adapterhub.store.registry import REGISTRY_NAME, read_registry
+from adapterhub.store.registry import read_registry
 from adapterhub.training.adapters.found import FittedAdapter, FoundAdapter
 from adapterhub.training.adapters.options import AdapterOptions
 from adapterhub.training.adapters.reuse import reuse_adapter
-from adapterhub.training.data import read_splits
+from adapterhub.training.data import Splits, read_splits
 from adapterhub.training.diagnosis import diagnose
 from adapterhub.training.encoding import Source
 from adapterhub.training.material import Material, gather
-from adapterhub.training.measure import calibrated, measured, run_head
+from adapterhub.training.measure import calibrated, fold_logits, measured, run_head
 from adapterhub.training.metrics import require_extra
 from adapterhub.training.options import TrainingOptions, cache_folder
 from adapterhub.training.probes import probes_for
+from adapterhub.training.problem import Fitted
 from adapterhub.training.search import Found, search
-from adapterhub.training.trained import TrainedTask, check_place, registry_path
+from adapterhub.training.trained import TrainedTask, check_place
 
 
 def train(
@@ -34,7 +37,7 @@ def train(
     *,
     task: str,
     options: TrainingOptions | None = None,
-    registry: str | Path | None = REGISTRY_NAME,
+    registry: str | Path | None = NEAREST,
     backbone: str | Path | Backbone | None = None,
     encoder: Encoder | None = None,
 ) -> TrainedTask:
@@ -45,7 +48,8 @@ def train(
             pandas data frame, or a list of mappings.
         task: Name of the task; an existing one gets its next version.
         options: Columns, split, candidates and budget; None takes the defaults.
-        registry: The registry.yaml, made if missing; None writes nothing.
+        registry: The registry.yaml, made if missing; "nearest" takes the nearest one from the
+            working folder upwards, or makes one there; None writes nothing.
         backbone: A key of the registry's backbones, a source as `open_backbone` takes it, or an
             open one; None takes the registry's only one, or the one that ships.
         encoder: An encoder of `backbone` to use; None puts it on the best device.
@@ -65,7 +69,7 @@ def train(
     splits = read_splits(data, options)
     opened = open_for(registry, backbone)
     if registry is not None:
-        check_place(registry_path(registry), task, splits.train.kind, opened)
+        check_place(registry_to_write(registry), task, splits.train.kind, opened)
     source = Source(
         encoder=encoder or Encoder(opened),
         tokenizer=TextTokenizer(opened.tokenizer),
@@ -76,7 +80,7 @@ def train(
         raise UsageError("The encoder given belongs to another backbone than the one given.")
     reused = None
     if options.adapter_of is not None:
-        named = registry_path(REGISTRY_NAME if registry is None else registry)
+        named = registry_to_write(NEAREST if registry is None else registry)
         reused = reuse_adapter(options.adapter_of, registry=named, source=source)
         source, options = reused.source, reused.reads(options)
     material = gather(splits, options=options, source=source)
@@ -124,19 +128,34 @@ def _finish(
     """Returns what was chosen with calibration, metrics, record and known answers."""
     splits, tensors = material.splits, found.chosen.tensors
     spec = _bare_spec(task, found, material, options, backbone)
-    windows = options.max_windows
-    logits = run_head(spec, tensors, splits.validation.inputs, source=source, max_windows=windows)
+    logits = _validation_logits(spec, found, splits, options=options, source=source)
     spec = calibrated(spec, logits, splits.validation)
     known = make_known_answers(
         spec, tensors, probes_for(spec), encoder=source.encoder, tokenizer=source.tokenizer
     )
-    metrics = measured(spec, logits, splits.validation)
+    metrics = measured(spec, logits, splits.validation, split=splits.measured_on)
     # model_copy skips the checks, so the whole is checked once more.
     diagnostics = diagnose(spec, logits, splits.validation)
     changes = {"metrics": metrics, "diagnostics": diagnostics, "known_answers": known}
     whole = spec.model_copy(update=changes)
     checked = TaskSpec.model_validate_json(whole.model_dump_json())
     return TrainedTask(checked, tensors, found.table, backbone, options.aliases)
+
+
+def _validation_logits(
+    spec: TaskSpec,
+    found: Found | FoundAdapter,
+    splits: Splits,
+    *,
+    options: TrainingOptions,
+    source: Source,
+) -> RowLogits:
+    """Returns the raw outputs for the validation rows, none by a head that was fitted on it."""
+    chosen, windows = found.chosen, options.max_windows
+    if isinstance(chosen, Fitted) and chosen.folds:
+        return fold_logits(spec, chosen.folds, splits, source=source, max_windows=windows)
+    inputs = splits.validation.inputs
+    return run_head(spec, chosen.tensors, inputs, source=source, max_windows=windows)
 
 
 def _bare_spec(
@@ -190,7 +209,7 @@ def open_for(registry: str | Path | None, backbone: str | Path | Backbone | None
     """
     if isinstance(backbone, Backbone):
         return backbone
-    path = None if registry is None else registry_path(registry)
+    path = None if registry is None else registry_to_write(registry)
     if path is not None and path.is_file() and path.stat().st_size:
         known = read_registry(path)
         if known.backbones:

@@ -13,7 +13,8 @@ from adapterhub.errors import RegistryError
 from adapterhub.model.backbone import Backbone
 from adapterhub.specs import Kind, Metric, TaskSpec
 from adapterhub.store.entries import BackboneEntry
-from adapterhub.store.registry import REGISTRY_NAME, Registry, Resolved, read_registry
+from adapterhub.store.locating import NEAREST, registry_to_write
+from adapterhub.store.registry import Registry, Resolved, read_registry
 from adapterhub.store.versions import add_version
 from adapterhub.training.adapters.table import AdapterTable
 from adapterhub.training.table import SearchTable
@@ -44,15 +45,18 @@ class TrainedTask:
         """Returns what the task reached on the validation rows."""
         return self.spec.metrics
 
-    def save(self, registry: str | Path = REGISTRY_NAME) -> Resolved:
+    def save(self, registry: str | Path = NEAREST) -> Resolved:
         """Writes the head file and the registry's entry, as the next version of the task.
+
+        Args:
+            registry: As `train` takes it.
 
         Raises:
             RegistryError: The registry cannot be written, or has another task of this name.
             HeadFileError: The head file cannot be written.
         """
         return place_task(
-            registry_path(registry),
+            registry_to_write(registry),
             self.spec,
             self.tensors,
             backbone=self.backbone,
@@ -103,12 +107,6 @@ def check_place(registry: Path, task: str, kind: Kind, backbone: Backbone) -> No
             f"task '{task}' is {entry.kind} on the backbone '{entry.backbone}'; a version that is "
             f"{kind} on '{key}' cannot be added. Give the new task another name.",
         )
-
-
-def registry_path(registry: str | Path) -> Path:
-    """Returns the registry.yaml meant; a folder stands for the one in it."""
-    path = Path(registry).expanduser()
-    return path / REGISTRY_NAME if path.is_dir() else path
 
 
 def _backbone_key(backbone: Backbone, registry: Registry | None) -> str:

@@ -104,7 +104,7 @@ def test_the_help_names_the_defaults() -> None:
 
     text = Path(train_options.__file__).read_text(encoding="utf-8")
     fields = TrainingOptions.model_fields
-    for name in ("text", "tokens", "join_tokens", "validation_fraction", "seed", "max_windows",
+    for name in ("text", "tokens", "join_tokens", "folds", "seed", "max_windows",
                  "tolerance"):  # fmt: skip
         assert f"[{fields[name].default}]" in option_help(text, name)
     for name in ("poolings", "hidden_widths", "learning_rates", "weight_decays"):

@@ -22,6 +22,7 @@ from tests.training.rows import (
 )
 
 DEFAULTS = TrainingOptions()
+HELD_OUT = TrainingOptions(validation_fraction=0.1)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +38,7 @@ DEFAULTS = TrainingOptions()
 def test_the_kind_follows_from_the_columns(
     rows: Rows, kind: str, fields: tuple[str, ...], labels: tuple[str, ...]
 ) -> None:
-    splits = read_splits(rows, DEFAULTS)
+    splits = read_splits(rows, HELD_OUT)
     for dataset in (splits.train, splits.validation):
         assert (dataset.kind, dataset.fields, dataset.labels) == (kind, fields, labels)
     assert len(splits.train) + len(splits.validation) == len(rows)
@@ -87,11 +88,66 @@ def test_truth_is_in_label_order() -> None:
 def test_splits_follow_the_seed_and_keep_equal_texts_together() -> None:
     rows = sentiment_rows(60)
     rows = [{**row, "text": f"{row['text']} {index // 3}"[:-2]} for index, row in enumerate(rows)]
-    one, two = (read_splits(rows, training_options(seed=3)) for _ in range(2))
-    other = read_splits(rows, training_options(seed=4))
+    one, two = (read_splits(rows, training_options(seed=3, folds=0)) for _ in range(2))
+    other = read_splits(rows, training_options(seed=4, folds=0))
     assert one.validation.inputs == two.validation.inputs != other.validation.inputs
     assert one.train.digest() == two.train.digest() != other.train.digest()
     assert not set(one.train.inputs) & set(one.validation.inputs)
+
+
+@pytest.mark.parametrize("rows", [sentiment_rows(), rating_rows(), tagged_rows(), topic_rows()])
+def test_few_rows_are_cross_validated(rows: Rows) -> None:
+    rows = [*rows, rows[0]]
+    splits = read_splits(rows, DEFAULTS)
+    assert splits.train is splits.validation
+    assert splits.measured_on == "cross-validation"
+    assert len(splits.train) == len(splits.folds) == 49
+    sizes = np.bincount(splits.folds)
+    assert len(sizes) == 5
+    assert sizes.max() - sizes.min() <= 2
+    assert splits.folds[0] == splits.folds[-1]
+    assert splits.folds == read_splits(rows, DEFAULTS).folds
+    assert splits.folds != read_splits(rows, training_options(seed=1)).folds
+
+
+def test_folds_have_every_label_where_rows_suffice() -> None:
+    rows = [{"text": f"text {i}", "label": "abc"[min(i % 7, 2)]} for i in range(60)]
+    splits = read_splits(rows, training_options(folds=4))
+    for fold in range(4):
+        labels = [y for y, of in zip(splits.train.targets, splits.folds, strict=True) if of == fold]
+        assert set(labels) == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize(
+    ("count", "changes", "crossed"),
+    [
+        (1_999, {}, True),
+        (2_000, {}, False),
+        (3_000, {"max_rows": 500}, True),
+        (100, {"folds": 0}, False),
+        (100, {"validation_fraction": 0.2}, False),
+        (100, {"split_column": "part"}, False),
+        (100, {"adapter_of": "other"}, False),
+    ],
+)
+def test_rows_are_held_out_where_there_are_enough(
+    count: int, changes: dict[str, Any], crossed: bool
+) -> None:
+    rows = [
+        {"text": f"text {i}", "label": "ab"[i % 2], "part": ["train", "dev"][i % 3 == 0]}
+        for i in range(count)
+    ]
+    splits = read_splits(rows, training_options(**changes))
+    assert (splits.measured_on == "cross-validation") == crossed
+    assert len(splits.train) <= changes.get("max_rows", count)
+
+
+def test_folds_need_texts_that_differ() -> None:
+    rows = [{"text": "same", "label": "ab"[i % 2]} for i in range(20)]
+    with pytest.raises(DataError, match="all rows have the same text"):
+        read_splits(rows, DEFAULTS)
+    with pytest.raises(UsageError, match="folds are 2 or more, or 0"):
+        training_options(folds=1)
 
 
 def test_rare_labels_stay_in_training() -> None:
@@ -145,12 +201,12 @@ def test_character_tagging_is_told_by_the_data() -> None:
         ({"text": "a"}, "there is no column 'label'"),
         ({"text": "", "label": "a"}, "column 'text' is empty"),
         ({"text": None, "label": "a"}, "column 'text' is None"),
-        ({"text": 3, "label": "a"}, "column 'text' is a int"),
+        ({"text": 3, "label": "a"}, "column 'text' is of type int"),
         ({"text": "\ud800", "label": "a"}, "column 'text' has a lone surrogate"),
         ({"text": "a", "label": ""}, "column 'label' is empty"),
         ({"text": "a", "label": None}, "column 'label' is None"),
         ({"text": "a", "label": 0.5}, "'label' is 0.5, not a label"),
-        ({"text": "a", "label": ["b"]}, "'label' is a list"),
+        ({"text": "a", "label": ["b"]}, "'label' is of type list"),
         ({"text": "a", "label": "b" * 257}, "is 257 characters long"),
     ],
 )

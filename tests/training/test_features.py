@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from adapterhub.errors import UsageError
-from adapterhub.model.execution import encode_rows
+from adapterhub.model.execution import Answering, encode_rows
 from adapterhub.model.spans import TaggedText, words_of
 from adapterhub.plan import Reading, Tap
 from adapterhub.specs import Pooling
@@ -34,9 +34,7 @@ def _exact(source: Source, inputs: Sequence[tuple[str, ...]], layout: Layout, ta
         inputs,
         tap=tap,
         reading=layout.reading,
-        encoder=source.encoder,
-        tokenizer=source.tokenizer,
-        max_windows=layout.max_windows,
+        answering=Answering(source.encoder, source.tokenizer, layout.max_windows),
     )
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,10 +13,12 @@ from adapterhub.model.tokens import Window, pack
 from adapterhub.specs import HeadSpec, Kind, Pooling
 from adapterhub.training.attentive import AttentiveTokens, TokenStates
 from adapterhub.training.candidates import Setting
-from adapterhub.training.fit import Fitted, Problem, fit
-from adapterhub.training.objectives import make_objective
-from adapterhub.training.readers import MixedTaps, Part, Reader, SingleTaps
-from adapterhub.training.selection import judge_label_sets, judge_labels, judge_numbers
+from adapterhub.training.copies import Copies, Sample
+from adapterhub.training.fit import fit
+from adapterhub.training.objectives import Objective, make_objective
+from adapterhub.training.problem import Fitted, Problem
+from adapterhub.training.readers import MixedTaps, Parameters, Part, Reader, SingleTaps
+from adapterhub.training.selection import Judge, judge_label_sets, judge_labels, judge_numbers
 from tests.builders import backbone_spec, task_spec
 
 CPU = torch.device("cpu")
@@ -49,7 +52,22 @@ def problem(kind: Kind = "single_label", *, epochs: int = 20, seed: int = 0) -> 
         "regression": lambda: judge_numbers("pearson", held_out),
     }
     objective = make_objective(kind, truth, 3)
-    return Problem(objective, judges[kind](), HELD_OUT, H, epochs, 32, seed, CPU)
+    return make_problem(objective, judges[kind](), epochs=epochs, seed=seed)
+
+
+def make_problem(objective: Objective, judge: Judge, *, epochs: int = 20, seed: int = 0) -> Problem:
+    return Problem(
+        objective=objective,
+        judge=judge,
+        copies=Copies.held_out(HELD_OUT),
+        sample=Sample.whole(ROWS),
+        hidden_size=H,
+        epochs=epochs,
+        batch_size=32,
+        slack=10.0,
+        seed=seed,
+        device=CPU,
+    )
 
 
 def singles(pooling: Pooling = "mean") -> SingleTaps:
@@ -57,8 +75,8 @@ def singles(pooling: Pooling = "mean") -> SingleTaps:
     return SingleTaps.load(heads, tap, CPU)
 
 
-def served(one: Fitted, kind: Kind) -> torch.Tensor:
-    """Returns the validation logits that scoring would give for raw features."""
+def served(one: Fitted, kind: Kind, *, part: Part = "validation") -> torch.Tensor:
+    """Returns the logits that scoring would give for raw features."""
     spec = task_spec(
         kind,
         labels=() if kind == "regression" else ("a", "b", "c"),
@@ -68,7 +86,7 @@ def served(one: Fitted, kind: Kind) -> torch.Tensor:
         hidden_width=one.head.hidden_width,
     )
     weights = read_weights(spec, one.tensors, device=CPU)
-    parts = [tap("validation", depth, one.head.pooling).float() for depth in one.head.depths]
+    parts = [tap(part, depth, one.head.pooling).float() for depth in one.head.depths]
     mixed = sum(share * part for share, part in zip(weights.mix, parts, strict=True))
     assert isinstance(mixed, torch.Tensor)
     return weights.forward(mixed)
@@ -151,6 +169,99 @@ def test_halving_keeps_the_best_pooling_of_each_depth() -> None:
     assert knows.setting.learning_rate >= 0.01
 
 
+def test_what_is_far_behind_is_given_up() -> None:
+    """Its value stands in the table, but no more steps are spent on it."""
+    task = replace(problem(), slack=0.2)
+    steps: list[int] = []
+
+    class Counting(SingleTaps):
+        def read(self, part: Part, rows: torch.Tensor, own: Parameters) -> torch.Tensor:
+            steps.append(len(self.heads))
+            return super().read(part, rows, own)
+
+        def keep(self, groups: Sequence[int]) -> SingleTaps:
+            kept = super().keep(groups)
+            return Counting(kept.heads, kept._taps, kept._scales)
+
+    reader = singles()
+    counting = Counting(reader.heads, reader._taps, reader._scales)
+    fitted = fit(counting, SETTINGS, hidden_width=None, problem=task)
+    assert [one.head for one in fitted] == list(reader.heads)
+    assert steps[0] == 3
+    assert steps[-1] == 1
+    values = [one.value for one in fitted]
+    assert values[1] == max(values) > min(values) + 0.2
+
+
+def crossed_problem(kind: Kind, *, folds: int) -> Problem:
+    """Returns the problem in which the training rows are cross-validated."""
+    truth = TRUTHS[kind][:ROWS]
+    judge = {
+        "single_label": lambda: judge_labels("accuracy", truth, 3),
+        "regression": lambda: judge_numbers("pearson", truth),
+    }[kind]()
+    return replace(
+        problem(kind),
+        judge=judge,
+        copies=Copies.crossed(torch.arange(ROWS) % folds),
+    )
+
+
+@pytest.mark.parametrize("width", [None, 12])
+@pytest.mark.parametrize("kind", ["single_label", "regression"])
+def test_cross_validation_answers_no_row_by_a_head_that_saw_it(
+    kind: Kind, width: int | None
+) -> None:
+    """Each fold's head is the one that is fitted on the other rows alone."""
+    task = crossed_problem(kind, folds=4)
+    heads = [HeadSpec(depths=(2,), pooling="mean")]
+    reader = SingleTaps.load(heads, twice, CPU)
+    (one,) = fit(reader, SETTINGS, hidden_width=width, problem=task)
+    assert len(one.folds) == 4
+    answered = torch.empty(ROWS, 1 if kind == "regression" else 3)
+    for fold, tensors in enumerate(one.folds):
+        rows = torch.arange(ROWS) % 4 == fold
+        answered[rows] = served(replace(one, tensors=tensors), kind, part="train")[rows]
+    assert float(task.judge(answered[None])[0]) == pytest.approx(one.value, abs=0.02)
+    kept = float(task.judge(served(one, kind, part="train")[None])[0])
+    assert kept > one.value
+
+
+def test_rows_of_a_fold_do_not_change_its_head() -> None:
+    task = crossed_problem("single_label", folds=2)
+    reader = SingleTaps.load([HeadSpec(depths=(2,), pooling="mean")], twice, CPU)
+    targets = task.objective.targets.clone()
+    targets[::2] = (targets[::2] + 1) % 3
+    changed = replace(task, objective=replace(task.objective, targets=targets))
+    (other,) = fit(reader, SETTINGS[:1], hidden_width=None, problem=replace(changed, judge=_last))
+    (same,) = fit(reader, SETTINGS[:1], hidden_width=None, problem=replace(task, judge=_last))
+    # Fold 0 holds the even rows: the head that answers them never sees their targets.
+    torch.testing.assert_close(other.folds[0], same.folds[0])
+    assert not torch.equal(other.folds[1]["head.weight"], same.folds[1]["head.weight"])
+
+
+def _last(logits: torch.Tensor) -> torch.Tensor:
+    """Judges all alike, so that the first look is kept."""
+    return torch.zeros(len(logits))
+
+
+def twice(part: Part, depth: int, pooling: Pooling) -> torch.Tensor:
+    del part
+    return tap("train", depth, pooling)
+
+
+def test_a_sample_stands_for_all_rows() -> None:
+    """Rows that count double are as good as rows that are there twice."""
+    objective = problem().objective
+    logits = torch.randn(2, 3, 6, 3, generator=torch.Generator().manual_seed(0))
+    targets = objective.targets[:6]
+    weights = torch.tensor([1.0, 2, 1, 0, 3, 1])
+    rows = torch.arange(6).repeat_interleave(weights.long())
+    torch.testing.assert_close(
+        objective.loss(logits, targets, weights), objective.loss(logits[:, :, rows], targets[rows])
+    )
+
+
 def token_states(counts: Sequence[int], mark: torch.Tensor, *, seed: int) -> TokenStates:
     """Returns rows in which one token, which carries `mark`, has the row's answer beside it."""
     generator = torch.Generator().manual_seed(seed)
@@ -175,7 +286,7 @@ def test_attention_finds_the_token_that_knows(width: int | None) -> None:
     reader: Reader = AttentiveTokens.load([head], *parts)
     judge = judge_labels("accuracy", truth[ROWS:], 3)
     objective = make_objective("single_label", truth[:ROWS], 3)
-    task = Problem(objective, judge, HELD_OUT, H, 20, 32, 0, CPU)
+    task = make_problem(objective, judge)
     (one,) = fit(reader, SETTINGS, hidden_width=width, problem=task)
     assert one.value > 0.95
     # The pooling that serves gives the same features from the folded query.

@@ -4,7 +4,7 @@ import torch
 
 from adapterhub.specs import HeadSpec
 from adapterhub.training.candidates import Setting
-from adapterhub.training.fit import Fitted
+from adapterhub.training.problem import Fitted
 from adapterhub.training.table import SearchTable, by_cost, make_table
 
 
