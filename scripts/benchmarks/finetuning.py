@@ -29,7 +29,7 @@ from benchmarks.systems import Budget, Outcome
 
 MAX_LENGTH = 128
 IGNORED = -100
-RATE = 1e-4
+RATE = 2e-4
 _PROBLEMS = {
     "single_label": "single_label_classification",
     "multi_label": "multi_label_classification",

@@ -62,11 +62,13 @@ def _ranks(options: AdapterOptions) -> Sequence[int]:
 
 
 def _row(fitted: FittedAdapter, fork: Fork, rank: int, options: AdapterOptions) -> AdapterRow:
-    has_rank = "r" in fitted.adapter.config
+    own = fitted.adapter.config.get("r")
+    # A user's own config has a rank of its own; some starts double the one that was asked for.
+    known = rank if isinstance(options.method, str) else own
     return AdapterRow(
         head=fitted.head,
         from_depth=fork.from_depth,
-        rank=rank if has_rank else None,
+        rank=known if isinstance(own, int) and isinstance(known, int) else None,
         value=fitted.value,
         learning_rate=fitted.setting.learning_rate,
         weight_decay=options.weight_decay,

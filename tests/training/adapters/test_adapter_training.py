@@ -177,6 +177,8 @@ def test_a_peft_config_says_where_and_how_much(tiny_backbone: Backbone, tmp_path
     assert (adapter.config["r"], adapter.config["lora_alpha"]) == (3, 9)
     assert trained.tensors["adapter.3.ffn.lora_A.weight"].shape[0] == 3
     assert config.layers_to_transform == [1, 3]
+    assert isinstance(trained.table, AdapterTable)
+    assert (trained.table.rows[1].from_depth, trained.table.rows[1].rank) == (1, 3)
 
 
 def test_the_same_seed_gives_the_same_task(tiny_backbone: Backbone, tmp_path: Path) -> None:
