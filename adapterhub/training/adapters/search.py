@@ -10,6 +10,7 @@ from adapterhub.training.adapters.options import AdapterOptions, from_depth_of
 from adapterhub.training.adapters.table import AdapterRow, cost, make_adapter_table
 from adapterhub.training.adapters.trial import Fork, Workbench
 from adapterhub.training.options import selection_metric
+from adapterhub.training.search import Found, search
 
 _SEARCHED_RANKS = (4, 16)
 
@@ -23,23 +24,24 @@ def search_adapters(bench: Workbench) -> FoundAdapter:
         TrainingError: A loss became NaN or infinite.
     """
     notes = list(bench.material.notes)
-    forks: list[Fork] = []
+    starts: list[Found] = []
     trials: list[tuple[AdapterRow, FittedAdapter]] = []
     for from_depth in _from_depths(bench.adapter, bench.source.encoder.depth):
         fork = bench.fork(from_depth)
-        forks.append(fork)
+        starts.append(fork.start)
         if fork.trunk.note is not None:
             notes.append(fork.trunk.note)
         for rank in _ranks(bench.adapter):
             fitted = bench.fit(fork, rank)
             trials.append((_row(fitted, fork, rank, bench.adapter), fitted))
     trials.sort(key=lambda trial: cost(trial[0]))
+    alone = search(bench.material, options=bench.options, source=bench.source)
     table = make_adapter_table(
-        _start_row(forks),
+        _head_row(alone),
         [row for row, _ in trials],
         metric=selection_metric(bench.options, bench.material.splits.train.kind),
         tolerance=bench.options.tolerance,
-        candidates=sum(fork.start.table.candidates for fork in forks) + len(trials),
+        candidates=len(trials) + sum(found.table.candidates for found in (alone, *starts)),
         notes=notes,
     )
     kept = tuple(one.checkpoints for _, one in trials if one.checkpoints is not None)
@@ -78,17 +80,17 @@ def _row(fitted: FittedAdapter, fork: Fork, rank: int, options: AdapterOptions) 
     )
 
 
-def _start_row(forks: Sequence[Fork]) -> AdapterRow:
-    """Returns the best head that an adapter started from, as it was on the frozen trunk."""
-    start = max((fork.start.chosen for fork in forks), key=lambda start: start.value)
+def _head_row(alone: Found) -> AdapterRow:
+    """Returns the best head on the frozen trunk, which may read any depth."""
+    chosen = alone.chosen
     return AdapterRow(
-        head=start.head,
+        head=chosen.head,
         from_depth=None,
         rank=None,
-        value=start.value,
-        learning_rate=start.setting.learning_rate,
-        weight_decay=start.setting.weight_decay,
-        epoch=start.epoch,
-        parameters=sum(tensor.numel() for tensor in start.tensors.values()),
+        value=chosen.value,
+        learning_rate=chosen.setting.learning_rate,
+        weight_decay=chosen.setting.weight_decay,
+        epoch=chosen.epoch,
+        parameters=sum(tensor.numel() for tensor in chosen.tensors.values()),
         seconds=0.0,
     )

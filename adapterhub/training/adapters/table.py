@@ -99,7 +99,7 @@ class AdapterTable:
         """Returns the outcome in one line."""
         frozen, best, chosen = self.rows[0], self.rows[self.best], self.rows[self.chosen]
         gained = (chosen.value - frozen.value) * _POINTS
-        said = f"The adapter is {gained:+.2f} points from the head alone"
+        said = f"The adapter is {gained:+.2f} points from the best head alone"
         if self.best != self.chosen:
             lost = (best.value - chosen.value) * _POINTS
             said += (

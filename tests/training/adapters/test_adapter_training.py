@@ -154,7 +154,8 @@ def test_an_adapter_learns_what_a_frozen_head_cannot(
     tiny_backbone: Backbone, tmp_path: Path
 ) -> None:
     changes = {"epochs": 12, "learning_rate": 1e-2, "rank": 4, "patience": 12}
-    options = options_with(tmp_path, changes, poolings=("cls",))
+    reads: dict[str, Any] = {"poolings": ("cls",), "depths": (4,), "hidden_widths": ()}
+    options = options_with(tmp_path, changes, **reads, mixes=False)
     trained = run(sentiment_rows(96), options, tiny_backbone)
     assert isinstance(trained.table, AdapterTable)
     frozen, adapted = trained.table.rows
