@@ -22,7 +22,6 @@ from adapterhub.model.tokens import TextTokenizer
 from adapterhub.opening import choose_backbone, parse_bytes, task_info
 from adapterhub.plan import Plan, Reading, Tap, make_plan
 from adapterhub.publishing.content import Published, Wishes, to_publish
-from adapterhub.publishing.publish import publish
 from adapterhub.results import Provenance, Scores, TaskInfo
 from adapterhub.specs import BackboneSpec, Pooling, TaskSpec
 from adapterhub.store.headfile import HeadFile
@@ -176,6 +175,9 @@ class Hub:
             RemoteError: The Hub refuses it or is out of reach; nothing was published then.
             AdapterHubError: As `load`, because every task is checked first.
         """
+        # It brings PEFT and the Hub's client along, which scoring does without.
+        from adapterhub.publishing.publish import publish
+
         found = [self._read(name) for name in _names(tasks)]
         self._check([task.head for task in found])
         wishes = Wishes(private, tag, create_pr, dry_run)

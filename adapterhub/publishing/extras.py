@@ -10,7 +10,6 @@ from adapterhub.errors import AdapterError
 from adapterhub.publishing.content import TaskToPublish
 from adapterhub.publishing.figures import draw
 from adapterhub.store.headfile import parse_head
-from adapterhub.store.peft_export import export_peft
 
 Extras = Mapping[str, Mapping[str, bytes]]
 """By name of the task: content by path."""
@@ -36,6 +35,9 @@ def _peft_files(task: TaskToPublish) -> dict[str, bytes]:
     """Returns `peft/<task>/…`, which PEFT opens by `subfolder=`; empty where PEFT has no form."""
     if task.spec.adapter is None:
         return {}
+    # PEFT takes seconds to import, and most tasks have no adapter.
+    from adapterhub.store.peft_export import export_peft
+
     head = parse_head(task.data, source=task.name)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / task.name

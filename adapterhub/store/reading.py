@@ -9,7 +9,6 @@ from adapterhub.store.headbytes import read_bytes
 from adapterhub.store.headfile import HeadFile, parse_head
 from adapterhub.store.references import parse_reference
 from adapterhub.store.registry import read_registry
-from adapterhub.store.remote.repository import find_task, read_remote
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,6 +52,8 @@ def read_task(reference: str, registry: Path) -> ReadTask:
         head = parse_head(data, source=str(path))
         return ReadTask(head.spec.task, None, head, data)
     if parsed.kind == "hub":
+        from adapterhub.store.remote.repository import find_task, read_remote
+
         remote = find_task(parsed)
         data = read_remote(remote)
         head = parse_head(data, source=remote.source)
