@@ -91,7 +91,6 @@ def _arguments(folder: str, budget: Budget, rate: float) -> TrainingArguments:
         disable_tqdm=True,
         logging_strategy="no",
         seed=budget.seed,
-        train_sampling_strategy="group_by_length",
         dataloader_pin_memory=False,
     )
 

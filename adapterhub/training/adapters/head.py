@@ -51,19 +51,25 @@ class TrainedHead(nn.Module):
         self.mix = nn.Parameter(tensors[_MIX].log()) if _MIX in tensors else None
 
     def features(
-        self, taps: Mapping[int, torch.Tensor], batch: TokenBatch, picks: torch.Tensor | None
+        self,
+        taps: Mapping[int, torch.Tensor],
+        below: Mapping[int, torch.Tensor],
+        batch: TokenBatch,
+        picks: torch.Tensor | None,
     ) -> torch.Tensor:
         """Returns standardised features in fp32: (N, H) per window, or (M, H) per word.
 
         Args:
-            taps: Hidden states (P, H) by depth.
+            taps: Hidden states (P, H) by depth, above the fork.
+            below: Frozen features of the same shape as those returned, by depth up to the fork.
             batch: Gives the windows.
             picks: Tagging: (M,) the token of each word among the P packed ones.
         """
         shares = None if self.mix is None else self.mix.softmax(0)
         total: torch.Tensor | None = None
         for place, depth in enumerate(self.spec.depths):
-            pooled = self._pool(taps[depth], batch, picks)
+            frozen = below.get(depth)
+            pooled = self._pool(taps[depth], batch, picks) if frozen is None else frozen
             part = pooled if shares is None else pooled * shares[place]
             total = part if total is None else total + part
         assert total is not None  # a head reads one depth at least

@@ -10,7 +10,7 @@ from adapterhub.training.adapters.options import AdapterOptions, from_depth_of
 from adapterhub.training.adapters.table import AdapterRow, cost, make_adapter_table
 from adapterhub.training.adapters.trial import Fork, Workbench
 from adapterhub.training.options import selection_metric
-from adapterhub.training.search import Found, search
+from adapterhub.training.search import Found
 
 _SEARCHED_RANKS = (4, 16)
 
@@ -24,24 +24,23 @@ def search_adapters(bench: Workbench) -> FoundAdapter:
         TrainingError: A loss became NaN or infinite.
     """
     notes = list(bench.material.notes)
-    starts: list[Found] = []
+    heads = 0
     trials: list[tuple[AdapterRow, FittedAdapter]] = []
     for from_depth in _from_depths(bench.adapter, bench.source.encoder.depth):
         fork = bench.fork(from_depth)
-        starts.append(fork.start)
+        heads += fork.candidates
         if fork.trunk.note is not None:
             notes.append(fork.trunk.note)
         for rank in _ranks(bench.adapter):
             fitted = bench.fit(fork, rank)
             trials.append((_row(fitted, fork, rank, bench.adapter), fitted))
     trials.sort(key=lambda trial: cost(trial[0]))
-    alone = search(bench.material, options=bench.options, source=bench.source)
     table = make_adapter_table(
-        _head_row(alone),
+        _head_row(bench.alone),
         [row for row, _ in trials],
         metric=selection_metric(bench.options, bench.material.splits.train.kind),
         tolerance=bench.options.tolerance,
-        candidates=len(trials) + sum(found.table.candidates for found in (alone, *starts)),
+        candidates=bench.alone.table.candidates + heads + len(trials),
         notes=notes,
     )
     kept = tuple(one.checkpoints for _, one in trials if one.checkpoints is not None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,6 +13,7 @@ from adapterhub.training.adapters.examples import Examples
 from adapterhub.training.adapters.options import AdapterOptions
 from adapterhub.training.adapters.trunk import Trunk
 from adapterhub.training.objectives import Objective
+from adapterhub.training.readers import Part
 from adapterhub.training.selection import Judge
 
 if TYPE_CHECKING:
@@ -62,6 +64,8 @@ class Setup:
         judge: Gives the validation value of outputs.
         trunk: Gives the states where the adapter starts.
         from_depth: That depth.
+        below: Frozen features of depths up to there that the head reads too, of both parts:
+            (rows or words, H) fp16 by depth.
         train: The training rows.
         validation: The validation rows.
         epochs: Passes over the training rows at most.
@@ -77,6 +81,7 @@ class Setup:
     judge: Judge
     trunk: Trunk
     from_depth: int
+    below: Mapping[Part, Mapping[int, torch.Tensor]]
     train: Examples
     validation: Examples
     epochs: int

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
 
-from adapterhub.errors import UsageError
 from adapterhub.model.backbone import Backbone
 from adapterhub.specs import BLOCK_METHOD, SITES
 from adapterhub.training.adapters.block import UntiedBlock
@@ -21,13 +21,17 @@ from adapterhub.training.adapters.methods import depths_of_config, sites_of_conf
 from adapterhub.training.adapters.options import AdapterOptions, Shape
 from adapterhub.training.adapters.run import AdapterRun
 from adapterhub.training.adapters.setup import Change, Setup, product_dtype
+from adapterhub.training.adapters.start import start_heads
 from adapterhub.training.adapters.trunk import Level, Opened, open_trunk
-from adapterhub.training.candidates import Setting, depths_of
+from adapterhub.training.candidates import Setting
 from adapterhub.training.encoding import Source
 from adapterhub.training.material import Material
 from adapterhub.training.options import TrainingOptions
-from adapterhub.training.readers import Scale
+from adapterhub.training.readers import Part, Scale
 from adapterhub.training.search import Found, search
+
+if TYPE_CHECKING:
+    from adapterhub.training.problem import Fitted
 
 _RATE = 2e-3
 _RATES: Mapping[str, float] = {BLOCK_METHOD: 2e-4, "ia3": 1e-2, "vera": 1e-2}
@@ -41,13 +45,15 @@ class Fork:
 
     Attributes:
         from_depth: That depth.
-        start: The best head on frozen features above it; training goes on from there.
+        start: The best head on frozen features that reads over it; training goes on from there.
+        candidates: How many heads were fitted to find it.
         scale: Mean and deviation of the features that it reads.
         trunk: The states at that depth.
     """
 
     from_depth: int
-    start: Found
+    start: Fitted
+    candidates: int
     scale: Scale
     trunk: Opened
 
@@ -74,6 +80,11 @@ class Workbench:
         return self.options.adapter or AdapterOptions()
 
     @cached_property
+    def alone(self) -> Found:
+        """Returns the best head on the frozen trunk."""
+        return search(self.material, options=self.options, source=self.source)
+
+    @cached_property
     def train(self) -> Examples:
         """Returns the training rows."""
         return self._examples(self.material.splits.train.inputs)
@@ -89,19 +100,16 @@ class Workbench:
         Raises:
             UsageError: The options leave the head no depth above it.
         """
-        depth = self.source.encoder.depth
-        reads = [d for d in depths_of(self.options, depth) if d > from_depth]
-        if not reads:
-            raise UsageError(
-                f"Option depths: the head reads no depth over {from_depth}, where the adapter "
-                f"starts, so the adapter would change nothing."
-            )
-        start = search(self.material, options=self._start_options(reads), source=self.source)
+        heads = start_heads(
+            from_depth, self.alone.chosen, self.material, options=self.options, source=self.source
+        )
         level = Level(
             from_depth, self.material.reading, self.options.max_windows, self.adapter.trunk_dtype
         )
         trunk = open_trunk((self.train, self.validation), level, self.source)
-        return Fork(from_depth, start, scale_of(start.chosen.head, self.material.tap), trunk)
+        candidates = sum(head.candidates for head in heads)
+        scale = scale_of(heads[0].head, self.material.tap)
+        return Fork(from_depth, heads[0], candidates, scale, trunk)
 
     def fit(self, fork: Fork, rank: int) -> FittedAdapter:
         """Returns a trained adapter from `fork` on.
@@ -114,8 +122,8 @@ class Workbench:
         shape = self.shape(fork, rank, setup.steps)
         change = make_change(shape, self.backbone, seed=self.options.seed)
         head = TrainedHead(
-            fork.start.chosen.head,
-            fork.start.chosen.tensors,
+            fork.start.head,
+            fork.start.tensors,
             fork.scale,
             objective=self.material.problem.objective,
             dropout=self.adapter.head_dropout,
@@ -139,7 +147,7 @@ class Workbench:
     def shape(self, fork: Fork, rank: int, steps: int) -> Shape:
         """Returns what is built for a rank."""
         options = self.adapter
-        depths = tuple(range(fork.from_depth, fork.start.chosen.head.depths[-1]))
+        depths = tuple(range(fork.from_depth, fork.start.head.depths[-1]))
         own = depths_of_config(options.method)
         if own is not None and fork.from_depth == min(own):
             depths = tuple(depth for depth in depths if depth in own)
@@ -164,6 +172,7 @@ class Workbench:
             judge=problem.judge,
             trunk=fork.trunk.trunk,
             from_depth=fork.from_depth,
+            below=self._below(fork),
             train=self.train,
             validation=self.validation,
             epochs=options.epochs or min(_MOST_EPOCHS, few),
@@ -173,6 +182,17 @@ class Workbench:
             device=encoder.device,
             dtype=product_dtype(options.precision, encoder.device),
         )
+
+    def _below(self, fork: Fork) -> dict[Part, dict[int, torch.Tensor]]:
+        """Returns the frozen features that a mix reads up to the fork."""
+        head, tap = fork.start.head, self.material.tap
+        parts: tuple[Part, ...] = ("train", "validation")
+        depths = [depth for depth in head.depths if depth <= fork.from_depth]
+        device = self.source.encoder.device
+        return {
+            part: {depth: tap(part, depth, head.pooling).to(device) for depth in depths}
+            for part in parts
+        }
 
     def _checkpoints(self, fork: Fork, rank: int) -> Checkpoints:
         splits = self.material.splits
@@ -184,6 +204,7 @@ class Workbench:
             "options": self.options.model_dump(mode="json", exclude={"adapter", "aliases"}),
             "adapter": self.adapter.model_dump(mode="json"),
             "from_depth": fork.from_depth,
+            "head": fork.start.head.model_dump(mode="json"),
             "rank": rank,
         }
         return Checkpoints(self.source.cache / _RUNS, meaning)
@@ -196,19 +217,6 @@ class Workbench:
             reading=self.material.reading,
             max_windows=self.options.max_windows,
         )
-
-    def _start_options(self, reads: Sequence[int]) -> TrainingOptions:
-        """Returns the options of the first head: plain and deep, unless the user says otherwise.
-
-        An adapter makes of the states what a hidden layer or a mix would have to.
-        """
-        changes: dict[str, object] = {"depths": (max(reads),), "tolerance": 0.0}
-        plain = {"mixes": False, "hidden_widths": (), "poolings": ("cls", "mean", "max")}
-        given = self.options.model_fields_set
-        changes |= {name: value for name, value in plain.items() if name not in given}
-        if "depths" in given or (self.options.mixes and "mixes" in given):
-            changes["depths"] = tuple(reads)
-        return self.options.model_copy(update=changes)
 
 
 def make_change(shape: Shape, backbone: Backbone, *, seed: int) -> Change:

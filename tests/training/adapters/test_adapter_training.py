@@ -93,6 +93,7 @@ def test_a_task_of_every_kind_is_trained_and_served(
     assert answer.to_columns()["mine"]
 
 
+@pytest.mark.parametrize("mixes", [True, False])
 @pytest.mark.parametrize(
     ("rows", "method", "tied"),
     [
@@ -108,6 +109,7 @@ def test_scoring_gives_what_training_gave(
     rows: Rows,
     method: str,
     tied: bool,
+    mixes: bool,
     tiny_backbone: Backbone,
     tiny_encoder: Encoder,
     source: Source,
@@ -116,7 +118,9 @@ def test_scoring_gives_what_training_gave(
 ) -> None:
     """A window of 8 tokens cuts the rows, so that means over windows are compared too."""
     changes = {"method": method, "tie_depths": tied, "trunk_dtype": "float32"}
-    options = options_with(tmp_path, changes, max_length=8, folds=0)
+    # A mix with a hidden layer sees means over windows below the fork, which is not quite the same.
+    shapes: dict[str, Any] = {"mixes": mixes, "hidden_widths": ()}
+    options = options_with(tmp_path, changes, max_length=8, folds=0, **shapes)
     bench = bench_for(rows, options, source, tiny_backbone)
     runs: list[AdapterRun] = []
     train_run = AdapterRun.train
@@ -130,17 +134,21 @@ def test_scoring_gives_what_training_gave(
     scored = run_head(
         trained.spec, trained.tensors, validation.inputs, source=source, max_windows=16
     )
+    # Features of depths below the fork are kept in half precision.
+    is_mixed = min(trained.spec.head.depths) <= 2
+    tolerance = 3e-3 if is_mixed else 1e-4
     if isinstance(scored.values, tuple):
         examples = bench.validation
         assert examples.words is not None
         for row, values in enumerate(scored.values):
             own = inside[examples.words[row] : examples.words[row + 1]]
             tokens = [np.abs(values - word).max(1).min() for word in own]
-            assert max(tokens, default=0.0) < 1e-4
+            assert max(tokens, default=0.0) < tolerance
         return
     mean, deviation = bench.material.problem.objective.unit
-    assert np.allclose(scored.values, inside * deviation + mean, atol=1e-4)
-    assert np.ptp(scored.values, axis=0).max() > 1e-3
+    assert np.allclose(scored.values, inside * deviation + mean, atol=tolerance)
+    assert np.ptp(scored.values, axis=0).max() > 3 * tolerance
+    assert not is_mixed or mixes
 
 
 def bench_for(
