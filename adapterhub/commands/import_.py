@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adapterhub.commands.options import AsJson, Backbone, one_of
+from adapterhub.commands.options import AsJson, Backbone, RegistryToWrite, one_of
 from adapterhub.commands.printing import note, print_fields, print_json, size_text
 
 if TYPE_CHECKING:
@@ -26,16 +26,7 @@ def import_(
         ),
     ],
     task: Annotated[str, typer.Option("--task", "-t", metavar="NAME", help="Name of the task.")],
-    registry: Annotated[
-        Path | None,
-        typer.Option(
-            "--registry",
-            "-r",
-            metavar="FILE",
-            help="The registry.yaml to add to, made if missing. Without it the nearest one from "
-            "here upwards, else one in this folder.",
-        ),
-    ] = None,
+    registry: RegistryToWrite = None,
     backbone: Backbone = None,
     labels: Annotated[
         str | None,

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, cast
 
-import typer
-
-from adapterhub.commands.options import AsJson, Registry, one_of
+from adapterhub.commands.options import AsJson, OnlyKind, OnlyLanguage, Registry, one_of
 from adapterhub.commands.printing import note, print_json, print_table, size_text
 
 if TYPE_CHECKING:
@@ -15,18 +13,8 @@ if TYPE_CHECKING:
 
 def list_tasks(
     registry: Registry = None,
-    language: Annotated[
-        str | None,
-        typer.Option("--language", "-l", metavar="TAG", help="Only tasks for this language: en …"),
-    ] = None,
-    kind: Annotated[
-        str | None,
-        typer.Option(
-            "--kind",
-            metavar="KIND",
-            help="Only single_label, multi_label, regression or tagging tasks.",
-        ),
-    ] = None,
+    language: OnlyLanguage = None,
+    kind: OnlyKind = None,
     as_json: AsJson = False,
 ) -> None:
     """List the tasks of a registry.

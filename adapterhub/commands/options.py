@@ -20,6 +20,28 @@ Registry = Annotated[
         "else the tasks that ship with adapterhub.",
     ),
 ]
+RegistryToWrite = Annotated[
+    Path | None,
+    typer.Option(
+        "--registry",
+        "-r",
+        metavar="FILE",
+        help="The registry.yaml to add to, made if missing. Without it the nearest one from here "
+        "upwards, else one in this folder.",
+    ),
+]
+OnlyLanguage = Annotated[
+    str | None,
+    typer.Option("--language", "-l", metavar="TAG", help="Only tasks for this language: en …"),
+]
+OnlyKind = Annotated[
+    str | None,
+    typer.Option(
+        "--kind",
+        metavar="KIND",
+        help="Only single_label, multi_label, regression or tagging tasks.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, errors too.")]
 Backbone = Annotated[
     str | None,

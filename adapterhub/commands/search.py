@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from adapterhub.commands.list_tasks import list_tasks
-from adapterhub.commands.options import AsJson, Registry, one_of
+from adapterhub.commands.options import AsJson, OnlyKind, OnlyLanguage, Registry, one_of
 from adapterhub.commands.printing import note, print_json, print_table
 from adapterhub.errors import UsageError
 
@@ -20,18 +20,8 @@ if TYPE_CHECKING:
 
 def search(
     registry: Registry = None,
-    language: Annotated[
-        str | None,
-        typer.Option("--language", "-l", metavar="TAG", help="Only tasks for this language: en …"),
-    ] = None,
-    kind: Annotated[
-        str | None,
-        typer.Option(
-            "--kind",
-            metavar="KIND",
-            help="Only single_label, multi_label, regression or tagging tasks.",
-        ),
-    ] = None,
+    language: OnlyLanguage = None,
+    kind: OnlyKind = None,
     remote: Annotated[
         bool, typer.Option("--remote", help="Search the Hugging Face Hub instead.")
     ] = False,

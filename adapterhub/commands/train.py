@@ -10,7 +10,7 @@ import typer
 
 from adapterhub.commands import train_adapter_options as adapted
 from adapterhub.commands import train_options as given
-from adapterhub.commands.options import AsJson, Backbone, one_of
+from adapterhub.commands.options import AsJson, Backbone, RegistryToWrite, one_of
 from adapterhub.commands.printing import counted, note, print_json, print_line
 from adapterhub.errors import UsageError
 
@@ -37,16 +37,7 @@ def train(
         ),
     ],
     task: Annotated[str, typer.Option("--task", "-t", metavar="NAME", help="Name of the task.")],
-    registry: Annotated[
-        Path | None,
-        typer.Option(
-            "--registry",
-            "-r",
-            metavar="FILE",
-            help="The registry.yaml to add to, made if missing. Without it the nearest one from "
-            "here upwards, else one in this folder.",
-        ),
-    ] = None,
+    registry: RegistryToWrite = None,
     backbone: Backbone = None,
     kind: given.Kind = None,
     text: given.Text = None,

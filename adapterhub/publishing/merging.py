@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from adapterhub.errors import RegistryError
 from adapterhub.publishing.content import TaskToPublish
 from adapterhub.store.backbone_keys import backbone_key, portable_entry
-from adapterhub.store.editing import prepare_registry, refused_change
+from adapterhub.store.editing import make_entry, prepare_registry
 from adapterhub.store.entries import (
     RegistryContent,
     TaskEntry,
@@ -98,15 +96,5 @@ def _entry(
         return old.model_copy(update={"aliases": moved})
     file = head_file_name(task.name, version)
     record = version_record(spec, file, size=len(task.data), sha256=task.sha256)
-    try:
-        return TaskEntry(
-            kind=spec.kind,
-            backbone=key,
-            description=spec.description,
-            languages=spec.languages,
-            license=spec.license,
-            aliases=moved,
-            versions={**(old.versions if old else {}), version: record},
-        )
-    except ValidationError as error:
-        raise refused_change(error, place) from error
+    versions = {**(old.versions if old else {}), version: record}
+    return make_entry(spec, key, aliases=moved, versions=versions, place=place)

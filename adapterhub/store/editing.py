@@ -15,12 +15,14 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from adapterhub.errors import RegistryError
+from adapterhub.specs import TaskSpec
 from adapterhub.store.atomic import open_regular, reason, stray_files, sweep, write_atomic
 from adapterhub.store.entries import (
     SCHEMA_VERSION,
     BackboneEntry,
     RegistryContent,
     TaskEntry,
+    VersionRecord,
 )
 from adapterhub.store.header import SUFFIX
 from adapterhub.store.references import check_name
@@ -193,3 +195,30 @@ def unlisted_files(path: Path) -> list[Path]:
     heads = folder / HEADS_FOLDER
     found = [file for file in heads.glob(f"*{SUFFIX}") if file not in listed]
     return sorted([*found, *stray_files(heads), *stray_files(folder)])
+
+
+def make_entry(
+    spec: TaskSpec,
+    backbone_key: str,
+    *,
+    aliases: Mapping[str, int],
+    versions: Mapping[int, VersionRecord],
+    place: Path,
+) -> TaskEntry:
+    """Returns the entry of a task as its newest spec describes it.
+
+    Raises:
+        RegistryError: The registry at `place` cannot hold it.
+    """
+    try:
+        return TaskEntry(
+            kind=spec.kind,
+            backbone=backbone_key,
+            description=spec.description,
+            languages=spec.languages,
+            license=spec.license,
+            aliases=dict(aliases),
+            versions=dict(versions),
+        )
+    except ValidationError as error:
+        raise refused_change(error, place) from error

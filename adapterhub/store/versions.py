@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from pydantic import ValidationError
 
 from adapterhub.errors import HeadFileError, RegistryError
 from adapterhub.specs import TaskSpec
 from adapterhub.store.atomic import make_folder, open_regular, reason, write_atomic
 from adapterhub.store.editing import (
+    make_entry,
     prepare_registry,
     read_or_empty,
-    refused_change,
     registry_lock,
     write_registry,
 )
@@ -151,18 +150,8 @@ def _next_entry(registry: Registry, head: HeadFile, new: NewHead, backbone_key: 
         file = head_file_name(new.name, version)
         record = version_record(spec, file, size=head.size, sha256=head.sha256)
         versions[version] = record.model_copy(update={"origin": new.origin})
-    try:
-        return TaskEntry(
-            kind=spec.kind,
-            backbone=backbone_key,
-            description=spec.description,
-            languages=spec.languages,
-            license=spec.license,
-            aliases={**(old.aliases if old else {}), **dict.fromkeys(new.aliases, max(versions))},
-            versions=versions,
-        )
-    except ValidationError as error:
-        raise refused_change(error, registry.path) from error
+    aliases = {**(old.aliases if old else {}), **dict.fromkeys(new.aliases, max(versions))}
+    return make_entry(spec, backbone_key, aliases=aliases, versions=versions, place=registry.path)
 
 
 def _put_head(registry: Path, record: VersionRecord, data: bytes) -> None:
