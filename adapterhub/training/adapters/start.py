@@ -22,8 +22,6 @@ from adapterhub.training.search import search
 if TYPE_CHECKING:
     from adapterhub.training.problem import Fitted
 
-_PLAIN = {"mixes": False, "hidden_widths": (), "poolings": ("cls", "mean", "max")}
-
 
 def start_heads(
     from_depth: int,
@@ -52,21 +50,14 @@ def start_heads(
             f"Option depths: the head reads no depth over {from_depth}, where the adapter "
             f"starts, so the adapter would change nothing."
         )
-    plain = search(material, options=_plain(options, reads), source=source).chosen
-    found = [plain, *_mixed(alone, allowed, material, options)]
-    if alone.head.depths[-1] > from_depth:
+    # The deepest states pass through most of the adapter.
+    deep = tuple(reads) if "depths" in options.model_fields_set else (max(reads),)
+    above = options.model_copy(update={"depths": deep, "tolerance": 0.0})
+    found = [search(material, options=above, source=source).chosen]
+    found += _mixed(alone, allowed, material, options)
+    if alone.head.depths[-1] >= reads[-1]:
         found.append(alone)
     return sorted(found, key=lambda one: -one.value)
-
-
-def _plain(options: TrainingOptions, reads: Sequence[int]) -> TrainingOptions:
-    """Returns the options of a head on the deepest states, unless the user says otherwise."""
-    given = options.model_fields_set
-    changes: dict[str, object] = {
-        name: value for name, value in _PLAIN.items() if name not in given
-    }
-    depths = tuple(reads) if "depths" in given else (max(reads),)
-    return options.model_copy(update={**changes, "depths": depths, "tolerance": 0.0})
 
 
 def _mixed(
