@@ -1,4 +1,4 @@
-"""Draws what runs logged and what probes found, as PNG files. By matplotlib, from `[dev]`."""
+"""Draws what runs logged and what probes found, as PNG files. By matplotlib, from `[publish]`."""
 
 from __future__ import annotations
 
