@@ -95,8 +95,8 @@ Metric = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="What chooses: accuracy, macro_f1, micro_f1, mcc, spearman, pearson or span_f1. "
-        "[by kind]",
+        help="What chooses: accuracy, macro_f1, micro_f1, mcc, likelihood, spearman, pearson or "
+        "span_f1. [by kind; likelihood in cross-validation]",
     ),
 ]
 Tolerance = Annotated[

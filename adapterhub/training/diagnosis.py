@@ -21,8 +21,10 @@ from adapterhub.training.data import Dataset
 _BINS = 15
 
 
-def diagnose(spec: TaskSpec, logits: RowLogits, dataset: Dataset) -> Diagnostics | None:
-    """Returns where a calibrated task is wrong on the validation rows.
+def diagnose(
+    spec: TaskSpec, logits: RowLogits, dataset: Dataset, *, split: str = "validation"
+) -> Diagnostics | None:
+    """Returns where a calibrated task is wrong on the rows of `dataset`; `split` names them.
 
     None for tagging and regression, whose mistakes are neither confusions nor scores of rows.
     """
@@ -36,14 +38,14 @@ def diagnose(spec: TaskSpec, logits: RowLogits, dataset: Dataset) -> Diagnostics
     rows = len(dataset)
     if spec.kind == "multi_label":
         bins = reliability(sigmoid(scaled).ravel(), truth.ravel() > 0)
-        return Diagnostics(split="validation", rows=rows, reliability=bins)
+        return Diagnostics(split=split, rows=rows, reliability=bins)
     scores = softmax(scaled)
     given = scores.argmax(1)
     counts = np.zeros((len(spec.labels),) * 2, np.int64)
     np.add.at(counts, (truth.astype(np.int64), given), 1)
     small = len(spec.labels) <= MOST_LABELS
     return Diagnostics(
-        split="validation",
+        split=split,
         rows=rows,
         reliability=reliability(scores.max(1), given == truth),
         confusion=tuple(map(tuple, counts.tolist())) if small else (),

@@ -27,6 +27,10 @@ POOLED: tuple[Pooling, ...] = ("cls", "mean", "max")
 """Poolings without weights of their own, in the order in which the cache keeps them."""
 
 
+_VERSION = 2
+"""Counts up when the same text gets other items, so that those of older code are not read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """What the cache keeps of each text.
@@ -56,7 +60,7 @@ class Layout:
         reading = self.reading
         window = f"{len(reading.fields)}x{reading.max_length}-{reading.overlap}-{self.max_windows}"
         depths = ".".join(map(str, self.depths))
-        return f"{self.content}-{window}-d{depths}"
+        return f"{self.content}{_VERSION}-{window}-d{depths}"
 
     def index(self, depth: int, pooling: Pooling) -> int:
         """Returns the place of one tap."""

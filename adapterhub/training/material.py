@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from adapterhub.errors import UsageError
+from adapterhub.model.spans import Word
 from adapterhub.plan import Reading
 from adapterhub.specs import OUTSIDE, Pooling
 from adapterhub.training.candidates import depths_of
@@ -15,7 +17,12 @@ from adapterhub.training.data import Dataset, Splits
 from adapterhub.training.encoding import Layout, Source
 from adapterhub.training.features import Features, read_features
 from adapterhub.training.objectives import make_objective
-from adapterhub.training.options import FEWEST_HELD_OUT, TrainingOptions, selection_metric
+from adapterhub.training.options import (
+    FEWEST_HELD_OUT,
+    MetricName,
+    TrainingOptions,
+    selection_metric,
+)
 from adapterhub.training.problem import Problem
 from adapterhub.training.readers import Part, TapReader
 from adapterhub.training.selection import (
@@ -43,6 +50,7 @@ class Material:
         tap: Gives the features of one tap.
         tap_bytes: Size of the features of one tap.
         problem: Targets, judge and budget.
+        metric: What `problem.judge` measures.
         truth: Validation targets: as `Dataset.truth`, for tagging one label per word.
         notes: What was cut, and why.
     """
@@ -52,6 +60,7 @@ class Material:
     tap: TapReader
     tap_bytes: int
     problem: Problem
+    metric: MetricName
     truth: torch.Tensor
     notes: tuple[str, ...] = ()
 
@@ -68,7 +77,7 @@ def gather(splits: Splits, *, options: TrainingOptions, source: Source) -> Mater
     Raises:
         UsageError: The cache cannot be written, or the metric does not fit the kind.
     """
-    selection_metric(options, splits.train.kind)
+    _metric(splits, options)  # A wrong one is refused before anything is encoded.
     material = _gather(splits, options, source)
     return replace(material, notes=(*material.notes, *_split_notes(material.splits)))
 
@@ -82,7 +91,7 @@ def _gather(splits: Splits, options: TrainingOptions, source: Source) -> Materia
     features = _read_parts(splits, layout, source)
     truth = torch.from_numpy(splits.train.truth())
     held_out = torch.from_numpy(splits.validation.truth())
-    judge = _judge_texts(splits.validation, held_out.to(source.encoder.device), options)
+    judge = _judge_texts(splits, held_out.to(source.encoder.device), options)
     return _material(splits, features, (truth, held_out), judge, options, source)
 
 
@@ -107,6 +116,8 @@ def _gather_words(splits: Splits, options: TrainingOptions, source: Source) -> M
         held_out = units if splits.folds else held_out
     layout = Layout("words", reading, options.max_windows, depths)
     features = _read_parts(splits, layout, source)
+    _check_words(features["train"], units, source)
+    _check_words(features["validation"], held_out, source)
     labels = splits.train.labels
     truth = tag_indices(units, splits.train)
     held_out_truth = tag_indices(held_out, splits.validation)
@@ -114,10 +125,16 @@ def _gather_words(splits: Splits, options: TrainingOptions, source: Source) -> M
     judge = judge_spans(rows, labels)
     material = _material(splits, features, (truth, held_out_truth), judge, options, source)
     sample = ranked_words(truth != labels.index(OUTSIDE), options.seed)
-    copies = _copies(splits, list(map(len, units)), held_out=len(held_out_truth))
-    device = source.encoder.device
-    problem = replace(material.problem, sample=sample.to(device), copies=copies.to(device))
+    problem = replace(material.problem, sample=sample.to(source.encoder.device))
     return replace(material, problem=problem, notes=notes)
+
+
+def _check_words(features: Features, units: Sequence[Sequence[Word]], source: Source) -> None:
+    if features.counts.tolist() != list(map(len, units)):
+        raise UsageError(
+            f"The feature cache {source.folder} holds other words for these texts; another "
+            f"version of adapterhub wrote it. Remove that folder."
+        )
 
 
 def _read_parts(splits: Splits, layout: Layout, source: Source) -> dict[Part, Features]:
@@ -147,7 +164,7 @@ def _material(
     problem = Problem(
         objective=objective,
         judge=judge,
-        copies=_copies(splits, [1] * len(truth), held_out=len(held_out)).to(device),
+        copies=_copies(splits, features["train"], held_out=len(held_out)).to(device),
         sample=Sample.whole(len(truth)).to(device),
         hidden_size=source.encoder.hidden_size,
         epochs=options.epochs or _default_epochs(len(truth), dataset.kind == "tagging"),
@@ -158,14 +175,15 @@ def _material(
     )
     tap_bytes = (len(truth) + len(held_out)) * source.encoder.hidden_size * _HALF_BYTES
     reading = features["train"].layout.reading
-    return Material(splits, reading, tap, tap_bytes, problem, held_out)
+    return Material(splits, reading, tap, tap_bytes, problem, _metric(splits, options), held_out)
 
 
-def _copies(splits: Splits, lengths: Sequence[int], *, held_out: int) -> Copies:
-    """Returns the copies for items of which each row has a number."""
+def _copies(splits: Splits, features: Features, *, held_out: int) -> Copies:
+    """Returns the copies of each candidate; a row's items are all in its fold."""
     if not splits.folds:
         return Copies.held_out(held_out)
-    return Copies.crossed(torch.tensor(splits.folds).repeat_interleave(torch.tensor(lengths)))
+    counts = torch.from_numpy(features.counts)
+    return Copies.crossed(torch.tensor(splits.folds).repeat_interleave(counts))
 
 
 def _split_notes(splits: Splits) -> Iterator[str]:
@@ -202,8 +220,12 @@ def _default_batch(rows: int) -> int:
     )
 
 
-def _judge_texts(dataset: Dataset, truth: torch.Tensor, options: TrainingOptions) -> Judge:
-    metric = selection_metric(options, dataset.kind)
+def _metric(splits: Splits, options: TrainingOptions) -> MetricName:
+    return selection_metric(options, splits.train.kind, crossed=bool(splits.folds))
+
+
+def _judge_texts(splits: Splits, truth: torch.Tensor, options: TrainingOptions) -> Judge:
+    metric, dataset = _metric(splits, options), splits.train
     if dataset.kind == "regression":
         return judge_numbers(metric, truth)
     if dataset.kind == "multi_label":

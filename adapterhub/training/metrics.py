@@ -96,11 +96,11 @@ def set_figures(given: npt.NDArray[np.bool_], scores: Array, truth: npt.NDArray[
     measures = _module("scikit-learn")
     seen = np.flatnonzero(truth.any(0) | given.any(0))
     options = {"labels": seen, "zero_division": 0}
-    return {
-        "macro_f1": measures.f1_score(truth, given, average="macro", **options),
-        "micro_f1": measures.f1_score(truth, given, average="micro", **options),
-        "ece": calibration_error(scores.ravel(), truth.ravel() > 0),
-    }
+    figures = {"macro_f1": 0.0, "micro_f1": 0.0}
+    if len(seen):
+        figures["macro_f1"] = measures.f1_score(truth, given, average="macro", **options)
+        figures["micro_f1"] = measures.f1_score(truth, given, average="micro", **options)
+    return {**figures, "ece": calibration_error(scores.ravel(), truth.ravel() > 0)}
 
 
 def number_figures(values: Array, truth: npt.NDArray[Any]) -> Figures:

@@ -12,12 +12,14 @@ from adapterhub.errors import UsageError
 from adapterhub.specs import TEXT_POOLINGS, Kind, Language, Pooling, Spec, TaskName
 from adapterhub.training.adapters.options import AdapterOptions
 
-MetricName = Literal["accuracy", "macro_f1", "micro_f1", "mcc", "spearman", "pearson", "span_f1"]
+MetricName = Literal[
+    "accuracy", "macro_f1", "micro_f1", "mcc", "likelihood", "spearman", "pearson", "span_f1"
+]
 Joining = Literal["auto", "space", "none"]
 
 METRICS: dict[Kind, tuple[MetricName, ...]] = {
-    "single_label": ("accuracy", "macro_f1", "mcc"),
-    "multi_label": ("macro_f1", "micro_f1"),
+    "single_label": ("accuracy", "macro_f1", "mcc", "likelihood"),
+    "multi_label": ("macro_f1", "micro_f1", "likelihood"),
     "regression": ("spearman", "pearson"),
     "tagging": ("span_f1",),
 }
@@ -167,14 +169,20 @@ def cache_folder(options: TrainingOptions) -> Path:
     return (Path(root) if root else Path.home() / ".cache" / "adapterhub") / "features"
 
 
-def selection_metric(options: TrainingOptions, kind: Kind) -> MetricName:
+def selection_metric(options: TrainingOptions, kind: Kind, *, crossed: bool = False) -> MetricName:
     """Returns the metric that chooses among the candidates of a task of `kind`.
+
+    Args:
+        options: May name one.
+        kind: Of the task.
+        crossed: Whether the few rows are cross-validated. Counting which answers are right tells
+            too little of them, so labels are then chosen by how likely they were.
 
     Raises:
         UsageError: The metric asked for does not fit the kind.
     """
     if options.metric is None:
-        return METRICS[kind][0]
+        return "likelihood" if crossed and "likelihood" in METRICS[kind] else METRICS[kind][0]
     if options.metric not in METRICS[kind]:
         raise UsageError(
             f"Option metric is '{options.metric}', but the data make a {kind} task, which is "

@@ -19,7 +19,7 @@ from adapterhub.training.encoding import Layout, Source
 from adapterhub.training.features import read_features
 from adapterhub.training.fit import fit
 from adapterhub.training.material import Material
-from adapterhub.training.options import TrainingOptions, selection_metric
+from adapterhub.training.options import TrainingOptions
 from adapterhub.training.problem import Fitted
 from adapterhub.training.readers import MixedTaps, SingleTaps
 from adapterhub.training.table import SearchTable, by_cost, make_table
@@ -63,8 +63,7 @@ def search(material: Material, *, options: TrainingOptions, source: Source) -> F
     ordered = by_cost(one for one in fitted if one.value > float("-inf"))
     if not ordered:
         raise UsageError("No candidate could be fitted; try lower learning rates.")
-    metric = selection_metric(options, kind)
-    table = make_table(ordered, metric=metric, tolerance=options.tolerance, notes=notes)
+    table = make_table(ordered, metric=material.metric, tolerance=options.tolerance, notes=notes)
     return Found(ordered[table.chosen], table)
 
 

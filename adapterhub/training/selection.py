@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch.nn import functional
 
 from adapterhub.model.spans import Word
 from adapterhub.training.options import MetricName
@@ -24,10 +25,17 @@ THRESHOLDS = torch.arange(5, 96, 5) / 100
 """Scores from which a label may be given; the same bounds hold for the final thresholds."""
 
 
+_TEMPERATURES = (0.5, 1.0, 2.0, 4.0, 8.0)
+"""Likelihood is at the best of these, since a temperature is fitted afterwards."""
+
+
 def judge_labels(metric: MetricName, truth: torch.Tensor, labels: int) -> Judge:
     """Returns the judge of single labels, given the true ones (M,)."""
 
     def judge(logits: torch.Tensor) -> torch.Tensor:
+        if metric == "likelihood":
+            own = truth.expand(logits.shape[:-1])[..., None]
+            return _likelihood(logits, lambda z: z.log_softmax(-1).gather(-1, own))
         chosen = logits.argmax(-1)
         hits = chosen == truth
         if metric == "accuracy":
@@ -45,6 +53,8 @@ def judge_label_sets(metric: MetricName, truth: torch.Tensor) -> Judge:
     positives = truth.sum(0)
 
     def judge(logits: torch.Tensor) -> torch.Tensor:
+        if metric == "likelihood":
+            return _likelihood(logits, lambda z: functional.logsigmoid(z * (2 * truth - 1)))
         steps = torch.bucketize(logits.sigmoid(), THRESHOLDS.to(logits.device), right=True)
         bins = len(THRESHOLDS) + 1
         # (X, M, K) -> one bin per candidate, label and step
@@ -58,9 +68,9 @@ def judge_label_sets(metric: MetricName, truth: torch.Tensor) -> Judge:
         # What passes threshold t is all that lies in higher bins.
         given, both = (n.flip(-1).cumsum(-1).flip(-1)[..., 1:] for n in (given, both))
         if metric == "micro_f1":
-            return (2 * both.sum(1) / (given.sum(1) + positives.sum())).amax(-1)
+            return (2 * both.sum(1) / (given.sum(1) + positives.sum()).clamp(min=1)).amax(-1)
         f1 = (2 * both / (given + positives[:, None]).clamp(min=1)).amax(-1)
-        return f1[:, positives > 0].mean(-1)
+        return f1[:, positives > 0].sum(-1) / (positives > 0).sum().clamp(min=1)
 
     return judge
 
@@ -149,6 +159,14 @@ def _span_f1(
     keys = (first * len(tags) + last) * len(type_of) + types[first]
     hits = int(np.isin(keys, rows.spans, assume_unique=True).sum())
     return 2 * hits / max(len(keys) + rows.total, 1)
+
+
+def _likelihood(
+    logits: torch.Tensor, log_chances: Callable[[torch.Tensor], torch.Tensor]
+) -> torch.Tensor:
+    """Returns the geometric mean of the chances of the true answers: (X, M, K) -> (X,)."""
+    means = [log_chances(logits / value).flatten(1).mean(1) for value in _TEMPERATURES]
+    return torch.stack(means).amax(0).exp()
 
 
 def _count(chosen: torch.Tensor, labels: int) -> torch.Tensor:

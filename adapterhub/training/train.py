@@ -135,7 +135,7 @@ def _finish(
     )
     metrics = measured(spec, logits, splits.validation, split=splits.measured_on)
     # model_copy skips the checks, so the whole is checked once more.
-    diagnostics = diagnose(spec, logits, splits.validation)
+    diagnostics = diagnose(spec, logits, splits.validation, split=splits.measured_on)
     changes = {"metrics": metrics, "diagnostics": diagnostics, "known_answers": known}
     whole = spec.model_copy(update=changes)
     checked = TaskSpec.model_validate_json(whole.model_dump_json())

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import pearsonr, spearmanr
-from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
+from sklearn.metrics import accuracy_score, f1_score, log_loss, matthews_corrcoef
 
 from adapterhub.model.spans import TaggedText, words_of
 from adapterhub.training.data import Dataset
@@ -44,6 +44,30 @@ def test_single_labels(metric: str) -> None:
     for row, value in zip(logits, values, strict=True):
         assert value == pytest.approx(expected(row.argmax(1)), abs=1e-6)
     assert values[0] == pytest.approx(1)
+
+
+def test_likelihood_is_at_the_best_temperature() -> None:
+    truth = torch.randint(0, 3, (200,), generator=GENERATOR)
+    logits = _draw(4, 200, 3) + 2 * torch.nn.functional.one_hot(truth, 3)
+    logits[1] = logits[0] * 4
+    logits[2] = torch.zeros(200, 3)
+    values = judge_labels("likelihood", truth, 3)(logits)
+    chances = (logits[0].double() / t for t in (0.5, 1, 2))
+    least = min(log_loss(truth, z.softmax(-1), labels=range(3)) for z in chances)
+    assert values[0] == pytest.approx(np.exp(-least), abs=1e-5)
+    assert values[1] == pytest.approx(float(values[0]))
+    assert values[2] == pytest.approx(1 / 3)
+
+
+def test_likelihood_of_label_sets() -> None:
+    truth = (_draw(80, 4) > 0.8).float()
+    logits = _draw(3, 80, 4) + truth
+    values = judge_label_sets("likelihood", truth)(logits)
+    for row, value in zip(logits, values, strict=True):
+        losses = [
+            log_loss(truth.flatten(), (row / t).sigmoid().flatten()) for t in (0.5, 1, 2, 4, 8)
+        ]
+        assert value == pytest.approx(np.exp(-min(losses)), abs=1e-5)
 
 
 @pytest.mark.parametrize("average", ["macro", "micro"])
