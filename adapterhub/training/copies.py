@@ -49,25 +49,3 @@ class Copies:
         """Returns them on a device."""
         seen = None if self.seen is None else self.seen.to(device)
         return replace(self, answers=tuple(rows.to(device) for rows in self.answers), seen=seen)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Sample:
-    """A part of the training rows that stands for all of them.
-
-    Attributes:
-        rows: (n,) int64, ascending.
-        weights: (n,) fp32, how many rows each stands for.
-    """
-
-    rows: torch.Tensor
-    weights: torch.Tensor
-
-    @classmethod
-    def whole(cls, rows: int) -> Sample:
-        """Returns all rows."""
-        return cls(torch.arange(rows), torch.ones(rows))
-
-    def to(self, device: torch.device) -> Sample:
-        """Returns it on a device."""
-        return Sample(self.rows.to(device), self.weights.to(device))

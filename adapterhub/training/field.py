@@ -9,8 +9,7 @@ from collections.abc import Sequence
 import torch
 
 from adapterhub.training.candidates import Setting
-from adapterhub.training.copies import Sample
-from adapterhub.training.problem import Fitted, Problem
+from adapterhub.training.problem import Fitted, Problem, Sample, Stage
 from adapterhub.training.readers import Parameters, Reader
 from adapterhub.training.stack import (
     Kept,
@@ -83,30 +82,35 @@ class Field:
             self._optimiser.step(self._parameters, 0.5 + 0.5 * math.cos(math.pi * progress))
 
     @torch.no_grad()
-    def remember(self, epoch: int) -> None:
-        """Keeps the parameters of those that are better on the validation rows than before."""
-        copies = self._problem.copies
-        logits = torch.cat([self._answers(copy) for copy in range(len(copies))], dim=2)
-        if len(copies) > 1:
-            logits = logits[:, :, torch.cat(copies.answers).argsort()]
-        values = self._problem.judge(logits.flatten(0, 1)).view(self._best.shape).float()
+    def remember(self, epoch: int, stage: Stage) -> None:
+        """Keeps the parameters of those that are better on validation rows than before."""
+        copies = len(self._problem.copies)
+        answers = [self._answers(copy, rows) for copy, rows in enumerate(stage.answers)]
+        logits = torch.cat(answers, dim=2)
+        if copies > 1:
+            logits = logits[:, :, torch.cat(stage.answers).argsort()]
+        values = stage.judge(logits.flatten(0, 1)).view(self._best.shape).float()
         better = values > self._best
         self._best = torch.where(better, values, self._best)
         self._epochs = torch.where(better, epoch, self._epochs)
-        every = better.repeat_interleave(len(copies), dim=1)
+        every = better.repeat_interleave(copies, dim=1)
         for name, parameter in self._parameters.items():
             where = every.view(*every.shape, *(1,) * (parameter.dim() - 2))
             best = self._best_parameters[name]
             self._best_parameters[name] = torch.where(where, parameter.detach(), best)
 
-    def _answers(self, copy: int) -> torch.Tensor:
-        """Returns the logits of one copy of all candidates for its rows: (G, C, M, K)."""
-        copies, outputs = self._problem.copies, self._problem.objective.outputs
-        own = {name: p.detach()[:, copy :: len(copies)] for name, p in self._parameters.items()}
+    def forget(self) -> None:
+        """Forgets how good candidates were; the next look keeps their parameters."""
+        self._best.fill_(-torch.inf)
+
+    def _answers(self, copy: int, rows: torch.Tensor) -> torch.Tensor:
+        """Returns the logits of one copy of all candidates: (G, C, M, K)."""
+        copies, outputs = len(self._problem.copies), self._problem.objective.outputs
+        own = {name: p.detach()[:, copy::copies] for name, p in self._parameters.items()}
         parts = [own["first"].new_empty(*self._best.shape, 0, outputs)]
-        for rows in torch.split(copies.answers[copy], _VALIDATION_ROWS):
-            if len(rows):
-                parts.append(head_logits(own, self.reader.read("validation", rows, own)))
+        for chunk in torch.split(rows, _VALIDATION_ROWS):
+            if len(chunk):
+                parts.append(head_logits(own, self.reader.read("validation", chunk, own)))
         return torch.cat(parts, dim=2)
 
     def halve(self, slack: float) -> tuple[Field, list[Fitted]]:

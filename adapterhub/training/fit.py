@@ -15,7 +15,6 @@ from tqdm import tqdm
 
 from adapterhub.specs import HeadSpec
 from adapterhub.training.candidates import Setting
-from adapterhub.training.copies import Sample
 from adapterhub.training.field import Field
 from adapterhub.training.problem import Fitted, Problem
 from adapterhub.training.readers import Reader
@@ -43,19 +42,23 @@ def fit(
     halvings = {max(1, round(part * epochs)) for part in _HALVINGS} - {epochs}
     looks = {round(epochs * look / _MOST_LOOKS) for look in range(_MOST_LOOKS)} | {epochs}
     generator = torch.Generator().manual_seed(problem.seed)
-    everything = Sample.whole(len(problem.objective.targets)).to(problem.device)
+    everything = problem.everything
+    ranking = problem.ranking or everything
     done: list[Fitted] = []
     shape = "linear" if hidden_width is None else f"hidden-{hidden_width}"
     name = f"fitting {len(reader.heads) * len(settings)} {shape} heads"
     for epoch in tqdm(range(1, epochs + 1), desc=name, unit="epoch", disable=None):
-        sample = problem.sample if epoch <= max(halvings, default=0) else everything
-        field.train(epoch, sample, generator)
+        stage = ranking if epoch <= max(halvings, default=0) else everything
+        field.train(epoch, stage.sample, generator)
         if epoch in looks | halvings:
-            field.remember(epoch)
+            field.remember(epoch, stage)
         if epoch in halvings:
             # What is behind late will not catch up.
             field, dropped = field.halve(problem.slack * (1 - epoch / epochs))
             done.extend(dropped)
+            if epoch == max(halvings) and ranking is not everything:
+                # Values on some rows and values on all do not compare.
+                field.forget()
     done.extend(field.finish(range(len(field.reader.heads))))
     order = {head: place for place, head in enumerate(reader.heads)}
     return sorted(done, key=lambda fitted: order[_linear(fitted.head)])

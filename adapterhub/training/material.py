@@ -10,9 +10,9 @@ import torch
 from adapterhub.errors import UsageError
 from adapterhub.model.spans import Word
 from adapterhub.plan import Reading
-from adapterhub.specs import OUTSIDE, Pooling
+from adapterhub.specs import Pooling
 from adapterhub.training.candidates import depths_of
-from adapterhub.training.copies import Copies, Sample
+from adapterhub.training.copies import Copies
 from adapterhub.training.data import Dataset, Splits
 from adapterhub.training.encoding import Layout, Source
 from adapterhub.training.features import Features, read_features
@@ -33,7 +33,7 @@ from adapterhub.training.selection import (
     judge_spans,
     unit_rows,
 )
-from adapterhub.training.words import ranked_words, rows_within, tag_indices, units_of
+from adapterhub.training.words import rows_within, tag_indices, units_of, word_ranking
 
 _HALF_BYTES = 2
 # How far behind a head may be, in points over the tolerance, before it is given up.
@@ -121,11 +121,10 @@ def _gather_words(splits: Splits, options: TrainingOptions, source: Source) -> M
     labels = splits.train.labels
     truth = tag_indices(units, splits.train)
     held_out_truth = tag_indices(held_out, splits.validation)
-    rows = unit_rows(held_out, splits.validation.spans(), labels)
-    judge = judge_spans(rows, labels)
+    judge = judge_spans(unit_rows(held_out, splits.validation.spans(), labels), labels)
     material = _material(splits, features, (truth, held_out_truth), judge, options, source)
-    sample = ranked_words(truth != labels.index(OUTSIDE), options.seed)
-    problem = replace(material.problem, sample=sample.to(source.encoder.device))
+    ranking = word_ranking(material.problem, splits, truth, held_out)
+    problem = replace(material.problem, ranking=ranking.to(source.encoder.device))
     return replace(material, problem=problem, notes=notes)
 
 
@@ -165,7 +164,7 @@ def _material(
         objective=objective,
         judge=judge,
         copies=_copies(splits, features["train"], held_out=len(held_out)).to(device),
-        sample=Sample.whole(len(truth)).to(device),
+        ranking=None,
         hidden_size=source.encoder.hidden_size,
         epochs=options.epochs or _default_epochs(len(truth), dataset.kind == "tagging"),
         batch_size=options.batch_size or _default_batch(len(truth)),

@@ -8,10 +8,43 @@ import torch
 
 from adapterhub.specs import HeadSpec
 from adapterhub.training.candidates import Setting
-from adapterhub.training.copies import Copies, Sample
+from adapterhub.training.copies import Copies
 from adapterhub.training.objectives import Objective
 from adapterhub.training.readers import Parameters
 from adapterhub.training.selection import Judge
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """A part of the training rows that stands for all of them.
+
+    Attributes:
+        rows: (n,) int64, ascending.
+        weights: (n,) fp32, how many rows each stands for.
+    """
+
+    rows: torch.Tensor
+    weights: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stage:
+    """What candidates are fitted and judged on in a part of the schedule.
+
+    Attributes:
+        sample: The training rows.
+        answers: Per copy the validation rows that it answers.
+        judge: Gives the value of candidates on these, in ascending order of rows.
+    """
+
+    sample: Sample
+    answers: tuple[torch.Tensor, ...]
+    judge: Judge
+
+    def to(self, device: torch.device) -> Stage:
+        """Returns it on a device; the judge is where it was made."""
+        sample = Sample(self.sample.rows.to(device), self.sample.weights.to(device))
+        return Stage(sample, tuple(rows.to(device) for rows in self.answers), self.judge)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,7 +55,7 @@ class Problem:
         objective: Targets and loss.
         judge: Gives the validation value of candidates.
         copies: Which rows each copy of a candidate is fitted on, and which it answers.
-        sample: The training rows that candidates are ranked on while there are many of them.
+        ranking: What candidates are ranked on while there are many; None for all rows.
         hidden_size: Width H of the features.
         epochs: Passes over the training rows.
         batch_size: Rows per step.
@@ -34,13 +67,20 @@ class Problem:
     objective: Objective
     judge: Judge
     copies: Copies
-    sample: Sample
+    ranking: Stage | None
     hidden_size: int
     epochs: int
     batch_size: int
     slack: float
     seed: int
     device: torch.device
+
+    @property
+    def everything(self) -> Stage:
+        """Returns all rows."""
+        count = len(self.objective.targets)
+        whole = Sample(torch.arange(count), torch.ones(count))
+        return Stage(whole, self.copies.answers, self.judge).to(self.device)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -151,14 +151,16 @@ def _measure(
 
 
 def _trained_tasks(registry: Path, backbone: BackboneSpec) -> dict[str, TaskSpec]:
-    """Returns the newest version of each task on this backbone, by the digest of its rows."""
+    """Returns the newest version of each task without an adapter, by the digest of its rows."""
     known = read_registry(registry)
     found = [known.resolve(name) for name in known.names()]
     specs = [read_head(one.path, sha256=one.record.sha256).spec for one in found]
     return {
         spec.training.data_digest: spec
         for spec in specs
-        if spec.training is not None and spec.backbone.fingerprint == backbone.fingerprint
+        if spec.training is not None
+        and spec.adapter is None
+        and spec.backbone.fingerprint == backbone.fingerprint
     }
 
 
@@ -196,8 +198,9 @@ def _head(figures: Quality) -> Iterator[str]:
         f"Backbone `{figures.backbone.name}` ({figures.backbone.fingerprint[:19]}…), "
         f"{figures.backbone.num_hidden_layers} depths of width {figures.backbone.hidden_size}. "
         f"At most {figures.max_rows:,} training and as many validation rows per set, the same "
-        f"for both systems. The validation rows choose among the candidates of both and are "
-        f"what is measured here. Sets of shipped tasks have the shipped head. "
+        f"for both systems. The validation rows choose among the candidates of both, and the "
+        f"same rows are measured here, so both columns flatter: the head a little more, since "
+        f"it is chosen among more candidates. Sets of shipped tasks have the shipped head. "
         f"Made by `scripts/quality`."
     )
     yield ""

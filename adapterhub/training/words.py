@@ -10,14 +10,18 @@ import torch
 
 from adapterhub.model.spans import TaggedText, Word, words_of
 from adapterhub.plan import Reading
-from adapterhub.training.copies import Sample
-from adapterhub.training.data import Dataset
+from adapterhub.specs import OUTSIDE
+from adapterhub.training.data import Dataset, Splits
 from adapterhub.training.encoding import Source
 from adapterhub.training.options import TrainingOptions
+from adapterhub.training.problem import Problem, Sample, Stage
+from adapterhub.training.selection import judge_spans, unit_rows
 from adapterhub.training.tagging import unit_tags
 
 # Most words are outside of all entities, and most of those say the same.
 _OUTSIDE_RANKED = 0.2
+# Validation words that suffice to tell good candidates from bad ones.
+_RANKED_WORDS = 30_000
 
 
 def units_of(
@@ -41,7 +45,33 @@ def tag_indices(units: Sequence[Sequence[Word]], dataset: Dataset) -> torch.Tens
     return torch.from_numpy(np.array(tags, np.int64))
 
 
-def ranked_words(inside: torch.Tensor, seed: int) -> Sample:
+def word_ranking(
+    problem: Problem, splits: Splits, truth: torch.Tensor, held_out: Sequence[Sequence[Word]]
+) -> Stage:
+    """Returns the words by which many candidates are ranked.
+
+    Args:
+        problem: All of the task.
+        splits: Its rows.
+        truth: (words,) int64, labels of the training words.
+        held_out: Validation words of each row.
+    """
+    validation = splits.validation
+    labels = validation.labels
+    sample = _ranked_words(truth != labels.index(OUTSIDE), problem.seed)
+    sizes = [len(row) for row in held_out]
+    rows = rows_within(sizes, _RANKED_WORDS, problem.seed)
+    if splits.folds or len(rows) == len(sizes):
+        return Stage(sample, problem.copies.answers, problem.judge)
+    spans = validation.spans()
+    units = unit_rows([held_out[row] for row in rows], [spans[row] for row in rows], labels)
+    places = torch.zeros(len(sizes), dtype=torch.bool)
+    places[rows] = True
+    words = torch.nonzero(places.repeat_interleave(torch.tensor(sizes))).flatten()
+    return Stage(sample, (words,), judge_spans(units, labels))
+
+
+def _ranked_words(inside: torch.Tensor, seed: int) -> Sample:
     """Returns the words of entities and their neighbours, and some that stand for the others."""
     near = inside.clone()
     near[1:] |= inside[:-1]

@@ -13,10 +13,10 @@ from adapterhub.model.tokens import Window, pack
 from adapterhub.specs import HeadSpec, Kind, Pooling
 from adapterhub.training.attentive import AttentiveTokens, TokenStates
 from adapterhub.training.candidates import Setting
-from adapterhub.training.copies import Copies, Sample
+from adapterhub.training.copies import Copies
 from adapterhub.training.fit import fit
 from adapterhub.training.objectives import Objective, make_objective
-from adapterhub.training.problem import Fitted, Problem
+from adapterhub.training.problem import Fitted, Problem, Sample, Stage
 from adapterhub.training.readers import MixedTaps, Parameters, Part, Reader, SingleTaps
 from adapterhub.training.selection import Judge, judge_label_sets, judge_labels, judge_numbers
 from tests.builders import backbone_spec, task_spec
@@ -60,7 +60,7 @@ def make_problem(objective: Objective, judge: Judge, *, epochs: int = 20, seed: 
         objective=objective,
         judge=judge,
         copies=Copies.held_out(HELD_OUT),
-        sample=Sample.whole(ROWS),
+        ranking=None,
         hidden_size=H,
         epochs=epochs,
         batch_size=32,
@@ -248,6 +248,24 @@ def _last(logits: torch.Tensor) -> torch.Tensor:
 def twice(part: Part, depth: int, pooling: Pooling) -> torch.Tensor:
     del part
     return tap("train", depth, pooling)
+
+
+def test_the_last_half_is_fitted_and_judged_on_all_rows() -> None:
+    """Ranking on rows whose labels are wrong must not stay in the result."""
+    task = problem()
+    truth = TRUTHS["single_label"][ROWS:]
+    few = torch.arange(10)
+    ranking = Stage(
+        Sample(torch.arange(0, ROWS, 4), torch.full((ROWS // 4,), 4.0)),
+        (few,),
+        judge_labels("accuracy", (truth[few] + 1) % 3, 3),
+    )
+    fitted = fit(singles(), SETTINGS, hidden_width=None, problem=replace(task, ranking=ranking))
+    best = fitted[1]
+    value = float(task.judge(served(best, "single_label")[None])[0])
+    assert best.value == pytest.approx(value, abs=0.02)
+    assert best.value > 0.85
+    assert best.epoch > 10
 
 
 def test_a_sample_stands_for_all_rows() -> None:
