@@ -194,7 +194,11 @@ def _parallel(
     job.write_text(json.dumps(content), encoding="utf-8")
     script = Path(__file__).with_name("adapters_library.py")
     done = subprocess.run(
-        [str(python), str(script), str(job)], capture_output=True, text=True, check=False
+        # -I: this folder has a module named as the library.
+        [str(python), "-I", str(script), str(job)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise RuntimeError(f"the adapters library failed: {done.stderr[-2000:]}")
