@@ -185,6 +185,7 @@ def load_and_unload(hub: Hub, names: list[str], done: threading.Event) -> int:
     return loaded
 
 
+@pytest.mark.filterwarnings("ignore::adapterhub.errors.ConstantHeadWarning")  # made so
 def test_threads_never_get_another_tasks_answer_while_tasks_come_and_go(
     telling_registry: Path,
 ) -> None:
