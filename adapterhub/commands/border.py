@@ -62,6 +62,9 @@ class CommandLine(TyperGroup):
 def _exit_code(command: Callable[[], Any], *, as_json: bool) -> int:
     try:
         result = command()
+        # `--version` and `--help` end before a verb's own flush.
+        if sys.stdout is not None and not sys.stdout.closed:
+            sys.stdout.flush()
     except AdapterHubError as error:
         _drop_unwritable()
         _report(type(error).__name__, str(error), as_json=as_json)

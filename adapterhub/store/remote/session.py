@@ -192,7 +192,9 @@ def _send(
         raise Failed(f"no answer within {limit:.3g} s", away=True) from error
     except httpx2.TransportError as error:
         problem = str(error) or type(error).__name__
-        raise Failed(f"the connection failed ({problem})", away=True) from error
+        # Who hangs up is there, and may answer the next time.
+        away = isinstance(error, httpx2.ConnectError)
+        raise Failed(f"the connection failed ({problem})", away=away) from error
     if response.status_code in _RETRIED or _is_busy(response, whole):
         response.close()
         raise Failed(f"the answer was status {response.status_code}", wait=_asked_wait(response))
