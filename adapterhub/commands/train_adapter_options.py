@@ -54,7 +54,7 @@ LearningRate = Annotated[
     float | None, typer.Option(metavar="X", help="Of the adapter. [by the method]")
 ]
 HeadLearningRate = Annotated[
-    float | None, typer.Option(metavar="X", help="Of the head beside an adapter. [0.001]")
+    float | None, typer.Option(metavar="X", help="Of the head beside an adapter. [0.003]")
 ]
 Patience = Annotated[
     int | None, typer.Option(metavar="N", help="Epochs without a better value before it stops. [4]")

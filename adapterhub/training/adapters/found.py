@@ -24,7 +24,7 @@ class FittedAdapter:
         tensors: Of both, by the names of a head file.
         setting: How the adapter was trained.
         value: Its validation value.
-        epoch: The epoch that gave it; 0 where none was better than the start.
+        epoch: The epoch that gave it, from 1.
         seconds: Mean time of an epoch.
         checkpoints: What is of no use any more once the task is saved.
     """

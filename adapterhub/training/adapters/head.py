@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -13,63 +14,61 @@ from adapterhub.model.tokens import TokenBatch
 from adapterhub.specs import HeadSpec
 from adapterhub.training.objectives import Objective
 from adapterhub.training.readers import Scale, TapReader, measure
-from adapterhub.training.stack import fold_head
+from adapterhub.training.stack import Shape, fold_head, start_heads
 
 _QUERY = "pool.query"
 _MIX = "mix.weights"
 
 
 class TrainedHead(nn.Module):
-    """A head on standardised features, which starts as one that was fitted on the frozen trunk."""
+    """A head on standardised features. At its start it answers the prior to every text.
+
+    One that was fitted on the frozen features before has learned the training rows by heart, and
+    leaves little gradient to the adapter: measured on question types, 79 and 86 % with the same
+    adapter.
+    """
 
     def __init__(
-        self,
-        spec: HeadSpec,
-        tensors: Mapping[str, torch.Tensor],
-        scale: Scale,
-        *,
-        objective: Objective,
-        dropout: float,
+        self, spec: HeadSpec, scale: Scale, *, objective: Objective, dropout: float, seed: int
     ) -> None:
-        """Takes over a fitted head.
+        """Makes a head.
 
         Args:
             spec: What it reads and its shape.
-            tensors: By the names of a head file, as the fit on frozen features gave them.
             scale: Mean and deviation of the frozen features that it reads.
-            objective: Gives the unit of the outputs.
+            objective: Gives the prior, and the unit of the outputs.
             dropout: On the features.
+            seed: Of a hidden layer's first weights.
         """
         super().__init__()
         self.spec = spec
         self._unit = objective.unit
         self._scale = scale
         self._dropout = dropout
-        for name, value in unfold_head(tensors, scale, objective.unit).items():
-            self.register_parameter(name, nn.Parameter(value))
-        self.query = nn.Parameter(tensors[_QUERY].clone()) if _QUERY in tensors else None
-        self.mix = nn.Parameter(tensors[_MIX].log()) if _MIX in tensors else None
+        hidden_size = len(scale.mean)
+        draw = torch.Generator().manual_seed(seed)
+        shape = Shape(1, 1, hidden_size, spec.hidden_width)
+        prior = replace(objective, prior=objective.prior.cpu())
+        for name, value in start_heads(shape, prior, draw).items():
+            self.register_parameter(name, nn.Parameter(value[0, 0].clone()))
+        is_attentive, is_mixed = spec.pooling == "attentive", len(spec.depths) > 1
+        self.query = nn.Parameter(torch.zeros(hidden_size)) if is_attentive else None
+        self.mix = nn.Parameter(torch.zeros(len(spec.depths))) if is_mixed else None
 
     def features(
-        self,
-        taps: Mapping[int, torch.Tensor],
-        below: Mapping[int, torch.Tensor],
-        batch: TokenBatch,
-        picks: torch.Tensor | None,
+        self, taps: Mapping[int, torch.Tensor], batch: TokenBatch, picks: torch.Tensor | None
     ) -> torch.Tensor:
         """Returns standardised features in fp32: (N, H) per window, or (M, H) per word.
 
         Args:
-            taps: Hidden states (P, H) by depth, above the fork.
-            below: Frozen features of the same shape as those returned, by depth up to the fork.
+            taps: Hidden states (P, H) by depth.
             batch: Gives the windows.
             picks: Tagging: (M,) the token of each word among the P packed ones.
         """
         shares = None if self.mix is None else self.mix.softmax(0)
         total: torch.Tensor | None = None
         for place, depth in enumerate(self.spec.depths):
-            frozen = below.get(depth)
-            pooled = self._pool(taps[depth], batch, picks) if frozen is None else frozen
+            pooled = self._pool(taps[depth], batch, picks)
             part = pooled if shares is None else pooled * shares[place]
             total = part if total is None else total + part
         assert total is not None  # a head reads one depth at least
@@ -104,25 +103,6 @@ class TrainedHead(nn.Module):
         if self.query is not None:
             return pool_attentive(hidden, batch, self.query)
         return POOLINGS[self.spec.pooling](hidden, batch)
-
-
-def unfold_head(
-    tensors: Mapping[str, torch.Tensor], scale: Scale, unit: tuple[float, float]
-) -> dict[str, torch.Tensor]:
-    """Returns what `fold_head` would turn into `tensors`.
-
-    `first` (H, K) and `first_bias` (K,); with a hidden layer of width W `first` is (H, W) and
-    `last` (W, K), `last_bias` (K,) follow.
-    """
-    mean, deviation = unit
-    weight, bias = tensors["head.weight"] / deviation, (tensors["head.bias"] - mean) / deviation
-    found: dict[str, torch.Tensor] = {}
-    if "head.hidden.weight" in tensors:
-        found = {"last": weight.T.clone(), "last_bias": bias.clone()}
-        weight, bias = tensors["head.hidden.weight"], tensors["head.hidden.bias"]
-    found["first"] = (weight * scale.deviation).T.clone()
-    found["first_bias"] = bias + weight @ scale.mean
-    return found
 
 
 def scale_of(head: HeadSpec, tap: TapReader) -> Scale:

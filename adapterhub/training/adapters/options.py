@@ -62,7 +62,7 @@ class AdapterOptions(Spec):
     epochs: int | None = Field(default=None, ge=1, le=10_000)
     batch_size: int = Field(default=16, ge=1)
     learning_rate: Rate | None = None
-    head_learning_rate: Rate = 1e-3
+    head_learning_rate: Rate = 3e-3
     weight_decay: float = Field(default=0.01, ge=0, le=10)
     warmup: float = Field(default=0.1, ge=0, lt=1)
     clip: float = Field(default=1.0, gt=0)

@@ -74,8 +74,6 @@ class AdapterRun:
         with torch.random.fork_rng(devices):
             if saved is not None:
                 self._restore(saved)
-            if not self.history:
-                self._validate(0)
             while not self._is_done:
                 self._run_epoch(checkpoints)
         with torch.no_grad():
@@ -163,26 +161,14 @@ class AdapterRun:
                 batch.tokens,
                 self.change.layer,
                 start=setup.from_depth,
-                taps=[d for d in self.head.spec.depths if d > setup.from_depth],
+                taps=self.head.spec.depths,
             )
-        below = self._below(part, batch)
-        logits = self.head.logits(self.head.features(taps, below, batch.tokens, batch.picks))
+        logits = self.head.logits(self.head.features(taps, batch.tokens, batch.picks))
         if batch.picks is not None:
             return logits
         # (W, K) per window -> (B, K): the mean of each row's windows, as scoring has it
         sums = logits.new_zeros(len(rows), logits.shape[1]).index_add(0, batch.rows, logits)
         return sums / batch.counts[:, None]
-
-    def _below(self, part: Examples, batch: ExampleBatch) -> dict[int, torch.Tensor]:
-        """Returns the frozen features that a mix reads up to the fork, by depth.
-
-        They are means over the windows of a row, as heads on the frozen trunk are fitted on. For
-        a text of several windows that is what scoring gives to a linear head, and close to it for
-        one with a hidden layer.
-        """
-        places = batch.targets if batch.picks is not None else batch.targets[batch.rows]
-        kept = self.setup.below["train" if part is self.setup.train else "validation"]
-        return {depth: values[places].float() for depth, values in kept.items()}
 
     def _validate(self, epoch: int) -> None:
         """Measures an epoch, and keeps its parameters if it is the best so far."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,7 +12,6 @@ from adapterhub.training.adapters.examples import Examples
 from adapterhub.training.adapters.options import AdapterOptions
 from adapterhub.training.adapters.trunk import Trunk
 from adapterhub.training.objectives import Objective
-from adapterhub.training.readers import Part
 from adapterhub.training.selection import Judge
 
 if TYPE_CHECKING:
@@ -64,8 +62,6 @@ class Setup:
         judge: Gives the validation value of outputs.
         trunk: Gives the states where the adapter starts.
         from_depth: That depth.
-        below: Frozen features of depths up to there that the head reads too, of both parts:
-            (rows or words, H) fp16 by depth.
         train: The training rows.
         validation: The validation rows.
         epochs: Passes over the training rows at most.
@@ -81,7 +77,6 @@ class Setup:
     judge: Judge
     trunk: Trunk
     from_depth: int
-    below: Mapping[Part, Mapping[int, torch.Tensor]]
     train: Examples
     validation: Examples
     epochs: int
@@ -107,8 +102,8 @@ class EpochRecord:
     """What one epoch gave.
 
     Attributes:
-        epoch: From 1; 0 is the start, the head that was fitted on the frozen trunk.
-        loss: Mean over its steps; 0 at the start.
+        epoch: From 1.
+        loss: Mean over its steps.
         value: Validation value after it.
         seconds: What it took, validation included.
     """

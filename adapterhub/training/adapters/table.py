@@ -27,7 +27,7 @@ class AdapterRow:
         value: Its validation value.
         learning_rate: Of the adapter, or of the head alone.
         weight_decay: How it was trained.
-        epoch: The epoch that was best; 0 where no epoch was better than the start.
+        epoch: The epoch that was best, from 1.
         parameters: Numbers that are stored, the head's included.
         seconds: Time of one epoch; 0 for the head alone.
     """

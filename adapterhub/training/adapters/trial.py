@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import torch
 
 from adapterhub.model.backbone import Backbone
-from adapterhub.specs import BLOCK_METHOD, SITES
+from adapterhub.specs import BLOCK_METHOD, SITES, HeadSpec
 from adapterhub.training.adapters.block import UntiedBlock
 from adapterhub.training.adapters.checkpoints import Checkpoints
 from adapterhub.training.adapters.examples import Examples, read_examples
@@ -21,17 +20,14 @@ from adapterhub.training.adapters.methods import depths_of_config, sites_of_conf
 from adapterhub.training.adapters.options import AdapterOptions, Shape
 from adapterhub.training.adapters.run import AdapterRun
 from adapterhub.training.adapters.setup import Change, Setup, product_dtype
-from adapterhub.training.adapters.start import start_heads
+from adapterhub.training.adapters.start import find_shape
 from adapterhub.training.adapters.trunk import Level, Opened, open_trunk
 from adapterhub.training.candidates import Setting
 from adapterhub.training.encoding import Source
 from adapterhub.training.material import Material
 from adapterhub.training.options import TrainingOptions
-from adapterhub.training.readers import Part, Scale
+from adapterhub.training.readers import Scale
 from adapterhub.training.search import Found, search
-
-if TYPE_CHECKING:
-    from adapterhub.training.problem import Fitted
 
 _RATE = 2e-3
 _RATES: Mapping[str, float] = {BLOCK_METHOD: 2e-4, "ia3": 1e-2, "vera": 1e-2}
@@ -45,14 +41,14 @@ class Fork:
 
     Attributes:
         from_depth: That depth.
-        start: The best head on frozen features that reads over it; training goes on from there.
-        candidates: How many heads were fitted to find it.
+        head: What the head reads and its shape.
+        candidates: How many heads were fitted on frozen features to find that.
         scale: Mean and deviation of the features that it reads.
         trunk: The states at that depth.
     """
 
     from_depth: int
-    start: Fitted
+    head: HeadSpec
     candidates: int
     scale: Scale
     trunk: Opened
@@ -100,16 +96,17 @@ class Workbench:
         Raises:
             UsageError: The options leave the head no depth above it.
         """
-        heads = start_heads(
-            from_depth, self.alone.chosen, self.material, options=self.options, source=self.source
-        )
+        found = find_shape(from_depth, self.material, options=self.options, source=self.source)
         level = Level(
             from_depth, self.material.reading, self.options.max_windows, self.adapter.trunk_dtype
         )
-        trunk = open_trunk((self.train, self.validation), level, self.source)
-        candidates = sum(head.candidates for head in heads)
-        scale = scale_of(heads[0].head, self.material.tap)
-        return Fork(from_depth, heads[0], candidates, scale, trunk)
+        return Fork(
+            from_depth,
+            head=found.chosen.head,
+            candidates=found.table.candidates,
+            scale=scale_of(found.chosen.head, self.material.tap),
+            trunk=open_trunk((self.train, self.validation), level, self.source),
+        )
 
     def fit(self, fork: Fork, rank: int) -> FittedAdapter:
         """Returns a trained adapter from `fork` on.
@@ -122,17 +119,17 @@ class Workbench:
         shape = self.shape(fork, rank, setup.steps)
         change = make_change(shape, self.backbone, seed=self.options.seed)
         head = TrainedHead(
-            fork.start.head,
-            fork.start.tensors,
+            fork.head,
             fork.scale,
             objective=self.material.problem.objective,
             dropout=self.adapter.head_dropout,
+            seed=self.options.seed,
         )
         run = AdapterRun(setup, change, head)
         checkpoints = None if change.plans_ahead else self._checkpoints(fork, rank)
         run.train(checkpoints)
         exported = change.export()
-        epochs = run.history[1:]
+        epochs = run.history
         return FittedAdapter(
             head=head.spec,
             adapter=exported.spec,
@@ -147,7 +144,7 @@ class Workbench:
     def shape(self, fork: Fork, rank: int, steps: int) -> Shape:
         """Returns what is built for a rank."""
         options = self.adapter
-        depths = tuple(range(fork.from_depth, fork.start.head.depths[-1]))
+        depths = tuple(range(fork.from_depth, fork.head.depths[-1]))
         own = depths_of_config(options.method)
         if own is not None and fork.from_depth == min(own):
             depths = tuple(depth for depth in depths if depth in own)
@@ -172,7 +169,6 @@ class Workbench:
             judge=problem.judge,
             trunk=fork.trunk.trunk,
             from_depth=fork.from_depth,
-            below=self._below(fork),
             train=self.train,
             validation=self.validation,
             epochs=options.epochs or min(_MOST_EPOCHS, few),
@@ -182,17 +178,6 @@ class Workbench:
             device=encoder.device,
             dtype=product_dtype(options.precision, encoder.device),
         )
-
-    def _below(self, fork: Fork) -> dict[Part, dict[int, torch.Tensor]]:
-        """Returns the frozen features that a mix reads up to the fork."""
-        head, tap = fork.start.head, self.material.tap
-        parts: tuple[Part, ...] = ("train", "validation")
-        depths = [depth for depth in head.depths if depth <= fork.from_depth]
-        device = self.source.encoder.device
-        return {
-            part: {depth: tap(part, depth, head.pooling).to(device) for depth in depths}
-            for part in parts
-        }
 
     def _checkpoints(self, fork: Fork, rank: int) -> Checkpoints:
         splits = self.material.splits
@@ -204,7 +189,7 @@ class Workbench:
             "options": self.options.model_dump(mode="json", exclude={"adapter", "aliases"}),
             "adapter": self.adapter.model_dump(mode="json"),
             "from_depth": fork.from_depth,
-            "head": fork.start.head.model_dump(mode="json"),
+            "head": fork.head.model_dump(mode="json"),
             "rank": rank,
         }
         return Checkpoints(self.source.cache / _RUNS, meaning)

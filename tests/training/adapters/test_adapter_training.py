@@ -118,9 +118,7 @@ def test_scoring_gives_what_training_gave(
 ) -> None:
     """A window of 8 tokens cuts the rows, so that means over windows are compared too."""
     changes = {"method": method, "tie_depths": tied, "trunk_dtype": "float32"}
-    # A mix with a hidden layer sees means over windows below the fork, which is not quite the same.
-    shapes: dict[str, Any] = {"mixes": mixes, "hidden_widths": ()}
-    options = options_with(tmp_path, changes, max_length=8, folds=0, **shapes)
+    options = options_with(tmp_path, changes, max_length=8, folds=0, mixes=mixes)
     bench = bench_for(rows, options, source, tiny_backbone)
     runs: list[AdapterRun] = []
     train_run = AdapterRun.train
@@ -134,21 +132,17 @@ def test_scoring_gives_what_training_gave(
     scored = run_head(
         trained.spec, trained.tensors, validation.inputs, source=source, max_windows=16
     )
-    # Features of depths below the fork are kept in half precision.
-    is_mixed = min(trained.spec.head.depths) <= 2
-    tolerance = 3e-3 if is_mixed else 1e-4
     if isinstance(scored.values, tuple):
         examples = bench.validation
         assert examples.words is not None
         for row, values in enumerate(scored.values):
             own = inside[examples.words[row] : examples.words[row + 1]]
             tokens = [np.abs(values - word).max(1).min() for word in own]
-            assert max(tokens, default=0.0) < tolerance
+            assert max(tokens, default=0.0) < 1e-4
         return
     mean, deviation = bench.material.problem.objective.unit
-    assert np.allclose(scored.values, inside * deviation + mean, atol=tolerance)
-    assert np.ptp(scored.values, axis=0).max() > 3 * tolerance
-    assert not is_mixed or mixes
+    assert np.allclose(scored.values, inside * deviation + mean, atol=1e-4)
+    assert np.ptp(scored.values, axis=0).max() > 1e-3
 
 
 def bench_for(
@@ -161,14 +155,14 @@ def bench_for(
 def test_an_adapter_learns_what_a_frozen_head_cannot(
     tiny_backbone: Backbone, tmp_path: Path
 ) -> None:
-    changes = {"epochs": 12, "learning_rate": 1e-2, "rank": 4, "patience": 12}
+    changes = {"epochs": 20, "learning_rate": 1e-2, "head_learning_rate": 1e-2, "patience": 20}
     reads: dict[str, Any] = {"poolings": ("cls",), "depths": (4,), "hidden_widths": ()}
     options = options_with(tmp_path, changes, **reads, mixes=False)
     trained = run(sentiment_rows(96), options, tiny_backbone)
     assert isinstance(trained.table, AdapterTable)
     frozen, adapted = trained.table.rows
     assert adapted.value >= frozen.value + 0.1
-    assert adapted.epoch > 0
+    assert adapted.epoch > 1
 
 
 def test_a_peft_config_says_where_and_how_much(tiny_backbone: Backbone, tmp_path: Path) -> None:
@@ -229,12 +223,12 @@ def test_training_stops_where_nothing_gets_better(
     options = options_with(tmp_path, {**changes, "head_dropout": 0.0}, folds=0)
     bench = bench_for(sentiment_rows(), options, source, tiny_backbone)
     fitted = bench.fit(bench.fork(2), 2)
-    assert fitted.epoch == 0
+    assert fitted.epoch == 1
     assert fitted.checkpoints is not None
     saved = fitted.checkpoints.read()
     assert saved is not None
     assert saved.progress.is_done
-    assert [record.epoch for record in saved.progress.history] == [0, 1, 2]
+    assert [record.epoch for record in saved.progress.history] == [1, 2, 3]
 
 
 def test_what_is_done_is_not_trained_again(
