@@ -38,14 +38,18 @@ from adapterhub.pretraining.tuning_batches import (
     RowBuckets,
     TuningBatch,
     held_rows,
+    take_apart,
     take_rows,
 )
 from adapterhub.pretraining.tuning_model import TuningModel, TuningOutcome
 from adapterhub.pretraining.tuning_sets import TuningSet
 
 _EVERY = 20  # steps between lines of the log
-_HEAD_SCALE = 10.0
-"""Heads start at zero and are few; they learn at this multiple of the rate."""
+_HEAD_SCALE = 4.0
+"""Heads start at zero and are asked in few of the steps; they learn at this multiple of the rate.
+
+At 10, where length goes with the label (a batch has rows of one length), a head swings.
+"""
 
 
 @dataclass(frozen=True)
@@ -183,18 +187,23 @@ def write_held(tuning: TuningModel, sets: Sequence[TuningSet], path: Path) -> No
     """Writes loss and quality on the rows that were kept back, by set."""
     found = {}
     rng = np.random.default_rng(0)
-    with torch.inference_mode():
-        for rows in sets:
-            chosen = np.asarray(held_rows(rows), dtype=np.int64)
-            if len(chosen):
-                batch = take_rows(rows, chosen, rng, vocab_size=tuning.config.vocab_size)
+    tuning.eval()
+    for rows in sets:
+        chosen = np.asarray(held_rows(rows), dtype=np.int64)
+        if not len(chosen):
+            continue
+        batches = [take_rows(rows, chosen, rng, vocab_size=tuning.config.vocab_size)]
+        if rows.paired:
+            batches.append(take_apart(rows, chosen))
+        for batch in batches:
+            with torch.inference_mode():
                 outcome = tuning.run(batch)
-                found[rows.name] = {
-                    "kind": rows.kind,
-                    "rows": len(chosen),
-                    "loss": round(float(outcome.loss), 4),
-                    "quality": round(float(outcome.quality), 4),
-                }
+            found[batch.name] = {
+                "kind": rows.kind,
+                "rows": len(chosen),
+                "loss": round(float(outcome.loss), 4),
+                "quality": round(float(outcome.quality), 4),
+            }
     path.write_text(json.dumps(found, indent=2) + "\n")
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ EDGES = (16, 24, 32, 48, 64, 96, 128, 192, 256, 512)
 HELD_SHARE = 0.02
 MOST_HELD = 128
 """Rows that are kept back for steering: the last ones, at most so many."""
+APART_SHARE = 0.7
+"""Share of the batches of pairs in which each text is read alone."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,9 @@ class TuningBatch:
         attention_mask: (N, S), 0 for padding.
         targets: As in `TuningSet`, tags (N, S); for text the ids that were masked, (N * M,).
         positions: (N * M,), where the masked tokens of text are in the flattened `input_ids`.
+        apart: Whether the two texts of a pair are rows of their own: the first texts of all
+            pairs, (N / 2, S), and then the second ones; one target per pair.
+        seed: Of whatever else is drawn for the batch.
     """
 
     name: str
@@ -41,6 +47,8 @@ class TuningBatch:
     attention_mask: Ints
     targets: npt.NDArray[Any]
     positions: Ints
+    apart: bool = False
+    seed: int = 0
 
 
 def held_rows(rows: TuningSet) -> range:
@@ -59,6 +67,7 @@ class RowBuckets:
     def __init__(self, rows: TuningSet, *, seed: int) -> None:
         self.rows = rows
         self._seed = seed
+        self._paired = rows.paired
         free = np.arange(held_rows(rows).start)
         edges = np.searchsorted(EDGES, np.diff(rows.starts)[free])
         self._buckets = [found for edge in range(len(EDGES)) if len(found := free[edges == edge])]
@@ -73,26 +82,62 @@ class RowBuckets:
         bucket = self._buckets[place]
         count = min(len(bucket), max(2, tokens // self._widths[place]))
         chosen = rng.choice(bucket, count, replace=False)
-        return take_rows(self.rows, chosen, rng, vocab_size=vocab_size)
+        if self._paired and rng.random() < APART_SHARE:
+            return replace(take_apart(self.rows, chosen), seed=number)
+        return replace(take_rows(self.rows, chosen, rng, vocab_size=vocab_size), seed=number)
 
 
 def take_rows(
     rows: TuningSet, chosen: npt.NDArray[np.int64], rng: np.random.Generator, *, vocab_size: int
 ) -> TuningBatch:
     """Returns the batch of the chosen rows; rows of text are masked."""
-    starts, ends = rows.starts[chosen], rows.starts[chosen + 1]
-    shape = (len(chosen), int((ends - starts).max()))
-    ids, types, mask = (np.zeros(shape, dtype=np.int64) for _ in range(3))
-    tags = np.full(shape, NO_TAG, dtype=np.int64)
-    for row, (start, end) in enumerate(zip(starts, ends, strict=True)):
-        length = end - start
-        ids[row, :length] = rows.ids[start:end]
-        mask[row, :length] = 1
-        types[row, rows.seconds[chosen[row]] : length] = 1
+    spans = list(zip(rows.starts[chosen], rows.starts[chosen + 1], strict=True))
+    ids, mask = _pad([rows.ids[start:end] for start, end in spans])
+    types = np.zeros_like(ids)
+    tags = np.full(ids.shape, NO_TAG, dtype=np.int64)
+    for row, (start, end) in enumerate(spans):
+        types[row, rows.seconds[chosen[row]] : end - start] = 1
         if rows.kind == "tags":
-            tags[row, :length] = rows.targets[start:end]
+            tags[row, : end - start] = rows.targets[start:end]
     positions = np.zeros(0, dtype=np.int64)
     targets = tags if rows.kind == "tags" else rows.targets[chosen] if len(rows.targets) else tags
     if rows.kind == "text":
         positions, targets = mask_ngrams(ids, rng, vocab_size=vocab_size)
     return TuningBatch(rows.name, rows.kind, rows.head, ids, types, mask, targets, positions)
+
+
+def take_apart(rows: TuningSet, chosen: npt.NDArray[np.int64]) -> TuningBatch:
+    """Returns the batch of the chosen pairs in which each text is read alone."""
+    firsts, seconds = [], []
+    for row in chosen:
+        ids = rows.ids[rows.starts[row] : rows.starts[row + 1]]
+        place = rows.seconds[row]
+        firsts.append(ids[:place])
+        seconds.append(np.concatenate([ids[:1], ids[place:]]))  # [CLS] opens both
+    ids, mask = _pad([*firsts, *seconds])
+    return TuningBatch(
+        name=f"{rows.name} apart",
+        kind=rows.kind,
+        head=apart_head(rows.head),
+        input_ids=ids,
+        token_type_ids=np.zeros_like(ids),
+        attention_mask=mask,
+        targets=rows.targets[chosen],
+        positions=np.zeros(0, dtype=np.int64),
+        apart=True,
+    )
+
+
+def apart_head(head: str) -> str:
+    """Returns the name of the head that compares two texts read alone."""
+    return f"{head}_apart"
+
+
+def _pad(parts: Sequence[npt.NDArray[np.uint16]]) -> tuple[Ints, Ints]:
+    """Returns ids and mask, (N, S), of rows of ids."""
+    shape = (len(parts), max(map(len, parts)))
+    ids, mask = (np.zeros(shape, dtype=np.int64) for _ in range(2))
+    for row, part in enumerate(parts):
+        ids[row, : len(part)] = part
+        mask[row, : len(part)] = 1
+    return ids, mask

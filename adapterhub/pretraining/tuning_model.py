@@ -13,11 +13,14 @@ from transformers.models.albert.configuration_albert import AlbertConfig
 
 from adapterhub.pretraining.batches import Batch
 from adapterhub.pretraining.objective import run_batch, to_device
-from adapterhub.pretraining.tuning_batches import TuningBatch
+from adapterhub.pretraining.tuning_batches import TuningBatch, apart_head
 from adapterhub.pretraining.tuning_sets import NO_TAG, TuningSet
 
+COMPARED = 4
 POOLINGS = ("cls", "mean", "max")
 _FEWEST_TAPS = 3
+_DROPOUT = 0.1
+"""Share of its features that a head does not see: a small set is gone through many times."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +66,17 @@ class TuningModel(nn.Module):
             if rows.kind == "text":
                 continue
             taps = len(self.depths) * (1 if rows.kind in ("tags", "vectors") else len(POOLINGS))
-            size = (taps, model.config.hidden_size, rows.outputs)
-            self.weights[rows.head] = nn.Parameter(torch.zeros(size))
-            self.biases[rows.head] = nn.Parameter(torch.zeros(taps, rows.outputs))
+            self._add_head(rows.head, (taps, model.config.hidden_size, rows.outputs))
+            if rows.paired:
+                size = (taps, COMPARED * model.config.hidden_size, rows.outputs)
+                self._add_head(apart_head(rows.head), size)
             if rows.kind == "vectors":  # a cosine has no gradient at 0
                 nn.init.normal_(self.weights[rows.head], std=model.config.hidden_size**-0.5)
+
+    def _add_head(self, name: str, size: tuple[int, int, int]) -> None:
+        taps, _, outputs = size
+        self.weights[name] = nn.Parameter(torch.zeros(size))
+        self.biases[name] = nn.Parameter(torch.zeros(taps, outputs))
 
     @property
     def config(self) -> AlbertConfig:
@@ -108,18 +117,28 @@ class TuningModel(nn.Module):
         weight, bias = self.weights[batch.head], self.biases[batch.head]
         if batch.kind == "tags":
             kept = targets != NO_TAG
-            features = states[:, kept]  # (taps, words, H)
+            features = self._drop(states[:, kept], batch.seed)  # (taps, words, H)
             return _label_loss(_linear(features, weight, bias), targets[kept])
         pooled = pool_states(states, mask)  # (taps, poolings, N, H)
+        if batch.apart:  # (taps, poolings, N, H) -> (taps, poolings, N / 2, 4H)
+            pooled = compare(*pooled.chunk(2, dim=2))
         if batch.kind == "vectors":
             guess = _linear(pooled[:, POOLINGS.index("mean")], weight, bias)
             cosine = functional.cosine_similarity(guess, targets[None].float(), dim=-1)
             return 1.0 - cosine.mean(), cosine[-1].mean().detach()
-        logits = _linear(pooled.flatten(0, 1), weight, bias)
+        logits = _linear(self._drop(pooled.flatten(0, 1), batch.seed), weight, bias)
         if batch.kind == "number":
             errors = (logits - targets).square().mean((1, 2))
             return errors.mean(), 1.0 - errors[-2].detach()
         return _label_loss(logits, targets)
+
+    def _drop(self, features: Tensor, seed: int) -> Tensor:
+        """Returns the features less a share that `seed` chooses: a resumed run drops the same."""
+        if not self.training:
+            return features
+        generator = torch.Generator().manual_seed(seed)
+        kept = torch.rand(features.shape, generator=generator) >= _DROPOUT
+        return features * kept.to(features.device) / (1.0 - _DROPOUT)
 
 
 def pool_states(states: Tensor, mask: Tensor) -> Tensor:
@@ -133,6 +152,11 @@ def pool_states(states: Tensor, mask: Tensor) -> Tensor:
     mean = (states * kept).sum(2) / kept.sum(2)
     most = states.masked_fill(kept == 0, float("-inf")).amax(2)
     return torch.stack([states[:, :, 0], mean, most], dim=1)
+
+
+def compare(one: Tensor, two: Tensor) -> Tensor:
+    """Returns what a head reads of two texts: (..., H) each -> (..., 4H)."""
+    return torch.cat([one, two, (one - two).abs(), one * two], dim=-1)
 
 
 def _linear(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

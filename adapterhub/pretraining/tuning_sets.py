@@ -58,6 +58,12 @@ class TuningSet:
         """Returns the number N of rows."""
         return len(self.starts) - 1
 
+    @property
+    def paired(self) -> bool:
+        """Returns whether its rows are two texts with an answer."""
+        has_answer = self.kind in ("labels", "number")
+        return has_answer and bool((self.seconds < np.diff(self.starts)).all())
+
 
 def read_rows(path: Path) -> Iterator[Row]:
     """Yields the rows of a `.jsonl.gz` file.

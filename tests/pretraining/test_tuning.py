@@ -20,7 +20,7 @@ from adapterhub.pretraining.checkpoints import load_weights, newest_checkpoint, 
 from adapterhub.pretraining.record import read_record
 from adapterhub.pretraining.schedule import TrainOptions, TuneOptions
 from adapterhub.pretraining.shards import read_manifest
-from adapterhub.pretraining.tuning_batches import RowBuckets, held_rows, take_rows
+from adapterhub.pretraining.tuning_batches import RowBuckets, held_rows, take_apart, take_rows
 from adapterhub.pretraining.tuning_model import TuningModel, pool_states, tap_depths
 from adapterhub.pretraining.tuning_sets import NO_TAG, join_words, make_set, read_sets
 
@@ -174,6 +174,40 @@ def test_a_batch_depends_on_its_number_alone(sets):
     assert (one.batch(8, tokens=64, vocab_size=64).input_ids != first.input_ids).any()
 
 
+def test_texts_read_apart_are_rows_of_their_own(sets, tokenizer):
+    rows = named(sets, "near")
+    batch = take_apart(rows, np.array([0, 1]))
+    texts = tokenizer.batch_decode(
+        [ids[mask == 1] for ids, mask in zip(batch.input_ids, batch.attention_mask, strict=True)]
+    )
+    given = [SETS["near"][place][key] for key in ("text", "text_pair") for place in (0, 1)]
+    assert texts == tokenizer.batch_decode(tokenizer(given)["input_ids"])
+    assert batch.token_type_ids.max() == 0
+    assert batch.targets.tolist() == rows.targets[:2].tolist()
+
+
+def test_pairs_are_drawn_in_both_readings_and_other_rows_are_not(sets):
+    def drawn(name):
+        buckets = RowBuckets(named(sets, name), seed=0)
+        return {buckets.batch(n, tokens=64, vocab_size=64).apart for n in range(40)}
+
+    assert drawn("near") == {True, False}
+    assert [drawn(name) for name in ("kinds", "asked", "words")] == [{False}] * 3
+
+
+def test_a_head_learns_to_compare_texts_read_apart(start, sets):
+    near = named(sets, "near")
+    model = TuningModel(load_weights(start), [near])
+    batch = take_apart(near, np.arange(len(near)))
+    before = float(model.run(batch).loss.detach())
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    for _ in range(20):
+        optimizer.zero_grad()
+        model.run(batch).loss.backward()
+        optimizer.step()
+    assert float(model.eval().run(batch).loss.detach()) < 0.3 * before
+
+
 def test_poolings_ignore_padding():
     states = torch.arange(12.0).reshape(1, 1, 4, 3)
     mask = torch.tensor([[1, 1, 0, 0]])
@@ -222,7 +256,7 @@ def weights(folder):
 
 def test_tuning_learns_and_resumes_to_the_same_weights(start, sets, shards, tmp_path, monkeypatch):
     sources = tuning.Sources([named(sets, "kinds")], [], shards)
-    options = replace(OPTIONS, steps=60, peak_rate=5e-3, corpus_share=0.1)
+    options = replace(OPTIONS, steps=60, peak_rate=1e-2, corpus_share=0.1)
     assert tuning.tune(start, sources, tmp_path / "whole", options)
     lines = [json.loads(line) for line in (tmp_path / "whole/log.jsonl").read_text().splitlines()]
     assert lines[-1]["sets"]["kinds"][0] < 0.7 * lines[0]["sets"]["kinds"][0]
