@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from adapterhub.model.backbone import Backbone, open_backbone
 from adapterhub.model.encoder import Encoder
-from adapterhub.model.spans import is_han
 from adapterhub.specs import BackboneSpec, Kind, Spec, TaskSpec
 from adapterhub.store.atomic import write_atomic
 from adapterhub.store.headfile import read_head
 from adapterhub.store.registry import read_registry
 from adapterhub.training.baseline import baseline
+from adapterhub.training.comparison.page import write_section
+from adapterhub.training.comparison.sets import (
+    chosen_sets,
+    compared_metric,
+    language_of,
+    options_for,
+    training_file,
+)
 from adapterhub.training.data import read_splits
-from adapterhub.training.options import METRICS, MetricName, TrainingOptions
+from adapterhub.training.options import MetricName
 from adapterhub.training.train import train
-
-# The rows of these kinds have these keys; other sets (questions, parses) are left out.
-_KEYS = ({"text", "label"}, {"text", "labels"}, {"text", "score"}, {"tokens", "tags"})
-_FOREIGN_KEYS = {"prompt", "question", "head"}
 
 
 class QualityRow(Spec):
@@ -94,8 +95,8 @@ def measure_folder(
     known = _read_record(record, opened.spec, max_rows)
     done = {row.name: row for row in known.rows}
     ready = {} if registry is None else _trained_tasks(registry, opened.spec)
-    for name in data_sets(folder):
-        if (only is None or name in only) and name not in done:
+    for name in chosen_sets(folder, only):
+        if name not in done:
             done[name] = _measure(folder / name, opened, encoder, ready, max_rows)
             rows = tuple(done[key] for key in sorted(done))
             known = Quality(backbone=opened.spec, max_rows=max_rows, rows=rows)
@@ -111,16 +112,9 @@ def _measure(
     max_rows: int,
 ) -> QualityRow:
     """Returns the figures of one data set: the same rows for the head and the baseline."""
-    train_file = folder / "train.jsonl.gz"
-    options = TrainingOptions(
-        validation=folder / "validation.jsonl.gz",
-        dataset=folder.name,
-        max_rows=max_rows,
-        poolings=("cls", "mean", "max"),
-        skip_unseen=True,
-    )
+    train_file, options = training_file(folder), options_for(folder, max_rows)
     splits = read_splits(train_file, options)
-    metric = _compared(splits.train.kind)
+    metric = compared_metric(splits.train.kind)
     spec = ready.get(splits.train.digest())
     if spec is None:
         spec = train(
@@ -133,12 +127,11 @@ def _measure(
         ).spec
     reached = {found.name: found.value for found in spec.metrics}
     other = {found.name: found.value for found in baseline(splits, metric=metric)}
-    texts = "".join(row[0] for row in splits.train.inputs[:100])
     return QualityRow(
         name=folder.name,
         kind=spec.kind,
         pair=len(spec.fields) == 2,
-        language="zh" if sum(map(is_han, texts)) > len(texts) / 4 else "en",
+        language=language_of(splits.train),
         train=len(splits.train),
         validation=len(splits.validation),
         metric=metric,
@@ -164,19 +157,6 @@ def _trained_tasks(registry: Path, backbone: BackboneSpec) -> dict[str, TaskSpec
     }
 
 
-def data_sets(folder: Path) -> Iterator[str]:
-    """Yields the names of the data sets whose kind a head can answer."""
-    for path in sorted(folder.glob("*/train.jsonl.gz")):
-        with gzip.open(path, "rt", encoding="utf-8") as lines:
-            keys = set(json.loads(next(lines)))
-        if any(needed <= keys for needed in _KEYS) and not keys & _FOREIGN_KEYS:
-            yield path.parent.name
-
-
-def _compared(kind: Kind) -> MetricName:
-    return "macro_f1" if kind == "single_label" else METRICS[kind][0]
-
-
 def _read_record(record: Path, backbone: BackboneSpec, max_rows: int) -> Quality:
     if record.is_file():
         known = Quality.model_validate_json(record.read_bytes())
@@ -187,8 +167,8 @@ def _read_record(record: Path, backbone: BackboneSpec, max_rows: int) -> Quality
 
 
 def write_table(figures: Quality, path: Path) -> None:
-    """Writes the figures as Markdown."""
-    write_atomic(path, "\n".join([*_head(figures), *_table(figures), ""]).encode(), replace=True)
+    """Writes the figures as Markdown; other sections of the page stay."""
+    write_section(path, "heads", "\n".join([*_head(figures), *_table(figures)]))
 
 
 def _head(figures: Quality) -> Iterator[str]:

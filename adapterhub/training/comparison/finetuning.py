@@ -1,0 +1,210 @@
+"""Full fine-tuning by transformers' Trainer, on the rows and by the figures of heads."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import (
+    AlbertForSequenceClassification,
+    AlbertForTokenClassification,
+    EarlyStoppingCallback,
+    PrinterCallback,
+    Trainer,
+    TrainingArguments,
+)
+
+from adapterhub.model.backbone import Backbone
+from adapterhub.model.encoder import Encoder
+from adapterhub.model.heads import RowLogits
+from adapterhub.model.spans import TaggedText, words_of
+from adapterhub.model.tokens import TextTokenizer
+from adapterhub.plan import Reading
+from adapterhub.specs import HeadSpec, TaskSpec
+from adapterhub.training.comparison.systems import Budget, Outcome
+from adapterhub.training.data import Dataset, Splits
+from adapterhub.training.measure import calibrated, measured
+from adapterhub.training.options import MetricName
+from adapterhub.training.tagging import unit_tags
+
+_IGNORED = -100
+_PROBLEMS = {
+    "single_label": "single_label_classification",
+    "multi_label": "multi_label_classification",
+    "regression": "regression",
+}
+
+
+def fine_tune(
+    splits: Splits, *, metric: MetricName, budget: Budget, backbone: Backbone, encoder: Encoder
+) -> Outcome:
+    """Returns what an ALBERT with all weights trained reaches on the validation rows.
+
+    Rows are cut to one window, as users of the Trainer cut them; its length is that of heads.
+
+    Args:
+        splits: Rows to train on, and rows that choose the epoch and are measured.
+        metric: The figure that is compared.
+        budget: Epochs, batches and step size.
+        backbone: The weights to start from.
+        encoder: Says where it is trained, and how many positions there are.
+    """
+    rows = _Rows(splits, backbone, min(512, encoder.max_positions))
+    train, held_out = rows.items(splits.train), rows.items(splits.validation)
+    depth = backbone.spec.num_hidden_layers
+
+    def value(predictions: Any) -> float:
+        return rows.value(predictions, splits.validation, metric)
+
+    devices = [encoder.device] if encoder.device.type == "cuda" else []
+    started = time.perf_counter()
+    with torch.random.fork_rng(devices), tempfile.TemporaryDirectory() as folder:
+        torch.manual_seed(budget.seed)
+        model = _model(splits.train, backbone)
+        trainer = Trainer(
+            model=model,
+            args=_arguments(folder, budget, on_cpu=encoder.device.type == "cpu"),
+            train_dataset=train,
+            eval_dataset=held_out,
+            data_collator=_collate,
+            compute_metrics=lambda found: {"chosen": value(found.predictions)},
+            callbacks=[EarlyStoppingCallback(budget.patience)],
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+        reached = value(trainer.predict(held_out).predictions)
+    return Outcome(
+        value=reached,
+        trained=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        passes=depth,
+        own_passes=depth,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _arguments(folder: str, budget: Budget, *, on_cpu: bool) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=folder,
+        per_device_train_batch_size=budget.batch_size,
+        per_device_eval_batch_size=2 * budget.batch_size,
+        num_train_epochs=budget.epochs,
+        learning_rate=budget.full_rate,
+        weight_decay=0.01,
+        max_grad_norm=1.0,
+        warmup_steps=0.1,
+        lr_scheduler_type="linear",
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        save_total_limit=1,
+        save_only_model=True,
+        load_best_model_at_end=True,
+        metric_for_best_model="chosen",
+        report_to=[],
+        disable_tqdm=True,
+        logging_strategy="no",
+        seed=budget.seed,
+        dataloader_pin_memory=False,
+        use_cpu=on_cpu,
+    )
+
+
+def _model(train: Dataset, backbone: Backbone) -> Any:
+    options: dict[str, Any] = {"dtype": torch.float32, "local_files_only": True}
+    labels = max(1, len(train.labels))
+    if train.kind == "tagging":
+        return AlbertForTokenClassification.from_pretrained(
+            backbone.folder, num_labels=labels, **options
+        )
+    return AlbertForSequenceClassification.from_pretrained(
+        backbone.folder, num_labels=labels, problem_type=_PROBLEMS[train.kind], **options
+    )
+
+
+class _Rows:
+    """The rows of a data set as transformers takes them, and its outputs as figures."""
+
+    def __init__(self, splits: Splits, backbone: Backbone, length: int) -> None:
+        train = splits.train
+        is_tagging = train.kind == "tagging"
+        depth = backbone.spec.num_hidden_layers
+        self._tokenizer = TextTokenizer(backbone.tokenizer)
+        self._reading = Reading(train.fields, length, 0)
+        self._spec = TaskSpec(
+            task="fine-tuned",
+            kind=train.kind,
+            labels=train.labels,
+            fields=train.fields,
+            max_length=length,
+            backbone=backbone.spec,
+            head=HeadSpec(depths=(depth,), pooling="tokens" if is_tagging else "cls"),
+        )
+        # Numbers are standardised, as they are for adapters; raw ones cost epochs.
+        self._mean, self._deviation = 0.0, 1.0
+        if train.kind == "regression":
+            truth = train.truth()
+            self._mean, self._deviation = float(truth.mean()), float(truth.std()) or 1.0
+
+    def items(self, dataset: Dataset) -> Any:
+        """Returns a list with one item per row: its first window and its answer."""
+        rows = self._tokenizer.rows(dataset.inputs, reading=self._reading, max_windows=1)
+        windows = self._tokenizer.windows(rows, reading=self._reading)
+        items: list[dict[str, Any]] = [
+            {"input_ids": one.ids, "token_type_ids": one.type_ids} for one in windows
+        ]
+        if dataset.kind != "tagging":
+            for item, answer in zip(items, self._standard(dataset), strict=True):
+                item["labels"] = answer
+            return items
+        index = {label: place for place, label in enumerate(dataset.labels)}
+        for number, item in enumerate(items):
+            item["labels"] = labels = [_IGNORED] * len(item["input_ids"])
+            words = words_of(TaggedText(dataset.inputs[number][0], rows[number].offsets))
+            for word, tag in zip(words, unit_tags(words, dataset.spans()[number]), strict=True):
+                labels[1 + word.token] = index[tag]  # after [CLS]
+        return items
+
+    def value(self, predictions: Any, dataset: Dataset, metric: MetricName) -> float:
+        """Returns the figure of outputs (N, K), for tagging (N, S, K)."""
+        values = np.asarray(predictions, np.float32)
+        if dataset.kind == "tagging":
+            rows = self._tokenizer.rows(dataset.inputs, reading=self._reading, max_windows=1)
+            texts = tuple(
+                TaggedText(texts[0], row.offsets)
+                for texts, row in zip(dataset.inputs, rows, strict=True)
+            )
+            own = tuple(
+                row[1 : 1 + len(text.offsets)] for row, text in zip(values, texts, strict=True)
+            )
+            logits = RowLogits(own, texts)
+        else:
+            outputs = values.reshape(len(dataset), -1)
+            logits = RowLogits(outputs * np.float32(self._deviation) + np.float32(self._mean))
+        found = measured(calibrated(self._spec, logits, dataset), logits, dataset)
+        return next(one.value for one in found if one.name == metric)
+
+    def _standard(self, dataset: Dataset) -> Any:
+        truth = dataset.truth()
+        if dataset.kind != "regression":
+            return truth
+        return ((truth - self._mean) / self._deviation).astype(np.float32)
+
+
+def _collate(items: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+    def padded(name: str, value: int) -> torch.Tensor:
+        rows = [torch.tensor(item[name]) for item in items]
+        return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=value)
+
+    ones = [torch.ones(len(item["input_ids"]), dtype=torch.int64) for item in items]
+    is_tagging = isinstance(items[0]["labels"], list)
+    return {
+        "input_ids": padded("input_ids", 0),
+        "token_type_ids": padded("token_type_ids", 0),
+        "attention_mask": torch.nn.utils.rnn.pad_sequence(ones, batch_first=True),
+        "labels": padded("labels", _IGNORED)
+        if is_tagging
+        else torch.from_numpy(np.stack([item["labels"] for item in items])),
+    }

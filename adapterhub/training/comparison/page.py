@@ -1,0 +1,21 @@
+"""A page of several sections, each of which can be written again without the others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from adapterhub.store.atomic import write_atomic
+
+
+def write_section(path: Path, name: str, text: str) -> None:
+    """Replaces what stands between the marks of `name`, or adds it at the end of the page."""
+    start, end = f"<!-- quality:{name} -->", f"<!-- /quality:{name} -->"
+    block = f"{start}\n\n{text.strip()}\n\n{end}"
+    page = path.read_text(encoding="utf-8") if path.is_file() else ""
+    before, mark, rest = page.partition(start)
+    _, other, after = rest.partition(end)
+    if mark and other:
+        whole = f"{before}{block}{after}"
+    else:
+        whole = f"{page.rstrip()}\n\n{block}\n".lstrip()
+    write_atomic(path, whole.encode(), replace=True)

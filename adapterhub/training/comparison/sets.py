@@ -1,0 +1,69 @@
+"""The data sets of a folder, as all systems read them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from adapterhub.errors import UsageError
+from adapterhub.model.spans import is_han
+from adapterhub.specs import Kind
+from adapterhub.training.data import Dataset
+from adapterhub.training.options import METRICS, MetricName, TrainingOptions
+
+# The rows of these kinds have these keys; other sets (questions, parses) are left out.
+_KEYS = ({"text", "label"}, {"text", "labels"}, {"text", "score"}, {"tokens", "tags"})
+_FOREIGN_KEYS = {"prompt", "question", "head"}
+
+
+def chosen_sets(folder: Path, only: Sequence[str] | None) -> list[str]:
+    """Returns the names of the data sets whose kind a head can answer, or those of `only`.
+
+    Raises:
+        UsageError: `only` names a set that is not there or that no head can answer.
+    """
+    known = list(_data_sets(folder))
+    unknown = sorted(set(only or ()) - set(known))
+    if unknown:
+        raise UsageError(
+            f"{folder} has no data set '{unknown[0]}' that a head can answer; "
+            f"known: {', '.join(known) or 'none'}."
+        )
+    return [name for name in known if only is None or name in only]
+
+
+def training_file(folder: Path) -> Path:
+    """Returns the file with the training rows of a data set."""
+    return folder / "train.jsonl.gz"
+
+
+def options_for(folder: Path, max_rows: int) -> TrainingOptions:
+    """Returns the options that all systems share on a data set."""
+    return TrainingOptions(
+        validation=folder / "validation.jsonl.gz",
+        dataset=folder.name,
+        max_rows=max_rows,
+        poolings=("cls", "mean", "max"),
+        skip_unseen=True,
+    )
+
+
+def compared_metric(kind: Kind) -> MetricName:
+    """Returns the figure that is compared on sets of a kind."""
+    return "macro_f1" if kind == "single_label" else METRICS[kind][0]
+
+
+def language_of(dataset: Dataset) -> str:
+    """Returns `zh` where many of its first texts' signs are Han, else `en`."""
+    texts = "".join(row[0] for row in dataset.inputs[:100])
+    return "zh" if sum(map(is_han, texts)) > len(texts) / 4 else "en"
+
+
+def _data_sets(folder: Path) -> Iterator[str]:
+    for path in sorted(folder.glob("*/train.jsonl.gz")):
+        with gzip.open(path, "rt", encoding="utf-8") as lines:
+            keys = set(json.loads(next(lines)))
+        if any(needed <= keys for needed in _KEYS) and not keys & _FOREIGN_KEYS:
+            yield path.parent.name

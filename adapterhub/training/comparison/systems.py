@@ -1,0 +1,101 @@
+"""What is compared beside full fine-tuning: a head alone, and two adapters with their heads."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from pydantic import Field
+
+from adapterhub.model.backbone import Backbone
+from adapterhub.model.encoder import Encoder
+from adapterhub.specs import Spec
+from adapterhub.training.adapters.options import AdapterOptions
+from adapterhub.training.options import MetricName, TrainingOptions
+from adapterhub.training.train import train
+
+HEAD, TIED, PER_DEPTH, FULL = "head only", "tied LoRA", "LoRA per depth", "full fine-tuning"
+SYSTEMS = (HEAD, TIED, PER_DEPTH, FULL)
+
+
+class Budget(Spec):
+    """What every system is given.
+
+    Attributes:
+        max_rows: Training rows, and validation rows, at most; drawn by a fixed seed.
+        epochs: Passes over the training rows at most, where the block is trained.
+        batch_size: Rows per step there.
+        patience: Epochs without a better validation value after which training stops.
+        rank: Of the adapters.
+        full_rate: Greatest step size of full fine-tuning; adapters have their default.
+        seed: Of initial weights and order.
+    """
+
+    max_rows: int = Field(default=2_000, ge=2)
+    epochs: int = Field(default=8, ge=1)
+    batch_size: int = Field(default=16, ge=1)
+    patience: int = Field(default=4, ge=1)
+    rank: int = Field(default=8, ge=1)
+    full_rate: float = Field(default=2e-4, gt=0)
+    seed: int = Field(default=0, ge=0)
+
+
+class Outcome(Spec):
+    """What one system reached on one data set.
+
+    Attributes:
+        value: The compared figure on the validation rows.
+        trained: Numbers that were trained.
+        passes: Passes per text where nothing else is scored.
+        own_passes: Those of them that no other task shares.
+        seconds: What the training took.
+    """
+
+    value: float
+    trained: int
+    passes: int
+    own_passes: int
+    seconds: float
+
+
+def adapter_of(system: str, budget: Budget) -> AdapterOptions | None:
+    """Returns the adapter of a system; None for the head alone."""
+    if system == HEAD:
+        return None
+    return AdapterOptions(
+        rank=budget.rank,
+        epochs=budget.epochs,
+        batch_size=budget.batch_size,
+        patience=budget.patience,
+        from_depth=0 if system == TIED else None,
+        tie_depths=system == TIED,
+    )
+
+
+def train_here(
+    data: Path,
+    options: TrainingOptions,
+    *,
+    metric: MetricName,
+    backbone: Backbone,
+    encoder: Encoder,
+) -> Outcome:
+    """Returns what `train` reaches with these options."""
+    started = time.perf_counter()
+    trained = train(
+        data,
+        task="quality",
+        options=options.model_copy(update={"metric": metric}),
+        registry=None,
+        backbone=backbone,
+        encoder=encoder,
+    )
+    seconds = time.perf_counter() - started
+    spec = trained.spec
+    return Outcome(
+        value=next(found.value for found in spec.metrics if found.name == metric),
+        trained=sum(tensor.numel() for tensor in trained.tensors.values()),
+        passes=spec.deepest,
+        own_passes=0 if spec.adapter is None else spec.deepest - spec.adapter.from_depth,
+        seconds=seconds,
+    )

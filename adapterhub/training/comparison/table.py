@@ -1,0 +1,107 @@
+"""The figures of a comparison as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from adapterhub.training.comparison.measure import ComparedSet, Comparison
+from adapterhub.training.comparison.systems import FULL, HEAD, PER_DEPTH, SYSTEMS, TIED, Outcome
+
+_MISSING = "–"
+
+
+def render(found: Comparison) -> str:
+    """Returns the section: how it was measured, the means by language, a row per data set."""
+    lines = ["## Adapters and full fine-tuning", "", _method(found), ""]
+    lines += [*_summary(found.sets), "", *_table(found.sets)]
+    return "\n".join(lines)
+
+
+def _method(found: Comparison) -> str:
+    backbone, budget = found.backbone, found.budget
+    fork = min(backbone.num_hidden_layers * 2 // 3, backbone.num_hidden_layers - 1)
+    return (
+        f"Backbone `{backbone.name}` ({backbone.fingerprint[:19]}…), "
+        f"{backbone.num_hidden_layers} depths of width {backbone.hidden_size}. Four systems on the "
+        f"same rows, at most {budget.max_rows:,} to train and as many to validate: a head on the "
+        f"frozen states; *{TIED}*: one LoRA for all depths, which is what plain PEFT does on an "
+        f"ALBERT; *{PER_DEPTH}*: a LoRA for each depth from {fork} on; *{FULL}*: all weights, by "
+        f"transformers' Trainer (AdamW, step size {budget.full_rate:g}). LoRA has rank "
+        f"{budget.rank} on all six linear maps. The last three take batches of "
+        f"{budget.batch_size} rows and at most {budget.epochs} epochs, and stop after "
+        f"{budget.patience} epochs without a better one. The validation rows choose head or epoch "
+        f"and are measured too, so all columns flatter. *Kept* is {PER_DEPTH} as a part of "
+        f"{FULL}. *Trained* (numbers), *passes* (per text, where nothing else is scored), *own* "
+        f"(passes that no other task shares) and *seconds* (of training; the first system encodes "
+        f"the texts for the others) have the four systems in order. "
+        f"Made by `scripts/quality --adapters`."
+    )
+
+
+def _summary(sets: Sequence[ComparedSet]) -> Iterator[str]:
+    whole = [one for one in sets if all(system in one.outcomes for system in SYSTEMS)]
+    languages = sorted({one.language for one in whole})
+    groups = [(f"`{name}`", [one for one in whole if one.language == name]) for name in languages]
+    if len(groups) > 1:
+        groups.append(("both", whole))
+    for name, own in groups:
+        # A part of nothing, or of a negative correlation, says nothing.
+        usable = [one for one in own if one.outcomes[FULL].value > 0]
+        dropped = len(own) - len(usable)
+        note = f" ({dropped} where {FULL} reached nothing are left out)" if dropped else ""
+        if not usable:
+            yield f"- {name}: {FULL} reached nothing on {len(own)} sets."
+            continue
+        worst = min(usable, key=lambda one: _kept(one, PER_DEPTH))
+        size = _mean(
+            [one.outcomes[PER_DEPTH].trained / one.outcomes[FULL].trained for one in usable]
+        )
+        means = {
+            system: _mean([_kept(one, system) for one in usable])
+            for system in (PER_DEPTH, TIED, HEAD)
+        }
+        yield (
+            f"- {name}, {len(usable)} sets{note}: {PER_DEPTH} keeps {means[PER_DEPTH]:.1%} of "
+            f"{FULL} on average with {size:.1%} of its parameters (least on {worst.name}: "
+            f"{_kept(worst, PER_DEPTH):.1%}); {TIED} {means[TIED]:.1%}, {HEAD} {means[HEAD]:.1%}."
+        )
+
+
+def _table(sets: Sequence[ComparedSet]) -> Iterator[str]:
+    names = ("set", "language", "kind", "rows", "metric", *SYSTEMS, "kept")
+    yield f"| {' | '.join((*names, 'trained', 'passes', 'own', 'seconds'))} |"
+    yield f"| {' | '.join(['---'] * 3 + ['---:', '---'] + ['---:'] * 9)} |"
+    for one in sets:
+        kind = f"{one.kind}, pair" if one.pair else one.kind
+        values = [_cell(one, system, lambda o: f"{o.value:.3f}") for system in SYSTEMS]
+        is_known = {PER_DEPTH, FULL} <= one.outcomes.keys() and one.outcomes[FULL].value > 0
+        cells = [
+            one.name,
+            one.language,
+            kind,
+            f"{one.train:,} + {one.validation:,}",
+            one.metric,
+            *values,
+            f"{_kept(one, PER_DEPTH):.1%}" if is_known else _MISSING,
+            _cells(one, lambda o: f"{o.trained:,}"),
+            _cells(one, lambda o: str(o.passes)),
+            _cells(one, lambda o: str(o.own_passes)),
+            _cells(one, lambda o: f"{o.seconds:,.0f}"),
+        ]
+        yield f"| {' | '.join(cells)} |"
+
+
+def _cells(one: ComparedSet, text: Callable[[Outcome], str]) -> str:
+    return " / ".join(_cell(one, system, text) for system in SYSTEMS)
+
+
+def _cell(one: ComparedSet, system: str, text: Callable[[Outcome], str]) -> str:
+    return text(one.outcomes[system]) if system in one.outcomes else _MISSING
+
+
+def _kept(one: ComparedSet, system: str) -> float:
+    return one.outcomes[system].value / one.outcomes[FULL].value
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
