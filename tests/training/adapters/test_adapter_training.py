@@ -16,7 +16,8 @@ from adapterhub import Hub
 from adapterhub.errors import TrainingError, UsageError
 from adapterhub.model.backbone import Backbone
 from adapterhub.model.encoder import Encoder
-from adapterhub.specs import SITES
+from adapterhub.specs import SITES, TaskSpec
+from adapterhub.store.headfile import read_head
 from adapterhub.training.adapters.options import AdapterOptions, adapter_options
 from adapterhub.training.adapters.run import AdapterRun
 from adapterhub.training.adapters.table import AdapterTable
@@ -91,6 +92,24 @@ def test_a_task_of_every_kind_is_trained_and_served(
     hub = Hub(registry, device="cpu")
     answer = hub.score(inputs, tasks=["mine"])
     assert answer.to_columns()["mine"]
+    check_diagnostics(read_head(trained.saved.path).spec)
+
+
+def check_diagnostics(spec: TaskSpec) -> None:
+    """Checks that a head file with an adapter says where its task is wrong, as others do."""
+    found = spec.diagnostics
+    if spec.kind not in ("single_label", "multi_label"):
+        assert found is None
+        return
+    assert found is not None
+    assert (found.split, found.rows) == ("validation", 16)
+    answers = 16 if spec.kind == "single_label" else 16 * len(spec.labels)
+    assert sum(one.answers for one in found.reliability) == answers
+    if spec.kind == "single_label":
+        assert sum(map(sum, found.confusion)) == 16
+        right = sum(found.confusion[label][label] for label in range(len(spec.labels)))
+        accuracy = next(one.value for one in spec.metrics if one.name == "accuracy")
+        assert accuracy == pytest.approx(right / 16, abs=1e-6)
 
 
 @pytest.mark.parametrize("mixes", [True, False])
