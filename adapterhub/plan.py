@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from adapterhub.specs import AdapterSpec, Pooling, TaskSpec, tensor_shapes
@@ -23,16 +23,24 @@ class Reading:
         fields: One field, or two for a pair.
         max_length: Window in tokens, special tokens included.
         overlap: Tokens that two neighbouring windows share.
+        apart: Whether two fields are encoded each alone, which is about as many tokens as both
+            together, so that a pass counts the same.
     """
 
     fields: tuple[str, ...]
     max_length: int
     overlap: int
+    apart: bool = False
 
     @property
     def name(self) -> str:
-        """Returns the fields joined for people: `text` or `text + text_pair`."""
-        return " + ".join(self.fields)
+        """Returns the fields for people: `text`, `text + text_pair`, `text | text_pair`."""
+        return f"{' | '.join(self.fields)}, each alone" if self.apart else " + ".join(self.fields)
+
+    @property
+    def alone(self) -> Reading:
+        """Returns how one text of a pair that is read apart is read."""
+        return replace(self, fields=self.fields[:1], apart=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +184,7 @@ def make_plan(tasks: Mapping[str, TaskSpec]) -> Plan:
 
 def reading_of(spec: TaskSpec) -> Reading:
     """Returns what a task reads and through which window."""
-    return Reading(fields=spec.fields, max_length=spec.max_length, overlap=spec.overlap)
+    return Reading(spec.fields, spec.max_length, spec.overlap, apart=spec.apart)
 
 
 def _make_trunk(reading: Reading, tasks: Mapping[str, TaskSpec]) -> Trunk:

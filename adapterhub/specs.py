@@ -7,9 +7,18 @@ spec are made on construction, so a spec that exists is consistent in itself.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    model_serializer,
+    model_validator,
+)
 
 from adapterhub.diagnostics import Diagnostics
 
@@ -25,6 +34,10 @@ SITES: tuple[Site, ...] = ("query", "key", "value", "dense", "ffn", "ffn_output"
 BLOCK_METHOD = "block"
 """The adapter that is no PEFT method: an own copy of the whole block at its depths."""
 TEXT_POOLINGS: tuple[Pooling, ...] = ("cls", "mean", "max", "attentive")
+APART_POOLINGS: tuple[Pooling, ...] = ("cls", "mean", "max")
+"""Poolings of pairs whose texts are encoded each alone."""
+COMPARED_PARTS = 4
+"""How many times as wide as one text's feature the comparison of two texts is."""
 
 TASK_NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 FINGERPRINT_PATTERN = r"^sha256:[0-9a-f]{64}$"
@@ -202,7 +215,9 @@ class TaskSpec(Spec):
         labels: Label names in row order of the head's weight; empty for regression. For
             tagging, BIO tags with `O`.
         fields: The input fields it reads: one text or a pair.
-        max_length: Window in tokens, special tokens included.
+        apart: Whether the two fields are encoded each alone and compared, instead of together
+            in one sequence.
+        max_length: Window in tokens, special tokens included; of each field where they are apart.
         overlap: Tokens that two neighbouring windows share.
         adapter: What the task changes in the block; None for a head on the frozen trunk.
         value_range: Regression only: values are clipped to it.
@@ -218,6 +233,7 @@ class TaskSpec(Spec):
     license: str | None = None
     labels: tuple[Label, ...] = Field(default=(), max_length=MAX_LABELS)
     fields: tuple[FieldName, ...] = Field(default=("text",), min_length=1, max_length=2)
+    apart: bool = False
     max_length: int = Field(ge=8, le=512)
     overlap: int = Field(default=0, ge=0)
     backbone: BackboneSpec
@@ -250,14 +266,23 @@ class TaskSpec(Spec):
             raise ValueError("diagnostics are about other labels")
         return self
 
+    @model_serializer(mode="wrap")
+    def _dump(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = dump(self)
+        if not self.apart:
+            # Files older than this field keep their bytes, and so their sha256.
+            content.pop("apart", None)
+        return content
+
 
 def tensor_shapes(spec: TaskSpec) -> dict[str, tuple[int, ...]]:
     """Returns the name and shape of every tensor of the head of `spec`; adapters are apart.
 
     `head.weight` (K, H or W), `head.bias` (K,), and where they apply `head.hidden.weight`
     (W, H), `head.hidden.bias` (W,), `pool.query` (H,), `mix.weights` (one per depth read).
+    H is 4 times the hidden size where two fields are read apart.
     """
-    hidden_size = spec.backbone.hidden_size
+    hidden_size = spec.backbone.hidden_size * (COMPARED_PARTS if spec.apart else 1)
     width = spec.head.hidden_width
     shapes: dict[str, tuple[int, ...]] = {
         "head.weight": (spec.outputs, width or hidden_size),
@@ -315,10 +340,21 @@ def _check_reading(spec: TaskSpec) -> None:
             f"the head reads depth {spec.deepest} of a backbone with "
             f"{spec.backbone.num_hidden_layers} depths"
         )
+    if spec.apart:
+        _check_apart(spec)
     if spec.adapter is not None:
         _check_adapter(spec, spec.adapter)
     if spec.overlap > spec.max_length // 2:
         raise ValueError(f"overlap {spec.overlap} is over half of max_length {spec.max_length}")
+
+
+def _check_apart(spec: TaskSpec) -> None:
+    if len(spec.fields) != 2:
+        raise ValueError(f"apart is for two fields, the task reads {len(spec.fields)}")
+    if spec.head.pooling not in APART_POOLINGS:
+        raise ValueError(f"fields that are read apart cannot have pooling '{spec.head.pooling}'")
+    if spec.adapter is not None:
+        raise ValueError("a task with an adapter reads its two fields together, not apart")
 
 
 def _check_adapter(spec: TaskSpec, adapter: AdapterSpec) -> None:

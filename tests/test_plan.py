@@ -61,6 +61,25 @@ def test_another_window_or_field_takes_a_trunk_of_its_own(change: dict[str, Any]
     assert plan.passes == 5
 
 
+def test_pairs_that_are_read_apart_take_a_trunk_of_their_own() -> None:
+    pair = ("text", "text_pair")
+    plan = plan_of(
+        a={"fields": pair, "depths": (3,)},
+        b={"fields": pair, "depths": (2,), "apart": True},
+        c={"fields": pair, "depths": (1, 2), "apart": True},
+    )
+    together, apart = plan.trunks
+    assert (together.tasks, apart.tasks) == (("a",), ("b", "c"))
+    assert apart.reading == Reading(pair, 64, 0, apart=True)
+    assert apart.reading.alone == Reading(("text",), 64, 0)
+    assert apart.taps == (Tap(1, "mean", ("c",)), Tap(2, "mean", ("b", "c")))
+    assert plan.passes == 3 + 2
+    # b has 2 outputs on 4 x 16 numbers, c also two weights of its mix.
+    assert plan.parameters == 2 * 16 + 2 + 2 * (2 * 64 + 2) + 2
+    assert "text | text_pair, each alone  0 -> 2  trunk  depth 1 mean  c" in str(plan)
+    assert 't1_0 [label="text | text_pair, each alone: depth 0"];' in plan_dot(plan)
+
+
 def test_a_mix_reads_every_depth_of_it() -> None:
     plan = plan_of(a={"depths": (0, 2, 3)}, b={"depths": (2,)})
     (trunk,) = plan.trunks

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from adapterhub.specs import (
     KINDS,
     POOLINGS,
+    AdapterSpec,
     BackboneSpec,
     Calibration,
     HeadSpec,
@@ -327,6 +328,50 @@ def test_tensor_shapes_of_every_head(
         if len(depths) == 3:
             expected |= {"mix.weights": (3,)}
         assert tensor_shapes(spec) == expected
+
+
+@pytest.mark.parametrize("kind", ["single_label", "multi_label", "regression"])
+@pytest.mark.parametrize("pooling", ["cls", "mean", "max"])
+def test_fields_that_are_read_apart_give_four_times_the_width(kind: Kind, pooling: str) -> None:
+    apart: dict[str, Any] = {"fields": ("a", "b"), "apart": True, "pooling": pooling}
+    outputs = 1 if kind == "regression" else len(LABELS[kind])
+    assert tensor_shapes(task_spec(kind, **apart)) == {
+        "head.weight": (outputs, 64),
+        "head.bias": (outputs,),
+    }
+    assert tensor_shapes(task_spec(kind, **apart, hidden_width=5, depths=(1, 2))) == {
+        "head.weight": (outputs, 5),
+        "head.bias": (outputs,),
+        "head.hidden.weight": (5, 64),
+        "head.hidden.bias": (5,),
+        "mix.weights": (2,),
+    }
+
+
+ADAPTER = AdapterSpec(
+    method="lora", depths=(1,), sites=("query",), config={"r": 8}, parameters=9, digest="a" * 64
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "problem"),
+    [
+        ("single_label", {}, "apart is for two fields, the task reads 1"),
+        ("tagging", {}, "apart is for two fields"),
+        ("single_label", {"fields": ("a", "b"), "pooling": "attentive"}, "pooling 'attentive'"),
+        ("single_label", {"fields": ("a", "b"), "pooling": "tokens"}, "pooling 'tokens'"),
+        (
+            "regression",
+            {"fields": ("a", "b"), "adapter": ADAPTER},
+            "an adapter reads its two fields together, not apart",
+        ),
+    ],
+)
+def test_what_cannot_be_read_apart_is_refused(
+    kind: Kind, changes: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(ValidationError, match=problem):
+        task_spec(kind, apart=True, **changes)
 
 
 def test_entity_types_come_in_order_of_first_appearance() -> None:

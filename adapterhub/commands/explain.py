@@ -60,6 +60,7 @@ def plan_values(plan: Plan) -> dict[str, object]:
         "trunks": [
             {
                 "fields": list(trunk.reading.fields),
+                "apart": trunk.reading.apart,
                 "max_length": trunk.reading.max_length,
                 "overlap": trunk.reading.overlap,
                 "stop": trunk.stop,

@@ -77,12 +77,14 @@ def _about(task: ChosenTask) -> dict[str, str]:
 
 
 def _reading(spec: TaskSpec) -> dict[str, str]:
+    from adapterhub.plan import reading_of
+
     head, depth = spec.head, spec.backbone.num_hidden_layers
     mix = f", a learned mix of depths {'+'.join(map(str, head.depths))}"
     width = head.hidden_width
     hidden = f", a hidden layer of {width} ({head.activation})" if width else ""
     return {
-        "reads": f"{' + '.join(spec.fields)}, windows of {spec.max_length} tokens, pooling "
+        "reads": f"{reading_of(spec).name}, windows of {spec.max_length} tokens, pooling "
         f"{head.pooling}{mix if len(head.depths) > 1 else ''}{hidden}",
         "cost": f"reads depth {spec.deepest} of {depth}: {spec.deepest / depth:.2f} of a separate "
         f"model's passes, and none of its own beside a task that reads as deep",

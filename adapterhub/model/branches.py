@@ -118,14 +118,19 @@ class Branched:
                 self._add(name, tap, products[slot.slab][:, slot.start : slot.stop], view)
 
     def logits(self) -> dict[str, Logits]:
-        """Returns the logits by task, of the tasks that were asked of some window."""
+        """Returns the logits by task, of the tasks that were asked of some window.
+
+        Tasks that read two texts apart have features here: (N, H) of each window.
+        """
         return {
-            name: Logits(
-                total if self._tasks[name].slots else self._tasks[name].weights.forward(total),
-                self._windows[name],
-            )
+            name: Logits(self._finish(self._tasks[name], total), self._windows[name])
             for name, total in self._sums.items()
         }
+
+    @staticmethod
+    def _finish(task: ResidentTask, total: torch.Tensor) -> torch.Tensor:
+        # A text of a pair that is read apart has features only, until the other one is there.
+        return total if task.slots or task.spec.apart else task.weights.forward(total)
 
     def _read_attentive(self, view: View, tap: Tap) -> None:
         for name in tap.tasks:

@@ -1,30 +1,30 @@
 """Runs one trunk of a plan over texts: exactly the passes, taps and products it names.
 
 rows -> windows -> TokenBatches -> trunk, depth by depth -> branches -> logits per window -> per row
+
+Pairs that are read apart go through it text by text, and are compared at the end.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from adapterhub.errors import NonFiniteError
-from adapterhub.model.adapters import Adapter
 from adapterhub.model.branches import Branched, Logits, View, run_branches
-from adapterhub.model.compiling import compile_adapter
 from adapterhub.model.encoder import Encoder
 from adapterhub.model.gathering import mean_of_windows, tokens_of_rows
 from adapterhub.model.heads import Array, RowLogits
+from adapterhub.model.pairing import Pairs, compared_logits
 from adapterhub.model.pooling import POOLINGS
 from adapterhub.model.spans import TaggedText
-from adapterhub.model.task import ResidentTask, unplaced
+from adapterhub.model.task import ResidentTask
 from adapterhub.model.tokens import TextTokenizer, TokenBatch, Window, batches
-from adapterhub.plan import Reading, Tap, Trunk, make_plan
-from adapterhub.specs import TaskSpec
+from adapterhub.plan import Reading, Tap, Trunk
 
 Wanted = Mapping[str, npt.NDArray[np.bool_]]
 """Whether a task is asked of a row, by task: (N,); without it every task is asked of every row."""
@@ -52,8 +52,8 @@ class TrunkOutput:
     Attributes:
         logits: Raw outputs by task, of the rows that it was asked of.
         rows: Which rows these are, ascending, by task.
-        windows: (N,) number of windows of each row.
-        truncated: (N,) whether the row was longer than all its windows.
+        windows: (N,) number of windows of each row; of both texts where they are read apart.
+        truncated: (N,) whether the row, or one of its texts, was longer than all its windows.
     """
 
     logits: Mapping[str, RowLogits]
@@ -82,6 +82,52 @@ def run_trunk(
     Raises:
         NonFiniteError: A task gave NaN or infinity.
     """
+    if trunk.reading.apart:
+        output = _run_apart(trunk, tasks, inputs, answering, wanted)
+    else:
+        output = _run_windows(trunk, tasks, inputs, answering, wanted)
+    for name, logits in output.logits.items():
+        _check_finite(name, logits, output.rows[name])
+    return output
+
+
+def _run_apart(
+    trunk: Trunk,
+    tasks: Mapping[str, ResidentTask],
+    inputs: Sequence[tuple[str, ...]],
+    answering: Answering,
+    wanted: Wanted | None,
+) -> TrunkOutput:
+    """Returns the logits of pairs: each distinct text is encoded once, alone."""
+    pairs = Pairs.of(inputs)
+    asked_texts = None if wanted is None else pairs.asked_texts(wanted)
+    alone = replace(trunk, reading=trunk.reading.alone)
+    texts = _run_windows(alone, tasks, pairs.texts, answering, asked_texts)
+    logits: dict[str, RowLogits] = {}
+    asked: dict[str, tuple[int, ...]] = {}
+    for name in trunk.tasks:
+        rows = np.arange(len(inputs)) if wanted is None else np.flatnonzero(wanted[name])
+        asked[name] = tuple(rows.tolist())
+        if name in texts.logits:
+            places = [np.searchsorted(texts.rows[name], side[rows]) for side in pairs.sides]
+            features = np.asarray(texts.logits[name].values)
+            weights = tasks[name].weights
+            logits[name] = RowLogits(compared_logits(features, (places[0], places[1]), weights))
+    first, second = (side.tolist() for side in pairs.sides)
+    both = list(zip(first, second, strict=True))
+    windows = tuple(texts.windows[a] + texts.windows[b] for a, b in both)
+    cut = tuple(texts.truncated[a] or texts.truncated[b] for a, b in both)
+    return TrunkOutput(logits, asked, windows, cut)
+
+
+def _run_windows(
+    trunk: Trunk,
+    tasks: Mapping[str, ResidentTask],
+    inputs: Sequence[tuple[str, ...]],
+    answering: Answering,
+    wanted: Wanted | None,
+) -> TrunkOutput:
+    """Returns what the windows of each row give; of a text of a pair read apart, its features."""
     encoder, tokenizer = answering.encoder, answering.tokenizer
     rows = tokenizer.rows(inputs, reading=trunk.reading, max_windows=answering.max_windows)
     windows = tokenizer.windows(rows, reading=trunk.reading)
@@ -105,7 +151,6 @@ def run_trunk(
             output[name] = RowLogits(tuple(tagged[row] for row in asked[name]), texts)
         else:
             output[name] = RowLogits(mean_of_windows(values, order, counts, places))
-        _check_finite(name, output[name], asked[name])
     cut = tuple(row.truncated for row in rows)
     return TrunkOutput(output, asked, tuple(counts.tolist()), cut)
 
@@ -155,33 +200,6 @@ def _readers(trunk: Trunk, depth: int) -> tuple[str, ...]:
     names = [name for tap in trunk.taps if tap.depth >= depth for name in tap.tasks]
     names += [name for branch in trunk.branches if branch.fork >= depth for name in branch.tasks]
     return tuple(dict.fromkeys(names))
-
-
-def answer_probes(
-    spec: TaskSpec,
-    tensors: Mapping[str, torch.Tensor],
-    inputs: Sequence[tuple[str, ...]],
-    *,
-    encoder: Encoder,
-    tokenizer: TextTokenizer,
-    adapter: Adapter | None = None,
-) -> list[Array]:
-    """Returns the logits of a task that is not resident: (1, K) or (tokens, K) per input.
-
-    This is what known answers are made with and checked against. `adapter` is the task's,
-    compiled; without it, it is compiled here.
-    """
-    if adapter is None and spec.adapter is not None:
-        adapter = compile_adapter(spec.adapter, tensors, encoder=encoder, source=spec.task)
-    task = unplaced(spec, tensors, device=encoder.device, adapter=adapter)
-    output = run_trunk(
-        make_plan({spec.task: spec}).trunks[0],
-        {spec.task: task},
-        inputs,
-        answering=Answering(encoder, tokenizer, max_windows=1),
-    )
-    values = output.logits[spec.task].values
-    return list(values) if isinstance(values, tuple) else list(values[:, None])
 
 
 def encode_rows(

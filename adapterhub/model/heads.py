@@ -33,7 +33,8 @@ class HeadWeights:
     """The tensors of one head on a device, in fp32.
 
     Attributes:
-        weight: (K, H), or (K, W) behind a hidden layer of width W.
+        weight: (K, H), or (K, W) behind a hidden layer of width W. H is four times the hidden
+            size where two texts are compared.
         bias: (K,).
         hidden_weight: (W, H) or None.
         hidden_bias: (W,) or None.

@@ -9,10 +9,13 @@ import torch
 
 from adapterhub.errors import KnownAnswersError
 from adapterhub.model.adapters import Adapter
+from adapterhub.model.compiling import compile_adapter
 from adapterhub.model.encoder import Encoder
-from adapterhub.model.execution import answer_probes
+from adapterhub.model.execution import Answering, run_trunk
 from adapterhub.model.heads import Array
+from adapterhub.model.task import unplaced
 from adapterhub.model.tokens import TextTokenizer
+from adapterhub.plan import make_plan
 from adapterhub.specs import KnownAnswer, TaskSpec
 from adapterhub.store.headfile import HeadFile
 
@@ -68,6 +71,33 @@ def check_known_answers(
     for known, logits in zip(spec.known_answers, found, strict=True):
         expected = np.asarray(known.logits, np.float32)
         _compare(head, known, expected, logits, _TOLERANCE[encoder.dtype])
+
+
+def answer_probes(
+    spec: TaskSpec,
+    tensors: Mapping[str, torch.Tensor],
+    inputs: Sequence[tuple[str, ...]],
+    *,
+    encoder: Encoder,
+    tokenizer: TextTokenizer,
+    adapter: Adapter | None = None,
+) -> list[Array]:
+    """Returns the logits of a task that is not resident: (1, K) or (tokens, K) per input.
+
+    This is what known answers are made with and checked against. `adapter` is the task's,
+    compiled; without it, it is compiled here.
+    """
+    if adapter is None and spec.adapter is not None:
+        adapter = compile_adapter(spec.adapter, tensors, encoder=encoder, source=spec.task)
+    task = unplaced(spec, tensors, device=encoder.device, adapter=adapter)
+    output = run_trunk(
+        make_plan({spec.task: spec}).trunks[0],
+        {spec.task: task},
+        inputs,
+        answering=Answering(encoder, tokenizer, max_windows=1),
+    )
+    values = output.logits[spec.task].values
+    return list(values) if isinstance(values, tuple) else list(values[:, None])
 
 
 def _compare(

@@ -182,7 +182,9 @@ class ResidentTasks:
 
     def _place(self, head: HeadFile, made_by: Provenance, adapter: Adapter | None) -> ResidentTask:
         weights = read_weights(head.spec, head.tensors, device=self._device)
-        slots = self._fill_slots(head.spec, weights) if weights.is_linear else ()
+        # Slabs are products of one text's features; a pair is compared first.
+        is_placed = weights.is_linear and not head.spec.apart
+        slots = self._fill_slots(head.spec, weights) if is_placed else ()
         size = 4 * sum(prod(shape) for shape in tensor_shapes(head.spec).values())
         task = ResidentTask(head.spec, made_by, weights, adapter, slots, size)
         for slot in slots:

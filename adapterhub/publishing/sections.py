@@ -61,9 +61,10 @@ def _about(spec: TaskSpec) -> Iterator[str]:
     if spec.description:
         yield plain(spec.description)
     fields = " and ".join(f"`{field}`" for field in spec.fields)
-    facts = [f"Reads {fields}, answers with {_SAYS[spec.kind]}."]
+    fields += ", each alone, and compares them;" if spec.apart else ","
+    facts = [f"Reads {fields} answers with {_SAYS[spec.kind]}."]
     if spec.value_range is not None:
-        facts[0] = f"Reads {fields}, answers with a number from {_range(spec)}."
+        facts[0] = f"Reads {fields} answers with a number from {_range(spec)}."
     if spec.languages:
         facts.append(f"Made for: {', '.join(map(plain, spec.languages))}.")
     if spec.license:
@@ -171,9 +172,10 @@ def _training(spec: TaskSpec) -> str:
 
 
 def _limits(spec: TaskSpec) -> Iterator[str]:
+    averaged = "features" if spec.apart else "answers"
     yield (
         f"Reads windows of {spec.max_length} tokens. Longer texts are cut into windows whose "
-        f"answers are averaged."
+        f"{averaged} are averaged."
     )
     if spec.kind == "single_label":
         yield "Always answers one of its labels, also for texts that none of them fits."

@@ -13,8 +13,7 @@ import torch
 from adapterhub.errors import KnownAnswersError
 from adapterhub.model.backbone import Backbone, open_backbone
 from adapterhub.model.encoder import Encoder
-from adapterhub.model.execution import answer_probes
-from adapterhub.model.replay import check_known_answers, make_known_answers
+from adapterhub.model.replay import answer_probes, check_known_answers, make_known_answers
 from adapterhub.model.tokens import TextTokenizer
 from adapterhub.specs import KnownAnswer, TaskSpec
 from adapterhub.store.headfile import HeadFile, encode_head, parse_head
