@@ -15,13 +15,14 @@ import numpy as np
 from scipy import sparse
 from sklearn.feature_extraction import FeatureHasher
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier
-from sklearn.multiclass import OneVsRestClassifier
+from sklearn.linear_model import SGDClassifier
 
+from adapterhub.model.heads import Array, sigmoid, softmax
 from adapterhub.model.spans import TaggedText, decode_spans, is_han, words_of
 from adapterhub.specs import Kind, Metric
 from adapterhub.training.calibration import find_thresholds
 from adapterhub.training.data import Splits
+from adapterhub.training.linear import fit_linear
 from adapterhub.training.metrics import (
     Figures,
     answer_spans,
@@ -51,30 +52,21 @@ def baseline(splits: Splits, *, metric: str) -> tuple[Metric, ...]:
 
 
 def _labels(splits: Splits) -> Iterator[Figures]:
-    train, validation = _text_features(splits)
-    for strength in _STRENGTHS:
-        model = LogisticRegression(C=strength, max_iter=500).fit(train, splits.train.truth())
-        scores = np.zeros((len(splits.validation), len(splits.train.labels)), np.float32)
-        scores[:, model.classes_] = model.predict_proba(validation)
-        yield label_figures(scores, splits.validation.truth())
+    for logits in _text_logits(splits):
+        yield label_figures(softmax(logits), splits.validation.truth())
 
 
 def _label_sets(splits: Splits) -> Iterator[Figures]:
-    train, validation = _text_features(splits)
     truth = splits.validation.truth()
-    for strength in _STRENGTHS:
-        one = LogisticRegression(C=strength, max_iter=200, solver="liblinear")
-        model = OneVsRestClassifier(one).fit(train, splits.train.truth())
-        scores = model.predict_proba(validation).astype(np.float32)
+    for logits in _text_logits(splits):
+        scores = sigmoid(logits)
         limits = np.array(find_thresholds(scores, truth > 0), np.float32)
         yield set_figures(scores >= limits, scores, truth)
 
 
 def _numbers(splits: Splits) -> Iterator[Figures]:
-    train, validation = _text_features(splits)
-    for strength in _STRENGTHS:
-        model = Ridge(alpha=1 / strength).fit(train, splits.train.truth())
-        yield number_figures(model.predict(validation), splits.validation.truth())
+    for values in _text_logits(splits):
+        yield number_figures(values[:, 0], splits.validation.truth())
 
 
 def _tags(splits: Splits) -> Iterator[Figures]:
@@ -101,6 +93,17 @@ _BASELINES: dict[Kind, Callable[[Splits], Iterator[Figures]]] = {
     "regression": _numbers,
     "tagging": _tags,
 }
+
+
+def _text_logits(splits: Splits) -> Iterator[Array]:
+    """Yields the logits, or values, for the validation rows by each strength."""
+    train, validation = _text_features(splits)
+    outputs = max(1, len(splits.train.labels))
+    for strength in _STRENGTHS:
+        fitted = fit_linear(
+            train, splits.train.truth(), splits.train.kind, outputs=outputs, strength=strength
+        )
+        yield fitted.logits(validation)
 
 
 def _text_features(splits: Splits) -> tuple[Any, Any]:
