@@ -66,7 +66,8 @@ class UnknownTaskError(UsageError):
         elif self.known:
             hint = f"Known: {', '.join(self.known[:8])}{', …' if len(self.known) > 8 else ''}."
         else:
-            hint = "`adapterhub train` makes the first one." if what == "task" else "It has none."
+            made = "There is none yet; `adapterhub train` makes one."
+            hint = made if what == "task" else "It has none."
         super().__init__(f"Unknown {what} '{name}'. {hint} `adapterhub list` shows all.")
 
 
