@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
+import random
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -250,40 +251,54 @@ def test_an_altered_adapter_is_refused_and_nothing_is_loaded(
         write_head(tmp_path / "altered.safetensors", spec, missing)
 
 
-def test_threads_score_adapters_while_tasks_come_and_go(registry: Path) -> None:
-    hub = Hub(registry, device="cpu", max_bytes=60_000)
-    texts = TEXTS[:3]
-    names = ("intent", "wide", "dora", "merged", "sentiment", "entities", "tied")
-    expected = {name: _logits(hub, texts, name)[name] for name in names}
-    wrong: list[str] = []
-    counts = [0] * 8
+THREADS, CALLS, ASKED = 8, 84, 3
+MIXED = (*SINGLE, "pairs", *HEADS, "entails")
+
+
+def test_threads_never_get_a_wrong_answer_while_tasks_come_and_go(registry: Path) -> None:
+    """Rows and tasks all have logits of their own, so that any mix-up shows itself."""
+    rows = [{"text": f"{text} {n}", "text_pair": text} for n in (1, 2) for text in TEXTS[:5]]
+    assert THREADS * CALLS * ASKED * len(rows) > 20_000
+    reference = Hub(registry, device="cpu")
+    expected = {name: _logits(reference, rows, name)[name] for name in MIXED}
+    # Five sixths fit: the three largest by a hair, so what is brought back evicts others.
+    reference.load(*MIXED)
+    hub = Hub(registry, device="cpu", max_bytes=reference.resident_bytes * 5 // 6)
     done = threading.Event()
 
-    def ask(worker: int) -> None:
-        for turn in range(60):
-            first = names[(worker + turn) % len(names)]
-            second = names[(worker + 3 * turn + 1) % len(names)]
-            for name, values in _logits(hub, texts, [first, second]).items():
-                counts[worker] += len(values)
-                if _difference(values, expected[name]) > TOLERANCE:
-                    wrong.append(name)
+    def ask(worker: int) -> tuple[int, list[str]]:
+        pick, answers, wrong = random.Random(worker), 0, []
+        for _ in range(CALLS):
+            asked = pick.sample(MIXED, ASKED)
+            order = pick.sample(range(len(rows)), len(rows))
+            scores = hub.score([rows[row] for row in order], asked, logits=True)
+            for name in asked:
+                found = scores[name].logits
+                assert found is not None
+                answers += len(found)
+                for row, values in zip(order, found, strict=True):
+                    is_right = _difference([values], [expected[name][row]]) <= TOLERANCE
+                    if not is_right or scores[name].made_by.task != name:
+                        wrong.append(name)
+        return answers, wrong
 
-    def swap() -> None:
-        for name in itertools.cycle(names):
-            if done.is_set():
-                return
-            hub.load(name)
+    def swap() -> int:
+        pick, loads = random.Random(99), 0
+        while not done.is_set():
+            hub.load(pick.choice(MIXED))
+            loads += 1
             # A call of another thread may have evicted it meanwhile.
             with contextlib.suppress(UsageError):
-                hub.unload(name)
+                hub.unload(pick.choice(MIXED))
+        return loads
 
-    workers = [threading.Thread(target=ask, args=(index,)) for index in range(8)]
-    swapper = threading.Thread(target=swap)
-    for thread in (swapper, *workers):
-        thread.start()
-    for worker in workers:
-        worker.join()
-    done.set()
-    swapper.join()
-    assert sum(counts) >= 8 * 60 * len(texts)
-    assert wrong == []
+    with ThreadPoolExecutor(THREADS + 1) as pool:
+        swapper = pool.submit(swap)
+        workers = [pool.submit(ask, worker) for worker in range(THREADS)]
+        try:
+            found = [worker.result() for worker in workers]
+        finally:
+            done.set()
+        assert swapper.result() > 30
+    assert sum(answers for answers, _ in found) == THREADS * CALLS * ASKED * len(rows)
+    assert [name for _, wrong in found for name in wrong] == []

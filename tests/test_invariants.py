@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
-import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from adapterhub.errors import UsageError
 from adapterhub.hub import Hub
 from adapterhub.model.backbone import open_backbone
-from adapterhub.store.entries import BackboneEntry
-from adapterhub.store.versions import add_version
-from tests.builders import head_tensors, task_spec
 from tests.tiny import add_task, tiny_task
 
 SINGLE = ("sentiment", "topics", "rating", "entities", "language")
@@ -119,89 +112,6 @@ def replace_topics(hub: Hub, registry: Path) -> None:
 def assert_same(one: Logits, other: Logits) -> None:
     for task in one:
         assert greatest_difference(one[task], other[task]) == 0.0
-
-
-NAMED = 12
-CALLS = 2_500
-THREADS = 8
-
-
-@pytest.fixture
-def telling_registry(tmp_path: Path, tiny_backbone_folder: Path) -> Path:
-    """Returns a registry whose tasks answer with their own name, so a mix-up shows itself."""
-    backbone = open_backbone(tiny_backbone_folder)
-    registry = tmp_path / "registry.yaml"
-    for index in range(NAMED):
-        labels = tuple(f"task-{other}" for other in range(NAMED))
-        depth = 1 + index % 4
-        spec = task_spec(
-            "single_label",
-            backbone=backbone.spec,
-            task=f"task-{index}",
-            labels=labels,
-            depths=(depth,),
-            pooling=("cls", "mean", "max")[index % 3],
-        )
-        tensors = head_tensors(spec, seed=index)
-        tensors["head.weight"].zero_()
-        tensors["head.bias"].zero_()
-        tensors["head.bias"][index] = 10.0
-        add_version(
-            registry,
-            spec,
-            tensors,
-            backbone_key="tiny",
-            backbone_entry=BackboneEntry(
-                source=str(tiny_backbone_folder), fingerprint=backbone.spec.fingerprint
-            ),
-        )
-    return registry
-
-
-def count_wrong_answers(hub: Hub, names: list[str], seed: int) -> tuple[int, int]:
-    """Returns how many answers one thread got, and how many were another task's."""
-    pick = random.Random(seed)
-    answered = wrong = 0
-    for _ in range(CALLS // 2):
-        asked = pick.sample(names, 2)
-        scores = hub.score(["a good day"], tasks=asked)
-        for name in asked:
-            answer = scores[name][0]
-            answered += 1
-            wrong += answer["label"] != name or scores[name].made_by.task != name  # type: ignore[index, call-overload]
-    return answered, wrong
-
-
-def load_and_unload(hub: Hub, names: list[str], done: threading.Event) -> int:
-    """Returns how many tasks it loaded until `done`."""
-    pick = random.Random(99)
-    loaded = 0
-    while not done.is_set():
-        hub.load(pick.choice(names))
-        loaded += 1
-        # The budget evicts too, so this one may have gone by itself.
-        with contextlib.suppress(UsageError):
-            hub.unload(pick.choice(names))
-    return loaded
-
-
-@pytest.mark.filterwarnings("ignore::adapterhub.errors.ConstantHeadWarning")  # made so
-def test_threads_never_get_another_tasks_answer_while_tasks_come_and_go(
-    telling_registry: Path,
-) -> None:
-    hub = Hub(telling_registry, device="cpu", max_bytes="16kB")
-    names = [f"task-{index}" for index in range(NAMED)]
-    done = threading.Event()
-    with ThreadPoolExecutor(THREADS + 1) as pool:
-        swapper = pool.submit(load_and_unload, hub, names, done)
-        scorers = [pool.submit(count_wrong_answers, hub, names, seed) for seed in range(THREADS)]
-        try:
-            counts = [scorer.result() for scorer in scorers]
-        finally:
-            done.set()
-        assert swapper.result() > 100
-    assert sum(answered for answered, _ in counts) == THREADS * CALLS == 20_000
-    assert sum(wrong for _, wrong in counts) == 0
 
 
 @pytest.mark.gpu
