@@ -36,6 +36,7 @@ BLOCK_METHOD = "block"
 TEXT_POOLINGS: tuple[Pooling, ...] = ("cls", "mean", "max", "attentive")
 APART_POOLINGS: tuple[Pooling, ...] = ("cls", "mean", "max")
 """Poolings of pairs whose texts are encoded each alone."""
+NGRAM_KEYS = "ngrams.keys"
 COMPARED_PARTS = 4
 """How many times as wide as one text's feature the comparison of two texts is."""
 
@@ -86,12 +87,14 @@ class HeadSpec(Spec):
         pooling: How hidden states become features.
         hidden_width: Width of the hidden layer, or None for a linear head.
         activation: Of the hidden layer; `tanh` is what ALBERT's own pooling layer has.
+        ngrams: How many n-grams of pieces add weights of their own to the output, or None.
     """
 
     depths: tuple[Annotated[int, Field(ge=0, le=1_024)], ...] = Field(min_length=1)
     pooling: Pooling
     hidden_width: int | None = Field(default=None, ge=1, le=16_384)
     activation: Activation = "gelu"
+    ngrams: int | None = Field(default=None, ge=1, le=2**24)
 
     @model_validator(mode="after")
     def _is_consistent(self) -> HeadSpec:
@@ -270,8 +273,10 @@ class TaskSpec(Spec):
     def _dump(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content: dict[str, Any] = dump(self)
         if not self.apart:
-            # Files older than this field keep their bytes, and so their sha256.
+            # Files older than such a field keep their bytes, and so their sha256.
             content.pop("apart", None)
+        if self.head.ngrams is None:
+            content["head"].pop("ngrams", None)
         return content
 
 
@@ -280,7 +285,8 @@ def tensor_shapes(spec: TaskSpec) -> dict[str, tuple[int, ...]]:
 
     `head.weight` (K, H or W), `head.bias` (K,), and where they apply `head.hidden.weight`
     (W, H), `head.hidden.bias` (W,), `pool.query` (H,), `mix.weights` (one per depth read).
-    H is 4 times the hidden size where two fields are read apart.
+    H is 4 times the hidden size where two fields are read apart. With n-grams `ngrams.keys`
+    (M,), the only one of integers, and `ngrams.weight` (M, K).
     """
     hidden_size = spec.backbone.hidden_size * (COMPARED_PARTS if spec.apart else 1)
     width = spec.head.hidden_width
@@ -295,6 +301,9 @@ def tensor_shapes(spec: TaskSpec) -> dict[str, tuple[int, ...]]:
         shapes["pool.query"] = (hidden_size,)
     if len(spec.head.depths) > 1:
         shapes["mix.weights"] = (len(spec.head.depths),)
+    if spec.head.ngrams is not None:
+        shapes[NGRAM_KEYS] = (spec.head.ngrams,)
+        shapes["ngrams.weight"] = (spec.head.ngrams, spec.outputs)
     return shapes
 
 
@@ -342,6 +351,8 @@ def _check_reading(spec: TaskSpec) -> None:
         )
     if spec.apart:
         _check_apart(spec)
+    if spec.head.ngrams is not None and (spec.kind == "tagging" or len(spec.fields) != 1):
+        raise ValueError("n-grams are for tasks that read one text and answer for the whole of it")
     if spec.adapter is not None:
         _check_adapter(spec, spec.adapter)
     if spec.overlap > spec.max_length // 2:

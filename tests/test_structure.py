@@ -89,7 +89,7 @@ BIGGER_FILES = {
     "errors.py": 320,
     "hub.py": 380,
     "plan.py": 280,
-    "specs.py": 400,
+    "specs.py": 420,
 }
 MAX_FUNCTION_LINES = 40
 BIGGER_FUNCTIONS: dict[str, int] = {}

@@ -83,9 +83,10 @@ def _reading(spec: TaskSpec) -> dict[str, str]:
     mix = f", a learned mix of depths {'+'.join(map(str, head.depths))}"
     width = head.hidden_width
     hidden = f", a hidden layer of {width} ({head.activation})" if width else ""
+    ngrams = f", and {head.ngrams:,} n-grams of pieces" if head.ngrams else ""
     return {
         "reads": f"{reading_of(spec).name}, windows of {spec.max_length} tokens, pooling "
-        f"{head.pooling}{mix if len(head.depths) > 1 else ''}{hidden}",
+        f"{head.pooling}{mix if len(head.depths) > 1 else ''}{hidden}{ngrams}",
         "cost": f"reads depth {spec.deepest} of {depth}: {spec.deepest / depth:.2f} of a separate "
         f"model's passes, and none of its own beside a task that reads as deep",
         "backbone": f"{spec.backbone.name} {(spec.backbone.revision or '')[:12]}".rstrip(),

@@ -19,6 +19,7 @@ from adapterhub.model.branches import Branched, Logits, View, run_branches
 from adapterhub.model.encoder import Encoder
 from adapterhub.model.gathering import mean_of_windows, tokens_of_rows
 from adapterhub.model.heads import Array, RowLogits
+from adapterhub.model.ngrams import RowGrams, grams_of
 from adapterhub.model.pairing import Pairs, compared_logits
 from adapterhub.model.pooling import POOLINGS
 from adapterhub.model.spans import TaggedText
@@ -138,6 +139,7 @@ def _run_windows(
     counts = np.bincount([window.row for window in windows], minlength=len(rows))
     output: dict[str, RowLogits] = {}
     asked: dict[str, tuple[int, ...]] = {}
+    grams: RowGrams | None = None
     for name, found_parts in parts.items():
         places = np.arange(len(rows)) if wanted is None else np.flatnonzero(wanted[name])
         asked[name] = tuple(places.tolist())
@@ -150,7 +152,12 @@ def _run_windows(
             texts = tuple(TaggedText(inputs[row][0], rows[row].offsets) for row in asked[name])
             output[name] = RowLogits(tuple(tagged[row] for row in asked[name]), texts)
         else:
-            output[name] = RowLogits(mean_of_windows(values, order, counts, places))
+            means = mean_of_windows(values, order, counts, places)
+            ngrams = tasks[name].weights.ngrams
+            if ngrams is not None:
+                grams = grams or grams_of([row.ids for row in rows])
+                means = means + ngrams.logits(grams)[places]
+            output[name] = RowLogits(means)
     cut = tuple(row.truncated for row in rows)
     return TrunkOutput(output, asked, tuple(counts.tolist()), cut)
 

@@ -17,9 +17,10 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
+from adapterhub.model.ngrams import GramWeights
 from adapterhub.model.spans import TaggedText, decode_spans
 from adapterhub.results import Answer, LabelScore
-from adapterhub.specs import Activation, Kind, TaskSpec
+from adapterhub.specs import NGRAM_KEYS, Activation, Kind, TaskSpec
 
 Array = npt.NDArray[np.float32]
 
@@ -41,6 +42,7 @@ class HeadWeights:
         activation: Of the hidden layer.
         query: (H,) of attentive pooling, or None.
         mix: One weight per depth that is read; a single 1.0 where that is one depth.
+        ngrams: What the n-grams of a row add to its logits, or None.
     """
 
     weight: torch.Tensor
@@ -50,6 +52,7 @@ class HeadWeights:
     activation: Activation
     query: torch.Tensor | None
     mix: tuple[float, ...]
+    ngrams: GramWeights | None = None
 
     @property
     def is_linear(self) -> bool:
@@ -74,6 +77,8 @@ def read_weights(
         return None if found is None else found.detach().to(device, torch.float32)
 
     mix = tensors.get("mix.weights")
+    keys, weight = tensors.get(NGRAM_KEYS), tensor("ngrams.weight")
+    ngrams = None if keys is None or weight is None else GramWeights(keys.numpy(), weight)
     return HeadWeights(
         weight=tensors["head.weight"].detach().to(device, torch.float32),
         bias=tensors["head.bias"].detach().to(device, torch.float32),
@@ -82,6 +87,7 @@ def read_weights(
         activation=spec.head.activation,
         query=tensor("pool.query"),
         mix=tuple(mix.tolist()) if mix is not None else (1.0,) * len(spec.head.depths),
+        ngrams=ngrams,
     )
 
 

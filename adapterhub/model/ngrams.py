@@ -22,9 +22,8 @@ Ints = npt.NDArray[np.int64]
 
 LONGEST = 3
 """Pieces of the longest n-gram."""
-MOST_PIECES = 2**20 - 1
-"""Pieces that a vocabulary may have: a key holds three ids, each plus one, in 20 bits."""
 _BITS = 20
+"""A key holds three ids, each plus one, in so many bits; no vocabulary is that large."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,12 +111,3 @@ class GramWeights:
         )
         added: npt.NDArray[np.float32] = sums.cpu().numpy() * known.scale[:, None]
         return added
-
-
-def keys_problem(keys: torch.Tensor) -> str | None:
-    """Returns why `keys` are no keys of n-grams, or None where they are."""
-    if bool((keys <= 0).any()) or bool((keys >= 1 << (_BITS * LONGEST)).any()):
-        return f"a key is not between 1 and 2^{_BITS * LONGEST} - 1"
-    if bool((keys.diff() <= 0).any()):
-        return "the keys are not ascending and distinct"
-    return None

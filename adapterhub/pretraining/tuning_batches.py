@@ -110,10 +110,10 @@ def take_apart(rows: TuningSet, chosen: npt.NDArray[np.int64]) -> TuningBatch:
     """Returns the batch of the chosen pairs in which each text is read alone."""
     firsts, seconds = [], []
     for row in chosen:
-        ids = rows.ids[rows.starts[row] : rows.starts[row + 1]]
+        both = rows.ids[rows.starts[row] : rows.starts[row + 1]]
         place = rows.seconds[row]
-        firsts.append(ids[:place])
-        seconds.append(np.concatenate([ids[:1], ids[place:]]))  # [CLS] opens both
+        firsts.append(both[:place])
+        seconds.append(np.concatenate([both[:1], both[place:]]))  # [CLS] opens both
     ids, mask = _pad([*firsts, *seconds])
     return TuningBatch(
         name=f"{rows.name} apart",

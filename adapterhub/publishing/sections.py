@@ -144,9 +144,11 @@ def _cost(spec: TaskSpec) -> str:
             f" Its adapter ({plain(spec.adapter.method)}, {spec.adapter.parameters:,} numbers) "
             f"starts at depth {start}: the {start} passes below are shared with other tasks."
         )
+    grams = spec.head.ngrams
+    ngrams = f" Beside it {grams:,} n-grams of pieces have weights of their own." if grams else ""
     return (
         f"This head {passes_text(spec)} of the backbone, shared with all other tasks of a call."
-        f"{mix}{adapter} Pooling: `{spec.head.pooling}`. Backbone: {_backbone(spec)}."
+        f"{mix}{adapter}{ngrams} Pooling: `{spec.head.pooling}`. Backbone: {_backbone(spec)}."
     )
 
 

@@ -14,7 +14,7 @@ from typing import NoReturn
 from pydantic import ValidationError
 
 from adapterhub.errors import HeadFileError
-from adapterhub.specs import TaskSpec, tensor_shapes
+from adapterhub.specs import NGRAM_KEYS, TaskSpec, tensor_shapes
 from adapterhub.store.adapter_names import PREFIX, adapter_problem
 from adapterhub.store.jsonsafe import read_json_object, shown
 
@@ -22,6 +22,7 @@ SUFFIX = ".safetensors"
 SPEC_KEY = "adapterhub"
 SCHEMA_VERSION = 1
 DTYPES = ("F32", "F16", "BF16")
+KEY_DTYPES = ("I64",)
 MAX_FILE_BYTES = 512 * 2**20
 MAX_HEADER_BYTES = 4 * 2**20
 """Known answers of a tagging task with 150 labels take about 3 kB for each token."""
@@ -164,11 +165,12 @@ def check_tensors(tensors: Mapping[str, TensorEntry], spec: TaskSpec, source: st
                 source,
                 f"it holds the tensor {shown(name)} {entry.shape}, which {asked} does not have",
             )
-        if entry.dtype not in DTYPES:
+        dtypes = KEY_DTYPES if name == NGRAM_KEYS else DTYPES
+        if entry.dtype not in dtypes:
             raise HeadFileError(
                 source,
                 f"tensor '{name}' has the dtype {shown(entry.dtype)}; a head file holds "
-                f"{', '.join(DTYPES)}. Convert it first.",
+                f"{', '.join(dtypes)} there. Convert it first.",
             )
 
 

@@ -18,7 +18,7 @@ import torch
 from safetensors import SafetensorError
 
 from adapterhub.errors import HeadFileError, IntegrityError
-from adapterhub.specs import TaskSpec
+from adapterhub.specs import NGRAM_KEYS, TaskSpec
 from adapterhub.store.adapter_digest import digest_of
 from adapterhub.store.atomic import reason, write_atomic
 from adapterhub.store.headbytes import read_bytes
@@ -31,7 +31,12 @@ from adapterhub.store.header import (
     read_header,
 )
 
-_DTYPE_NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
+_DTYPE_NAMES = {
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+}
 _ALIGNMENT = 8
 
 
@@ -166,6 +171,14 @@ def _parse(data: bytes, source: str, digest: str) -> HeadFile:
                 f"tensor '{name}' holds NaN or infinity; every text would get the same answer. "
                 f"Train the task again with a lower learning rate, or in float32.",
             )
+    keys = tensors.get(NGRAM_KEYS)
+    # A search by halves finds nothing among keys in another order.
+    if keys is not None and (int(keys[0]) < 1 or bool((keys.diff() < 1).any())):
+        raise HeadFileError(
+            source,
+            f"tensor '{NGRAM_KEYS}' is not ascending from 1 on. It was altered; fetch or train "
+            f"it again.",
+        )
     adapter = header.spec.adapter
     if adapter is not None and digest_of(adapter, tensors) != adapter.digest:
         raise HeadFileError(

@@ -97,7 +97,9 @@ def describe_head(spec: TaskSpec) -> str:
     head = spec.head
     depths = "+".join(map(str, head.depths))
     hidden = f", a hidden layer of {head.hidden_width} ({head.activation})"
+    ngrams = f", {head.ngrams} n-grams" if head.ngrams else ""
     return (
         f"{spec.kind} with {spec.outputs} outputs, {head.pooling} of depth {depths}"
-        f"{hidden if head.hidden_width else ''}; labels: {json.dumps(list(spec.labels)[:20])}"
+        f"{hidden if head.hidden_width else ''}{ngrams}; "
+        f"labels: {json.dumps(list(spec.labels)[:20])}"
     )

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapterhub.model.ngrams import GramWeights, grams_of, keys_problem, known_grams
+from adapterhub.model.ngrams import GramWeights, grams_of, known_grams
 
 ROWS = st.lists(st.lists(st.integers(0, 6), max_size=9), min_size=1, max_size=5)
 
@@ -62,18 +61,3 @@ def test_neighbours_do_not_change_what_a_row_gets():
 def test_a_text_that_is_longer_is_not_surer_by_its_length():
     known = known_grams(grams_of([[1] * 4, [1] * 16]), np.array([key_of([1])]))
     assert known.scale.tolist() == [0.5, 0.25]
-
-
-@pytest.mark.parametrize(
-    ("keys", "problem"),
-    [
-        ([1, 2, 3], None),
-        ([1, 1], "not ascending"),
-        ([3, 2], "not ascending"),
-        ([0, 1], "not between"),
-        ([1, 1 << 60], "not between"),
-    ],
-)
-def test_keys_that_cannot_be(keys, problem):
-    found = keys_problem(torch.tensor(keys))
-    assert found is None if problem is None else problem in found
