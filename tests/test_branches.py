@@ -251,13 +251,13 @@ def test_an_altered_adapter_is_refused_and_nothing_is_loaded(
         write_head(tmp_path / "altered.safetensors", spec, missing)
 
 
-THREADS, CALLS, ASKED = 8, 84, 3
+THREADS, CALLS, ASKED = 8, 42, 3
 MIXED = (*SINGLE, "pairs", *HEADS, "entails")
 
 
 def test_threads_never_get_a_wrong_answer_while_tasks_come_and_go(registry: Path) -> None:
     """Rows and tasks all have logits of their own, so that any mix-up shows itself."""
-    rows = [{"text": f"{text} {n}", "text_pair": text} for n in (1, 2) for text in TEXTS[:5]]
+    rows = [{"text": f"{text} {n}", "text_pair": text} for n in range(4) for text in TEXTS[:5]]
     assert THREADS * CALLS * ASKED * len(rows) > 20_000
     reference = Hub(registry, device="cpu")
     expected = {name: _logits(reference, rows, name)[name] for name in MIXED}
@@ -299,6 +299,6 @@ def test_threads_never_get_a_wrong_answer_while_tasks_come_and_go(registry: Path
             found = [worker.result() for worker in workers]
         finally:
             done.set()
-        assert swapper.result() > 30
+        assert swapper.result() > 20
     assert sum(answers for answers, _ in found) == THREADS * CALLS * ASKED * len(rows)
     assert [name for _, wrong in found for name in wrong] == []
