@@ -34,6 +34,10 @@ class LinearMap:
         found: Array = np.asarray(features @ self.weight + self.bias, np.float32)
         return found
 
+    def scaled(self, factor: float) -> LinearMap:
+        """Returns the map to `factor` times the logits."""
+        return LinearMap(self.weight * factor, self.bias * factor)
+
 
 def fit_linear(
     features: sparse.csr_matrix,

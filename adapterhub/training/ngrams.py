@@ -22,6 +22,7 @@ from adapterhub.training.data import Dataset
 from adapterhub.training.encoding import Source
 from adapterhub.training.linear import LinearMap, fit_linear
 from adapterhub.training.material import Material
+from adapterhub.training.options import TrainingOptions
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -59,8 +60,7 @@ def widen(
     *,
     material: Material,
     source: Source,
-    max_windows: int,
-    tolerance: float,
+    options: TrainingOptions,
 ) -> Wide | None:
     """Returns the head with n-grams, or None where they win no more than the tolerance.
 
@@ -70,10 +70,9 @@ def widen(
         logits: Its raw outputs for the validation rows, (N, K).
         material: The rows and what judges.
         source: Gives the tokens.
-        max_windows: Windows per text at most.
-        tolerance: Points.
+        options: Give windows and tolerance.
     """
-    grams = _Grams.read(material, source, max_windows, spec.outputs)
+    grams = _Grams.read(material, source, options.max_windows, spec.outputs)
     if grams is None:
         return None
     held_out = material.splits.validation
@@ -82,20 +81,20 @@ def widen(
     own, other = (_scale(spec, found, held_out) for found in (logits, best.logits))
     joined = [(1 - part) * own * logits + part * other * best.logits for part in _SHARES]
     plain, *values = _values([logits, *joined], material).tolist()
-    place = int(np.argmax(values))
-    if values[place] - plain <= tolerance / 100:
+    value = max(values)
+    if value - plain <= options.tolerance / 100:
         return None
-    part = _SHARES[place]
-    head = spec.head.model_copy(update={"ngrams": len(grams.keys)})
-    scaled = LinearMap(best.map.weight * (part * other), best.map.bias * (part * other))
+    part = _SHARES[values.index(value)]
+    count = len(grams.keys)
+    note = (
+        f"{count:,} n-grams of pieces beside it: {material.metric} {value:.4f} instead of "
+        f"{plain:.4f}, at no pass more."
+    )
     return Wide(
-        spec=spec.model_copy(update={"head": head}),
-        tensors=_joined(tensors, (1 - part) * own, grams, scaled),
-        logits=RowLogits(joined[place].astype(np.float32)),
-        note=(
-            f"{len(grams.keys):,} n-grams of pieces beside it: {material.metric} "
-            f"{values[place]:.4f} instead of {plain:.4f}, at no pass more."
-        ),
+        spec=spec.model_copy(update={"head": spec.head.model_copy(update={"ngrams": count})}),
+        tensors=_joined(tensors, (1 - part) * own, grams, best.map.scaled(part * other)),
+        logits=RowLogits(joined[values.index(value)].astype(np.float32)),
+        note=note,
     )
 
 
