@@ -42,6 +42,7 @@ def train(
     kind: given.Kind = None,
     text: given.Text = None,
     pair: given.Pair = None,
+    pairs: given.Pairs = None,
     target: given.Target = None,
     tokens: given.Tokens = None,
     join_tokens: given.JoinTokens = None,
@@ -149,10 +150,15 @@ def _read(name: str, value: object) -> object:
 
 def _choices() -> Mapping[str, tuple[str, ...]]:
     from adapterhub.specs import KINDS, TEXT_POOLINGS
-    from adapterhub.training.options import Joining, MetricName
+    from adapterhub.training.options import Joining, MetricName, PairReading
 
-    metrics, joinings = get_args(MetricName), get_args(Joining)
-    return {"kind": KINDS, "metric": metrics, "join_tokens": joinings, "poolings": TEXT_POOLINGS}
+    return {
+        "kind": KINDS,
+        "metric": get_args(MetricName),
+        "join_tokens": get_args(Joining),
+        "pairs": get_args(PairReading),
+        "poolings": TEXT_POOLINGS,
+    }
 
 
 def _print(trained: TrainedTask, where: str) -> None:
@@ -180,6 +186,7 @@ def _values(trained: TrainedTask) -> dict[str, object]:
         "metrics": {metric.name: metric.value for metric in trained.metrics},
         "measured_on": trained.metrics[0].split if trained.metrics else None,
         "validation_rows": trained.metrics[0].rows if trained.metrics else 0,
+        "apart": trained.spec.apart,
         "head": trained.spec.head.model_dump(mode="json"),
         "passes": trained.spec.deepest,
         "separate_passes": trained.spec.backbone.num_hidden_layers,
@@ -204,6 +211,7 @@ def _tried(table: SearchTable | AdapterTable) -> list[dict[str, object]]:
             "passes": row.passes,
             "from_depth": getattr(row, "from_depth", None),
             "rank": getattr(row, "rank", None),
+            "apart": getattr(row, "apart", False),
             "depths": list(row.head.depths),
             "pooling": row.head.pooling,
             "hidden_width": row.head.hidden_width,

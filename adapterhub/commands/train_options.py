@@ -24,6 +24,15 @@ Pair = Annotated[
         help="Column of the second text. [text_pair, if any]",
     ),
 ]
+Pairs = Annotated[
+    str | None,
+    typer.Option(
+        "--pairs",
+        metavar="NAME",
+        help="Two texts are read together, apart (each alone, then compared), or both are tried. "
+        "[both]",
+    ),
+]
 Target = Annotated[
     str | None,
     typer.Option(

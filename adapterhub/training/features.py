@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from tqdm import tqdm
 
+from adapterhub.plan import Reading
 from adapterhub.specs import Pooling
 from adapterhub.training.encoding import Layout, Source, encode
 from adapterhub.training.shards import (
@@ -51,6 +52,11 @@ class Features:
     places: tuple[tuple[int, int], ...]
     shards: tuple[Shard, ...]
     hidden_size: int
+
+    @property
+    def reading(self) -> Reading:
+        """Returns the fields and the window."""
+        return self.layout.reading
 
     def tap(self, depth: int, pooling: Pooling) -> torch.Tensor:
         """Returns the features of one tap for all rows in order: (items, H) fp16."""

@@ -21,6 +21,8 @@ from adapterhub.training.stack import (
 )
 
 _VALIDATION_ROWS = 4096
+_VALIDATION_VALUES = _VALIDATION_ROWS * 1024
+"""Mixes of depths have features of their own for every candidate, so wide ones take fewer rows."""
 
 
 class Field:
@@ -108,7 +110,8 @@ class Field:
         copies, outputs = len(self._problem.copies), self._problem.objective.outputs
         own = {name: p.detach()[:, copy::copies] for name, p in self._parameters.items()}
         parts = [own["first"].new_empty(*self._best.shape, 0, outputs)]
-        for chunk in torch.split(rows, _VALIDATION_ROWS):
+        at_once = min(_VALIDATION_ROWS, max(1, _VALIDATION_VALUES // self._problem.hidden_size))
+        for chunk in torch.split(rows, at_once):
             if len(chunk):
                 parts.append(head_logits(own, self.reader.read("validation", chunk, own)))
         return torch.cat(parts, dim=2)

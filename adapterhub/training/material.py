@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -23,6 +23,7 @@ from adapterhub.training.options import (
     TrainingOptions,
     selection_metric,
 )
+from adapterhub.training.pairs import PairFeatures, read_pairs
 from adapterhub.training.problem import Problem
 from adapterhub.training.readers import Part, TapReader
 from adapterhub.training.selection import (
@@ -34,6 +35,8 @@ from adapterhub.training.selection import (
     unit_rows,
 )
 from adapterhub.training.words import rows_within, tag_indices, units_of, word_ranking
+
+Parts = Mapping[Part, Features] | Mapping[Part, PairFeatures]
 
 _HALF_BYTES = 2
 # How far behind a head may be, in points over the tolerance, before it is given up.
@@ -71,24 +74,37 @@ def reading_for(options: TrainingOptions, dataset: Dataset, source: Source) -> R
     return Reading(dataset.fields, min(options.max_length or positions, positions), 0)
 
 
-def gather(splits: Splits, *, options: TrainingOptions, source: Source) -> Material:
+def gather(
+    splits: Splits, *, options: TrainingOptions, source: Source, apart: bool = False
+) -> Material:
     """Returns the material for a task on `splits`; texts that the cache lacks are encoded.
+
+    Args:
+        splits: The rows.
+        options: Window, memory and budget.
+        source: Where features come from.
+        apart: Whether the two texts of each row are encoded alone and compared.
 
     Raises:
         UsageError: The cache cannot be written, or the metric does not fit the kind.
     """
     _metric(splits, options)  # A wrong one is refused before anything is encoded.
-    material = _gather(splits, options, source)
+    material = _gather(splits, options, source, apart)
     return replace(material, notes=(*material.notes, *_split_notes(material.splits)))
 
 
-def _gather(splits: Splits, options: TrainingOptions, source: Source) -> Material:
+def _gather(splits: Splits, options: TrainingOptions, source: Source, apart: bool) -> Material:
     if splits.train.kind == "tagging":
         return _gather_words(splits, options, source)
     reading = reading_for(options, splits.train, source)
     depths = tuple(range(source.encoder.depth + 1))
-    layout = Layout("pooled", reading, options.max_windows, depths)
-    features = _read_parts(splits, layout, source)
+    features: Parts
+    if apart:
+        alone = Layout("pooled", reading.alone, options.max_windows, depths)
+        features = read_pairs(splits, replace(reading, apart=True), layout=alone, source=source)
+    else:
+        layout = Layout("pooled", reading, options.max_windows, depths)
+        features = _read_parts(splits, layout, source)
     truth = torch.from_numpy(splits.train.truth())
     held_out = torch.from_numpy(splits.validation.truth())
     judge = _judge_texts(splits, held_out.to(source.encoder.device), options)
@@ -147,7 +163,7 @@ def _read_parts(splits: Splits, layout: Layout, source: Source) -> dict[Part, Fe
 
 def _material(
     splits: Splits,
-    features: dict[Part, Features],
+    features: Parts,
     truths: tuple[torch.Tensor, torch.Tensor],
     judge: Judge,
     options: TrainingOptions,
@@ -165,19 +181,19 @@ def _material(
         judge=judge,
         copies=_copies(splits, features["train"], held_out=len(held_out)).to(device),
         ranking=None,
-        hidden_size=source.encoder.hidden_size,
+        hidden_size=features["train"].hidden_size,
         epochs=options.epochs or _default_epochs(len(truth), dataset.kind == "tagging"),
         batch_size=options.batch_size or _default_batch(len(truth)),
         slack=(options.tolerance + max(_HOPELESS_POINTS, _doubt(len(splits.validation)))) / 100,
         seed=options.seed,
         device=device,
     )
-    tap_bytes = (len(truth) + len(held_out)) * source.encoder.hidden_size * _HALF_BYTES
-    reading = features["train"].layout.reading
+    tap_bytes = (len(truth) + len(held_out)) * features["train"].hidden_size * _HALF_BYTES
+    reading = features["train"].reading
     return Material(splits, reading, tap, tap_bytes, problem, _metric(splits, options), held_out)
 
 
-def _copies(splits: Splits, features: Features, *, held_out: int) -> Copies:
+def _copies(splits: Splits, features: Features | PairFeatures, *, held_out: int) -> Copies:
     """Returns the copies of each candidate; a row's items are all in its fold."""
     if not splits.folds:
         return Copies.held_out(held_out)

@@ -9,13 +9,14 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from adapterhub.errors import UsageError
-from adapterhub.specs import TEXT_POOLINGS, Kind, Language, Pooling, Spec, TaskName
+from adapterhub.specs import APART_POOLINGS, TEXT_POOLINGS, Kind, Language, Pooling, Spec, TaskName
 from adapterhub.training.adapters.options import AdapterOptions
 
 MetricName = Literal[
     "accuracy", "macro_f1", "micro_f1", "mcc", "likelihood", "spearman", "pearson", "span_f1"
 ]
 Joining = Literal["auto", "space", "none"]
+PairReading = Literal["together", "apart", "both"]
 
 METRICS: dict[Kind, tuple[MetricName, ...]] = {
     "single_label": ("accuracy", "macro_f1", "mcc", "likelihood"),
@@ -45,6 +46,8 @@ class TrainingOptions(Spec):
             a list of labels -> multi_label, a number -> regression, else single_label.
         text: Column of the text.
         pair: Column of the second text; None takes `text_pair` where there is one.
+        pairs: How two texts are read: together in one sequence, or apart, each alone, and then
+            compared; `both` tries the two ways. A head on an adapter reads them together.
         target: Column of the answer; None takes `label`, `labels`, `score` or `tags`.
         tokens: Tagging: column of the words.
         join_tokens: How words become a text. `auto` puts a space between words, but none
@@ -91,6 +94,7 @@ class TrainingOptions(Spec):
     kind: Kind | None = None
     text: str = "text"
     pair: str | None = None
+    pairs: PairReading = "both"
     target: str | None = None
     tokens: str = "tokens"
     join_tokens: Joining = "auto"
@@ -138,6 +142,11 @@ class TrainingOptions(Spec):
             raise ValueError("folds are 2 or more, or 0 for no cross-validation")
         if self.adapter is not None and self.adapter_of is not None:
             raise ValueError("train an adapter or take the one of a task, not both")
+        if self.pairs == "apart":
+            if self.adapter is not None or self.adapter_of is not None:
+                raise ValueError("heads on an adapter read two texts together, not apart")
+            if set(self.poolings) == {"attentive"}:
+                raise ValueError(f"texts apart are pooled by {', '.join(APART_POOLINGS)}")
         if not set(self.poolings) <= set(TEXT_POOLINGS):
             raise ValueError(f"poolings of texts are {', '.join(TEXT_POOLINGS)}")
         if self.kind is not None and self.metric not in (None, *METRICS[self.kind]):

@@ -56,7 +56,7 @@ class Problem:
         judge: Gives the validation value of candidates.
         copies: Which rows each copy of a candidate is fitted on, and which it answers.
         ranking: What candidates are ranked on while there are many; None for all rows.
-        hidden_size: Width H of the features.
+        hidden_size: Width H of the features; four times the backbone's where pairs are apart.
         epochs: Passes over the training rows.
         batch_size: Rows per step.
         slack: How far the value of a head may be behind the best before it is given up.
@@ -95,6 +95,7 @@ class Fitted:
         tensors: Its tensors, by the names of a head file.
         candidates: How many candidates of this head were tried.
         folds: In cross-validation the tensors by which the rows of each fold were answered.
+        apart: Whether it compares two texts that are read alone.
     """
 
     head: HeadSpec
@@ -104,3 +105,4 @@ class Fitted:
     tensors: Parameters
     candidates: int
     folds: tuple[Parameters, ...] = ()
+    apart: bool = False

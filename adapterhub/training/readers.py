@@ -128,9 +128,7 @@ class MixedTaps:
         self._depths = depths
         self._taps = taps
         self._scales = tuple(scales)
-        device = taps["train"].device
-        reads = [[depth in head.depths for depth in depths] for head in heads]
-        self._reads = torch.tensor(reads, device=device)
+        self._reads = reads_of(heads, depths, taps["train"].device)
 
     @classmethod
     def load(cls, heads: Sequence[HeadSpec], tap: TapReader, device: torch.device) -> MixedTaps:
@@ -157,7 +155,8 @@ class MixedTaps:
     def read(self, part: Part, rows: torch.Tensor, own: Parameters) -> torch.Tensor:
         """Returns (G, C, B, H)."""
         values = self._taps[part].index_select(1, rows).float()  # (D, B, H)
-        return torch.einsum("gcd,dbh->gcbh", self._shares(own["mix"], self._reads[:, None]), values)
+        shares = mix_shares(own["mix"], self._reads[:, None])
+        return torch.einsum("gcd,dbh->gcbh", shares, values)
 
     def keep(self, groups: Sequence[int]) -> MixedTaps:
         """Returns a reader for some of the heads."""
@@ -166,14 +165,23 @@ class MixedTaps:
 
     def fold(self, group: int, own: Parameters) -> tuple[Scale, Parameters]:
         """Returns the scale of the mixed features, and `mix.weights` of the depths read."""
-        shares = self._shares(own["mix"], self._reads[group])
+        shares = mix_shares(own["mix"], self._reads[group])
         means = torch.stack([scale.mean for scale in self._scales])
         scale = Scale(shares @ means, self._scales[0].deviation)
         return scale, {"mix.weights": shares[self._reads[group]]}
 
-    @staticmethod
-    def _shares(mix: torch.Tensor, reads: torch.Tensor) -> torch.Tensor:
-        return mix.masked_fill(~reads, -torch.inf).softmax(-1)
+
+def reads_of(
+    heads: Sequence[HeadSpec], depths: Sequence[int], device: torch.device
+) -> torch.Tensor:
+    """Returns whether each head reads each depth: (G, D) bool."""
+    reads = [[depth in head.depths for depth in depths] for head in heads]
+    return torch.tensor(reads, device=device)
+
+
+def mix_shares(mix: torch.Tensor, reads: torch.Tensor) -> torch.Tensor:
+    """Returns the weights of a mix from its logits (…, D), zero at depths that are not read."""
+    return mix.masked_fill(~reads, -torch.inf).softmax(-1)
 
 
 def measure(values: torch.Tensor) -> Scale:

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from adapterhub.errors import UsageError
 from adapterhub.specs import HeadSpec
@@ -20,6 +20,7 @@ from adapterhub.training.features import read_features
 from adapterhub.training.fit import fit
 from adapterhub.training.material import Material
 from adapterhub.training.options import TrainingOptions
+from adapterhub.training.pairs import ComparedMix
 from adapterhub.training.problem import Fitted
 from adapterhub.training.readers import MixedTaps, SingleTaps
 from adapterhub.training.table import SearchTable, by_cost, make_table
@@ -47,9 +48,38 @@ def search(material: Material, *, options: TrainingOptions, source: Source) -> F
     Raises:
         UsageError: The options leave nothing to try, or all candidates failed.
     """
-    kind = material.splits.train.kind
+    return search_ways((material,), options=options, source=source)
+
+
+def search_ways(
+    materials: Sequence[Material], *, options: TrainingOptions, source: Source
+) -> Found:
+    """Returns the head to keep, among those on all `materials`: the same rows, read differently.
+
+    Raises:
+        UsageError: The options leave nothing to try, or all candidates failed.
+    """
+    notes = [note for material in materials for note in material.notes]
+    fitted: list[Fitted] = []
+    for material in materials:
+        found = _fit_all(material, options, source, notes)
+        fitted += (replace(one, apart=material.reading.apart) for one in found)
+    # A candidate whose steps were too large has no value at all.
+    ordered = by_cost(one for one in fitted if one.value > float("-inf"))
+    if not ordered:
+        raise UsageError("No candidate could be fitted; try lower learning rates.")
+    told = tuple(dict.fromkeys(notes))
+    metric = materials[0].metric
+    table = make_table(ordered, metric=metric, tolerance=options.tolerance, notes=told)
+    return Found(ordered[table.chosen], table)
+
+
+def _fit_all(
+    material: Material, options: TrainingOptions, source: Source, notes: list[str]
+) -> list[Fitted]:
+    """Returns the best candidate of each head, whatever its shape."""
+    kind, is_apart = material.splits.train.kind, material.reading.apart
     singles = single_heads(options, kind, source.encoder.depth)
-    notes = list(material.notes)
     fitted: list[Fitted] = []
     if singles:
         fitted += _fit_singles(singles, None, material, options)
@@ -57,14 +87,9 @@ def search(material: Material, *, options: TrainingOptions, source: Source) -> F
         for width in options.hidden_widths:
             fitted += _fit_singles(leading, width, material, options)
         fitted += _fit_mixes(fitted, material, options, notes)
-    if "attentive" in options.poolings and kind != "tagging":
+    if "attentive" in options.poolings and kind != "tagging" and not is_apart:
         fitted += _fit_attentive(fitted, material, options, source, notes)
-    # A candidate whose steps were too large has no value at all.
-    ordered = by_cost(one for one in fitted if one.value > float("-inf"))
-    if not ordered:
-        raise UsageError("No candidate could be fitted; try lower learning rates.")
-    table = make_table(ordered, metric=material.metric, tolerance=options.tolerance, notes=notes)
-    return Found(ordered[table.chosen], table)
+    return fitted
 
 
 def _fit_singles(
@@ -106,7 +131,8 @@ def _fit_mixes(
     if material.tap_bytes * len(heads[-1].depths) > options.memory_bytes:
         notes.append("Mixes of depths are left out: their features exceed memory_bytes.")
         return
-    reader = MixedTaps.load(heads, material.tap, material.problem.device)
+    mixed: type[ComparedMix | MixedTaps] = ComparedMix if material.reading.apart else MixedTaps
+    reader = mixed.load(heads, material.tap, material.problem.device)
     width = best.head.hidden_width
     yield from fit(reader, settings_of(options), hidden_width=width, problem=material.problem)
 

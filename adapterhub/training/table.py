@@ -14,6 +14,7 @@ from adapterhub.specs import HeadSpec
 from adapterhub.training.problem import Fitted
 
 _POINTS = 100
+_COLUMNS = ("depths", "pooling", "head")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class TableRow:
         weight_decay: How it was fitted.
         epoch: The epoch that was best.
         parameters: Numbers that it stores.
+        apart: Whether it compares two texts that are read alone.
     """
 
     head: HeadSpec
@@ -35,6 +37,7 @@ class TableRow:
     weight_decay: float
     epoch: int
     parameters: int
+    apart: bool = False
 
     @property
     def passes(self) -> int:
@@ -71,7 +74,8 @@ class SearchTable:
             every: All rows; otherwise the best of each number of passes, and what was chosen.
         """
         table = Table(box=box.ASCII2, caption_justify="left")
-        for name in ("passes", "depths", "pooling", "head", "parameters", self.metric, ""):
+        pairs = ("pairs",) if self._has_pairs else ()
+        for name in ("passes", *pairs, *_COLUMNS, "parameters", self.metric, ""):
             numbers = name in ("passes", "parameters", self.metric)
             table.add_column(name, justify="right" if numbers else "left")
         for index in range(len(self.rows)) if every else self._leading():
@@ -95,6 +99,10 @@ class SearchTable:
             f"{best.passes}, {lost:.2f} points below the best (tolerance {self.tolerance:g})."
         )
 
+    @property
+    def _has_pairs(self) -> bool:
+        return any(row.apart for row in self.rows)
+
     def _leading(self) -> list[int]:
         best: dict[int, int] = {}
         for index, row in enumerate(self.rows):
@@ -109,6 +117,7 @@ class SearchTable:
         marks = [name for name in ("best", "chosen") if getattr(self, name) == index]
         return (
             str(row.passes),
+            *((("together", "apart")[row.apart],) if self._has_pairs else ()),
             str(depths[0]) if len(depths) == 1 else f"mix {depths[0]}-{depths[-1]}",
             row.head.pooling,
             "linear" if row.head.hidden_width is None else f"hidden {row.head.hidden_width}",
@@ -148,6 +157,7 @@ def make_table(
             weight_decay=one.setting.weight_decay,
             epoch=one.epoch,
             parameters=sum(tensor.numel() for tensor in one.tensors.values()),
+            apart=one.apart,
         )
         for one in fitted
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,9 +27,10 @@ from adapterhub.training.material import Material, gather
 from adapterhub.training.measure import calibrated, fold_logits, measured, run_head
 from adapterhub.training.metrics import require_extra
 from adapterhub.training.options import TrainingOptions, cache_folder
+from adapterhub.training.pairs import ways_of
 from adapterhub.training.probes import probes_for
 from adapterhub.training.problem import Fitted
-from adapterhub.training.search import Found, search
+from adapterhub.training.search import Found, search_ways
 from adapterhub.training.trained import TrainedTask, check_place
 
 
@@ -83,8 +85,10 @@ def train(
         named = registry_to_write(NEAREST if registry is None else registry)
         reused = reuse_adapter(options.adapter_of, registry=named, source=source)
         source, options = reused.source, reused.reads(options)
-    material = gather(splits, options=options, source=source)
-    found = _search(material, options, source, opened)
+    ways = ways_of(options, splits.train.fields)
+    materials = [gather(splits, options=options, source=source, apart=apart) for apart in ways]
+    found = _search(materials, options, source, opened)
+    material = _read_by(found, materials)
     if reused is not None and isinstance(found, Found):
         found = reused.join(found)
     trained = _finish(task, found, material, options=options, source=source, backbone=opened)
@@ -106,14 +110,20 @@ def _with_adapter(options: TrainingOptions, adapter: AdapterOptions) -> Training
 
 
 def _search(
-    material: Material, options: TrainingOptions, source: Source, backbone: Backbone
+    materials: Sequence[Material], options: TrainingOptions, source: Source, backbone: Backbone
 ) -> Found | FoundAdapter:
     if options.adapter is None:
-        return search(material, options=options, source=source)
+        return search_ways(materials, options=options, source=source)
     from adapterhub.training.adapters.search import search_adapters
     from adapterhub.training.adapters.trial import Workbench
 
-    return search_adapters(Workbench(material, options, source, backbone))
+    return search_adapters(Workbench(materials[0], options, source, backbone))
+
+
+def _read_by(found: Found | FoundAdapter, materials: Sequence[Material]) -> Material:
+    """Returns the material that the chosen head was fitted on."""
+    apart = isinstance(found.chosen, Fitted) and found.chosen.apart
+    return next(material for material in materials if material.reading.apart == apart)
 
 
 def _finish(
@@ -190,6 +200,7 @@ def _bare_spec(
         license=options.license,
         labels=train_rows.labels,
         fields=train_rows.fields,
+        apart=material.reading.apart,
         max_length=material.reading.max_length,
         overlap=material.reading.overlap,
         backbone=backbone.spec,

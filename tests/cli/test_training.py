@@ -159,3 +159,33 @@ def test_adapter_options_that_make_no_sense(
     ran = run("train", data, "-t", "liked", "--backbone", tiny_backbone_folder, *QUICK, *words)
     assert ran.code == 2
     assert message in ran.err
+
+
+def test_pairs_are_read_as_asked(run: Run, tiny_backbone_folder: Path) -> None:
+    data = Path("pairs.jsonl")
+    words = ("film", "food", "city", "day")
+    rows = [
+        {"text": one, "text_pair": two, "label": "same" if one == two else "other"}
+        for one in words
+        for two in (*words, one, one)
+    ]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows * 2))
+    asked = ("train", data, "-t", "same", "--backbone", tiny_backbone_folder, *QUICK)
+    ran = run(*asked, "--pairs", "apart")
+    assert ran.code == 0, ran.err
+    assert "apart" in ran.out
+    assert "text | text_pair, each alone, windows of" in run("show", "same").out
+    assert "text | text_pair, each alone" in run("explain", "same").out
+    (trunk,) = run("explain", "same", "--json").value["trunks"]
+    assert trunk["apart"] is True
+    assert run("doctor").code == 0
+    assert run("eval", "same", data, "--json").value["rows"] == len(rows) * 2
+    value = run(*asked, "--json").value
+    assert {tried["apart"] for tried in value["tried"]} == {False, True}
+    assert value["apart"] is next(tried["apart"] for tried in value["tried"] if tried["chosen"])
+    wrong = run(*asked, "--pairs", "alone")
+    assert wrong.code == 2
+    assert "--pairs" in wrong.err
+    single = run("train", rows_file(Path("one.jsonl")), "-t", "one", "--pairs", "apart", *QUICK)
+    assert single.code != 0
+    assert "the rows have one text" in single.err
