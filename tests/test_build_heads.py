@@ -1,0 +1,110 @@
+"""The recipes of shipped tasks: heads, adapters, and heads on the adapter of another task."""
+
+from __future__ import annotations
+
+import copy
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from adapterhub.specs import TaskSpec
+from adapterhub.store.headfile import read_head
+from adapterhub.store.registry import read_registry
+from tests.training.rows import rating_rows, sentiment_rows, write_rows
+
+pytest.importorskip("sklearn")
+
+SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "build_heads"
+QUICK = {"learning_rates": [0.01], "weight_decays": [0.01], "hidden_widths": []}
+TUNED = {"method": "lora", "from_depth": 2, "rank": 2, "sites": ["value", "query"], "epochs": 1}
+RECIPES: dict[str, Any] = {
+    "defaults": {"license": "apache-2.0", "poolings": ["mean"], "epochs": 2, **QUICK},
+    "tasks": {
+        "plain": {"data": "film"},
+        "tuned": {"data": "film", "adapter": TUNED},
+        "shared": {"data": "stars", "adapter_of": "tuned"},
+    },
+}
+
+Build = Callable[..., str]
+
+
+@pytest.fixture
+def build(
+    tiny_backbone_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Build:
+    """Returns a function that runs the script on recipes and gives what it printed."""
+    for name, rows in {"film": sentiment_rows, "stars": rating_rows}.items():
+        (tmp_path / "data" / name).mkdir(parents=True)
+        write_rows(tmp_path / "data" / name / "train.jsonl.gz", rows(48, 0))
+        write_rows(tmp_path / "data" / name / "validation.jsonl.gz", rows(24, 1))
+
+    def run(recipes: dict[str, Any], *more: str, code: object = 0) -> str:
+        (tmp_path / "recipes.yaml").write_text(yaml.safe_dump(recipes, sort_keys=False))
+        given = [str(tmp_path / "data"), "--recipes", str(tmp_path / "recipes.yaml")]
+        given += ["--registry", str(tmp_path / "registry.yaml"), "--device", "cpu"]
+        given += ["--backbone", str(tiny_backbone_folder), "--cache-dir", str(tmp_path / "cache")]
+        with monkeypatch.context() as patched:
+            patched.setattr(sys, "argv", [str(SCRIPT), *given, *more])
+            patched.setattr(sys, "path", list(sys.path))
+            with pytest.raises(SystemExit) as ended:
+                runpy.run_path(str(SCRIPT), run_name="__main__")
+        assert ended.value.code == code
+        return capsys.readouterr().out
+
+    return run
+
+
+def spec_of(registry: Path, name: str) -> tuple[int, TaskSpec]:
+    found = read_registry(registry).resolve(name)
+    return found.version, read_head(found.path).spec
+
+
+@pytest.mark.slow
+def test_one_command_makes_heads_and_adapters_and_goes_on(build: Build, tmp_path: Path) -> None:
+    registry = tmp_path / "registry.yaml"
+    first = build(RECIPES, "--only", "plain,tuned")
+    assert "made before" not in first
+    assert spec_of(registry, "plain")[1].adapter is None
+    adapter = spec_of(registry, "tuned")[1].adapter
+    assert adapter is not None
+    assert (adapter.method, adapter.depths, adapter.config["r"]) == ("lora", (2, 3), 2)
+    assert set(adapter.sites) == {"query", "value"}
+
+    second = build(RECIPES)
+    assert [f"{name}: made before" in second for name in RECIPES["tasks"]] == [True, True, False]
+    assert spec_of(registry, "shared")[1].adapter == adapter
+    assert build(RECIPES).count("made before") == 3
+
+    changed = copy.deepcopy(RECIPES)
+    changed["tasks"]["tuned"]["adapter"]["from_depth"] = 3
+    third = build(changed)
+    # The head on the old adapter is made again too.
+    assert [f"{name}: made before" in third for name in RECIPES["tasks"]] == [True, False, False]
+    version, tuned = spec_of(registry, "tuned")
+    assert version == 2
+    assert tuned.adapter is not None
+    assert tuned.adapter.depths == (3,)
+    assert spec_of(registry, "shared")[1].adapter == tuned.adapter
+
+    changed["tasks"]["tuned"] = {"data": "film"}
+    build(changed, "--only", "tuned")
+    assert spec_of(registry, "tuned")[1].adapter is None
+
+
+def test_a_recipe_that_makes_no_sense_is_named(build: Build) -> None:
+    wrong = copy.deepcopy(RECIPES)
+    wrong["tasks"]["tuned"]["adapter"]["rank"] = 0
+    message = (
+        "The recipe of task 'tuned' cannot be used: Adapter option rank: Input should be greater "
+        "than or equal to 1."
+    )
+    build(wrong, code=message)
