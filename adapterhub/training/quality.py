@@ -41,6 +41,7 @@ class QualityRow(Spec):
         depths: The depths that the head reads.
         pooling: How it pools.
         hidden_width: Width of its hidden layer, or None.
+        apart: Whether it reads the two texts of a pair each alone.
     """
 
     name: str
@@ -55,6 +56,7 @@ class QualityRow(Spec):
     depths: tuple[int, ...]
     pooling: str
     hidden_width: int | None
+    apart: bool = False
 
 
 class Quality(Spec):
@@ -140,6 +142,7 @@ def _measure(
         depths=spec.head.depths,
         pooling=spec.head.pooling,
         hidden_width=spec.head.hidden_width,
+        apart=spec.apart,
     )
 
 
@@ -202,9 +205,11 @@ def _table(figures: Quality) -> Iterator[str]:
     for row in figures.rows:
         kind = f"{row.kind}, pair" if row.pair else row.kind
         hidden = f", hidden layer {row.hidden_width}" if row.hidden_width else ""
+        apart = "apart, " if row.apart else ""
         depths = "+".join(map(str, row.depths))
         yield (
             f"| {row.name} | {row.language} | {kind} | {row.train:,} + {row.validation:,} | "
             f"{row.metric} | {row.baseline:.3f} | {row.head:.3f} | "
-            f"{100 * (row.head - row.baseline):+.1f} | depth {depths} {row.pooling}{hidden} |"
+            f"{100 * (row.head - row.baseline):+.1f} | "
+            f"{apart}depth {depths} {row.pooling}{hidden} |"
         )
