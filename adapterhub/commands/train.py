@@ -60,6 +60,7 @@ def train(
     depths: given.Depths = None,
     poolings: given.Poolings = None,
     mixes: given.Mixes = None,
+    ngrams: given.Ngrams = None,
     hidden_widths: given.HiddenWidths = None,
     learning_rates: given.LearningRates = None,
     weight_decays: given.WeightDecays = None,

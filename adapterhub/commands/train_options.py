@@ -123,6 +123,10 @@ Mixes = Annotated[
     bool | None,
     typer.Option("--mixes/--no-mixes", help="Try heads that read several depths. [mixes]"),
 ]
+Ngrams = Annotated[
+    bool | None,
+    typer.Option("--ngrams/--no-ngrams", help="Try n-grams of pieces beside the head. [ngrams]"),
+]
 HiddenWidths = Annotated[
     str | None,
     typer.Option(

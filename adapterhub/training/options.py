@@ -69,6 +69,7 @@ class TrainingOptions(Spec):
         depths: Depths that heads may read; None for 0 (which costs no pass) to D.
         poolings: How text heads may pool; tagging always reads tokens.
         mixes: Whether heads that read a learned mix of several depths are tried.
+        ngrams: Whether n-grams of pieces may have weights beside a head that answers for one text.
         hidden_widths: Widths of hidden layers that are tried beside linear heads.
         learning_rates: Tried for every head.
         weight_decays: Tried for every head; decoupled from the gradient (AdamW).
@@ -112,6 +113,7 @@ class TrainingOptions(Spec):
     depths: Annotated[tuple[Depth, ...] | None, Field(strict=False, min_length=1)] = None
     poolings: Annotated[tuple[Pooling, ...], Field(strict=False, min_length=1)] = TEXT_POOLINGS
     mixes: bool = True
+    ngrams: bool = True
     hidden_widths: Annotated[tuple[Width, ...], Field(strict=False)] = (128,)
     learning_rates: Annotated[tuple[Rate, ...], Field(strict=False, min_length=1)] = (3e-3, 2e-2)
     weight_decays: Annotated[tuple[Decay, ...], Field(strict=False, min_length=1)] = (

@@ -9,26 +9,21 @@ from pathlib import Path
 from adapterhub.errors import UsageError
 from adapterhub.model.backbone import SHIPPED, Backbone, open_backbone
 from adapterhub.model.encoder import Encoder
-from adapterhub.model.heads import RowLogits
-from adapterhub.model.replay import make_known_answers
 from adapterhub.model.tokens import TextTokenizer
 from adapterhub.opening import choose_backbone
-from adapterhub.specs import TaskSpec, TrainingRecord
 from adapterhub.store.locating import NEAREST, registry_to_write
 from adapterhub.store.references import check_name
 from adapterhub.store.registry import read_registry
-from adapterhub.training.adapters.found import FittedAdapter, FoundAdapter
+from adapterhub.training.adapters.found import FoundAdapter
 from adapterhub.training.adapters.options import AdapterOptions
 from adapterhub.training.adapters.reuse import reuse_adapter
-from adapterhub.training.data import Splits, read_splits
-from adapterhub.training.diagnosis import diagnose
+from adapterhub.training.data import read_splits
 from adapterhub.training.encoding import Source
+from adapterhub.training.finish import finish
 from adapterhub.training.material import Material, gather
-from adapterhub.training.measure import calibrated, fold_logits, measured, run_head
 from adapterhub.training.metrics import require_extra
 from adapterhub.training.options import TrainingOptions, cache_folder
 from adapterhub.training.pairs import ways_of
-from adapterhub.training.probes import probes_for
 from adapterhub.training.problem import Fitted
 from adapterhub.training.search import Found, search_ways
 from adapterhub.training.trained import TrainedTask, check_place
@@ -91,7 +86,7 @@ def train(
     material = _read_by(found, materials)
     if reused is not None and isinstance(found, Found):
         found = reused.join(found)
-    trained = _finish(task, found, material, options=options, source=source, backbone=opened)
+    trained = finish(task, found, material, options=options, source=source, backbone=opened)
     if registry is not None:
         trained = replace(trained, saved=trained.save(registry))
     if isinstance(found, FoundAdapter):
@@ -124,91 +119,6 @@ def _read_by(found: Found | FoundAdapter, materials: Sequence[Material]) -> Mate
     """Returns the material that the chosen head was fitted on."""
     apart = isinstance(found.chosen, Fitted) and found.chosen.apart
     return next(material for material in materials if material.reading.apart == apart)
-
-
-def _finish(
-    task: str,
-    found: Found | FoundAdapter,
-    material: Material,
-    *,
-    options: TrainingOptions,
-    source: Source,
-    backbone: Backbone,
-) -> TrainedTask:
-    """Returns what was chosen with calibration, metrics, record and known answers."""
-    splits, tensors = material.splits, found.chosen.tensors
-    spec = _bare_spec(task, found, material, options, backbone)
-    logits = _validation_logits(spec, found, splits, options=options, source=source)
-    spec = calibrated(spec, logits, splits.validation)
-    known = make_known_answers(
-        spec, tensors, probes_for(spec), encoder=source.encoder, tokenizer=source.tokenizer
-    )
-    metrics = measured(spec, logits, splits.validation, split=splits.measured_on)
-    # model_copy skips the checks, so the whole is checked once more.
-    diagnostics = diagnose(spec, logits, splits.validation, split=splits.measured_on)
-    changes = {"metrics": metrics, "diagnostics": diagnostics, "known_answers": known}
-    whole = spec.model_copy(update=changes)
-    checked = TaskSpec.model_validate_json(whole.model_dump_json())
-    return TrainedTask(checked, tensors, found.table, backbone, options.aliases)
-
-
-def _validation_logits(
-    spec: TaskSpec,
-    found: Found | FoundAdapter,
-    splits: Splits,
-    *,
-    options: TrainingOptions,
-    source: Source,
-) -> RowLogits:
-    """Returns the raw outputs for the validation rows, none by a head that was fitted on it."""
-    chosen, windows = found.chosen, options.max_windows
-    if isinstance(chosen, Fitted) and chosen.folds:
-        return fold_logits(spec, chosen.folds, splits, source=source, max_windows=windows)
-    inputs = splits.validation.inputs
-    return run_head(spec, chosen.tensors, inputs, source=source, max_windows=windows)
-
-
-def _bare_spec(
-    task: str,
-    found: Found | FoundAdapter,
-    material: Material,
-    options: TrainingOptions,
-    backbone: Backbone,
-) -> TaskSpec:
-    train_rows, chosen = material.splits.train, found.chosen
-    is_adapter = isinstance(chosen, FittedAdapter)
-    value_range = options.value_range
-    if train_rows.kind == "regression" and value_range is None:
-        values = train_rows.truth()
-        value_range = (float(values.min()), float(values.max()))
-    record = TrainingRecord(
-        dataset=train_rows.name,
-        dataset_license=options.dataset_license,
-        data_digest=train_rows.digest(),
-        rows=len(train_rows),
-        seed=options.seed,
-        candidates=found.table.candidates,
-        epochs=chosen.epoch if is_adapter else material.problem.epochs,
-        learning_rate=chosen.setting.learning_rate,
-        weight_decay=chosen.setting.weight_decay,
-    )
-    return TaskSpec(
-        task=task,
-        kind=train_rows.kind,
-        description=options.description,
-        languages=options.languages,
-        license=options.license,
-        labels=train_rows.labels,
-        fields=train_rows.fields,
-        apart=material.reading.apart,
-        max_length=material.reading.max_length,
-        overlap=material.reading.overlap,
-        backbone=backbone.spec,
-        adapter=chosen.adapter if isinstance(chosen, FittedAdapter) else None,
-        head=chosen.head,
-        value_range=value_range if train_rows.kind == "regression" else None,
-        training=record,
-    )
 
 
 def open_for(registry: str | Path | None, backbone: str | Path | Backbone | None) -> Backbone:
