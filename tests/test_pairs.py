@@ -26,6 +26,7 @@ from adapterhub.model.encoder import Encoder
 from adapterhub.model.heads import softmax
 from adapterhub.model.pairing import Pairs, compare
 from adapterhub.model.tokens import TokenBatch
+from adapterhub.publishing.sections import task_section
 from adapterhub.specs import TaskSpec
 from adapterhub.store.headfile import encode_head, read_head, with_metadata, write_head
 from adapterhub.store.peft_export import export_peft
@@ -346,6 +347,15 @@ def test_a_head_beside_an_adapter_cannot_compare(tmp_path: Path) -> None:
     (tmp_path / "made" / HEAD_FILE).write_bytes(encode_exported_head(head))
     with pytest.raises(AdapterError, match="compares two texts"):
         read_exported_head(tmp_path / "made")
+
+
+def test_a_card_says_that_the_texts_are_read_alone() -> None:
+    together = task_section("me/tasks", "same", task_spec(fields=PAIR), ())
+    apart = task_section("me/tasks", "same", task_spec(fields=PAIR, apart=True), ())
+    assert "Reads `text` and `text_pair`, answers with" in together
+    assert "Reads `text` and `text_pair`, each alone, and compares them; answers with" in apart
+    assert "cut into windows whose answers are averaged" in together
+    assert "cut into windows whose features are averaged" in apart
 
 
 def test_a_registry_keeps_it(tmp_path: Path) -> None:
