@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+
+from pydantic import Field
 
 from adapterhub.model.backbone import Backbone, open_backbone
 from adapterhub.model.encoder import Encoder
@@ -12,7 +14,6 @@ from adapterhub.store.atomic import write_atomic
 from adapterhub.store.headfile import read_head
 from adapterhub.store.registry import read_registry
 from adapterhub.training.baseline import baseline
-from adapterhub.training.comparison.page import write_section
 from adapterhub.training.comparison.sets import (
     chosen_sets,
     compared_metric,
@@ -20,7 +21,7 @@ from adapterhub.training.comparison.sets import (
     options_for,
     training_file,
 )
-from adapterhub.training.data import read_splits
+from adapterhub.training.data import Splits, read_splits
 from adapterhub.training.options import MetricName
 from adapterhub.training.train import train
 
@@ -42,6 +43,7 @@ class QualityRow(Spec):
         pooling: How it pools.
         hidden_width: Width of its hidden layer, or None.
         apart: Whether it reads the two texts of a pair each alone.
+        ngrams: How many n-grams of pieces it has beside its features, or None.
     """
 
     name: str
@@ -57,6 +59,7 @@ class QualityRow(Spec):
     pooling: str
     hidden_width: int | None
     apart: bool = False
+    ngrams: int | None = None
 
 
 class Quality(Spec):
@@ -66,11 +69,13 @@ class Quality(Spec):
         backbone: What the heads were fitted on.
         max_rows: Training rows, and validation rows, at most.
         rows: One per data set.
+        baselines: What the baseline reached, by digest of rows and metric; it outlives a backbone.
     """
 
     backbone: BackboneSpec
     max_rows: int
     rows: tuple[QualityRow, ...] = ()
+    baselines: dict[str, float] = Field(default_factory=dict)
 
 
 def measure_folder(
@@ -95,54 +100,68 @@ def measure_folder(
     opened = open_backbone(backbone)
     encoder = Encoder(opened)
     known = _read_record(record, opened.spec, max_rows)
-    done = {row.name: row for row in known.rows}
+    done, baselines = {row.name: row for row in known.rows}, dict(known.baselines)
     ready = {} if registry is None else _trained_tasks(registry, opened.spec)
     for name in chosen_sets(folder, only):
         if name not in done:
-            done[name] = _measure(folder / name, opened, encoder, ready, max_rows)
-            rows = tuple(done[key] for key in sorted(done))
-            known = Quality(backbone=opened.spec, max_rows=max_rows, rows=rows)
+            found = read_splits(training_file(folder / name), options_for(folder / name, max_rows))
+            reached = _baseline(found, baselines)
+            spec = ready.get(found.train.digest())
+            spec = spec or _fitted(folder / name, found, opened, encoder, max_rows)
+            done[name] = _row(name, spec, found, reached)
+            known = Quality(
+                backbone=opened.spec,
+                max_rows=max_rows,
+                rows=tuple(done[key] for key in sorted(done)),
+                baselines=baselines,
+            )
             write_atomic(record, known.model_dump_json(indent=1).encode(), replace=True)
     return known
 
 
-def _measure(
-    folder: Path,
-    backbone: Backbone,
-    encoder: Encoder,
-    ready: Mapping[str, TaskSpec],
-    max_rows: int,
-) -> QualityRow:
-    """Returns the figures of one data set: the same rows for the head and the baseline."""
-    train_file, options = training_file(folder), options_for(folder, max_rows)
-    splits = read_splits(train_file, options)
+def _baseline(splits: Splits, known: dict[str, float]) -> float:
+    """Returns what the baseline reaches, and adds it to those that are known."""
     metric = compared_metric(splits.train.kind)
-    spec = ready.get(splits.train.digest())
-    if spec is None:
-        spec = train(
-            train_file,
-            task="quality",
-            options=options.model_copy(update={"metric": metric}),
-            registry=None,
-            backbone=backbone,
-            encoder=encoder,
-        ).spec
-    reached = {found.name: found.value for found in spec.metrics}
-    other = {found.name: found.value for found in baseline(splits, metric=metric)}
+    key = f"{splits.train.digest()}:{splits.validation.digest()}:{metric}"
+    if key not in known:
+        figures = {found.name: found.value for found in baseline(splits, metric=metric)}
+        known[key] = figures[metric]
+    return known[key]
+
+
+def _fitted(
+    folder: Path, splits: Splits, backbone: Backbone, encoder: Encoder, max_rows: int
+) -> TaskSpec:
+    """Returns the spec of a head fitted on a data set."""
+    metric = compared_metric(splits.train.kind)
+    return train(
+        training_file(folder),
+        task="quality",
+        options=options_for(folder, max_rows).model_copy(update={"metric": metric}),
+        registry=None,
+        backbone=backbone,
+        encoder=encoder,
+    ).spec
+
+
+def _row(name: str, spec: TaskSpec, splits: Splits, reached: float) -> QualityRow:
+    metric = compared_metric(spec.kind)
+    figures = {found.name: found.value for found in spec.metrics}
     return QualityRow(
-        name=folder.name,
+        name=name,
         kind=spec.kind,
         pair=len(spec.fields) == 2,
         language=language_of(splits.train),
         train=len(splits.train),
         validation=len(splits.validation),
         metric=metric,
-        head=reached[metric],
-        baseline=other[metric],
+        head=figures[metric],
+        baseline=reached,
         depths=spec.head.depths,
         pooling=spec.head.pooling,
         hidden_width=spec.head.hidden_width,
         apart=spec.apart,
+        ngrams=spec.head.ngrams,
     )
 
 
@@ -166,50 +185,5 @@ def _read_record(record: Path, backbone: BackboneSpec, max_rows: int) -> Quality
         same = known.backbone.fingerprint == backbone.fingerprint
         if same and known.max_rows == max_rows:
             return known
+        return Quality(backbone=backbone, max_rows=max_rows, baselines=known.baselines)
     return Quality(backbone=backbone, max_rows=max_rows)
-
-
-def write_table(figures: Quality, path: Path) -> None:
-    """Writes the figures as Markdown; other sections of the page stay."""
-    write_section(path, "heads", "\n".join([*_head(figures), *_table(figures)]))
-
-
-def _head(figures: Quality) -> Iterator[str]:
-    yield "# Quality of heads on the frozen backbone"
-    yield ""
-    yield (
-        f"Backbone `{figures.backbone.name}` ({figures.backbone.fingerprint[:19]}…), "
-        f"{figures.backbone.num_hidden_layers} depths of width {figures.backbone.hidden_size}. "
-        f"At most {figures.max_rows:,} training and as many validation rows per set, the same "
-        f"for both systems. The validation rows choose among the candidates of both, and the "
-        f"same rows are measured here, so both columns flatter: the head a little more, since "
-        f"it is chosen among more candidates. Sets of shipped tasks have the shipped head. "
-        f"Made by `scripts/quality`."
-    )
-    yield ""
-    for language in ("en", "zh"):
-        rows = [row for row in figures.rows if row.language == language]
-        if rows:
-            won = sum(row.head > row.baseline for row in rows)
-            mean = 100 * sum(row.head - row.baseline for row in rows) / len(rows)
-            yield (
-                f"- `{language}`: the head is ahead on {won} of {len(rows)} sets, by {mean:+.1f} "
-                f"points on average."
-            )
-    yield ""
-
-
-def _table(figures: Quality) -> Iterator[str]:
-    yield "| set | language | kind | rows | metric | TF-IDF + LR | head | points | reads |"
-    yield "| --- | --- | --- | ---: | --- | ---: | ---: | ---: | --- |"
-    for row in figures.rows:
-        kind = f"{row.kind}, pair" if row.pair else row.kind
-        hidden = f", hidden layer {row.hidden_width}" if row.hidden_width else ""
-        apart = "apart, " if row.apart else ""
-        depths = "+".join(map(str, row.depths))
-        yield (
-            f"| {row.name} | {row.language} | {kind} | {row.train:,} + {row.validation:,} | "
-            f"{row.metric} | {row.baseline:.3f} | {row.head:.3f} | "
-            f"{100 * (row.head - row.baseline):+.1f} | "
-            f"{apart}depth {depths} {row.pooling}{hidden} |"
-        )

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adapterhub.training.quality import Quality, QualityRow, write_table
+import pytest
+
+from adapterhub.model.backbone import Backbone
+from adapterhub.training.quality import Quality, QualityRow, measure_folder
+from adapterhub.training.quality_page import write_table
 from tests.builders import backbone_spec
+from tests.tiny import save_backbone
+from tests.training.rows import sentiment_rows, write_rows
 
 
 def test_the_table_says_how_pairs_are_read(tmp_path: Path) -> None:
@@ -35,3 +41,72 @@ def test_the_table_says_how_pairs_are_read(tmp_path: Path) -> None:
     # Figures from before there was a choice are still read.
     old = {name: value for name, value in together.model_dump().items() if name != "apart"}
     assert QualityRow.model_validate(old) == together
+
+
+def test_the_summary_counts_by_what_is_asked(tmp_path: Path) -> None:
+    def row(name: str, head: float, **changes: object) -> QualityRow:
+        fields = {
+            "name": name,
+            "kind": "single_label",
+            "pair": False,
+            "language": "en",
+            "train": 10,
+            "validation": 10,
+            "metric": "macro_f1",
+            "head": head,
+            "baseline": 0.5,
+            "depths": (1,),
+            "pooling": "mean",
+            "hidden_width": None,
+            "ngrams": 1_200,
+        }
+        return QualityRow.model_validate({**fields, **changes})
+
+    rows = (
+        row("a", 0.6),
+        row("b", 0.4, language="zh", kind="multi_label"),
+        row("c", 0.7, pair=True, kind="regression", metric="spearman"),
+        row("d", 0.9, kind="tagging", metric="span_f1"),
+    )
+    page = tmp_path / "quality.md"
+    write_table(Quality(backbone=backbone_spec(), max_rows=10, rows=rows), page)
+    text = page.read_text(encoding="utf-8")
+    assert "| label or labels of one text | both | 2 | 1 (50%) | +0.0 |" in text
+    assert "| a label or number for two texts | English | 1 | 1 (100%) | +20.0 |" in text
+    assert "| both | Chinese | 1 | 0 (0%) | -10.0 |" in text
+    assert "| both | both | 3 | 2 (67%) | +6.7 |" in text
+    assert "| entities | both | 1 | 1 (100%) | +40.0 |" in text
+    assert "1,200 n-grams |" in text
+
+
+def test_a_new_backbone_keeps_what_the_baseline_reached(
+    tiny_backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADAPTERHUB_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "data" / "reviews"
+    folder.mkdir(parents=True)
+    write_rows(folder / "train.jsonl.gz", sentiment_rows(96))
+    write_rows(folder / "validation.jsonl.gz", sentiment_rows(40, seed=5))
+    record = tmp_path / "quality.json"
+
+    def measure(backbone: Path) -> Quality:
+        return measure_folder(
+            folder.parent,
+            backbone=backbone,
+            registry=None,
+            only=None,
+            max_rows=96,
+            record=record,
+        )
+
+    first = measure(tiny_backbone.folder)
+    assert list(first.baselines.values()) == [first.rows[0].baseline]
+    assert 0.9 < first.rows[0].baseline <= 1.0
+    key = next(iter(first.baselines))
+    marked = first.model_copy(update={"baselines": {key: 0.125}})
+    record.write_text(marked.model_dump_json(), encoding="utf-8")
+    assert measure(tiny_backbone.folder) == marked  # nothing is measured again
+    other = save_backbone(tmp_path / "other", seed=3)
+    second = measure(other)
+    assert second.backbone.fingerprint != first.backbone.fingerprint
+    assert second.rows[0].baseline == 0.125

@@ -1,0 +1,72 @@
+"""The figures of heads beside the baseline as a section of a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from adapterhub.training.comparison.page import write_section
+from adapterhub.training.quality import Quality, QualityRow
+
+_LANGUAGES = {"en": "English", "zh": "Chinese"}
+
+
+def write_table(figures: Quality, path: Path) -> None:
+    """Writes the figures as Markdown; other sections of the page stay."""
+    lines = [*_head(figures), "", *_summary(figures.rows), "", *_table(figures.rows)]
+    write_section(path, "heads", "\n".join(lines))
+
+
+def _head(figures: Quality) -> Iterator[str]:
+    yield "# Quality of heads on the frozen backbone"
+    yield ""
+    yield (
+        f"Backbone `{figures.backbone.name}` ({figures.backbone.fingerprint[:19]}…), "
+        f"{figures.backbone.num_hidden_layers} depths of width {figures.backbone.hidden_size}. "
+        f"At most {figures.max_rows:,} training and as many validation rows per set, the same "
+        f"for both systems. The validation rows choose among the candidates of both, and the "
+        f"same rows are measured here, so both columns flatter: the head a little more, since "
+        f"it is chosen among more candidates. Sets of shipped tasks have the shipped head. "
+        f"Made by `scripts/quality`."
+    )
+
+
+def _summary(rows: Sequence[QualityRow]) -> Iterator[str]:
+    """Yields how often and by how much heads are ahead, by what is asked and by language."""
+    yield "| asked | language | sets | ahead | points on average |"
+    yield "| --- | --- | ---: | ---: | ---: |"
+    groups = {
+        "label or labels of one text": [row for row in rows if _is_text(row)],
+        "a label or number for two texts": [row for row in rows if row.pair],
+        "both": [row for row in rows if _is_text(row) or row.pair],
+        "entities": [row for row in rows if row.kind == "tagging"],
+    }
+    for asked, found in groups.items():
+        for language, name in {**_LANGUAGES, "": "both"}.items():
+            own = [row for row in found if language in ("", row.language)]
+            if own:
+                won = sum(row.head > row.baseline for row in own)
+                mean = 100 * sum(row.head - row.baseline for row in own) / len(own)
+                ahead = f"{won} ({won / len(own):.0%})"
+                yield f"| {asked} | {name} | {len(own)} | {ahead} | {mean:+.1f} |"
+
+
+def _is_text(row: QualityRow) -> bool:
+    return not row.pair and row.kind != "tagging"
+
+
+def _table(rows: Sequence[QualityRow]) -> Iterator[str]:
+    yield "| set | language | kind | rows | metric | TF-IDF + LR | head | points | reads |"
+    yield "| --- | --- | --- | ---: | --- | ---: | ---: | ---: | --- |"
+    for row in rows:
+        kind = f"{row.kind}, pair" if row.pair else row.kind
+        hidden = f", hidden layer {row.hidden_width}" if row.hidden_width else ""
+        ngrams = f", {row.ngrams:,} n-grams" if row.ngrams else ""
+        apart = "apart, " if row.apart else ""
+        depths = "+".join(map(str, row.depths))
+        yield (
+            f"| {row.name} | {row.language} | {kind} | {row.train:,} + {row.validation:,} | "
+            f"{row.metric} | {row.baseline:.3f} | {row.head:.3f} | "
+            f"{100 * (row.head - row.baseline):+.1f} | "
+            f"{apart}depth {depths} {row.pooling}{hidden}{ngrams} |"
+        )
