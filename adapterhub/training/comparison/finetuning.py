@@ -44,41 +44,30 @@ def fine_tune(
 ) -> Outcome:
     """Returns what an ALBERT with all weights trained reaches on the validation rows.
 
+    Every step size of the budget is tried, and the one that is best on these rows counts.
+
     Rows are cut to one window, as users of the Trainer cut them; its length is that of heads.
 
     Args:
         splits: Rows to train on, and rows that choose the epoch and are measured.
         metric: The figure that is compared.
-        budget: Epochs, batches and step size.
+        budget: Epochs, batches and step sizes.
         backbone: The weights to start from.
         encoder: Says where it is trained, and how many positions there are.
     """
     rows = _Rows(splits, backbone, min(512, encoder.max_positions))
-    train, held_out = rows.items(splits.train), rows.items(splits.validation)
-    depth = backbone.spec.num_hidden_layers
-
-    def value(predictions: Any) -> float:
-        return rows.value(predictions, splits.validation, metric)
-
-    devices = [encoder.device] if encoder.device.type == "cuda" else []
     started = time.perf_counter()
-    with torch.random.fork_rng(devices), tempfile.TemporaryDirectory() as folder:
-        torch.manual_seed(budget.seed)
-        model = _model(splits.train, backbone)
-        trainer = Trainer(
-            model=model,
-            args=_arguments(folder, budget, on_cpu=encoder.device.type == "cpu"),
-            train_dataset=train,
-            eval_dataset=held_out,
-            data_collator=_collate,
-            compute_metrics=lambda found: {"chosen": value(found.predictions)},
-            callbacks=[EarlyStoppingCallback(budget.patience)],
-        )
-        trainer.remove_callback(PrinterCallback)
-        trainer.train()
-        reached = value(trainer.predict(held_out).predictions)
+    values = []
+    for rate in budget.full_rates:
+        arguments = _arguments(budget, rate, on_cpu=encoder.device.type == "cpu")
+        devices = [encoder.device] if encoder.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(budget.seed)
+            model = _model(splits.train, backbone)
+            values.append(_run(model, arguments, rows, metric, patience=budget.patience))
+    depth = backbone.spec.num_hidden_layers
     return Outcome(
-        value=reached,
+        value=max(values),
         trained=sum(p.numel() for p in model.parameters() if p.requires_grad),
         passes=depth,
         own_passes=depth,
@@ -86,30 +75,52 @@ def fine_tune(
     )
 
 
-def _arguments(folder: str, budget: Budget, *, on_cpu: bool) -> TrainingArguments:
-    return TrainingArguments(
-        output_dir=folder,
-        per_device_train_batch_size=budget.batch_size,
-        per_device_eval_batch_size=2 * budget.batch_size,
-        num_train_epochs=budget.epochs,
-        learning_rate=budget.full_rate,
-        weight_decay=0.01,
-        max_grad_norm=1.0,
-        warmup_steps=0.1,
-        lr_scheduler_type="linear",
-        eval_strategy="epoch",
-        save_strategy="epoch",
-        save_total_limit=1,
-        save_only_model=True,
-        load_best_model_at_end=True,
-        metric_for_best_model="chosen",
-        report_to=[],
-        disable_tqdm=True,
-        logging_strategy="no",
-        seed=budget.seed,
-        dataloader_pin_memory=False,
-        use_cpu=on_cpu,
-    )
+def _run(
+    model: Any, arguments: dict[str, Any], rows: _Rows, metric: MetricName, *, patience: int
+) -> float:
+    """Returns the figure of the best epoch."""
+    validation = rows.splits.validation
+    train, held_out = rows.items(rows.splits.train), rows.items(validation)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(
+            model=model,
+            args=TrainingArguments(output_dir=folder, **arguments),
+            train_dataset=train,
+            eval_dataset=held_out,
+            data_collator=_collate,
+            compute_metrics=lambda found: {
+                "chosen": rows.value(found.predictions, validation, metric)
+            },
+            callbacks=[EarlyStoppingCallback(patience)],
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+        return rows.value(trainer.predict(held_out).predictions, validation, metric)
+
+
+def _arguments(budget: Budget, rate: float, *, on_cpu: bool) -> dict[str, Any]:
+    return {
+        "per_device_train_batch_size": budget.batch_size,
+        "per_device_eval_batch_size": 2 * budget.batch_size,
+        "num_train_epochs": budget.epochs,
+        "learning_rate": rate,
+        "weight_decay": 0.01,
+        "max_grad_norm": 1.0,
+        "warmup_steps": 0.1,
+        "lr_scheduler_type": "linear",
+        "eval_strategy": "epoch",
+        "save_strategy": "epoch",
+        "save_total_limit": 1,
+        "save_only_model": True,
+        "load_best_model_at_end": True,
+        "metric_for_best_model": "chosen",
+        "report_to": [],
+        "disable_tqdm": True,
+        "logging_strategy": "no",
+        "seed": budget.seed,
+        "dataloader_pin_memory": False,
+        "use_cpu": on_cpu,
+    }
 
 
 def _model(train: Dataset, backbone: Backbone) -> Any:
@@ -128,6 +139,7 @@ class _Rows:
     """The rows of a data set as transformers takes them, and its outputs as figures."""
 
     def __init__(self, splits: Splits, backbone: Backbone, length: int) -> None:
+        self.splits = splits
         train = splits.train
         is_tagging = train.kind == "tagging"
         depth = backbone.spec.num_hidden_layers

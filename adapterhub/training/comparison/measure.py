@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from adapterhub.errors import UsageError
 from adapterhub.model.backbone import Backbone, open_backbone
@@ -93,7 +93,8 @@ def compare_folder(
         record: Where the figures are kept; what is in it is not measured again.
 
     Raises:
-        UsageError: `only` names a set that is not there, or the record is of another budget.
+        UsageError: `only` names a set that is not there, or the record is of another budget
+            or of another version.
         DataError: The rows of a set cannot be used.
     """
     opened = open_backbone(backbone)
@@ -146,7 +147,13 @@ def _described(name: str, splits: Splits) -> ComparedSet:
 def _read_record(record: Path, backbone: BackboneSpec, budget: Budget) -> Comparison:
     if not record.is_file():
         return Comparison(backbone=backbone, budget=budget)
-    known = Comparison.model_validate_json(record.read_bytes())
+    try:
+        known = Comparison.model_validate_json(record.read_bytes())
+    except ValidationError as error:
+        raise UsageError(
+            f"{record} is not a record of figures that this version writes. Remove it, or give "
+            f"another page."
+        ) from error
     if known.backbone.fingerprint != backbone.fingerprint:
         return Comparison(backbone=backbone, budget=budget)
     if known.budget != budget:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 
@@ -27,7 +28,8 @@ class Budget(Spec):
         batch_size: Rows per step there.
         patience: Epochs without a better validation value after which training stops.
         rank: Of the adapters.
-        full_rate: Greatest step size of full fine-tuning; adapters have their default.
+        full_rates: Greatest step sizes of full fine-tuning, the best of which counts; adapters
+            have their default.
         seed: Of initial weights and order.
     """
 
@@ -36,7 +38,7 @@ class Budget(Spec):
     batch_size: int = Field(default=16, ge=1)
     patience: int = Field(default=4, ge=1)
     rank: int = Field(default=8, ge=1)
-    full_rate: float = Field(default=2e-4, gt=0)
+    full_rates: tuple[Annotated[float, Field(gt=0)], ...] = Field(default=(2e-4,), min_length=1)
     seed: int = Field(default=0, ge=0)
 
 

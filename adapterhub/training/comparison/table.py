@@ -19,6 +19,8 @@ def render(found: Comparison) -> str:
 
 def _method(found: Comparison) -> str:
     backbone, budget = found.backbone, found.budget
+    rates = ", ".join(f"{rate:g}" for rate in budget.full_rates)
+    best = ", the best of which counts" if len(budget.full_rates) > 1 else ""
     fork = min(backbone.num_hidden_layers * 2 // 3, backbone.num_hidden_layers - 1)
     return (
         f"Backbone `{backbone.name}` ({backbone.fingerprint[:19]}…), "
@@ -26,7 +28,7 @@ def _method(found: Comparison) -> str:
         f"same rows, at most {budget.max_rows:,} to train and as many to validate: a head on the "
         f"frozen states; *{TIED}*: one LoRA for all depths, which is what plain PEFT does on an "
         f"ALBERT; *{PER_DEPTH}*: a LoRA for each depth from {fork} on; *{FULL}*: all weights, by "
-        f"transformers' Trainer (AdamW, step size {budget.full_rate:g}). LoRA has rank "
+        f"transformers' Trainer (AdamW, step size {rates}{best}). LoRA has rank "
         f"{budget.rank} on all six linear maps. The last three take batches of "
         f"{budget.batch_size} rows and at most {budget.epochs} epochs, and stop after "
         f"{budget.patience} epochs without a better one. The validation rows choose head or epoch "
@@ -60,10 +62,12 @@ def _summary(sets: Sequence[ComparedSet]) -> Iterator[str]:
             system: _mean([_kept(one, system) for one in usable])
             for system in (PER_DEPTH, TIED, HEAD)
         }
+        behind = sum(_kept(one, PER_DEPTH) < 1 for one in usable)
         yield (
             f"- {name}, {len(usable)} sets{note}: {PER_DEPTH} keeps {means[PER_DEPTH]:.1%} of "
-            f"{FULL} on average with {size:.1%} of its parameters (least on {worst.name}: "
-            f"{_kept(worst, PER_DEPTH):.1%}); {TIED} {means[TIED]:.1%}, {HEAD} {means[HEAD]:.1%}."
+            f"{FULL} on average with {size:.1%} of its parameters. It is behind on {behind}, and "
+            f"least is kept on {worst.name}: {_kept(worst, PER_DEPTH):.1%}; {TIED} keeps "
+            f"{means[TIED]:.1%}, {HEAD} {means[HEAD]:.1%}."
         )
 
 

@@ -24,7 +24,6 @@ from adapterhub.training.comparison.systems import (
 from adapterhub.training.comparison.table import render
 from tests.training.rows import (
     Rows,
-    pair_rows,
     rating_rows,
     sentiment_rows,
     tagged_rows,
@@ -111,30 +110,28 @@ def test_one_command_measures_what_is_missing_and_replaces_its_section(
         run("--epochs", "2")
     with pytest.raises(SystemExit, match=r"no data set 'snow' .* known: film, sky"):
         run("--only", "snow")
+    record.write_text("{}")
+    with pytest.raises(SystemExit, match="is not a record of figures"):
+        run()
 
 
 @pytest.mark.slow
-def test_every_kind_of_set_is_fine_tuned(
+def test_numbers_and_tags_are_fine_tuned_and_the_best_rate_counts(
     tiny_backbone_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(measure, "SYSTEMS", (FULL,))
-    makers = {"pairs": pair_rows, "stars": rating_rows, "tags": tagged_rows}
+    makers = {"stars": rating_rows, "tags": tagged_rows}
     data = write_sets(tmp_path / "data", makers, rows_each=120)
     found = compare_folder(
         data,
         backbone=tiny_backbone_folder,
         only=None,
-        budget=Budget(epochs=8, batch_size=8, full_rate=1e-3),
+        budget=Budget(epochs=8, batch_size=8, full_rates=(1e-6, 2e-3)),
         record=tmp_path / "record.json",
     )
-    metrics = {one.name: (one.metric, one.pair) for one in found.sets}
-    assert metrics == {
-        "pairs": ("macro_f1", True),
-        "stars": ("spearman", False),
-        "tags": ("span_f1", False),
-    }
+    assert [one.metric for one in found.sets] == ["spearman", "span_f1"]
     values = {one.name: one.outcomes[FULL].value for one in found.sets}
-    assert min(values.values()) > 0.6, values
+    assert min(values.values()) > 0.55, values
 
 
 def test_the_means_are_of_whole_rows_and_by_language() -> None:
@@ -173,7 +170,8 @@ def test_the_means_are_of_whole_rows_and_by_language() -> None:
     text = render(found)
     assert (
         "- `en`, 2 sets: LoRA per depth keeps 80.0% of full fine-tuning on average with 3.0% of "
-        "its parameters (least on b: 70.0%); tied LoRA 90.0%, head only 70.0%."
+        "its parameters. It is behind on 2, and least is kept on b: 70.0%; tied LoRA keeps 90.0%, "
+        "head only 70.0%."
     ) in text
     assert "- `zh`, 1 sets (1 where full fine-tuning reached nothing are left out): " in text
     assert "- both, 3 sets (1 where" in text
