@@ -11,12 +11,13 @@ from torch.nn import functional
 from transformers import AlbertForPreTraining
 from transformers.models.albert.configuration_albert import AlbertConfig
 
+from adapterhub.model.pairing import compare
 from adapterhub.pretraining.batches import Batch
 from adapterhub.pretraining.objective import run_batch, to_device
 from adapterhub.pretraining.tuning_batches import TuningBatch, apart_head
 from adapterhub.pretraining.tuning_sets import NO_TAG, TuningSet
+from adapterhub.specs import COMPARED_PARTS
 
-COMPARED = 4
 POOLINGS = ("cls", "mean", "max")
 _FEWEST_TAPS = 3
 _DROPOUT = 0.1
@@ -68,7 +69,7 @@ class TuningModel(nn.Module):
             taps = len(self.depths) * (1 if rows.kind in ("tags", "vectors") else len(POOLINGS))
             self._add_head(rows.head, (taps, model.config.hidden_size, rows.outputs))
             if rows.paired:
-                size = (taps, COMPARED * model.config.hidden_size, rows.outputs)
+                size = (taps, COMPARED_PARTS * model.config.hidden_size, rows.outputs)
                 self._add_head(apart_head(rows.head), size)
             if rows.kind == "vectors":  # a cosine has no gradient at 0
                 nn.init.normal_(self.weights[rows.head], std=model.config.hidden_size**-0.5)
@@ -152,11 +153,6 @@ def pool_states(states: Tensor, mask: Tensor) -> Tensor:
     mean = (states * kept).sum(2) / kept.sum(2)
     most = states.masked_fill(kept == 0, float("-inf")).amax(2)
     return torch.stack([states[:, :, 0], mean, most], dim=1)
-
-
-def compare(one: Tensor, two: Tensor) -> Tensor:
-    """Returns what a head reads of two texts: (..., H) each -> (..., 4H)."""
-    return torch.cat([one, two, (one - two).abs(), one * two], dim=-1)
 
 
 def _linear(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
