@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from adapterhub.call import refuse_bad_rows
 from adapterhub.errors import UsageError
 from adapterhub.inputs import read_fields
 from adapterhub.model.encoder import Encoder
-from adapterhub.model.execution import Answering, encode_rows
+from adapterhub.model.execution import Answering
+from adapterhub.model.gathering import mean_of_windows, tokens_of_rows
 from adapterhub.model.heads import Array
+from adapterhub.model.pooling import POOLINGS
+from adapterhub.model.tokens import Window, batches
 from adapterhub.plan import Reading, Tap
-from adapterhub.specs import POOLINGS
 
 _SHORTEST_WINDOW = 8
 
@@ -42,11 +46,38 @@ def features_of(
     )
 
 
+def encode_rows(
+    inputs: Sequence[tuple[str, ...]],
+    *,
+    tap: Tap,
+    reading: Reading,
+    answering: Answering,
+) -> Array | tuple[Array, ...]:
+    """Returns the features that a head on `tap` would read, in fp32.
+
+    (N, H), the mean over a row's windows; for `tokens` one (tokens, H) array per row.
+    """
+    encoder, tokenizer = answering.encoder, answering.tokenizer
+    rows = tokenizer.rows(inputs, reading=reading, max_windows=answering.max_windows)
+    windows = tokenizer.windows(rows, reading=reading)
+    order: list[Window] = []
+    parts: list[Array] = []
+    for batch in batches(windows, max_tokens=encoder.batch_tokens, device=encoder.device):
+        order.extend(batch.windows)
+        hidden = encoder.run(encoder.embed(batch), batch, 0, tap.depth)
+        parts.append(POOLINGS[tap.pooling](hidden, batch).cpu().numpy())
+    values = np.concatenate(parts)
+    if tap.pooling == "tokens":
+        return tokens_of_rows(values, order, rows)
+    counts = np.bincount([window.row for window in windows], minlength=len(rows))
+    return mean_of_windows(values, order, counts, np.arange(len(rows)))
+
+
 def _check(tap: Tap, reading: Reading, encoder: Encoder) -> None:
     fields = reading.fields
     if not 0 <= tap.depth <= encoder.depth:
         raise UsageError(f"depth is {tap.depth}; this backbone has 0 to {encoder.depth}.")
-    if tap.pooling not in POOLINGS or tap.pooling == "attentive":
+    if tap.pooling not in POOLINGS:
         raise UsageError(f"pooling is {tap.pooling!r}; expected cls, mean, max or tokens.")
     if len(fields) not in (1, 2) or (tap.pooling == "tokens" and len(fields) == 2):
         raise UsageError(f"fields are {fields}; expected one, or two without pooling 'tokens'.")

@@ -21,6 +21,7 @@ from adapterhub.errors import (
     NonFiniteError,
 )
 from adapterhub.hub import Hub
+from adapterhub.model import execution
 from adapterhub.model.backbone import Backbone, open_backbone
 from adapterhub.model.encoder import Encoder
 from adapterhub.model.heads import softmax
@@ -247,6 +248,25 @@ def test_answers_windows_and_top_k(apart_hub: Hub) -> None:
     cut = short.score(PAIRS, "same")["same"]
     assert cut.windows == (2,) * 6
     assert cut.truncated == (False, False, False, True, True, False)
+
+
+def test_many_pairs_go_in_parts(apart_hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [*NAMES, "entails"]
+    asked = [("same",), ("same",), NAMES, ("follows", "entails"), NAMES, ("likeness", "same")]
+    rows = list(zip(PAIRS, asked, strict=True))
+    whole = apart_hub.score(PAIRS, names, logits=True)
+    some = apart_hub.score_rows(rows, logits=True)
+    monkeypatch.setattr(execution, "_PAIRS_AT_ONCE", 2)
+    for one, other in (
+        (whole, apart_hub.score(PAIRS, names, logits=True)),
+        (some, apart_hub.score_rows(rows, logits=True)),
+    ):
+        for name in names:
+            expected = np.asarray(one[name].logits)
+            limit = FP32 * max(1.0, np.nanmax(np.abs(expected)))
+            assert np.allclose(np.asarray(other[name].logits), expected, 0, limit, equal_nan=True)
+            assert other[name].windows == one[name].windows
+            assert other[name].truncated == one[name].truncated
 
 
 def test_bad_rows_are_named_or_skipped(apart_hub: Hub) -> None:

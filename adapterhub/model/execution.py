@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
@@ -21,14 +22,16 @@ from adapterhub.model.gathering import mean_of_windows, tokens_of_rows
 from adapterhub.model.heads import Array, RowLogits
 from adapterhub.model.ngrams import RowGrams, grams_of
 from adapterhub.model.pairing import Pairs, compared_logits
-from adapterhub.model.pooling import POOLINGS
 from adapterhub.model.spans import TaggedText
 from adapterhub.model.task import ResidentTask
-from adapterhub.model.tokens import TextTokenizer, TokenBatch, Window, batches
-from adapterhub.plan import Reading, Tap, Trunk
+from adapterhub.model.tokens import TextTokenizer, TokenBatch, batches
+from adapterhub.plan import Trunk
 
 Wanted = Mapping[str, npt.NDArray[np.bool_]]
 """Whether a task is asked of a row, by task: (N,); without it every task is asked of every row."""
+
+_PAIRS_AT_ONCE = 16_384
+"""Texts of pairs that are read apart have features, much wider than logits, until they are met."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +65,20 @@ class TrunkOutput:
     windows: tuple[int, ...]
     truncated: tuple[bool, ...]
 
+    def then(self, other: TrunkOutput) -> TrunkOutput:
+        """Returns the outputs for these rows and the rows of `other` after them; no tags."""
+        logits = {**self.logits, **other.logits}
+        for name in self.logits.keys() & other.logits.keys():
+            both = [np.asarray(one.logits[name].values) for one in (self, other)]
+            logits[name] = RowLogits(np.concatenate(both))
+        count = len(self.windows)
+        rows = {
+            name: (*own, *(count + row for row in other.rows[name]))
+            for name, own in self.rows.items()
+        }
+        windows, cut = self.windows + other.windows, self.truncated + other.truncated
+        return TrunkOutput(logits, rows, windows, cut)
+
 
 def run_trunk(
     trunk: Trunk,
@@ -84,7 +101,12 @@ def run_trunk(
         NonFiniteError: A task gave NaN or infinity.
     """
     if trunk.reading.apart:
-        output = _run_apart(trunk, tasks, inputs, answering, wanted)
+        parts = []
+        for start in range(0, len(inputs), _PAIRS_AT_ONCE):
+            rows = slice(start, start + _PAIRS_AT_ONCE)
+            asked = wanted and {name: mask[rows] for name, mask in wanted.items()}
+            parts.append(_run_apart(trunk, tasks, inputs[rows], answering, asked))
+        output = reduce(TrunkOutput.then, parts)
     else:
         output = _run_windows(trunk, tasks, inputs, answering, wanted)
     for name, logits in output.logits.items():
@@ -207,33 +229,6 @@ def _readers(trunk: Trunk, depth: int) -> tuple[str, ...]:
     names = [name for tap in trunk.taps if tap.depth >= depth for name in tap.tasks]
     names += [name for branch in trunk.branches if branch.fork >= depth for name in branch.tasks]
     return tuple(dict.fromkeys(names))
-
-
-def encode_rows(
-    inputs: Sequence[tuple[str, ...]],
-    *,
-    tap: Tap,
-    reading: Reading,
-    answering: Answering,
-) -> Array | tuple[Array, ...]:
-    """Returns the features that a head on `tap` would read, in fp32.
-
-    (N, H), the mean over a row's windows; for `tokens` one (tokens, H) array per row.
-    """
-    encoder, tokenizer = answering.encoder, answering.tokenizer
-    rows = tokenizer.rows(inputs, reading=reading, max_windows=answering.max_windows)
-    windows = tokenizer.windows(rows, reading=reading)
-    order: list[Window] = []
-    parts: list[Array] = []
-    for batch in batches(windows, max_tokens=encoder.batch_tokens, device=encoder.device):
-        order.extend(batch.windows)
-        hidden = encoder.run(encoder.embed(batch), batch, 0, tap.depth)
-        parts.append(_to_array(POOLINGS[tap.pooling](hidden, batch)))
-    values = np.concatenate(parts)
-    if tap.pooling == "tokens":
-        return tokens_of_rows(values, order, rows)
-    counts = np.bincount([window.row for window in windows], minlength=len(rows))
-    return mean_of_windows(values, order, counts, np.arange(len(rows)))
 
 
 def _to_array(logits: torch.Tensor) -> Array:

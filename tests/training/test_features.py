@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from adapterhub.errors import UsageError
-from adapterhub.model.execution import Answering, encode_rows
+from adapterhub.features import encode_rows
+from adapterhub.model.execution import Answering
 from adapterhub.model.spans import TaggedText, words_of
 from adapterhub.plan import Reading, Tap
 from adapterhub.specs import Pooling

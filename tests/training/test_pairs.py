@@ -13,9 +13,10 @@ import torch
 
 from adapterhub import Hub
 from adapterhub.errors import UsageError
+from adapterhub.features import encode_rows
 from adapterhub.model.backbone import Backbone
 from adapterhub.model.encoder import Encoder
-from adapterhub.model.execution import Answering, encode_rows
+from adapterhub.model.execution import Answering
 from adapterhub.model.heads import softmax
 from adapterhub.model.pairing import compare
 from adapterhub.model.tokens import TokenBatch
