@@ -12,7 +12,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from math import prod
 
-from adapterhub.specs import AdapterSpec, Pooling, TaskSpec, tensor_shapes
+from adapterhub.specs import (
+    NGRAM_KEYS,
+    AdapterSpec,
+    Pooling,
+    TaskSpec,
+    head_bytes,
+    tensor_shapes,
+)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -116,11 +123,13 @@ class Plan:
         num_hidden_layers: Depth D of the backbone: the passes that a separate model takes.
         trunks: One per distinct reading.
         parameters: How many numbers the heads and adapters have; a shared adapter counts once.
+        bytes: Their size on a device.
     """
 
     num_hidden_layers: int
     trunks: tuple[Trunk, ...]
     parameters: int
+    bytes: int
 
     @property
     def tasks(self) -> int:
@@ -160,7 +169,7 @@ class Plan:
         total = f"{' + '.join(terms)} = {self.passes}" if len(terms) > 1 else f"{self.passes}"
         return (
             f"{counted(self.tasks, 'task')}: {total} {_noun(self.passes, 'pass')} per text, "
-            f"{self.parameters * _BYTES / 1e6:.2f} MB resident; separate models: "
+            f"{self.bytes / 1e6:.2f} MB resident; separate models: "
             f"{self.tasks} x {self.num_hidden_layers} = {self.separate_passes} "
             f"({self.ratio:.1f} x as many)"
         )
@@ -179,7 +188,10 @@ def make_plan(tasks: Mapping[str, TaskSpec]) -> Plan:
     for name, spec in tasks.items():
         by_reading[reading_of(spec)][name] = spec
     trunks = tuple(_make_trunk(reading, group) for reading, group in by_reading.items())
-    return Plan(depths.pop(), trunks, _parameters(tasks))
+    adapters = {spec.adapter.digest: spec.adapter for spec in tasks.values() if spec.adapter}
+    shared = sum(adapter.parameters for adapter in adapters.values())
+    size = sum(map(head_bytes, tasks.values())) + _BYTES * shared
+    return Plan(depths.pop(), trunks, sum(map(_numbers, tasks.values())) + shared, size)
 
 
 def reading_of(spec: TaskSpec) -> Reading:
@@ -236,10 +248,9 @@ def _make_taps(
     )
 
 
-def _parameters(tasks: Mapping[str, TaskSpec]) -> int:
-    heads = sum(prod(shape) for spec in tasks.values() for shape in tensor_shapes(spec).values())
-    adapters = {spec.adapter.digest: spec.adapter for spec in tasks.values() if spec.adapter}
-    return heads + sum(adapter.parameters for adapter in adapters.values())
+def _numbers(spec: TaskSpec) -> int:
+    shapes = tensor_shapes(spec)
+    return sum(prod(shape) for name, shape in shapes.items() if name != NGRAM_KEYS)
 
 
 def _describe(adapter: AdapterSpec) -> str:
@@ -250,7 +261,7 @@ def _describe(adapter: AdapterSpec) -> str:
 
 _HEADINGS = ("input", "passes", "what", "tap", "tasks")
 _BYTES = 4
-"""Heads and adapters are resident in fp32."""
+"""Adapters are resident in fp32."""
 
 
 def _trunk_rows(trunk: Trunk) -> list[tuple[str, ...]]:

@@ -7,6 +7,7 @@ spec are made on construction, so a spec that exists is consistent in itself.
 from __future__ import annotations
 
 import re
+from math import prod
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -305,6 +306,12 @@ def tensor_shapes(spec: TaskSpec) -> dict[str, tuple[int, ...]]:
         shapes[NGRAM_KEYS] = (spec.head.ngrams,)
         shapes["ngrams.weight"] = (spec.head.ngrams, spec.outputs)
     return shapes
+
+
+def head_bytes(spec: TaskSpec) -> int:
+    """Returns the size of a head on a device: numbers in fp32, keys of n-grams in 8 bytes."""
+    shapes = tensor_shapes(spec)
+    return sum((8 if name == NGRAM_KEYS else 4) * prod(shape) for name, shape in shapes.items())
 
 
 def entity_types(labels: tuple[str, ...]) -> tuple[str, ...]:

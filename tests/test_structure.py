@@ -88,7 +88,7 @@ MAX_FILE_LINES = 260
 BIGGER_FILES = {
     "errors.py": 320,
     "hub.py": 380,
-    "plan.py": 280,
+    "plan.py": 300,
     "specs.py": 420,
 }
 MAX_FUNCTION_LINES = 40

@@ -56,6 +56,7 @@ def plan_values(plan: Plan) -> dict[str, object]:
         "separate_passes": plan.separate_passes,
         "ratio": plan.ratio,
         "parameters": plan.parameters,
+        "bytes": plan.bytes,
         "num_hidden_layers": plan.num_hidden_layers,
         "trunks": [
             {

@@ -11,7 +11,6 @@ import weakref
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import prod
 from types import MappingProxyType
 
 import torch
@@ -22,7 +21,7 @@ from adapterhub.model.heads import HeadWeights, read_weights
 from adapterhub.model.slab import SLAB_ROWS, Slab, Slot, TapKey
 from adapterhub.model.task import ResidentTask, size_of
 from adapterhub.results import Provenance
-from adapterhub.specs import TaskSpec, tensor_shapes
+from adapterhub.specs import TaskSpec, head_bytes
 from adapterhub.store.headfile import HeadFile
 
 
@@ -185,7 +184,7 @@ class ResidentTasks:
         # Slabs are products of one text's features; a pair is compared first.
         is_placed = weights.is_linear and not head.spec.apart
         slots = self._fill_slots(head.spec, weights) if is_placed else ()
-        size = 4 * sum(prod(shape) for shape in tensor_shapes(head.spec).values())
+        size = head_bytes(head.spec)
         task = ResidentTask(head.spec, made_by, weights, adapter, slots, size)
         for slot in slots:
             weakref.finalize(task, slot.slab.give_back, slot.start, slot.stop)
