@@ -5,6 +5,7 @@ Beside them the same rows by TF-IDF + logistic regression. By scikit-learn, from
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from scipy import sparse
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_extraction import FeatureHasher
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -23,7 +25,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from transformers import AlbertModel, AlbertTokenizer
 
-from adapterhub.pretraining.tuning_batches import take_rows
+from adapterhub.model.pairing import compare
+from adapterhub.pretraining.tuning_batches import take_apart, take_rows
 from adapterhub.pretraining.tuning_model import POOLINGS, pool_states
 from adapterhub.pretraining.tuning_sets import NO_TAG, Row, TuningSet, make_set, read_rows
 from adapterhub.pretraining.vocabulary import HAN
@@ -94,8 +97,8 @@ def read_probe_rows(folder: Path, name: str, *, train: int, validation: int) -> 
 def probe_depths(rows: ProbeRows, model: AlbertModel, tokenizer: AlbertTokenizer) -> list[float]:
     """Returns the macro-F1 of a probe at each depth from 0, by mean and max of the states.
 
-    A probe of words reads the first piece of each. The better of two strengths counts, as for the
-    baseline.
+    A probe of words reads the first piece of each, one of pairs compares the means of two texts
+    read alone. The better of two strengths counts, as for the baseline.
     """
     both = make_set(rows.name, [*rows.train, *rows.validation], tokenizer, MAX_LENGTH)
     split = len(rows.train)
@@ -142,12 +145,17 @@ def _states(rows: TuningSet, part: range, model: AlbertModel) -> _States:
     if rows.kind == "tags":  # all lengths, in a fixed random order, until there are enough words
         order = np.random.default_rng(0).permutation(part).tolist()
     limit = _MOST_WORDS if part.start == 0 else _MOST_WORDS // 2
-    rng = np.random.default_rng(0)
+    rng, paired = np.random.default_rng(0), rows.paired
     found: list[list[torch.Tensor]] = []
     labels: list[Ints] = []
     for start in range(0, len(order), _BATCH):
         chosen = np.asarray(order[start : start + _BATCH])
-        batch = take_rows(rows, chosen, rng, vocab_size=model.config.vocab_size)
+        vocab_size = model.config.vocab_size
+        batch = (
+            take_apart(rows, chosen)
+            if paired
+            else take_rows(rows, chosen, rng, vocab_size=vocab_size)
+        )
         mask = torch.from_numpy(batch.attention_mask)
         states = model(
             input_ids=torch.from_numpy(batch.input_ids),
@@ -162,14 +170,16 @@ def _states(rows: TuningSet, part: range, model: AlbertModel) -> _States:
             if sum(map(len, labels)) >= limit:
                 break
         else:
-            found.append([_pool(state, mask) for state in states])
+            found.append([_pool(state, mask, paired) for state in states])
             labels.append(batch.targets.argmax(1))
     depths = [torch.cat(parts).float().numpy() for parts in zip(*found, strict=True)]
     return _States(depths, np.concatenate(labels))
 
 
-def _pool(state: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+def _pool(state: torch.Tensor, mask: torch.Tensor, paired: bool) -> torch.Tensor:
     pooled = pool_states(state[None], mask)[0]  # (poolings, N, H)
+    if paired:
+        return compare(*pooled[POOLINGS.index("mean")].chunk(2))
     return torch.cat([pooled[POOLINGS.index("mean")], pooled[POOLINGS.index("max")]], dim=1)
 
 
@@ -181,7 +191,10 @@ def _best(
 ) -> float:
     scores = []
     for strength in strengths:
-        guess = make(strength).fit(*train).predict(validation[0])
+        with warnings.catch_warnings():
+            # Every probe gets the same few steps; one more digit would not change who is ahead.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            guess = make(strength).fit(*train).predict(validation[0])
         scores.append(float(f1_score(validation[1], guess, average="macro", zero_division=0)))
     return max(scores)
 
