@@ -26,7 +26,7 @@ from adapterhub.training.options import TrainingOptions
 
 Tensors = Mapping[str, torch.Tensor]
 
-_STRENGTHS = (0.03, 0.15, 0.75)
+_STRENGTHS = (0.03, 0.15, 0.75, 4.0)
 """Inverse strengths of the regularisation that are tried."""
 _SHARES = (0.25, 0.5, 0.75)
 """Shares of the joined output that n-grams may have."""
