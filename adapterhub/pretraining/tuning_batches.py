@@ -17,6 +17,7 @@ EDGES = (16, 24, 32, 48, 64, 96, 128, 192, 256, 512)
 HELD_SHARE = 0.02
 MOST_HELD = 128
 """Rows that are kept back for steering: the last ones, at most so many."""
+_OWN_STREAM = 1
 APART_SHARE = 0.7
 """Share of the batches of pairs in which each text is read alone."""
 
@@ -77,7 +78,8 @@ class RowBuckets:
 
     def batch(self, number: int, *, tokens: int, vocab_size: int) -> TuningBatch:
         """Returns batch `number`: rows from one bucket, about `tokens` tokens."""
-        rng = np.random.default_rng((self._seed, number))
+        # Not the stream that chose the set: its first draw would then choose the bucket as well.
+        rng = np.random.default_rng((self._seed, number, _OWN_STREAM))
         place = int(rng.choice(len(self._buckets), p=self._shares))
         bucket = self._buckets[place]
         count = min(len(bucket), max(2, tokens // self._widths[place]))

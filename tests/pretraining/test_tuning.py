@@ -292,3 +292,19 @@ def test_a_step_mixes_the_kinds_of_sources(sets, shards):
     teacher = sum(not isinstance(batch, Batch) and batch.name == "t-en" for batch in batches)
     assert 0.1 < corpus / len(batches) < 0.3
     assert 0.2 < teacher / len(batches) < 0.4
+
+
+def test_rows_of_every_length_are_drawn_from_every_set(tokenizer, shards):
+    words = " ".join(["river", "town", "boats"] * 8)
+    rows = [{"text": text, "label": label} for text in ("the town", words) for label in "ab"] * 20
+    sets = [replace(make_set("kinds", rows, tokenizer, 64), name=str(place)) for place in range(8)]
+    draw = tuning.Draw(
+        tuning.Sources(sets, [], shards), OPTIONS, vocab_size=read_manifest(shards).vocab_size
+    )
+    drawn = {
+        (batch.name, batch.input_ids.shape[1] > 16)
+        for step in range(200)
+        for batch in draw.step(step)
+        if not isinstance(batch, Batch)
+    }
+    assert drawn == {(rows.name, is_long) for rows in sets for is_long in (False, True)}
