@@ -137,7 +137,7 @@ def test_scoring_gives_what_training_gave(
 ) -> None:
     """A window of 8 tokens cuts the rows, so that means over windows are compared too."""
     changes = {"method": method, "tie_depths": tied, "trunk_dtype": "float32"}
-    options = options_with(tmp_path, changes, max_length=8, folds=0, mixes=mixes)
+    options = options_with(tmp_path, changes, max_length=8, folds=0, mixes=mixes, ngrams=False)
     bench = bench_for(rows, options, source, tiny_backbone)
     runs: list[AdapterRun] = []
     train_run = AdapterRun.train
