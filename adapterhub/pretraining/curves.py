@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from adapterhub.pretraining.steering import Steering
 matplotlib.use("Agg")
 _SIZE = (8.0, 4.0)
 _DPI = 110
+_COLUMNS = 5
 
 
 def draw_training(log: Path, out: Path) -> None:
@@ -62,8 +64,13 @@ def draw_tuning(log: Path, kinds: Mapping[str, str], out: Path) -> None:
 
 def draw_depths(steering: Steering, out: Path) -> None:
     """Draws the macro-F1 of each set over depth, beside TF-IDF and the other backbones' best."""
-    figure, grid = pyplot.subplots(2, 5, figsize=(15, 6), layout="constrained", sharex=True)
-    for axis, found in zip(grid.flat, steering.sets, strict=True):
+    rows = math.ceil(len(steering.sets) / _COLUMNS)
+    figure, grid = pyplot.subplots(
+        rows, _COLUMNS, figsize=(15, 3 * rows), layout="constrained", sharex=True, squeeze=False
+    )
+    for axis in grid.flat[len(steering.sets) :]:
+        axis.set_visible(False)
+    for axis, found in zip(grid.flat, steering.sets, strict=False):
         for number, (name, values) in enumerate(found.depths.items()):
             axis.plot(range(len(values)), values, label=name, color=f"C{number}", marker=".")
         axis.axhline(found.words, color="black", linestyle="--", label="TF-IDF")

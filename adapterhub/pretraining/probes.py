@@ -49,12 +49,18 @@ class SteeringSet:
     Attributes:
         name: Its folder.
         language: `en` or `zh`.
-        asks: What an answer takes: topic, sentiment, question, pair, syntax.
+        asks: What an answer takes: topic, sentiment, question, pair, syntax; or surface, where
+            its texts are sorted into quarters by their length instead.
     """
 
     name: str
     language: str
     asks: str
+
+    @property
+    def title(self) -> str:
+        """Returns its name for people."""
+        return f"{self.name}, length" if self.asks == "surface" else self.name
 
 
 STEERING_SETS = (
@@ -69,6 +75,8 @@ STEERING_SETS = (
     SteeringSet("lcqmc", "zh", "pair"),
     SteeringSet("ud_chinese_gsd", "zh", "syntax"),
 )
+SURFACE_SETS = (SteeringSet("sst2", "en", "surface"), SteeringSet("waimai_10k", "zh", "surface"))
+"""Asked too, to show what depths are good for; they steer nothing."""
 
 
 @dataclass(frozen=True)
@@ -85,13 +93,22 @@ class ProbeRows:
         return "tokens" in self.train[0]
 
 
-def read_probe_rows(folder: Path, name: str, *, train: int, validation: int) -> ProbeRows:
+def read_probe_rows(folder: Path, item: SteeringSet, *, train: int, validation: int) -> ProbeRows:
     """Returns the first rows of the two files of a set."""
     parts = {
-        split: list(islice(read_rows(folder / name / f"{split}.jsonl.gz"), count))
+        split: list(islice(read_rows(folder / item.name / f"{split}.jsonl.gz"), count))
         for split, count in (("train", train), ("validation", validation))
     }
-    return ProbeRows(name, **parts)
+    if item.asks == "surface":
+        lengths = [len(row["text"]) for row in parts["train"]]
+        edges = np.quantile(lengths, (0.25, 0.5, 0.75))
+        parts = {split: [_quarter(row, edges) for row in rows] for split, rows in parts.items()}
+    return ProbeRows(item.title, **parts)
+
+
+def _quarter(row: Row, edges: npt.NDArray[np.float64]) -> Row:
+    place = int(np.searchsorted(edges, len(row["text"])))
+    return {"text": row["text"], "label": str(place)}
 
 
 def probe_depths(rows: ProbeRows, model: AlbertModel, tokenizer: AlbertTokenizer) -> list[float]:

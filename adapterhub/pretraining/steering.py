@@ -12,6 +12,7 @@ from transformers import AlbertModel, AlbertTokenizer
 
 from adapterhub.pretraining.probes import (
     STEERING_SETS,
+    SURFACE_SETS,
     probe_depths,
     probe_words,
     read_probe_rows,
@@ -73,12 +74,12 @@ def compare(
         validation: Rows that they are asked.
     """
     results = []
-    for item in STEERING_SETS:
-        rows = read_probe_rows(data, item.name, train=train, validation=validation)
+    for item in (*STEERING_SETS, *SURFACE_SETS):
+        rows = read_probe_rows(data, item, train=train, validation=validation)
         depths = {
             name: probe_depths(rows, one.model, one.tokenizer) for name, one in contenders.items()
         }
-        results.append(SetResult(item.name, item.language, item.asks, probe_words(rows), depths))
+        results.append(SetResult(item.title, item.language, item.asks, probe_words(rows), depths))
     return Steering(results)
 
 

@@ -76,7 +76,7 @@ def contender(shards, tokenizer_folder):
 
 @pytest.mark.parametrize("name", ["topics", "tags"])
 def test_what_words_decide_is_found_by_both(data, contender, name):
-    rows = read_probe_rows(data, name, train=120, validation=60)
+    rows = read_probe_rows(data, SteeringSet(name, "en", "topic"), train=120, validation=60)
     assert probe_words(rows) > 0.95
     depths = probe_depths(rows, contender.model, contender.tokenizer)
     assert len(depths) == 3
@@ -84,23 +84,33 @@ def test_what_words_decide_is_found_by_both(data, contender, name):
 
 
 def test_a_pair_is_compared_by_its_words(data):
-    rows = read_probe_rows(data, "pairs", train=120, validation=60)
+    rows = read_probe_rows(data, SteeringSet("pairs", "en", "topic"), train=120, validation=60)
     assert probe_words(rows) > 0.9
 
 
+def test_surface_is_the_quarter_of_the_length(data):
+    rows = read_probe_rows(data, SteeringSet("topics", "en", "surface"), train=100, validation=50)
+    assert {row["label"] for row in rows.train} <= set("0123")
+    by_label = sorted((row["label"], len(row["text"])) for row in (*rows.train, *rows.validation))
+    assert [length for _, length in by_label] == sorted(length for _, length in by_label)
+    assert by_label[-1][0] > by_label[0][0]
+
+
 def test_fewer_rows_can_be_asked_for(data):
-    rows = read_probe_rows(data, "topics", train=7, validation=3)
+    rows = read_probe_rows(data, SteeringSet("topics", "en", "topic"), train=7, validation=3)
     assert (len(rows.train), len(rows.validation)) == (7, 3)
 
 
 def test_a_comparison_is_written_read_and_shown(data, contender, tmp_path, monkeypatch):
     sets = (SteeringSet("topics", "en", "topic"), SteeringSet("tags", "en", "syntax"))
     monkeypatch.setattr(steering, "STEERING_SETS", sets)
+    monkeypatch.setattr(steering, "SURFACE_SETS", (SteeringSet("topics", "en", "surface"),))
     found = compare(data, {"this": contender}, train=60, validation=30)
     found.save(tmp_path / "steering.json")
     assert read_steering(tmp_path / "steering.json") == found
     table = best_table(found).splitlines()
-    assert len(table) == 4
+    assert len(table) == 5
+    assert table[4].startswith("| topics, length | en | surface |")
     assert table[2].startswith("| topics | en | topic |")
     assert depth_table(found, "this").splitlines()[2].startswith("| topic |")
 
