@@ -45,7 +45,7 @@ def options_for(folder: Path, max_rows: int) -> TrainingOptions:
         validation=folder / "validation.jsonl.gz",
         dataset=folder.name,
         max_rows=max_rows,
-        poolings=("cls", "mean", "max"),
+        poolings=("mean", "max"),
         skip_unseen=True,
     )
 
