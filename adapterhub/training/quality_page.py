@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from adapterhub.model.backbone import SHIPPED
 from adapterhub.training.comparison.page import write_section
 from adapterhub.training.quality import Quality, QualityRow
 
@@ -29,6 +30,13 @@ def _head(figures: Quality) -> Iterator[str]:
         f"it is chosen among more candidates. Sets of shipped tasks have the shipped head. "
         f"Made by `scripts/quality`."
     )
+    if figures.backbone.name == SHIPPED:
+        yield ""
+        yield (
+            "This backbone was tuned on all training rows of most of these sets, often more than "
+            "the rows here, before it was frozen. `ag_news`, `cola`, `conll2003_ner` and `mrpc` "
+            "were left out: they show what carries over. See [backbone](backbone/README.md)."
+        )
 
 
 def _summary(rows: Sequence[QualityRow]) -> Iterator[str]:
