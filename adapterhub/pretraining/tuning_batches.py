@@ -18,7 +18,7 @@ HELD_SHARE = 0.02
 MOST_HELD = 128
 """Rows that are kept back for steering: the last ones, at most so many."""
 _OWN_STREAM = 1
-APART_SHARE = 0.7
+APART_SHARE = 0.85
 """Share of the batches of pairs in which each text is read alone."""
 
 
