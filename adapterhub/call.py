@@ -10,7 +10,8 @@ import numpy as np
 from adapterhub.answers import Answers
 from adapterhub.errors import InputError, NonFiniteError, UsageError
 from adapterhub.inputs import FieldInputs, read_fields
-from adapterhub.model.execution import Answering, TrunkOutput, Wanted, run_trunk
+from adapterhub.model.execution import Answering, TrunkOutput, run_trunk
+from adapterhub.model.passes import Wanted
 from adapterhub.model.task import ResidentTask
 from adapterhub.plan import Plan, Trunk, make_plan
 from adapterhub.results import RowError, Scores, TaskScores

@@ -12,13 +12,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from math import prod
 
+from adapterhub.shapes import NGRAM_KEYS, head_bytes, tensor_shapes
 from adapterhub.specs import (
-    NGRAM_KEYS,
     AdapterSpec,
     Pooling,
     TaskSpec,
-    head_bytes,
-    tensor_shapes,
 )
 
 

@@ -7,7 +7,6 @@ spec are made on construction, so a spec that exists is consistent in itself.
 from __future__ import annotations
 
 import re
-from math import prod
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -37,9 +36,6 @@ BLOCK_METHOD = "block"
 TEXT_POOLINGS: tuple[Pooling, ...] = ("cls", "mean", "max", "attentive")
 APART_POOLINGS: tuple[Pooling, ...] = ("cls", "mean", "max")
 """Poolings of pairs whose texts are encoded each alone."""
-NGRAM_KEYS = "ngrams.keys"
-COMPARED_PARTS = 4
-"""How many times as wide as one text's feature the comparison of two texts is."""
 
 TASK_NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 FINGERPRINT_PATTERN = r"^sha256:[0-9a-f]{64}$"
@@ -89,6 +85,7 @@ class HeadSpec(Spec):
         hidden_width: Width of the hidden layer, or None for a linear head.
         activation: Of the hidden layer; `tanh` is what ALBERT's own pooling layer has.
         ngrams: How many n-grams of pieces add weights of their own to the output, or None.
+        pieces: Of how many pieces the rarity is known, with n-grams of pairs; else None.
     """
 
     depths: tuple[Annotated[int, Field(ge=0, le=1_024)], ...] = Field(min_length=1)
@@ -96,6 +93,7 @@ class HeadSpec(Spec):
     hidden_width: int | None = Field(default=None, ge=1, le=16_384)
     activation: Activation = "gelu"
     ngrams: int | None = Field(default=None, ge=1, le=2**24)
+    pieces: int | None = Field(default=None, ge=1, le=2**20)
 
     @model_validator(mode="after")
     def _is_consistent(self) -> HeadSpec:
@@ -276,42 +274,10 @@ class TaskSpec(Spec):
         if not self.apart:
             # Files older than such a field keep their bytes, and so their sha256.
             content.pop("apart", None)
-        if self.head.ngrams is None:
-            content["head"].pop("ngrams", None)
+        for name in ("ngrams", "pieces"):
+            if content["head"].get(name) is None:
+                content["head"].pop(name, None)
         return content
-
-
-def tensor_shapes(spec: TaskSpec) -> dict[str, tuple[int, ...]]:
-    """Returns the name and shape of every tensor of the head of `spec`; adapters are apart.
-
-    `head.weight` (K, H or W), `head.bias` (K,), and where they apply `head.hidden.weight`
-    (W, H), `head.hidden.bias` (W,), `pool.query` (H,), `mix.weights` (one per depth read).
-    H is 4 times the hidden size where two fields are read apart. With n-grams `ngrams.keys`
-    (M,), the only one of integers, and `ngrams.weight` (M, K).
-    """
-    hidden_size = spec.backbone.hidden_size * (COMPARED_PARTS if spec.apart else 1)
-    width = spec.head.hidden_width
-    shapes: dict[str, tuple[int, ...]] = {
-        "head.weight": (spec.outputs, width or hidden_size),
-        "head.bias": (spec.outputs,),
-    }
-    if width is not None:
-        shapes["head.hidden.weight"] = (width, hidden_size)
-        shapes["head.hidden.bias"] = (width,)
-    if spec.head.pooling == "attentive":
-        shapes["pool.query"] = (hidden_size,)
-    if len(spec.head.depths) > 1:
-        shapes["mix.weights"] = (len(spec.head.depths),)
-    if spec.head.ngrams is not None:
-        shapes[NGRAM_KEYS] = (spec.head.ngrams,)
-        shapes["ngrams.weight"] = (spec.head.ngrams, spec.outputs)
-    return shapes
-
-
-def head_bytes(spec: TaskSpec) -> int:
-    """Returns the size of a head on a device: numbers in fp32, keys of n-grams in 8 bytes."""
-    shapes = tensor_shapes(spec)
-    return sum((8 if name == NGRAM_KEYS else 4) * prod(shape) for name, shape in shapes.items())
 
 
 def entity_types(labels: tuple[str, ...]) -> tuple[str, ...]:
@@ -358,8 +324,11 @@ def _check_reading(spec: TaskSpec) -> None:
         )
     if spec.apart:
         _check_apart(spec)
-    if spec.head.ngrams is not None and (spec.kind == "tagging" or len(spec.fields) != 1):
-        raise ValueError("n-grams are for tasks that read one text and answer for the whole of it")
+    if spec.head.ngrams is not None and spec.kind == "tagging":
+        raise ValueError("n-grams are for tasks that answer for a whole text")
+    has_pairs = spec.head.ngrams is not None and len(spec.fields) == 2
+    if has_pairs != (spec.head.pieces is not None):
+        raise ValueError("head.pieces belongs to n-grams of two fields, and to nothing else")
     if spec.adapter is not None:
         _check_adapter(spec, spec.adapter)
     if spec.overlap > spec.max_length // 2:

@@ -135,6 +135,8 @@ def agrees(answer: Any, expected: Any) -> bool:
             [(span["entity_group"], span["word"]) for span in spans] for spans in (answer, expected)
         ]
         return sorted(bare[0]) == sorted(bare[1])
+    if isinstance(answer, dict):
+        return answer["label"] in expected
     return bool(answer) and answer[0]["label"] in expected
 
 

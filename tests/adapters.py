@@ -11,7 +11,8 @@ from transformers import AlbertModel
 
 from adapterhub.model.backbone import Backbone
 from adapterhub.model.unrolled import unrolled
-from adapterhub.specs import SITES, AdapterSpec, Site, TaskSpec, tensor_shapes
+from adapterhub.shapes import tensor_shapes
+from adapterhub.specs import SITES, AdapterSpec, Site, TaskSpec
 from adapterhub.store.adapter_digest import adapter_digest
 from adapterhub.store.adapter_names import module_path
 from adapterhub.store.peft_format import PeftAdapter, adapter_from_peft

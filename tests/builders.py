@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from adapterhub.specs import BackboneSpec, HeadSpec, Kind, TaskSpec, tensor_shapes
+from adapterhub.shapes import tensor_shapes
+from adapterhub.specs import BackboneSpec, HeadSpec, Kind, TaskSpec
 from adapterhub.store.entries import BackboneEntry
 
 LABELS: dict[str, tuple[str, ...]] = {

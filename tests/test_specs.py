@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from adapterhub.shapes import tensor_shapes
 from adapterhub.specs import (
     KINDS,
     POOLINGS,
@@ -22,7 +23,6 @@ from adapterhub.specs import (
     TaskSpec,
     TrainingRecord,
     entity_types,
-    tensor_shapes,
 )
 from tests.builders import LABELS, backbone_spec, task_spec
 

@@ -23,7 +23,7 @@ PACKAGE = Path(adapterhub.__file__).parent
 LAYERS = (
     {"errors", "diagnostics"},
     {"specs"},
-    {"tables"},
+    {"tables", "shapes"},
     {"results", "inputs"},
     {"plan"},
     {"drawing"},

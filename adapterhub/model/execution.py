@@ -12,23 +12,20 @@ from dataclasses import dataclass, replace
 from functools import reduce
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from adapterhub.errors import NonFiniteError
-from adapterhub.model.branches import Branched, Logits, View, run_branches
+from adapterhub.model.branches import Logits
 from adapterhub.model.encoder import Encoder
 from adapterhub.model.gathering import mean_of_windows, tokens_of_rows
 from adapterhub.model.heads import Array, RowLogits
-from adapterhub.model.ngrams import RowGrams, grams_of
+from adapterhub.model.ngrams import Ids, ids_by_field, row_grams
 from adapterhub.model.pairing import Pairs, compared_logits
+from adapterhub.model.passes import Wanted, run_batch
 from adapterhub.model.spans import TaggedText
 from adapterhub.model.task import ResidentTask
-from adapterhub.model.tokens import TextTokenizer, TokenBatch, batches
+from adapterhub.model.tokens import Row, TextTokenizer, batches
 from adapterhub.plan import Trunk
-
-Wanted = Mapping[str, npt.NDArray[np.bool_]]
-"""Whether a task is asked of a row, by task: (N,); without it every task is asked of every row."""
 
 _PAIRS_AT_ONCE = 16_384
 """Texts of pairs that are read apart have features, much wider than logits, until they are met."""
@@ -108,7 +105,9 @@ def run_trunk(
             parts.append(_run_apart(trunk, tasks, inputs[rows], answering, asked))
         output = reduce(TrunkOutput.then, parts)
     else:
-        output = _run_windows(trunk, tasks, inputs, answering, wanted)
+        tokens = _tokens(trunk, inputs, answering)
+        output = _run_windows(trunk, tasks, inputs, tokens, answering, wanted)
+        output = _widened(output, tasks, ids_by_field(tokens))
     for name, logits in output.logits.items():
         _check_finite(name, logits, output.rows[name])
     return output
@@ -125,7 +124,8 @@ def _run_apart(
     pairs = Pairs.of(inputs)
     asked_texts = None if wanted is None else pairs.asked_texts(wanted)
     alone = replace(trunk, reading=trunk.reading.alone)
-    texts = _run_windows(alone, tasks, pairs.texts, answering, asked_texts)
+    tokens = _tokens(alone, pairs.texts, answering)
+    texts = _run_windows(alone, tasks, pairs.texts, tokens, answering, asked_texts)
     logits: dict[str, RowLogits] = {}
     asked: dict[str, tuple[int, ...]] = {}
     for name in trunk.tasks:
@@ -140,20 +140,44 @@ def _run_apart(
     both = list(zip(first, second, strict=True))
     windows = tuple(texts.windows[a] + texts.windows[b] for a, b in both)
     cut = tuple(texts.truncated[a] or texts.truncated[b] for a, b in both)
-    return TrunkOutput(logits, asked, windows, cut)
+    output = TrunkOutput(logits, asked, windows, cut)
+    return _widened(output, tasks, [[tokens[row].ids for row in side] for side in (first, second)])
+
+
+def _tokens(trunk: Trunk, inputs: Sequence[tuple[str, ...]], answering: Answering) -> list[Row]:
+    return answering.tokenizer.rows(
+        inputs, reading=trunk.reading, max_windows=answering.max_windows
+    )
+
+
+def _widened(
+    output: TrunkOutput, tasks: Mapping[str, ResidentTask], fields: Sequence[Ids]
+) -> TrunkOutput:
+    """Returns the logits with what n-grams add to them; `fields` are the tokens of all rows."""
+    wide = {
+        name: ngrams for name in output.logits if (ngrams := tasks[name].weights.ngrams) is not None
+    }
+    if not wide:
+        return output
+    grams = row_grams(fields)
+    logits = dict(output.logits)
+    for name, ngrams in wide.items():
+        added = ngrams.logits(grams)[list(output.rows[name])]
+        logits[name] = RowLogits(np.asarray(logits[name].values) + added)
+    return replace(output, logits=logits)
 
 
 def _run_windows(
     trunk: Trunk,
     tasks: Mapping[str, ResidentTask],
     inputs: Sequence[tuple[str, ...]],
+    rows: Sequence[Row],
     answering: Answering,
     wanted: Wanted | None,
 ) -> TrunkOutput:
     """Returns what the windows of each row give; of a text of a pair read apart, its features."""
-    encoder, tokenizer = answering.encoder, answering.tokenizer
-    rows = tokenizer.rows(inputs, reading=trunk.reading, max_windows=answering.max_windows)
-    windows = tokenizer.windows(rows, reading=trunk.reading)
+    encoder = answering.encoder
+    windows = answering.tokenizer.windows(rows, reading=trunk.reading)
     parts: dict[str, list[Logits]] = {name: [] for name in trunk.tasks}
     for batch in batches(windows, max_tokens=encoder.batch_tokens, device=encoder.device):
         for name, found in run_batch(trunk, tasks, batch, encoder, wanted).items():
@@ -161,7 +185,6 @@ def _run_windows(
     counts = np.bincount([window.row for window in windows], minlength=len(rows))
     output: dict[str, RowLogits] = {}
     asked: dict[str, tuple[int, ...]] = {}
-    grams: RowGrams | None = None
     for name, found_parts in parts.items():
         places = np.arange(len(rows)) if wanted is None else np.flatnonzero(wanted[name])
         asked[name] = tuple(places.tolist())
@@ -174,61 +197,9 @@ def _run_windows(
             texts = tuple(TaggedText(inputs[row][0], rows[row].offsets) for row in asked[name])
             output[name] = RowLogits(tuple(tagged[row] for row in asked[name]), texts)
         else:
-            means = mean_of_windows(values, order, counts, places)
-            ngrams = tasks[name].weights.ngrams
-            if ngrams is not None:
-                grams = grams or grams_of([row.ids for row in rows])
-                means = means + ngrams.logits(grams)[places]
-            output[name] = RowLogits(means)
+            output[name] = RowLogits(mean_of_windows(values, order, counts, places))
     cut = tuple(row.truncated for row in rows)
     return TrunkOutput(output, asked, tuple(counts.tolist()), cut)
-
-
-@torch.inference_mode()
-def run_batch(
-    trunk: Trunk,
-    tasks: Mapping[str, ResidentTask],
-    batch: TokenBatch,
-    encoder: Encoder,
-    wanted: Wanted | None = None,
-) -> dict[str, Logits]:
-    """Returns fp32 logits by task: (N, K) per window, or (P, K) per token for tagging.
-
-    With `wanted`, a window takes part only as deep as a task that is asked of its row reads,
-    and a task has logits of its own windows only; it is missing where it has none.
-    """
-    view = View(batch, encoder.embed(batch), _asked(batch, wanted))
-    found = Branched(tasks)
-    waiting: list[tuple[int, View]] = []
-    depth = 0
-    forks = {branch.fork for branch in trunk.branches}
-    for stop in sorted(forks | {tap.depth for tap in trunk.taps}):
-        left = view.only(_readers(trunk, stop))
-        if left is None:
-            break
-        view = left.at(encoder.run(left.hidden, left.batch, depth, stop))
-        depth = stop
-        found.read(view, [tap for tap in trunk.taps if tap.depth == stop])
-        for index, branch in enumerate(trunk.branches):
-            if branch.fork == stop and (own := view.only(branch.tasks)) is not None:
-                waiting.append((index, own))
-    run_branches([(trunk.branches[index], own) for index, own in waiting], found, encoder)
-    return found.logits()
-
-
-def _asked(batch: TokenBatch, wanted: Wanted | None) -> Wanted | None:
-    """Returns `wanted` for the windows of a batch."""
-    if wanted is None:
-        return None
-    rows = np.fromiter((window.row for window in batch.windows), np.int64, len(batch.windows))
-    return {name: asked[rows] for name, asked in wanted.items()}
-
-
-def _readers(trunk: Trunk, depth: int) -> tuple[str, ...]:
-    """Returns the tasks that need the trunk at `depth` or deeper."""
-    names = [name for tap in trunk.taps if tap.depth >= depth for name in tap.tasks]
-    names += [name for branch in trunk.branches if branch.fork >= depth for name in branch.tasks]
-    return tuple(dict.fromkeys(names))
 
 
 def _to_array(logits: torch.Tensor) -> Array:

@@ -17,10 +17,11 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from adapterhub.model.ngrams import GramWeights
 from adapterhub.model.spans import TaggedText, decode_spans
+from adapterhub.model.wide import GramWeights, Overlap
 from adapterhub.results import Answer, LabelScore
-from adapterhub.specs import NGRAM_KEYS, Activation, Kind, TaskSpec
+from adapterhub.shapes import NGRAM_KEYS
+from adapterhub.specs import Activation, Kind, TaskSpec
 
 Array = npt.NDArray[np.float32]
 
@@ -77,8 +78,6 @@ def read_weights(
         return None if found is None else found.detach().to(device, torch.float32)
 
     mix = tensors.get("mix.weights")
-    keys, weight = tensors.get(NGRAM_KEYS), tensor("ngrams.weight")
-    ngrams = None if keys is None or weight is None else GramWeights(keys.numpy(), weight)
     return HeadWeights(
         weight=tensors["head.weight"].detach().to(device, torch.float32),
         bias=tensors["head.bias"].detach().to(device, torch.float32),
@@ -87,7 +86,21 @@ def read_weights(
         activation=spec.head.activation,
         query=tensor("pool.query"),
         mix=tuple(mix.tolist()) if mix is not None else (1.0,) * len(spec.head.depths),
-        ngrams=ngrams,
+        ngrams=_read_ngrams(tensors, device),
+    )
+
+
+def _read_ngrams(tensors: Mapping[str, torch.Tensor], device: torch.device) -> GramWeights | None:
+    keys = tensors.get(NGRAM_KEYS)
+    if keys is None:
+        return None
+    rarity, overlap = tensors.get("ngrams.rarity"), tensors.get("ngrams.overlap")
+    return GramWeights(
+        keys=keys.numpy(),
+        weight=tensors["ngrams.weight"].detach().to(device, torch.float32),
+        overlap=None
+        if rarity is None or overlap is None
+        else Overlap(rarity.double().numpy(), overlap.double().numpy()),
     )
 
 

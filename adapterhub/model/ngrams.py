@@ -1,7 +1,8 @@
 """N-grams of pieces with weights of their own: the wide part of a head.
 
 A frozen encoder makes H numbers of a text, and which words were in it is partly lost on the way. A
-head may so also add up a weight per n-gram that it knows. That costs no pass.
+head may so also add up a weight per n-gram that it knows. That costs no pass. Of two texts, an
+n-gram is in the first only, in the second only or in both.
 
 Source: Cheng et al., "Wide & Deep Learning for Recommender Systems", arXiv:1606.07792; n-grams as
 in Joulin et al., "Bag of Tricks for Efficient Text Classification", arXiv:1607.01759.
@@ -9,21 +10,27 @@ in Joulin et al., "Bag of Tricks for Efficient Text Classification", arXiv:1607.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch.nn import functional
+
+from adapterhub.model.tokens import Row
 
 Ints = npt.NDArray[np.int64]
+Ids = Sequence[Sequence[int]]
+"""Token ids of N rows."""
 
 LONGEST = 3
 """Pieces of the longest n-gram."""
 _BITS = 20
 """A key holds three ids, each plus one, in so many bits; no vocabulary is that large."""
+_SIDE_BIT = LONGEST * _BITS
+_FIRST, _SECOND = 1, 2
+SIDES = 3
+"""Where a pair has an n-gram, above the ids in its key: the first text, the second, both."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,8 +38,8 @@ class RowGrams:
     """The n-grams of N rows, up to `LONGEST` pieces, special tokens left out.
 
     Attributes:
-        keys: (U,) every distinct n-gram once, ascending.
-        places: (G,) which of `keys` each occurrence is.
+        keys: (U,) every distinct n-gram once, ascending; see `wide.GramWeights`.
+        places: (G,) which of `keys` each occurrence is; a pair has an n-gram once.
         rows: (G,) in which row it is, ascending.
         count: Number N of rows.
     """
@@ -42,9 +49,28 @@ class RowGrams:
     rows: Ints
     count: int
 
+    def once(self) -> tuple[Ints, Ints]:
+        """Returns `places` and `rows` with each n-gram of a row once."""
+        width = max(1, len(self.keys))
+        found = np.unique(self.rows * width + self.places)
+        return found % width, found // width
 
-def grams_of(ids: Sequence[Sequence[int]]) -> RowGrams:
-    """Returns the n-grams of rows of token ids."""
+
+def ids_by_field(rows: Sequence[Row]) -> list[list[list[int]]]:
+    """Returns the token ids of all rows, field by field, without special tokens."""
+    fields = [[row.ids for row in rows]]
+    if rows and rows[0].pair_ids is not None:
+        fields.append([row.pair_ids or [] for row in rows])
+    return fields
+
+
+def row_grams(fields: Sequence[Ids]) -> RowGrams:
+    """Returns the n-grams of rows of one text, or of two: `fields` has the ids of each."""
+    grams = [_grams_of(ids) for ids in fields]
+    return grams[0] if len(grams) == 1 else _join(*grams)
+
+
+def _grams_of(ids: Ids) -> RowGrams:
     lengths = np.fromiter(map(len, ids), np.int64, len(ids))
     flat = np.fromiter(chain.from_iterable(ids), np.int64, int(lengths.sum())) + 1
     row_of = np.repeat(np.arange(len(ids)), lengths)
@@ -61,53 +87,29 @@ def grams_of(ids: Sequence[Sequence[int]]) -> RowGrams:
     return RowGrams(distinct, places, all_rows[order], len(ids))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class KnownGrams:
-    """The occurrences of known n-grams in N rows.
-
-    Attributes:
-        places: (G',) which of M known n-grams each is.
-        starts: (N + 1,) row n has occurrences `starts[n]` to `starts[n + 1]`.
-        scale: (N,) fp32, what a row's sum is multiplied with: 1 / sqrt(occurrences), so that a long
-            text is not surer than a short one by its length alone.
-    """
-
-    places: Ints
-    starts: Ints
-    scale: npt.NDArray[np.float32]
-
-
-def known_grams(grams: RowGrams, keys: Ints) -> KnownGrams:
-    """Returns the occurrences of the n-grams in `keys`, (M,) ascending."""
-    found = np.searchsorted(keys, grams.keys)
-    is_known = keys[np.minimum(found, len(keys) - 1)] == grams.keys
-    kept = is_known[grams.places]
-    starts = np.searchsorted(grams.rows[kept], np.arange(grams.count + 1))
-    scale = np.maximum(np.diff(starts), 1).astype(np.float32) ** -0.5
-    return KnownGrams(found[grams.places[kept]], starts, scale.astype(np.float32))
+def _join(first: RowGrams, second: RowGrams) -> RowGrams:
+    """Returns the n-grams of pairs: each with the side it is on."""
+    keys, numbers = np.unique(np.concatenate([first.keys, second.keys]), return_inverse=True)
+    width = max(1, len(keys))
+    split = len(first.keys)
+    found = []
+    for grams, own in ((first, numbers[:split]), (second, numbers[split:])):
+        places, rows = grams.once()
+        found.append(rows * width + own[places])
+    sides = np.repeat([_FIRST, _SECOND], [len(one) for one in found])
+    distinct, places = np.unique(np.concatenate(found), return_inverse=True)
+    side = np.bincount(places, sides, len(distinct)).astype(np.int64)  # both: 1 + 2
+    sided = keys[distinct % width] | (side << _SIDE_BIT) if len(distinct) else distinct
+    own_keys, own_places = np.unique(sided, return_inverse=True)
+    return RowGrams(own_keys, own_places, distinct // width, first.count)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class GramWeights:
-    """What the n-grams of one head weigh.
+def pieces_of(keys: Ints) -> Iterator[Ints]:
+    """Yields the ids, each plus one, of n-grams by place; 0 where an n-gram is shorter."""
+    for place in range(LONGEST):
+        yield (keys >> (_BITS * place)) & ((1 << _BITS) - 1)
 
-    Attributes:
-        keys: (M,) ascending; an n-gram of ids a, b, c is (a + 1) + (b + 1) 2^20 + (c + 1) 2^40.
-        weight: (M, K) fp32 on the device of the head.
-    """
 
-    keys: Ints
-    weight: torch.Tensor
-
-    def logits(self, grams: RowGrams) -> npt.NDArray[np.float32]:
-        """Returns what they add to the logits of each row, (N, K); 0 where none is known."""
-        known = known_grams(grams, self.keys)
-        device = self.weight.device
-        sums = functional.embedding_bag(
-            torch.from_numpy(known.places).to(device),
-            self.weight,
-            torch.from_numpy(known.starts[:-1]).to(device),
-            mode="sum",
-        )
-        added: npt.NDArray[np.float32] = sums.cpu().numpy() * known.scale[:, None]
-        return added
+def sides_of(keys: Ints) -> Ints:
+    """Returns where pairs have n-grams: 1, 2 or 3; 0 for those of single texts."""
+    return keys >> _SIDE_BIT

@@ -21,7 +21,8 @@ from adapterhub.model.heads import HeadWeights, read_weights
 from adapterhub.model.slab import SLAB_ROWS, Slab, Slot, TapKey
 from adapterhub.model.task import ResidentTask, size_of
 from adapterhub.results import Provenance
-from adapterhub.specs import TaskSpec, head_bytes
+from adapterhub.shapes import head_bytes
+from adapterhub.specs import TaskSpec
 from adapterhub.store.headfile import HeadFile
 
 

@@ -16,7 +16,7 @@ from adapterhub.pretraining.batches import Batch
 from adapterhub.pretraining.objective import run_batch, to_device
 from adapterhub.pretraining.tuning_batches import TuningBatch, apart_head
 from adapterhub.pretraining.tuning_sets import NO_TAG, TuningSet
-from adapterhub.specs import COMPARED_PARTS
+from adapterhub.shapes import COMPARED_PARTS
 
 POOLINGS = ("cls", "mean", "max")
 _FEWEST_TAPS = 3

@@ -14,7 +14,8 @@ from typing import NoReturn
 from pydantic import ValidationError
 
 from adapterhub.errors import HeadFileError
-from adapterhub.specs import NGRAM_KEYS, TaskSpec, tensor_shapes
+from adapterhub.shapes import NGRAM_KEYS, tensor_shapes
+from adapterhub.specs import TaskSpec
 from adapterhub.store.adapter_names import PREFIX, adapter_problem
 from adapterhub.store.jsonsafe import read_json_object, shown
 

@@ -18,7 +18,8 @@ import torch
 from safetensors import SafetensorError
 
 from adapterhub.errors import HeadFileError, IntegrityError
-from adapterhub.specs import NGRAM_KEYS, TaskSpec
+from adapterhub.shapes import NGRAM_KEYS
+from adapterhub.specs import TaskSpec
 from adapterhub.store.adapter_digest import digest_of
 from adapterhub.store.atomic import reason, write_atomic
 from adapterhub.store.headbytes import read_bytes

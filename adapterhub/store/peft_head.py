@@ -18,7 +18,8 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 
 from adapterhub.errors import AdapterError
-from adapterhub.specs import TaskSpec, tensor_shapes
+from adapterhub.shapes import tensor_shapes
+from adapterhub.specs import TaskSpec
 from adapterhub.store.adapter_names import PREFIX
 from adapterhub.store.atomic import open_regular, reason
 from adapterhub.store.header import LENGTH_BYTES, MAX_FILE_BYTES, MAX_HEADER_BYTES

@@ -67,7 +67,7 @@ def _widened(
     source: Source,
     options: TrainingOptions,
 ) -> Wide | None:
-    if not options.ngrams or isinstance(logits.values, tuple) or len(spec.fields) != 1:
+    if not options.ngrams or isinstance(logits.values, tuple):
         return None
     # scikit-learn is in the extra `train`; that it is missing has been said before this.
     from adapterhub.training.ngrams import widen

@@ -15,11 +15,11 @@ import torch
 from scipy import sparse
 
 from adapterhub.model.heads import Array, RowLogits
-from adapterhub.model.ngrams import RowGrams, grams_of, known_grams
 from adapterhub.specs import TaskSpec
 from adapterhub.training.calibration import calibrate
 from adapterhub.training.data import Dataset
 from adapterhub.training.encoding import Source
+from adapterhub.training.gram_features import GramFeatures, read_ids
 from adapterhub.training.linear import LinearMap, fit_linear
 from adapterhub.training.material import Material
 from adapterhub.training.options import TrainingOptions
@@ -30,13 +30,6 @@ _STRENGTHS = (0.03, 0.15, 0.75, 4.0)
 """Inverse strengths of the regularisation that are tried."""
 _SHARES = (0.25, 0.5, 0.75)
 """Shares of the joined output that n-grams may have."""
-_FEWEST_ROWS = 2
-"""Rows that an n-gram must be in: most are in one only, and say little about the next text."""
-_MOST_NGRAMS = 2**15
-_MOST_WEIGHTS = 2**20
-"""N-grams, and numbers in the table of their weights; the rarest go first. That is 2 MB at most;
-twice as many n-grams of 5,000 Chinese reviews were right 0.1 to 0.3 points more often.
-"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,7 +61,7 @@ def widen(
     """Returns the head with n-grams, or None where they win no more than the tolerance.
 
     Args:
-        spec: A task that reads one text and answers for the whole of it; not calibrated yet.
+        spec: A task that answers for whole texts; not calibrated yet.
         tensors: Its tensors.
         logits: Its raw outputs for the validation rows, (N, K).
         material: The rows and what judges.
@@ -88,14 +81,16 @@ def widen(
     if value - plain <= options.tolerance / 100:
         return None
     part = _SHARES[values.index(value)]
-    count = len(grams.keys)
+    known = grams.known
+    count, shares = len(known.keys), known.shares
+    sizes = {"ngrams": count, "pieces": None if shares is None else len(shares.rarity)}
     note = (
         f"{count:,} n-grams of pieces beside it: {material.metric} {value:.4f} instead of "
         f"{plain:.4f}, at no pass more."
     )
     return Wide(
-        spec=spec.model_copy(update={"head": spec.head.model_copy(update={"ngrams": count})}),
-        tensors=_joined(tensors, (1 - part) * own, grams, best.map.scaled(part * other)),
+        spec=spec.model_copy(update={"head": spec.head.model_copy(update=sizes)}),
+        tensors=_joined(tensors, (1 - part) * own, known, best.map.scaled(part * other)),
         logits=RowLogits(joined[values.index(value)].astype(np.float32)),
         note=note,
     )
@@ -103,17 +98,15 @@ def widen(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Grams:
-    """N-grams of the training rows.
+    """N-grams of the rows.
 
     Attributes:
-        keys: (M,) those that are known.
-        rarity: (M,) what their features were multiplied with: a rare one says more.
-        train: (N, M) features of the training rows.
+        known: Those of the training rows, and how they become features.
+        train: (N, F) features of the training rows.
         validation: The same of the validation rows.
     """
 
-    keys: npt.NDArray[np.int64]
-    rarity: npt.NDArray[np.float64]
+    known: GramFeatures
     train: sparse.csr_matrix
     validation: sparse.csr_matrix
 
@@ -123,42 +116,23 @@ class _Grams:
     ) -> _Grams | None:
         """Returns them, or None where no n-gram is in enough rows."""
 
-        def read(dataset: Dataset) -> RowGrams:
-            rows = source.tokenizer.rows(
-                dataset.inputs, reading=material.reading, max_windows=max_windows
-            )
-            return grams_of([row.ids for row in rows])
+        def ids_of(dataset: Dataset) -> list[list[list[int]]]:
+            return read_ids(dataset.inputs, material.reading, source.tokenizer, max_windows)
 
         splits = material.splits
-        grams = read(splits.train)
-        once = np.unique(grams.places * grams.count + grams.rows) // grams.count
-        in_rows = np.bincount(once, minlength=len(grams.keys))
-        most = min(_MOST_NGRAMS, max(1, _MOST_WEIGHTS // outputs))
-        common = np.argsort(-in_rows, kind="stable")[:most]
-        kept = np.sort(common[in_rows[common] >= _FEWEST_ROWS])
-        if not len(kept):
+        ids = ids_of(splits.train)
+        known = GramFeatures.choose(ids, outputs)
+        if known is None:
             return None
-        keys = grams.keys[kept]
-        # Source: the smoothed inverse document frequency of scikit-learn's TfidfTransformer.
-        rarity = np.log((1 + grams.count) / (1 + in_rows[kept])) + 1
-        train = _features(grams, keys, rarity)
-        held_out = train if splits.folds else _features(read(splits.validation), keys, rarity)
-        return cls(keys, rarity, train, held_out)
+        train = known.of(ids)
+        held_out = train if splits.folds else known.of(ids_of(splits.validation))
+        return cls(known, train, held_out)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Tried:
     map: LinearMap
     logits: Array
-
-
-def _features(
-    grams: RowGrams, keys: npt.NDArray[np.int64], rarity: npt.NDArray[np.float64]
-) -> sparse.csr_matrix:
-    known = known_grams(grams, keys)
-    sums = (rarity[known.places], known.places, known.starts)
-    counts = sparse.csr_matrix(sums, shape=(grams.count, len(keys)))
-    return (sparse.diags(known.scale.astype(np.float64)) @ counts).tocsr()
 
 
 def _fit(grams: _Grams, material: Material, strength: float) -> _Tried:
@@ -181,15 +155,23 @@ def _fit(grams: _Grams, material: Material, strength: float) -> _Tried:
     return _Tried(whole, logits)
 
 
-def _joined(tensors: Tensors, share: float, grams: _Grams, scaled: LinearMap) -> Tensors:
+def _joined(tensors: Tensors, share: float, known: GramFeatures, scaled: LinearMap) -> Tensors:
     """Returns the tensors of a head, its outputs times `share`, with n-grams added."""
-    weight = torch.from_numpy(scaled.weight * grams.rarity[:, None])
+    weight, bias = scaled.weight[: len(known.keys)] * known.rarity[:, None], scaled.bias
+    joined = {
+        "ngrams.keys": torch.from_numpy(known.keys),
+        "ngrams.weight": torch.from_numpy(weight).to(torch.float16),
+    }
+    if known.shares is not None:
+        of_shares = scaled.weight[len(known.keys) :] / known.shares.deviation[:, None]
+        bias = bias - known.shares.mean @ of_shares
+        joined["ngrams.rarity"] = torch.from_numpy(known.shares.rarity).to(torch.float16)
+        joined["ngrams.overlap"] = torch.from_numpy(of_shares).float()
     return {
         **tensors,
+        **joined,
         "head.weight": tensors["head.weight"] * share,
-        "head.bias": tensors["head.bias"] * share + torch.from_numpy(scaled.bias).float(),
-        "ngrams.keys": torch.from_numpy(grams.keys),
-        "ngrams.weight": weight.to(torch.float16),
+        "head.bias": tensors["head.bias"] * share + torch.from_numpy(bias).float(),
     }
 
 

@@ -16,7 +16,8 @@ import torch
 from adapterhub.errors import UsageError
 from adapterhub.model.pairing import compare
 from adapterhub.plan import Reading
-from adapterhub.specs import COMPARED_PARTS, HeadSpec, Pooling
+from adapterhub.shapes import COMPARED_PARTS
+from adapterhub.specs import HeadSpec, Pooling
 from adapterhub.training.data import Dataset, Splits
 from adapterhub.training.encoding import Layout, Source
 from adapterhub.training.features import Features, read_features

@@ -16,7 +16,8 @@ from transformers.utils import logging as transformers_logging
 
 from adapterhub.hub import Hub
 from adapterhub.model.backbone import Backbone
-from adapterhub.specs import HeadSpec, TaskSpec, tensor_shapes
+from adapterhub.shapes import tensor_shapes
+from adapterhub.specs import HeadSpec, TaskSpec
 from adapterhub.store.adapter_names import module_path
 from adapterhub.store.entries import BackboneEntry
 from adapterhub.store.peft_format import adapter_from_peft

@@ -15,7 +15,8 @@ from transformers import AlbertConfig, AlbertModel
 from adapterhub.model.backbone import FILES, Backbone, open_backbone
 from adapterhub.model.sources import locate
 from adapterhub.model.tokenizer_files import TOKENIZER_FILES
-from adapterhub.specs import HeadSpec, Pooling, TaskSpec, tensor_shapes
+from adapterhub.shapes import tensor_shapes
+from adapterhub.specs import HeadSpec, Pooling, TaskSpec
 from adapterhub.store.entries import BackboneEntry
 from adapterhub.store.versions import add_version
 

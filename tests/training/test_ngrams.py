@@ -13,10 +13,15 @@ from adapterhub import Hub
 from adapterhub.errors import HeadFileError
 from adapterhub.model.backbone import Backbone
 from adapterhub.model.encoder import Encoder
-from adapterhub.model.ngrams import GramWeights, grams_of
+from adapterhub.model.ngrams import row_grams
 from adapterhub.model.tokens import TextTokenizer
+from adapterhub.model.wide import GramWeights, Overlap
 from adapterhub.plan import reading_of
+from adapterhub.shapes import OVERLAPS
 from adapterhub.store.headfile import encode_head
+from adapterhub.store.registry import read_registry
+from adapterhub.store.versions import add_version
+from adapterhub.training.gram_features import read_ids
 from adapterhub.training.options import TrainingOptions, training_options
 from adapterhub.training.train import train
 from adapterhub.training.trained import TrainedTask
@@ -104,7 +109,7 @@ def test_scoring_adds_them_to_the_outputs_of_the_head(
         [(text,) for text in texts], reading=reading_of(spec), max_windows=16
     )
     table = GramWeights(tensors["ngrams.keys"].numpy(), tensors["ngrams.weight"].float())
-    added = table.logits(grams_of([row.ids for row in rows]))
+    added = table.logits(row_grams([[row.ids for row in rows]]))
     assert np.abs(added).max() > 0.1
     np.testing.assert_allclose(np.array(found), dense + added, atol=1e-5)
     alone = [
@@ -145,3 +150,65 @@ def test_a_file_whose_keys_do_not_ascend_is_refused(
     tensors["ngrams.keys"] = trained.tensors["ngrams.keys"].float()
     with pytest.raises(HeadFileError, match="I64 there"):
         encode_head(trained.spec, tensors)
+
+
+def pair_rows(count: int) -> list[dict[str, Any]]:
+    """Returns pairs that are the same where they share most of their words."""
+    draw = random.Random(0)
+    rows: list[dict[str, Any]] = []
+    for _ in range(count):
+        words = draw.sample(WORDS, 5)
+        is_same = draw.random() < 0.5
+        kept = draw.sample(words, 4 if is_same else 1)
+        others = draw.sample([word for word in WORDS if word not in words], 5 - len(kept))
+        second = draw.sample([*kept, *others], 5)
+        label = "same" if is_same else "different"
+        rows.append({"text": " ".join(words), "text_pair": " ".join(second), "label": label})
+    return rows
+
+
+@pytest.mark.parametrize("way", ["together", "apart"])
+def test_ngrams_of_pairs_say_how_much_two_texts_share(
+    way: str,
+    tiny_backbone: Backbone,
+    tiny_encoder: Encoder,
+    options: TrainingOptions,
+    tmp_path: Path,
+) -> None:
+    registry = tmp_path / "tasks" / "registry.yaml"
+    told = {"options": options.model_copy(update={"pairs": way}), "registry": registry}
+    common = {"backbone": tiny_backbone, "encoder": tiny_encoder}
+    wide = train(pair_rows(300), task="same", **told, **common)
+    assert wide.spec.apart == (way == "apart")
+    assert wide.spec.head.pieces == len(wide.tensors["ngrams.rarity"])
+    assert wide.tensors["ngrams.overlap"].shape == (OVERLAPS, 2)
+    assert next(one.value for one in wide.metrics if one.name == "accuracy") > 0.85
+    bare = wide.spec.model_copy(
+        update={
+            "task": "bare",
+            "known_answers": (),
+            "head": wide.spec.head.model_copy(update={"ngrams": None, "pieces": None}),
+        }
+    )
+    own = {name: value for name, value in wide.tensors.items() if "ngrams" not in name}
+    key, entry = next(iter(read_registry(registry).backbones.items()))
+    add_version(registry, bare, own, backbone_key=key, backbone_entry=entry)
+    pairs = [*pair_rows(20), {"text": "he", "text_pair": "he"}, {"text": "he", "text_pair": "好 he"}]
+    pairs.append({"text": "good not " * 40, "text_pair": "not good " * 35})
+    hub = Hub(registry, device="cpu")
+    found = hub.score(pairs, tasks=["same", "bare"], logits=True)
+    difference = np.array(found["same"].logits) - np.array(found["bare"].logits)
+    tokenizer = TextTokenizer(tiny_backbone.tokenizer)
+    inputs = [(row["text"], row["text_pair"]) for row in pairs]
+    ids = read_ids(inputs, reading_of(wide.spec), tokenizer, 16)
+    names = ("keys", "weight", "rarity", "overlap")
+    keys, weight, rarity, shares = (wide.tensors[f"ngrams.{name}"] for name in names)
+    table = GramWeights(
+        keys.numpy(), weight.float(), Overlap(rarity.double().numpy(), shares.double().numpy())
+    )
+    np.testing.assert_allclose(difference, table.logits(row_grams(ids)), atol=1e-5)
+    alone = [hub.score([pair], tasks="same", logits=True)["same"].logits[0] for pair in pairs]
+    np.testing.assert_allclose(np.array(found["same"].logits), np.array(alone), atol=1e-5)
+    some = hub.score_rows([(pair, ["same"]) for pair in pairs[::3]], logits=True)
+    expected = np.array(found["same"].logits)[::3]
+    np.testing.assert_allclose(np.array(some["same"].logits), expected, atol=1e-5)
