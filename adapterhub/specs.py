@@ -324,8 +324,6 @@ def _check_reading(spec: TaskSpec) -> None:
         )
     if spec.apart:
         _check_apart(spec)
-    if spec.head.ngrams is not None and spec.kind == "tagging":
-        raise ValueError("n-grams are for tasks that answer for a whole text")
     has_pairs = spec.head.ngrams is not None and len(spec.fields) == 2
     if has_pairs != (spec.head.pieces is not None):
         raise ValueError("head.pieces belongs to n-grams of two fields, and to nothing else")

@@ -19,7 +19,7 @@ from adapterhub.model.branches import Logits
 from adapterhub.model.encoder import Encoder
 from adapterhub.model.gathering import mean_of_windows, tokens_of_rows
 from adapterhub.model.heads import Array, RowLogits
-from adapterhub.model.ngrams import Ids, ids_by_field, row_grams
+from adapterhub.model.ngrams import Ids, RowGrams, ids_by_field, row_grams, token_grams
 from adapterhub.model.pairing import Pairs, compared_logits
 from adapterhub.model.passes import Wanted, run_batch
 from adapterhub.model.spans import TaggedText
@@ -154,16 +154,21 @@ def _widened(
     output: TrunkOutput, tasks: Mapping[str, ResidentTask], fields: Sequence[Ids]
 ) -> TrunkOutput:
     """Returns the logits with what n-grams add to them; `fields` are the tokens of all rows."""
-    wide = {
-        name: ngrams for name in output.logits if (ngrams := tasks[name].weights.ngrams) is not None
-    }
-    if not wide:
-        return output
-    grams = row_grams(fields)
+    grams: RowGrams | None = None
+    around: RowGrams | None = None
     logits = dict(output.logits)
-    for name, ngrams in wide.items():
-        added = ngrams.logits(grams)[list(output.rows[name])]
-        logits[name] = RowLogits(np.asarray(logits[name].values) + added)
+    for name, found in output.logits.items():
+        ngrams, rows = tasks[name].weights.ngrams, list(output.rows[name])
+        if ngrams is None:
+            continue
+        if isinstance(found.values, tuple):
+            around = around or token_grams(fields[0])
+            of_rows = np.split(ngrams.logits(around), np.cumsum(list(map(len, fields[0]))))
+            added = zip(found.values, (of_rows[row] for row in rows), strict=True)
+            logits[name] = RowLogits(tuple(own + more for own, more in added), found.texts)
+        else:
+            grams = grams or row_grams(fields)
+            logits[name] = RowLogits(found.values + ngrams.logits(grams)[rows])
     return replace(output, logits=logits)
 
 

@@ -29,6 +29,8 @@ _BITS = 20
 """A key holds three ids, each plus one, in so many bits; no vocabulary is that large."""
 _SIDE_BIT = LONGEST * _BITS
 _FIRST, _SECOND = 1, 2
+AROUND = 2
+"""Tokens on each side of a token whose n-grams count for it."""
 SIDES = 3
 """Where a pair has an n-gram, above the ids in its key: the first text, the second, both."""
 
@@ -70,21 +72,56 @@ def row_grams(fields: Sequence[Ids]) -> RowGrams:
     return grams[0] if len(grams) == 1 else _join(*grams)
 
 
-def _grams_of(ids: Ids) -> RowGrams:
-    lengths = np.fromiter(map(len, ids), np.int64, len(ids))
-    flat = np.fromiter(chain.from_iterable(ids), np.int64, int(lengths.sum())) + 1
-    row_of = np.repeat(np.arange(len(ids)), lengths)
-    keys, rows = [flat], [row_of]
-    for size in range(2, LONGEST + 1):
-        inside = row_of[size - 1 :] == row_of[: len(row_of) - size + 1]
-        parts = [flat[start : len(flat) - size + 1 + start] for start in range(size)]
-        joined = sum(part << (_BITS * place) for place, part in enumerate(parts))
-        keys.append(np.asarray(joined)[inside])
-        rows.append(row_of[size - 1 :][inside])
+def token_grams(ids: Ids) -> RowGrams:
+    """Returns the n-grams around each token of rows; each token is a row of what comes back.
+
+    They lie within `AROUND` tokens before it and behind it.
+    """
+    flat = _Flat.of(ids)
+    keys, tokens = [], []
+    for size in range(1, LONGEST + 1):
+        grams, at = flat.grams(size)
+        for start in range(-AROUND, AROUND + 2 - size):
+            token = at - start
+            inside = (token >= 0) & (token < len(flat.rows))
+            inside[inside] = flat.rows[token[inside]] == flat.rows[at[inside]]
+            keys.append(grams[inside] | ((start + AROUND + 1) << _SIDE_BIT))
+            tokens.append(token[inside])
+    return _sorted(keys, tokens, len(flat.rows))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Flat:
+    """The tokens of all rows: ids, each plus one, and rows, both (P,)."""
+
+    ids: Ints
+    rows: Ints
+
+    @classmethod
+    def of(cls, ids: Ids) -> _Flat:
+        lengths = np.fromiter(map(len, ids), np.int64, len(ids))
+        flat = np.fromiter(chain.from_iterable(ids), np.int64, int(lengths.sum())) + 1
+        return cls(flat, np.repeat(np.arange(len(ids)), lengths))
+
+    def grams(self, size: int) -> tuple[Ints, Ints]:
+        """Returns the n-grams of `size` pieces, and at which token each starts."""
+        count = max(0, len(self.ids) - size + 1)
+        at = np.flatnonzero(self.rows[size - 1 :] == self.rows[:count])
+        keys = sum(self.ids[at + place] << (_BITS * place) for place in range(size))
+        return np.asarray(keys, np.int64), at
+
+
+def _sorted(keys: Sequence[Ints], rows: Sequence[Ints], count: int) -> RowGrams:
     all_rows = np.concatenate(rows)
     order = np.argsort(all_rows, kind="stable")
     distinct, places = np.unique(np.concatenate(keys)[order], return_inverse=True)
-    return RowGrams(distinct, places, all_rows[order], len(ids))
+    return RowGrams(distinct, places, all_rows[order], count)
+
+
+def _grams_of(ids: Ids) -> RowGrams:
+    flat = _Flat.of(ids)
+    found = [flat.grams(size) for size in range(1, LONGEST + 1)]
+    return _sorted([keys for keys, _ in found], [flat.rows[at] for _, at in found], len(ids))
 
 
 def _join(first: RowGrams, second: RowGrams) -> RowGrams:

@@ -67,12 +67,12 @@ def _widened(
     source: Source,
     options: TrainingOptions,
 ) -> Wide | None:
-    if not options.ngrams or isinstance(logits.values, tuple):
+    if not options.ngrams:
         return None
     # scikit-learn is in the extra `train`; that it is missing has been said before this.
     from adapterhub.training.ngrams import widen
 
-    return widen(spec, tensors, logits.values, material=material, source=source, options=options)
+    return widen(spec, tensors, logits, material=material, source=source, options=options)
 
 
 def _validation_logits(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from adapterhub.model.ngrams import Ids, Ints, RowGrams, ids_by_field, row_grams
+from adapterhub.model.ngrams import Ids, Ints, RowGrams, ids_by_field, row_grams, token_grams
 from adapterhub.model.overlap import Floats, overlap, piece_rarity
 from adapterhub.model.pairing import Pairs
 from adapterhub.model.tokens import TextTokenizer
@@ -61,21 +61,24 @@ class GramFeatures:
         keys: (M,) of the n-grams that are known, ascending.
         rarity: (M,) what their features are multiplied with: a rare one says more.
         shares: Of pairs; None of single texts.
+        around: Whether they are those around each token, for tagging.
     """
 
     keys: Ints
     rarity: Floats
     shares: Shares | None
+    around: bool
 
     @classmethod
-    def choose(cls, ids: Sequence[Ids], outputs: int) -> GramFeatures | None:
+    def choose(cls, ids: Sequence[Ids], outputs: int, *, around: bool) -> GramFeatures | None:
         """Returns those of the training rows, or None where no n-gram is in enough of them.
 
         Args:
             ids: The token ids of each field.
             outputs: Numbers that each n-gram will have.
+            around: Whether tokens are tagged.
         """
-        grams = row_grams(ids)
+        grams = _grams(ids, around)
         in_rows = np.bincount(grams.once()[0], minlength=len(grams.keys))
         most = min(_MOST_NGRAMS, max(1, _MOST_WEIGHTS // outputs))
         common = np.argsort(-in_rows, kind="stable")[:most]
@@ -84,12 +87,14 @@ class GramFeatures:
             return None
         # Source: the smoothed inverse document frequency of scikit-learn's TfidfTransformer.
         rarity = np.log((1 + grams.count) / (1 + in_rows[kept])) + 1
+        if around:
+            rarity = np.ones_like(rarity)  # which tag a token has, common ones say as well
         shares = Shares.measure(grams, ids) if len(ids) == 2 else None
-        return cls(grams.keys[kept], rarity, shares)
+        return cls(grams.keys[kept], rarity, shares, around)
 
     def of(self, ids: Sequence[Ids]) -> sparse.csr_matrix:
-        """Returns the features of rows, (N, M), for pairs (N, M + `OVERLAPS`)."""
-        grams = row_grams(ids)
+        """Returns the features of rows, (N, M), for pairs (N, M + `OVERLAPS`), or of tokens."""
+        grams = _grams(ids, self.around)
         known = known_grams(grams, self.keys)
         counts = (self.rarity[known.places], known.places, known.starts)
         shape = (grams.count, len(self.keys))
@@ -98,6 +103,10 @@ class GramFeatures:
             return scaled.tocsr()
         shared = sparse.csr_matrix(self.shares.features(grams))
         return sparse.hstack([scaled, shared]).tocsr()
+
+
+def _grams(ids: Sequence[Ids], around: bool) -> RowGrams:
+    return token_grams(ids[0]) if around else row_grams(ids)
 
 
 def read_ids(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from adapterhub.model.heads import Array
@@ -46,15 +48,17 @@ def fit_linear(
     *,
     outputs: int,
     strength: float,
+    steps: int = 500,
 ) -> LinearMap:
     """Returns logistic regression, one per label for label sets, or ridge regression.
 
     Args:
-        features: (N, F).
-        truth: As `Dataset.truth` gives it.
-        kind: Of the task; not tagging.
+        features: (N, F); for tagging of words.
+        truth: As `Dataset.truth` gives it; for tagging the labels of words.
+        kind: Of the task.
         outputs: Number K of logits.
         strength: Inverse strength of the L2 regularisation.
+        steps: After how many the fit is good enough.
     """
     if kind == "regression":
         ridge = Ridge(alpha=1 / strength).fit(features, truth)
@@ -68,7 +72,11 @@ def fit_linear(
     if len(classes) == 1:
         made.bias[classes] = _CERTAIN
         return made
-    model = LogisticRegression(C=strength, max_iter=_MOST_STEPS).fit(features, truth)
+    model = LogisticRegression(C=strength, max_iter=steps)
+    with warnings.catch_warnings():
+        # What comes out is judged on other rows, converged or not.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(features, truth)
     if len(classes) == 2:  # one column tells both
         made.bias[classes[0]] = 0.0
         classes = classes[1:]

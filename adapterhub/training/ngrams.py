@@ -6,15 +6,15 @@ that is best on the validation rows. Where that wins too little, they are left o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from scipy import sparse
 
 from adapterhub.model.heads import Array, RowLogits
+from adapterhub.model.ngrams import Ints
 from adapterhub.specs import TaskSpec
 from adapterhub.training.calibration import calibrate
 from adapterhub.training.data import Dataset
@@ -22,12 +22,16 @@ from adapterhub.training.encoding import Source
 from adapterhub.training.gram_features import GramFeatures, read_ids
 from adapterhub.training.linear import LinearMap, fit_linear
 from adapterhub.training.material import Material
+from adapterhub.training.measure import measured
 from adapterhub.training.options import TrainingOptions
+from adapterhub.training.words import units_of
 
 Tensors = Mapping[str, torch.Tensor]
 
-_STRENGTHS = (0.03, 0.15, 0.75, 4.0)
-"""Inverse strengths of the regularisation that are tried."""
+_STRENGTHS = ((0.03, 0.15, 0.75, 4.0), (5.0, 20.0))
+"""Inverse strengths of the regularisation that are tried for whole texts, and for tags."""
+_TAGGING_STEPS = 100
+"""Words are many, and most say the same; more steps than these change little."""
 _SHARES = (0.25, 0.5, 0.75)
 """Shares of the joined output that n-grams may have."""
 
@@ -52,7 +56,7 @@ class Wide:
 def widen(
     spec: TaskSpec,
     tensors: Tensors,
-    logits: Array,
+    logits: RowLogits,
     *,
     material: Material,
     source: Source,
@@ -61,27 +65,29 @@ def widen(
     """Returns the head with n-grams, or None where they win no more than the tolerance.
 
     Args:
-        spec: A task that answers for whole texts; not calibrated yet.
+        spec: A task, not calibrated yet.
         tensors: Its tensors.
-        logits: Its raw outputs for the validation rows, (N, K).
+        logits: Its raw outputs for the validation rows.
         material: The rows and what judges.
         source: Gives the tokens.
         options: Give windows and tolerance.
     """
-    grams = _Grams.read(material, source, options.max_windows, spec.outputs)
-    if grams is None:
+    items = _Items.read(material, source, options, spec.outputs)
+    if items is None:
         return None
-    held_out = material.splits.validation
-    tried = [_fit(grams, material, strength) for strength in _STRENGTHS]
-    best = tried[int(_values([one.logits for one in tried], material).argmax())]
-    own, other = (_scale(spec, found, held_out) for found in (logits, best.logits))
-    joined = [(1 - part) * own * logits + part * other * best.logits for part in _SHARES]
-    plain, *values = _values([logits, *joined], material).tolist()
+    strengths = _STRENGTHS[spec.kind == "tagging"]
+    tried = [_fit(items, material, strength) for strength in strengths]
+    best = max(tried, key=lambda one: _value(spec, items.join(logits, 0.0, one.logits), material))
+    own = _scale(spec, items.answers(logits), material)
+    other = _scale(spec, best.logits[items.judged], material)
+    ways = [items.join(logits, (1 - part) * own, part * other * best.logits) for part in _SHARES]
+    plain, *values = (_value(spec, way, material) for way in (logits, *ways))
     value = max(values)
     if value - plain <= options.tolerance / 100:
         return None
-    part = _SHARES[values.index(value)]
-    known = grams.known
+    chosen = values.index(value)
+    part = _SHARES[chosen]
+    known = items.known
     count, shares = len(known.keys), known.shares
     sizes = {"ngrams": count, "pieces": None if shares is None else len(shares.rarity)}
     note = (
@@ -91,42 +97,84 @@ def widen(
     return Wide(
         spec=spec.model_copy(update={"head": spec.head.model_copy(update=sizes)}),
         tensors=_joined(tensors, (1 - part) * own, known, best.map.scaled(part * other)),
-        logits=RowLogits(joined[values.index(value)].astype(np.float32)),
+        logits=ways[chosen],
         note=note,
     )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Grams:
-    """N-grams of the rows.
+class _Items:
+    """What n-grams are counted for: N rows, or for tagging the tokens of all rows.
 
     Attributes:
-        known: Those of the training rows, and how they become features.
+        known: The n-grams of the training rows, and how they become features.
         train: (N, F) features of the training rows.
         validation: The same of the validation rows.
+        fitted: Which of `train` have the answers that `material` knows: words' first tokens.
+        judged: Which of `validation` have.
+        folds: Of each of `train` in cross-validation, else empty.
+        lengths: Tokens of each validation row, for tagging.
     """
 
     known: GramFeatures
     train: sparse.csr_matrix
     validation: sparse.csr_matrix
+    fitted: Ints
+    judged: Ints
+    folds: Ints
+    lengths: list[int]
 
     @classmethod
     def read(
-        cls, material: Material, source: Source, max_windows: int, outputs: int
-    ) -> _Grams | None:
+        cls, material: Material, source: Source, options: TrainingOptions, outputs: int
+    ) -> _Items | None:
         """Returns them, or None where no n-gram is in enough rows."""
+        splits, around = material.splits, material.splits.train.kind == "tagging"
 
         def ids_of(dataset: Dataset) -> list[list[list[int]]]:
-            return read_ids(dataset.inputs, material.reading, source.tokenizer, max_windows)
+            windows = options.max_windows
+            return read_ids(dataset.inputs, material.reading, source.tokenizer, windows)
 
-        splits = material.splits
+        def answering(dataset: Dataset, lengths: list[int]) -> Ints:
+            if not around:
+                return np.arange(len(dataset))
+            units = units_of(dataset, material.reading, options, source)
+            starts = np.cumsum([0, *lengths[:-1]])
+            words = (
+                start + word.token for start, row in zip(starts, units, strict=True) for word in row
+            )
+            return np.fromiter(words, np.int64)
+
         ids = ids_of(splits.train)
-        known = GramFeatures.choose(ids, outputs)
+        known = GramFeatures.choose(ids, outputs, around=around)
         if known is None:
             return None
-        train = known.of(ids)
-        held_out = train if splits.folds else known.of(ids_of(splits.validation))
-        return cls(known, train, held_out)
+        lengths = list(map(len, ids[0]))
+        train, fitted = known.of(ids), answering(splits.train, lengths)
+        folds = np.array(splits.folds, np.int64)
+        if len(folds) and around:
+            folds = np.repeat(folds, lengths)
+        held_out, judged = train, fitted
+        if not splits.folds:
+            ids = ids_of(splits.validation)
+            lengths = list(map(len, ids[0]))
+            held_out, judged = known.of(ids), answering(splits.validation, lengths)
+        return cls(known, train, held_out, fitted, judged, folds, lengths if around else [])
+
+    def answers(self, logits: RowLogits) -> Array:
+        """Returns the logits that answer for validation rows, or for their words: (M, K)."""
+        if not isinstance(logits.values, tuple):
+            return logits.values
+        answers: Array = np.concatenate(logits.values)[self.judged]
+        return answers
+
+    def join(self, logits: RowLogits, share: float, added: Array) -> RowLogits:
+        """Returns `share` of the logits of the validation rows, and what is added to them."""
+        if not isinstance(logits.values, tuple):
+            return RowLogits((share * logits.values + added).astype(np.float32))
+        parts = np.split(added, np.cumsum(self.lengths)[:-1])
+        joined = (share * row + part for row, part in zip(logits.values, parts, strict=True))
+        return RowLogits(tuple(row.astype(np.float32) for row in joined), logits.texts)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,23 +183,30 @@ class _Tried:
     logits: Array
 
 
-def _fit(grams: _Grams, material: Material, strength: float) -> _Tried:
+def _fit(items: _Items, material: Material, strength: float) -> _Tried:
     """Returns the map fitted on all training rows, and what rows not fitted on get."""
-    train, folds = material.splits.train, np.array(material.splits.folds)
-    truth, outputs = train.truth(), material.problem.objective.outputs
+    train, outputs = material.splits.train, material.problem.objective.outputs
+    is_tagging = train.kind == "tagging"
+    truth = material.problem.objective.targets.cpu().numpy() if is_tagging else train.truth()
 
-    def fit(rows: npt.NDArray[np.int64]) -> LinearMap:
+    def fit(own: Ints) -> LinearMap:
         return fit_linear(
-            grams.train[rows], truth[rows], train.kind, outputs=outputs, strength=strength
+            items.train[items.fitted[own]],
+            truth[own],
+            train.kind,
+            outputs=outputs,
+            strength=strength,
+            **({"steps": _TAGGING_STEPS} if is_tagging else {}),
         )
 
     whole = fit(np.arange(len(truth)))
-    if not len(folds):
-        return _Tried(whole, whole.logits(grams.validation))
-    logits = np.zeros((len(truth), outputs), np.float32)
-    for fold in np.unique(folds):
-        own = np.flatnonzero(folds == fold)
-        logits[own] = fit(np.flatnonzero(folds != fold)).logits(grams.train[own])
+    if not len(items.folds):
+        return _Tried(whole, whole.logits(items.validation))
+    logits = np.zeros((items.train.shape[0], outputs), np.float32)
+    for fold in np.unique(items.folds):
+        own = np.flatnonzero(items.folds == fold)
+        others = np.flatnonzero(items.folds[items.fitted] != fold)
+        logits[own] = fit(others).logits(items.train[own])
     return _Tried(whole, logits)
 
 
@@ -175,11 +230,15 @@ def _joined(tensors: Tensors, share: float, known: GramFeatures, scaled: LinearM
     }
 
 
-def _values(logits: Sequence[Array], material: Material) -> torch.Tensor:
-    stacked = torch.from_numpy(np.stack(logits).astype(np.float32))
-    return material.problem.judge(stacked.to(material.problem.device)).cpu()
+def _value(spec: TaskSpec, logits: RowLogits, material: Material) -> float:
+    """Returns how good the logits of the validation rows are; of tags, as they are decoded."""
+    if isinstance(logits.values, tuple):
+        figures = measured(spec, logits, material.splits.validation)
+        return next(figure.value for figure in figures if figure.name == material.metric)
+    stacked = torch.from_numpy(logits.values[None])
+    return float(material.problem.judge(stacked.to(material.problem.device))[0])
 
 
-def _scale(spec: TaskSpec, logits: Array, dataset: Dataset) -> float:
+def _scale(spec: TaskSpec, logits: Array, material: Material) -> float:
     """Returns what logits are multiplied with so that those of two heads mean the same."""
-    return 1 / calibrate(spec.kind, logits, dataset.truth()).temperature
+    return 1 / calibrate(spec.kind, logits, material.truth.numpy()).temperature

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapterhub.model.ngrams import row_grams
+from adapterhub.model.ngrams import row_grams, token_grams
 from adapterhub.model.overlap import overlap, piece_rarity
 from adapterhub.model.wide import GramWeights, known_grams
 
@@ -109,3 +109,21 @@ def test_a_piece_that_no_row_had_is_the_rarest():
     strange = row_grams([[[0, 900]], [[0, 901]]])
     shared, own = rarity[[0, 4]] + 1
     assert overlap(strange, rarity + 1)[0, 0] == pytest.approx(shared / (shared + own))
+
+
+@given(ROWS)
+def test_a_token_has_the_ngrams_within_two_tokens_of_it(rows):
+    grams = token_grams(rows)
+    assert grams.count == sum(map(len, rows))
+    token = 0
+    for ids in rows:
+        for place in range(len(ids)):
+            expected = {
+                key_of(ids[start : start + size]) + ((start - place + 3) << 60)
+                for size in (1, 2, 3)
+                for start in range(max(0, place - 2), min(len(ids), place + 3) - size + 1)
+            }
+            found = grams.keys[grams.places[grams.rows == token]].tolist()
+            assert len(found) == len(expected)
+            assert set(found) == expected
+            token += 1

@@ -13,7 +13,7 @@ from adapterhub import Hub
 from adapterhub.errors import HeadFileError
 from adapterhub.model.backbone import Backbone
 from adapterhub.model.encoder import Encoder
-from adapterhub.model.ngrams import row_grams
+from adapterhub.model.ngrams import row_grams, token_grams
 from adapterhub.model.tokens import TextTokenizer
 from adapterhub.model.wide import GramWeights, Overlap
 from adapterhub.plan import reading_of
@@ -193,7 +193,11 @@ def test_ngrams_of_pairs_say_how_much_two_texts_share(
     own = {name: value for name, value in wide.tensors.items() if "ngrams" not in name}
     key, entry = next(iter(read_registry(registry).backbones.items()))
     add_version(registry, bare, own, backbone_key=key, backbone_entry=entry)
-    pairs = [*pair_rows(20), {"text": "he", "text_pair": "he"}, {"text": "he", "text_pair": "好 he"}]
+    pairs = [
+        *pair_rows(20),
+        {"text": "he", "text_pair": "he"},
+        {"text": "he", "text_pair": "好 he"},
+    ]
     pairs.append({"text": "good not " * 40, "text_pair": "not good " * 35})
     hub = Hub(registry, device="cpu")
     found = hub.score(pairs, tasks=["same", "bare"], logits=True)
@@ -212,3 +216,63 @@ def test_ngrams_of_pairs_say_how_much_two_texts_share(
     some = hub.score_rows([(pair, ["same"]) for pair in pairs[::3]], logits=True)
     expected = np.array(found["same"].logits)[::3]
     np.testing.assert_allclose(np.array(some["same"].logits), expected, atol=1e-5)
+
+
+def tag_rows(count: int) -> list[dict[str, Any]]:
+    """Returns rows in which a word is tagged by the word before it, which the words hide."""
+    draw = random.Random(0)
+    rows: list[dict[str, Any]] = []
+    for _ in range(count):
+        words = draw.choices(WORDS, k=9)
+        tags = ["B-named" if before == "not" else "O" for before in ("", *words[:-1])]
+        rows.append({"tokens": words, "tags": tags})
+    return rows
+
+
+@pytest.mark.parametrize("folds", [0, 3])
+def test_ngrams_around_a_token_say_how_it_is_tagged(
+    folds: int,
+    tiny_backbone: Backbone,
+    tiny_encoder: Encoder,
+    options: TrainingOptions,
+    tmp_path: Path,
+) -> None:
+    registry = tmp_path / "tasks" / "registry.yaml"
+    changes: dict[str, Any] = {"poolings": ("mean",), "folds": folds}
+    changes["validation_fraction"] = None if folds else 0.25
+    wide = train(
+        tag_rows(200),
+        task="named",
+        options=options.model_copy(update=changes),
+        registry=registry,
+        backbone=tiny_backbone,
+        encoder=tiny_encoder,
+    )
+    assert wide.spec.head.ngrams
+    assert next(one.value for one in wide.metrics if one.name == "span_f1") > 0.9
+    bare = wide.spec.model_copy(
+        update={
+            "task": "bare",
+            "known_answers": (),
+            "head": wide.spec.head.model_copy(update={"ngrams": None}),
+        }
+    )
+    own = {name: value for name, value in wide.tensors.items() if "ngrams" not in name}
+    key, entry = next(iter(read_registry(registry).backbones.items()))
+    add_version(registry, bare, own, backbone_key=key, backbone_entry=entry)
+    texts = [" ".join(row["tokens"]) for row in tag_rows(20)] + ["he", "not he " * 200]
+    hub = Hub(registry, device="cpu")
+    found = hub.score(texts, tasks=["named", "bare"], logits=True)
+    ids = read_ids(
+        [(text,) for text in texts],
+        reading_of(wide.spec),
+        TextTokenizer(tiny_backbone.tokenizer),
+        16,
+    )
+    weight = wide.tensors["ngrams.weight"].float()
+    added = GramWeights(wide.tensors["ngrams.keys"].numpy(), weight).logits(token_grams(ids[0]))
+    with_them, without = (np.concatenate(found[name].logits) for name in ("named", "bare"))
+    np.testing.assert_allclose(with_them - without, added, atol=1e-5)
+    some = hub.score_rows([(text, ["named"]) for text in texts[::3]], logits=True)
+    for one, other in zip(some["named"].logits, found["named"].logits[::3], strict=True):
+        np.testing.assert_allclose(np.array(one), np.array(other), atol=1e-5)
