@@ -131,6 +131,23 @@ def test_what_contradicts_itself_is_refused(
 
 
 @pytest.mark.parametrize(
+    ("fields", "sizes"),
+    [
+        (("text",), {"ngrams": 8, "pieces": 20}),
+        (("text",), {"pieces": 20}),
+        (("text", "text_pair"), {"pieces": 20}),
+        (("text", "text_pair"), {"ngrams": 8}),
+    ],
+)
+def test_rarity_of_pieces_belongs_to_ngrams_of_pairs(
+    fields: tuple[str, ...], sizes: dict[str, int]
+) -> None:
+    head = HeadSpec(depths=(4,), pooling="mean", **sizes)
+    with pytest.raises(ValidationError, match=r"head\.pieces belongs to n-grams of two fields"):
+        task_spec(head=head, fields=fields)
+
+
+@pytest.mark.parametrize(
     ("kind", "answer", "problem"),
     [
         ("single_label", known(("a", "b"), 1, 2, "positive"), "another number of inputs"),

@@ -11,29 +11,44 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy import sparse
 
 from adapterhub.model.heads import Array, RowLogits
 from adapterhub.model.ngrams import Ints
 from adapterhub.specs import TaskSpec
 from adapterhub.training.calibration import calibrate
-from adapterhub.training.data import Dataset
 from adapterhub.training.encoding import Source
-from adapterhub.training.gram_features import GramFeatures, read_ids
+from adapterhub.training.gram_features import GramFeatures
+from adapterhub.training.gram_items import Items
 from adapterhub.training.linear import LinearMap, fit_linear
 from adapterhub.training.material import Material
 from adapterhub.training.measure import measured
 from adapterhub.training.options import TrainingOptions
-from adapterhub.training.words import units_of
 
 Tensors = Mapping[str, torch.Tensor]
 
-_STRENGTHS = ((0.03, 0.15, 0.75, 4.0), (5.0, 20.0))
-"""Inverse strengths of the regularisation that are tried for whole texts, and for tags."""
-_TAGGING_STEPS = 100
-"""Words are many, and most say the same; more steps than these change little."""
 _SHARES = (0.25, 0.5, 0.75)
 """Shares of the joined output that n-grams may have."""
+
+
+_SMALLEST = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class _Effort:
+    """What is tried.
+
+    Attributes:
+        strengths: Inverse strengths of the regularisation.
+        steps: Of each fit at most.
+    """
+
+    strengths: tuple[float, ...]
+    steps: int
+
+
+_FOR_TEXTS = _Effort((0.03, 0.15, 0.75, 4.0), 500)
+_FOR_WORDS = _Effort((5.0, 20.0), 100)
+"""Words are many, and most say the same; more steps change little."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,11 +87,11 @@ def widen(
         source: Gives the tokens.
         options: Give windows and tolerance.
     """
-    items = _Items.read(material, source, options, spec.outputs)
+    items = Items.read(material, source, options, spec.outputs)
     if items is None:
         return None
-    strengths = _STRENGTHS[spec.kind == "tagging"]
-    tried = [_fit(items, material, strength) for strength in strengths]
+    effort = _FOR_WORDS if spec.kind == "tagging" else _FOR_TEXTS
+    tried = [_fit(items, material, strength, effort.steps) for strength in effort.strengths]
     best = max(tried, key=lambda one: _value(spec, items.join(logits, 0.0, one.logits), material))
     own = _scale(spec, items.answers(logits), material)
     other = _scale(spec, best.logits[items.judged], material)
@@ -87,6 +102,7 @@ def widen(
         return None
     chosen = values.index(value)
     part = _SHARES[chosen]
+    line = _Line.of(spec, items.answers(ways[chosen]), material)
     known = items.known
     count, shares = len(known.keys), known.shares
     sizes = {"ngrams": count, "pieces": None if shares is None else len(shares.rarity)}
@@ -96,85 +112,16 @@ def widen(
     )
     return Wide(
         spec=spec.model_copy(update={"head": spec.head.model_copy(update=sizes)}),
-        tensors=_joined(tensors, (1 - part) * own, known, best.map.scaled(part * other)),
-        logits=ways[chosen],
+        tensors=_joined(
+            tensors,
+            line.slope * (1 - part) * own,
+            known,
+            best.map.scaled(line.slope * part * other),
+            offset=line.offset,
+        ),
+        logits=line.along(ways[chosen]),
         note=note,
     )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Items:
-    """What n-grams are counted for: N rows, or for tagging the tokens of all rows.
-
-    Attributes:
-        known: The n-grams of the training rows, and how they become features.
-        train: (N, F) features of the training rows.
-        validation: The same of the validation rows.
-        fitted: Which of `train` have the answers that `material` knows: words' first tokens.
-        judged: Which of `validation` have.
-        folds: Of each of `train` in cross-validation, else empty.
-        lengths: Tokens of each validation row, for tagging.
-    """
-
-    known: GramFeatures
-    train: sparse.csr_matrix
-    validation: sparse.csr_matrix
-    fitted: Ints
-    judged: Ints
-    folds: Ints
-    lengths: list[int]
-
-    @classmethod
-    def read(
-        cls, material: Material, source: Source, options: TrainingOptions, outputs: int
-    ) -> _Items | None:
-        """Returns them, or None where no n-gram is in enough rows."""
-        splits, around = material.splits, material.splits.train.kind == "tagging"
-
-        def ids_of(dataset: Dataset) -> list[list[list[int]]]:
-            windows = options.max_windows
-            return read_ids(dataset.inputs, material.reading, source.tokenizer, windows)
-
-        def answering(dataset: Dataset, lengths: list[int]) -> Ints:
-            if not around:
-                return np.arange(len(dataset))
-            units = units_of(dataset, material.reading, options, source)
-            starts = np.cumsum([0, *lengths[:-1]])
-            words = (
-                start + word.token for start, row in zip(starts, units, strict=True) for word in row
-            )
-            return np.fromiter(words, np.int64)
-
-        ids = ids_of(splits.train)
-        known = GramFeatures.choose(ids, outputs, around=around)
-        if known is None:
-            return None
-        lengths = list(map(len, ids[0]))
-        train, fitted = known.of(ids), answering(splits.train, lengths)
-        folds = np.array(splits.folds, np.int64)
-        if len(folds) and around:
-            folds = np.repeat(folds, lengths)
-        held_out, judged = train, fitted
-        if not splits.folds:
-            ids = ids_of(splits.validation)
-            lengths = list(map(len, ids[0]))
-            held_out, judged = known.of(ids), answering(splits.validation, lengths)
-        return cls(known, train, held_out, fitted, judged, folds, lengths if around else [])
-
-    def answers(self, logits: RowLogits) -> Array:
-        """Returns the logits that answer for validation rows, or for their words: (M, K)."""
-        if not isinstance(logits.values, tuple):
-            return logits.values
-        answers: Array = np.concatenate(logits.values)[self.judged]
-        return answers
-
-    def join(self, logits: RowLogits, share: float, added: Array) -> RowLogits:
-        """Returns `share` of the logits of the validation rows, and what is added to them."""
-        if not isinstance(logits.values, tuple):
-            return RowLogits((share * logits.values + added).astype(np.float32))
-        parts = np.split(added, np.cumsum(self.lengths)[:-1])
-        joined = (share * row + part for row, part in zip(logits.values, parts, strict=True))
-        return RowLogits(tuple(row.astype(np.float32) for row in joined), logits.texts)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -183,11 +130,11 @@ class _Tried:
     logits: Array
 
 
-def _fit(items: _Items, material: Material, strength: float) -> _Tried:
+def _fit(items: Items, material: Material, strength: float, steps: int) -> _Tried:
     """Returns the map fitted on all training rows, and what rows not fitted on get."""
     train, outputs = material.splits.train, material.problem.objective.outputs
-    is_tagging = train.kind == "tagging"
-    truth = material.problem.objective.targets.cpu().numpy() if is_tagging else train.truth()
+    targets = material.problem.objective.targets  # of regression standardised
+    truth = targets.cpu().numpy() if train.kind == "tagging" else train.truth()
 
     def fit(own: Ints) -> LinearMap:
         return fit_linear(
@@ -196,7 +143,7 @@ def _fit(items: _Items, material: Material, strength: float) -> _Tried:
             train.kind,
             outputs=outputs,
             strength=strength,
-            **({"steps": _TAGGING_STEPS} if is_tagging else {}),
+            steps=steps,
         )
 
     whole = fit(np.arange(len(truth)))
@@ -210,9 +157,39 @@ def _fit(items: _Items, material: Material, strength: float) -> _Tried:
     return _Tried(whole, logits)
 
 
-def _joined(tensors: Tensors, share: float, known: GramFeatures, scaled: LinearMap) -> Tensors:
-    """Returns the tensors of a head, its outputs times `share`, with n-grams added."""
-    weight, bias = scaled.weight[: len(known.keys)] * known.rarity[:, None], scaled.bias
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """Numbers that are drawn to their mean by regularisation, and by taking means, drawn out."""
+
+    slope: float = 1.0
+    offset: float = 0.0
+
+    @classmethod
+    def of(cls, spec: TaskSpec, values: Array, material: Material) -> _Line:
+        """Returns the line from values, (N, 1), to the truth by least squares."""
+        if spec.kind != "regression":
+            return cls()
+        truth = material.truth.numpy()
+        centred = values[:, 0] - values.mean()
+        slope = float(centred @ truth / max(centred @ centred, _SMALLEST))
+        # A head that says nothing, or the contrary, is not made to say it louder.
+        slope = slope if slope > 0 else 1.0
+        return cls(slope, float(truth.mean() - slope * values.mean()))
+
+    def along(self, logits: RowLogits) -> RowLogits:
+        """Returns the logits along the line."""
+        if self == _Line():
+            return logits
+        values = np.asarray(logits.values) * self.slope + self.offset
+        return RowLogits(values.astype(np.float32))
+
+
+def _joined(
+    tensors: Tensors, share: float, known: GramFeatures, scaled: LinearMap, *, offset: float
+) -> Tensors:
+    """Returns the tensors of a head, its outputs times `share`, with n-grams and offset added."""
+    weight = scaled.weight[: len(known.keys)] * known.rarity[:, None]
+    bias = scaled.bias + offset
     joined = {
         "ngrams.keys": torch.from_numpy(known.keys),
         "ngrams.weight": torch.from_numpy(weight).to(torch.float16),
@@ -241,4 +218,6 @@ def _value(spec: TaskSpec, logits: RowLogits, material: Material) -> float:
 
 def _scale(spec: TaskSpec, logits: Array, material: Material) -> float:
     """Returns what logits are multiplied with so that those of two heads mean the same."""
+    if spec.kind == "regression":
+        return _Line.of(spec, logits, material).slope
     return 1 / calibrate(spec.kind, logits, material.truth.numpy()).temperature
