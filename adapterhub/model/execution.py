@@ -190,6 +190,7 @@ def _run_windows(
     counts = np.bincount([window.row for window in windows], minlength=len(rows))
     output: dict[str, RowLogits] = {}
     asked: dict[str, tuple[int, ...]] = {}
+    texts: dict[int, TaggedText] = {}
     for name, found_parts in parts.items():
         places = np.arange(len(rows)) if wanted is None else np.flatnonzero(wanted[name])
         asked[name] = tuple(places.tolist())
@@ -199,8 +200,10 @@ def _run_windows(
         order = [window for part in found_parts for window in part.windows]
         if tasks[name].spec.kind == "tagging":
             tagged = tokens_of_rows(values, order, rows)
-            texts = tuple(TaggedText(inputs[row][0], rows[row].offsets) for row in asked[name])
-            output[name] = RowLogits(tuple(tagged[row] for row in asked[name]), texts)
+            for row in places.tolist():
+                texts.setdefault(row, TaggedText(inputs[row][0], rows[row].offsets))
+            kept = tuple(tagged[row] for row in asked[name])
+            output[name] = RowLogits(kept, tuple(texts[row] for row in asked[name]))
         else:
             output[name] = RowLogits(mean_of_windows(values, order, counts, places))
     cut = tuple(row.truncated for row in rows)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +30,7 @@ SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
 """How SentencePiece writes a space."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TaggedText:
     """A text and where its tokens stand.
 
@@ -40,6 +41,11 @@ class TaggedText:
 
     text: str
     offsets: Sequence[tuple[int, int]]
+
+    @cached_property
+    def words(self) -> list[Word]:
+        """Returns its words; tasks that tag one text share them."""
+        return words_of(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +112,7 @@ def decode_spans(
         texts: The texts.
         labels: BIO tags in column order.
     """
-    words = [words_of(text) for text in texts]
+    words = [text.words for text in texts]
     by_word = [
         row[[word.token for word in found]] for row, found in zip(scores, words, strict=True)
     ]
@@ -209,4 +215,4 @@ def _is_mark(character: str) -> bool:
 def is_han(character: str) -> bool:
     """Returns whether a character is a Han ideograph."""
     code = ord(character)
-    return any(first <= code <= last for first, last in _HAN_RANGES)
+    return code >= _HAN_RANGES[0][0] and any(first <= code <= last for first, last in _HAN_RANGES)
