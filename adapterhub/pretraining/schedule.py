@@ -19,22 +19,21 @@ LATE_PROGRESS = 0.85
 
 
 @dataclass(frozen=True)
-class TrainOptions:
-    """What a run does. The model's shape is in its `AlbertConfig`.
+class RunOptions:
+    """What every run is told.
 
     Attributes:
         hours: Time budget; the learning rate reaches 0 at its end.
         steps: Optimizer steps after which the run ends, if earlier.
-        peak_rate: Highest learning rate.
+        peak_rate: Highest learning rate of the encoder.
         warmup: Share of the run in which the rate rises.
         step_tokens: Tokens in one optimizer step.
         share_tokens: Tokens that one worker takes at a time.
         save_minutes: Time between checkpoints.
-        seed: Initial weights, order of data, masks.
+        seed: What is drawn when; in pretraining the initial weights too.
         device: `auto`, `cpu` or `cuda`.
         workers: Threads that compute gradients; on CUDA one is used.
-        lengths: Window lengths that are used, of `LENGTHS`.
-        word_vectors: Start the word embeddings from counts of pairs; takes vocab_size**2 floats.
+        lengths: Window lengths of the corpus that are used, of `LENGTHS`.
     """
 
     hours: float
@@ -48,47 +47,37 @@ class TrainOptions:
     device: str = "auto"
     workers: int = 2
     lengths: tuple[int, ...] = LENGTHS
+
+
+@dataclass(frozen=True)
+class TrainOptions(RunOptions):
+    """What a pretraining run does. The model's shape is in its `AlbertConfig`.
+
+    Attributes:
+        word_vectors: Start the word embeddings from counts of pairs; takes vocab_size**2 floats.
+    """
+
     word_vectors: bool = True
 
 
 @dataclass(frozen=True)
-class TuneOptions:
-    """What a tuning run does.
+class TuneOptions(RunOptions):
+    """What a tuning run does; what a worker takes at a time is all of one set.
 
     Attributes:
-        hours: Time budget; the learning rate reaches 0 at its end.
-        steps: Optimizer steps after which the run ends, if earlier.
-        peak_rate: Highest learning rate of the encoder.
-        warmup: Share of the run in which the rate rises.
-        step_tokens: Tokens in one optimizer step.
-        share_tokens: Tokens that one worker takes at a time, all of one set.
-        save_minutes: Time between checkpoints.
-        seed: What is drawn when.
-        device: `auto`, `cpu` or `cuda`.
-        workers: Threads that compute gradients; on CUDA one is used.
-        lengths: Windows of the corpus, tokens.
         corpus_share: Share of batches from the corpus, masked tokens and sentence order.
         vector_share: Share of batches that imitate a teacher.
         size_power: A set is drawn in proportion to its size to this power.
     """
 
-    hours: float
-    steps: int = 1_000_000
     peak_rate: float = 6e-4
-    warmup: float = 0.06
-    step_tokens: int = 4096
-    share_tokens: int = 1024
-    save_minutes: float = 3.0
-    seed: int = 0
-    device: str = "auto"
-    workers: int = 2
     lengths: tuple[int, ...] = (64, 128)
     corpus_share: float = 0.2
     vector_share: float = 0.3
     size_power: float = 0.5
 
 
-def run_share(progress: Progress, options: TrainOptions | TuneOptions) -> float:
+def run_share(progress: Progress, options: RunOptions) -> float:
     """Returns how much of the run is over, 0 to 1, by steps or by time, whichever is further."""
     by_time = progress.elapsed / (options.hours * 3600)
     return min(1.0, max((progress.step + 1) / (options.steps + 1), by_time))

@@ -6,11 +6,12 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from adapterhub.errors import UsageError
 from adapterhub.specs import APART_POOLINGS, TEXT_POOLINGS, Kind, Language, Pooling, Spec, TaskName
 from adapterhub.training.adapters.options import AdapterOptions
+from adapterhub.training.checked import checked_options
 
 MetricName = Literal[
     "accuracy", "macro_f1", "micro_f1", "mcc", "likelihood", "spearman", "pearson", "span_f1"
@@ -162,14 +163,7 @@ def training_options(**values: object) -> TrainingOptions:
     Raises:
         UsageError: An option is unknown or its value makes no sense.
     """
-    try:
-        return TrainingOptions.model_validate(values)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        name = ".".join(str(part) for part in first["loc"])
-        problem = first["msg"].removeprefix("Value error, ")
-        subject = f"Option {name}" if name else "The options"
-        raise UsageError(f"{subject}: {problem}.") from error
+    return checked_options(TrainingOptions, values, one="Option", all_of_them="The options")
 
 
 def cache_folder(options: TrainingOptions) -> Path:

@@ -30,6 +30,7 @@ from adapterhub.training.readers import (
     measure,
     mix_shares,
     reads_of,
+    stack_taps,
 )
 
 _ROWS_AT_ONCE = 16_384
@@ -136,14 +137,12 @@ class ComparedMix:
     @classmethod
     def load(cls, heads: Sequence[HeadSpec], tap: TapReader, device: torch.device) -> ComparedMix:
         """Returns a reader of the depths that `heads` name; they have one pooling."""
-        pooling = heads[0].pooling
-        depths = tuple(sorted({depth for head in heads for depth in head.depths}))
-        parts: tuple[Part, ...] = ("train", "validation")
-        # The first half of what is compared are the two texts themselves.
-        taps: dict[Part, torch.Tensor] = {
-            part: torch.stack([_texts(tap(part, depth, pooling)) for depth in depths]).to(device)
-            for part in parts
-        }
+
+        def texts(part: Part, depth: int, pooling: Pooling) -> torch.Tensor:
+            # The first half of what is compared are the two texts themselves.
+            return _texts(tap(part, depth, pooling))
+
+        depths, taps = stack_taps(heads, texts, device)
         reads = reads_of(heads, depths, device)
         start = mix_shares(torch.zeros_like(reads, dtype=torch.float32), reads)
         scales = [_scale(taps["train"], shares) for shares in start]

@@ -110,6 +110,19 @@ class SingleTaps:
         return self._scales[group], {}
 
 
+def stack_taps(
+    heads: Sequence[HeadSpec], tap: TapReader, device: torch.device
+) -> tuple[tuple[int, ...], dict[Part, torch.Tensor]]:
+    """Returns the depths that heads of one pooling read, and what is there: (D, N, H) each."""
+    depths = tuple(sorted({depth for head in heads for depth in head.depths}))
+    parts: tuple[Part, ...] = ("train", "validation")
+    pooling = heads[0].pooling
+    return depths, {
+        part: torch.stack([tap(part, depth, pooling) for depth in depths]).to(device)
+        for part in parts
+    }
+
+
 class MixedTaps:
     """Heads that read a learned mix of depths with one pooling.
 
@@ -133,13 +146,7 @@ class MixedTaps:
     @classmethod
     def load(cls, heads: Sequence[HeadSpec], tap: TapReader, device: torch.device) -> MixedTaps:
         """Returns a reader of the depths that `heads` name; they have one pooling."""
-        pooling = heads[0].pooling
-        depths = tuple(sorted({depth for head in heads for depth in head.depths}))
-        parts: tuple[Part, ...] = ("train", "validation")
-        taps: dict[Part, torch.Tensor] = {
-            part: torch.stack([tap(part, depth, pooling) for depth in depths]).to(device)
-            for part in parts
-        }
+        depths, taps = stack_taps(heads, tap, device)
         own = [measure(values) for values in taps["train"]]
         common = torch.stack([scale.deviation for scale in own]).square().mean(0).sqrt()
         scales = [Scale(scale.mean, common) for scale in own]

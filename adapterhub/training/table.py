@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from io import StringIO
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from adapterhub.specs import HeadSpec
 from adapterhub.training.problem import Fitted
+from adapterhub.training.rendering import as_text
 
 _POINTS = 100
 _COLUMNS = ("depths", "pooling", "head")
@@ -80,12 +79,7 @@ class SearchTable:
             table.add_column(name, justify="right" if numbers else "left")
         for index in range(len(self.rows)) if every else self._leading():
             table.add_row(*self._cells(index))
-        console = Console(file=StringIO(), width=100, color_system=None)
-        console.print(table)
-        for line in (self.summary, *self.notes):
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
-        text: str = console.file.getvalue()  # type: ignore[attr-defined]  # it is our StringIO
-        return text
+        return as_text(table, (self.summary, *self.notes))
 
     @property
     def summary(self) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_serializer, field_validator, model_validator
+from pydantic import Field, field_serializer, field_validator, model_validator
 
 from adapterhub.errors import UsageError
 from adapterhub.specs import BLOCK_METHOD, SITES, Site, Spec
+from adapterhub.training.checked import checked_options
 
 Precision = Literal["auto", "float32", "bfloat16"]
 TrunkDtype = Literal["float16", "float32"]
@@ -136,14 +137,8 @@ def adapter_options(**values: object) -> AdapterOptions:
     Raises:
         UsageError: An option is unknown or its value makes no sense.
     """
-    try:
-        return AdapterOptions.model_validate(values)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        name = ".".join(str(part) for part in first["loc"])
-        problem = first["msg"].removeprefix("Value error, ")
-        subject = f"Adapter option {name}" if name else "The adapter options"
-        raise UsageError(f"{subject}: {problem}.") from error
+    names = {"one": "Adapter option", "all_of_them": "The adapter options"}
+    return checked_options(AdapterOptions, values, **names)
 
 
 def from_depth_of(options: AdapterOptions, depth: int) -> int:

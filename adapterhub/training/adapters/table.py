@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import StringIO
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from adapterhub.specs import HeadSpec
+from adapterhub.training.rendering import as_text
 
 _POINTS = 100
 _HEADINGS = ("passes", "own", "from", "rank", "trained", "s/epoch", "head")
@@ -87,12 +86,7 @@ class AdapterTable:
             table.add_column(name, justify="left" if name in ("head", "") else "right")
         for index in range(len(self.rows)):
             table.add_row(*self._cells(index))
-        console = Console(file=StringIO(), width=100, color_system=None)
-        console.print(table)
-        for line in (self.summary, *self.notes):
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
-        text: str = console.file.getvalue()  # type: ignore[attr-defined]  # it is our StringIO
-        return text
+        return as_text(table, (self.summary, *self.notes))
 
     @property
     def summary(self) -> str:
