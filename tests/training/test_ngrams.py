@@ -152,6 +152,20 @@ def test_a_file_whose_keys_do_not_ascend_is_refused(
         encode_head(trained.spec, tensors)
 
 
+def add_bare(registry: Path, wide: TrainedTask) -> None:
+    """Adds the task `bare`: the same head without its n-grams."""
+    bare = wide.spec.model_copy(
+        update={
+            "task": "bare",
+            "known_answers": (),
+            "head": wide.spec.head.model_copy(update={"ngrams": None, "pieces": None}),
+        }
+    )
+    own = {name: value for name, value in wide.tensors.items() if "ngrams" not in name}
+    key, entry = next(iter(read_registry(registry).backbones.items()))
+    add_version(registry, bare, own, backbone_key=key, backbone_entry=entry)
+
+
 def pair_rows(count: int) -> list[dict[str, Any]]:
     """Returns pairs that are the same where they share most of their words."""
     draw = random.Random(0)
@@ -183,16 +197,7 @@ def test_ngrams_of_pairs_say_how_much_two_texts_share(
     assert wide.spec.head.pieces == len(wide.tensors["ngrams.rarity"])
     assert wide.tensors["ngrams.overlap"].shape == (OVERLAPS, 2)
     assert next(one.value for one in wide.metrics if one.name == "accuracy") > 0.85
-    bare = wide.spec.model_copy(
-        update={
-            "task": "bare",
-            "known_answers": (),
-            "head": wide.spec.head.model_copy(update={"ngrams": None, "pieces": None}),
-        }
-    )
-    own = {name: value for name, value in wide.tensors.items() if "ngrams" not in name}
-    key, entry = next(iter(read_registry(registry).backbones.items()))
-    add_version(registry, bare, own, backbone_key=key, backbone_entry=entry)
+    add_bare(registry, wide)
     pairs = [
         *pair_rows(20),
         {"text": "he", "text_pair": "he"},
@@ -250,16 +255,7 @@ def test_ngrams_around_a_token_say_how_it_is_tagged(
     )
     assert wide.spec.head.ngrams
     assert next(one.value for one in wide.metrics if one.name == "span_f1") > 0.9
-    bare = wide.spec.model_copy(
-        update={
-            "task": "bare",
-            "known_answers": (),
-            "head": wide.spec.head.model_copy(update={"ngrams": None}),
-        }
-    )
-    own = {name: value for name, value in wide.tensors.items() if "ngrams" not in name}
-    key, entry = next(iter(read_registry(registry).backbones.items()))
-    add_version(registry, bare, own, backbone_key=key, backbone_entry=entry)
+    add_bare(registry, wide)
     texts = [" ".join(row["tokens"]) for row in tag_rows(20)] + ["he", "not he " * 200]
     hub = Hub(registry, device="cpu")
     found = hub.score(texts, tasks=["named", "bare"], logits=True)
