@@ -221,7 +221,12 @@ def test_a_signal_ends_a_run_without_a_traceback_or_a_file(
         "rating",
     )
     with subprocess.Popen(
-        command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
+        command(*words),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+        # A shell starts what it puts in the background with SIGINT ignored, and so the tests.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as running:
         give_up = time.monotonic() + 120
         while not list(tmp_path.glob(".out.jsonl.*")) and time.monotonic() < give_up:
