@@ -338,8 +338,6 @@ def _check_apart(spec: TaskSpec) -> None:
         raise ValueError(f"apart is for two fields, the task reads {len(spec.fields)}")
     if spec.head.pooling not in APART_POOLINGS:
         raise ValueError(f"fields that are read apart cannot have pooling '{spec.head.pooling}'")
-    if spec.adapter is not None:
-        raise ValueError("a task with an adapter reads its two fields together, not apart")
 
 
 def _check_adapter(spec: TaskSpec, adapter: AdapterSpec) -> None:

@@ -69,6 +69,10 @@ def _adapters(backbone: Backbone) -> dict[str, tuple[PeftAdapter, dict[str, Any]
             peft("Lora", (2,), 6, r=2),
             {"depths": (4,), "fields": ("text", "text_pair")},
         ),
+        "apart": (
+            peft("Lora", (2, 3), 7, r=3),
+            {"depths": (3, 4), "fields": ("text", "text_pair"), "apart": True},
+        ),
     }
 
 
@@ -149,10 +153,13 @@ def test_the_size_of_stacks_does_not_matter(registry: Path, hub: Hub, tokens: in
 
 
 def test_an_adapter_on_pairs_has_a_trunk_of_its_own(hub: Hub) -> None:
-    plan = hub.explain(["pairs", "intent", "sentiment"])
-    assert [len(trunk.branches) for trunk in plan.trunks] == [1, 1]
-    found = _logits(hub, PAIRS, ["pairs", "intent"])
-    assert _difference(found["pairs"], _logits(hub, PAIRS, "pairs")["pairs"]) <= TOLERANCE
+    plan = hub.explain(["pairs", "intent", "sentiment", "apart"])
+    assert [len(trunk.branches) for trunk in plan.trunks] == [1, 1, 1]
+    found = _logits(hub, PAIRS, ["pairs", "intent", "apart"])
+    for name in ("pairs", "apart"):
+        assert _difference(found[name], _logits(hub, PAIRS, name)[name]) <= TOLERANCE
+        alone = np.stack([_logits(hub, pair, name)[name][0] for pair in PAIRS])
+        assert _difference(found[name], list(alone)) <= TOLERANCE
 
 
 def test_tasks_with_one_adapter_hold_it_once(registry: Path) -> None:
@@ -174,11 +181,12 @@ def test_rows_ask_different_tasks(hub: Hub) -> None:
         (TEXTS[1], "topics"),
         ({"text": TEXTS[2]}, ["wide", "entities", "own-block"]),
         (PAIRS[3], ["pairs", "intent"]),
+        (PAIRS[1], ["apart"]),
         (TEXTS[5], ["tied", "intent-tags", "intent"]),
         (TEXTS[4], ["rating", "merged", "dora", "language"]),
     ]
     scores = hub.score_rows(rows, logits=True)
-    assert set(scores) == {*SINGLE, *HEADS, "pairs"}
+    assert set(scores) == {*SINGLE, *HEADS, "pairs", "apart"}
     for place, (record, names) in enumerate(rows):
         asked = [names] if isinstance(names, str) else names
         for name in scores:
@@ -252,7 +260,7 @@ def test_an_altered_adapter_is_refused_and_nothing_is_loaded(
 
 
 THREADS, CALLS, ASKED = 8, 42, 3
-MIXED = (*SINGLE, "pairs", *HEADS, "entails")
+MIXED = (*SINGLE, "pairs", "apart", *HEADS, "entails")
 
 
 def test_threads_never_get_a_wrong_answer_while_tasks_come_and_go(registry: Path) -> None:

@@ -377,11 +377,6 @@ ADAPTER = AdapterSpec(
         ("tagging", {}, "apart is for two fields"),
         ("single_label", {"fields": ("a", "b"), "pooling": "attentive"}, "pooling 'attentive'"),
         ("single_label", {"fields": ("a", "b"), "pooling": "tokens"}, "pooling 'tokens'"),
-        (
-            "regression",
-            {"fields": ("a", "b"), "adapter": ADAPTER},
-            "an adapter reads its two fields together, not apart",
-        ),
     ],
 )
 def test_what_cannot_be_read_apart_is_refused(

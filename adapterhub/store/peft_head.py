@@ -79,8 +79,6 @@ def read_exported_head(folder: Path) -> ExportedHead | None:
         if not isinstance(text, str):
             raise ValueError(f"it has no metadata '{_KEY}'")
         spec = TaskSpec.model_validate_json(text)
-        if spec.apart:
-            raise ValueError("its head compares two texts, which a head on an adapter cannot")
         tensors = safetensors.torch.load(data)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]

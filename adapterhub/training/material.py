@@ -93,6 +93,11 @@ def gather(
     return replace(material, notes=(*material.notes, *_split_notes(material.splits)))
 
 
+def read_by(apart: bool, materials: Sequence[Material]) -> Material:
+    """Returns the one of `materials` that reads the rows in one of the two ways."""
+    return next(one for one in materials if one.reading.apart == apart)
+
+
 def _gather(splits: Splits, options: TrainingOptions, source: Source, apart: bool) -> Material:
     if splits.train.kind == "tagging":
         return _gather_words(splits, options, source)

@@ -48,7 +48,8 @@ class TrainingOptions(Spec):
         text: Column of the text.
         pair: Column of the second text; None takes `text_pair` where there is one.
         pairs: How two texts are read: together in one sequence, or apart, each alone, and then
-            compared; `both` tries the two ways. A head on an adapter reads them together.
+            compared; `both` tries the two ways. With an adapter, what is best for a head alone
+            counts.
         target: Column of the answer; None takes `label`, `labels`, `score` or `tags`.
         tokens: Tagging: column of the words.
         join_tokens: How words become a text. `auto` puts a space between words, but none
@@ -145,11 +146,8 @@ class TrainingOptions(Spec):
             raise ValueError("folds are 2 or more, or 0 for no cross-validation")
         if self.adapter is not None and self.adapter_of is not None:
             raise ValueError("train an adapter or take the one of a task, not both")
-        if self.pairs == "apart":
-            if self.adapter is not None or self.adapter_of is not None:
-                raise ValueError("heads on an adapter read two texts together, not apart")
-            if set(self.poolings) == {"attentive"}:
-                raise ValueError(f"texts apart are pooled by {', '.join(APART_POOLINGS)}")
+        if self.pairs == "apart" and set(self.poolings) == {"attentive"}:
+            raise ValueError(f"texts apart are pooled by {', '.join(APART_POOLINGS)}")
         if not set(self.poolings) <= set(TEXT_POOLINGS):
             raise ValueError(f"poolings of texts are {', '.join(TEXT_POOLINGS)}")
         if self.kind is not None and self.metric not in (None, *METRICS[self.kind]):

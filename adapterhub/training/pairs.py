@@ -106,8 +106,6 @@ def ways_of(options: TrainingOptions, fields: Sequence[str]) -> tuple[bool, ...]
         if options.pairs == "apart":
             raise UsageError("Option pairs is 'apart', but the rows have one text; it is for two.")
         return (False,)
-    if options.adapter is not None or options.adapter_of is not None:
-        return (False,)
     has_apart = options.pairs != "together" and set(options.poolings) != {"attentive"}
     return ((False,) if options.pairs != "apart" else ()) + ((True,) if has_apart else ())
 

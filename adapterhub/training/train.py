@@ -20,11 +20,10 @@ from adapterhub.training.adapters.reuse import reuse_adapter
 from adapterhub.training.data import read_splits
 from adapterhub.training.encoding import Source
 from adapterhub.training.finish import finish
-from adapterhub.training.material import Material, gather
+from adapterhub.training.material import Material, gather, read_by
 from adapterhub.training.metrics import require_extra
 from adapterhub.training.options import TrainingOptions, cache_folder
 from adapterhub.training.pairs import ways_of
-from adapterhub.training.problem import Fitted
 from adapterhub.training.search import Found, search_ways
 from adapterhub.training.trained import TrainedTask, check_place
 
@@ -83,7 +82,7 @@ def train(
     ways = ways_of(options, splits.train.fields)
     materials = [gather(splits, options=options, source=source, apart=apart) for apart in ways]
     found = _search(materials, options, source, opened)
-    material = _read_by(found, materials)
+    material = read_by(found.chosen.apart, materials)
     if reused is not None and isinstance(found, Found):
         found = reused.join(found)
     trained = finish(task, found, material, options=options, source=source, backbone=opened)
@@ -112,13 +111,7 @@ def _search(
     from adapterhub.training.adapters.search import search_adapters
     from adapterhub.training.adapters.trial import Workbench
 
-    return search_adapters(Workbench(materials[0], options, source, backbone))
-
-
-def _read_by(found: Found | FoundAdapter, materials: Sequence[Material]) -> Material:
-    """Returns the material that the chosen head was fitted on."""
-    apart = isinstance(found.chosen, Fitted) and found.chosen.apart
-    return next(material for material in materials if material.reading.apart == apart)
+    return search_adapters(Workbench(materials, options, source, backbone))
 
 
 def open_for(registry: str | Path | None, backbone: str | Path | Backbone | None) -> Backbone:

@@ -251,13 +251,11 @@ def test_which_ways_are_tried() -> None:
     assert ways_of(base, pair) == (False, True)
     assert ways_of(base, ("text",)) == (False,)
     assert ways_of(base.model_copy(update={"poolings": ("attentive",)}), pair) == (False,)
-    assert ways_of(base.model_copy(update={"adapter_of": "other"}), pair) == (False,)
+    assert ways_of(base.model_copy(update={"adapter_of": "other"}), pair) == (False, True)
     assert ways_of(training_options(pairs="apart"), pair) == (True,)
     assert ways_of(training_options(pairs="together"), pair) == (False,)
     with pytest.raises(UsageError, match="the rows have one text; it is for two"):
         ways_of(training_options(pairs="apart"), ("text",))
-    with pytest.raises(UsageError, match="read two texts together, not apart"):
-        training_options(pairs="apart", adapter_of="other")
     with pytest.raises(UsageError, match="texts apart are pooled by cls, mean, max"):
         training_options(pairs="apart", poolings=("attentive",))
     with pytest.raises(UsageError, match="pairs"):

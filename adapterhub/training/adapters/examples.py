@@ -28,8 +28,9 @@ class Examples:
 
     Attributes:
         keys: Key of each row's texts in the cache.
-        windows: All windows, in row order.
-        first: (N + 1,) index of each row's first window; the last is their number.
+        windows: All windows, in the order of rows and of the texts of a row.
+        sides: Texts of a row that are encoded alone: 2 for pairs that are read apart, else 1.
+        first: (N * sides + 1,) index of each text's first window; the last is their number.
         tokens: (N + 1,) index of each row's first token among those of all windows.
         words: (N + 1,) index of each row's first word; None where whole texts are answered.
         places: (words, 2) per word its window and its token in it; None likewise.
@@ -37,6 +38,7 @@ class Examples:
 
     keys: tuple[bytes, ...]
     windows: tuple[Window, ...]
+    sides: int
     first: Indices
     tokens: Indices
     words: Indices | None
@@ -63,15 +65,17 @@ class ExampleBatch:
     Attributes:
         tokens: Their windows.
         order: (P,) for each packed token its place among the rows' tokens in row order.
-        rows: (W,) for each packed window its place among the rows of the batch.
-        counts: (B,) fp32 windows of each row.
+        sides: Texts of a row that are encoded alone, as in `Examples`.
+        texts: (W,) for each packed window the place of its text, among B * sides in row order.
+        counts: (B * sides,) fp32 windows of each text.
         picks: Tagging: (M,) the packed token of each word, in row order; None otherwise.
         targets: (B,) or (M,) indices into the targets of the part.
     """
 
     tokens: TokenBatch
     order: torch.Tensor
-    rows: torch.Tensor
+    sides: int
+    texts: torch.Tensor
     counts: torch.Tensor
     picks: torch.Tensor | None
     targets: torch.Tensor
@@ -85,7 +89,11 @@ def read_examples(
     reading: Reading,
     max_windows: int,
 ) -> Examples:
-    """Returns rows cut into windows as scoring cuts them."""
+    """Returns rows cut into windows as scoring cuts them; texts of pairs apart each alone."""
+    keys = tuple(text_key(texts) for texts in inputs)
+    sides = len(reading.fields) if reading.apart else 1
+    if reading.apart:
+        inputs, reading = [(text,) for texts in inputs for text in texts], reading.alone
     rows = tokenizer.rows(inputs, reading=reading, max_windows=max_windows)
     windows = tokenizer.windows(rows, reading=reading)
     counts = np.bincount([window.row for window in windows], minlength=len(rows))
@@ -99,20 +107,23 @@ def read_examples(
         ]
         words = np.concatenate([[0], np.cumsum([len(one) for one in found])]).astype(np.int64)
         places = np.array([place for one in found for place in one], np.int64).reshape(-1, 2)
-    keys = tuple(text_key(texts) for texts in inputs)
-    return Examples(keys, tuple(windows), first, sizes[first].astype(np.int64), words, places)
+    tokens = sizes[first[::sides]].astype(np.int64)
+    return Examples(keys, tuple(windows), sides, first, tokens, words, places)
 
 
 def make_batch(examples: Examples, rows: Sequence[int], *, device: torch.device) -> ExampleBatch:
     """Returns some rows as one packed batch."""
-    chosen = [w for row in rows for w in range(examples.first[row], examples.first[row + 1])]
+    sides = examples.sides
+    texts = np.repeat(np.asarray(rows, np.int64) * sides, sides)
+    texts += np.tile(np.arange(sides), len(rows))
+    chosen = [w for text in texts for w in range(*examples.first[text : text + 2])]
     order = sorted(range(len(chosen)), key=lambda place: -len(examples.windows[chosen[place]].ids))
     tokens = pack([examples.windows[chosen[place]] for place in order], device=device)
     lengths = np.array([len(examples.windows[window].ids) for window in chosen], np.int64)
     starts = np.cumsum(lengths) - lengths  # of the chosen windows in row order
     packed = np.concatenate([np.arange(starts[p], starts[p] + lengths[p]) for p in order])
-    counts = np.diff(examples.first)[list(rows)]
-    of_row = np.repeat(np.arange(len(rows)), counts)
+    counts = np.diff(examples.first)[texts]
+    of_text = np.repeat(np.arange(len(texts)), counts)
     targets: Indices = np.asarray(rows, np.int64)
     picks = None
     if examples.words is not None and examples.places is not None:
@@ -127,7 +138,8 @@ def make_batch(examples: Examples, rows: Sequence[int], *, device: torch.device)
     return ExampleBatch(
         tokens=tokens,
         order=torch.from_numpy(packed),
-        rows=torch.from_numpy(of_row[order]).to(device),
+        sides=sides,
+        texts=torch.from_numpy(of_text[order]).to(device),
         counts=torch.from_numpy(counts.astype(np.float32)).to(device),
         picks=picks,
         targets=torch.from_numpy(targets).to(device),

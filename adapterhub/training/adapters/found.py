@@ -22,6 +22,7 @@ class FittedAdapter:
         head: What the head reads and its shape.
         adapter: What the adapter changes.
         tensors: Of both, by the names of a head file.
+        apart: Whether the head compares two texts that are read alone.
         setting: How the adapter was trained.
         value: Its validation value.
         epoch: The epoch that gave it, from 1.
@@ -32,6 +33,7 @@ class FittedAdapter:
     head: HeadSpec
     adapter: AdapterSpec
     tensors: Mapping[str, torch.Tensor]
+    apart: bool
     setting: Setting
     value: float
     epoch: int

@@ -58,7 +58,7 @@ class TrainedHead(nn.Module):
     def features(
         self, taps: Mapping[int, torch.Tensor], batch: TokenBatch, picks: torch.Tensor | None
     ) -> torch.Tensor:
-        """Returns standardised features in fp32: (N, H) per window, or (M, H) per word.
+        """Returns what is read, in fp32: (N, H) per window, or (M, H) per word.
 
         Args:
             taps: Hidden states (P, H) by depth.
@@ -72,14 +72,22 @@ class TrainedHead(nn.Module):
             part = pooled if shares is None else pooled * shares[place]
             total = part if total is None else total + part
         assert total is not None  # a head reads one depth at least
-        scale = self._scale
-        standard = (total - scale.mean.to(total.device)) / scale.deviation.to(total.device)
-        return functional.dropout(standard, self._dropout, self.training)
+        return total
 
     def logits(self, features: torch.Tensor) -> torch.Tensor:
-        """Returns outputs in standardised units: (N, H) -> (N, K)."""
-        own = dict(self.named_parameters())
-        hidden = features @ own["first"] + own["first_bias"]
+        """Returns outputs in standardised units.
+
+        Args:
+            features: (N, H); (N, 4H) what is compared of two texts that are read apart.
+
+        Returns:
+            (N, K) fp32.
+        """
+        own, scale = dict(self.named_parameters()), self._scale
+        mean, deviation = scale.mean.to(features.device), scale.deviation.to(features.device)
+        standard = (features - mean) / deviation
+        standard = functional.dropout(standard, self._dropout, self.training)
+        hidden = standard @ own["first"] + own["first_bias"]
         if "last" in own:
             hidden = functional.gelu(hidden) @ own["last"] + own["last_bias"]
         return hidden

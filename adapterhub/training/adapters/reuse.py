@@ -55,6 +55,7 @@ class Reused:
             head=chosen.head,
             adapter=self.spec,
             tensors={**chosen.tensors, **self.tensors},
+            apart=chosen.apart,
             setting=chosen.setting,
             value=chosen.value,
             epoch=chosen.epoch,

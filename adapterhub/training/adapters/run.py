@@ -10,6 +10,7 @@ import torch
 from tqdm import tqdm
 
 from adapterhub.errors import TrainingError
+from adapterhub.model.pairing import compare
 from adapterhub.training.adapters.checkpoints import Checkpoint, Checkpoints, Progress
 from adapterhub.training.adapters.examples import (
     ExampleBatch,
@@ -163,12 +164,14 @@ class AdapterRun:
                 start=setup.from_depth,
                 taps=self.head.spec.depths,
             )
-        logits = self.head.logits(self.head.features(taps, batch.tokens, batch.picks))
+        features = self.head.features(taps, batch.tokens, batch.picks)
         if batch.picks is not None:
-            return logits
-        # (W, K) per window -> (B, K): the mean of each row's windows, as scoring has it
-        sums = logits.new_zeros(len(rows), logits.shape[1]).index_add(0, batch.rows, logits)
-        return sums / batch.counts[:, None]
+            return self.head.logits(features)
+        # As in scoring, answers are averaged over windows; of texts that are compared, features.
+        if batch.sides == 1:
+            return _mean_of_windows(self.head.logits(features), batch)
+        first, second = _mean_of_windows(features, batch).view(len(rows), batch.sides, -1).unbind(1)
+        return self.head.logits(compare(first, second))
 
     def _validate(self, epoch: int) -> None:
         """Measures an epoch, and keeps its parameters if it is the best so far."""
@@ -214,3 +217,9 @@ class AdapterRun:
         self._epoch, self._step = found.epoch, found.step
         self._loss, self._seconds = found.loss, found.seconds
         self._is_done, self.history = found.is_done, list(found.history)
+
+
+def _mean_of_windows(values: torch.Tensor, batch: ExampleBatch) -> torch.Tensor:
+    """Returns the mean over the windows of each text: (W, …) -> (B * sides, …)."""
+    sums = values.new_zeros(len(batch.counts), values.shape[1]).index_add(0, batch.texts, values)
+    return sums / batch.counts[:, None]

@@ -24,10 +24,10 @@ from adapterhub.training.adapters.start import find_shape
 from adapterhub.training.adapters.trunk import Level, Opened, open_trunk
 from adapterhub.training.candidates import Setting
 from adapterhub.training.encoding import Source
-from adapterhub.training.material import Material
+from adapterhub.training.material import Material, read_by
 from adapterhub.training.options import TrainingOptions
 from adapterhub.training.readers import Scale
-from adapterhub.training.search import Found, search
+from adapterhub.training.search import Found, search_ways
 
 _RATE = 2e-3
 _RATES: Mapping[str, float] = {BLOCK_METHOD: 2e-4, "ia3": 1e-2, "vera": 1e-2}
@@ -59,13 +59,13 @@ class Workbench:
     """Rows, options and the frozen parts, as all trials of one task use them.
 
     Attributes:
-        material: Targets, judge and frozen features.
+        materials: Targets, judge and frozen features, for each way of reading the rows.
         options: Of the whole training.
         source: Encoder, tokenizer and cache.
         backbone: The frozen model, which PEFT's layers are put into a copy of.
     """
 
-    material: Material
+    materials: Sequence[Material]
     options: TrainingOptions
     source: Source
     backbone: Backbone
@@ -78,7 +78,12 @@ class Workbench:
     @cached_property
     def alone(self) -> Found:
         """Returns the best head on the frozen trunk."""
-        return search(self.material, options=self.options, source=self.source)
+        return search_ways(self.materials, options=self.options, source=self.source)
+
+    @cached_property
+    def material(self) -> Material:
+        """Returns the rows as that head reads them: to train with every way costs too much."""
+        return read_by(self.alone.chosen.apart, self.materials)
 
     @cached_property
     def train(self) -> Examples:
@@ -134,6 +139,7 @@ class Workbench:
             head=head.spec,
             adapter=exported.spec,
             tensors={**head.export(), **exported.tensors},
+            apart=self.material.reading.apart,
             setting=Setting(setup.learning_rate, self.adapter.weight_decay),
             value=run.best.value,
             epoch=run.best.epoch,

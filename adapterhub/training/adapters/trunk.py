@@ -82,7 +82,7 @@ class CachedTrunk:
             start, stop = shard.starts[place : place + 2].tolist()
             parts.append(shard.file.get_slice("values")[0, start:stop])
         states = torch.from_numpy(np.concatenate(parts))
-        return states.index_select(0, batch.order).to(batch.rows.device).float()
+        return states.index_select(0, batch.order).to(batch.texts.device).float()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,7 +119,8 @@ class Level:
         """Returns the name of the folder for such states."""
         reading = self.reading
         window = f"{len(reading.fields)}x{reading.max_length}-{reading.overlap}-{self.max_windows}"
-        return f"states-{window}-d{self.depth}-{self.dtype}"
+        apart = "-apart" if reading.apart else ""
+        return f"states-{window}{apart}-d{self.depth}-{self.dtype}"
 
 
 def open_trunk(parts: Sequence[Examples], level: Level, source: Source) -> Opened:

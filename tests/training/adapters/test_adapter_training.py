@@ -27,6 +27,7 @@ from adapterhub.training.encoding import Source
 from adapterhub.training.material import gather
 from adapterhub.training.measure import run_head
 from adapterhub.training.options import TrainingOptions, training_options
+from adapterhub.training.pairs import ways_of
 from adapterhub.training.train import train
 from adapterhub.training.trained import TrainedTask
 from tests.training.rows import (
@@ -114,20 +115,23 @@ def check_diagnostics(spec: TaskSpec) -> None:
 
 @pytest.mark.parametrize("mixes", [True, False])
 @pytest.mark.parametrize(
-    ("rows", "method", "tied"),
+    ("rows", "method", "tied", "pairs"),
     [
-        (sentiment_rows(64), "lora", False),
-        (tagged_rows(64), "lora", True),
-        (rating_rows(64), "vera", False),
-        (topic_rows(64), "pissa", False),
-        (pair_rows(64), "block", False),
+        (sentiment_rows(64), "lora", False, "both"),
+        (tagged_rows(64), "lora", True, "both"),
+        (rating_rows(64), "vera", False, "both"),
+        (topic_rows(64), "pissa", False, "both"),
+        (pair_rows(64), "block", False, "together"),
+        (pair_rows(64), "lora", False, "apart"),
+        (pair_rows(64), "dora", True, "both"),
     ],
-    ids=["lora", "tied", "vera", "pissa", "block"],
+    ids=["lora", "tied", "vera", "pissa", "together", "apart", "pairs"],
 )
 def test_scoring_gives_what_training_gave(
     rows: Rows,
     method: str,
     tied: bool,
+    pairs: str,
     mixes: bool,
     tiny_backbone: Backbone,
     tiny_encoder: Encoder,
@@ -137,7 +141,8 @@ def test_scoring_gives_what_training_gave(
 ) -> None:
     """A window of 8 tokens cuts the rows, so that means over windows are compared too."""
     changes = {"method": method, "tie_depths": tied, "trunk_dtype": "float32"}
-    options = options_with(tmp_path, changes, max_length=8, folds=0, mixes=mixes, ngrams=False)
+    told = {"max_length": 8, "folds": 0, "mixes": mixes, "ngrams": False, "pairs": pairs}
+    options = options_with(tmp_path, changes, **told)
     bench = bench_for(rows, options, source, tiny_backbone)
     runs: list[AdapterRun] = []
     train_run = AdapterRun.train
@@ -146,6 +151,8 @@ def test_scoring_gives_what_training_gave(
     )
     bench.fit(bench.fork(2), 2)
     trained = run(rows, options, tiny_backbone, encoder=tiny_encoder)
+    assert trained.spec.apart == bench.alone.chosen.apart
+    assert trained.spec.apart == (pairs == "apart") or pairs == "both"
     inside = runs[-1].validation_logits().numpy()
     validation = bench.material.splits.validation
     scored = run_head(
@@ -167,8 +174,10 @@ def test_scoring_gives_what_training_gave(
 def bench_for(
     rows: Rows, options: TrainingOptions, source: Source, backbone: Backbone
 ) -> Workbench:
-    material = gather(read_splits(rows, options), options=options, source=source)
-    return Workbench(material, options, source, backbone)
+    splits = read_splits(rows, options)
+    ways = ways_of(options, splits.train.fields)
+    materials = [gather(splits, options=options, source=source, apart=apart) for apart in ways]
+    return Workbench(materials, options, source, backbone)
 
 
 def test_an_adapter_learns_what_a_frozen_head_cannot(

@@ -38,7 +38,7 @@ def test_a_packed_batch_names_row_and_place_of_every_token(source: Source) -> No
     ]
     assert batch.tokens.input_ids.tolist() == [in_order[place] for place in batch.order]
     rows = [[3, 1, 0].index(window.row) for window in batch.tokens.windows]
-    assert batch.rows.tolist() == rows
+    assert batch.texts.tolist() == rows
 
 
 @pytest.mark.parametrize("length", [8, 64])
@@ -83,3 +83,30 @@ def test_orders_hold_every_row_once(source: Source) -> None:
     batches = reading_order(lengths, range(50), max_tokens=30)
     assert sorted(row for step in batches for row in step) == list(range(50))
     assert all(len(step) == 1 or lengths[step].sum() <= 30 for step in batches)
+
+
+def test_texts_of_a_pair_apart_have_windows_of_their_own(source: Source) -> None:
+    pairs = [("good day", TEXTS[1][0]), ("she", "it is late")]
+    reading = Reading(("text", "text_pair"), 8, 2, apart=True)
+    options = {"tokenizer": source.tokenizer, "reading": reading, "max_windows": 3}
+    examples = read_examples(pairs, kind="single_label", **options)
+    assert len(examples) == examples.answers == 2
+    assert np.diff(examples.first).tolist() == [1, 2, 1, 1]
+    sizes = [len(window.ids) for window in examples.windows]
+    assert examples.lengths().tolist() == [sum(sizes[:3]), sum(sizes[3:])]
+    alone = {**options, "reading": reading.alone}
+    single = read_examples(
+        [(text,) for pair in pairs for text in pair], kind="single_label", **alone
+    )
+    assert [w.ids for w in examples.windows] == [w.ids for w in single.windows]
+    batch = make_batch(examples, [1, 0], device=CPU)
+    assert batch.counts.tolist() == [1, 1, 1, 2]
+    texts = [(2, 3, 0, 1).index(window.row) for window in batch.tokens.windows]
+    assert batch.texts.tolist() == texts
+    in_order = [
+        token
+        for text in (2, 3, 0, 1)
+        for window in examples.windows[examples.first[text] : examples.first[text + 1]]
+        for token in window.ids
+    ]
+    assert batch.tokens.input_ids.tolist() == [in_order[place] for place in batch.order]
