@@ -124,7 +124,8 @@ def _measure(
     metric = compared_metric(splits.train.kind)
     if system == FULL:
         return fine_tune(splits, metric=metric, budget=budget, backbone=backbone, encoder=encoder)
-    changes = {"adapter": adapter_of(system, budget), "seed": budget.seed}
+    # N-grams would hide what the block learns, and full fine-tuning has none.
+    changes = {"adapter": adapter_of(system, budget), "seed": budget.seed, "ngrams": False}
     options = options_for(folder, budget.max_rows).model_copy(update=changes)
     return train_here(
         training_file(folder), options, metric=metric, backbone=backbone, encoder=encoder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -30,6 +30,7 @@ class Budget(Spec):
         rank: Of the adapters.
         full_rates: Greatest step sizes of full fine-tuning, the best of which counts; adapters
             have their default.
+        precision: Of products where the block is trained: fp32, or bf16 with fp32 weights.
         seed: Of initial weights and order.
     """
 
@@ -39,6 +40,7 @@ class Budget(Spec):
     patience: int = Field(default=4, ge=1)
     rank: int = Field(default=8, ge=1)
     full_rates: tuple[Annotated[float, Field(gt=0)], ...] = Field(default=(2e-4,), min_length=1)
+    precision: Literal["float32", "bfloat16"] = "float32"
     seed: int = Field(default=0, ge=0)
 
 
@@ -71,6 +73,7 @@ def adapter_of(system: str, budget: Budget) -> AdapterOptions | None:
         patience=budget.patience,
         from_depth=0 if system == TIED else None,
         tie_depths=system == TIED,
+        precision=budget.precision,
     )
 
 

@@ -6,6 +6,7 @@ import runpy
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -116,8 +117,12 @@ def test_one_command_measures_what_is_missing_and_replaces_its_section(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_numbers_and_tags_are_fine_tuned_and_the_best_rate_counts(
-    tiny_backbone_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_backbone_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    precision: Literal["float32", "bfloat16"],
 ) -> None:
     monkeypatch.setattr(measure, "SYSTEMS", (FULL,))
     makers = {"stars": rating_rows, "tags": tagged_rows}
@@ -126,7 +131,7 @@ def test_numbers_and_tags_are_fine_tuned_and_the_best_rate_counts(
         data,
         backbone=tiny_backbone_folder,
         only=None,
-        budget=Budget(epochs=8, batch_size=8, full_rates=(1e-6, 2e-3)),
+        budget=Budget(epochs=8, batch_size=8, full_rates=(1e-6, 2e-3), precision=precision),
         record=tmp_path / "record.json",
     )
     assert [one.metric for one in found.sets] == ["spearman", "span_f1"]
