@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import TypeGuard
@@ -17,7 +17,7 @@ from adapterhub.specs import Kind
 from adapterhub.store.jsonsafe import shown
 from adapterhub.training.options import TrainingOptions
 from adapterhub.training.records import Records
-from adapterhub.training.tagging import TaggedWords, repair_tags
+from adapterhub.training.tagging import TaggedWords, are_word_labels, mark_words, repair_tags
 
 # Scoring reads these fields whatever the columns of a training file are called, so that all
 # tasks on one text share one pass.
@@ -28,6 +28,8 @@ _MAX_LABEL = 256
 _LIST_SEPARATOR = "|"
 
 Truth = str | tuple[str, ...] | float | TaggedWords
+Marks = Callable[[Sequence[str]], tuple[str, ...]]
+"""Makes BIO of the tags of one row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,16 @@ def parse_records(records: Records, columns: Columns) -> list[Example]:
     Raises:
         DataError: A value is missing or is not what it must be; names the line.
     """
-    return [_parse(records, record, columns) for record in records.rows]
+    is_tagging = columns.kind == "tagging"
+    # Of all rows, since one wrong row of entities shall not pass for one of word labels.
+    marks = mark_words if is_tagging and are_word_labels(_tags(records, columns)) else repair_tags
+    return [_parse(records, record, columns, marks) for record in records.rows]
+
+
+def _tags(records: Records, columns: Columns) -> Iterator[str]:
+    for record in records.rows:
+        tags = records.value(record, columns.target)
+        yield from map(str, tags if _is_list(tags) else ())
 
 
 def _find_target(records: Records, options: TrainingOptions) -> tuple[Kind, str]:
@@ -140,11 +151,11 @@ def _kind_of(value: object, target: str, usual: dict[str, Kind], *, tagged: bool
     )
 
 
-def _parse(records: Records, record: SourceRow, columns: Columns) -> Example:
+def _parse(records: Records, record: SourceRow, columns: Columns, marks: Marks) -> Example:
     target = records.value(record, columns.target)
     if columns.kind == "tagging":
         words = records.value(record, columns.inputs[0])
-        return Example((), _tagged_words(records, record, words, target))
+        return Example((), _tagged_words(records, record, words, target, marks))
     texts = []
     for column in columns.inputs:
         value = records.value(record, column)
@@ -203,7 +214,9 @@ def _number(value: object) -> float:
     return number
 
 
-def _tagged_words(records: Records, record: SourceRow, words: object, tags: object) -> TaggedWords:
+def _tagged_words(
+    records: Records, record: SourceRow, words: object, tags: object, marks: Marks
+) -> TaggedWords:
     if not _is_list(words) or not _is_list(tags):
         records.refuse("tokens and tags must be lists; a CSV file cannot hold them", record)
     if len(words) != len(tags):
@@ -219,7 +232,7 @@ def _tagged_words(records: Records, record: SourceRow, words: object, tags: obje
     if all(text.isspace() for text in texts):
         records.refuse("all tokens are spaces", record)
     try:
-        return TaggedWords(texts, repair_tags([str(tag) for tag in tags]))
+        return TaggedWords(texts, marks([str(tag) for tag in tags]))
     except ValueError as error:
         records.refuse(str(error), record)
 

@@ -7,6 +7,7 @@ tags (`spans.words_of`) get their tags back from the spans.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,9 @@ from adapterhub.training.options import Joining
 
 # Data sets tagged by character have a few longer tokens, mostly numbers and names in Latin.
 _SHARE_OF_CHARACTERS = 0.95
+
+# B- and I-, and what other schemes have beside them: E-, S-, L-, U-, M-.
+_SCHEME = re.compile(r"[A-Z]-")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -78,6 +82,22 @@ def repair_tags(tags: Sequence[str]) -> tuple[str, ...]:
         repaired.append(tag)
         previous = tag
     return tuple(repaired)
+
+
+def mark_words(labels: Sequence[str]) -> tuple[str, ...]:
+    """Returns the labels of words, such as parts of speech, as BIO: every word is an entity.
+
+    Raises:
+        ValueError: A label is empty.
+    """
+    if not all(labels):
+        raise ValueError("a tag is empty")
+    return tuple(f"B-{label}" for label in labels)
+
+
+def are_word_labels(tags: Iterable[str]) -> bool:
+    """Returns whether tags say what each word is: none is of a scheme for entities, as BIO is."""
+    return not any(tag == OUTSIDE or _SCHEME.match(tag) for tag in tags)
 
 
 def tag_labels(tags: Iterable[str]) -> tuple[str, ...]:

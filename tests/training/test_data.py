@@ -195,6 +195,26 @@ def test_character_tagging_is_told_by_the_data() -> None:
     assert spaced.spans()[0] == (Span(4, 7, "LOC"),)
 
 
+def test_a_label_for_every_word_makes_every_word_a_span() -> None:
+    words = {"the": "DET", "city": "NOUN", "is": "AUX", "北京": "PROPN", "late": "ADJ"}
+    rows = [
+        {"tokens": list(words)[index % 3 :], "upos": list(words.values())[index % 3 :]}
+        for index in range(30)
+    ]
+    train = read_splits(rows, training_options(target="upos")).train
+    assert train.labels[:3] == ("O", "B-ADJ", "I-ADJ")
+    for (text,), spans in zip(train.inputs, train.spans(), strict=True):
+        found = [(text[span.start : span.end], span.entity) for span in spans]
+        assert found == [(word, words[word]) for word in text.split()]
+    # One row of entities makes it a set of entities, where a bare label is a mistake.
+    rows[7] = {"tokens": ["a"], "upos": ["O"]}
+    with pytest.raises(DataError, match="the tag 'DET' is not BIO"):
+        read_splits(rows, training_options(target="upos"))
+    rows[7] = {"tokens": ["a"], "upos": [""]}
+    with pytest.raises(DataError, match="row 8: a tag is empty"):
+        read_splits(rows, training_options(target="upos"))
+
+
 @pytest.mark.parametrize(
     ("row", "problem"),
     [
