@@ -29,7 +29,7 @@ from adapterhub.training.options import TrainingOptions
 from adapterhub.training.readers import Scale
 from adapterhub.training.search import Found, search_ways
 
-_RATE = 2e-3
+_RATE = 5e-4
 _RATES: Mapping[str, float] = {BLOCK_METHOD: 2e-4, "ia3": 1e-2, "vera": 1e-2}
 _MOST_EPOCHS, _FEWEST_EPOCHS, _VISITS = 20, 4, 40_000
 _RUNS = "runs"
