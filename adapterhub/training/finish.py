@@ -1,4 +1,4 @@
-"""A chosen head's last steps: n-grams beside it, calibration, metrics, record, known answers."""
+"""A chosen head's last steps: n-grams, balance, calibration, metrics, record, known answers."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from adapterhub.model.heads import RowLogits
 from adapterhub.model.replay import make_known_answers
 from adapterhub.specs import TaskSpec, TrainingRecord
 from adapterhub.training.adapters.found import FittedAdapter, FoundAdapter
+from adapterhub.training.balance import balance
 from adapterhub.training.data import Splits
 from adapterhub.training.diagnosis import diagnose
 from adapterhub.training.encoding import Source
@@ -45,6 +46,12 @@ def finish(
     if wide is not None:
         spec, tensors, logits = wide.spec, wide.tensors, wide.logits
         table = replace(table, notes=(*table.notes, wide.note))
+    if spec.kind == "tagging":
+        held_out, tolerance = splits.validation, options.tolerance
+        even = balance(spec, tensors, logits, held_out, tolerance=tolerance)
+        if even is not None:
+            tensors, logits = even.tensors, even.logits
+            table = replace(table, notes=(*table.notes, even.note))
     spec = calibrated(spec, logits, splits.validation)
     known = make_known_answers(
         spec, tensors, probes_for(spec), encoder=source.encoder, tokenizer=source.tokenizer
