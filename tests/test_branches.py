@@ -17,13 +17,16 @@ from transformers import AlbertModel
 
 from adapterhub.errors import HeadFileError, InputError, UsageError
 from adapterhub.hub import Hub
+from adapterhub.importing.task import import_task
 from adapterhub.model.backbone import Backbone, open_backbone
 from adapterhub.model.encoder import Encoder
 from adapterhub.model.replay import make_known_answers
 from adapterhub.model.tokens import TextTokenizer
 from adapterhub.store.entries import BackboneEntry
-from adapterhub.store.headfile import write_head
+from adapterhub.store.headfile import read_head, write_head
+from adapterhub.store.peft_export import export_peft
 from adapterhub.store.peft_format import PeftAdapter, adapter_from_peft
+from adapterhub.store.registry import read_registry
 from adapterhub.store.versions import add_version
 from tests.adapters import adapter_task, block_adapter, config_of, make_adapter, random_peft
 from tests.tiny import PAIR_PROBES, PROBES, save_registry
@@ -160,6 +163,19 @@ def test_an_adapter_on_pairs_has_a_trunk_of_its_own(hub: Hub) -> None:
         assert _difference(found[name], _logits(hub, PAIRS, name)[name]) <= TOLERANCE
         alone = np.stack([_logits(hub, pair, name)[name][0] for pair in PAIRS])
         assert _difference(found[name], list(alone)) <= TOLERANCE
+
+
+def test_an_adapter_on_texts_apart_goes_out_and_comes_back(
+    registry: Path, hub: Hub, tmp_path: Path
+) -> None:
+    found = read_registry(registry).resolve("apart")
+    export_peft(read_head(found.path), tmp_path / "out")
+    backbone = str(registry.parent / "backbone")
+    again = tmp_path / "registry.yaml"
+    import_task(tmp_path / "out", task="again", registry=again, backbone=backbone)
+    other = Hub(again, device="cpu")
+    expected = _logits(hub, PAIRS, "apart")["apart"]
+    assert _difference(_logits(other, PAIRS, "again")["again"], expected) <= TOLERANCE
 
 
 def test_tasks_with_one_adapter_hold_it_once(registry: Path) -> None:
