@@ -58,9 +58,10 @@ def fine_tune(
     rows = _Rows(splits, backbone, min(512, encoder.max_positions))
     started = time.perf_counter()
     on_cpu = encoder.device.type == "cpu"
+    epochs = budget.full_epochs(splits.train.kind, len(splits.train.labels))
     values = []
     for rate in budget.full_rates:
-        arguments = _arguments(budget, rate, on_cpu=on_cpu)
+        arguments = _arguments(budget, rate, epochs=epochs, on_cpu=on_cpu)
         devices = [encoder.device] if encoder.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
             torch.manual_seed(budget.seed)
@@ -99,11 +100,11 @@ def _run(
         return rows.value(trainer.predict(held_out).predictions, validation, metric)
 
 
-def _arguments(budget: Budget, rate: float, *, on_cpu: bool) -> dict[str, Any]:
+def _arguments(budget: Budget, rate: float, *, epochs: int, on_cpu: bool) -> dict[str, Any]:
     return {
         "per_device_train_batch_size": budget.batch_size,
         "per_device_eval_batch_size": 2 * budget.batch_size,
-        "num_train_epochs": budget.epochs,
+        "num_train_epochs": epochs,
         "learning_rate": rate,
         "weight_decay": 0.01,
         "max_grad_norm": 1.0,

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from adapterhub.model.backbone import Backbone
 from adapterhub.model.encoder import Encoder
-from adapterhub.specs import Spec
+from adapterhub.specs import Kind, Spec
 from adapterhub.training.adapters.options import AdapterOptions
 from adapterhub.training.options import MetricName, TrainingOptions
 from adapterhub.training.train import train
@@ -18,13 +18,17 @@ from adapterhub.training.train import train
 HEAD, TIED, PER_DEPTH, FULL = "head only", "tied LoRA", "LoRA per depth", "full fine-tuning"
 SYSTEMS = (HEAD, TIED, PER_DEPTH, FULL)
 
+LABELS_PER_EPOCH = 5
+"""Full fine-tuning starts its output layer from chance: many labels take it more epochs."""
+
 
 class Budget(Spec):
     """What every system is given.
 
     Attributes:
         max_rows: Training rows, and validation rows, at most; drawn by a fixed seed.
-        epochs: Passes over the training rows at most, where the block is trained.
+        epochs: Passes over the training rows at most, where the block is trained; full
+            fine-tuning has one per `LABELS_PER_EPOCH` labels where that is more.
         batch_size: Rows per step there.
         patience: Epochs without a better validation value after which training stops.
         rank: Of the adapters.
@@ -42,6 +46,12 @@ class Budget(Spec):
     full_rates: tuple[Annotated[float, Field(gt=0)], ...] = Field(default=(2e-4,), min_length=1)
     precision: Literal["float32", "bfloat16"] = "float32"
     seed: int = Field(default=0, ge=0)
+
+    def full_epochs(self, kind: Kind, labels: int) -> int:
+        """Returns the passes over the rows of full fine-tuning, on a task with so many labels."""
+        # In tagging a row has many answers.
+        wanted = 0 if kind == "tagging" else labels // LABELS_PER_EPOCH
+        return max(self.epochs, wanted)
 
 
 class Outcome(Spec):

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from adapterhub.training.comparison.measure import ComparedSet, Comparison
-from adapterhub.training.comparison.systems import FULL, HEAD, PER_DEPTH, SYSTEMS, TIED, Outcome
+from adapterhub.training.comparison.systems import (
+    FULL,
+    HEAD,
+    LABELS_PER_EPOCH,
+    PER_DEPTH,
+    SYSTEMS,
+    TIED,
+    Outcome,
+)
 
 _MISSING = "–"
 
@@ -31,9 +39,10 @@ def _method(found: Comparison) -> str:
         f"transformers' Trainer (AdamW, step size {rates}{best}). LoRA has rank "
         f"{budget.rank} on all six linear maps. The last three take batches of "
         f"{budget.batch_size} rows and at most {budget.epochs} epochs, and stop after "
-        f"{budget.patience} epochs without a better one; products are in {budget.precision}. No "
-        f"system has n-grams beside it. The validation rows choose head or epoch "
-        f"and are measured too, so all columns flatter. *Kept* is {PER_DEPTH} as a part of "
+        f"{budget.patience} epochs without a better one; {FULL} has an epoch per "
+        f"{LABELS_PER_EPOCH} labels of a text where that is more. Products are in "
+        f"{budget.precision}. No system has n-grams beside it. The validation rows choose head or "
+        f"epoch and are measured too, so all columns flatter. *Kept* is {PER_DEPTH} as a part of "
         f"{FULL}. *Trained* (numbers), *passes* (per text, where nothing else is scored), *own* "
         f"(passes that no other task shares) and *seconds* (of training; the first system encodes "
         f"the texts for the others) have the four systems in order. "

@@ -139,6 +139,13 @@ def test_numbers_and_tags_are_fine_tuned_and_the_best_rate_counts(
     assert min(values.values()) > 0.55, values
 
 
+def test_many_labels_are_fine_tuned_for_more_epochs() -> None:
+    budget = Budget(epochs=8)
+    assert budget.full_epochs("single_label", 44) == 8
+    assert budget.full_epochs("single_label", 150) == 30
+    assert budget.full_epochs("tagging", 150) == 8
+
+
 def test_the_means_are_of_whole_rows_and_by_language() -> None:
     def outcomes(*values: float) -> dict[str, Outcome]:
         return {
