@@ -6,7 +6,6 @@ spec are made on construction, so a spec that exists is consistent in itself.
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -21,6 +20,7 @@ from pydantic import (
 )
 
 from adapterhub.diagnostics import Diagnostics
+from adapterhub.tags import check_tags
 
 Kind = Literal["single_label", "multi_label", "regression", "tagging"]
 Pooling = Literal["cls", "mean", "max", "attentive", "tokens"]
@@ -48,7 +48,6 @@ Label = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 FieldName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
 Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})?$")]
 
-OUTSIDE = "O"
 MAX_LABELS = 10_000
 
 
@@ -215,7 +214,7 @@ class TaskSpec(Spec):
         task: Name of the task.
         kind: What it answers.
         labels: Label names in row order of the head's weight; empty for regression. For
-            tagging, BIO tags with `O`.
+            tagging, BIO or BIOES tags with `O`.
         fields: The input fields it reads: one text or a pair.
         apart: Whether the two fields are encoded each alone and compared, instead of together
             in one sequence.
@@ -280,11 +279,6 @@ class TaskSpec(Spec):
         return content
 
 
-def entity_types(labels: tuple[str, ...]) -> tuple[str, ...]:
-    """Returns the entity types of BIO `labels`, in order of first appearance."""
-    return tuple(dict.fromkeys(label[2:] for label in labels if label != OUTSIDE))
-
-
 def _check_labels(spec: TaskSpec) -> None:
     labels = spec.labels
     if len(set(labels)) != len(labels):
@@ -297,17 +291,7 @@ def _check_labels(spec: TaskSpec) -> None:
     if spec.kind == "multi_label" and not labels:
         raise ValueError("a multi_label task needs labels")
     if spec.kind == "tagging":
-        _check_tags(labels)
-
-
-def _check_tags(labels: tuple[str, ...]) -> None:
-    if OUTSIDE not in labels:
-        raise ValueError("a tagging task needs the tag 'O'")
-    for label in labels:
-        if label != OUTSIDE and not re.match(r"^[BI]-.+", label):
-            raise ValueError(f"tag '{label}' is neither 'O' nor 'B-…' nor 'I-…'")
-        if label.startswith("I-") and f"B-{label[2:]}" not in labels:
-            raise ValueError(f"tag '{label}' has no 'B-{label[2:]}' beside it")
+        check_tags(labels)
 
 
 def _check_reading(spec: TaskSpec) -> None:

@@ -22,7 +22,6 @@ from adapterhub.specs import (
     Metric,
     TaskSpec,
     TrainingRecord,
-    entity_types,
 )
 from tests.builders import LABELS, backbone_spec, task_spec
 
@@ -98,7 +97,8 @@ def test_any_valid_spec_survives_json(
         ("tagging", {"labels": ("B-PER", "I-PER")}, "needs the tag 'O'"),
         ("tagging", {"labels": ("O", "PER")}, "tag 'PER' is neither"),
         ("tagging", {"labels": ("O", "B-")}, "tag 'B-' is neither"),
-        ("tagging", {"labels": ("O", "S-PER")}, "tag 'S-PER' is neither"),
+        ("tagging", {"labels": ("O", "L-PER")}, "tag 'L-PER' is neither"),
+        ("tagging", {"labels": ("O", "S-PER")}, "has no 'B-PER' beside it"),
         ("tagging", {"labels": ("O", "b-PER")}, "tag 'b-PER' is neither"),
         ("tagging", {"labels": ("O", "I-PER")}, "has no 'B-PER' beside it"),
         ("tagging", {"labels": ("O", "B-ORG", "I-PER")}, "has no 'B-PER' beside it"),
@@ -384,11 +384,6 @@ def test_what_cannot_be_read_apart_is_refused(
 ) -> None:
     with pytest.raises(ValidationError, match=problem):
         task_spec(kind, apart=True, **changes)
-
-
-def test_entity_types_come_in_order_of_first_appearance() -> None:
-    assert entity_types(("O", "B-PER", "B-ORG", "I-PER", "I-ORG")) == ("PER", "ORG")
-    assert entity_types(("O",)) == ()
 
 
 def test_a_backbone_is_equal_by_its_fields() -> None:

@@ -21,7 +21,7 @@ import adapterhub
 PACKAGE = Path(adapterhub.__file__).parent
 
 LAYERS = (
-    {"errors", "diagnostics"},
+    {"errors", "diagnostics", "tags"},
     {"specs"},
     {"tables", "shapes"},
     {"results", "inputs"},
@@ -89,7 +89,7 @@ BIGGER_FILES = {
     "errors.py": 320,
     "hub.py": 380,
     "plan.py": 300,
-    "specs.py": 420,
+    "specs.py": 380,
 }
 MAX_FUNCTION_LINES = 40
 BIGGER_FUNCTIONS: dict[str, int] = {}

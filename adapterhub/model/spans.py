@@ -2,8 +2,8 @@
 
 Tags are decided per word, by the first token of each word, so that a span never ends inside
 one. Words are runs of letters and digits; a Han character, or any other sign, is a word of its
-own, unless a token joins it to what follows. The best valid BIO sequence is found (Viterbi), so
-`I-x` only follows `B-x` or `I-x`.
+own, unless a token joins it to what follows. The best valid sequence of tags is found (Viterbi):
+in BIO `I-x` only follows `B-x` or `I-x`, and in BIOES every entity has its end.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from adapterhub.results import Entity
-from adapterhub.specs import OUTSIDE
+from adapterhub.tags import OUTSIDE, have_ends, mark_of
 
 Array = npt.NDArray[np.float32]
+Places = npt.NDArray[np.int64]
 
 # Rows are decoded together in groups of this size, padded to the longest of the group.
 _GROUP_ROWS = 128
@@ -110,7 +111,7 @@ def decode_spans(
     Args:
         scores: Per text, log-probabilities of tags: (tokens, K).
         texts: The texts.
-        labels: BIO tags in column order.
+        labels: Tags in column order.
     """
     words = [text.words for text in texts]
     by_word = [
@@ -123,7 +124,7 @@ def decode_spans(
 
 
 def best_tags(scores: Sequence[Array], labels: Sequence[str]) -> list[list[int]]:
-    """Returns the best valid BIO sequence for each (words, K) array of log-probabilities."""
+    """Returns the best valid tags for each (words, K) array of log-probabilities."""
     order = sorted(range(len(scores)), key=lambda index: len(scores[index]))
     paths: list[list[int]] = [[] for _ in scores]
     for first in range(0, len(order), _GROUP_ROWS):
@@ -133,33 +134,69 @@ def best_tags(scores: Sequence[Array], labels: Sequence[str]) -> list[list[int]]
     return paths
 
 
-def _viterbi(scores: Sequence[Array], labels: Sequence[str]) -> list[list[int]]:
-    """Returns the best paths of one group: max-sum over (n, L, K) with the BIO rule.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rules:
+    """Which of K tags may follow which.
 
-    Every tag but `I-x` may follow any tag, so one step needs the best previous tag and, for
-    `I-x`, the better of `B-x` and `I-x`: K work instead of K squared.
+    Attributes:
+        later: (L,) the tags that go on an entity, `I-x` and `E-x`; the others follow closed ones.
+        begin: (L,) the `B-x` of each.
+        inside: (L,) the `I-x` of each, or again `B-x` where there is none.
+        closed: (K,) whether an entity may be over with a tag.
+    """
+
+    later: Places
+    begin: Places
+    inside: Places
+    closed: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, labels: Sequence[str]) -> _Rules:
+        place = {label: index for index, label in enumerate(labels)}
+        later = [label for label in labels if mark_of(label) in ("I", "E")]
+        begin = [place[f"B-{label[2:]}"] for label in later]
+        inside = [place.get(f"I-{label[2:]}", own) for label, own in zip(later, begin, strict=True)]
+        ends = have_ends(labels)
+        closed = [not ends or mark_of(label) not in ("B", "I") for label in labels]
+        later_places = np.array([place[label] for label in later], np.int64)
+        return cls(
+            later_places,
+            np.array(begin, np.int64),
+            np.array(inside, np.int64),
+            np.array(closed, np.bool_),
+        )
+
+
+def _viterbi(scores: Sequence[Array], labels: Sequence[str]) -> list[list[int]]:
+    """Returns the best paths of one group: max-sum over (n, L, K) by the rules of the tags.
+
+    One step needs the best closed tag, and for `I-x` and `E-x` the better of `B-x` and `I-x`: K
+    work instead of K squared.
     """
     lengths = [len(row) for row in scores]
     steps = max(lengths, default=0)
     if steps == 0:
         return [[] for _ in scores]
-    inside = np.array([i for i, label in enumerate(labels) if label.startswith("I-")], np.int64)
-    begin = np.array([labels.index(f"B-{labels[i][2:]}") for i in inside], np.int64)
+    rules = _Rules.of(labels)
+    later, begin, inside = rules.later, rules.begin, rules.inside
+    never = np.where(rules.closed, 0.0, -np.inf).astype(np.float32)
     padded = np.zeros((len(scores), steps, len(labels)), np.float32)
     for index, row in enumerate(scores):
         padded[index, : len(row)] = row
     best = padded[:, 0].copy()
-    best[:, inside] = -np.inf
+    best[:, later] = -np.inf
     back = np.zeros((steps, len(scores), len(labels)), np.int32)
     for step in range(1, steps):
-        previous = best.argmax(1)
+        closed = best + never
+        previous = closed.argmax(1)
         back[step] = previous[:, None]
-        total = np.repeat(best.max(1, keepdims=True), len(labels), 1)
+        total = np.repeat(closed.max(1, keepdims=True), len(labels), 1)
         from_begin = best[:, begin] >= best[:, inside]
-        back[step][:, inside] = np.where(from_begin, begin, inside)
-        total[:, inside] = np.where(from_begin, best[:, begin], best[:, inside])
+        back[step][:, later] = np.where(from_begin, begin, inside)
+        total[:, later] = np.where(from_begin, best[:, begin], best[:, inside])
         running = np.array([step < length for length in lengths])[:, None]
         best = np.where(running, total + padded[:, step], best)
+    best = best + never
     return [_walk_back(back[:length, i], best[i], length) for i, length in enumerate(lengths)]
 
 
@@ -181,11 +218,12 @@ def _entities(
             first += 1
             continue
         last = first + 1
-        while last < len(words) and tags[last] == f"I-{tags[first][2:]}":
+        entity = tags[first][2:]
+        while last < len(words) and tags[last] in (f"I-{entity}", f"E-{entity}"):
             last += 1
         start, end = words[first].start, words[last - 1].end
         yield Entity(
-            entity_group=tags[first][2:],
+            entity_group=entity,
             score=float(scores[first:last].mean()),
             word=text[start:end],
             start=start,

@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterator
 from adapterhub.publishing.figures import is_drawable
 from adapterhub.publishing.markdown import bullets, plain, table
 from adapterhub.publishing.measures import METRIC_NAMES, hub_dataset
-from adapterhub.specs import TaskSpec, entity_types
+from adapterhub.specs import TaskSpec
+from adapterhub.tags import entity_types
 
 _MOST_LABELS = 60
 _WORST = 5

@@ -2,7 +2,7 @@
 
 A head is fitted word by word, and an entity counts only where all of its words are right: it had
 better begin less often and go on longer than single words say. Two numbers, added to the biases
-of all `B-` and of all `I-` tags, cost nothing when a task is scored.
+of all tags that begin an entity and of all that go on one, cost nothing when a task is scored.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 
 from adapterhub.model.heads import Array, RowLogits
 from adapterhub.specs import TaskSpec
+from adapterhub.tags import mark_of
 from adapterhub.training.data import Dataset
 from adapterhub.training.measure import measured
 
@@ -31,8 +32,8 @@ class Balance:
     """What is added to the logits of tags.
 
     Attributes:
-        begin: To those of `B-` tags.
-        inside: To those of `I-` tags.
+        begin: To those of `B-` and `S-` tags.
+        inside: To those of `I-` and `E-` tags.
     """
 
     begin: float = 0.0
@@ -40,8 +41,8 @@ class Balance:
 
     def of(self, labels: Sequence[str]) -> Array:
         """Returns what each label gets: (K,) fp32."""
-        added = {"B": self.begin, "I": self.inside}
-        return np.array([added.get(label.partition("-")[0], 0.0) for label in labels], np.float32)
+        added = {"B": self.begin, "S": self.begin, "I": self.inside, "E": self.inside}
+        return np.array([added.get(mark_of(label), 0.0) for label in labels], np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

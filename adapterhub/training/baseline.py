@@ -76,7 +76,7 @@ def _tags(splits: Splits) -> Iterator[Figures]:
     hasher = FeatureHasher(_HASHED_FEATURES, input_type="string")
     texts = [_by_signs(inputs[0]) for inputs in splits.train.inputs]
     spans = splits.train.spans()
-    tags = [unit_tags(words_of(text), row) for text, row in zip(texts, spans, strict=True)]
+    tags = [unit_tags(words_of(text), row, labels) for text, row in zip(texts, spans, strict=True)]
     model = SGDClassifier(loss="log_loss", alpha=1e-6, random_state=0)
     model.fit(hasher.transform(_word_features(texts)), [index[tag] for row in tags for tag in row])
     held_out = splits.validation

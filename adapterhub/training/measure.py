@@ -118,7 +118,7 @@ def _word_logits(logits: RowLogits, dataset: Dataset) -> tuple[Array, Truth]:
     for values, text, spans in zip(logits.values, logits.texts, dataset.spans(), strict=True):
         words = words_of(text)
         rows.append(values[[word.token for word in words]])
-        truth.extend(index[tag] for tag in unit_tags(words, spans))
+        truth.extend(index[tag] for tag in unit_tags(words, spans, dataset.labels))
     return np.concatenate(rows), np.array(truth, np.int64)
 
 

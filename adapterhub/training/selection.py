@@ -15,6 +15,7 @@ import torch
 from torch.nn import functional
 
 from adapterhub.model.spans import Word
+from adapterhub.tags import OUTSIDE, mark_of
 from adapterhub.training.options import MetricName
 from adapterhub.training.tagging import Span
 
@@ -132,31 +133,47 @@ def judge_spans(rows: UnitRows, labels: Sequence[str]) -> Judge:
 
     Scoring finds the best valid sequence instead; that is slower and moves all candidates alike.
     """
-    begin = [labels.index(f"B-{label[2:]}") if label != "O" else -1 for label in labels]
-    type_of = np.array(begin, np.int64)
-    begins = np.array([label.startswith("B-") for label in labels])
+    meanings = _Meanings.of(labels)
 
     def judge(logits: torch.Tensor) -> torch.Tensor:
-        values = [_span_f1(tags, rows, type_of, begins) for tags in logits.argmax(-1).cpu().numpy()]
+        values = [_span_f1(tags, rows, meanings) for tags in logits.argmax(-1).cpu().numpy()]
         return torch.tensor(values, device=logits.device)
 
     return judge
 
 
-def _span_f1(
-    tags: npt.NDArray[np.int64],
-    rows: UnitRows,
-    type_of: npt.NDArray[np.int64],
-    begins: npt.NDArray[np.bool_],
-) -> float:
-    types = type_of[tags]
-    before = np.concatenate([[-1], types[:-1]])
+@dataclass(frozen=True, slots=True, eq=False)
+class _Meanings:
+    """What each of K tags means.
+
+    Attributes:
+        types: (K,) the place of `B-x` for all tags of x, -1 for `O`.
+        begins: (K,) whether an entity begins with it.
+        closes: (K,) whether one is over with it.
+    """
+
+    types: npt.NDArray[np.int64]
+    begins: npt.NDArray[np.bool_]
+    closes: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, labels: Sequence[str]) -> _Meanings:
+        types = [-1 if tag == OUTSIDE else labels.index(f"B-{tag[2:]}") for tag in labels]
+        marks = [mark_of(tag) for tag in labels]
+        begins = np.array([mark in ("B", "S") for mark in marks])
+        closes = np.array([mark in ("E", "S") for mark in marks])
+        return cls(np.array(types, np.int64), begins, closes)
+
+
+def _span_f1(tags: npt.NDArray[np.int64], rows: UnitRows, meanings: _Meanings) -> float:
+    types = meanings.types[tags]
+    before = np.concatenate([[-1], np.where(meanings.closes[tags], -1, types)[:-1]])
     before[rows.first] = -1
-    starts = (types >= 0) & (begins[tags] | (before != types))
+    starts = (types >= 0) & (meanings.begins[tags] | (before != types))
     goes_on = (types >= 0) & ~starts
     ends = (types >= 0) & ~np.concatenate([goes_on[1:], [False]])
     first, last = np.flatnonzero(starts), np.flatnonzero(ends)
-    keys = (first * len(tags) + last) * len(type_of) + types[first]
+    keys = (first * len(tags) + last) * len(meanings.types) + types[first]
     hits = int(np.isin(keys, rows.spans, assume_unique=True).sum())
     return 2 * hits / max(len(keys) + rows.total, 1)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from adapterhub.model.spans import Word, is_han
-from adapterhub.specs import OUTSIDE
+from adapterhub.tags import OUTSIDE, entity_types, have_ends, tags_of
 from adapterhub.training.options import Joining
 
 # Data sets tagged by character have a few longer tokens, mostly numbers and names in Latin.
@@ -20,6 +20,10 @@ _SHARE_OF_CHARACTERS = 0.95
 
 # B- and I-, and what other schemes have beside them: E-, S-, L-, U-, M-.
 _SCHEME = re.compile(r"[A-Z]-")
+
+
+# BIO, BIOES, BILOU and BMES together: E or L ends an entity, S or U is one by itself, M is I.
+_MARKS, _BEGINNING, _ENDING = tuple("BIMELSU"), ("B", "S", "U"), ("E", "L", "S", "U")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -64,23 +68,25 @@ class SpannedText:
 
 
 def repair_tags(tags: Sequence[str]) -> tuple[str, ...]:
-    """Returns the same entities in plain BIO.
+    """Returns the same entities in plain BIO, from BIO, BIOES, BILOU or BMES.
 
     An `I-x` that continues nothing begins an entity, as in the older IOB1 writing.
 
     Raises:
-        ValueError: A tag is neither `O` nor `B-…` nor `I-…`.
+        ValueError: A tag is neither `O` nor of one of these schemes.
     """
     repaired: list[str] = []
-    previous = OUTSIDE
+    goes_on = ""  # the type of the entity that is not over yet
     for tag in tags:
-        kind, mark, entity = tag.partition("-")
-        if tag != OUTSIDE and (kind not in ("B", "I") or not mark or not entity):
-            raise ValueError(f"the tag '{tag}' is not BIO: expected 'O', 'B-…' or 'I-…'")
-        if kind == "I" and previous not in (f"B-{entity}", f"I-{entity}"):
-            tag = f"B-{entity}"
-        repaired.append(tag)
-        previous = tag
+        mark, dash, entity = tag.partition("-")
+        if tag != OUTSIDE and (mark not in _MARKS or not dash or not entity):
+            raise ValueError(
+                f"the tag '{tag}' is not BIO: expected 'O', 'B-…' or 'I-…', or as ends 'E-…', "
+                f"'S-…' or 'L-…', 'U-…'"
+            )
+        begins = mark in _BEGINNING or goes_on != entity
+        repaired.append(OUTSIDE if tag == OUTSIDE else f"{'B' if begins else 'I'}-{entity}")
+        goes_on = "" if mark in _ENDING else entity
     return tuple(repaired)
 
 
@@ -101,9 +107,12 @@ def are_word_labels(tags: Iterable[str]) -> bool:
 
 
 def tag_labels(tags: Iterable[str]) -> tuple[str, ...]:
-    """Returns the labels of a task with these tags: `O`, then `B-x`, `I-x` by type."""
-    types = sorted({tag[2:] for tag in tags if tag != OUTSIDE})
-    return (OUTSIDE, *(f"{mark}-{entity}" for entity in types for mark in "BI"))
+    """Returns the labels of a task with these tags: BIOES, the types in order of their names.
+
+    A head that says where an entity ends is better at saying where it goes on: with the last word
+    tagged apart, each border is seen from both of its sides.
+    """
+    return tags_of(sorted(entity_types(tags)), ends=True)
 
 
 def are_characters(rows: Iterable[TaggedWords]) -> bool:
@@ -142,21 +151,31 @@ def join_words(row: TaggedWords, joining: Joining) -> SpannedText:
     return SpannedText("".join(parts), tuple(spans))
 
 
-def unit_tags(units: Sequence[Word], spans: Sequence[Span]) -> list[str]:
-    """Returns the tag of each unit of scoring: `B-x` for the first one that a span touches.
+def unit_tags(units: Sequence[Word], spans: Sequence[Span], labels: Sequence[str]) -> list[str]:
+    """Returns the tag of each unit of scoring, by the scheme of `labels`.
 
-    A unit that a span covers only in part counts as covered, since scoring cannot cut it.
+    An entity begins with the first unit that its span touches, and ends with the last one: a unit
+    that it covers only in part counts as covered, since scoring cannot cut it.
     """
+    ends = have_ends(labels)
     tags = [OUTSIDE] * len(units)
     index = 0
     for span in spans:
-        mark = "B"
+        covered = []
         while index < len(units) and units[index].start < span.end:
             if units[index].end > span.start:
-                tags[index] = f"{mark}-{span.entity}"
-                mark = "I"
+                covered.append(index)
             index += 1
+        for place, mark in zip(covered, _marks(len(covered), ends=ends), strict=True):
+            tags[place] = f"{mark}-{span.entity}"
     return tags
+
+
+def _marks(size: int, *, ends: bool) -> str:
+    """Returns the marks of an entity of so many words."""
+    if not ends or size == 0:
+        return ("B" + "I" * size)[:size]
+    return "S" if size == 1 else "B" + "I" * (size - 2) + "E"
 
 
 def character_tags(length: int, spans: Iterable[Span]) -> list[str]:

@@ -10,7 +10,7 @@ import torch
 
 from adapterhub.model.spans import TaggedText, Word, words_of
 from adapterhub.plan import Reading
-from adapterhub.specs import OUTSIDE
+from adapterhub.tags import OUTSIDE
 from adapterhub.training.data import Dataset, Splits
 from adapterhub.training.encoding import Source
 from adapterhub.training.options import TrainingOptions
@@ -40,7 +40,7 @@ def tag_indices(units: Sequence[Sequence[Word]], dataset: Dataset) -> torch.Tens
     tags = [
         index[tag]
         for row, spans in zip(units, dataset.spans(), strict=True)
-        for tag in unit_tags(row, spans)
+        for tag in unit_tags(row, spans, dataset.labels)
     ]
     return torch.from_numpy(np.array(tags, np.int64))
 

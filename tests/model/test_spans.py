@@ -21,6 +21,7 @@ from adapterhub.model.tokenizer_files import load_tokenizer
 from adapterhub.model.tokens import TextTokenizer
 from adapterhub.plan import Reading
 from adapterhub.results import Entity
+from adapterhub.tags import tags_of
 from tests.model.pieces import save_pieces, save_tokenizer_json
 from tests.tiny import save_backbone
 
@@ -170,11 +171,15 @@ def test_other_scripts_are_not_han(sign: str) -> None:
 
 
 def is_valid(path: tuple[int, ...], labels: tuple[str, ...]) -> bool:
-    names = ["O", *(labels[tag] for tag in path)]
-    return all(
-        not after.startswith("I-") or before in (f"B-{after[2:]}", after)
-        for before, after in pairwise(names)
-    )
+    names = ["O", *(labels[tag] for tag in path), "O"]
+    ends = any(label[0] in "ES" for label in labels)
+
+    def fits(before: str, after: str) -> bool:
+        if after[0] in "IE":
+            return before in (f"B-{after[2:]}", f"I-{after[2:]}")
+        return not ends or before[0] not in "BI"
+
+    return all(fits(before, after) for before, after in pairwise(names))
 
 
 def brute_force(scores: np.ndarray, labels: tuple[str, ...]) -> float:
@@ -206,6 +211,36 @@ def test_the_best_tags_are_those_of_brute_force(
         assert is_valid(tuple(path), labels)
         if len(array):
             assert total(array, tuple(path)) == brute_force(array, labels)
+
+
+@given(
+    st.lists(st.lists(st.integers(-8, 0), min_size=9, max_size=9), max_size=4),
+    st.permutations(tags_of("xy", ends=True)),
+)
+@settings(deadline=None, max_examples=60)
+def test_the_best_tags_with_ends_are_those_of_brute_force(
+    rows: list[list[int]], order: list[str]
+) -> None:
+    labels = tuple(order)
+    array = np.array(rows, np.float32).reshape(-1, 9)
+    (path,) = best_tags([array], labels)
+    assert is_valid(tuple(path), labels)
+    if len(array):
+        assert total(array, tuple(path)) == brute_force(array, labels)
+
+
+def test_entities_with_ends_are_told_apart() -> None:
+    labels = tags_of(["a"], ends=True)
+    text = TaggedText("v w x y z", [(place, place + 1) for place in range(0, 9, 2)])
+    scores = np.full((5, 5), -9.0, np.float32)
+    for place, tag in enumerate(["B-a", "E-a", "S-a", "O", "S-a"]):
+        scores[place, labels.index(tag)] = -0.1
+    (entities,) = decode_spans([scores], [text], labels)
+    assert [entity["word"] for entity in entities] == ["v w", "x", "z"]
+    # An entity that the last word leaves open is closed by the next best sequence.
+    scores[4] = [-3.0, -0.1, -9.0, -9.0, -1.0]
+    (entities,) = decode_spans([scores], [text], labels)
+    assert [entity["word"] for entity in entities] == ["v w", "x", "z"]
 
 
 def test_many_texts_are_decoded_as_each_alone() -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from adapterhub.errors import DataError, UsageError
+from adapterhub.tags import tags_of
 from adapterhub.training.data import read_for_task, read_splits
 from adapterhub.training.options import TrainingOptions, training_options
 from adapterhub.training.tagging import Span
@@ -32,7 +33,7 @@ HELD_OUT = TrainingOptions(validation_fraction=0.1)
         (pair_rows(), "single_label", ("text", "text_pair"), ("negative", "positive")),
         (topic_rows(), "multi_label", ("text",), ("has-film", "has-food")),
         (rating_rows(), "regression", ("text",), ()),
-        (tagged_rows(), "tagging", ("text",), ("O", "B-place", "I-place")),
+        (tagged_rows(), "tagging", ("text",), tags_of(["place"], ends=True)),
     ],
 )
 def test_the_kind_follows_from_the_columns(
@@ -253,7 +254,7 @@ def test_bad_rows_name_their_line(tmp_path: Path, row: dict[str, Any], problem: 
         ([{"text": f"{i}", "labels": []} for i in range(40)], {}, "no labels at all"),
         (sentiment_rows(4), {}, "training rows; 8 or more are needed"),
         ([{"tokens": ["a"], "tags": ["O", "O"]}] * 20, {}, "1 tokens, but 2 tags"),
-        ([{"tokens": ["a"], "tags": ["S-x"]}] * 20, {}, "the tag 'S-x' is not BIO"),
+        ([{"tokens": ["a"], "tags": ["X-x"]}] * 20, {}, "the tag 'X-x' is not BIO"),
         ([{"tokens": [""], "tags": ["O"]}] * 20, {}, "token 0 is empty"),
         ([{"tokens": [], "tags": []}] * 20, {}, "there are no tokens"),
         ([{"tokens": "a b", "tags": "O O"}] * 20, {"kind": "tagging"}, "must be lists"),

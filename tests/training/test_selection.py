@@ -9,6 +9,7 @@ from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import accuracy_score, f1_score, log_loss, matthews_corrcoef
 
 from adapterhub.model.spans import TaggedText, words_of
+from adapterhub.tags import tags_of
 from adapterhub.training.data import Dataset
 from adapterhub.training.metrics import span_figures
 from adapterhub.training.selection import (
@@ -101,18 +102,21 @@ def test_numbers() -> None:
             assert value == pytest.approx(expected, abs=1e-6)
 
 
-def test_spans() -> None:
-    labels = ("O", "B-a", "I-a", "B-b", "I-b")
+@pytest.mark.parametrize("ends", [False, True])
+def test_spans(ends: bool) -> None:
+    labels = tags_of("ab", ends=ends)
     texts = ["one two three four", "five", "six seven eight nine ten"]
     units = [words_of(TaggedText(text, [(i, i + 1) for i in range(len(text))])) for text in texts]
     spans = [(Span(0, 7, "a"), Span(8, 13, "a")), (), (Span(4, 9, "b"), Span(16, 20, "a"))]
     dataset = Dataset("d", "tagging", ("text",), tuple((t,) for t in texts), tuple(spans), labels)
     rows = unit_rows(units, spans, labels)
     judge = judge_spans(rows, labels)
-    truth = [labels.index(t) for u, s in zip(units, spans, strict=True) for t in unit_tags(u, s)]
-    exact = torch.nn.functional.one_hot(torch.tensor(truth), 5).float()
+    rows_and_spans = zip(units, spans, strict=True)
+    truth = [labels.index(tag) for u, s in rows_and_spans for tag in unit_tags(u, s, labels)]
+    exact = torch.nn.functional.one_hot(torch.tensor(truth), len(labels)).float()
     wrong = exact.clone()
-    wrong[4:6] = torch.tensor([[0, 0, 1.0, 0, 0]] * 2)  # ends one row and starts the next
+    wrong[4:6] = 0.0
+    wrong[4:6, labels.index("I-a")] = 1.0  # ends one row and starts the next
     values = judge(torch.stack([exact, wrong, torch.zeros_like(exact)]))
     assert values[0] == 1
     found = [list(spans[0]), [Span(0, 4, "a")], [Span(0, 3, "a"), *spans[2]]]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from adapterhub.model.spans import TaggedText, words_of
+from adapterhub.tags import tags_of
 from adapterhub.training.tagging import (
     Span,
     TaggedWords,
@@ -23,13 +24,19 @@ def test_tags_of_the_older_writing_are_repaired() -> None:
     assert repair_tags(["I-a", "I-a", "O", "I-b", "I-a", "B-a", "I-a"]) == (
         "B-a", "I-a", "O", "B-b", "B-a", "B-a", "I-a",
     )  # fmt: skip
-    for tag in ("S-a", "b-a", "B-", "B", "", "a"):
+    assert repair_tags(["S-a", "E-a", "I-a", "B-b", "L-b", "I-b", "U-b", "E-b", "O"]) == (
+        "B-a", "B-a", "B-a", "B-b", "I-b", "B-b", "B-b", "B-b", "O",
+    )  # fmt: skip
+    assert repair_tags(["B-a", "M-a", "E-a", "M-a"]) == ("B-a", "I-a", "I-a", "B-a")
+    for tag in ("X-a", "b-a", "B-", "B", "", "a", "BI-a"):
         with pytest.raises(ValueError, match="not BIO"):
             repair_tags([tag])
 
 
-def test_labels_start_with_outside_and_have_pairs() -> None:
-    assert tag_labels(["B-b", "O", "B-a-c"]) == ("O", "B-a-c", "I-a-c", "B-b", "I-b")
+def test_labels_start_with_outside_and_have_ends() -> None:
+    assert tag_labels(["B-b", "O", "B-a-c"]) == (
+        "O", "B-a-c", "I-a-c", "E-a-c", "S-a-c", "B-b", "I-b", "E-b", "S-b",
+    )  # fmt: skip
 
 
 def test_words_are_joined_as_people_write() -> None:
@@ -50,11 +57,19 @@ def test_units_get_the_tags_of_the_spans_they_touch() -> None:
     text = "Mr. O'Neil met New York's team"
     offsets = [(i, i + 1) for i in range(len(text))]
     units = words_of(TaggedText(text, offsets))
-    spans = [Span(4, 10, "PER"), Span(15, 23, "ORG"), Span(24, 30, "X")]
-    tags = {
-        text[u.start : u.end]: tag for u, tag in zip(units, unit_tags(units, spans), strict=True)
-    }
-    assert tags["Mr"] == tags["."] == tags["met"] == "O"
+    spans = [Span(0, 2, "T"), Span(4, 10, "PER"), Span(15, 23, "ORG"), Span(24, 30, "X")]
+
+    def tagged(labels: tuple[str, ...]) -> dict[str, str]:
+        found = unit_tags(units, spans, labels)
+        return {text[u.start : u.end]: tag for u, tag in zip(units, found, strict=True)}
+
+    tags = tagged(tags_of(["T", "PER", "ORG", "X"], ends=True))
+    assert tags["Mr"] == "S-T"
+    assert (tags["O"], tags["Neil"]) == ("B-PER", "E-PER")
+    assert (tags["New"], tags["York"]) == ("B-ORG", "E-ORG")
+    tags = tagged(tags_of(["T", "PER", "ORG", "X"], ends=False))
+    assert tags["Mr"] == "B-T"
+    assert tags["."] == tags["met"] == "O"
     assert (tags["O"], tags["Neil"]) == ("B-PER", "I-PER")
     assert (tags["New"], tags["York"]) == ("B-ORG", "I-ORG")
     assert tags["s"] == "B-X"

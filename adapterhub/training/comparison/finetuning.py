@@ -181,7 +181,8 @@ class _Rows:
         for number, item in enumerate(items):
             item["labels"] = labels = [_IGNORED] * len(item["input_ids"])
             words = words_of(TaggedText(dataset.inputs[number][0], rows[number].offsets))
-            for word, tag in zip(words, unit_tags(words, dataset.spans()[number]), strict=True):
+            tags = unit_tags(words, dataset.spans()[number], dataset.labels)
+            for word, tag in zip(words, tags, strict=True):
                 labels[1 + word.token] = index[tag]  # after [CLS]
         return items
 

@@ -1,0 +1,60 @@
+"""The tags of entities: what each says of its word, and which may follow which.
+
+Two schemes: BIO, where `I-x` goes on an entity that `B-x` began, and BIOES, where `E-x` is its
+last word and `S-x` its only one. Ratinov and Roth, "Design Challenges and Misconceptions in Named
+Entity Recognition", 2009, section 5.2 compares them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+OUTSIDE = "O"
+_SCHEMES = {False: "BI", True: "BIES"}
+_TAG = re.compile(r"[BIES]-.+", re.DOTALL)
+
+
+def mark_of(tag: str) -> str:
+    """Returns what a tag says of its word: `O`, `B`, `I`, `E` or `S`."""
+    return tag.partition("-")[0]
+
+
+def entity_types(tags: Iterable[str]) -> tuple[str, ...]:
+    """Returns the entity types of tags, in order of first appearance."""
+    return tuple(dict.fromkeys(tag[2:] for tag in tags if tag != OUTSIDE))
+
+
+def have_ends(tags: Sequence[str]) -> bool:
+    """Returns whether tags are BIOES: an entity is over only with its `E-x` or `S-x`."""
+    return any(mark_of(tag) in ("E", "S") for tag in tags)
+
+
+def tags_of(types: Iterable[str], *, ends: bool) -> tuple[str, ...]:
+    """Returns the tags of entity types: `O`, then those of each type in turn.
+
+    Args:
+        types: In the order of the tags.
+        ends: Whether BIOES; else BIO.
+    """
+    marks = _SCHEMES[ends]
+    return (OUTSIDE, *(f"{mark}-{entity}" for entity in types for mark in marks))
+
+
+def check_tags(tags: Sequence[str]) -> None:
+    """Refuses tags by which no entities can be told.
+
+    Raises:
+        ValueError: `O` is missing, a tag is of another scheme, or a type lacks a tag.
+    """
+    if OUTSIDE not in tags:
+        raise ValueError("a tagging task needs the tag 'O'")
+    for tag in tags:
+        if tag != OUTSIDE and not _TAG.fullmatch(tag):
+            raise ValueError(f"tag '{tag}' is neither 'O' nor 'B-…', 'I-…', 'E-…' or 'S-…'")
+    needed = _SCHEMES[True] if have_ends(tags) else "B"
+    for entity in entity_types(tags):
+        for mark in needed:
+            if f"{mark}-{entity}" not in tags:
+                known = next(tag for tag in tags if tag[2:] == entity and tag != OUTSIDE)
+                raise ValueError(f"tag '{known}' has no '{mark}-{entity}' beside it")
