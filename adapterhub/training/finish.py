@@ -1,9 +1,9 @@
-"""A chosen head's last steps: n-grams, balance, calibration, metrics, record, known answers."""
+"""A chosen head's last steps: n-grams, balance or line, calibration, metrics, known answers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,10 +13,11 @@ from adapterhub.model.heads import RowLogits
 from adapterhub.model.replay import make_known_answers
 from adapterhub.specs import TaskSpec, TrainingRecord
 from adapterhub.training.adapters.found import FittedAdapter, FoundAdapter
-from adapterhub.training.balance import balance
+from adapterhub.training.balance import Balanced, balance
 from adapterhub.training.data import Splits
 from adapterhub.training.diagnosis import diagnose
 from adapterhub.training.encoding import Source
+from adapterhub.training.line import Straightened, straighten
 from adapterhub.training.material import Material
 from adapterhub.training.measure import calibrated, fold_logits, measured, run_head
 from adapterhub.training.options import TrainingOptions
@@ -39,20 +40,15 @@ def finish(
     backbone: Backbone,
 ) -> TrainedTask:
     """Returns what was chosen with n-grams, calibration, metrics, record and known answers."""
-    splits, tensors, table = material.splits, found.chosen.tensors, found.table
+    splits = material.splits
     spec = _bare_spec(task, found, material, options, backbone)
     logits = _validation_logits(spec, found, splits, options=options, source=source)
-    wide = _widened(spec, tensors, logits, material=material, source=source, options=options)
-    if wide is not None:
-        spec, tensors, logits = wide.spec, wide.tensors, wide.logits
-        table = replace(table, notes=(*table.notes, wide.note))
-    if spec.kind == "tagging":
-        held_out, tolerance = splits.validation, options.tolerance
-        even = balance(spec, tensors, logits, held_out, tolerance=tolerance)
-        if even is not None:
-            tensors, logits = even.tensors, even.logits
-            table = replace(table, notes=(*table.notes, even.note))
-    spec = calibrated(spec, logits, splits.validation)
+    head = _improved(
+        _Outcome(spec, found.chosen.tensors, logits), material, source=source, options=options
+    )
+    table = replace(found.table, notes=(*found.table.notes, *head.notes))
+    tensors, logits = head.tensors, head.logits
+    spec = calibrated(head.spec, logits, splits.validation)
     known = make_known_answers(
         spec, tensors, probes_for(spec), encoder=source.encoder, tokenizer=source.tokenizer
     )
@@ -65,21 +61,44 @@ def finish(
     return TrainedTask(checked, tensors, table, backbone, options.aliases)
 
 
-def _widened(
-    spec: TaskSpec,
-    tensors: Mapping[str, torch.Tensor],
-    logits: RowLogits,
-    *,
-    material: Material,
-    source: Source,
-    options: TrainingOptions,
-) -> Wide | None:
-    if not options.ngrams:
-        return None
-    # scikit-learn is in the extra `train`; that it is missing has been said before this.
-    from adapterhub.training.ngrams import widen
+@dataclass(frozen=True, slots=True, eq=False)
+class _Outcome:
+    """A head and what it says of the validation rows."""
 
-    return widen(spec, tensors, logits, material=material, source=source, options=options)
+    spec: TaskSpec
+    tensors: Mapping[str, torch.Tensor]
+    logits: RowLogits
+    notes: tuple[str, ...] = ()
+
+    def with_step(self, step: Wide | Balanced | Straightened | None) -> _Outcome:
+        """Returns what a step made of it; None is a step that won nothing."""
+        if step is None:
+            return self
+        return replace(
+            self, tensors=step.tensors, logits=step.logits, notes=(*self.notes, step.note)
+        )
+
+
+def _improved(
+    head: _Outcome, material: Material, *, source: Source, options: TrainingOptions
+) -> _Outcome:
+    """Returns a head after the steps that its kind has, each kept only where it wins."""
+    spec, held_out = head.spec, material.splits.validation
+    if options.ngrams:
+        # scikit-learn is in the extra `train`; that it is missing has been said before this.
+        from adapterhub.training.ngrams import widen
+
+        wide = widen(
+            spec, head.tensors, head.logits, material=material, source=source, options=options
+        )
+        head = head if wide is None else replace(head.with_step(wide), spec=wide.spec)
+    if spec.kind == "tagging":
+        even = balance(head.spec, head.tensors, head.logits, held_out, tolerance=options.tolerance)
+        return head.with_step(even)
+    if spec.kind == "regression":
+        truth = material.truth.numpy()
+        return head.with_step(straighten(head.spec, head.tensors, head.logits, truth))
+    return head
 
 
 def _validation_logits(

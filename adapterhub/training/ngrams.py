@@ -102,7 +102,6 @@ def widen(
         return None
     chosen = values.index(value)
     part = _SHARES[chosen]
-    line = _Line.of(spec, items.answers(ways[chosen]), material)
     known = items.known
     count, shares = len(known.keys), known.shares
     sizes = {"ngrams": count, "pieces": None if shares is None else len(shares.rarity)}
@@ -114,12 +113,11 @@ def widen(
         spec=spec.model_copy(update={"head": spec.head.model_copy(update=sizes)}),
         tensors=_joined(
             tensors,
-            line.slope * (1 - part) * own,
+            (1 - part) * own,
             known,
-            best.map.scaled(line.slope * part * other),
-            offset=line.offset,
+            best.map.scaled(part * other),
         ),
-        logits=line.along(ways[chosen]),
+        logits=ways[chosen],
         note=note,
     )
 
@@ -157,39 +155,10 @@ def _fit(items: Items, material: Material, strength: float, steps: int) -> _Trie
     return _Tried(whole, logits)
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """Numbers that are drawn to their mean by regularisation, and by taking means, drawn out."""
-
-    slope: float = 1.0
-    offset: float = 0.0
-
-    @classmethod
-    def of(cls, spec: TaskSpec, values: Array, material: Material) -> _Line:
-        """Returns the line from values, (N, 1), to the truth by least squares."""
-        if spec.kind != "regression":
-            return cls()
-        truth = material.truth.numpy()
-        centred = values[:, 0] - values.mean()
-        slope = float(centred @ truth / max(centred @ centred, _SMALLEST))
-        # A head that says nothing, or the contrary, is not made to say it louder.
-        slope = slope if slope > 0 else 1.0
-        return cls(slope, float(truth.mean() - slope * values.mean()))
-
-    def along(self, logits: RowLogits) -> RowLogits:
-        """Returns the logits along the line."""
-        if self == _Line():
-            return logits
-        values = np.asarray(logits.values) * self.slope + self.offset
-        return RowLogits(values.astype(np.float32))
-
-
-def _joined(
-    tensors: Tensors, share: float, known: GramFeatures, scaled: LinearMap, *, offset: float
-) -> Tensors:
-    """Returns the tensors of a head, its outputs times `share`, with n-grams and offset added."""
+def _joined(tensors: Tensors, share: float, known: GramFeatures, scaled: LinearMap) -> Tensors:
+    """Returns the tensors of a head, its outputs times `share`, with n-grams added."""
     weight = scaled.weight[: len(known.keys)] * known.rarity[:, None]
-    bias = scaled.bias + offset
+    bias = scaled.bias
     joined = {
         "ngrams.keys": torch.from_numpy(known.keys),
         "ngrams.weight": torch.from_numpy(weight).to(torch.float16),
@@ -219,5 +188,12 @@ def _value(spec: TaskSpec, logits: RowLogits, material: Material) -> float:
 def _scale(spec: TaskSpec, logits: Array, material: Material) -> float:
     """Returns what logits are multiplied with so that those of two heads mean the same."""
     if spec.kind == "regression":
-        return _Line.of(spec, logits, material).slope
+        return _slope(logits[:, 0], material.truth.numpy())
     return 1 / calibrate(spec.kind, logits, material.truth.numpy()).temperature
+
+
+def _slope(values: Array, truth: Array) -> float:
+    """Returns the slope from values to the truth by least squares, both (M,); 1 if it is none."""
+    centred = values - values.mean()
+    slope = float(centred @ truth / max(centred @ centred, _SMALLEST))
+    return slope if slope > 0 else 1.0
