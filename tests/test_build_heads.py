@@ -108,3 +108,22 @@ def test_a_recipe_that_makes_no_sense_is_named(build: Build) -> None:
         "than or equal to 1."
     )
     build(wrong, code=message)
+
+
+def test_scores_that_were_cut_are_put_back_to_what_they_were_on_average(tmp_path: Path) -> None:
+    module = runpy.run_path(str(SCRIPT))
+
+    def write(name: str, scores: list[float]) -> Path:
+        (tmp_path / name).mkdir()
+        for part in module["PARTS"]:
+            rows = [{"text": "one", "text_pair": "two", "score": score} for score in scores]
+            write_rows(tmp_path / name / f"{part}.jsonl.gz", rows)
+        return tmp_path / name
+
+    whole = write("whole", [0.0, 0.5, 1.25, 1.75, 2.0])
+    cut = write("cut", [2.0, 1.0, 0.0, 1.0])
+    target = module["restore_scores"](cut, whole, tmp_path / "target")
+    for part in module["PARTS"]:
+        rows = list(module["read_rows"](target / f"{part}.jsonl.gz"))
+        assert [row["score"] for row in rows] == [2.0, 1.5, 0.25, 1.5]
+        assert {row["text"] for row in rows} == {"one"}
