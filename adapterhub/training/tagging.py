@@ -8,6 +8,7 @@ tags (`spans.words_of`) get their tags back from the spans.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,10 @@ _SHARE_OF_CHARACTERS = 0.95
 # B- and I-, and what other schemes have beside them: E-, S-, L-, U-, M-.
 _SCHEME = re.compile(r"[A-Z]-")
 
+
+# Treebanks have these as words of their own: 's of "it's", n't of "don't".
+_LEANS_LEFT = re.compile(r"[,;:)\]}%…]|[.!?]+|n['’]t|['’](?:s|m|d|re|ve|ll)", re.IGNORECASE)
+_LEANS_RIGHT = re.compile(r"[(\[{$£€#]")
 
 # BIO, BIOES, BILOU and BMES together: E or L ends an entity, S or U is one by itself, M is I.
 _MARKS, _BEGINNING, _ENDING = tuple("BIMELSU"), ("B", "S", "U"), ("E", "L", "S", "U")
@@ -132,8 +137,8 @@ def join_words(row: TaggedWords, joining: Joining) -> SpannedText:
 
     Args:
         row: The words and their tags.
-        joining: `none` puts nothing between words, `space` a space, `auto` a space except
-            between two Han characters.
+        joining: `none` puts nothing between words, `space` a space, `auto` a space except where
+            people write none: between two Han characters and at punctuation.
     """
     parts: list[str] = []
     length = 0
@@ -188,8 +193,14 @@ def character_tags(length: int, spans: Iterable[Span]) -> list[str]:
 
 
 def _apart(before: str, after: str, joining: Joining) -> bool:
-    if joining == "none":
+    if joining != "auto":
+        return joining == "space"
+    last, first = before[-1], after[0]
+    if _is_wide_mark(last) or _is_wide_mark(first) or (is_han(last) and is_han(first)):
         return False
-    if joining == "space":
-        return True
-    return not (is_han(before[-1]) and is_han(after[0]))
+    return not (_LEANS_LEFT.fullmatch(after) or _LEANS_RIGHT.fullmatch(before))
+
+
+def _is_wide_mark(sign: str) -> bool:
+    """Returns whether a sign is punctuation as wide as a Han character, which brings its space."""
+    return unicodedata.category(sign)[0] == "P" and unicodedata.east_asian_width(sign) in "WF"

@@ -42,9 +42,26 @@ def test_labels_start_with_outside_and_have_ends() -> None:
 def test_words_are_joined_as_people_write() -> None:
     row = _words("in New York 北 京 ok 。", "O B-c I-c B-d I-d O O")
     joined = join_words(row, "auto")
-    assert joined.text == "in New York 北京 ok 。"
+    assert joined.text == "in New York 北京 ok。"
     assert [joined.text[span.start : span.end] for span in joined.spans] == ["New York", "北京"]
     assert join_words(row, "none").text == "inNewYork北京ok。"
+    assert join_words(row, "space").text == "in New York 北 京 ok 。"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "He did|n't pay (|$|5.20|)|, it|'s true|!!",
+        "Really|? 50|% of it|: a [|b|]|; she|’ll see|…",
+        "He said|: no :) - and/or Mr. Li '90s",
+        "我们|去|上海|，|好|吗|？|ok",
+    ],
+)
+def test_punctuation_leans_on_its_words(text: str) -> None:
+    # A bar stands between two words without a space.
+    words = text.replace("|", " ").split(" ")
+    joined = join_words(_words(" ".join(words), " ".join("O" * len(words))), "auto")
+    assert joined.text == text.replace("|", "")
 
 
 def test_character_data_are_recognised() -> None:
