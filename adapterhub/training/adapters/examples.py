@@ -146,13 +146,19 @@ def make_batch(examples: Examples, rows: Sequence[int], *, device: torch.device)
     )
 
 
-def training_order(
-    examples: Examples, *, batch_size: int, seed: int, epoch: int
-) -> list[list[int]]:
-    """Returns the rows of each step of one epoch; a function of its arguments alone."""
+def training_order(lengths: Indices, *, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
+    """Returns the rows of each step of one epoch; a function of its arguments alone.
+
+    Rows of like length share a step.
+
+    Args:
+        lengths: Tokens of every row, (N,).
+        batch_size: Rows per step.
+        seed: Of the order.
+        epoch: Another one has another order.
+    """
     draw = np.random.default_rng((seed, epoch))
-    rows = draw.permutation(len(examples))
-    lengths = examples.lengths()
+    rows = draw.permutation(len(lengths))
     steps: list[list[int]] = []
     for start in range(0, len(rows), batch_size * _SORTED_BATCHES):
         part = rows[start : start + batch_size * _SORTED_BATCHES]

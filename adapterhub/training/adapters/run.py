@@ -99,7 +99,7 @@ class AdapterRun:
         started = time.perf_counter() - self._seconds
         saved = time.monotonic()
         steps = training_order(
-            setup.train,
+            setup.train.lengths(),
             batch_size=options.batch_size,
             seed=setup.seed,
             epoch=self._epoch,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ from transformers import (
     AlbertForTokenClassification,
     EarlyStoppingCallback,
     PrinterCallback,
-    Trainer,
     TrainingArguments,
 )
 
@@ -25,13 +23,18 @@ from adapterhub.model.spans import TaggedText, words_of
 from adapterhub.model.tokens import TextTokenizer
 from adapterhub.plan import Reading
 from adapterhub.specs import HeadSpec, TaskSpec
+from adapterhub.training.comparison.batches import (
+    IGNORED,
+    LikeLengthTrainer,
+    collate,
+    lengths_of,
+)
 from adapterhub.training.comparison.systems import Budget, Outcome
 from adapterhub.training.data import Dataset, Splits
 from adapterhub.training.measure import calibrated, measured
 from adapterhub.training.options import MetricName
 from adapterhub.training.tagging import unit_tags
 
-_IGNORED = -100
 _PROBLEMS = {
     "single_label": "single_label_classification",
     "multi_label": "multi_label_classification",
@@ -83,21 +86,26 @@ def _run(
     """Returns the figure of the best epoch."""
     validation = rows.splits.validation
     train, held_out = rows.items(rows.splits.train), rows.items(validation)
+    # Rows of like length share a batch, as they do where adapters are trained.
+    order = np.argsort(lengths_of(held_out), kind="stable")
+    places = np.argsort(order)
+    by_length: Any = [held_out[row] for row in order]
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(
+        trainer = LikeLengthTrainer(
             model=model,
             args=TrainingArguments(output_dir=folder, **arguments),
             train_dataset=train,
-            eval_dataset=held_out,
-            data_collator=_collate,
+            eval_dataset=by_length,
+            data_collator=collate,
             compute_metrics=lambda found: {
-                "chosen": rows.value(found.predictions, validation, metric)
+                "chosen": rows.value(found.predictions[places], validation, metric)
             },
             callbacks=[EarlyStoppingCallback(patience)],
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
-        return rows.value(trainer.predict(held_out).predictions, validation, metric)
+        found = trainer.predict(by_length)
+        return rows.value(found.predictions[places], validation, metric)
 
 
 def _arguments(budget: Budget, rate: float, *, epochs: int, on_cpu: bool) -> dict[str, Any]:
@@ -179,7 +187,7 @@ class _Rows:
             return items
         index = {label: place for place, label in enumerate(dataset.labels)}
         for number, item in enumerate(items):
-            item["labels"] = labels = [_IGNORED] * len(item["input_ids"])
+            item["labels"] = labels = [IGNORED] * len(item["input_ids"])
             words = words_of(TaggedText(dataset.inputs[number][0], rows[number].offsets))
             tags = unit_tags(words, dataset.spans()[number], dataset.labels)
             for word, tag in zip(words, tags, strict=True):
@@ -210,20 +218,3 @@ class _Rows:
         if dataset.kind != "regression":
             return truth
         return ((truth - self._mean) / self._deviation).astype(np.float32)
-
-
-def _collate(items: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
-    def padded(name: str, value: int) -> torch.Tensor:
-        rows = [torch.tensor(item[name]) for item in items]
-        return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=value)
-
-    ones = [torch.ones(len(item["input_ids"]), dtype=torch.int64) for item in items]
-    is_tagging = isinstance(items[0]["labels"], list)
-    return {
-        "input_ids": padded("input_ids", 0),
-        "token_type_ids": padded("token_type_ids", 0),
-        "attention_mask": torch.nn.utils.rnn.pad_sequence(ones, batch_first=True),
-        "labels": padded("labels", _IGNORED)
-        if is_tagging
-        else torch.from_numpy(np.stack([item["labels"] for item in items])),
-    }

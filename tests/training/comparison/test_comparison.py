@@ -131,12 +131,12 @@ def test_numbers_and_tags_are_fine_tuned_and_the_best_rate_counts(
         data,
         backbone=tiny_backbone_folder,
         only=None,
-        budget=Budget(epochs=8, batch_size=8, full_rates=(1e-6, 2e-3), precision=precision),
+        budget=Budget(epochs=16, batch_size=8, full_rates=(1e-6, 2e-3), precision=precision),
         record=tmp_path / "record.json",
     )
     assert [one.metric for one in found.sets] == ["spearman", "span_f1"]
     values = {one.name: one.outcomes[FULL].value for one in found.sets}
-    assert min(values.values()) > 0.55, values
+    assert min(values.values()) > 0.7, values
 
 
 def test_many_labels_are_fine_tuned_for_more_epochs() -> None:
