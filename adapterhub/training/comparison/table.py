@@ -52,10 +52,15 @@ def _method(found: Comparison) -> str:
 
 def _summary(sets: Sequence[ComparedSet]) -> Iterator[str]:
     whole = [one for one in sets if all(system in one.outcomes for system in SYSTEMS)]
-    languages = sorted({one.language for one in whole})
-    groups = [(f"`{name}`", [one for one in whole if one.language == name]) for name in languages]
+    alone = [one for one in whole if not one.pair]
+    languages = sorted({one.language for one in alone})
+    groups = [(f"`{name}`", [one for one in alone if one.language == name]) for name in languages]
     if len(groups) > 1:
-        groups.append(("both", whole))
+        groups.append(("both", alone))
+    # The Trainer reads two texts in one sequence, heads and adapters also apart: not one mean.
+    pairs = [one for one in whole if one.pair]
+    if pairs:
+        groups.append((f"pairs, which {FULL} reads in one sequence", pairs))
     for name, own in groups:
         # A part of nothing, or of a negative correlation, says nothing.
         usable = [one for one in own if one.outcomes[FULL].value > 0]

@@ -153,11 +153,11 @@ def test_the_means_are_of_whole_rows_and_by_language() -> None:
             for name, value, size in zip(SYSTEMS, values, (10, 20, 30, 1_000), strict=False)
         }
 
-    def compared(name: str, language: str, *values: float) -> ComparedSet:
+    def compared(name: str, language: str, *values: float, pair: bool = False) -> ComparedSet:
         return ComparedSet(
             name=name,
             kind="single_label",
-            pair=False,
+            pair=pair,
             language=language,
             train=1_000,
             validation=100,
@@ -176,6 +176,7 @@ def test_the_means_are_of_whole_rows_and_by_language() -> None:
                 compared("c", "zh", 0.4, 0.6, 0.6, 0.5),
                 compared("d", "zh", 0.4, 0.6, 0.6, -0.1),
                 compared("e", "zh", 0.4, 0.6),
+                compared("f", "zh", 0.9, 0.8, 0.9, 0.6, pair=True),
             ),
         }
     )
@@ -187,6 +188,10 @@ def test_the_means_are_of_whole_rows_and_by_language() -> None:
     ) in text
     assert "- `zh`, 1 sets (1 where full fine-tuning reached nothing are left out): " in text
     assert "- both, 3 sets (1 where" in text
+    assert (
+        "- pairs, which full fine-tuning reads in one sequence, 1 sets: LoRA per depth keeps 150.0%"
+        in text
+    )
     assert "a LoRA for each depth from 4 on" in text
     assert "| macro_f1 | 0.500 | 0.500 | 0.350 | 0.500 | 70.0% | 10 / 20 / 30 / 1,000 |" in text
     assert "| 0.400 | 0.600 | – | – | – | 10 / 20 / – / – |" in text
