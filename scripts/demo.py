@@ -130,7 +130,9 @@ def agrees(answer: Any, expected: Any) -> bool:
         return abs(answer["value"] - expected) <= WITHIN
     if isinstance(expected, str):
         return bool(answer["label"] == expected)
-    if expected and isinstance(expected[0], dict):
+    if not expected:
+        return not answer
+    if isinstance(expected[0], dict):
         bare = [
             [(span["entity_group"], span["word"]) for span in spans] for spans in (answer, expected)
         ]
