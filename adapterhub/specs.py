@@ -166,6 +166,22 @@ class Metric(Spec):
     rows: int = Field(ge=1)
 
 
+class EarlierTask(Spec):
+    """A task whose adapter the training of another one began with.
+
+    Attributes:
+        task: Its name.
+        adapter: Digest of its adapter.
+        dataset: What it was trained on, where its head file says so.
+        dataset_license: The licence of that, as its source states it.
+    """
+
+    task: str = Field(min_length=1)
+    adapter: Sha256
+    dataset: str | None = None
+    dataset_license: str | None = None
+
+
 class TrainingRecord(Spec):
     """What a head was trained on and how.
 
@@ -179,6 +195,7 @@ class TrainingRecord(Spec):
         epochs: Passes over the training rows.
         learning_rate: Learning rate of the head that was chosen.
         weight_decay: Its weight decay.
+        continued_from: The task whose adapter the training began with, if any.
     """
 
     dataset: str = Field(min_length=1)
@@ -190,6 +207,7 @@ class TrainingRecord(Spec):
     epochs: int = Field(ge=0)
     learning_rate: float = Field(ge=0)
     weight_decay: float = Field(ge=0)
+    continued_from: EarlierTask | None = None
 
 
 class KnownAnswer(Spec):

@@ -127,3 +127,15 @@ def test_scores_that_were_cut_are_put_back_to_what_they_were_on_average(tmp_path
         rows = list(module["read_rows"](target / f"{part}.jsonl.gz"))
         assert [row["score"] for row in rows] == [2.0, 1.5, 0.25, 1.5]
         assert {row["text"] for row in rows} == {"one"}
+
+
+def test_some_tags_of_words_are_kept_under_other_names(tmp_path: Path) -> None:
+    module = runpy.run_path(str(SCRIPT))
+    row = {"tokens": ["She", "sold", "it", "."], "deprel": ["nsubj", "root", "obj", "punct"]}
+    for part in module["PARTS"]:
+        write_rows(tmp_path / f"{part}.jsonl.gz", [row])
+    names = {"nsubj": "subject", "root": "predicate", "iobj": "object"}
+    target = module["keep_tags"](tmp_path, "deprel", names, tmp_path / "target")
+    for part in module["PARTS"]:
+        rows = list(module["read_rows"](target / f"{part}.jsonl.gz"))
+        assert rows == [{**row, "deprel": ["B-subject", "B-predicate", "O", "O"]}]

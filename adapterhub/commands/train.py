@@ -78,6 +78,7 @@ def train(
     memory_bytes: given.MemoryBytes = None,
     adapter: adapted.Adapter = None,
     adapter_of: adapted.AdapterOf = None,
+    continue_from: adapted.ContinueFrom = None,
     from_depth: adapted.FromDepth = None,
     rank: adapted.Rank = None,
     alpha: adapted.Alpha = None,

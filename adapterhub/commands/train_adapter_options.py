@@ -31,6 +31,13 @@ AdapterOf = Annotated[
         metavar="TASK", help="Fit a new head on the adapter of this task, which stays as it is."
     ),
 ]
+ContinueFrom = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TASK",
+        help="Begin with the adapter of this task; its shape holds where no other is given.",
+    ),
+]
 FromDepth = Annotated[
     str | None,
     typer.Option(
@@ -72,6 +79,7 @@ Search = Annotated[
 
 NAMES = (
     "adapter",
+    "continue_from",
     "from_depth",
     "rank",
     "alpha",
@@ -99,11 +107,11 @@ def read_adapter_options(values: Mapping[str, object]) -> AdapterOptions | None:
         values: The parameters of the command, None where an option was not given.
 
     Raises:
-        UsageError: One makes no sense, or is given without `--adapter`.
+        UsageError: One makes no sense, or is given without `--adapter` or `--continue-from`.
     """
     given = {name: values[name] for name in NAMES if values[name] is not None}
     method = given.pop("adapter", None)
-    if method is None:
+    if method is None and "continue_from" not in given:
         if given:
             option = "--" + next(iter(given)).replace("_", "-")
             raise UsageError(
@@ -114,7 +122,7 @@ def read_adapter_options(values: Mapping[str, object]) -> AdapterOptions | None:
     from adapterhub.training.adapters.options import Precision as Known
     from adapterhub.training.adapters.options import adapter_options
 
-    found: dict[str, object] = {"method": method}
+    found: dict[str, object] = {} if method is None else {"method": method}
     for name, value in given.items():
         if name in _LISTS:
             numbers = _numbers(name, str(value))

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from adapterhub.publishing.figures import is_drawable
 from adapterhub.publishing.markdown import bullets, plain, table
 from adapterhub.publishing.measures import METRIC_NAMES, hub_dataset
-from adapterhub.specs import TaskSpec
+from adapterhub.specs import EarlierTask, TaskSpec
 from adapterhub.tags import entity_types
 
 _MOST_LABELS = 60
@@ -165,12 +165,23 @@ def _training(spec: TaskSpec) -> str:
     terms = (
         f" (terms of the data: {plain(record.dataset_license)})" if record.dataset_license else ""
     )
+    earlier = record.continued_from
     return (
         f"Trained on {record.rows:,} rows of {_dataset(spec)}{terms}, with the backbone frozen. "
+        f"{'' if earlier is None else _continued(earlier)}"
         f"Of {record.candidates} heads that were tried this one was chosen on the validation rows: "
         f"{record.epochs} epochs, learning rate {record.learning_rate:g}, weight decay "
         f"{record.weight_decay:g}, seed {record.seed}. sha256 of the rows: "
         f"`{record.data_digest[:16]}…`."
+    )
+
+
+def _continued(earlier: EarlierTask) -> str:
+    terms = f" (terms of the data: {plain(earlier.dataset_license)})"
+    dataset = f", trained on {plain(earlier.dataset)}" if earlier.dataset else ""
+    return (
+        f"Its adapter went on from that of `{plain(earlier.task)}`{dataset}"
+        f"{terms if earlier.dataset_license else ''}. "
     )
 
 

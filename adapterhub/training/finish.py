@@ -140,6 +140,7 @@ def _bare_spec(
         epochs=chosen.epoch if is_adapter else material.problem.epochs,
         learning_rate=chosen.setting.learning_rate,
         weight_decay=chosen.setting.weight_decay,
+        continued_from=chosen.earlier if isinstance(chosen, FittedAdapter) else None,
     )
     return TaskSpec(
         task=task,

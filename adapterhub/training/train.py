@@ -14,6 +14,11 @@ from adapterhub.opening import choose_backbone
 from adapterhub.store.locating import NEAREST, registry_to_write
 from adapterhub.store.references import check_name
 from adapterhub.store.registry import read_registry
+from adapterhub.training.adapters.existing import (
+    Existing,
+    existing_of,
+    read_existing,
+)
 from adapterhub.training.adapters.found import FoundAdapter
 from adapterhub.training.adapters.options import AdapterOptions
 from adapterhub.training.adapters.reuse import reuse_adapter
@@ -74,14 +79,16 @@ def train(
     )
     if source.encoder.spec.fingerprint != opened.spec.fingerprint:
         raise UsageError("The encoder given belongs to another backbone than the one given.")
-    reused = None
+    named = registry_to_write(NEAREST if registry is None else registry)
+    reused = existing = None
     if options.adapter_of is not None:
-        named = registry_to_write(NEAREST if registry is None else registry)
         reused = reuse_adapter(options.adapter_of, registry=named, source=source)
         source, options = reused.source, reused.reads(options)
+    if options.adapter is not None and options.adapter.continue_from is not None:
+        existing, options = _existing(options, options.adapter.continue_from, named, opened)
     ways = ways_of(options, splits.train.fields)
     materials = [gather(splits, options=options, source=source, apart=apart) for apart in ways]
-    found = _search(materials, options, source, opened)
+    found = _search(materials, options, source, opened, existing)
     material = read_by(found.chosen.apart, materials)
     if reused is not None and isinstance(found, Found):
         found = reused.join(found)
@@ -103,15 +110,32 @@ def _with_adapter(options: TrainingOptions, adapter: AdapterOptions) -> Training
     return options.model_copy(update={"folds": 0})
 
 
+def _existing(
+    options: TrainingOptions, reference: str, registry: Path, backbone: Backbone
+) -> tuple[Existing, TrainingOptions]:
+    """Returns the adapter to begin with, and options that have its shape."""
+    from adapterhub.training.adapters.continuing import taken_over
+
+    assert options.adapter is not None
+    head = read_existing(reference, registry=registry, backbone=backbone.spec)
+    existing = existing_of(head)
+    adapter = taken_over(options.adapter, existing.spec)
+    return existing, options.model_copy(update={"adapter": adapter})
+
+
 def _search(
-    materials: Sequence[Material], options: TrainingOptions, source: Source, backbone: Backbone
+    materials: Sequence[Material],
+    options: TrainingOptions,
+    source: Source,
+    backbone: Backbone,
+    existing: Existing | None,
 ) -> Found | FoundAdapter:
     if options.adapter is None:
         return search_ways(materials, options=options, source=source)
     from adapterhub.training.adapters.search import search_adapters
     from adapterhub.training.adapters.trial import Workbench
 
-    return search_adapters(Workbench(materials, options, source, backbone))
+    return search_adapters(Workbench(materials, options, source, backbone, existing))
 
 
 def open_for(registry: str | Path | None, backbone: str | Path | Backbone | None) -> Backbone:

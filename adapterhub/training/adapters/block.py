@@ -14,6 +14,7 @@ from adapterhub.specs import BLOCK_METHOD, SITES, AdapterSpec
 from adapterhub.store.adapter_digest import adapter_digest
 from adapterhub.store.adapter_names import PREFIX, TIED
 from adapterhub.store.peft_format import PeftAdapter
+from adapterhub.training.adapters.existing import Existing
 from adapterhub.training.adapters.options import Shape
 
 _NAMES = {
@@ -62,6 +63,18 @@ class UntiedBlock:
         """Returns the whole model, to move it or to switch dropout on and off."""
         model: nn.Module = self._model
         return model
+
+    def begin_with(self, existing: Existing) -> None:
+        """Takes the numbers of another such copy, at the depths that both change.
+
+        Raises:
+            UsageError: It is another method, or changes no depth of this one.
+        """
+        existing.check_like(self.export().spec)
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                if name in existing.tensors:
+                    parameter.copy_(existing.tensors[name])
 
     def layer(self, depth: int) -> Any:
         """Returns the layer that makes the pass from `depth` on."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from adapterhub.specs import AdapterSpec, HeadSpec
+from adapterhub.specs import AdapterSpec, EarlierTask, HeadSpec
 from adapterhub.training.adapters.checkpoints import Checkpoints
 from adapterhub.training.adapters.table import AdapterTable
 from adapterhub.training.candidates import Setting
@@ -28,6 +28,7 @@ class FittedAdapter:
         epoch: The epoch that gave it, from 1.
         seconds: Mean time of an epoch.
         checkpoints: What is of no use any more once the task is saved.
+        earlier: The task whose adapter it began with, if any.
     """
 
     head: HeadSpec
@@ -39,6 +40,7 @@ class FittedAdapter:
     epoch: int
     seconds: float
     checkpoints: Checkpoints | None
+    earlier: EarlierTask | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

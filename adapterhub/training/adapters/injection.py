@@ -12,15 +12,16 @@ import warnings
 from typing import Any
 
 import torch
-from peft import get_peft_model, get_peft_model_state_dict
+from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from torch import nn
 from transformers import AlbertModel
 
 from adapterhub.errors import UsageError
 from adapterhub.model.unrolled import unrolled
-from adapterhub.store.adapter_names import module_path
-from adapterhub.store.peft_format import PeftAdapter, adapter_from_peft
+from adapterhub.store.adapter_names import module_path, prefixed
+from adapterhub.store.peft_format import PeftAdapter, adapter_from_peft, peft_state
 from adapterhub.store.peft_ranks import mutates, relative_lora
+from adapterhub.training.adapters.existing import Existing
 from adapterhub.training.adapters.methods import config_for
 from adapterhub.training.adapters.options import Shape
 
@@ -72,6 +73,24 @@ class Injected:
     def plans_ahead(self) -> bool:
         """Returns whether the method keeps a state of its own over the steps."""
         return hasattr(self._model.base_model, "update_and_allocate")
+
+    def begin_with(self, existing: Existing) -> None:
+        """Takes the numbers of another adapter, at the depths that both change.
+
+        Raises:
+            UsageError: Its settings are others, it changes no depth of this one, or the method
+                cannot begin with given numbers.
+        """
+        if self._start or self.plans_ahead:
+            raise UsageError(
+                f"{_said(self._config)} begins in a way of its own and cannot go on from another "
+                f"adapter; take lora."
+            )
+        existing.check_like(self.export().spec)
+        state = peft_state(existing.spec, existing.tensors, stock=self._shape.tie_depths)
+        own = self._state()
+        common = {key: value for key, value in prefixed(state).items() if key in own}
+        set_peft_model_state_dict(self._model, {**own, **common})
 
     def layer(self, depth: int) -> Any:
         """Returns the layer that makes the pass from `depth` on."""

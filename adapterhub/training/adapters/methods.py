@@ -18,7 +18,7 @@ from adapterhub.store.adapter_names import module_path
 from adapterhub.store.peft_settings import UNUSABLE, config_class
 from adapterhub.training.adapters.options import Shape
 
-_VARIANTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
+VARIANTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "dora": ("lora", {"use_dora": True}),
     "rslora": ("lora", {"use_rslora": True}),
     "pissa": ("lora", {"init_lora_weights": "pissa"}),
@@ -40,7 +40,7 @@ _DIVISORS: Mapping[str, tuple[str, int]] = {
 """Settings that must divide the width, with PEFT's defaults, which may not."""
 
 _NO_RANK = ("adalora", "boft", "ia3")
-_ALPHAS = ("lora_alpha", "alpha", "randlora_alpha", "psoft_alpha")
+ALPHAS = ("lora_alpha", "alpha", "randlora_alpha", "psoft_alpha")
 _FEED_FORWARD: tuple[Site, ...] = ("ffn_output",)
 
 
@@ -80,12 +80,12 @@ def check_method(method: object) -> None:
     if isinstance(method, PeftConfig):
         name = str(getattr(method.peft_type, "value", method.peft_type)).lower()
     else:
-        name, _ = _VARIANTS.get(str(method), (str(method), {}))
+        name, _ = VARIANTS.get(str(method), (str(method), {}))
     if name in UNUSABLE:
         raise UsageError(f"The method '{name}' cannot be used here: {UNUSABLE[name]}.")
     known = {kind.value.lower() for kind in PEFT_TYPE_TO_TUNER_MAPPING} - UNUSABLE.keys()
     if name not in (known | {BLOCK_METHOD}):
-        names = ", ".join(sorted({*known, *_VARIANTS, BLOCK_METHOD}))
+        names = ", ".join(sorted({*known, *VARIANTS, BLOCK_METHOD}))
         raise UsageError(f"PEFT has no method '{name}'; known: {names}.")
 
 
@@ -100,7 +100,7 @@ def config_for(shape: Shape, hidden_size: int) -> Any:
         _clear(config)
         return config
     check_method(shape.method)
-    name, extra = _VARIANTS.get(shape.method, (shape.method, {}))
+    name, extra = VARIANTS.get(shape.method, (shape.method, {}))
     factory: Any = config_class(name)
     fields = {field.name for field in dataclasses.fields(factory)}
     values: dict[str, object] = {**_SETTINGS.get(name, {}), **extra}
@@ -124,7 +124,7 @@ def config_for(shape: Shape, hidden_size: int) -> Any:
 def _sizes(fields: set[str], shape: Shape, *, has_rank: bool) -> dict[str, object]:
     """Returns rank, alpha and dropout under the names that a method has for them."""
     values: dict[str, object] = {"r": shape.rank} if has_rank and "r" in fields else {}
-    alpha = next((field for field in _ALPHAS if field in fields), None)
+    alpha = next((field for field in ALPHAS if field in fields), None)
     if alpha is not None and shape.alpha is not None:
         values[alpha] = int(shape.alpha) if shape.alpha == int(shape.alpha) else shape.alpha
     return {**values, **_dropout(fields, shape)} if shape.dropout else values

@@ -22,6 +22,9 @@ class AdapterOptions(Spec):
     """Options of one adapter's training; the defaults suit sets of some hundred rows or more.
 
     Attributes:
+        continue_from: A task whose adapter this one begins with: a task of the registry, a head
+            file, or a task on the Hub. Its shape holds where no other is given; depths that it
+            does not change begin as those of a new adapter do.
         method: `lora`, `dora`, `rslora`, `pissa`, `olora`, PEFT's name of any other method in
             lower case, `block` for an own copy of the whole block, or any PEFT config object.
             What the object says about sites, depths, rank and alpha holds.
@@ -52,6 +55,7 @@ class AdapterOptions(Spec):
         ranks: Tried one after the other; None for `rank` alone, or in a search for 4 and 16.
     """
 
+    continue_from: str | None = Field(default=None, min_length=1)
     method: Any = "lora"
     from_depth: Depth | None = None
     rank: Rank = 8

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import torch
 
-from adapterhub.errors import BackboneMismatchError, UsageError
+from adapterhub.errors import UsageError
 from adapterhub.model.compiling import compile_adapter
 from adapterhub.specs import AdapterSpec
-from adapterhub.store.adapter_digest import adapter_tensors
-from adapterhub.store.reading import read_task
+from adapterhub.training.adapters.existing import existing_of, read_existing
 from adapterhub.training.adapters.found import FittedAdapter, FoundAdapter
 from adapterhub.training.encoding import Source
 from adapterhub.training.options import TrainingOptions
@@ -78,12 +77,8 @@ def reuse_adapter(reference: str, *, registry: Path, source: Source) -> Reused:
         BackboneMismatchError: It was made for another backbone.
         HeadFileError: The file is damaged, or its adapter does not fit.
     """
-    head = read_task(reference, registry).head
-    found, encoder = head.spec.adapter, source.encoder
-    if found is None:
-        raise UsageError(f"Task '{reference}' has no adapter; its head reads the frozen trunk.")
-    if head.spec.backbone.fingerprint != encoder.spec.fingerprint:
-        raise BackboneMismatchError(reference, head.spec.backbone.name, encoder.spec.name)
-    compiled = compile_adapter(found, head.tensors, encoder=encoder, source=head.source)
-    own = adapter_tensors(head.tensors)
-    return Reused(found, own, replace(source, adapter=compiled))
+    encoder = source.encoder
+    head = read_existing(reference, registry=registry, backbone=encoder.spec)
+    found = existing_of(head)
+    compiled = compile_adapter(found.spec, head.tensors, encoder=encoder, source=head.source)
+    return Reused(found.spec, found.tensors, replace(source, adapter=compiled))

@@ -24,6 +24,8 @@ def search_adapters(bench: Workbench) -> FoundAdapter:
         TrainingError: A loss became NaN or infinite.
     """
     notes = list(bench.material.notes)
+    if bench.existing is not None:
+        notes.append(f"It went on from the adapter of '{bench.existing.record.task}'.")
     heads = 0
     trials: list[tuple[AdapterRow, FittedAdapter]] = []
     for from_depth in _from_depths(bench.adapter, bench.source.encoder.depth):

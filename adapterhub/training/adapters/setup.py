@@ -16,6 +16,7 @@ from adapterhub.training.selection import Judge
 
 if TYPE_CHECKING:
     from adapterhub.store.peft_format import PeftAdapter
+    from adapterhub.training.adapters.existing import Existing
 
 ADAPTER, HEAD = "adapter.", "head."
 """What the names of trained parameters begin with."""
@@ -37,6 +38,10 @@ class Change(Protocol):
     @property
     def plans_ahead(self) -> bool:
         """Returns whether it keeps a state of its own over the steps, which no file holds."""
+        ...
+
+    def begin_with(self, existing: Existing) -> None:
+        """Takes the numbers of another adapter, at the depths that both change."""
         ...
 
     def layer(self, depth: int) -> Any:

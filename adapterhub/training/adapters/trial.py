@@ -13,6 +13,7 @@ from adapterhub.specs import BLOCK_METHOD, SITES, HeadSpec
 from adapterhub.training.adapters.block import UntiedBlock
 from adapterhub.training.adapters.checkpoints import Checkpoints
 from adapterhub.training.adapters.examples import Examples, read_examples
+from adapterhub.training.adapters.existing import Existing
 from adapterhub.training.adapters.found import FittedAdapter
 from adapterhub.training.adapters.head import TrainedHead, scale_of
 from adapterhub.training.adapters.injection import Injected
@@ -63,12 +64,14 @@ class Workbench:
         options: Of the whole training.
         source: Encoder, tokenizer and cache.
         backbone: The frozen model, which PEFT's layers are put into a copy of.
+        existing: The adapter that training goes on from, if any.
     """
 
     materials: Sequence[Material]
     options: TrainingOptions
     source: Source
     backbone: Backbone
+    existing: Existing | None = None
 
     @property
     def adapter(self) -> AdapterOptions:
@@ -117,12 +120,15 @@ class Workbench:
         """Returns a trained adapter from `fork` on.
 
         Raises:
-            UsageError: PEFT does not know the method, or cannot use it as asked.
+            UsageError: PEFT does not know the method, or cannot use it as asked, or it cannot go on
+                from the adapter that it was given.
             TrainingError: The loss became NaN or infinite.
         """
         setup = self._setup(fork)
         shape = self.shape(fork, rank, setup.steps)
         change = make_change(shape, self.backbone, seed=self.options.seed)
+        if self.existing is not None:
+            change.begin_with(self.existing)
         head = TrainedHead(
             fork.head,
             fork.scale,
@@ -145,6 +151,7 @@ class Workbench:
             epoch=run.best.epoch,
             seconds=sum(record.seconds for record in epochs) / len(epochs),
             checkpoints=checkpoints,
+            earlier=None if self.existing is None else self.existing.record,
         )
 
     def shape(self, fork: Fork, rank: int, steps: int) -> Shape:
@@ -192,8 +199,10 @@ class Workbench:
             "device": str(self.source.encoder.device),
             "train": splits.train.digest(),
             "validation": splits.validation.digest(),
+            "labels": splits.train.labels,
             "options": self.options.model_dump(mode="json", exclude={"adapter", "aliases"}),
             "adapter": self.adapter.model_dump(mode="json"),
+            "existing": None if self.existing is None else self.existing.spec.digest,
             "from_depth": fork.from_depth,
             "head": fork.head.model_dump(mode="json"),
             "rank": rank,
