@@ -95,6 +95,18 @@ def test_one_command_makes_heads_and_adapters_and_goes_on(build: Build, tmp_path
     assert tuned.adapter.depths == (3,)
     assert spec_of(registry, "shared")[1].adapter == tuned.adapter
 
+    on = {"continue_from": "tuned", "epochs": 1}
+    changed["tasks"]["on"] = {"data": "stars", "adapter": on}
+    build(changed, "--only", "on")
+    assert "on: made before" in build(changed, "--only", "on")
+    record = spec_of(registry, "on")[1].training
+    assert record is not None
+    assert record.continued_from is not None
+    assert record.continued_from.adapter == tuned.adapter.digest
+    changed["tasks"]["tuned"]["adapter"]["from_depth"] = 2
+    # What the adapter began with is not there any more.
+    assert "on: made before" not in build(changed, "--only", "tuned,on")
+
     changed["tasks"]["tuned"] = {"data": "film"}
     build(changed, "--only", "tuned")
     assert spec_of(registry, "tuned")[1].adapter is None
