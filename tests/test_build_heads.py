@@ -141,6 +141,18 @@ def test_scores_that_were_cut_are_put_back_to_what_they_were_on_average(tmp_path
         assert {row["text"] for row in rows} == {"one"}
 
 
+def test_words_are_written_in_another_way(tmp_path: Path) -> None:
+    module = runpy.run_path(str(SCRIPT))
+    for part in module["PARTS"]:
+        write_rows(
+            tmp_path / f"{part}.jsonl.gz", [{"tokens": ["好", "."], "upos": ["ADJ", "PUNCT"]}]
+        )
+    target = module["write_words"](tmp_path, "tokens", {".": "。"}, tmp_path / "target")
+    for part in module["PARTS"]:
+        rows = list(module["read_rows"](target / f"{part}.jsonl.gz"))
+        assert rows == [{"tokens": ["好", "。"], "upos": ["ADJ", "PUNCT"]}]
+
+
 def test_some_tags_of_words_are_kept_under_other_names(tmp_path: Path) -> None:
     module = runpy.run_path(str(SCRIPT))
     row = {"tokens": ["She", "sold", "it", "."], "deprel": ["nsubj", "root", "obj", "punct"]}
