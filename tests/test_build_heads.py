@@ -122,44 +122,52 @@ def test_a_recipe_that_makes_no_sense_is_named(build: Build) -> None:
     build(wrong, code=message)
 
 
-def test_scores_that_were_cut_are_put_back_to_what_they_were_on_average(tmp_path: Path) -> None:
-    module = runpy.run_path(str(SCRIPT))
-
-    def write(name: str, scores: list[float]) -> Path:
-        (tmp_path / name).mkdir()
+def changed_rows(
+    recipe: dict[str, Any], rows: dict[str, list[dict[str, Any]]], folder: Path
+) -> list[dict[str, Any]]:
+    """Returns the training rows of a recipe, which are its validation rows too."""
+    module = runpy.run_path(str(SCRIPT.with_name("task_rows.py")))
+    for name, own in rows.items():
+        (folder / name).mkdir()
         for part in module["PARTS"]:
-            rows = [{"text": "one", "text_pair": "two", "score": score} for score in scores]
-            write_rows(tmp_path / name / f"{part}.jsonl.gz", rows)
-        return tmp_path / name
-
-    whole = write("whole", [0.0, 0.5, 1.25, 1.75, 2.0])
-    cut = write("cut", [2.0, 1.0, 0.0, 1.0])
-    target = module["restore_scores"](cut, whole, tmp_path / "target")
-    for part in module["PARTS"]:
-        rows = list(module["read_rows"](target / f"{part}.jsonl.gz"))
-        assert [row["score"] for row in rows] == [2.0, 1.5, 0.25, 1.5]
-        assert {row["text"] for row in rows} == {"one"}
+            write_rows(folder / name / f"{part}.jsonl.gz", own)
+    target = module["rows_of"](recipe, folder, folder / "target", name="mine")
+    found = [list(module["read_rows"](target / f"{part}.jsonl.gz")) for part in module["PARTS"]]
+    assert found[0] == found[1]
+    assert not recipe.keys() & {"data", "cut_from", "joined", "words", "keep"}
+    return found[0]
 
 
-def test_words_are_written_in_another_way(tmp_path: Path) -> None:
-    module = runpy.run_path(str(SCRIPT))
-    for part in module["PARTS"]:
-        write_rows(
-            tmp_path / f"{part}.jsonl.gz", [{"tokens": ["好", "."], "upos": ["ADJ", "PUNCT"]}]
-        )
-    target = module["write_words"](tmp_path, "tokens", {".": "。"}, tmp_path / "target")
-    for part in module["PARTS"]:
-        rows = list(module["read_rows"](target / f"{part}.jsonl.gz"))
-        assert rows == [{"tokens": ["好", "。"], "upos": ["ADJ", "PUNCT"]}]
+def test_scores_that_were_cut_are_put_back_to_what_they_were_on_average(tmp_path: Path) -> None:
+    def scored(*scores: float) -> list[dict[str, Any]]:
+        return [{"text": "one", "text_pair": "two", "score": score} for score in scores]
+
+    sets = {"whole": scored(0.0, 0.5, 1.25, 1.75, 2.0), "cut": scored(2.0, 1.0, 0.0, 1.0)}
+    rows = changed_rows({"data": "cut", "cut_from": "whole"}, sets, tmp_path)
+    assert rows == scored(2.0, 1.5, 0.25, 1.5)
 
 
-def test_some_tags_of_words_are_kept_under_other_names(tmp_path: Path) -> None:
-    module = runpy.run_path(str(SCRIPT))
-    row = {"tokens": ["She", "sold", "it", "."], "deprel": ["nsubj", "root", "obj", "punct"]}
-    for part in module["PARTS"]:
-        write_rows(tmp_path / f"{part}.jsonl.gz", [row])
+@pytest.mark.parametrize(
+    ("written", "joined"),
+    [
+        ("i did n't like it , and it 's long .", "i didn't like it, and it's long."),
+        ("a `` good '' film ( mostly )", 'a "good" film (mostly)'),
+        ("cheap\\/free -lrb- at last -rrb-", "cheap/free (at last)"),
+    ],
+)
+def test_texts_whose_words_stand_apart_are_joined(
+    written: str, joined: str, tmp_path: Path
+) -> None:
+    recipe = {"data": "one", "joined": True, "text": "text", "target": "label"}
+    rows = changed_rows(recipe, {"one": [{"text": written, "label": "a"}]}, tmp_path)
+    assert rows == [{"text": joined, "label": "a"}]
+    assert recipe == {"text": "text", "target": "label"}
+
+
+def test_words_are_written_otherwise_and_some_tags_are_kept(tmp_path: Path) -> None:
+    words = {"tokens": ["She", "sold", "it", "."], "deprel": ["nsubj", "root", "obj", "punct"]}
     names = {"nsubj": "subject", "root": "predicate", "iobj": "object"}
-    target = module["keep_tags"](tmp_path, "deprel", names, tmp_path / "target")
-    for part in module["PARTS"]:
-        rows = list(module["read_rows"](target / f"{part}.jsonl.gz"))
-        assert rows == [{**row, "deprel": ["B-subject", "B-predicate", "O", "O"]}]
+    recipe = {"data": "one", "tokens": "tokens", "target": "deprel", "keep": names}
+    rows = changed_rows({**recipe, "words": {".": "!"}}, {"one": [words]}, tmp_path)
+    tags = ["B-subject", "B-predicate", "O", "O"]
+    assert rows == [{"tokens": ["She", "sold", "it", "!"], "deprel": tags}]

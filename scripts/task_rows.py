@@ -1,0 +1,120 @@
+"""The rows of a shipped task: a data set, with what its recipe says to change in it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from adapterhub.errors import DataError
+from adapterhub.tags import OUTSIDE
+from adapterhub.training.tagging import TaggedWords, join_words
+
+PARTS = ("train", "validation")
+Row = dict[str, Any]
+Change = Callable[[Row], Row]
+"""Gives the columns of a row that are other ones."""
+
+_QUOTES = {"``": '"', "''": '"', "-lrb-": "(", "-rrb-": ")"}
+_QUOTED = re.compile(r'" (.*?) "')
+
+
+def rows_of(recipe: dict[str, Any], data_dir: Path, target: Path, *, name: str) -> Path:
+    """Returns the folder with the rows of a task, and takes out of its recipe what names them.
+
+    Args:
+        recipe: The recipe of the task.
+        data_dir: One folder per data set.
+        target: A new folder, which is made where something is changed.
+        name: Of the task, for messages.
+
+    Raises:
+        DataError: A data set has no training rows.
+    """
+    folder = data_set(data_dir / recipe.pop("data"), name)
+    changes: list[Change] = []
+    if (other := recipe.pop("cut_from", None)) is not None:
+        changes.append(restored_score(data_set(data_dir / other, name)))
+    if recipe.pop("joined", False):
+        changes.append(joined_words(recipe["text"]))
+    if (words := recipe.pop("words", None)) is not None:
+        changes.append(other_words(recipe["tokens"], words))
+    if (tags := recipe.pop("keep", None)) is not None:
+        changes.append(kept_tags(recipe["target"], tags))
+    return rewrite(folder, target, changes) if changes else folder
+
+
+def data_set(folder: Path, name: str) -> Path:
+    """Returns the folder of a data set.
+
+    Raises:
+        DataError: It has no training rows.
+    """
+    train_file = folder / "train.jsonl.gz"
+    if not train_file.is_file():
+        raise DataError(train_file, f"it is missing; task '{name}' is made from it")
+    return folder
+
+
+def rewrite(folder: Path, target: Path, changes: list[Change]) -> Path:
+    """Writes a data set with some columns changed to the new folder `target`, and returns that."""
+    target.mkdir()
+    for part in PARTS:
+        with gzip.open(target / f"{part}.jsonl.gz", "wt", encoding="utf-8") as file:
+            for row in read_rows(folder / f"{part}.jsonl.gz"):
+                for change in changes:
+                    row |= change(row)
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    return target
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """Yields the rows of a file of a data set."""
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        yield from map(json.loads, lines)
+
+
+def restored_score(whole: Path) -> Change:
+    """Returns the change that undoes a cut of scores to whole numbers, on average.
+
+    Args:
+        whole: The data set before the cut; its training rows say what is cut to each number.
+    """
+    by_cut = defaultdict(list)
+    for row in read_rows(whole / "train.jsonl.gz"):
+        by_cut[math.floor(row["score"])].append(row["score"])
+    means = {cut: fmean(scores) for cut, scores in by_cut.items()}
+    return lambda row: {"score": means[math.floor(row["score"])]}
+
+
+def joined_words(column: str) -> Change:
+    """Returns the change of texts whose words and marks stand apart to what people write."""
+
+    def change(row: Row) -> Row:
+        words = tuple(_QUOTES.get(word, word) for word in row[column].replace("\\/", "/").split())
+        text = join_words(TaggedWords(words, (OUTSIDE,) * len(words)), "auto").text
+        return {column: _QUOTED.sub(r'"\1"', text)}
+
+    return change
+
+
+def other_words(column: str, written: Mapping[str, str]) -> Change:
+    """Returns the change of words that people write otherwise: how, by the word."""
+    return lambda row: {column: [written.get(word, word) for word in row[column]]}
+
+
+def kept_tags(column: str, names: Mapping[str, str]) -> Change:
+    """Returns the change of tags of words to entities of one word.
+
+    Args:
+        column: Of the tags.
+        names: What each tag that is kept becomes; a word with any other tag is outside.
+    """
+    entities = {tag: f"B-{name}" for tag, name in names.items()}
+    return lambda row: {column: [entities.get(tag, OUTSIDE) for tag in row[column]]}
