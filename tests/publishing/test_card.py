@@ -20,7 +20,7 @@ from adapterhub.publishing.figures import draw
 from adapterhub.publishing.files import files_of
 from adapterhub.publishing.markdown import plain
 from adapterhub.publishing.merging import Merged, merge
-from adapterhub.specs import Calibration, Metric, TrainingRecord
+from adapterhub.specs import Calibration, EarlierTask, Metric, TrainingRecord
 from tests.builders import backbone_spec
 from tests.publishing.tasks import REPO, to_publish
 
@@ -307,3 +307,23 @@ def test_diagnostics_are_about_the_labels_of_the_task() -> None:
     build: Callable[..., TaskToPublish] = full
     with pytest.raises(ValueError, match="diagnostics are about other labels"):
         build(labels=("a", "b", "c"), diagnostics=DIAGNOSTICS)
+
+
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [
+        (
+            {"dataset": "acme/names", "dataset_license": "CC0"},
+            "Its adapter went on from that of `names`, trained on acme/names (terms of the data: "
+            "CC0).",
+        ),
+        ({}, "Its adapter went on from that of `names`. "),
+    ],
+)
+def test_a_card_names_the_task_whose_adapter_was_trained_on(
+    known: dict[str, str], said: str
+) -> None:
+    earlier = EarlierTask(task="names", adapter="cd" * 32, **known)
+    record = RECORD.model_copy(update={"continued_from": earlier})
+    assert said in files(full(training=record))["README.md"].decode()
+    assert "went on from" not in files(full())["README.md"].decode()
