@@ -46,6 +46,7 @@ def train(
     target: given.Target = None,
     tokens: given.Tokens = None,
     join_tokens: given.JoinTokens = None,
+    mentions: given.Mentions = None,
     validation: given.Validation = None,
     split_column: given.SplitColumn = None,
     validation_fraction: given.ValidationFraction = None,
@@ -128,6 +129,10 @@ def _read_options(values: Mapping[str, object]) -> TrainingOptions:
 
 def _read(name: str, value: object) -> object:
     option = "--" + name.replace("_", "-")
+    if name == "mentions":
+        from adapterhub.training.mentions import read_mentions
+
+        return read_mentions(Path(str(value)))
     if name in _SIZES:
         from adapterhub.opening import parse_bytes
 

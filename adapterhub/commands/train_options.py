@@ -57,6 +57,13 @@ JoinTokens = Annotated[
         metavar="NAME", help="Tagging: how words become a text: auto, space or none. [auto]"
     ),
 ]
+Mentions = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Tagging: JSON of texts by entity type, to learn rows with them too. [none]",
+    ),
+]
 Kind = Annotated[
     str | None,
     typer.Option(

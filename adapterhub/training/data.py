@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
@@ -13,7 +14,9 @@ import numpy.typing as npt
 
 from adapterhub.errors import DataError
 from adapterhub.specs import Kind, TaskSpec
+from adapterhub.tags import entity_types
 from adapterhub.training.labels import Target, find_labels, labels_of
+from adapterhub.training.mentions import check_mentions, with_other_mentions
 from adapterhub.training.options import Joining, TrainingOptions
 from adapterhub.training.parsing import Columns, Example, find_columns, parse_records
 from adapterhub.training.records import Records, read_records
@@ -149,9 +152,29 @@ def read_splits(data: object, options: TrainingOptions) -> Splits:
         owner = "the training rows (skip_unseen leaves such rows out)"
         _refuse_unknown(validation, labels, source=other.source, owner=owner)
     # Labels are those of all rows: a cut must not decide which answers a task can give.
+    kept = replace(train.take(draw_rows(len(train), options)), labels=labels)
     return Splits(
-        replace(train.take(draw_rows(len(train), options)), labels=labels),
+        _with_mentions(kept, options) if options.mentions else kept,
         replace(validation.take(draw_rows(len(validation), options)), labels=labels),
+    )
+
+
+def _with_mentions(train: Dataset, options: TrainingOptions) -> Dataset:
+    """Returns training rows, and behind them those in which other mentions can stand.
+
+    Raises:
+        UsageError: The rows have no entities of a type that mentions are given of.
+    """
+    types = entity_types(train.labels) if train.kind == "tagging" else ()
+    check_mentions(options.mentions, types)
+    draw = random.Random(options.seed)
+    rows = zip(train.inputs, train.spans(), strict=True)
+    copies = [with_other_mentions(text, s, options.mentions, draw) for (text,), s in rows]
+    found = [copy for copy in copies if copy is not None]
+    return replace(
+        train,
+        inputs=train.inputs + tuple((text,) for text, _ in found),
+        targets=train.targets + tuple(spans for _, spans in found),
     )
 
 

@@ -38,6 +38,11 @@ Decay = Annotated[float, Field(ge=0, le=10)]
 Depth = Annotated[int, Field(ge=0, le=1_024)]
 Width = Annotated[int, Field(ge=1, le=16_384)]
 
+MentionList = Annotated[
+    tuple[Annotated[str, Field(min_length=1, max_length=1_000)], ...],
+    Field(strict=False, min_length=1),
+]
+
 
 class TrainingOptions(Spec):
     """Options of one training run; the defaults suit sets of some hundred to 100,000 rows.
@@ -54,6 +59,8 @@ class TrainingOptions(Spec):
         tokens: Tagging: column of the words.
         join_tokens: How words become a text. `auto` puts a space between words, but none
             between Han characters, and none at all where every word is one character.
+        mentions: Tagging: by entity type, texts that may stand for such an entity. Each training
+            row with one is learned a second time, with drawn mentions in their place.
         validation: File with the validation rows.
         split_column: Column that says `train` or `validation`; `test` rows are left out.
         validation_fraction: Part of the rows to hold out where neither is given; None holds out
@@ -101,6 +108,7 @@ class TrainingOptions(Spec):
     target: str | None = None
     tokens: str = "tokens"
     join_tokens: Joining = "auto"
+    mentions: dict[str, MentionList] = Field(default={})
     validation: Annotated[Path | None, Field(strict=False)] = None
     split_column: str | None = None
     validation_fraction: float | None = Field(default=None, gt=0, lt=1)

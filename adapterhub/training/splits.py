@@ -60,11 +60,12 @@ def split_records(records: Records, columns: Columns, options: TrainingOptions) 
 def are_crossed(rows: int, options: TrainingOptions) -> bool:
     """Returns whether a number of rows is too few to hold some out.
 
-    With adapters rows are always held out: each fold would be a training of its own.
+    With adapters rows are always held out: each fold would be a training of its own. So they are
+    with mentions, which only training rows get.
     """
     given = (options.validation, options.split_column, options.validation_fraction)
     adapted = options.adapter is not None or options.adapter_of is not None
-    if adapted or options.folds == 0 or given != (None, None, None):
+    if adapted or options.mentions or options.folds == 0 or given != (None, None, None):
         return False
     return HELD_OUT * min(rows, options.max_rows or rows) < FEWEST_HELD_OUT
 
