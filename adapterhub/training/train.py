@@ -79,13 +79,16 @@ def train(
     )
     if source.encoder.spec.fingerprint != opened.spec.fingerprint:
         raise UsageError("The encoder given belongs to another backbone than the one given.")
-    named = registry_to_write(NEAREST if registry is None else registry)
     reused = existing = None
     if options.adapter_of is not None:
-        reused = reuse_adapter(options.adapter_of, registry=named, source=source)
+        reused = reuse_adapter(options.adapter_of, registry=_named(registry), source=source)
         source, options = reused.source, reused.reads(options)
     if options.adapter is not None and options.adapter.continue_from is not None:
-        existing, options = _existing(options, options.adapter.continue_from, named, opened)
+        head = read_existing(
+            options.adapter.continue_from, registry=_named(registry), backbone=opened.spec
+        )
+        existing = existing_of(head)
+        options = _like(existing, options, options.adapter)
     ways = ways_of(options, splits.train.fields)
     materials = [gather(splits, options=options, source=source, apart=apart) for apart in ways]
     found = _search(materials, options, source, opened, existing)
@@ -110,17 +113,16 @@ def _with_adapter(options: TrainingOptions, adapter: AdapterOptions) -> Training
     return options.model_copy(update={"folds": 0})
 
 
-def _existing(
-    options: TrainingOptions, reference: str, registry: Path, backbone: Backbone
-) -> tuple[Existing, TrainingOptions]:
-    """Returns the adapter to begin with, and options that have its shape."""
+def _named(registry: str | Path | None) -> Path:
+    """Returns the registry that names of other tasks are of."""
+    return registry_to_write(NEAREST if registry is None else registry)
+
+
+def _like(existing: Existing, options: TrainingOptions, adapter: AdapterOptions) -> TrainingOptions:
+    """Returns options by which an adapter has the shape of one that exists."""
     from adapterhub.training.adapters.continuing import taken_over
 
-    assert options.adapter is not None
-    head = read_existing(reference, registry=registry, backbone=backbone.spec)
-    existing = existing_of(head)
-    adapter = taken_over(options.adapter, existing.spec)
-    return existing, options.model_copy(update={"adapter": adapter})
+    return options.model_copy(update={"adapter": taken_over(adapter, existing.spec)})
 
 
 def _search(

@@ -44,10 +44,11 @@ class Existing:
                     f"It cannot go on from {named}: {name} is {there} there and {here} here. "
                     f"Leave the options of its shape away to take them over."
                 )
-        if not set(self.spec.depths) & set(other.depths):
+        depths, sites = set(self.spec.depths), set(self.spec.sites)
+        if not depths & set(other.depths) or not sites & set(other.sites):
             raise UsageError(
-                f"It cannot go on from {named}, which changes depths {_range(self.spec)}; this one "
-                f"changes {_range(other)}."
+                f"It cannot go on from {named}, which changes {_places(self.spec)}; this one "
+                f"changes {_places(other)}."
             )
 
 
@@ -95,5 +96,5 @@ def _meaning(spec: AdapterSpec) -> dict[str, object]:
     return {"method": spec.method, "tie_depths": spec.tie_depths, **config}
 
 
-def _range(spec: AdapterSpec) -> str:
-    return f"{spec.depths[0]} to {spec.depths[-1]}"
+def _places(spec: AdapterSpec) -> str:
+    return f"{', '.join(spec.sites)} at depths {spec.depths[0]} to {spec.depths[-1]}"

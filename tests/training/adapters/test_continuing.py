@@ -134,11 +134,15 @@ def test_depths_that_the_other_does_not_change_begin_anew(tasks: Tasks) -> None:
         ({"method": "dora"}, "use_dora is False there and True here"),
         ({"method": "ia3"}, "adapter of 'first': "),
         ({"tie_depths": True}, "tie_depths is False there and True here"),
+        (
+            {"sites": ("ffn",)},
+            "which changes query, value at depths 2 to 3; this one changes ffn at",
+        ),
         ({"method": "pissa"}, "begins in a way of its own"),
         ({"method": "adalora"}, "begins in a way of its own"),
         ({"method": LoraConfig(r=8, lora_alpha=4)}, "r is 2 there and 8 here"),
     ],
-    ids=["rank", "dora", "ia3", "tied", "pissa", "adalora", "config"],
+    ids=["rank", "dora", "ia3", "tied", "sites", "pissa", "adalora", "config"],
 )
 def test_another_shape_is_refused(changes: dict[str, Any], message: str, tasks: Tasks) -> None:
     tasks.train("first", sentiment_rows(64), **{**FIRST, "epochs": 1})
@@ -155,7 +159,7 @@ def test_other_depths_are_refused(tasks: Tasks) -> None:
         depths=(2,),
         adapter=adapter_options(continue_from="first", from_depth=0, epochs=1),
     )
-    with pytest.raises(UsageError, match="which changes depths 2 to 3; this one changes 0 to 1"):
+    with pytest.raises(UsageError, match=r"at depths 2 to 3; this one changes .* at depths 0 to 1"):
         tasks.run("second", rating_rows(64), options)
 
 
