@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -43,10 +43,6 @@ def rows_of(recipe: dict[str, Any], data_dir: Path, target: Path, *, name: str) 
         changes.append(restored_score(data_set(data_dir / other, name)))
     if recipe.pop("joined", False):
         changes.append(joined_words(recipe["text"]))
-    if (words := recipe.pop("words", None)) is not None:
-        changes.append(other_words(recipe["tokens"], words))
-    if (tags := recipe.pop("keep", None)) is not None:
-        changes.append(kept_tags(recipe["target"], tags))
     return rewrite(folder, target, changes) if changes else folder
 
 
@@ -102,19 +98,3 @@ def joined_words(column: str) -> Change:
         return {column: _QUOTED.sub(r'"\1"', text)}
 
     return change
-
-
-def other_words(column: str, written: Mapping[str, str]) -> Change:
-    """Returns the change of words that people write otherwise: how, by the word."""
-    return lambda row: {column: [written.get(word, word) for word in row[column]]}
-
-
-def kept_tags(column: str, names: Mapping[str, str]) -> Change:
-    """Returns the change of tags of words to entities of one word.
-
-    Args:
-        column: Of the tags.
-        names: What each tag that is kept becomes; a word with any other tag is outside.
-    """
-    entities = {tag: f"B-{name}" for tag, name in names.items()}
-    return lambda row: {column: [entities.get(tag, OUTSIDE) for tag in row[column]]}

@@ -134,7 +134,7 @@ def changed_rows(
     target = module["rows_of"](recipe, folder, folder / "target", name="mine")
     found = [list(module["read_rows"](target / f"{part}.jsonl.gz")) for part in module["PARTS"]]
     assert found[0] == found[1]
-    assert not recipe.keys() & {"data", "cut_from", "joined", "words", "keep"}
+    assert not recipe.keys() & {"data", "cut_from", "joined"}
     return found[0]
 
 
@@ -162,12 +162,3 @@ def test_texts_whose_words_stand_apart_are_joined(
     rows = changed_rows(recipe, {"one": [{"text": written, "label": "a"}]}, tmp_path)
     assert rows == [{"text": joined, "label": "a"}]
     assert recipe == {"text": "text", "target": "label"}
-
-
-def test_words_are_written_otherwise_and_some_tags_are_kept(tmp_path: Path) -> None:
-    words = {"tokens": ["She", "sold", "it", "."], "deprel": ["nsubj", "root", "obj", "punct"]}
-    names = {"nsubj": "subject", "root": "predicate", "iobj": "object"}
-    recipe = {"data": "one", "tokens": "tokens", "target": "deprel", "keep": names}
-    rows = changed_rows({**recipe, "words": {".": "!"}}, {"one": [words]}, tmp_path)
-    tags = ["B-subject", "B-predicate", "O", "O"]
-    assert rows == [{"tokens": ["She", "sold", "it", "!"], "deprel": tags}]
