@@ -169,11 +169,7 @@ class Metric(Spec):
 class EarlierTask(Spec):
     """A task whose adapter the training of another one began with.
 
-    Attributes:
-        task: Its name.
-        adapter: Digest of its adapter.
-        dataset: What it was trained on, where its head file says so.
-        dataset_license: The licence of that, as its source states it.
+    Its name, the digest of its adapter, and its data as `TrainingRecord` has them, where known.
     """
 
     task: str = Field(min_length=1)

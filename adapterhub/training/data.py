@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
@@ -16,17 +15,12 @@ from adapterhub.errors import DataError
 from adapterhub.specs import Kind, TaskSpec
 from adapterhub.tags import entity_types
 from adapterhub.training.labels import Target, find_labels, labels_of
-from adapterhub.training.mentions import check_mentions, with_other_mentions
+from adapterhub.training.mentions import rows_with_mentions
 from adapterhub.training.options import Joining, TrainingOptions
 from adapterhub.training.parsing import Columns, Example, find_columns, parse_records
 from adapterhub.training.records import Records, read_records
 from adapterhub.training.splits import Parts, are_crossed, draw_folds, draw_rows, split_records
-from adapterhub.training.tagging import (
-    Span,
-    TaggedWords,
-    are_characters,
-    join_words,
-)
+from adapterhub.training.tagging import Span, TaggedWords, are_characters, join_words
 
 _FEWEST_ROWS = 8
 
@@ -153,28 +147,13 @@ def read_splits(data: object, options: TrainingOptions) -> Splits:
         _refuse_unknown(validation, labels, source=other.source, owner=owner)
     # Labels are those of all rows: a cut must not decide which answers a task can give.
     kept = replace(train.take(draw_rows(len(train), options)), labels=labels)
+    if options.mentions:
+        types = entity_types(labels) if kept.kind == "tagging" else ()
+        inputs, targets = rows_with_mentions(kept.inputs, kept.spans(), types, options)
+        kept = replace(kept, inputs=kept.inputs + inputs, targets=kept.targets + targets)
     return Splits(
-        _with_mentions(kept, options) if options.mentions else kept,
+        kept,
         replace(validation.take(draw_rows(len(validation), options)), labels=labels),
-    )
-
-
-def _with_mentions(train: Dataset, options: TrainingOptions) -> Dataset:
-    """Returns training rows, and behind them those in which other mentions can stand.
-
-    Raises:
-        UsageError: The rows have no entities of a type that mentions are given of.
-    """
-    types = entity_types(train.labels) if train.kind == "tagging" else ()
-    check_mentions(options.mentions, types)
-    draw = random.Random(options.seed)
-    rows = zip(train.inputs, train.spans(), strict=True)
-    copies = [with_other_mentions(text, s, options.mentions, draw) for (text,), s in rows]
-    found = [copy for copy in copies if copy is not None]
-    return replace(
-        train,
-        inputs=train.inputs + tuple((text,) for text, _ in found),
-        targets=train.targets + tuple(spans for _, spans in found),
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from adapterhub.errors import DataError, UsageError
 from adapterhub.store.atomic import reason
 from adapterhub.store.jsonsafe import read_json_object, shown
+from adapterhub.training.options import TrainingOptions
 from adapterhub.training.tagging import Span
 
 Mentions = Mapping[str, Sequence[str]]
@@ -35,6 +36,31 @@ def read_mentions(path: Path) -> dict[str, tuple[str, ...]]:
         if not isinstance(texts, list) or not all(isinstance(one, str) and one for one in texts):
             raise DataError(path, f'{shown(entity)} is no list of texts, such as ["Oslo"]')
     return {entity: tuple(texts) for entity, texts in content.items() if isinstance(texts, list)}
+
+
+def rows_with_mentions(
+    inputs: Sequence[tuple[str, ...]],
+    entities: Sequence[Sequence[Span]],
+    types: Sequence[str],
+    options: TrainingOptions,
+) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[Span, ...], ...]]:
+    """Returns the rows in which other mentions can stand, with drawn ones: inputs and entities.
+
+    Args:
+        inputs: One text per row.
+        entities: Of each row.
+        types: The entity types of all rows; none where it is no tagging task.
+        options: Gives the mentions and the seed.
+
+    Raises:
+        UsageError: The rows have no entities of a type that mentions are given of.
+    """
+    check_mentions(options.mentions, types)
+    draw = random.Random(options.seed)
+    rows = zip(inputs, entities, strict=True)
+    copies = [with_other_mentions(text, s, options.mentions, draw) for (text,), s in rows]
+    found = [copy for copy in copies if copy is not None]
+    return tuple((text,) for text, _ in found), tuple(spans for _, spans in found)
 
 
 def with_other_mentions(
