@@ -185,7 +185,7 @@ class TrainingRecord(Spec):
         dataset: Name of the data set.
         dataset_license: Its licence, as its source states it.
         data_digest: sha256 over the training rows in order.
-        rows: Number of training rows.
+        rows: Number of training rows, with those that were learned again with other mentions.
         seed: Seed of splits, initialisation and order.
         candidates: How many heads were tried.
         epochs: Passes over the training rows.
