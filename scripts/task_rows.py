@@ -12,6 +12,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from noun_phrases import noun_phrase_tags
+
 from adapterhub.errors import DataError
 from adapterhub.tags import OUTSIDE
 from adapterhub.training.tagging import TaggedWords, join_words
@@ -43,6 +45,8 @@ def rows_of(recipe: dict[str, Any], data_dir: Path, target: Path, *, name: str) 
         changes.append(restored_score(data_set(data_dir / other, name)))
     if recipe.pop("joined", False):
         changes.append(joined_words(recipe["text"]))
+    if recipe.pop("noun_phrases", False):
+        changes.append(marked_phrases(recipe["target"]))
     return rewrite(folder, target, changes) if changes else folder
 
 
@@ -98,3 +102,8 @@ def joined_words(column: str) -> Change:
         return {column: _QUOTED.sub(r'"\1"', text)}
 
     return change
+
+
+def marked_phrases(column: str) -> Change:
+    """Returns the change of parsed rows that puts the tags of noun phrases in a column."""
+    return lambda row: {column: noun_phrase_tags(row["upos"], row["head"], row["deprel"])}

@@ -122,11 +122,18 @@ def test_a_recipe_that_makes_no_sense_is_named(build: Build) -> None:
     build(wrong, code=message)
 
 
+def script_module(name: str) -> dict[str, Any]:
+    """Returns what a module beside the script has, which imports its neighbours as the script."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(SCRIPT.parent)
+        return runpy.run_path(str(SCRIPT.with_name(f"{name}.py")))
+
+
 def changed_rows(
     recipe: dict[str, Any], rows: dict[str, list[dict[str, Any]]], folder: Path
 ) -> list[dict[str, Any]]:
     """Returns the training rows of a recipe, which are its validation rows too."""
-    module = runpy.run_path(str(SCRIPT.with_name("task_rows.py")))
+    module = script_module("task_rows")
     for name, own in rows.items():
         (folder / name).mkdir()
         for part in module["PARTS"]:
@@ -134,7 +141,7 @@ def changed_rows(
     target = module["rows_of"](recipe, folder, folder / "target", name="mine")
     found = [list(module["read_rows"](target / f"{part}.jsonl.gz")) for part in module["PARTS"]]
     assert found[0] == found[1]
-    assert not recipe.keys() & {"data", "cut_from", "joined"}
+    assert not recipe.keys() & {"data", "cut_from", "joined", "noun_phrases"}
     return found[0]
 
 
@@ -162,3 +169,35 @@ def test_texts_whose_words_stand_apart_are_joined(
     rows = changed_rows(recipe, {"one": [{"text": written, "label": "a"}]}, tmp_path)
     assert rows == [{"text": joined, "label": "a"}]
     assert recipe == {"text": "text", "target": "label"}
+
+
+PARSED = """
+The      DET    4   det
+very     ADV    3   advmod
+old      ADJ    4   amod
+man      NOUN   14  nsubj
+of       ADP    6   case
+Rome     PROPN  4   nmod
+;        PUNCT  4   punct
+my       PRON   9   nmod:poss
+brother  NOUN   11  nmod:poss
+'s       PART   9   case
+car      NOUN   4   appos
+7        NUM    11  nummod
+,        PUNCT  4   punct
+saw      VERB   0   root
+it       PRON   14  obj
+"""
+
+
+def test_noun_phrases_are_drawn_from_trees(tmp_path: Path) -> None:
+    words, classes, heads, relations = zip(*map(str.split, PARSED.split("\n")[1:-1]), strict=True)
+    row = {"tokens": words, "upos": classes, "head": [*map(int, heads)], "deprel": relations}
+    recipe = {"data": "one", "noun_phrases": True, "tokens": "tokens", "target": "phrases"}
+    (changed,) = changed_rows(recipe, {"one": [row]}, tmp_path)
+    tagged = zip(changed["phrases"], words, strict=True)
+    found = " ".join(f"{tag[0]}:{word}" for tag, word in tagged)
+    assert found == (
+        "B:The I:very I:old I:man O:of B:Rome O:; B:my I:brother I:'s I:car I:7 O:, O:saw B:it"
+    )
+    assert recipe == {"tokens": "tokens", "target": "phrases"}

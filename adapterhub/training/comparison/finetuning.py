@@ -17,7 +17,6 @@ from transformers import (
 )
 
 from adapterhub.model.backbone import Backbone
-from adapterhub.model.encoder import Encoder
 from adapterhub.model.heads import RowLogits
 from adapterhub.model.spans import TaggedText, words_of
 from adapterhub.model.tokens import TextTokenizer
@@ -29,7 +28,7 @@ from adapterhub.training.comparison.batches import (
     collate,
     lengths_of,
 )
-from adapterhub.training.comparison.systems import Budget, Outcome
+from adapterhub.training.comparison.systems import Budget, Given, Outcome
 from adapterhub.training.data import Dataset, Splits
 from adapterhub.training.measure import calibrated, measured
 from adapterhub.training.options import MetricName
@@ -42,9 +41,7 @@ _PROBLEMS = {
 }
 
 
-def fine_tune(
-    splits: Splits, *, metric: MetricName, budget: Budget, backbone: Backbone, encoder: Encoder
-) -> Outcome:
+def fine_tune(splits: Splits, given: Given) -> Outcome:
     """Returns what an ALBERT with all weights trained reaches on the validation rows.
 
     Every step size of the budget is tried, and the one that is best on these rows counts.
@@ -53,23 +50,24 @@ def fine_tune(
 
     Args:
         splits: Rows to train on, and rows that choose the epoch and are measured.
-        metric: The figure that is compared.
-        budget: Epochs, batches and step sizes.
-        backbone: The weights to start from.
-        encoder: Says where it is trained, and how many positions there are.
+        given: What every system is given.
     """
-    rows = _Rows(splits, backbone, min(512, encoder.max_positions))
+    budget, backbone, device = given.budget, given.backbone, given.encoder.device
+    rows = _Rows(splits, backbone, min(512, given.encoder.max_positions))
     started = time.perf_counter()
-    on_cpu = encoder.device.type == "cpu"
+    is_half, on_cpu = given.precision == "bfloat16", device.type == "cpu"
     epochs = budget.full_epochs(splits.train.kind, len(splits.train.labels))
     values = []
     for rate in budget.full_rates:
-        arguments = _arguments(budget, rate, epochs=epochs, on_cpu=on_cpu)
-        devices = [encoder.device] if encoder.device.type == "cuda" else []
-        with torch.random.fork_rng(devices):
+        arguments = _arguments(budget, rate) | {
+            "num_train_epochs": epochs,
+            "use_cpu": on_cpu,
+            "bf16": is_half,
+        }
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(budget.seed)
-            model = _model(splits.train, backbone, is_half=arguments["bf16"] and on_cpu)
-            values.append(_run(model, arguments, rows, metric, patience=budget.patience))
+            model = _model(splits.train, backbone, is_half=is_half and on_cpu)
+            values.append(_run(model, arguments, rows, given.metric, patience=budget.patience))
     depth = backbone.spec.num_hidden_layers
     return Outcome(
         value=max(values),
@@ -77,6 +75,7 @@ def fine_tune(
         passes=depth,
         own_passes=depth,
         seconds=time.perf_counter() - started,
+        precision=given.precision,
     )
 
 
@@ -108,11 +107,10 @@ def _run(
         return rows.value(found.predictions[places], validation, metric)
 
 
-def _arguments(budget: Budget, rate: float, *, epochs: int, on_cpu: bool) -> dict[str, Any]:
+def _arguments(budget: Budget, rate: float) -> dict[str, Any]:
     return {
         "per_device_train_batch_size": budget.batch_size,
         "per_device_eval_batch_size": 2 * budget.batch_size,
-        "num_train_epochs": epochs,
         "learning_rate": rate,
         "weight_decay": 0.01,
         "max_grad_norm": 1.0,
@@ -129,8 +127,6 @@ def _arguments(budget: Budget, rate: float, *, epochs: int, on_cpu: bool) -> dic
         "logging_strategy": "no",
         "seed": budget.seed,
         "dataloader_pin_memory": False,
-        "use_cpu": on_cpu,
-        "bf16": budget.precision == "bfloat16",
     }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from adapterhub.errors import UsageError
-from adapterhub.model.backbone import Backbone, open_backbone
+from adapterhub.model.backbone import open_backbone
 from adapterhub.model.encoder import Encoder
 from adapterhub.specs import BackboneSpec, Kind, Spec
 from adapterhub.store.atomic import write_atomic
@@ -24,7 +24,9 @@ from adapterhub.training.comparison.systems import (
     FULL,
     SYSTEMS,
     Budget,
+    Given,
     Outcome,
+    Precision,
     adapter_of,
     train_here,
 )
@@ -81,6 +83,7 @@ def compare_folder(
     backbone: str | Path,
     only: Sequence[str] | None,
     budget: Budget,
+    precision: Precision,
     record: Path,
 ) -> Comparison:
     """Returns the figures of every data set in `folder`, and writes each to `record` as it comes.
@@ -90,6 +93,7 @@ def compare_folder(
         backbone: As `open_backbone` takes it.
         only: Names of data sets; None for all.
         budget: What every system is given.
+        precision: Of products; a record may hold figures of both.
         record: Where the figures are kept; what is in it is not measured again.
 
     Raises:
@@ -109,7 +113,9 @@ def compare_folder(
         splits = read_splits(training_file(folder / name), options)
         found = found or _described(name, splits)
         for system in missing:
-            outcome = _measure(system, folder / name, splits, known.budget, (opened, encoder))
+            metric = compared_metric(splits.train.kind)
+            given = Given(metric, budget, precision, opened, encoder)
+            outcome = _measure(system, folder / name, splits, given)
             outcomes = {**found.outcomes, system: outcome}
             found = found.model_copy(update={"outcomes": outcomes})
             known = known.with_set(found)
@@ -117,19 +123,13 @@ def compare_folder(
     return known
 
 
-def _measure(
-    system: str, folder: Path, splits: Splits, budget: Budget, model: tuple[Backbone, Encoder]
-) -> Outcome:
-    backbone, encoder = model
-    metric = compared_metric(splits.train.kind)
+def _measure(system: str, folder: Path, splits: Splits, given: Given) -> Outcome:
     if system == FULL:
-        return fine_tune(splits, metric=metric, budget=budget, backbone=backbone, encoder=encoder)
+        return fine_tune(splits, given)
     # N-grams would hide what the block learns, and full fine-tuning has none.
-    changes = {"adapter": adapter_of(system, budget), "seed": budget.seed, "ngrams": False}
-    options = options_for(folder, budget.max_rows).model_copy(update=changes)
-    return train_here(
-        training_file(folder), options, metric=metric, backbone=backbone, encoder=encoder
-    )
+    changes = {"adapter": adapter_of(system, given), "seed": given.budget.seed, "ngrams": False}
+    options = options_for(folder, given.budget.max_rows).model_copy(update=changes)
+    return train_here(training_file(folder), options, given)
 
 
 def _described(name: str, splits: Splits) -> ComparedSet:

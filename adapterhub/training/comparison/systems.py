@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,6 +18,9 @@ from adapterhub.training.train import train
 
 HEAD, TIED, PER_DEPTH, FULL = "head only", "tied LoRA", "LoRA per depth", "full fine-tuning"
 SYSTEMS = (HEAD, TIED, PER_DEPTH, FULL)
+
+Precision = Literal["float32", "bfloat16"]
+"""Of products where the block is trained: fp32, or bf16 with fp32 weights."""
 
 LABELS_PER_EPOCH = 5
 """Full fine-tuning starts its output layer from chance: many labels take it more epochs."""
@@ -34,7 +38,6 @@ class Budget(Spec):
         rank: Of the adapters.
         full_rates: Greatest step sizes of full fine-tuning, the best of which counts; adapters
             have their default.
-        precision: Of products where the block is trained: fp32, or bf16 with fp32 weights.
         seed: Of initial weights and order.
     """
 
@@ -44,7 +47,6 @@ class Budget(Spec):
     patience: int = Field(default=4, ge=1)
     rank: int = Field(default=8, ge=1)
     full_rates: tuple[Annotated[float, Field(gt=0)], ...] = Field(default=(2e-4,), min_length=1)
-    precision: Literal["float32", "bfloat16"] = "float32"
     seed: int = Field(default=0, ge=0)
 
     def full_epochs(self, kind: Kind, labels: int) -> int:
@@ -63,6 +65,7 @@ class Outcome(Spec):
         passes: Passes per text where nothing else is scored.
         own_passes: Those of them that no other task shares.
         seconds: What the training took.
+        precision: Of the products where the block was trained.
     """
 
     value: float
@@ -70,47 +73,61 @@ class Outcome(Spec):
     passes: int
     own_passes: int
     seconds: float
+    precision: Precision
 
 
-def adapter_of(system: str, budget: Budget) -> AdapterOptions | None:
+@dataclass(frozen=True)
+class Given:
+    """What the systems are given on one data set, beside its rows.
+
+    Attributes:
+        metric: The figure that is compared.
+        budget: Rows, epochs, batches and step sizes.
+        precision: Of products where the block is trained.
+        backbone: The weights to start from.
+        encoder: The same on its device, which has so many positions.
+    """
+
+    metric: MetricName
+    budget: Budget
+    precision: Precision
+    backbone: Backbone
+    encoder: Encoder
+
+
+def adapter_of(system: str, given: Given) -> AdapterOptions | None:
     """Returns the adapter of a system; None for the head alone."""
     if system == HEAD:
         return None
     return AdapterOptions(
-        rank=budget.rank,
-        epochs=budget.epochs,
-        batch_size=budget.batch_size,
-        patience=budget.patience,
+        rank=given.budget.rank,
+        epochs=given.budget.epochs,
+        batch_size=given.budget.batch_size,
+        patience=given.budget.patience,
         from_depth=0 if system == TIED else None,
         tie_depths=system == TIED,
-        precision=budget.precision,
+        precision=given.precision,
     )
 
 
-def train_here(
-    data: Path,
-    options: TrainingOptions,
-    *,
-    metric: MetricName,
-    backbone: Backbone,
-    encoder: Encoder,
-) -> Outcome:
+def train_here(data: Path, options: TrainingOptions, given: Given) -> Outcome:
     """Returns what `train` reaches with these options."""
     started = time.perf_counter()
     trained = train(
         data,
         task="quality",
-        options=options.model_copy(update={"metric": metric}),
+        options=options.model_copy(update={"metric": given.metric}),
         registry=None,
-        backbone=backbone,
-        encoder=encoder,
+        backbone=given.backbone,
+        encoder=given.encoder,
     )
     seconds = time.perf_counter() - started
     spec = trained.spec
     return Outcome(
-        value=next(found.value for found in spec.metrics if found.name == metric),
+        value=next(found.value for found in spec.metrics if found.name == given.metric),
         trained=sum(tensor.numel() for tensor in trained.tensors.values()),
         passes=spec.deepest,
         own_passes=0 if spec.adapter is None else spec.deepest - spec.adapter.from_depth,
         seconds=seconds,
+        precision=given.precision,
     )

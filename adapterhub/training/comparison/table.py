@@ -13,6 +13,7 @@ from adapterhub.training.comparison.systems import (
     SYSTEMS,
     TIED,
     Outcome,
+    Precision,
 )
 
 _MISSING = "–"
@@ -40,14 +41,26 @@ def _method(found: Comparison) -> str:
         f"{budget.rank} on all six linear maps. The last three take batches of "
         f"{budget.batch_size} rows and at most {budget.epochs} epochs, and stop after "
         f"{budget.patience} epochs without a better one; {FULL} has an epoch per "
-        f"{LABELS_PER_EPOCH} labels of a text where that is more. Products are in "
-        f"{budget.precision}. No system has n-grams beside it. The validation rows choose head or "
-        f"epoch and are measured too, so all columns flatter. *Kept* is {PER_DEPTH} as a part of "
-        f"{FULL}. *Trained* (numbers), *passes* (per text, where nothing else is scored), *own* "
-        f"(passes that no other task shares) and *seconds* (of training; the first system encodes "
-        f"the texts for the others) have the four systems in order. "
-        f"Made by `scripts/quality --adapters`."
+        f"{LABELS_PER_EPOCH} labels of a text where that is more. {_precisions(found.sets)} No "
+        f"system has n-grams beside it. The validation rows choose head or epoch and are "
+        f"measured too, so all columns flatter. *Kept* is {PER_DEPTH} as a part of {FULL}. "
+        f"*Trained* (numbers), *passes* (per text, where nothing else is scored), *own* (passes "
+        f"that no other task shares) and *seconds* (of training; the first system encodes the "
+        f"texts for the others) have the four systems in order. Made by `scripts/quality --adapters`."
     )
+
+
+def _precisions(sets: Sequence[ComparedSet]) -> str:
+    """Says in what precision the block was trained, naming the sets where it was the rarer one."""
+    by_precision: dict[Precision, list[str]] = {}
+    for one in sets:
+        for precision in sorted({o.precision for s, o in one.outcomes.items() if s != HEAD}):
+            by_precision.setdefault(precision, []).append(one.name)
+    if len(by_precision) < 2:
+        return f"Products are in {next(iter(by_precision), 'float32')}."
+    common = max(by_precision, key=lambda name: len(by_precision[name]))
+    rarer = next(name for name in by_precision if name != common)
+    return f"Products are in {common}, but in {rarer} on {', '.join(by_precision[rarer])}."
 
 
 def _summary(sets: Sequence[ComparedSet]) -> Iterator[str]:

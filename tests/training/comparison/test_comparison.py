@@ -131,9 +131,11 @@ def test_numbers_and_tags_are_fine_tuned_and_the_best_rate_counts(
         data,
         backbone=tiny_backbone_folder,
         only=None,
-        budget=Budget(epochs=16, batch_size=8, full_rates=(1e-6, 2e-3), precision=precision),
+        budget=Budget(epochs=16, batch_size=8, full_rates=(1e-6, 2e-3)),
+        precision=precision,
         record=tmp_path / "record.json",
     )
+    assert {one.outcomes[FULL].precision for one in found.sets} == {precision}
     assert [one.metric for one in found.sets] == ["spearman", "span_f1"]
     values = {one.name: one.outcomes[FULL].value for one in found.sets}
     assert min(values.values()) > 0.7, values
@@ -149,7 +151,14 @@ def test_many_labels_are_fine_tuned_for_more_epochs() -> None:
 def test_the_means_are_of_whole_rows_and_by_language() -> None:
     def outcomes(*values: float) -> dict[str, Outcome]:
         return {
-            name: Outcome(value=value, trained=size, passes=6, own_passes=2, seconds=1.0)
+            name: Outcome(
+                value=value,
+                trained=size,
+                passes=6,
+                own_passes=2,
+                seconds=1.0,
+                precision="float32" if value < 0.4 else "bfloat16",
+            )
             for name, value, size in zip(SYSTEMS, values, (10, 20, 30, 1_000), strict=False)
         }
 
@@ -193,6 +202,7 @@ def test_the_means_are_of_whole_rows_and_by_language() -> None:
         in text
     )
     assert "a LoRA for each depth from 4 on" in text
+    assert "Products are in bfloat16, but in float32 on b, d." in text
     assert "| macro_f1 | 0.500 | 0.500 | 0.350 | 0.500 | 70.0% | 10 / 20 / 30 / 1,000 |" in text
     assert "| 0.400 | 0.600 | – | – | – | 10 / 20 / – / – |" in text
 
