@@ -110,6 +110,8 @@ def install(*what: str) -> None:
     """
     # Relative, because pip splits some paths at spaces; `run` works in the project's folder.
     options = ["--constraint", "constraints.txt", "--disable-pip-version-check", "--no-input"]
+    # Without it, a pip before 23.1 builds seqeval, which has no wheel, in a way that fails now.
+    options += ["--use-pep517"]
     run([str(PYTHON), "-m", "pip", "install", *options, "--progress-bar", "off", *what])
 
 

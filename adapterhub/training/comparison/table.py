@@ -46,7 +46,8 @@ def _method(found: Comparison) -> str:
         f"measured too, so all columns flatter. *Kept* is {PER_DEPTH} as a part of {FULL}. "
         f"*Trained* (numbers), *passes* (per text, where nothing else is scored), *own* (passes "
         f"that no other task shares) and *seconds* (of training; the first system encodes the "
-        f"texts for the others) have the four systems in order. Made by `scripts/quality --adapters`."
+        f"texts for the others) have the four systems in order. "
+        f"Made by `scripts/quality --adapters`."
     )
 
 
