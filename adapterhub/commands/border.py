@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 import typer
@@ -38,7 +39,7 @@ class CommandLine(TyperGroup):
         as_json = "--json" in words
         extra["standalone_mode"] = False
         _speak_utf8()
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _log_as_notes():
             warnings.simplefilter("always", ConstantHeadWarning)
             warnings.showwarning = _show_warning
             code = _exit_code(
@@ -57,6 +58,30 @@ class CommandLine(TyperGroup):
             _drop_stdout()
             raise typer.Exit(PIPE_CLOSED) from None
         return result
+
+
+class _Notes(logging.Handler):
+    """Shows each message of our own log once: a verb may look a task up more than once."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._shown: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        if message not in self._shown:
+            self._shown.add(message)
+            note(f"adapterhub: {message}")
+
+
+@contextlib.contextmanager
+def _log_as_notes() -> Iterator[None]:
+    log, notes = logging.getLogger("adapterhub"), _Notes()
+    log.addHandler(notes)
+    try:
+        yield
+    finally:
+        log.removeHandler(notes)
 
 
 def _exit_code(command: Callable[[], Any], *, as_json: bool) -> int:

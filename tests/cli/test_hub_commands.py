@@ -45,6 +45,22 @@ def test_publish_says_what_it_did(run: Run, tiny_registry: Path, hub_server: Hub
     assert "sentiment" in score.out
 
 
+def test_an_answer_from_the_cache_is_told_once(
+    run: Run, tiny_registry: Path, hub_server: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published = run("publish", "sentiment", "--to", REPO, "--registry", tiny_registry)
+    assert published.code == 0, published.err
+    words = ("score", "a good day", "--task", f"{REPO}:sentiment", "--registry", tiny_registry)
+    first = run(*words, "--json")
+    assert "the cache" not in first.err
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    second = run(*words, "--json")
+    assert second.out == first.out
+    told = [line for line in second.err.splitlines() if "taken from the cache" in line]
+    assert len(told) == 1, second.err
+    assert told[0].startswith(f"adapterhub: Hub {REPO}: ")
+
+
 def test_publish_dry_run_and_pull_request(
     run: Run, tiny_registry: Path, hub_server: HubServer
 ) -> None:
