@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -47,8 +47,6 @@ def rows_of(recipe: dict[str, Any], data_dir: Path, target: Path, *, name: str) 
         changes.append(joined_words(recipe["text"]))
     if recipe.pop("noun_phrases", False):
         changes.append(marked_phrases(recipe["target"]))
-    if (names := recipe.pop("keep", None)) is not None:
-        changes.append(kept_tags(recipe["target"], names))
     return rewrite(folder, target, changes) if changes else folder
 
 
@@ -109,14 +107,3 @@ def joined_words(column: str) -> Change:
 def marked_phrases(column: str) -> Change:
     """Returns the change of parsed rows that puts the tags of noun phrases in a column."""
     return lambda row: {column: noun_phrase_tags(row["upos"], row["head"], row["deprel"])}
-
-
-def kept_tags(column: str, names: Mapping[str, str]) -> Change:
-    """Returns the change of tags of words to entities of one word.
-
-    Args:
-        column: Of the tags.
-        names: What each tag that is kept becomes; a word with any other tag is outside.
-    """
-    entities = {tag: f"B-{name}" for tag, name in names.items()}
-    return lambda row: {column: [entities.get(tag, OUTSIDE) for tag in row[column]]}

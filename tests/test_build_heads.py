@@ -141,7 +141,7 @@ def changed_rows(
     target = module["rows_of"](recipe, folder, folder / "target", name="mine")
     found = [list(module["read_rows"](target / f"{part}.jsonl.gz")) for part in module["PARTS"]]
     assert found[0] == found[1]
-    assert not recipe.keys() & {"data", "cut_from", "joined", "noun_phrases", "keep"}
+    assert not recipe.keys() & {"data", "cut_from", "joined", "noun_phrases"}
     return found[0]
 
 
@@ -201,11 +201,3 @@ def test_noun_phrases_are_drawn_from_trees(tmp_path: Path) -> None:
         "B:The I:very I:old I:man O:of B:Rome O:; B:my I:brother I:'s I:car I:7 O:, O:saw B:it"
     )
     assert recipe == {"tokens": "tokens", "target": "phrases"}
-
-
-def test_some_tags_are_kept(tmp_path: Path) -> None:
-    row = {"tokens": ["She", "sold", "it", "."], "deprel": ["nsubj", "root", "obj", "punct"]}
-    names = {"nsubj": "subject", "root": "predicate", "iobj": "object"}
-    recipe = {"data": "one", "tokens": "tokens", "target": "deprel", "keep": names}
-    rows = changed_rows(recipe, {"one": [row]}, tmp_path)
-    assert rows == [{**row, "deprel": ["B-subject", "B-predicate", "O", "O"]}]
