@@ -52,16 +52,18 @@ def _method(found: Comparison) -> str:
 
 
 def _precisions(sets: Sequence[ComparedSet]) -> str:
-    """Says in what precision the block was trained, naming the sets where it was the rarer one."""
-    by_precision: dict[Precision, list[str]] = {}
+    """Says in what precision the block was trained, naming where it was the rarer one."""
+    places: dict[Precision, list[str]] = {}
     for one in sets:
-        for precision in sorted({o.precision for s, o in one.outcomes.items() if s != HEAD}):
-            by_precision.setdefault(precision, []).append(one.name)
-    if len(by_precision) < 2:
-        return f"Products are in {next(iter(by_precision), 'float32')}."
-    common = max(by_precision, key=lambda name: len(by_precision[name]))
-    rarer = next(name for name in by_precision if name != common)
-    return f"Products are in {common}, but in {rarer} on {', '.join(by_precision[rarer])}."
+        trained = {name: found for name, found in one.outcomes.items() if name != HEAD}
+        for precision in sorted({found.precision for found in trained.values()}):
+            own = [name for name, found in trained.items() if found.precision == precision]
+            only = f" ({', '.join(own)})" if len(own) < len(trained) else ""
+            places.setdefault(precision, []).append(f"{one.name}{only}")
+    if len(places) < 2:
+        return f"Products are in {next(iter(places), 'float32')}."
+    rarer, common = sorted(places, key=lambda precision: len(places[precision]))
+    return f"Products are in {common}, but in {rarer} on {', '.join(places[rarer])}."
 
 
 def _summary(sets: Sequence[ComparedSet]) -> Iterator[str]:
@@ -76,12 +78,12 @@ def _summary(sets: Sequence[ComparedSet]) -> Iterator[str]:
     if pairs:
         groups.append((f"pairs, which {FULL} reads in one sequence", pairs))
     for name, own in groups:
-        # A part of nothing, or of a negative correlation, says nothing.
-        usable = [one for one in own if one.outcomes[FULL].value > 0]
+        usable = [one for one in own if _says_something(one)]
         dropped = len(own) - len(usable)
-        note = f" ({dropped} where {FULL} reached nothing are left out)" if dropped else ""
+        few = f"{FULL} reached less than half of what a head did"
+        note = f" ({dropped} where {few} are left out)" if dropped else ""
         if not usable:
-            yield f"- {name}: {FULL} reached nothing on {len(own)} sets."
+            yield f"- {name}: {few} on {len(own)} sets."
             continue
         worst = min(usable, key=lambda one: _kept(one, PER_DEPTH))
         size = _mean(
@@ -107,7 +109,7 @@ def _table(sets: Sequence[ComparedSet]) -> Iterator[str]:
     for one in sets:
         kind = f"{one.kind}, pair" if one.pair else one.kind
         values = [_cell(one, system, lambda o: f"{o.value:.3f}") for system in SYSTEMS]
-        is_known = {PER_DEPTH, FULL} <= one.outcomes.keys() and one.outcomes[FULL].value > 0
+        is_known = one.outcomes.keys() >= set(SYSTEMS) and _says_something(one)
         cells = [
             one.name,
             one.language,
@@ -130,6 +132,11 @@ def _cells(one: ComparedSet, text: Callable[[Outcome], str]) -> str:
 
 def _cell(one: ComparedSet, system: str, text: Callable[[Outcome], str]) -> str:
     return text(one.outcomes[system]) if system in one.outcomes else _MISSING
+
+
+def _says_something(one: ComparedSet) -> bool:
+    # Where full fine-tuning hardly learned anything, to keep more than that is no feat.
+    return one.outcomes[FULL].value >= one.outcomes[HEAD].value / 2
 
 
 def _kept(one: ComparedSet, system: str) -> float:

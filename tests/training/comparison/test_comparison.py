@@ -195,14 +195,14 @@ def test_the_means_are_of_whole_rows_and_by_language() -> None:
         "its parameters. It is behind on 2, and least is kept on b: 70.0%; tied LoRA keeps 90.0%, "
         "head only 70.0%."
     ) in text
-    assert "- `zh`, 1 sets (1 where full fine-tuning reached nothing are left out): " in text
+    assert "- `zh`, 1 sets (1 where full fine-tuning reached less than half of what a " in text
     assert "- both, 3 sets (1 where" in text
     assert (
         "- pairs, which full fine-tuning reads in one sequence, 1 sets: LoRA per depth keeps 150.0%"
         in text
     )
     assert "a LoRA for each depth from 4 on" in text
-    assert "Products are in bfloat16, but in float32 on b, d." in text
+    assert "Products are in bfloat16, but in float32 on b (LoRA per depth), d (full" in text
     assert "| macro_f1 | 0.500 | 0.500 | 0.350 | 0.500 | 70.0% | 10 / 20 / 30 / 1,000 |" in text
     assert "| 0.400 | 0.600 | – | – | – | 10 / 20 / – / – |" in text
 
