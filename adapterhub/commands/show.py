@@ -79,7 +79,7 @@ def _about(task: ChosenTask) -> dict[str, str]:
 def _reading(spec: TaskSpec) -> dict[str, str]:
     from adapterhub.plan import reading_of
 
-    head, depth = spec.head, spec.backbone.num_hidden_layers
+    head = spec.head
     mix = f", a learned mix of depths {'+'.join(map(str, head.depths))}"
     width = head.hidden_width
     hidden = f", a hidden layer of {width} ({head.activation})" if width else ""
@@ -87,11 +87,37 @@ def _reading(spec: TaskSpec) -> dict[str, str]:
     return {
         "reads": f"{reading_of(spec).name}, windows of {spec.max_length} tokens, pooling "
         f"{head.pooling}{mix if len(head.depths) > 1 else ''}{hidden}{ngrams}",
-        "cost": f"reads depth {spec.deepest} of {depth}: {spec.deepest / depth:.2f} of a separate "
-        f"model's passes, and none of its own beside a task that reads as deep",
+        "adapter": _adapter(spec),
+        "cost": _cost(spec),
         "backbone": f"{spec.backbone.name} {(spec.backbone.revision or '')[:12]}".rstrip(),
         "fingerprint": spec.backbone.fingerprint,
     }
+
+
+def _adapter(spec: TaskSpec) -> str:
+    found = spec.adapter
+    if found is None:
+        return ""
+    rank = f" of rank {found.config['r']}" if "r" in found.config else ""
+    depths = ", ".join(map(str, found.depths))
+    tied = ", one for all of them" if found.tie_depths else ""
+    earlier = spec.training.continued_from if spec.training else None
+    begun = f", begun with that of {earlier.task}" if earlier else ""
+    return (
+        f"{found.method}{rank}, in the passes from depth {depths}{tied}, on "
+        f"{', '.join(found.sites)}: {found.parameters:,} numbers{begun}"
+    )
+
+
+def _cost(spec: TaskSpec) -> str:
+    depth = spec.backbone.num_hidden_layers
+    part = f"{spec.deepest / depth:.2f} of a separate model's passes"
+    read = f"reads depth {spec.deepest} of {depth}: {part}"
+    if spec.adapter is None:
+        return f"{read}, and none of its own beside a task that reads as deep"
+    fork = spec.adapter.from_depth
+    shared = "which only tasks with the same adapter share"
+    return f"{read}, {spec.deepest - fork} of them from its fork at depth {fork} on, {shared}"
 
 
 def _origin(task: ChosenTask) -> dict[str, str]:

@@ -140,6 +140,12 @@ def test_an_adapter_is_trained_and_scored(run: Run, tiny_backbone_folder: Path) 
     assert table.code == 0, table.err
     assert "The adapter is" in table.out
     assert "liked:2" in table.err
+    shown = run("show", "liked:2").out
+    assert "lora of rank 8, in the passes from depth 3, one for all of them, on query, " in shown
+    assert "reads depth 4 of 4: 1.00 of a separate model's passes, 1 of them from its fork" in shown
+    again = run(*words, "--continue-from", "liked", "--tie-depths", "--from-depth", "3")
+    assert again.code == 0, again.err
+    assert ", begun with that of liked" in run("show", "liked:3").out
 
 
 @pytest.mark.parametrize(
