@@ -85,7 +85,7 @@ class Given:
         budget: Rows, epochs, batches and step sizes.
         precision: Of products where the block is trained.
         backbone: The weights to start from.
-        encoder: The same on its device, which has so many positions.
+        encoder: The same on its device; says how many positions it has.
     """
 
     metric: MetricName
