@@ -85,9 +85,9 @@ class MissingExtraError(UsageError):
     def __init__(self, package: str, extra: str) -> None:
         self.package = package
         self.extra = extra
-        super().__init__(
-            f"'{package}' is not installed; install it with: pip install 'adapterhub[{extra}]'"
-        )
+        # Without the option, a pip before 23.1 cannot build seqeval of the extra `train`.
+        command = f"pip install --use-pep517 'adapterhub[{extra}]'"
+        super().__init__(f"'{package}' is not installed; install it with: {command}")
 
 
 class InputError(AdapterHubError):
