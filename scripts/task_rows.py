@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from noun_phrases import noun_phrase_tags
+from phrases import Parsed, phrase_tags
 
 from adapterhub.errors import DataError
 from adapterhub.tags import OUTSIDE
@@ -45,8 +45,8 @@ def rows_of(recipe: dict[str, Any], data_dir: Path, target: Path, *, name: str) 
         changes.append(restored_score(data_set(data_dir / other, name)))
     if recipe.pop("joined", False):
         changes.append(joined_words(recipe["text"]))
-    if recipe.pop("noun_phrases", False):
-        changes.append(marked_phrases(recipe["target"]))
+    if (kind := recipe.pop("phrases", None)) is not None:
+        changes.append(marked_phrases(kind, recipe["target"]))
     return rewrite(folder, target, changes) if changes else folder
 
 
@@ -104,6 +104,10 @@ def joined_words(column: str) -> Change:
     return change
 
 
-def marked_phrases(column: str) -> Change:
-    """Returns the change of parsed rows that puts the tags of noun phrases in a column."""
-    return lambda row: {column: noun_phrase_tags(row["upos"], row["head"], row["deprel"])}
+def marked_phrases(kind: str, column: str) -> Change:
+    """Returns the change of parsed rows that puts the tags of a kind of phrases in a column."""
+
+    def change(row: Row) -> Row:
+        return {column: phrase_tags(kind, Parsed(row["upos"], row["head"], row["deprel"]))}
+
+    return change

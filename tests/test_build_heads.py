@@ -141,7 +141,7 @@ def changed_rows(
     target = module["rows_of"](recipe, folder, folder / "target", name="mine")
     found = [list(module["read_rows"](target / f"{part}.jsonl.gz")) for part in module["PARTS"]]
     assert found[0] == found[1]
-    assert not recipe.keys() & {"data", "cut_from", "joined", "noun_phrases"}
+    assert not recipe.keys() & {"data", "cut_from", "joined", "phrases"}
     return found[0]
 
 
@@ -171,33 +171,55 @@ def test_texts_whose_words_stand_apart_are_joined(
     assert recipe == {"text": "text", "target": "label"}
 
 
-PARSED = """
-The      DET    4   det
-very     ADV    3   advmod
-old      ADJ    4   amod
-man      NOUN   14  nsubj
-of       ADP    6   case
-Rome     PROPN  4   nmod
-;        PUNCT  4   punct
-my       PRON   9   nmod:poss
-brother  NOUN   11  nmod:poss
-'s       PART   9   case
-car      NOUN   4   appos
-7        NUM    11  nummod
-,        PUNCT  4   punct
-saw      VERB   0   root
-it       PRON   14  obj
+NOUNS = """
+The       DET    4   det           B
+very      ADV    3   advmod        I
+old       ADJ    4   amod          I
+man       NOUN   14  nsubj         I
+of        ADP    6   case          O
+Rome      PROPN  4   nmod          B
+;         PUNCT  4   punct         O
+my        PRON   9   nmod:poss     B
+brother   NOUN   11  nmod:poss     I
+'s        PART   9   case          I
+car       NOUN   4   appos         I
+7         NUM    11  nummod        I
+,         PUNCT  4   punct         O
+saw       VERB   0   root          O
+it        PRON   14  obj           B
+"""
+
+VERBS = """
+Did       AUX    3   aux           B
+you       PRON   3   nsubj         O
+see       VERB   0   root          B
+the       DET    6   det           O
+broken    VERB   6   amod          O
+glass     NOUN   3   obj           O
+that      PRON   11  nsubj:pass    O
+has       AUX    11  aux           B
+never     ADV    11  advmod        I
+been      AUX    11  aux:pass      I
+cleaned   VERB   6   acl:relcl     I
+up        ADP    11  compound:prt  I
+and       CCONJ  16  cc            O
+will      AUX    16  aux           B
+be        AUX    16  cop           I
+old       ADJ    11  conj          O
+according VERB   18  case          O
+me        PRON   16  obl           O
+?         PUNCT  3   punct         O
 """
 
 
-def test_noun_phrases_are_drawn_from_trees(tmp_path: Path) -> None:
-    words, classes, heads, relations = zip(*map(str.split, PARSED.split("\n")[1:-1]), strict=True)
+@pytest.mark.parametrize(("kind", "parsed"), [("noun", NOUNS), ("verb", VERBS)])
+def test_phrases_are_drawn_from_trees(kind: str, parsed: str, tmp_path: Path) -> None:
+    lines = [line.split() for line in parsed.strip().split("\n")]
+    words, classes, heads, relations, expected = zip(*lines, strict=True)
     row = {"tokens": words, "upos": classes, "head": [*map(int, heads)], "deprel": relations}
-    recipe = {"data": "one", "noun_phrases": True, "tokens": "tokens", "target": "phrases"}
+    recipe = {"data": "one", "phrases": kind, "tokens": "tokens", "target": "phrases"}
     (changed,) = changed_rows(recipe, {"one": [row]}, tmp_path)
-    tagged = zip(changed["phrases"], words, strict=True)
-    found = " ".join(f"{tag[0]}:{word}" for tag, word in tagged)
-    assert found == (
-        "B:The I:very I:old I:man O:of B:Rome O:; B:my I:brother I:'s I:car I:7 O:, O:saw B:it"
-    )
+    assert [(word, tag[0]) for word, tag in zip(words, changed["phrases"], strict=True)] == [
+        *zip(words, expected, strict=True)
+    ]
     assert recipe == {"tokens": "tokens", "target": "phrases"}
