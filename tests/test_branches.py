@@ -279,6 +279,7 @@ THREADS, CALLS, ASKED = 8, 42, 3
 MIXED = (*SINGLE, "pairs", "apart", *HEADS, "entails")
 
 
+@pytest.mark.slow
 def test_threads_never_get_a_wrong_answer_while_tasks_come_and_go(registry: Path) -> None:
     """Rows and tasks all have logits of their own, so that any mix-up shows itself."""
     rows = [{"text": f"{text} {n}", "text_pair": text} for n in range(4) for text in TEXTS[:5]]

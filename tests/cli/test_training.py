@@ -123,6 +123,7 @@ def option_help(text: str, field: str) -> str:
     return re.sub(r'"\s*"', "", match[0])
 
 
+@pytest.mark.slow
 def test_an_adapter_is_trained_and_scored(run: Run, tiny_backbone_folder: Path) -> None:
     data = rows_file(Path("rows.jsonl"))
     words = ("train", data, "-t", "liked", "--backbone", tiny_backbone_folder, "--epochs", "1")

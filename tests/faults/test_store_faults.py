@@ -88,6 +88,7 @@ def check_every_head(path: Path) -> int:
 
 
 class TestRaces:
+    @pytest.mark.slow
     def test_fifty_processes_add_fifty_tasks(self, path: Path, server: ForkServerContext) -> None:
         run_all([server.Process(target=add, args=(path, f"task-{i}", i)) for i in range(50)])
         assert len(read_registry(path).tasks) == 50

@@ -104,7 +104,7 @@ def check_parity(backbone: Backbone, windows: list[Window], device: str = "cpu")
         assert (ours - theirs).abs().max().item() <= PARITY
 
 
-@pytest.mark.parametrize("shape", ["base", "large", "xlarge"])
+@pytest.mark.parametrize("shape", ["base", "large", pytest.param("xlarge", marks=pytest.mark.slow)])
 def test_parity_with_transformers_at_published_shapes(shape: str, device: str) -> None:
     layers = {"base": 3, "large": 2, "xlarge": 1}[shape]
     backbone = random_backbone(**SHAPES[shape], num_hidden_layers=layers)

@@ -126,6 +126,7 @@ def test_the_best_depth_of_what_is_asked_is_bold():
     assert "90.0% (depth 1)" in best_table(found)
 
 
+@pytest.mark.slow
 def test_the_pictures_are_drawn(tmp_path):
     train, tuned = tmp_path / "train.jsonl", tmp_path / "tune.jsonl"
     train.write_text(

@@ -254,6 +254,7 @@ def weights(folder):
     return dict(load_weights(folder).named_parameters())
 
 
+@pytest.mark.slow
 def test_tuning_learns_and_resumes_to_the_same_weights(start, sets, shards, tmp_path, monkeypatch):
     sources = tuning.Sources([named(sets, "kinds")], [], shards)
     options = replace(OPTIONS, steps=60, peak_rate=1e-2, corpus_share=0.1)

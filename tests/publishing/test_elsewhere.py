@@ -119,6 +119,7 @@ def put_backbone(server: HubServer, folder: Path, name: str = "acme/tiny") -> st
     return f"{name}@{server.repository(name).resolve('main').oid}"
 
 
+@pytest.mark.slow
 def test_another_process_with_an_empty_home_gets_the_same_bits(
     hub: Hub, hub_server: HubServer, tiny_backbone_folder: Path, tmp_path: Path
 ) -> None:

@@ -141,6 +141,7 @@ def test_a_label_with_one_row_is_no_obstacle(
     assert trained.spec.labels == ("negative", "positive", "rare")
 
 
+@pytest.mark.slow
 def test_words_are_cut_to_memory_in_all_folds_alike(
     tiny_backbone: Backbone, tiny_encoder: Encoder, quick: TrainingOptions
 ) -> None:

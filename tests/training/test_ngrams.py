@@ -234,7 +234,7 @@ def tag_rows(count: int) -> list[dict[str, Any]]:
     return rows
 
 
-@pytest.mark.parametrize("folds", [0, 3])
+@pytest.mark.parametrize("folds", [0, pytest.param(3, marks=pytest.mark.slow)])
 def test_ngrams_around_a_token_say_how_it_is_tagged(
     folds: int,
     tiny_backbone: Backbone,

@@ -185,6 +185,7 @@ def bench_for(
     return Workbench(materials, options, source, backbone)
 
 
+@pytest.mark.slow
 def test_an_adapter_learns_what_a_frozen_head_cannot(
     tiny_backbone: Backbone, tmp_path: Path
 ) -> None:

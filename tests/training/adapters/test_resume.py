@@ -21,6 +21,7 @@ pytest.importorskip("sklearn")
 pytest.importorskip("seqeval")
 
 
+@pytest.mark.slow
 def test_a_killed_training_ends_as_an_uninterrupted_one(
     tiny_backbone: Backbone,
     tiny_backbone_folder: Path,
