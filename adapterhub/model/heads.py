@@ -18,7 +18,7 @@ import torch
 from torch.nn import functional
 
 from adapterhub.model.spans import TaggedText, decode_spans
-from adapterhub.model.wide import GramWeights, Overlap
+from adapterhub.model.wide import GramWeights, LexicalOverlap
 from adapterhub.results import Answer, LabelScore
 from adapterhub.shapes import NGRAM_KEYS
 from adapterhub.specs import Activation, Kind, TaskSpec
@@ -100,7 +100,7 @@ def _read_ngrams(tensors: Mapping[str, torch.Tensor], device: torch.device) -> G
         weight=tensors["ngrams.weight"].detach().to(device, torch.float32),
         overlap=None
         if rarity is None or overlap is None
-        else Overlap(rarity.double().numpy(), overlap.double().numpy()),
+        else LexicalOverlap(rarity.double().numpy(), overlap.double().numpy()),
     )
 
 

@@ -1,4 +1,4 @@
-"""The wide part of a head: what n-grams, and the overlap of two texts, add to its logits."""
+"""What n-grams, and the lexical overlap of two texts, add to the logits of a head."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
+from adapterhub.model.lexical_overlap import Floats, lexical_overlap
 from adapterhub.model.ngrams import Ints, RowGrams
-from adapterhub.model.overlap import Floats, overlap
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +40,7 @@ def known_grams(grams: RowGrams, keys: Ints) -> KnownGrams:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Overlap:
+class LexicalOverlap:
     """What the overlap of two texts weighs.
 
     Attributes:
@@ -65,7 +65,7 @@ class GramWeights:
 
     keys: Ints
     weight: torch.Tensor
-    overlap: Overlap | None = None
+    overlap: LexicalOverlap | None = None
 
     def logits(self, grams: RowGrams) -> npt.NDArray[np.float32]:
         """Returns what they add to the logits of each row, (N, K); 0 where none is known."""
@@ -79,6 +79,6 @@ class GramWeights:
         )
         added: npt.NDArray[np.float32] = sums.cpu().numpy() * known.scale[:, None]
         if self.overlap is not None:
-            shared = overlap(grams, self.overlap.rarity) @ self.overlap.weight
+            shared = lexical_overlap(grams, self.overlap.rarity) @ self.overlap.weight
             added = added + shared.astype(np.float32)
         return added

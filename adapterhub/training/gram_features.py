@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from adapterhub.model.lexical_overlap import Floats, lexical_overlap, piece_rarity
 from adapterhub.model.ngrams import Ids, Ints, RowGrams, ids_by_field, row_grams, token_grams
-from adapterhub.model.overlap import Floats, overlap, piece_rarity
 from adapterhub.model.pairing import Pairs
 from adapterhub.model.tokens import TextTokenizer
 from adapterhub.model.wide import known_grams
@@ -45,12 +45,12 @@ class Shares:
         last = max((max(row) for field in ids for row in field if row), default=0)
         # As the file has them.
         rarity = piece_rarity(grams, last + 2).astype(np.float16).astype(np.float64)
-        found = overlap(grams, rarity)
+        found = lexical_overlap(grams, rarity)
         return cls(rarity, found.mean(0), np.maximum(found.std(0), _SMALLEST))
 
     def features(self, grams: RowGrams) -> Floats:
         """Returns (N, `OVERLAPS`), 0 on average and 1 wide in the training rows."""
-        return (overlap(grams, self.rarity) - self.mean) / self.deviation
+        return (lexical_overlap(grams, self.rarity) - self.mean) / self.deviation
 
 
 @dataclass(frozen=True, slots=True, eq=False)

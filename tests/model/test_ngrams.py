@@ -10,8 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapterhub.model.lexical_overlap import lexical_overlap, piece_rarity
 from adapterhub.model.ngrams import row_grams, token_grams
-from adapterhub.model.overlap import overlap, piece_rarity
 from adapterhub.model.wide import GramWeights, known_grams
 
 ROWS = st.lists(st.lists(st.integers(0, 6), max_size=9), min_size=1, max_size=5)
@@ -86,7 +86,7 @@ def test_an_ngram_of_a_pair_is_in_the_first_text_the_second_or_both(pairs):
 def test_overlap_counts_by_rarity_what_two_texts_share(pairs):
     rarity = np.array([0.5, 1.0, 2.0, 4.0, 0.25])
     grams = row_grams([list(side) for side in zip(*pairs, strict=True)])
-    found = overlap(grams, rarity).reshape(len(pairs), 3, 3)
+    found = lexical_overlap(grams, rarity).reshape(len(pairs), 3, 3)
 
     def weigh(grams):
         return sum(rarity[list(gram)].sum() for gram in grams)
@@ -108,7 +108,7 @@ def test_a_piece_that_no_row_had_is_the_rarest():
     np.testing.assert_allclose(np.exp(rarity), [4 / 4, 4 / 3, 4 / 2, 4, 4])
     strange = row_grams([[[0, 900]], [[0, 901]]])
     shared, own = rarity[[0, 4]] + 1
-    assert overlap(strange, rarity + 1)[0, 0] == pytest.approx(shared / (shared + own))
+    assert lexical_overlap(strange, rarity + 1)[0, 0] == pytest.approx(shared / (shared + own))
 
 
 @given(ROWS)

@@ -15,7 +15,7 @@ from adapterhub.model.backbone import Backbone
 from adapterhub.model.encoder import Encoder
 from adapterhub.model.ngrams import row_grams, token_grams
 from adapterhub.model.tokens import TextTokenizer
-from adapterhub.model.wide import GramWeights, Overlap
+from adapterhub.model.wide import GramWeights, LexicalOverlap
 from adapterhub.plan import reading_of
 from adapterhub.shapes import OVERLAPS
 from adapterhub.store.headfile import encode_head
@@ -213,7 +213,9 @@ def test_ngrams_of_pairs_say_how_much_two_texts_share(
     names = ("keys", "weight", "rarity", "overlap")
     keys, weight, rarity, shares = (wide.tensors[f"ngrams.{name}"] for name in names)
     table = GramWeights(
-        keys.numpy(), weight.float(), Overlap(rarity.double().numpy(), shares.double().numpy())
+        keys.numpy(),
+        weight.float(),
+        LexicalOverlap(rarity.double().numpy(), shares.double().numpy()),
     )
     np.testing.assert_allclose(difference, table.logits(row_grams(ids)), atol=1e-5)
     alone = [hub.score([pair], tasks="same", logits=True)["same"].logits[0] for pair in pairs]

@@ -11,7 +11,7 @@ from adapterhub.shapes import OVERLAPS
 Floats = npt.NDArray[np.float64]
 
 
-def overlap(grams: RowGrams, rarity: Floats) -> Floats:
+def lexical_overlap(grams: RowGrams, rarity: Floats) -> Floats:
     """Returns how much the two texts of each pair share: (N, `OVERLAPS`), 0 to 1.
 
     For n-grams of one, two and three pieces: the share of those of the first text that are in
