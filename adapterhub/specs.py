@@ -146,7 +146,7 @@ class Calibration(Spec):
         thresholds: Multi-label only: score from which each label is given, in label order.
     """
 
-    temperature: float = Field(default=1.0, gt=0)
+    temperature: float = Field(default=1.0, ge=1e-3, le=1e3)
     thresholds: tuple[Annotated[float, Field(ge=0, le=1)], ...] | None = None
 
 

@@ -72,7 +72,7 @@ LABEL_TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_s
 @given(
     labels=st.lists(LABEL_TEXT, min_size=2, max_size=6, unique=True),
     depths=st.sets(st.integers(0, 4), min_size=1),
-    temperature=st.floats(1e-6, 1e6),
+    temperature=st.floats(1e-3, 1e3),
 )
 def test_any_valid_spec_survives_json(
     labels: list[str], depths: set[int], temperature: float
@@ -241,6 +241,7 @@ def test_an_activation_needs_a_hidden_layer() -> None:
     "values",
     [
         {"temperature": 0.0},
+        {"temperature": 1e-40},
         {"temperature": -1.0},
         {"temperature": float("nan")},
         {"temperature": float("inf")},

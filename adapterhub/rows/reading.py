@@ -10,7 +10,7 @@ import csv
 import json
 import sys
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from gzip import BadGzipFile
 from pathlib import Path
@@ -174,6 +174,7 @@ def _parquet_rows(path: Path) -> Iterator[SourceRow]:
 
     try:
         with pq.ParquetFile(path) as file:
+            refuse_duplicates(file.schema_arrow.names, path)
             place = 0
             for batch in file.iter_batches(batch_size=_BATCH_ROWS):
                 for values in batch.to_pylist():
@@ -181,6 +182,17 @@ def _parquet_rows(path: Path) -> Iterator[SourceRow]:
                     yield SourceRow(place, values)
     except (pa.ArrowException, UnicodeDecodeError) as error:
         raise DataError(path, f"it is not a readable Parquet file: {error}") from error
+
+
+def refuse_duplicates(columns: Sequence[object], source: str | Path) -> None:
+    """Refuses a table that has two columns of one name.
+
+    Raises:
+        DataError: It has; a row would keep one of the two values.
+    """
+    twice = next((name for name in columns if columns.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(source, f"the column '{twice}' occurs twice")
 
 
 def encoding_problem(text: str) -> str | None:

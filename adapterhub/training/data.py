@@ -14,10 +14,11 @@ import numpy.typing as npt
 from adapterhub.errors import DataError
 from adapterhub.specs import Kind, TaskSpec
 from adapterhub.tags import entity_types
+from adapterhub.training.columns import Columns, find_columns
 from adapterhub.training.labels import Target, find_labels, labels_of
 from adapterhub.training.mentions import rows_with_mentions
 from adapterhub.training.options import Joining, TrainingOptions
-from adapterhub.training.parsing import Columns, Example, find_columns, parse_records
+from adapterhub.training.parsing import Example, parse_records
 from adapterhub.training.records import Records, read_records
 from adapterhub.training.splits import Parts, are_crossed, draw_folds, draw_rows, split_records
 from adapterhub.training.tagging import Span, TaggedWords, are_characters, join_words

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+import numpy as np
+
 from adapterhub.specs import MAX_LABELS, Kind
 from adapterhub.training.records import Records
 from adapterhub.training.tagging import Span, tag_labels
@@ -36,20 +38,23 @@ def find_labels(kind: Kind, targets: Sequence[Target], records: Records) -> tupl
     if kind == "regression":
         if len(set(targets)) < 2:
             records.refuse(f"all training rows have the value {targets[0]!r}")
+        if len(set(np.asarray(targets, dtype=np.float32))) < 2:
+            records.refuse("the values differ by less than a float32 can tell; take their mean off")
         return ()
     fewest = 2 if kind == "single_label" else 1
     if len(found) < fewest:
         names = f"only the label '{next(iter(found))}'" if found else "no labels at all"
         records.refuse(f"the training rows hold {names}; nothing can be learned")
-    if len(found) > MAX_LABELS:
+    labels = tag_labels(found) if kind == "tagging" else tuple(sorted(found, key=_naturally))
+    if len(labels) > MAX_LABELS:
         records.refuse(
-            f"the training rows hold {len(found)} labels, at most {MAX_LABELS} are allowed; if "
+            f"the training rows hold {len(labels)} labels, at most {MAX_LABELS} are allowed; if "
             f"they are numbers to be predicted, the kind is 'regression'"
         )
-    return tag_labels(found) if kind == "tagging" else tuple(sorted(found, key=_naturally))
+    return labels
 
 
 def _naturally(label: str) -> list[tuple[bool, int, str]]:
     # "2" before "10": runs of digits compare as numbers, and come before letters.
-    parts = re.findall(r"[0-9]+|[^0-9]+", label)
-    return [(not p[0].isdigit(), int(p) if p[0].isdigit() else 0, p) for p in parts]
+    parts = re.findall(r"([0-9]+)|([^0-9]+)", label)
+    return [(not digits, int(digits or 0), digits or other) for digits, other in parts]

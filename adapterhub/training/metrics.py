@@ -94,12 +94,14 @@ def set_figures(given: npt.NDArray[np.bool_], scores: Array, truth: npt.NDArray[
     Labels that no row has and no row was given do not count.
     """
     measures = _module("scikit-learn")
+    # With one column scikit-learn would take 0 and 1 for two classes: a second one, of no row.
+    wide_truth, wide_given = (np.pad(sets, ((0, 0), (0, 1))) for sets in (truth, given))
     seen = np.flatnonzero(truth.any(0) | given.any(0))
     options = {"labels": seen, "zero_division": 0}
     figures = {"macro_f1": 0.0, "micro_f1": 0.0}
     if len(seen):
-        figures["macro_f1"] = measures.f1_score(truth, given, average="macro", **options)
-        figures["micro_f1"] = measures.f1_score(truth, given, average="micro", **options)
+        figures["macro_f1"] = measures.f1_score(wide_truth, wide_given, average="macro", **options)
+        figures["micro_f1"] = measures.f1_score(wide_truth, wide_given, average="micro", **options)
     return {**figures, "ece": calibration_error(scores.ravel(), truth.ravel() > 0)}
 
 

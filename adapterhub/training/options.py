@@ -150,6 +150,10 @@ class TrainingOptions(Spec):
     def _is_consistent(self) -> TrainingOptions:
         if self.validation is not None and self.split_column is not None:
             raise ValueError("give a validation file or a split column, not both")
+        if self.validation is not None and self.validation_fraction is not None:
+            raise ValueError("give a validation file or a fraction of the rows, not both")
+        if self.value_range is not None and not self.value_range[0] < self.value_range[1]:
+            raise ValueError(f"value_range {self.value_range} is empty: the smaller number first")
         if self.folds == 1:
             raise ValueError("folds are 2 or more, or 0 for no cross-validation")
         if self.adapter is not None and self.adapter_of is not None:

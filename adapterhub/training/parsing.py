@@ -1,4 +1,4 @@
-"""Records -> examples: which columns are read, and what every value must be."""
+"""Records -> examples: what every value must be."""
 
 from __future__ import annotations
 
@@ -6,50 +6,26 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import TypeGuard
+from unicodedata import normalize
 
 import numpy as np
 
-from adapterhub.errors import UsageError
 from adapterhub.inputs import text_problem
 from adapterhub.rows.reading import SourceRow
-from adapterhub.specs import Kind
 from adapterhub.store.jsonsafe import shown
-from adapterhub.training.options import TrainingOptions
-from adapterhub.training.records import Records
+from adapterhub.training.columns import Columns
+from adapterhub.training.records import Records, is_list
 from adapterhub.training.tagging import TaggedWords, are_word_labels, mark_words, repair_tags
 
-# Scoring reads these fields whatever the columns of a training file are called, so that all
-# tasks on one text share one pass.
-TEXT = "text"
-TEXT_PAIR = "text_pair"
-
 _MAX_LABEL = 256
+_MAX_TAG = _MAX_LABEL - len("B-")
 _LIST_SEPARATOR = "|"
+_LARGEST = 1e30
+"""Of a number to be predicted: its square is a float32 too, nearly."""
 
 Truth = str | tuple[str, ...] | float | TaggedWords
 Marks = Callable[[Sequence[str]], tuple[str, ...]]
 """Makes BIO of the tags of one row."""
-
-
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """What is read from each record.
-
-    Attributes:
-        kind: What the task answers.
-        inputs: The text column, or two for a pair; for tagging the column of words.
-        target: The column of the answer.
-    """
-
-    kind: Kind
-    inputs: tuple[str, ...]
-    target: str
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """Returns the fields that the task will read when it scores."""
-        return (TEXT,) if len(self.inputs) == 1 else (TEXT, TEXT_PAIR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,26 +39,6 @@ class Example:
 
     inputs: tuple[str, ...]
     truth: Truth
-
-
-def find_columns(records: Records, options: TrainingOptions) -> Columns:
-    """Returns which columns to read, by the options and the first row.
-
-    Raises:
-        DataError: A column is missing.
-        UsageError: The kind cannot be told.
-    """
-    names = records.columns
-    kind, target = _find_target(records, options)
-    if kind == "tagging":
-        inputs: tuple[str, ...] = (options.tokens,)
-    elif options.pair is not None:
-        inputs = (options.text, options.pair)
-    else:
-        inputs = (options.text, TEXT_PAIR) if TEXT_PAIR in names else (options.text,)
-    for column in (*inputs, target):
-        records.value(records.rows[0], column)
-    return Columns(kind, inputs, target)
 
 
 def parse_records(records: Records, columns: Columns) -> list[Example]:
@@ -100,55 +56,7 @@ def parse_records(records: Records, columns: Columns) -> list[Example]:
 def _tags(records: Records, columns: Columns) -> Iterator[str]:
     for record in records.rows:
         tags = records.value(record, columns.target)
-        yield from map(str, tags if _is_list(tags) else ())
-
-
-def _find_target(records: Records, options: TrainingOptions) -> tuple[Kind, str]:
-    names = records.columns
-    usual: dict[str, Kind] = {
-        "label": "single_label",
-        "labels": "multi_label",
-        "score": "regression",
-        "tags": "tagging",
-    }
-    target = options.target
-    if target is None:
-        found = [name for name in usual if name in names and _fits(usual[name], options)]
-        if options.tokens in names and "tags" in names and options.kind in (None, "tagging"):
-            found = ["tags"]
-        if not found:
-            wanted = next((n for n, kind in usual.items() if kind == options.kind), None)
-            expected = f"'{wanted}'" if wanted else "'label', 'labels', 'score' or 'tags'"
-            records.refuse(
-                f"there is no column {expected} with the answers; columns are "
-                f"{', '.join(names[:8])}. Say which one with the option target."
-            )
-        target = found[0]
-    if options.kind is not None:
-        return options.kind, target
-    value = records.value(records.rows[0], target)
-    return _kind_of(value, target, usual, tagged=options.tokens in names), target
-
-
-def _fits(kind: Kind, options: TrainingOptions) -> bool:
-    if options.kind in (None, kind):
-        return True
-    # Whole numbers or words may be read as another kind than their column's name says.
-    return {options.kind, kind} <= {"single_label", "regression"}
-
-
-def _kind_of(value: object, target: str, usual: dict[str, Kind], *, tagged: bool) -> Kind:
-    if _is_list(value):
-        return "tagging" if tagged else "multi_label"
-    if isinstance(value, Real) and not isinstance(value, Integral):
-        return "regression"
-    if isinstance(value, str | Integral):
-        kind = usual.get(target, "single_label")
-        return "single_label" if kind == "tagging" else kind
-    raise UsageError(
-        f"The kind of task cannot be told from {shown(value)} in column '{target}'; "
-        f"say it with the option kind."
-    )
+        yield from (str(tag).strip() for tag in (tags if is_list(tags) else ()))
 
 
 def _parse(records: Records, record: SourceRow, columns: Columns, marks: Marks) -> Example:
@@ -179,13 +87,17 @@ def _label(value: object) -> str:
     if isinstance(value, Integral):
         return str(int(value))
     if isinstance(value, Real):
-        raise ValueError(
-            f"is {shown(value)}, not a label; numbers to be predicted are kind 'regression'"
-        )
+        # A table with an empty cell has whole numbers as 1.0.
+        if not float(value).is_integer():
+            raise ValueError(
+                f"is {shown(value)}, not a label; numbers to be predicted are kind 'regression'"
+            )
+        return str(int(float(value)))
     problem = text_problem(value)
     if problem is not None:
         raise ValueError(problem)
-    label = str(value).strip()
+    # One label, however its accents are encoded.
+    label = normalize("NFC", str(value).strip())
     if len(label) > _MAX_LABEL:
         raise ValueError(f"is {len(label)} characters long; a label has {_MAX_LABEL} at most")
     return label
@@ -194,7 +106,7 @@ def _label(value: object) -> str:
 def _labels(value: object) -> tuple[str, ...]:
     if isinstance(value, str):
         value = [part for part in value.split(_LIST_SEPARATOR) if part.strip()]
-    if not _is_list(value):
+    if not is_list(value):
         raise ValueError(
             f"is {shown(value)}; expected a list of labels, or in a CSV file labels with "
             f"'{_LIST_SEPARATOR}' between them"
@@ -209,15 +121,19 @@ def _number(value: object) -> float:
         number = float(value)
     except ValueError:
         raise ValueError(f"is {shown(value)}; expected a number") from None
+    if isinstance(value, str) and "_" in value:
+        raise ValueError(f"is {shown(value)}; expected a number")
     if not math.isfinite(number):
         raise ValueError(f"is {number}; expected a finite number")
+    if abs(number) > _LARGEST:
+        raise ValueError(f"is {number}; numbers are {_LARGEST:g} at most, whatever their sign")
     return number
 
 
 def _tagged_words(
     records: Records, record: SourceRow, words: object, tags: object, marks: Marks
 ) -> TaggedWords:
-    if not _is_list(words) or not _is_list(tags):
+    if not is_list(words) or not is_list(tags):
         records.refuse("tokens and tags must be lists; a CSV file cannot hold them", record)
     if len(words) != len(tags):
         records.refuse(f"there are {len(words)} tokens, but {len(tags)} tags", record)
@@ -232,10 +148,16 @@ def _tagged_words(
     if all(text.isspace() for text in texts):
         records.refuse("all tokens are spaces", record)
     try:
-        return TaggedWords(texts, marks([str(tag) for tag in tags]))
+        return TaggedWords(texts, marks([_tag(tag) for tag in tags]))
     except ValueError as error:
         records.refuse(str(error), record)
 
 
-def _is_list(value: object) -> TypeGuard[Sequence[object]]:
-    return isinstance(value, list | tuple | np.ndarray)
+def _tag(value: object) -> str:
+    if not isinstance(value, str):
+        hint = "; write the names of tags, not their numbers" if isinstance(value, Integral) else ""
+        raise ValueError(f"the tag {shown(value)} is no text{hint}")
+    tag = value.strip()
+    if len(tag) > _MAX_TAG:
+        raise ValueError(f"a tag is {len(tag)} characters long; {_MAX_TAG} are allowed")
+    return tag

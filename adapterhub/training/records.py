@@ -6,16 +6,17 @@ would be trained and measured on other rows than the ones meant.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeGuard
 
+import numpy as np
 import pyarrow as pa
 
 from adapterhub.errors import DataError, nearest
 from adapterhub.rows.formats import PACKED, find_format
-from adapterhub.rows.reading import SourceRow, read_file
+from adapterhub.rows.reading import SourceRow, read_file, refuse_duplicates
 
 Values = Mapping[str, object]
 
@@ -43,7 +44,7 @@ class Records:
     @property
     def columns(self) -> tuple[str, ...]:
         """Returns the columns of the first row."""
-        return tuple(self.rows[0].values)
+        return tuple(map(str, self.rows[0].values))
 
     def refuse(self, problem: str, record: SourceRow | None = None) -> NoReturn:
         """Raises the error that names this source and the place of `record`.
@@ -109,13 +110,20 @@ def _set_name(path: Path) -> str:
     return path.resolve().parent.name or name if name in _NAMES_OF_PARTS else name
 
 
+def is_list(value: object) -> TypeGuard[Sequence[object]]:
+    """Returns whether a value of a row is several values."""
+    return isinstance(value, list | tuple | np.ndarray)
+
+
 def _python_rows(data: object) -> Iterator[Values]:
     if isinstance(data, pa.Table):
+        refuse_duplicates(data.column_names, "data")
         for batch in data.to_batches():
             yield from batch.to_pylist()
         return
     to_dict = getattr(data, "to_dict", None)
     if hasattr(data, "dtypes") and to_dict is not None:
+        refuse_duplicates(list(getattr(data, "columns", ())), "data")
         data = to_dict("records")
     if isinstance(data, Mapping) or not isinstance(data, Iterable):
         raise DataError(

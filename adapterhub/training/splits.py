@@ -5,16 +5,20 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from unicodedata import normalize
 
+from adapterhub.rows.reading import SourceRow
+from adapterhub.tags import OUTSIDE
+from adapterhub.training.columns import Columns
 from adapterhub.training.options import FEWEST_HELD_OUT, HELD_OUT, TrainingOptions
-from adapterhub.training.parsing import Columns, Example, parse_records
+from adapterhub.training.parsing import Example, parse_records
 from adapterhub.training.records import Records
 from adapterhub.training.tagging import TaggedWords
 
 _TRAIN = ("train", "training")
 _VALIDATION = ("validation", "valid", "val", "dev")
-_LEFT_OUT = ("test", "")
+_LEFT_OUT = ("test", "", None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +42,12 @@ def split_records(records: Records, columns: Columns, options: TrainingOptions) 
     """
     if options.split_column is None:
         return _split_by_seed(parse_records(records, columns), options)
-    rows: dict[bool, list[int]] = {True: [], False: []}
-    for index, record in enumerate(records.rows):
+    rows: dict[bool, list[SourceRow]] = {True: [], False: []}
+    for record in records.rows:
         value = records.value(record, options.split_column)
         part = value.strip().lower() if isinstance(value, str) else value
         if part in _TRAIN or part in _VALIDATION:
-            rows[part in _TRAIN].append(index)
+            rows[part in _TRAIN].append(record)
         elif part not in _LEFT_OUT:
             records.refuse(
                 f"column '{options.split_column}' is {value!r:.40}; expected 'train', "
@@ -53,8 +57,9 @@ def split_records(records: Records, columns: Columns, options: TrainingOptions) 
     for is_train, name in ((True, "train"), (False, "validation")):
         if not rows[is_train]:
             records.refuse(f"column '{options.split_column}' marks no rows as '{name}'")
-    examples = parse_records(records, columns)
-    return Parts(*([examples[index] for index in rows[part]] for part in (True, False)))
+    # Rows of a test part may have no answers.
+    examples = parse_records(replace(records, rows=(*rows[True], *rows[False])), columns)
+    return Parts(examples[: len(rows[True])], examples[len(rows[True]) :])
 
 
 def are_crossed(rows: int, options: TrainingOptions) -> bool:
@@ -89,11 +94,12 @@ def draw_folds(examples: Sequence[Example], options: TrainingOptions) -> tuple[i
 def _split_by_seed(examples: list[Example], options: TrainingOptions) -> Parts:
     """Returns parts in which equal inputs stay together and labels are spread evenly.
 
-    The first input of each label is kept for training, so that no label is only in validation.
+    The first input of each label is kept for training, and so is any that alone has one of its
+    labels, so that no label is only in validation.
     """
     fraction = options.validation_fraction or HELD_OUT
     draw = random.Random(options.seed)
-    held_out: set[int] = set()
+    drawn: list[list[int]] = []
     due = 0.0
     for groups in _strata(examples):
         draw.shuffle(groups)
@@ -102,32 +108,69 @@ def _split_by_seed(examples: list[Example], options: TrainingOptions) -> Parts:
             due += fraction
             if due >= 1:
                 due -= 1
-                held_out.update(same)
+                drawn.append(same)
+    held_out = _without_only_ones(drawn, examples)
     return Parts(
         [example for index, example in enumerate(examples) if index not in held_out],
         [example for index, example in enumerate(examples) if index in held_out],
     )
 
 
+def _without_only_ones(drawn: list[list[int]], examples: Sequence[Example]) -> set[int]:
+    """Returns the examples of drawn groups, but of those that alone have one of their labels."""
+    held_out = {index for same in drawn for index in same}
+    names = [_names(example) for example in examples]
+    known = {name for index, own in enumerate(names) if index not in held_out for name in own}
+    for same in drawn:
+        own = {name for index in same for name in names[index]}
+        if not own <= known:
+            held_out.difference_update(same)
+            known |= own
+    return held_out
+
+
 def _strata(examples: Sequence[Example]) -> list[list[list[int]]]:
     """Returns per label, in order, the indices of its examples; those of equal inputs together."""
     rows: dict[object, list[int]] = defaultdict(list)
     for index, example in enumerate(examples):
-        truth = example.truth
-        rows[truth.words if isinstance(truth, TaggedWords) else example.inputs].append(index)
+        rows[_likeness(example)].append(index)
     by_label: dict[str, list[list[int]]] = defaultdict(list)
     for same in rows.values():
-        by_label[str(_stratum(examples[same[0]]))].append(same)
+        by_label[_stratum(examples[same[0]])].append(same)
     return [groups for _, groups in sorted(by_label.items())]
 
 
-def _stratum(example: Example) -> object:
+def _stratum(example: Example) -> str:
     truth = example.truth
-    if isinstance(truth, str):
-        return truth
     if isinstance(truth, TaggedWords):
-        return min((tag for tag in truth.tags if tag != "O"), default="O")
-    return min(truth, default="") if isinstance(truth, tuple) else ""
+        return min((tag for tag in truth.tags if tag != OUTSIDE), default=OUTSIDE)
+    return min(_names(example), default="")
+
+
+def _likeness(example: Example) -> object:
+    """Returns what is equal for inputs that an encoder may hardly tell apart.
+
+    Those are texts that differ in case, spaces or the form of their characters, and pairs the
+    other way round.
+    """
+    truth = example.truth
+    if isinstance(truth, TaggedWords):
+        return "".join(map(_folded, truth.words)).replace(" ", "")
+    return tuple(sorted(map(_folded, example.inputs)))
+
+
+def _folded(text: str) -> str:
+    return " ".join(normalize("NFKC", text).casefold().split())
+
+
+def _names(example: Example) -> frozenset[str]:
+    """Returns the labels of an example; of tagged words the types of entities."""
+    truth = example.truth
+    if isinstance(truth, TaggedWords):
+        return frozenset(tag.partition("-")[2] for tag in truth.tags) - {""}
+    if isinstance(truth, str):
+        return frozenset({truth})
+    return frozenset(truth if isinstance(truth, tuple) else ())
 
 
 def draw_rows(rows: int, options: TrainingOptions) -> Sequence[int]:

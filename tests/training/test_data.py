@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -96,6 +98,38 @@ def test_splits_follow_the_seed_and_keep_equal_texts_together() -> None:
     assert not set(one.train.inputs) & set(one.validation.inputs)
 
 
+TWINS = {
+    "case and spaces": lambda row: {**row, "text": f" {row['text'].upper()}  "},
+    "form": lambda row: {**row, "text": normalize("NFD", row["text"])},
+    "full width": lambda row: {**row, "text": row["text"].replace("r", "\uff52")},
+    "order": lambda row: {**row, "text": row["text_pair"], "text_pair": row["text"]},
+    "words": lambda row: {"tokens": ["".join(row["tokens"])], "tags": ["O"]},
+}
+
+
+@pytest.mark.parametrize("twin", TWINS)
+@pytest.mark.parametrize("options", [{"folds": 0}, {"folds": 5}])
+def test_what_an_encoder_hardly_tells_apart_stays_together(
+    twin: str, options: dict[str, Any]
+) -> None:
+    rows = [{"text": f"r\u00e9 {index}", "label": "ab"[index % 2]} for index in range(60)]
+    if twin == "order":
+        rows = [{**row, "text_pair": f"and {row['text']}"} for row in rows]
+    if twin == "words":
+        rows = [{"tokens": ["r", str(index)], "tags": ["B-x", "O"]} for index in range(60)]
+    splits = read_splits([*rows, *map(TWINS[twin], rows)], training_options(**options))
+    if splits.folds:
+        assert splits.folds[:60] == splits.folds[60:]
+        return
+    number = re.compile(r"\d+")
+    train, validation = (
+        {number.findall(text)[0] for text, *_ in part.inputs}
+        for part in (splits.train, splits.validation)
+    )
+    assert validation
+    assert not train & validation
+
+
 @pytest.mark.parametrize("rows", [sentiment_rows(), rating_rows(), tagged_rows(), topic_rows()])
 def test_few_rows_are_cross_validated(rows: Rows) -> None:
     rows = [*rows, rows[0]]
@@ -157,6 +191,49 @@ def test_rare_labels_stay_in_training() -> None:
     assert "rare" in splits.train.targets
     assert "rare" in splits.validation.targets
     assert abs(len(splits.validation) - 45) <= 2
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_label_is_in_validation_alone(seed: int) -> None:
+    rows = [{"text": f"text {i}", "labels": ["often"]} for i in range(60)]
+    for number in range(20):
+        rows[number * 3]["labels"] = ["also", f"rare {number}"]
+    splits = read_splits(rows, training_options(validation_fraction=0.5, seed=seed))
+    assert len(splits.validation) > 10
+    twice = [{"text": f"text {i}", "label": "ab"[i % 2]} for i in range(60)]
+    twice += [{**row, "label": f"c{number}"} for number, row in enumerate(twice[:9])]
+    splits = read_splits(twice, training_options(validation_fraction=0.5, seed=seed))
+    assert set(splits.validation.targets) <= set(splits.train.targets)
+
+
+def test_a_second_text_in_any_row_makes_pairs() -> None:
+    rows = pair_rows()
+    del rows[0]["text_pair"]
+    with pytest.raises(DataError, match="row 1: there is no column 'text_pair'"):
+        read_splits(rows, DEFAULTS)
+
+
+def test_whole_numbers_of_a_table_with_an_empty_cell_are_labels() -> None:
+    rows = [{"text": f"text {index}", "label": float(index % 3)} for index in range(60)]
+    splits = read_splits(rows, training_options(kind="single_label"))
+    assert splits.train.labels == ("0", "1", "2")
+
+
+def test_labels_are_in_natural_order_in_any_script() -> None:
+    labels = ["10\u661f", "2\u661f", "\uff15\u661f", "\u2460", "\u00b2x", "cafe\u0301", "caf\u00e9"]
+    rows = [{"text": f"text {i}", "label": labels[i % 7]} for i in range(70)]
+    found = read_splits(rows, DEFAULTS).train.labels
+    assert found == ("2\u661f", "10\u661f", "caf\u00e9", "\u00b2x", "\u2460", "\uff15\u661f")
+
+
+def test_rows_of_a_test_part_need_no_answers() -> None:
+    rows = [
+        {**row, "split": "dev" if i % 4 == 0 else "train"}
+        for i, row in enumerate(sentiment_rows(40))
+    ]
+    hidden = [{"text": "x", "label": None, "split": part} for part in ("test", "", None)]
+    splits = read_splits([*hidden, *rows], training_options(split_column="split"))
+    assert (len(splits.train), len(splits.validation)) == (30, 10)
 
 
 def test_a_split_column_or_file_is_followed(tmp_path: Path) -> None:
@@ -259,11 +336,38 @@ def test_bad_rows_name_their_line(tmp_path: Path, row: dict[str, Any], problem: 
         ([{"tokens": [], "tags": []}] * 20, {}, "there are no tokens"),
         ([{"tokens": "a b", "tags": "O O"}] * 20, {"kind": "tagging"}, "must be lists"),
         ([{"text": "a"}] * 20, {}, "no column 'label', 'labels', 'score' or 'tags'"),
+        ([{"text": "a", "score": "1_0"}] * 20, {}, "'score' is '1_0'; expected a number"),
+        ([{"text": "a", "score": 1e39}] * 20, {}, "1e\\+30 at most"),
+        ([{"text": f"{i}", "score": 1.7e9 + i} for i in range(40)], {}, "take their mean off"),
+        ([{"tokens": ["a"], "tags": [None]}] * 20, {}, "the tag None is no text"),
+        ([{"tokens": ["a"], "tags": [1]}] * 20, {}, "write the names of tags"),
+        ([{"tokens": ["a"], "tags": ["B-" + "x" * 253]}] * 20, {}, "255 characters long; 254"),
+        (
+            [{"tokens": ["a"], "tags": [f"B-{i}"]} for i in range(2501)],
+            {"validation_fraction": 0.001},
+            "hold 10005 labels, at most 10000",
+        ),
+        ([{0: "a", "label": "a"}] * 20, {}, "no column 'text'; columns are 0, label"),
     ],
 )
 def test_unusable_data_are_refused(rows: Rows, options: dict[str, Any], problem: str) -> None:
     with pytest.raises(DataError, match=problem):
         read_splits(rows, training_options(**options))
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"target": "text"}, "Column 'text' would be read as two things"),
+        ({"pair": "text"}, "Column 'text' would be read as two things"),
+        ({"value_range": (0.0, 1.0)}, "value_range is for numbers"),
+    ],
+)
+def test_options_that_do_not_fit_the_data_are_refused(
+    options: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(UsageError, match=problem):
+        read_splits(sentiment_rows(40), training_options(**options))
 
 
 def test_labels_that_training_lacks_are_refused(tmp_path: Path) -> None:
@@ -292,6 +396,8 @@ def test_options_that_make_no_sense_are_refused() -> None:
         ({"depth": 3}, "depth: Extra inputs"),
         ({"learning_rates": ()}, "learning_rates"),
         ({"validation": "a", "split_column": "b"}, "not both"),
+        ({"validation": "a", "validation_fraction": 0.1}, "not both"),
+        ({"value_range": (5.0, 1.0)}, "the smaller number first"),
         ({"kind": "tagging", "metric": "accuracy"}, "a tagging task is chosen by span_f1"),
         ({"poolings": ("tokens",)}, "poolings of texts are"),
     ):

@@ -177,3 +177,14 @@ def test_figures_of_answers_that_are_all_alike_give_no_warning() -> None:
     assert set_figures(none > 0, none, none)["macro_f1"] == 0
     assert number_figures(np.ones(2, np.float32), np.array([1.0, 2]))["pearson"] == 0
     assert abs(number_figures(np.array([1, 2], np.float32), np.array([1.0, 2]))["pearson"]) <= 1
+
+
+@pytest.mark.parametrize("labels", [1, 2])
+def test_figures_of_one_label_are_those_of_giving_it(labels: int) -> None:
+    truth = np.zeros((8, labels), dtype=np.float32)
+    given = np.zeros((8, labels), dtype=np.bool_)
+    truth[:3, 0] = 1
+    given[1:4, 0] = True  # two of three hits
+    figures = set_figures(given, given.astype(np.float32), truth)
+    assert figures["macro_f1"] == pytest.approx(2 / 3)
+    assert figures["micro_f1"] == pytest.approx(2 / 3)

@@ -206,6 +206,7 @@ def test_a_mix_of_depths_trains_and_scores(tmp_path: Path, tiny_backbone: Backbo
         tolerance=0,
         hidden_widths=(),
         ngrams=False,
+        seed=2,
     )
     mixes = [row for row in trained.table.rows if len(row.head.depths) > 1]
     assert mixes

@@ -110,3 +110,12 @@ def test_a_missing_column_suggests_the_nearest() -> None:
     records = read_records([{"text": "a", "lable": "b"}])
     with pytest.raises(DataError, match=r"row 1: there is no column 'label'.*Did you mean 'lable'"):
         records.value(records.rows[0], "label")
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    table = pa.table([["a"], ["b"], ["c"]], names=["text", "label", "label"])
+    pq.write_table(table, tmp_path / "a.parquet")
+    frame = pd.DataFrame([["a", "b", "c"]], columns=["text", "label", "label"])
+    for data in (table, frame, tmp_path / "a.parquet"):
+        with pytest.raises(DataError, match="the column 'label' occurs twice"):
+            read_records(data)
