@@ -283,5 +283,5 @@ def _restore(
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Returns the known name that looks most like `name`, or None where none does."""
-    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    matches = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.6)
     return matches[0] if matches else None

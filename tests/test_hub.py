@@ -684,3 +684,24 @@ def test_a_default_reads_the_mean_of_the_deepest_depth(hub: Hub) -> None:
     assert np.array_equal(hub.encode(TEXTS), hub.encode(TEXTS, depth=4, pooling="mean"))
     assert np.array_equal(hub.encode("he"), hub.encode([{"text": "he"}], fields="text"))
     assert hub.encode("he").shape == (1, 32)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("mode", ["autocast", "inference", "double"])
+def test_what_the_caller_set_for_torch_changes_no_answer(mode: str, tiny_registry: Path) -> None:
+    expected = Hub(tiny_registry, device="cpu").score(PAIRS, list(NAMES))
+    hub = Hub(tiny_registry, device="cpu")
+    if mode == "autocast":
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = hub.score(PAIRS, list(NAMES))
+    elif mode == "inference":
+        with torch.inference_mode():
+            hub.load(NAMES[0])
+        found = hub.score(PAIRS, list(NAMES))
+    else:
+        torch.set_default_dtype(torch.float64)
+        try:
+            found = hub.score(PAIRS, list(NAMES))
+        finally:
+            torch.set_default_dtype(torch.float32)
+    for name in NAMES:
+        assert found[name].answers == expected[name].answers

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from adapterhub.commands.options import AsJson, Registry
-from adapterhub.commands.printing import counted, print_json, print_line
+from adapterhub.commands.printing import counted, print_json, print_line, printable
 from adapterhub.errors import AdapterHubError, RegistryError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def doctor(
     for check in found:
         checks.append(check)
         if not as_json:
-            print_line(f"{check.status:<8} {check.subject}: {check.detail}")
+            print_line(f"{check.status:<8} {check.subject}: {printable(check.detail)}")
     problems = sum(check.status == "problem" for check in checks)
     if as_json:
         print_json({"healthy": not problems, "checks": [asdict(check) for check in checks]})

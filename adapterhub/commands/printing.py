@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import StringIO
@@ -13,6 +14,7 @@ from adapterhub.errors import DataError
 
 # Wide enough that no line of a table is cut where it is not shown on a screen.
 _PIPE_WIDTH = 100_000
+_CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 
 
 def is_screen(stream: TextIO | None) -> bool:
@@ -36,6 +38,14 @@ def to_stdout() -> Iterator[TextIO]:
         raise
     except OSError as error:
         raise DataError("stdout", f"it cannot be written: {error.strerror or error}") from error
+
+
+def printable(text: str) -> str:
+    """Returns a text as one line whose control characters are marks.
+
+    A task's description may be a stranger's, and a terminal obeys some of them.
+    """
+    return _CONTROLS.sub("\ufffd", " ".join(text.splitlines()))
 
 
 def print_line(text: str = "") -> None:
@@ -69,7 +79,7 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for heading in headings:
         table.add_column(Text(heading), overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     if is_screen(sys.stdout):
         with to_stdout() as stdout:
             Console(file=stdout).print(table)
@@ -86,7 +96,7 @@ def print_fields(fields: Mapping[str, str]) -> None:
     width = max(map(len, fields), default=0)
     for name, value in fields.items():
         if value:
-            print_line(f"{name:<{width}}  {value}")
+            print_line(f"{name:<{width}}  {printable(value)}")
 
 
 def size_text(size: int) -> str:

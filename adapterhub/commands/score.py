@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from io import TextIOWrapper
 from pathlib import Path
@@ -90,7 +91,7 @@ def _open_source(texts: list[str], file: Path | None, form: str | None) -> Sourc
     if texts and (file is not None or asked is not None):
         raise UsageError("There are texts, and --file or --format too; give one or the other.")
     if texts:
-        if len(texts) == 1 and Path(texts[0]).suffix and Path(texts[0]).is_file():
+        if len(texts) == 1 and Path(texts[0]).suffix and os.path.isfile(texts[0]):
             note(f"adapterhub: '{texts[0]}' is scored as a text; the file is --file {texts[0]}")
         return text_source(texts)
     if file is not None:

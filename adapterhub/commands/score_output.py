@@ -121,11 +121,10 @@ def check_target(target: Target, source: Source) -> None:
     if out is None:
         return
     form = find_format(out, answers=True)
-    if source.path is not None and out.exists() and out.samefile(source.path):
-        raise UsageError(f"--out is the input itself, {out}; give another name.")
-    check_writable(out, force=target.force)
-    if target.skip:
-        check_writable(errors_path(out), force=target.force)
+    for path in (out, errors_path(out)) if target.skip else (out,):
+        if source.path is not None and path.exists() and path.samefile(source.path):
+            raise UsageError(f"The input itself would be written, {path}; give --out another name.")
+        check_writable(path, force=target.force)
     if form.name != "jsonl" and source.form.name == "jsonl" and source.path is None:
         raise UsageError(
             f"{out.name} needs all columns before the first row, and rows of JSON from a "

@@ -115,6 +115,11 @@ def _fitting(registry: Registry, source: Source, asked: Asked) -> list[ChosenTas
             f"Registry {registry.path} has tasks of {len(keys)} backbones ({', '.join(keys)}); "
             f"name tasks with --task, or one with --backbone."
         )
+    if len(keys) > 1 and backbone not in registry.backbones:
+        raise UsageError(
+            f"Registry {registry.path} has tasks of {len(keys)} backbones ({', '.join(keys)}), and "
+            f"'{backbone}' is none of these names; give one, or name tasks with --task."
+        )
     tasks = [
         choose_task(registry, name)
         for name, entry in registry.tasks.items()

@@ -60,7 +60,7 @@ def read_model_config(folder: Path) -> ModelConfig:
         return ModelConfig()
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        architectures = values.get("architectures") or [None]
+        architectures = [*(values.get("architectures") or []), None]
         names = values.get("id2label") or {}
         labels = tuple(str(names[str(index)]) for index in range(len(names)))
     except (OSError, ValueError, RecursionError, AttributeError, TypeError, KeyError) as error:

@@ -16,6 +16,7 @@ from torch.nn import functional
 from adapterhub.errors import BackboneError
 from adapterhub.model.backbone import Backbone
 from adapterhub.model.devices import find_device, find_dtype
+from adapterhub.model.inference import inference
 from adapterhub.model.stack import Applied, Changes, NormName, Packed, changes_at
 from adapterhub.model.tokens import TokenBatch, Window, pack
 from adapterhub.model.weights import Block, read_block, read_embeddings, tensors_of
@@ -96,7 +97,7 @@ class Encoder:
         """Returns the size of the weights on the device, in bytes."""
         return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors())
 
-    @torch.inference_mode()
+    @inference
     def embed(self, batch: TokenBatch) -> torch.Tensor:
         """Returns the hidden states at depth 0: (P, H) in the encoder's dtype."""
         tables = self._embeddings
@@ -125,7 +126,7 @@ class Encoder:
             raise ValueError(f"the backbone has {len(group)} inner blocks at each depth, not one")
         return group[0]
 
-    @torch.inference_mode()
+    @inference
     def run(
         self,
         hidden: torch.Tensor,

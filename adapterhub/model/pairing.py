@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 
 from adapterhub.model.heads import Array, HeadWeights
+from adapterhub.model.inference import inference
 
 Places = npt.NDArray[np.int64]
 Asked = Mapping[str, npt.NDArray[np.bool_]]
@@ -66,7 +67,7 @@ class Pairs:
         return found
 
 
-@torch.inference_mode()
+@inference
 def compared_logits(features: Array, sides: tuple[Places, Places], weights: HeadWeights) -> Array:
     """Returns the logits of pairs: (N, K) fp32.
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from adapterhub.model.branches import Branched, Logits, View, run_branches
 from adapterhub.model.encoder import Encoder
+from adapterhub.model.inference import inference
 from adapterhub.model.task import ResidentTask
 from adapterhub.model.tokens import TokenBatch
 from adapterhub.plan import Trunk
@@ -18,7 +18,7 @@ Wanted = Mapping[str, npt.NDArray[np.bool_]]
 """Whether a task is asked of a row, by task: (N,); without it every task is asked of every row."""
 
 
-@torch.inference_mode()
+@inference
 def run_batch(
     trunk: Trunk,
     tasks: Mapping[str, ResidentTask],

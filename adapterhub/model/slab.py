@@ -51,8 +51,10 @@ class Slab:
     """Rows for heads on one tap. Only the loader, under its lock, takes and writes rows."""
 
     def __init__(self, rows: int, hidden_size: int, device: torch.device) -> None:
-        self.weight = torch.zeros(rows, hidden_size, device=device)
-        self.bias = torch.zeros(rows, device=device)
+        # A slab outlives the mode and the type that the caller of the first load may have set.
+        with torch.inference_mode(False):
+            self.weight = torch.zeros(rows, hidden_size, device=device, dtype=torch.float32)
+            self.bias = torch.zeros(rows, device=device, dtype=torch.float32)
         self._taken = [False] * rows
         # Slots come back from whatever thread drops the last use of a head; appending is atomic.
         self._returned: deque[tuple[int, int]] = deque()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 
 import yaml
 
@@ -13,6 +14,10 @@ from adapterhub.publishing.measures import evaluation_results
 from adapterhub.publishing.merging import Merged
 from adapterhub.store.registry import REGISTRY_NAME
 
+_BESIDE = re.compile(
+    r"\.eval_results/(.+)\.yaml|figures/(.+)-(?:calibration|confusion)\.png|peft/([^/]+)/.+"
+)
+
 
 def files_of(
     merged: Merged,
@@ -21,8 +26,11 @@ def files_of(
     repo: str,
     card: bytes | None,
     extras: Extras,
-) -> dict[str, bytes]:
-    """Returns the content of every file that a publication writes, by path.
+    there: Collection[str] = (),
+) -> dict[str, bytes | None]:
+    """Returns the content of every file that a publication writes, by path; None where it goes.
+
+    What stood beside an older version goes, since it would be read as the newest one's.
 
     Args:
         merged: The registry with the tasks in it.
@@ -30,13 +38,16 @@ def files_of(
         repo: `owner/name`.
         card: The card as it is; None where there is none.
         extras: What `extras_of` gave.
+        there: The files that the repository has.
 
     Raises:
         RemoteContentError: The card as it is cannot be kept.
     """
     versions, entries = merged.versions, merged.content.tasks
-    newest = [task for task in tasks if versions[task.name] == entries[task.name].newest]
-    files = {REGISTRY_NAME: merged.data}
+    newest = [task for task in tasks if _is_newest(merged, task)]
+    files: dict[str, bytes | None] = {REGISTRY_NAME: merged.data}
+    names = {task.name for task in newest}
+    files |= dict.fromkeys(path for path in there if _task_of(path) in names)
     # What stands in the card is about the newest version of a task.
     files[CARD_NAME] = write_card(card, merged.content, newest, repo=repo, extras=extras)
     for task in tasks:
@@ -49,3 +60,13 @@ def files_of(
             text = yaml.safe_dump(results, sort_keys=False, allow_unicode=True)
             files[f".eval_results/{task.name}.yaml"] = text.encode()
     return files
+
+
+def _is_newest(merged: Merged, task: TaskToPublish) -> bool:
+    return merged.versions[task.name] == merged.content.tasks[task.name].newest
+
+
+def _task_of(path: str) -> str | None:
+    """Returns the task that a file is about, where it is one of those beside heads."""
+    found = _BESIDE.fullmatch(path)
+    return None if found is None else next(filter(None, found.groups()))

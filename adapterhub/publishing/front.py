@@ -14,6 +14,7 @@ from adapterhub.store.entries import RegistryContent, TaskEntry
 
 LIBRARY = "adapterhub"
 _OWN_TAGS = ("base_model:adapter:", "adapterhub-backbone:")
+_SEVERAL = "see-each-task"
 _PIPELINES = {"tagging": "token-classification"}
 
 
@@ -51,9 +52,13 @@ def front_matter(
         "model-index": _index(before.get("model-index"), tasks),
     }
     if len(licences) > 1:
-        own |= {"license": "other", "license_name": "see-each-task"}
+        own |= {"license": "other", "license_name": _SEVERAL}
     filled = {key: value for key, value in own.items() if value not in (None, [])}
     kept = {key: value for key, value in before.items() if key not in own}
+    if kept.get("license_name") == _SEVERAL:
+        del kept["license_name"]  # it was ours, and there are not several any more
+    elif own["license"] is None and "license" in before:
+        kept["license"] = before["license"]
     return {**filled, **kept}
 
 

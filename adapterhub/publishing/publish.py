@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -63,6 +63,7 @@ class _State:
     commit: Commit | None
     content: RegistryContent | None = None
     card: bytes | None = None
+    files: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class _Attempt:
     """What one try sent."""
 
     merged: Merged
-    files: Mapping[str, bytes]
+    files: Mapping[str, bytes | None]
 
 
 def publish(repo: str, tasks: Sequence[TaskToPublish], wishes: Wishes) -> Published:
@@ -139,7 +140,7 @@ def _read(order: _Order) -> _State:
         content = parse_registry(fetch(commit, REGISTRY_NAME), Path(f"{commit}/{REGISTRY_NAME}"))
     if CARD_NAME in newest.files:
         card = fetch(commit, CARD_NAME)
-    return _State(commit, content, card)
+    return _State(commit, content, card, newest.files)
 
 
 def _merge(order: _Order, state: _State) -> Merged:
@@ -169,7 +170,14 @@ def _send(
     wishes, repo = order.wishes, order.repo
     if not merged.changed and state.commit is not None:
         return _finish(order, before or _Attempt(merged, {}), Sent(state.commit.oid))
-    files = files_of(merged, order.tasks, repo=repo, card=state.card, extras=order.extras)
+    files = files_of(
+        merged,
+        order.tasks,
+        repo=repo,
+        card=state.card,
+        extras=order.extras,
+        there=state.files,
+    )
     attempt = _Attempt(merged, files)
     if wishes.dry_run or state.commit is None:
         return _finish(order, attempt, None)
@@ -198,7 +206,7 @@ def _finish(order: _Order, made: _Attempt, sent: Sent | None) -> Published:
             )
             for task in order.tasks
         ),
-        files=tuple(sorted(made.files)),
+        files=tuple(sorted(path for path, data in made.files.items() if data is not None)),
         pull_request=None if sent is None else sent.pull_request,
         dry_run=wishes.dry_run,
     )

@@ -182,6 +182,9 @@ def _parquet_rows(path: Path) -> Iterator[SourceRow]:
                     yield SourceRow(place, values)
     except (pa.ArrowException, UnicodeDecodeError) as error:
         raise DataError(path, f"it is not a readable Parquet file: {error}") from error
+    except (OverflowError, ValueError) as error:
+        # A date after the year 9999, for instance, as databases write for "never".
+        raise DataError(path, f"it holds a value that Python has no form for: {error}") from error
 
 
 def refuse_duplicates(columns: Sequence[object], source: str | Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from adapterhub.errors import nearest
+from adapterhub.errors import NonFiniteError, nearest
 from adapterhub.results import Scores
 from adapterhub.rows.reading import SourceRow
 
@@ -87,10 +87,14 @@ def score_chunk(hub: Hub, rows: Sequence[SourceRow], request: Request) -> Scored
     answers: dict[int, dict[str, object]] = {}
     truncated = 0
     if records:
-        scores = hub.score(records, list(request.names), top_k=request.top_k, on_error="skip")
-        for error in scores.errors:
-            row = rows[places[error.row]]
-            bad.setdefault(places[error.row], BadRow(row.place, error.problem, row.values))
+        try:
+            scores = hub.score(records, list(request.names), top_k=request.top_k, on_error="skip")
+        except NonFiniteError as error:
+            # The hub counts the good rows of this chunk; a user counts lines.
+            raise NonFiniteError(error.task, rows[places[error.row]].place) from error
+        for found in scores.errors:
+            row = rows[places[found.row]]
+            bad.setdefault(places[found.row], BadRow(row.place, found.problem, row.values))
         answers = dict(zip(places, _named(scores, request.names).rows(), strict=True))
         truncated = sum(map(any, zip(*(task.truncated for task in scores.values()), strict=True)))
     good = [index for index in range(len(rows)) if index not in bad]

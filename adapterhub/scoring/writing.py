@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
+from uuid import UUID
 
 from adapterhub.errors import DataError
 from adapterhub.rows.formats import FileFormat
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, object]
 
+_CRLF = "\r\n"
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
 # Row groups of a few thousand rows make Parquet files that are big and slow to read.
 _GROUP_ROWS = 65_536
@@ -77,6 +79,21 @@ class JsonLines:
         _close(self._file, self._path)
 
 
+class _LineFeeds:
+    """Ends lines of a CSV writer with LF.
+
+    The writer quotes a cell with a mark that ends lines only where its own lines end with that
+    mark; a reader takes a bare CR for the end of a row.
+    """
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def write(self, line: str) -> int:
+        """Writes one row."""
+        return self._file.write(line.removesuffix(_CRLF) + "\n")
+
+
 class DelimitedText:
     """Writes CSV or TSV; lists and records become JSON in their cell, None an empty cell."""
 
@@ -85,7 +102,8 @@ class DelimitedText:
         self._columns = tuple(columns)
         self._file: IO[str] = open_writing(path, packed=form.packed)
         delimiter = _DELIMITERS[form.name]
-        self._writer = csv.writer(self._file, delimiter=delimiter, lineterminator="\n")
+        sink = _LineFeeds(self._file)
+        self._writer = csv.writer(sink, delimiter=delimiter, lineterminator=_CRLF)
         self._put([self._columns])
 
     def write(self, rows: Sequence[Row]) -> None:
@@ -193,7 +211,7 @@ def _plain(value: object) -> object:
         return value.isoformat()
     if isinstance(value, bytes):
         return base64.b64encode(value).decode("ascii")
-    if isinstance(value, Decimal | datetime.timedelta):
+    if isinstance(value, Decimal | datetime.timedelta | UUID):
         return str(value)
     raise TypeError(f"a {type(value).__name__} has no form in JSON")
 

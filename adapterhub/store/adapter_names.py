@@ -24,11 +24,12 @@ SHARED = "shared"
 
 # In a PEFT file: the module's path in an AlbertModel, then the factor.
 _MODULE = re.compile(
-    r"(?:^|\.)encoder\.albert_layer_groups\.(?P<group>\d+)\.albert_layers\.0\."
+    r"(?:^|\.)encoder\.albert_layer_groups\.(?P<group>\d{1,4})\.albert_layers\.0\."
     r"(?:attention\.)?(?P<site>query|key|value|dense|ffn_output|ffn)\.(?P<factor>.+)$"
 )
 _PEFT_PREFIX = re.compile(r"^(base_model\.)?(model\.)?(albert\.)?")
 _NAME = re.compile(r"^[A-Za-z0-9_.]{1,200}$")
+_DEPTH = re.compile(r"0|[1-9][0-9]{0,3}")
 _FACTOR = re.compile(r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+){0,5}$")
 
 
@@ -62,7 +63,7 @@ def parse_name(name: str) -> AdapterTensor | None:
         return AdapterTensor(SHARED, None, rest) if _FACTOR.match(rest) else None
     site, _, factor = rest.partition(".")
     found = next((known for known in SITES if known == site), None)
-    is_depth = place.isascii() and place.isdigit() and str(int(place)) == place
+    is_depth = _DEPTH.fullmatch(place) is not None
     if found is None or not _FACTOR.match(factor) or not (place == TIED or is_depth):
         return None
     return AdapterTensor(place if place == TIED else int(place), found, factor)

@@ -95,6 +95,7 @@ def _exportable(head: HeadFile) -> AdapterSpec:
 
 
 def _write_folder(folder: Path, files: dict[str, bytes]) -> None:
+    folder = folder.absolute()  # `.` has no name of its own
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise AdapterError(folder, "there is something here already; choose a new folder")
     temp = folder.with_name(f".{folder.name[:40]}.{secrets.token_hex(8)}{FREE_SUFFIX}")

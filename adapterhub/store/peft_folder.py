@@ -20,6 +20,7 @@ from adapterhub.store.adapter_names import plain_key
 from adapterhub.store.atomic import open_regular, reason
 from adapterhub.store.header import LENGTH_BYTES, MAX_FILE_BYTES, MAX_HEADER_BYTES, MAX_TENSORS
 from adapterhub.store.jsonsafe import read_json_object, shown
+from adapterhub.store.peft_head import HEAD_FILE
 from adapterhub.store.peft_settings import GROUPS, config_class, method_of
 
 CONFIG_FILE = "adapter_config.json"
@@ -39,7 +40,7 @@ _READS: Mapping[str, Reads] = MappingProxyType(
     }
 )
 _HEAD = re.compile(r"^(classifier|pooler)\.(weight|bias)$")
-_GROUP = re.compile(rf"\.{GROUPS}\.(\d+)\.")
+_GROUP = re.compile(rf"\.{GROUPS}\.([0-9]{{1,4}})\.")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,23 +85,39 @@ def read_peft_folder(folder: Path, *, tied: bool | None = None) -> PeftFolder:
     plain = {plain_key(key): tensor for key, tensor in state.items()}
     if len(plain) < len(state):
         raise AdapterError(folder, "it holds one tensor twice, with and without prefix")
-    task = config.get("task_type") or (config.get("auto_mapping") or {}).get("base_model_class")
+    mapping = config.get("auto_mapping")
+    base = mapping.get("base_model_class") if isinstance(mapping, dict) else None
+    task = config.get("task_type") or base
     return PeftFolder(
         path=folder,
         config=config,
         factors={key: tensor for key, tensor in plain.items() if not _HEAD.match(key)},
         head={key: tensor for key, tensor in plain.items() if _HEAD.match(key)},
         reads=_READS.get(str(task)),
-        tied=_is_tied(plain, config) if tied is None else tied,
+        tied=_is_tied(folder, plain, config) if tied is None else tied,
     )
 
 
-def _is_tied(state: Mapping[str, torch.Tensor], config: Mapping[str, Any]) -> bool:
-    """Returns whether the names are of a plain ALBERT, whose one group serves all depths."""
+def _is_tied(folder: Path, state: Mapping[str, torch.Tensor], config: Mapping[str, Any]) -> bool:
+    """Returns whether the names are of a plain ALBERT, whose one group serves all depths.
+
+    Raises:
+        AdapterError: They may be of that, or of depth 0 of an unrolled ALBERT.
+    """
     groups = {int(found[1]) for found in map(_GROUP.search, state) if found is not None}
+    if not groups <= {0}:
+        return False
     targets = config.get("target_modules")
-    chooses = config.get("layers_to_transform") is not None or GROUPS in str(targets)
-    return groups <= {0} and not chooses
+    if config.get("layers_to_transform") is None and GROUPS not in str(targets):
+        return True
+    if (folder / HEAD_FILE).exists():  # which only an export has
+        return False
+    raise AdapterError(
+        folder,
+        f"its target_modules or layers_to_transform name `{GROUPS}.0`, which is all depths of a "
+        f"plain ALBERT and the first depth of an unrolled one. Say which with --tied or "
+        f"--per-depth (tied=True or False).",
+    )
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

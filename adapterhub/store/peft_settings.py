@@ -21,6 +21,7 @@ from pydantic import JsonValue
 
 from adapterhub.specs import AdapterSpec
 from adapterhub.store.adapter_names import module_path
+from adapterhub.store.jsonsafe import shown
 from adapterhub.store.peft_ranks import mutates
 
 PROMPTS = "it puts virtual tokens before the text and changes nothing in the block"
@@ -44,7 +45,7 @@ UNUSABLE: Mapping[str, str] = MappingProxyType(
 
 GROUPS = "albert_layer_groups"
 _LONGEST_PATTERN = 500
-_REPEATED_GROUP = re.compile(r"\)[*+{]|(\.[*+].*){6}")
+_REPEATED_GROUP = re.compile(r"\)[*+{]|([*+{].*){6}")
 _PLACES = ("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern")
 _LEFT_OUT = frozenset(
     {
@@ -196,6 +197,10 @@ def _check_off(config: Mapping[str, Any]) -> None:
 
 def _resolved(patterns: Mapping[str, Any], paths: Mapping[str, str]) -> dict[str, Any]:
     """Returns the value of each path that a pattern names, by what that path is called."""
+    if not patterns:
+        return {}
+    if not isinstance(patterns, Mapping):
+        raise ValueError(f"its patterns {shown(patterns)} are no object with a value for each")
     for key in patterns:
         _check_pattern(key)
     found: dict[str, Any] = {}
@@ -217,8 +222,10 @@ def _feed_forward(modules: Any, paths: Iterable[str]) -> list[str]:
             for path in paths
             if any(re.fullmatch(modules, name) for name in (path, f"albert.{path}"))
         ]
-    else:
+    elif isinstance(modules, list | tuple | set) and all(isinstance(one, str) for one in modules):
         chosen = [path for path in paths if path.endswith(tuple(modules))]
+    else:
+        raise ValueError(f"its feedforward_modules {shown(modules)} are no names of modules")
     return sorted({path.rpartition(".")[2] for path in chosen})
 
 
@@ -226,7 +233,7 @@ def _check_pattern(pattern: str) -> None:
     """Refuses what is no regular expression, or one that could take for ever to match."""
     if len(pattern) > _LONGEST_PATTERN or _REPEATED_GROUP.search(pattern):
         raise ValueError(
-            f"its pattern {pattern[:80]!r} is too long or repeats a group; name the modules instead"
+            f"its pattern {pattern[:80]!r} is too long or repeats too much; name modules instead"
         )
     try:
         re.compile(pattern)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,7 +83,12 @@ def add_version(
 
 
 def add_head(
-    path: Path, new: NewHead, *, backbone_key: str, backbone_entry: BackboneEntry
+    path: Path,
+    new: NewHead,
+    *,
+    backbone_key: str,
+    backbone_entry: BackboneEntry,
+    check: Callable[[TaskEntry | None], None] | None = None,
 ) -> Resolved:
     """Adds the bytes of a head file, as `add_version` does; returns what was added.
 
@@ -92,6 +97,7 @@ def add_head(
         new: What to add.
         backbone_key: Key of the backbone in the registry.
         backbone_entry: Entry for it where the key is new; a known key keeps its entry.
+        check: Raises where the task that there is under the name, if any, must not be followed.
 
     Raises:
         UsageError: The name or an alias is not a name.
@@ -106,6 +112,8 @@ def add_head(
     _make_folder(path.resolve().parent, path)
     with registry_lock(path) as path:
         old = read_or_empty(path)
+        if check is not None:
+            check(old.tasks.get(new.name))
         backbone = _fitting_backbone(old, head.spec, backbone_key, backbone_entry)
         entry = _next_entry(old, head, new, backbone_key)
         tasks = {**old.tasks, new.name: entry}
@@ -150,6 +158,9 @@ def _next_entry(registry: Registry, head: HeadFile, new: NewHead, backbone_key: 
         file = head_file_name(new.name, version)
         record = version_record(spec, file, size=head.size, sha256=head.sha256)
         versions[version] = record.model_copy(update={"origin": new.origin})
+    elif new.origin is not None:
+        # The same bytes asked for in another way: by a version, say, and so never to be updated.
+        versions[old.newest] = versions[old.newest].model_copy(update={"origin": new.origin})
     aliases = {**(old.aliases if old else {}), **dict.fromkeys(new.aliases, max(versions))}
     return make_entry(spec, backbone_key, aliases=aliases, versions=versions, place=registry.path)
 

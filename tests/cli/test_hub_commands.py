@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from adapterhub.errors import UsageError
 from adapterhub.publishing.publish import publish
 from adapterhub.store.registry import read_registry
+from adapterhub.store.remote import pinning
+from adapterhub.store.remote.repository import RemoteTask
 from tests.builders import backbone_spec
 from tests.cli.conftest import Run
 from tests.hubserver.faults import status
@@ -224,3 +227,52 @@ def test_search_on_the_hub(run: Run, hub_server: HubServer) -> None:
     assert "acme/names:names-zh" in shown.out
     assert f"left out {REPO}: Hub {REPO}@" in shown.err
     assert "it holds evil.pkl" in shown.err
+
+
+def test_the_same_version_asked_for_in_another_way_is_followed_in_that_way(
+    run: Run, hub_server: HubServer
+) -> None:
+    put("spam")
+    registry = Path("registry.yaml")
+    words = ("--registry", registry)
+
+    def add(reference: str) -> tuple[bool, str | None]:
+        done = run("add", reference, *words)
+        assert done.code == 0, done.err
+        versions = read_registry(registry).tasks["spam"].versions
+        assert len(versions) == 1
+        assert versions[1].origin is not None
+        return versions[1].origin.fixed, versions[1].origin.alias
+
+    publish(REPO, [to_publish("spam", alias="prod")], WISHES)
+    assert add(NAME) == (False, None)
+    assert add(f"{NAME}:1") == (True, None)
+    assert add(f"{NAME}@prod") == (False, "prod")
+    assert add(f"{NAME}:1") == (True, None)
+    put("spam", seed=1)
+    run("update", *words)
+    assert origins(registry) == {1: 1}
+    assert add(f"{NAME}@prod") == (False, "prod")
+    run("update", *words)
+    assert origins(registry) == {1: 1}
+
+
+def test_a_name_that_is_taken_while_a_task_is_fetched_is_not_taken_over(
+    run: Run, hub_server: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put("spam")
+    put("spam", repo="acme/other", seed=1)
+    registry = Path("registry.yaml").resolve()
+    fetch = pinning.read_remote
+
+    def fetch_late(remote: RemoteTask) -> bytes:
+        monkeypatch.setattr(pinning, "read_remote", fetch)
+        pinning.pin(registry, "acme/other:spam", name=None)
+        return fetch(remote)
+
+    monkeypatch.setattr(pinning, "read_remote", fetch_late)
+    with pytest.raises(UsageError, match="was not added from acme/heads:spam"):
+        pinning.pin(registry, NAME, name=None)
+    (record,) = read_registry(registry).tasks["spam"].versions.values()
+    assert record.origin is not None
+    assert record.origin.repo == "acme/other"

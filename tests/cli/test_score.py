@@ -268,7 +268,7 @@ def test_files_are_never_replaced_unless_forced(score: Run) -> None:
     assert len(read_jsonl(Path("out.jsonl"))) == 3
     assert not Path("out.jsonl.errors.jsonl").exists()
     ran = score("-f", "in.csv", "-o", "in.csv", "-t", "rating", "--force")
-    assert (ran.code, "the input itself" in ran.err) == (2, True)
+    assert (ran.code, "The input itself" in ran.err) == (2, True)
 
 
 def test_outputs_that_cannot_be_are_refused_before_anything_is_computed(score: Run) -> None:
@@ -369,3 +369,18 @@ def test_an_interrupted_run_leaves_no_file(score: Run, monkeypatch: pytest.Monke
     ran = score("-f", "in.csv", "-o", "out.parquet", "-t", "rating", "--on-error", "skip")
     assert ran.code == 130
     assert os.listdir() == ["in.csv"]
+
+
+def test_a_text_as_long_as_no_file_name_is_scored(score: Run) -> None:
+    ran = score("A sentence. " * 40 + "and an end!", "-t", "sentiment")
+    assert ran.code == 0, ran.err
+
+
+def test_the_input_is_not_taken_for_the_file_of_errors(score: Run, tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "a.jsonl.errors.jsonl", [{"text": "good"}])
+    words = ("--file", path, "-t", "sentiment", "--out", tmp_path / "a.jsonl", "--force")
+    ran = score(*words, "--on-error", "skip")
+    assert ran.code == 2
+    assert "The input itself" in ran.err
+    assert read_jsonl(path) == [{"text": "good"}]
+    assert score(*words).code == 0

@@ -213,15 +213,33 @@ def test_projections_that_a_seed_gives_are_stored(
     assert_same(registry, tiny_backbone, model)
 
 
-def test_depth_zero_alone_is_told_by_its_configuration(
-    tmp_path: Path, tiny_backbone: Backbone
-) -> None:
+def test_depth_zero_alone_is_told_by_the_user(tmp_path: Path, tiny_backbone: Backbone) -> None:
     config = sequence(layers_to_transform=[0], layers_pattern="albert_layer_groups")
     model = save_adapter(tmp_path / "peft", tiny_backbone, config, tied=False)
     registry = tmp_path / "registry.yaml"
-    done = imported(tmp_path / "peft", registry, tiny_backbone, labels=LABELS)
+    done = imported(tmp_path / "peft", registry, tiny_backbone, labels=LABELS, tied=False)
     assert done.spec.adapter is not None
     assert done.spec.adapter.depths == (0,)
+    assert_same(registry, tiny_backbone, model)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"layers_to_transform": [0], "layers_pattern": "albert_layer_groups"},
+        {"target_modules": r".*albert_layer_groups\.\d+\..*query"},
+    ],
+)
+def test_a_stock_adapter_that_names_its_group_is_not_taken_for_one_of_depth_zero(
+    changes: dict[str, Any], tmp_path: Path, tiny_backbone: Backbone
+) -> None:
+    model = save_adapter(tmp_path / "peft", tiny_backbone, sequence(**changes))
+    registry = tmp_path / "registry.yaml"
+    with pytest.raises(AdapterError, match="--tied or --per-depth"):
+        imported(tmp_path / "peft", registry, tiny_backbone, labels=LABELS)
+    done = imported(tmp_path / "peft", registry, tiny_backbone, labels=LABELS, tied=True)
+    assert done.spec.adapter is not None
+    assert done.spec.adapter.tie_depths
     assert_same(registry, tiny_backbone, model)
 
 

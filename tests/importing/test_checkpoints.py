@@ -160,7 +160,9 @@ def test_pickles_are_never_opened(tmp_path: Path, tiny_backbone: Backbone) -> No
         imported(folder, tmp_path / "registry.yaml", tiny_backbone)
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"id2label": {"1": "a"}}', '{"id2label": 3}'])
+@pytest.mark.parametrize(
+    "content", ["{", "[]", '{"architectures": 3}', '{"id2label": {"1": "a"}}', '{"id2label": 3}']
+)
 def test_a_damaged_config_is_refused(content: str, tmp_path: Path, tiny_backbone: Backbone) -> None:
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(AdapterError, match=r"config\.json is not valid"):

@@ -119,3 +119,14 @@ def test_no_two_heads_ever_share_a_row(rows: int, steps: list[tuple[bool, int]])
             assert (slab.weight[slot.start : slot.stop] == value).all()
             assert (slab.bias[slot.start : slot.stop] == value).all()
     assert slab.is_empty() == (not live)
+
+
+def test_a_slab_made_in_inference_mode_takes_heads_outside_of_it() -> None:
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.inference_mode():
+            slab = Slab(8, WIDTH, CPU)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    put(slab, 3)
+    assert slab.forward(torch.ones(1, WIDTH))[0].tolist() == [5.0] * 3 + [0.0] * 5

@@ -327,3 +327,17 @@ def test_a_card_names_the_task_whose_adapter_was_trained_on(
     record = RECORD.model_copy(update={"continued_from": earlier})
     assert said in files(full(training=record))["README.md"].decode()
     assert "went on from" not in files(full())["README.md"].decode()
+
+
+def test_a_licence_that_people_wrote_stays_where_no_task_states_one() -> None:
+    first = files(full(license=None))
+    text = first["README.md"].decode().replace("library_name:", "license: mit\nlibrary_name:")
+    second = card(full("topic", license=None), before={**first, "README.md": text.encode()})
+    assert ModelCard(second).data.to_dict()["license"] == "mit"
+
+
+def test_a_licence_of_several_goes_with_them() -> None:
+    both = files(full(), full("topic", license="mit"))
+    front = ModelCard(card(full("topic"), before=both)).data.to_dict()
+    assert front["license"] == "apache-2.0"
+    assert "license_name" not in front

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from huggingface_hub import CommitOperationAdd, HfApi
 
 from adapterhub.errors import (
     RegistryError,
@@ -26,6 +27,7 @@ from adapterhub.store.remote.repository import find_task, read_remote
 from adapterhub.store.remote.session import TIMEOUT_VARIABLE
 from tests.builders import backbone_spec
 from tests.hubserver.faults import LOST, RESET, Fault, stall, status
+from tests.hubserver.fixtures import TOKEN
 from tests.hubserver.server import HubServer
 from tests.publishing.tasks import REPO, WISHES, put, to_publish
 
@@ -312,3 +314,31 @@ def test_nothing_is_published_offline(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(RemoteUnavailableError, match="publishing needs the network"):
         put("spam")
+
+
+def test_what_stood_beside_an_older_version_goes(hub_server: HubServer) -> None:
+    put("spam", "spam-en")
+    repository = hub_server.repository(REPO)
+    beside = [
+        path.format(name)
+        for name in ("spam", "spam-en")
+        for path in (
+            ".eval_results/{}.yaml",
+            "figures/{}-calibration.png",
+            "figures/{}-confusion.png",
+            "peft/{}/adapter_config.json",
+        )
+    ]
+    others = ["figures/spam-notes.png", "figures/spam.png", "peft/README.md", "notes/spam.md"]
+    HfApi(hub_server.url, token=TOKEN).create_commit(
+        REPO,
+        [CommitOperationAdd(path, path.encode()) for path in (*beside, *others)],
+        commit_message="by hand",
+    )
+    put("spam", seed=0)  # is there already
+    assert set(hub_server.files(REPO)) >= {*beside, *others}
+    done = publish(REPO, [to_publish("spam", seed=1)], WISHES)
+    left = set(hub_server.files(REPO))
+    assert left & {*beside, *others} == {*beside[4:], *others}
+    assert not set(done.files) & set(beside)
+    assert len(repository.history()) == 4

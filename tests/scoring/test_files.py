@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -208,3 +209,28 @@ def test_a_full_disk_is_our_error(tmp_path: Path) -> None:
 def test_opening_says_why_not(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be written"):
         JsonLines(tmp_path / "missing" / "a.jsonl")
+
+
+@pytest.mark.parametrize("form", ["csv", "tsv"])
+def test_marks_that_end_lines_stay_in_their_cell(form: Any, tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    texts = ["one\rtwo", "one\r\ntwo", "one\ntwo", "\r", "a\r\n", "plain"]
+    writer = DelimitedText(path, FileFormat(form), ("text", "id"))
+    writer.write([{"text": text, "id": str(index)} for index, text in enumerate(texts)])
+    writer.close()
+    rows = [row.values for row in file_source(path, FileFormat(form)).rows]
+    assert rows == [{"text": text, "id": str(index)} for index, text in enumerate(texts)]
+    assert path.read_bytes().startswith(b"text\tid\n" if form == "tsv" else b"text,id\n")
+
+
+def test_values_that_python_has_no_form_for_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    far = pa.array([2_932_897 + 400], pa.int32()).cast(pa.date32())
+    pq.write_table(pa.table({"text": ["a"], "until": far}), path)
+    with pytest.raises(DataError, match="a value that Python has no form for"):
+        list(file_source(path, FileFormat("parquet")).rows)
+
+
+def test_an_identifier_has_a_form_in_json() -> None:
+    name = UUID("12345678123456781234567812345678")
+    assert json.loads(json_line({"id": name})) == {"id": str(name)}

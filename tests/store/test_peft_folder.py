@@ -47,19 +47,24 @@ def test_what_is_read(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "tied"),
+    "changes",
     [
-        ({}, True),
-        ({"layers_to_transform": [0], "layers_pattern": "albert_layer_groups"}, False),
-        ({"target_modules": r".*albert_layer_groups\.0\..*query"}, False),
+        {"layers_to_transform": [0], "layers_pattern": "albert_layer_groups"},
+        {"target_modules": r".*albert_layer_groups\.0\..*query"},
     ],
 )
-def test_tied_or_not_is_told_by_the_names(
-    changes: dict[str, Any], tied: bool, folder: Path
+def test_names_that_are_of_a_tied_one_and_of_one_at_the_first_depth_are_refused(
+    changes: dict[str, Any], folder: Path
 ) -> None:
+    assert read_peft_folder(folder).tied
+    assert not read_peft_folder(folder, tied=False).tied
     set_config(folder, **changes)
-    assert read_peft_folder(folder).tied is tied
-    assert read_peft_folder(folder, tied=not tied).tied is not tied
+    with pytest.raises(AdapterError, match="Say which with --tied or --per-depth"):
+        read_peft_folder(folder)
+    for tied in (True, False):
+        assert read_peft_folder(folder, tied=tied).tied is tied
+    (folder / "head.safetensors").touch()
+    assert not read_peft_folder(folder).tied
 
 
 def test_missing_files_are_named(folder: Path) -> None:

@@ -65,7 +65,7 @@ def pin(registry: Path, reference: str, *, name: str | None, allow_older: bool =
     known = read_or_empty(registry.resolve())
     remote = find_task(parsed)
     check_history(known.tasks.get(name), name, remote, allow_older=allow_older)
-    return _add(registry, known, name, remote)
+    return _add(registry, known, name, remote, allow_older=allow_older)
 
 
 def update(registry: Registry, names: tuple[str, ...], *, allow_older: bool) -> Iterator[Updated]:
@@ -141,11 +141,13 @@ def _update(registry: Registry, name: str, origin: Origin, *, allow_older: bool)
     check_history(entry, name, remote, allow_older=allow_older)
     if remote.record.sha256 == entry.versions[entry.newest].sha256:
         return Updated(name, origin, "current")
-    added = _add(registry.path, registry, name, remote).record.origin
+    added = _add(registry.path, registry, name, remote, allow_older=allow_older).record.origin
     return Updated(name, added or origin, "updated")
 
 
-def _add(path: Path, registry: Registry, name: str, remote: RemoteTask) -> Resolved:
+def _add(
+    path: Path, registry: Registry, name: str, remote: RemoteTask, *, allow_older: bool
+) -> Resolved:
     data = read_remote(remote)
     spec = parse_head(data, source=remote.source).spec
     key = backbone_key(registry.backbones, spec.backbone)
@@ -165,7 +167,14 @@ def _add(path: Path, registry: Registry, name: str, remote: RemoteTask) -> Resol
         fixed=remote.follows == "fixed",
     )
     new = NewHead(name, data, origin=origin)
-    return add_head(path, new, backbone_key=key, backbone_entry=portable_entry(spec.backbone))
+    return add_head(
+        path,
+        new,
+        backbone_key=key,
+        backbone_entry=portable_entry(spec.backbone),
+        # Once more, since another process may have added a task while this one was fetched.
+        check=lambda entry: check_history(entry, name, remote, allow_older=allow_older),
+    )
 
 
 def _origin(entry: TaskEntry) -> Origin | None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi, ModelInfo
+from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, ModelInfo
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
 from adapterhub.errors import RemoteError
@@ -121,7 +121,7 @@ def make_repository(place: Place, repo: str, *, private: bool) -> None:
 
 def send_commit(
     parent: Commit,
-    files: Mapping[str, bytes],
+    files: Mapping[str, bytes | None],
     title: str,
     *,
     uploads: Uploads,
@@ -131,7 +131,7 @@ def send_commit(
 
     Args:
         parent: The newest commit, as far as known.
-        files: Content by path.
+        files: Content by path; None for a file that goes.
         title: Title of the commit.
         uploads: What was uploaded already for the same publication.
         as_pull: Whether to open a pull request instead of changing the main branch.
@@ -141,14 +141,19 @@ def send_commit(
     """
 
     def send(api: HfApi) -> CommitInfo | None:
-        operations = [uploads.operation(path, files[path]) for path in sorted(files)]
-        for operation in operations:
+        operations: list[CommitOperationAdd | CommitOperationDelete] = []
+        for path, data in sorted(files.items()):
+            if data is None:
+                operations.append(CommitOperationDelete(path))
+                continue
+            operation = uploads.operation(path, data)
+            operations.append(operation)
             # One by one, because the client uploads several in threads of its own.
-            if PurePosixPath(operation.path_in_repo).suffix in _STORED_APART:
+            if PurePosixPath(path).suffix in _STORED_APART:
                 api.preupload_lfs_files(
                     parent.repo, [operation], create_pr=as_pull, free_memory=False
                 )
-                uploads.keep(operation, files[operation.path_in_repo])
+                uploads.keep(operation, data)
         try:
             return api.create_commit(
                 parent.repo,
