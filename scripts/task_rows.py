@@ -13,13 +13,11 @@ from statistics import fmean
 from typing import Any
 
 from phrases import Parsed, phrase_tags
-from rewording import read_alike, rewording
 
 from adapterhub.errors import DataError
 from adapterhub.tags import OUTSIDE
 from adapterhub.training.tagging import TaggedWords, join_words
 
-HERE = Path(__file__).resolve().parent
 PARTS = ("train", "validation")
 Row = dict[str, Any]
 Change = Callable[[Row], Row]
@@ -49,11 +47,7 @@ def rows_of(recipe: dict[str, Any], data_dir: Path, target: Path, *, name: str) 
         changes.append(joined_words(recipe["text"]))
     if (kind := recipe.pop("phrases", None)) is not None:
         changes.append(marked_phrases(kind, recipe["target"]))
-    again: list[Change] = []
-    if (alike := recipe.pop("alike", None)) is not None:
-        columns = [recipe[column] for column in ("text", "pair") if column in recipe]
-        again.append(rewording(read_alike(HERE / alike), columns))
-    return rewrite(folder, target, changes, again) if changes or again else folder
+    return rewrite(folder, target, changes) if changes else folder
 
 
 def data_set(folder: Path, name: str) -> Path:
@@ -68,24 +62,15 @@ def data_set(folder: Path, name: str) -> Path:
     return folder
 
 
-def rewrite(folder: Path, target: Path, changes: list[Change], again: list[Change]) -> Path:
-    """Writes a data set to the new folder `target`, and returns that.
-
-    Args:
-        folder: The data set.
-        target: The new folder.
-        changes: Change columns of each row.
-        again: Where one of them changes a training row, it is there once more, so changed.
-    """
+def rewrite(folder: Path, target: Path, changes: list[Change]) -> Path:
+    """Writes a data set with some columns changed to the new folder `target`, and returns that."""
     target.mkdir()
     for part in PARTS:
         with gzip.open(target / f"{part}.jsonl.gz", "wt", encoding="utf-8") as file:
             for row in read_rows(folder / f"{part}.jsonl.gz"):
                 for change in changes:
                     row |= change(row)
-                changed = (change(row) for change in again if part == "train")
-                for each in ({}, *filter(None, changed)):
-                    file.write(json.dumps(row | each, ensure_ascii=False) + "\n")
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
     return target
 
 

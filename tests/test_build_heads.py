@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import runpy
 import sys
 from collections.abc import Callable
@@ -224,23 +223,3 @@ def test_phrases_are_drawn_from_trees(kind: str, parsed: str, tmp_path: Path) ->
         *zip(words, expected, strict=True)
     ]
     assert recipe == {"tokens": "tokens", "target": "phrases"}
-
-
-def test_training_rows_are_there_again_in_words_that_mean_the_same(tmp_path: Path) -> None:
-    alike = [["how do I", "how can I"], ["how do I know"], ["start", "begin"]]
-    (tmp_path / "alike.json").write_text(json.dumps(alike), encoding="utf-8")
-    (tmp_path / "one").mkdir()
-    pairs = [("how do I know", "start it"), ("how do I know", "who"), ("who", "how can I go")]
-    rows = [{"text": text, "text_pair": other, "label": "a"} for text, other in pairs]
-    module = script_module("task_rows")
-    for part in module["PARTS"]:
-        write_rows(tmp_path / "one" / f"{part}.jsonl.gz", rows)
-    recipe = {"data": "one", "alike": tmp_path / "alike.json", "text": "text", "pair": "text_pair"}
-    target = module["rows_of"](recipe, tmp_path, tmp_path / "target", name="mine")
-    train, validation = (
-        [*module["read_rows"](target / f"{part}.jsonl.gz")] for part in module["PARTS"]
-    )
-    assert validation == rows
-    again = [rows[0] | {"text_pair": "begin it"}, rows[2] | {"text_pair": "how do I go"}]
-    assert train == [rows[0], again[0], rows[1], rows[2], again[1]]
-    assert recipe == {"text": "text", "pair": "text_pair"}
