@@ -145,9 +145,11 @@ class Hub:
         """Returns the whole task as its head file says it; it need not be resident.
 
         Raises:
+            UsageError: It follows none of the forms of a name.
             UnknownTaskError: No such task, version or alias.
             HeadFileError: The file is damaged.
         """
+        parse_reference(reference)
         task = self._resident.get(reference)
         return task.spec if task is not None else self._read(reference).head.spec
 

@@ -705,3 +705,12 @@ def test_what_the_caller_set_for_torch_changes_no_answer(mode: str, tiny_registr
             torch.set_default_dtype(torch.float32)
     for name in NAMES:
         assert found[name].answers == expected[name].answers
+
+
+@pytest.mark.parametrize("name", [None, 3, ["sentiment"]])
+def test_a_name_that_is_no_string_is_refused(name: Any, hub: Hub) -> None:
+    for ask in (hub.load, hub.spec):
+        with pytest.raises(UsageError, match="A task is named by one string"):
+            ask(name)
+    with pytest.raises(UnknownTaskError):
+        hub.score(["good"], ["sentiment"])[name if name != ["sentiment"] else 0]

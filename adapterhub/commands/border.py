@@ -100,11 +100,15 @@ def _exit_code(command: Callable[[], Any], *, as_json: bool) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except OSError as error:
-        # The words of --help go past `printing`; a fault in a file of ours never comes here.
-        if error.filename is not None or error.errno not in _UNWRITABLE:
+        if error.filename is not None:
+            # A name that is too long, say, or a folder that may not be looked into.
+            failed = DataError(str(error.filename), f"the system refuses it: {error.strerror}")
+        elif error.errno in _UNWRITABLE:
+            # The words of --help go past `printing`.
+            _drop_stdout()
+            failed = DataError("stdout", f"it cannot be written: {error.strerror or error}")
+        else:
             raise
-        _drop_stdout()
-        failed = DataError("stdout", f"it cannot be written: {error.strerror or error}")
         _report(type(failed).__name__, str(failed), as_json=as_json)
         return failed.exit_code
     return result if isinstance(result, int) else 0

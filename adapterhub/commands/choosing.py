@@ -5,6 +5,7 @@ A task is known by the header of its head file, so that asking about tasks is qu
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +57,7 @@ def choose_task(registry: Registry, reference: str) -> ChosenTask:
         remote = find_task(parsed)
         return ChosenTask(reference, read_header(read_remote(remote), remote.source).spec, None)
     if parsed.path is not None:
-        return ChosenTask(reference, read_spec(parsed.path.expanduser()), None)
+        return ChosenTask(reference, read_spec(Path(os.path.expanduser(parsed.path))), None)
     found = registry.resolve(parsed)
     record = found.record
     return ChosenTask(reference, read_spec(found.path, record.sha256, record.size), found)

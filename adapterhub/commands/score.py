@@ -63,6 +63,7 @@ def score(
     if all_labels and top_k != 1:
         raise UsageError("--top-k and --all ask for different numbers of labels; give one.")
     source = _open_source(texts or [], file, form)
+    out = None if out is None else Path(os.path.expanduser(out))
     target = Target(out, skip=skip, force=force, as_json=as_json)
     check_target(target, source)
     opened = open_registry(registry)
@@ -95,7 +96,7 @@ def _open_source(texts: list[str], file: Path | None, form: str | None) -> Sourc
             note(f"adapterhub: '{texts[0]}' is scored as a text; the file is --file {texts[0]}")
         return text_source(texts)
     if file is not None:
-        path = file.expanduser()
+        path = Path(os.path.expanduser(file))
         packed = path.suffix.lower() == PACKED
         return file_source(path, FileFormat(asked, packed) if asked else find_format(path))
     if asked == "parquet":

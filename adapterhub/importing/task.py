@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,7 @@ def import_task(
     """
     options = options or ImportOptions()
     check_name(task, "task")
-    folder = Path(folder).expanduser()
+    folder = Path(os.path.expanduser(folder))
     if not folder.is_dir():
         raise AdapterError(folder, "no such folder")
     peft = read_peft_folder(folder, tied=options.tied) if is_peft_folder(folder) else None

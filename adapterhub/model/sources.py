@@ -54,7 +54,7 @@ def locate(
     """
     text = str(source)
     if is_folder(source):
-        return _existing(Path(source).expanduser(), text), None
+        return _existing(Path(os.path.expanduser(source)), text), None
     if text.startswith("package:"):
         name = _PACKAGE_NAME.fullmatch(text)
         if name is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.resources import files
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def locate_registry(registry: str | Path | None) -> Path:
         UsageError: None is given, and the working folder was removed.
     """
     if registry is not None:
-        path = Path(registry).expanduser()
+        path = Path(os.path.expanduser(registry))
         return path / REGISTRY_NAME if path.is_dir() else path
     return find_registry(_working_folder()) or shipped_registry()
 

@@ -38,7 +38,7 @@ def export_peft(head: HeadFile, folder: str | Path) -> None:
         AdapterError: The task has no adapter that PEFT knows, the folder is not empty, or the
             system cannot write it.
     """
-    folder = Path(folder).expanduser()
+    folder = Path(os.path.expanduser(folder))
     adapter = _exportable(head)
     stock = is_stock(head.spec)
     try:

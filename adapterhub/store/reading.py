@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def read_task(reference: str, registry: Path) -> ReadTask:
     """
     parsed = parse_reference(reference)
     if parsed.path is not None:
-        path = parsed.path.expanduser()
+        path = Path(os.path.expanduser(parsed.path))
         data = read_bytes(path)
         head = parse_head(data, source=str(path))
         return ReadTask(head.spec.task, None, head, data)

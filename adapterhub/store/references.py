@@ -58,6 +58,8 @@ def parse_reference(text: str) -> Reference:
     Raises:
         UsageError: It follows none of the forms.
     """
+    if not isinstance(text, str):
+        raise UsageError(f"A task is named by one string; found a {type(text).__name__}.")
     if text.startswith(_FILE_STARTS) or Path(text).is_absolute():
         return Reference(text, "file", path=Path(text))
     if text.startswith(HUB_PREFIX) or "/" in text.partition(":")[0]:

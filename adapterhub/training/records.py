@@ -6,6 +6,7 @@ would be trained and measured on other rows than the ones meant.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -83,7 +84,7 @@ def read_records(data: object) -> Records:
         UsageError: The name of a file ends in none of these.
     """
     if isinstance(data, str | Path):
-        records = _read_file(Path(data).expanduser())
+        records = _read_file(Path(os.path.expanduser(data)))
     else:
         rows = tuple(SourceRow(place, row) for place, row in enumerate(_python_rows(data), start=1))
         records = Records("data", "data", False, rows)

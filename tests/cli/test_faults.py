@@ -111,3 +111,32 @@ def test_a_bug_shows_its_traceback(tiny_registry: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(list_tasks, "_cells", fail)
     result = CliRunner().invoke(app, ["list", "--registry", str(tiny_registry)])
     assert isinstance(result.exception, ZeroDivisionError)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("score", "-t", "sentiment", "--file", "~nobodyhere/a.jsonl"),
+        ("score", "-t", "sentiment", "--file", "x" * 300 + ".jsonl"),
+        ("score", "good", "-t", "sentiment", "--out", "x" * 300 + ".jsonl"),
+        ("list", "--registry", "~nobodyhere/registry.yaml"),
+        ("list", "--registry", "x" * 300),
+        ("info", "--backbone", "~nobodyhere/model"),
+        ("info", "--backbone", "./" + "x" * 300),
+    ],
+)
+def test_paths_that_cannot_be_end_in_one_line(words: tuple[str, ...], run: Run) -> None:
+    ran = run(*words)
+    assert ran.code in (2, 3, 5), ran.err
+    assert len(ran.err.strip().splitlines()) == 1
+    assert ran.err.startswith("adapterhub: ")
+
+
+def test_out_is_in_the_home_folder_where_it_says_so(
+    run: Run, tiny_registry: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    words = ("score", "good", "-t", "sentiment", "--registry", tiny_registry, "--out", "~/a.jsonl")
+    ran = run(*words)
+    assert ran.code == 0, ran.err
+    assert (tmp_path / "a.jsonl").is_file()
