@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from adapterhub.model import sources
+from adapterhub.store.headfile import write_head
 from adapterhub.store.registry import read_registry
+from tests.builders import head_tensors
 from tests.cli.conftest import Run
-from tests.tiny import TASKS, save_backbone
+from tests.tiny import TASKS, open_tiny, save_backbone, tiny_task
 
 NAMES = sorted(task["task"] for task in TASKS)
 
@@ -163,3 +165,14 @@ def test_info_refuses_what_is_no_albert(run: Run, tmp_path: Path, config: str, p
     ran = run("info", tmp_path)
     assert ran.code == 5
     assert part in ran.err
+
+
+def test_a_terminal_gets_no_orders_from_a_description(run: Run, tmp_path: Path) -> None:
+    backbone = open_tiny(tmp_path / "backbone")
+    description = "nice\x1b]0;owned\x07\x1b[2J\nlicence  forged\x9b31m"
+    spec = tiny_task(backbone, "single_label", description=description)
+    write_head(tmp_path / "a.safetensors", spec, head_tensors(spec))
+    out = run("show", str(tmp_path / "a.safetensors")).out
+    (line,) = (line for line in out.splitlines() if "nice" in line)
+    assert line.endswith("nice\ufffd]0;owned\ufffd\ufffd[2J licence  forged\ufffd31m")
+    assert out.replace("\n", "").isprintable()

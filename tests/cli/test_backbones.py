@@ -45,6 +45,8 @@ def test_without_tasks_the_backbone_must_be_named(run: Run, registry: Path) -> N
     assert (ran.code, "--backbone" in ran.err) == (2, True)
     ran = run("score", "good", "-r", registry, "--backbone", "other")
     assert set(ran.rows[0]) == {"text", "mood", "mood_score"}
+    ran = run("score", "good", "-r", registry, "--backbone", "othr")
+    assert (ran.code, "'othr' is none of these names" in ran.err) == (2, True)
 
 
 def test_a_head_file_runs_on_the_registry_that_has_its_backbone(run: Run, registry: Path) -> None:

@@ -9,14 +9,19 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from adapterhub.commands import score_output, score_run
 from adapterhub.hub import Hub
+from adapterhub.model.backbone import open_backbone
 from adapterhub.scoring import sources
+from adapterhub.store.headfile import write_head
 from tests.cli.conftest import Ran, Run
+from tests.tiny import tiny_task
 
 TEXTS = ["the film was good", "a bad day", "中国的天气很好"]
 LABELS = ("negative", "positive")
@@ -384,3 +389,20 @@ def test_the_input_is_not_taken_for_the_file_of_errors(score: Run, tmp_path: Pat
     assert "The input itself" in ran.err
     assert read_jsonl(path) == [{"text": "good"}]
     assert score(*words).code == 0
+
+
+def test_a_number_that_is_none_is_named_with_its_line(
+    score: Run, hub: Hub, tiny_registry: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = open_backbone(tiny_registry.parent / "backbone")
+    spec = tiny_task(backbone, "regression", task="wild")
+    feature = hub.encode(["good"])[0]
+    weight = torch.from_numpy(feature / np.abs(feature).max())[None] * 3e38
+    path = tiny_registry.parent / "wild.safetensors"
+    write_head(path, spec, {"head.weight": weight, "head.bias": torch.zeros(1)})
+    monkeypatch.setattr(score_run, "CHUNK_ROWS", 2)
+    rows = [{"text": text} for text in ("", "", "", "good")]
+    file = write_jsonl(Path("in.jsonl"), rows)
+    ran = score("-f", file, "-t", path, "--on-error", "skip", "-o", "out.jsonl")
+    assert ran.code != 0
+    assert "NaN or infinity for row 4" in ran.err
