@@ -20,8 +20,8 @@ from adapterhub.training.tagging import TaggedWords, are_word_labels, mark_words
 _MAX_LABEL = 256
 _MAX_TAG = _MAX_LABEL - len("B-")
 _LIST_SEPARATOR = "|"
-_LARGEST = 1e30
-"""Of a number to be predicted: its square is a float32 too, nearly."""
+_LARGEST = 1e15
+"""Of a number to be predicted: its square is far within float32 too."""
 
 Truth = str | tuple[str, ...] | float | TaggedWords
 Marks = Callable[[Sequence[str]], tuple[str, ...]]
