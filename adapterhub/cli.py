@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -22,6 +23,7 @@ from adapterhub.commands.search import search
 from adapterhub.commands.show import show
 from adapterhub.commands.train import train
 from adapterhub.commands.update import update
+from adapterhub.commands.verb import Verb
 
 # \b keeps the lines that follow as they are.
 _EXAMPLES = """\b
@@ -67,20 +69,24 @@ def adapterhub(
         print_line(context.get_help())
 
 
-app.command("list")(list_tasks)
-app.command("show")(show)
-app.command("explain")(explain)
-app.command("score")(score)
-app.command("train")(train)
-app.command("eval")(evaluate)
-app.command("publish")(publish)
-app.command("add")(add)
-app.command("update")(update)
-app.command("search")(search)
-app.command("import")(import_)
-app.command("export")(export)
-app.command("info")(info)
-app.command("doctor")(doctor)
+_VERBS: dict[str, Callable[..., None]] = {
+    "list": list_tasks,
+    "show": show,
+    "explain": explain,
+    "score": score,
+    "train": train,
+    "eval": evaluate,
+    "publish": publish,
+    "add": add,
+    "update": update,
+    "search": search,
+    "import": import_,
+    "export": export,
+    "info": info,
+    "doctor": doctor,
+}
+for _name, _verb in _VERBS.items():
+    app.command(_name, cls=Verb)(_verb)
 
 
 def main() -> None:

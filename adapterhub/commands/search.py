@@ -49,7 +49,7 @@ def search(
 
     wanted = None if kind is None else cast("Kind", one_of("--kind", kind, KINDS))
     # The Hub knows `zh` and not `zh-CN`; the entries decide.
-    tags = [language.partition("-")[0]] if language else []
+    tags = [language.partition("-")[0].lower()] if language else []
     if base_model:
         tags.append(f"base_model:adapter:{base_model}")
     listed = list_repositories(current_place(), tags=tags, author=author, limit=limit)

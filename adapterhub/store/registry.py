@@ -79,11 +79,11 @@ class Registry:
         """Returns the names of the tasks of one language and kind, sorted.
 
         Args:
-            language: Tag as in the entries; `en` finds `en-US` too. None finds any.
+            language: Tag in any case; `en` finds `en-US` too, and `en-US` finds `en`. None: any.
             kind: Kind of task. None finds any.
 
         Raises:
-            UsageError: There is no such kind.
+            UsageError: There is no such kind, or the language is empty.
         """
         if kind is not None and kind not in KINDS:
             raise UsageError(f"Unknown kind '{kind}'. Known: {', '.join(KINDS)}.")
@@ -119,7 +119,9 @@ class Registry:
 
 
 def fits(entry: TaskEntry, *, language: str | None, kind: Kind | None) -> bool:
-    """Returns whether a task is of a language and a kind; None fits any."""
+    """Returns whether a task is of a language and a kind, None being any; '' is a `UsageError`."""
+    if language == "":
+        raise UsageError("A language has a name, such as 'en'.")
     spoken = language is None or any(_speaks(tag, language) for tag in entry.languages)
     return spoken and kind in (None, entry.kind)
 
@@ -239,7 +241,8 @@ def _pick_version(task: str, entry: TaskEntry, wanted: Reference) -> int:
 
 
 def _speaks(tag: str, language: str) -> bool:
-    return tag == language or tag.startswith(f"{language}-")
+    tag, language = f"{tag}-".lower(), f"{language}-".lower()
+    return tag.startswith(language) or language.startswith(tag)
 
 
 def _invalid(error: ValidationError, document: Document, path: Path) -> RegistryError:

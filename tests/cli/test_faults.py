@@ -20,6 +20,11 @@ TYPOS = [
     (("score", "x", "--on-error", "skp"), 2, "Did you mean 'skip'?"),
     (("score", "x", "--top-k", "2", "--all"), 2, "give one"),
     (("score", "x", "--file", "a.csv"), 2, "There are texts, and --file"),
+    (
+        ("score", "--file", "a.csv", "-f", "b.csv"),
+        2,
+        "'--file' / '-f': it takes one value and has 2",
+    ),
     (("score", "--file", "a.cvs"), 2, "Did you mean '.csv'?"),
     (("score", "--file", "missing.csv"), 3, "there is no such file"),
     (("score", "--format", "jsnl"), 2, "Did you mean 'jsonl'?"),
@@ -36,6 +41,7 @@ TYPOS = [
 
 WITH_REGISTRY = [
     (("list", "--kind", "taging"), 2, "Did you mean 'tagging'?"),
+    (("list", "--language", ""), 2, "A language has a name"),
     (("show", "sentimant"), 2, "Did you mean 'sentiment'?"),
     (("show", "sentiment@prd"), 2, "Did you mean 'prod'?"),
     (("show", "sentiment:7"), 2, "Unknown version of 'sentiment' '7'"),

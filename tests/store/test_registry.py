@@ -56,9 +56,12 @@ def test_names_and_search(path: Path) -> None:
     assert registry.search() == ("entities", "spam")
     assert registry.search(language="no") == ("spam",)
     assert registry.search(language="de") == ("entities",)
-    assert registry.search(language="d") == ()
+    assert registry.search(language="NO") == registry.search(language="no-SE") == ("spam",)
+    assert registry.search(language="d") == registry.search(language="e-n") == ()
     assert registry.search(kind="single_label") == ("spam",)
     assert registry.search(language="en", kind="tagging") == ()
+    with pytest.raises(UsageError, match="A language has a name"):
+        registry.search(language="")
     with pytest.raises(UsageError, match="Unknown kind 'nonsense'"):
         registry.search(kind="nonsense")  # type: ignore[arg-type]
 
