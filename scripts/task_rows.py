@@ -14,11 +14,13 @@ from typing import Any
 
 from paraphrases import paraphrase_rows
 from phrases import Parsed, phrase_tags
+from sentences import sentence_rows
 
 from adapterhub.errors import DataError
 from adapterhub.tags import OUTSIDE
 from adapterhub.training.tagging import TaggedWords, join_words
 
+HERE = Path(__file__).resolve().parent
 PARTS = ("train", "validation")
 Row = dict[str, Any]
 Change = Callable[[Row], Row]
@@ -51,6 +53,10 @@ def rows_of(recipe: dict[str, Any], data_dir: Path, target: Path, *, name: str) 
     added: list[Row] = []
     if (labels := recipe.pop("paraphrases", None)) is not None:
         added = paraphrase_rows(data_dir, tuple(labels))
+    if (file := recipe.pop("sentences", None)) is not None:
+        plain = json.loads((HERE / file).read_text(encoding="utf-8"))
+        rows = read_rows(folder / "train.jsonl.gz")
+        added = sentence_rows(**plain, rows=rows, columns=(recipe["tokens"], recipe["target"]))
     return rewrite(folder, target, changes, added) if changes or added else folder
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import random
 import runpy
 import sys
@@ -300,3 +301,29 @@ def test_the_teacher_knows_questions_that_ask_the_same() -> None:
     assert vectors.shape == (3, 512)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
     assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2] + 0.2
+
+
+def test_gaps_of_plain_sentences_are_filled_and_tagged(tmp_path: Path) -> None:
+    tags = ["B-city", "I-city", "O", "B-city", "B-name", "I-name", "O"]
+    row = {"words": [*"长春去吉李明。"], "mine": tags}
+    plain = {
+        "sentences": ["{name}爱{city}", "下雨了"],
+        "mentions": {"name": ["王芳", "约翰·史密斯"]},
+    }
+    path = tmp_path / "plain.json"
+    path.write_text(json.dumps(plain, ensure_ascii=False), encoding="utf-8")
+    (tmp_path / "one").mkdir()
+    module = script_module("task_rows")
+    for part in module["PARTS"]:
+        write_rows(tmp_path / "one" / f"{part}.jsonl.gz", [row])
+    recipe = {"data": "one", "sentences": str(path), "tokens": "words", "target": "mine"}
+    target = module["rows_of"](recipe, tmp_path, tmp_path / "target", name="mine")
+    assert recipe == {"tokens": "words", "target": "mine"}
+    first, *added, last = module["read_rows"](target / "train.jsonl.gz")
+    assert (first, last) == (row, {"words": [*"下雨了"], "mine": ["O"] * 3})
+    said = Counter("".join(one["words"]) for one in added)
+    # 吉 is too short to be sure of.
+    assert said.keys() == {"李明爱长春", "王芳爱长春", "约翰·史密斯爱长春"}
+    assert said.total() == 24
+    long = next(one["mine"] for one in added if len(one["words"]) == 9)
+    assert long == ["B-name", *["I-name"] * 5, "O", "B-city", "I-city"]
