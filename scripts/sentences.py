@@ -1,7 +1,9 @@
 """Tagged rows of plain sentences, with entities of a data set and of a list in their gaps.
 
 News tags long sentences only, and who learned from them alone may miss what is plain to people.
-A sentence here says what stands where: "{name} lives in {city}" is "Ann lives in Oslo".
+A sentence here says what stands where: "{name} lives in {city}" is "Ann lives in Oslo". A gap may
+have a text of its own, as in "{name:Ann} lives in {city:Oslo}": the sentence is then a row as it
+stands too, and the text one of the list.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import random
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from adapterhub.tags import OUTSIDE, mark_of
 
@@ -18,10 +20,18 @@ Row = Mapping[str, Any]
 Words = Mapping[str, Sequence[str]]
 """Texts of entities by type."""
 
-_GAP = re.compile(r"\{(\w+)\}")
+
+class Part(NamedTuple):
+    """A part of a sentence: an entity of a type, or what stands between two; a gap has no text."""
+
+    kind: str | None
+    text: str | None
+
+
+_GAP = re.compile(r"\{(\w+)(?::([^{}]+))?\}")
 _PLAIN = re.compile(r"《?[\u4e00-\u9fff·]{2,12}》?")
-_TIMES = 24
-"""Rows of one sentence, each with other entities."""
+_TIMES = 6
+"""Rows of one sentence with gaps, each with other entities."""
 _LISTED = 0.5
 """Part of the entities that are drawn from the list, where it has their type."""
 
@@ -32,15 +42,41 @@ def sentence_rows(
     """Returns rows of sentences, one character per token, in a fixed order.
 
     Args:
-        sentences: With entity types in braces; one without stands in one row.
-        mentions: The list.
+        sentences: With entity types in braces, and texts behind them where they have their own.
+        mentions: The list; a type that is not in it, and of which no gap has a text, is drawn
+            from the data set.
         rows: Of the data set.
         columns: Of tokens and of their tags in BIO.
     """
     draw, known = random.Random(0), plain_entities(rows, columns)
-    times = [(text, _TIMES if _GAP.search(text) else 1) for text in sentences]
-    filled = [_filled(text, mentions, known, draw) for text, count in times for _ in range(count)]
-    return [dict(zip(columns, row, strict=True)) for row in filled]
+    listed = with_own_texts(mentions, sentences)
+    found = []
+    for parts in map(parts_of, sentences):
+        if all(part.text is not None for part in parts):
+            found.append(_tagged(parts))
+        if any(part.kind is not None for part in parts):
+            found += [_tagged(_drawn(parts, listed, known, draw)) for _ in range(_TIMES)]
+    return [dict(zip(columns, row, strict=True)) for row in found]
+
+
+def with_own_texts(mentions: Words, sentences: Sequence[str]) -> dict[str, list[str]]:
+    """Returns the list and the texts of the gaps, each once, by type."""
+    found = defaultdict(dict, {kind: dict.fromkeys(texts) for kind, texts in mentions.items()})
+    for kind, text in (gap for sentence in sentences for gap in _GAP.findall(sentence)):
+        if text:
+            found[kind][text] = None
+    return {kind: list(texts) for kind, texts in found.items()}
+
+
+def parts_of(sentence: str) -> list[Part]:
+    """Returns a sentence as what stands between its gaps, and the gaps."""
+    # Splitting at the gaps gives what stands before one, its type and its text in turn.
+    between, *rest = _GAP.split(sentence)
+    parts = [Part(None, between)]
+    for place in range(0, len(rest), 3):
+        kind, text, between = rest[place : place + 3]
+        parts += [Part(kind, text), Part(None, between)]
+    return parts
 
 
 def plain_entities(rows: Iterable[Row], columns: tuple[str, str]) -> dict[str, list[str]]:
@@ -63,16 +99,23 @@ def _entities(tokens: Sequence[str], tags: Sequence[str]) -> list[tuple[str, str
     return found
 
 
-def _filled(
-    sentence: str, mentions: Words, known: Words, draw: random.Random
-) -> tuple[list[str], list[str]]:
+def _drawn(parts: Sequence[Part], listed: Words, known: Words, draw: random.Random) -> list[Part]:
+    """Returns a sentence with other texts in its gaps."""
+
+    def other(kind: str) -> str:
+        sources = [texts[kind] for texts in (listed, known) if kind in texts]
+        return draw.choice(sources[0] if draw.random() < _LISTED else sources[-1])
+
+    return [part if part.kind is None else Part(part.kind, other(part.kind)) for part in parts]
+
+
+def _tagged(parts: Sequence[Part]) -> tuple[list[str], list[str]]:
+    """Returns the characters of a sentence without empty gaps, and their tags."""
     tokens: list[str] = []
     tags: list[str] = []
-    # Splitting at the gaps gives text and type in turn.
-    for place, part in enumerate(_GAP.split(sentence)):
-        is_gap = place % 2 == 1
-        listed = is_gap and part in mentions and draw.random() < _LISTED
-        text = draw.choice((mentions if listed else known)[part]) if is_gap else part
+    for kind, text in parts:
+        assert text is not None, "gaps are filled before they are tagged"
         tokens += text
-        tags += [f"B-{part}"] + [f"I-{part}"] * (len(text) - 1) if is_gap else [OUTSIDE] * len(text)
+        first, rest = (OUTSIDE, OUTSIDE) if kind is None else (f"B-{kind}", f"I-{kind}")
+        tags += [first if place == 0 else rest for place in range(len(text))]
     return tokens, tags

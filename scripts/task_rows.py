@@ -12,8 +12,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from paraphrases import paraphrase_rows
 from phrases import Parsed, phrase_tags
+from questions import question_rows
 from sentences import sentence_rows
 
 from adapterhub.errors import DataError
@@ -51,13 +51,23 @@ def rows_of(recipe: dict[str, Any], data_dir: Path, target: Path, *, name: str) 
     if (kind := recipe.pop("phrases", None)) is not None:
         changes.append(marked_phrases(kind, recipe["target"]))
     added: list[Row] = []
-    if (labels := recipe.pop("paraphrases", None)) is not None:
-        added = paraphrase_rows(data_dir, tuple(labels))
+    if (file := recipe.pop("questions", None)) is not None:
+        written = read_json(HERE / file)
+        columns = (recipe["text"], recipe["pair"], recipe["target"])
+        added = question_rows(written["sets"], written["labels"], columns)
     if (file := recipe.pop("sentences", None)) is not None:
-        plain = json.loads((HERE / file).read_text(encoding="utf-8"))
+        plain = read_json(HERE / file)
         rows = read_rows(folder / "train.jsonl.gz")
         added = sentence_rows(**plain, rows=rows, columns=(recipe["tokens"], recipe["target"]))
-    return rewrite(folder, target, changes, added) if changes or added else folder
+    times = recipe.pop("times", 1)
+    if not (changes or added or times > 1):
+        return folder
+    return rewrite(folder, target, changes, added, times=times)
+
+
+def read_json(path: Path) -> Any:
+    """Returns what a file beside the recipes holds."""
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def data_set(folder: Path, name: str) -> Path:
@@ -72,7 +82,9 @@ def data_set(folder: Path, name: str) -> Path:
     return folder
 
 
-def rewrite(folder: Path, target: Path, changes: list[Change], added: list[Row]) -> Path:
+def rewrite(
+    folder: Path, target: Path, changes: list[Change], added: list[Row], *, times: int = 1
+) -> Path:
     """Writes a data set to the new folder `target`, and returns that.
 
     Args:
@@ -80,15 +92,18 @@ def rewrite(folder: Path, target: Path, changes: list[Change], added: list[Row])
         target: It is made.
         changes: Of the columns of each row.
         added: Training rows beside those of the data set.
+        times: How often each training row of the data set stands there.
     """
     target.mkdir()
     for part in PARTS:
+        is_learned = part == "train"
         with gzip.open(target / f"{part}.jsonl.gz", "wt", encoding="utf-8") as file:
             for row in read_rows(folder / f"{part}.jsonl.gz"):
                 for change in changes:
                     row |= change(row)
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
-            for row in added if part == "train" else ():
+                line = json.dumps(row, ensure_ascii=False) + "\n"
+                file.write(line * (times if is_learned else 1))
+            for row in added if is_learned else ():
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
     return target
 

