@@ -32,6 +32,7 @@ Record = dict[str, Any]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--all", action="store_true", help="show every text")
+    parser.add_argument("--more", action="store_true", help="score the texts of more.jsonl too")
     parser.add_argument("--registry", type=Path, default=ROOT / "registry.yaml")
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
@@ -43,7 +44,7 @@ def main() -> None:
     names = [task.name for task in hub.tasks()]
     if not names:
         sys.exit(f"{hub.registry_path} has no tasks yet.")
-    records = read_examples()
+    records = read_examples(more=arguments.more)
     console.print(f"[bold]The plan[/] of one call with {len(names)} tasks\n")
     console.print(str(hub.explain(names)), markup=False, soft_wrap=True)
 
@@ -59,13 +60,12 @@ def main() -> None:
     show_times(console, hub, records, names)
 
 
-def read_examples() -> list[Record]:
-    """Returns the example records, one language after the other."""
-    records = []
-    for language in LANGUAGES:
-        lines = (EXAMPLES / f"{language}.jsonl").read_text(encoding="utf-8").splitlines()
-        records += [json.loads(line) for line in lines]
-    return records
+def read_examples(*, more: bool) -> list[Record]:
+    """Returns the example records, `more` of them or not, one language after the other."""
+    names = [*LANGUAGES, *(["more"] if more else [])]
+    files = [(EXAMPLES / f"{name}.jsonl").read_text(encoding="utf-8") for name in names]
+    records = [json.loads(line) for file in files for line in file.splitlines()]
+    return sorted(records, key=lambda record: list(LANGUAGES).index(record["language"]))
 
 
 def show_answers(

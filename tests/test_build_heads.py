@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import random
 import re
 import runpy
 import sys
@@ -254,6 +255,21 @@ def test_questions_of_a_group_ask_the_same_and_those_of_others_do_not() -> None:
     assert len(near) == 8
 
 
+def test_questions_of_two_sets_that_differ_in_one_place_are_paired() -> None:
+    module = script_module("questions")
+    sets = [
+        [["公鸡能活几年", "公鸡的寿命有多长？"], ["公鸡吃什么"]],
+        [["乌龟的寿命有多长", "乌龟能活几年呢"], ["乌龟吃虫子吗"]],
+        [["母鸡的寿命有多长"]],
+    ]
+    found = {frozenset(pair) for pair in module["twins"](sets, random.Random(0))}
+    # 公鸡 and 母鸡 share a letter, so that they may be the same thing.
+    one, other = "公鸡的寿命有多长？", "母鸡的寿命有多长"
+    assert found
+    assert all("乌龟的寿命有多长" in pair for pair in found)
+    assert found <= {frozenset(("乌龟的寿命有多长", end)) for end in (one, other)}
+
+
 def test_no_example_is_learned() -> None:
     """The demo would otherwise say what was learned by heart."""
     folder = SCRIPT.parent
@@ -265,7 +281,7 @@ def test_no_example_is_learned() -> None:
     }
     sentences = json.loads((folder / "sentences/entities-zh.json").read_text())["sentences"]
     learned |= {plain(re.sub(r"\{\w+:?([^}]*)\}", r"\1", text)) for text in sentences}
-    for name in ("en", "zh"):
+    for name in ("en", "zh", "more"):
         for line in (folder / f"examples/{name}.jsonl").read_text().splitlines():
             record = json.loads(line)
             texts = {plain(record[key]) for key in ("text", "text_pair") if key in record}
