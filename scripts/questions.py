@@ -19,14 +19,14 @@ Group = Sequence[str]
 Pair = tuple[str, str]
 
 _NEAR = 1
-"""Pairs of a question with others of the other groups of its set."""
+"""Pairs of a question with those of the other groups of its set."""
 _FAR = 6
 """One question in so many is paired with one of another set; such pairs are easy."""
 
 _TWINS = 4
 """Pairs of a question with those that differ from it in one place, at most."""
 _CUT = range(2, 5)
-"""How many letters are left out to find these; as many stay at least."""
+"""How many letters are left out to find these; more than that stay."""
 
 
 class Cut(NamedTuple):
