@@ -26,6 +26,9 @@ Row = dict[str, Any]
 Change = Callable[[Row], Row]
 """Gives the columns of a row that are other ones."""
 
+WRITTEN = ("mentions", "questions", "sentences", "times")
+"""Keys of recipes that add training rows to those of a data set."""
+
 _QUOTES = {"``": '"', "''": '"', "-lrb-": "(", "-rrb-": ")"}
 _QUOTED = re.compile(r'" (.*?) "')
 

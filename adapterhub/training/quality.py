@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import Field
@@ -12,7 +12,7 @@ from adapterhub.model.encoder import Encoder
 from adapterhub.specs import BackboneSpec, Kind, Spec, TaskSpec
 from adapterhub.store.atomic import write_atomic
 from adapterhub.store.headfile import read_head
-from adapterhub.store.registry import read_registry
+from adapterhub.store.registry import Registry, read_registry
 from adapterhub.training.baseline import baseline
 from adapterhub.training.comparison.sets import (
     chosen_sets,
@@ -22,7 +22,7 @@ from adapterhub.training.comparison.sets import (
     training_file,
 )
 from adapterhub.training.data import Splits, read_splits
-from adapterhub.training.options import MetricName
+from adapterhub.training.options import MetricName, TrainingOptions
 from adapterhub.training.train import train
 
 
@@ -44,6 +44,7 @@ class QualityRow(Spec):
         hidden_width: Width of its hidden layer, or None.
         apart: Whether it reads the two texts of a pair each alone.
         ngrams: How many n-grams of pieces it has beside its features, or None.
+        from_depth: Where its adapter starts, or None.
     """
 
     name: str
@@ -60,6 +61,7 @@ class QualityRow(Spec):
     hidden_width: int | None
     apart: bool = False
     ngrams: int | None = None
+    from_depth: int | None = None
 
 
 class Quality(Spec):
@@ -67,13 +69,13 @@ class Quality(Spec):
 
     Attributes:
         backbone: What the heads were fitted on.
-        max_rows: Training rows, and validation rows, at most.
-        rows: One per data set.
+        max_rows: Training rows, and validation rows, at most; None where tasks have their own.
+        rows: One per data set, or per task.
         baselines: What the baseline reached, by digest of rows and metric; it outlives a backbone.
     """
 
     backbone: BackboneSpec
-    max_rows: int
+    max_rows: int | None
     rows: tuple[QualityRow, ...] = ()
     baselines: dict[str, float] = Field(default_factory=dict)
 
@@ -119,6 +121,35 @@ def measure_folder(
     return known
 
 
+def measure_tasks(
+    tasks: Mapping[str, tuple[Path, TrainingOptions]], *, registry: Path, record: Path
+) -> Quality:
+    """Returns the figures of tasks as they are, and writes them to `record`.
+
+    Args:
+        tasks: Training file and options of the data set of each; what a task learned beside it
+            is left out.
+        registry: Has the tasks.
+        record: Where the figures are kept; a baseline on the same rows is not fitted again.
+    """
+    known = read_registry(registry)
+    specs = {name: _newest(known, name) for name in tasks}
+    backbone = next(iter(specs.values())).backbone
+    before = _read_record(record, backbone, None)
+    baselines, rows = dict(before.baselines), []
+    for name, (file, options) in tasks.items():
+        splits = read_splits(file, options)
+        rows.append(_row(name, specs[name], splits, _baseline(splits, baselines)))
+        found = Quality(backbone=backbone, max_rows=None, rows=tuple(rows), baselines=baselines)
+        write_atomic(record, found.model_dump_json(indent=1).encode(), replace=True)
+    return found
+
+
+def _newest(known: Registry, name: str) -> TaskSpec:
+    found = known.resolve(name)
+    return read_head(found.path, sha256=found.record.sha256).spec
+
+
 def _baseline(splits: Splits, known: dict[str, float]) -> float:
     """Returns what the baseline reaches, and adds it to those that are known."""
     metric = compared_metric(splits.train.kind)
@@ -162,14 +193,14 @@ def _row(name: str, spec: TaskSpec, splits: Splits, reached: float) -> QualityRo
         hidden_width=spec.head.hidden_width,
         apart=spec.apart,
         ngrams=spec.head.ngrams,
+        from_depth=None if spec.adapter is None else spec.adapter.from_depth,
     )
 
 
 def _trained_tasks(registry: Path, backbone: BackboneSpec) -> dict[str, TaskSpec]:
     """Returns the newest version of each task without an adapter, by the digest of its rows."""
     known = read_registry(registry)
-    found = [known.resolve(name) for name in known.names()]
-    specs = [read_head(one.path, sha256=one.record.sha256).spec for one in found]
+    specs = [_newest(known, name) for name in known.names()]
     return {
         spec.training.data_digest: spec
         for spec in specs
@@ -179,7 +210,7 @@ def _trained_tasks(registry: Path, backbone: BackboneSpec) -> dict[str, TaskSpec
     }
 
 
-def _read_record(record: Path, backbone: BackboneSpec, max_rows: int) -> Quality:
+def _read_record(record: Path, backbone: BackboneSpec, max_rows: int | None) -> Quality:
     if record.is_file():
         known = Quality.model_validate_json(record.read_bytes())
         same = known.backbone.fingerprint == backbone.fingerprint

@@ -11,11 +11,28 @@ from adapterhub.training.quality import Quality, QualityRow
 
 _LANGUAGES = {"en": "English", "zh": "Chinese"}
 
+_TASKS_HEAD = (
+    "## Shipped tasks",
+    "",
+    "The tasks of `registry.yaml`, head or adapter, with the figures of their head files. TF-IDF + "
+    "LR learned the same rows of the task's data set, and not what `entities-zh`, "
+    "`same-question-zh` and `slots-en` learned beside them. The validation rows chose among the "
+    "candidates of both, and are measured here. Made by `scripts/quality --tasks`.",
+)
+
 
 def write_table(figures: Quality, path: Path) -> None:
-    """Writes the figures as Markdown; other sections of the page stay."""
-    lines = [*_head(figures), "", *_summary(figures.rows), "", *_table(figures.rows)]
+    """Writes the figures of data sets as Markdown; other sections of the page stay."""
+    rows = figures.rows
+    lines = [*_head(figures), "", *_summary(rows, "set"), "", *_table(rows, "set")]
     write_section(path, "heads", "\n".join(lines))
+
+
+def write_tasks(figures: Quality, path: Path) -> None:
+    """Writes the figures of tasks as Markdown; other sections of the page stay."""
+    rows = figures.rows
+    lines = [*_TASKS_HEAD, "", *_summary(rows, "task"), "", *_table(rows, "task")]
+    write_section(path, "tasks", "\n".join(lines))
 
 
 def _head(figures: Quality) -> Iterator[str]:
@@ -40,9 +57,9 @@ def _head(figures: Quality) -> Iterator[str]:
         )
 
 
-def _summary(rows: Sequence[QualityRow]) -> Iterator[str]:
+def _summary(rows: Sequence[QualityRow], what: str) -> Iterator[str]:
     """Yields how often and by how much heads are ahead, by what is asked and by language."""
-    yield "| asked | language | sets | ahead | points on average |"
+    yield f"| asked | language | {what}s | ahead | points on average |"
     yield "| --- | --- | ---: | ---: | ---: |"
     groups = {
         "label or labels of one text": [row for row in rows if _is_text(row)],
@@ -64,18 +81,19 @@ def _is_text(row: QualityRow) -> bool:
     return not row.pair and row.kind != "tagging"
 
 
-def _table(rows: Sequence[QualityRow]) -> Iterator[str]:
-    yield "| set | language | kind | rows | metric | TF-IDF + LR | head | points | reads |"
+def _table(rows: Sequence[QualityRow], what: str) -> Iterator[str]:
+    yield f"| {what} | language | kind | rows | metric | TF-IDF + LR | head | points | reads |"
     yield "| --- | --- | --- | ---: | --- | ---: | ---: | ---: | --- |"
     for row in rows:
         kind = f"{row.kind}, pair" if row.pair else row.kind
         hidden = f", hidden layer {row.hidden_width}" if row.hidden_width else ""
         ngrams = f", {row.ngrams:,} n-grams" if row.ngrams else ""
+        adapter = "" if row.from_depth is None else f"adapter from depth {row.from_depth}, "
         apart = "apart, " if row.apart else ""
         depths = "+".join(map(str, row.depths))
         yield (
             f"| {row.name} | {row.language} | {kind} | {row.train:,} + {row.validation:,} | "
             f"{row.metric} | {row.baseline:.3f} | {row.head:.3f} | "
             f"{100 * (row.head - row.baseline):+.1f} | "
-            f"{apart}depth {depths} {row.pooling}{hidden}{ngrams} |"
+            f"{adapter}{apart}depth {depths} {row.pooling}{hidden}{ngrams} |"
         )

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from adapterhub.model.backbone import Backbone
-from adapterhub.training.quality import Quality, QualityRow, measure_folder
-from adapterhub.training.quality_page import write_table
+from adapterhub.training.adapters.options import adapter_options
+from adapterhub.training.options import training_options
+from adapterhub.training.quality import Quality, QualityRow, measure_folder, measure_tasks
+from adapterhub.training.quality_page import write_table, write_tasks
+from adapterhub.training.train import train
 from tests.builders import backbone_spec
 from tests.tiny import save_backbone
 from tests.training.rows import sentiment_rows, write_rows
@@ -110,3 +113,37 @@ def test_a_new_backbone_keeps_what_the_baseline_reached(
     second = measure(other)
     assert second.backbone.fingerprint != first.backbone.fingerprint
     assert second.rows[0].baseline == 0.125
+
+
+def test_tasks_are_measured_as_they_are(
+    tiny_backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside a baseline on the rows of the data set, which may be fewer than a task learned."""
+    monkeypatch.setenv("ADAPTERHUB_CACHE", str(tmp_path / "cache"))
+    own, more = tmp_path / "own.jsonl", tmp_path / "more.jsonl"
+    write_rows(own, sentiment_rows(64))
+    write_rows(more, sentiment_rows(96))
+    held_out = tmp_path / "held_out.jsonl"
+    write_rows(held_out, sentiment_rows(40, seed=5))
+    adapter = adapter_options(from_depth=2, rank=2, epochs=1)
+    options = training_options(
+        validation=held_out, epochs=2, learning_rates=(0.01,), weight_decays=(0.01,)
+    )
+    registry = tmp_path / "registry.yaml"
+    tuned = options.model_copy(update={"adapter": adapter})
+    shipped = train(more, task="mine", options=tuned, registry=registry, backbone=tiny_backbone)
+    figures = measure_tasks(
+        {"mine": (own, options)}, registry=registry, record=tmp_path / "quality.json"
+    )
+    row = figures.rows[0]
+    metrics = {metric.name: metric.value for metric in shipped.spec.metrics}
+    assert (row.name, row.train, row.head) == ("mine", 64, metrics["macro_f1"])
+    assert (row.from_depth, row.validation) == (2, 40)
+    page = tmp_path / "quality.md"
+    write_table(Quality(backbone=backbone_spec(), max_rows=10, rows=(row,)), page)
+    write_tasks(figures, page)
+    text = page.read_text(encoding="utf-8")
+    assert "## Shipped tasks" in text
+    assert "| asked | language | tasks | ahead |" in text
+    assert f"| {row.baseline:.3f} | {row.head:.3f} |" in text
+    assert f"| adapter from depth 2, depth 4 {row.pooling}" in text

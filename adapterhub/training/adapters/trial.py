@@ -34,6 +34,9 @@ _RATE = 5e-4
 _RATES: Mapping[str, float] = {BLOCK_METHOD: 2e-4, "ia3": 1e-2, "vera": 1e-2}
 _MOST_EPOCHS, _FEWEST_EPOCHS, _VISITS = 20, 4, 40_000
 _RUNS = "runs"
+_DECIDING = frozenset({"seed", "max_length", "max_windows", "metric"})
+"""The options that decide what a run does. Rows, labels and the head are in its name themselves;
+others, such as where the rows lie, would make a run that was stopped begin anew."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -200,7 +203,9 @@ class Workbench:
             "train": splits.train.digest(),
             "validation": splits.validation.digest(),
             "labels": splits.train.labels,
-            "options": self.options.model_dump(mode="json", exclude={"adapter", "aliases"}),
+            "kind": splits.train.kind,
+            "apart": self.material.reading.apart,
+            "options": self.options.model_dump(mode="json", include=set(_DECIDING)),
             "adapter": self.adapter.model_dump(mode="json"),
             "existing": None if self.existing is None else self.existing.spec.digest,
             "from_depth": fork.from_depth,

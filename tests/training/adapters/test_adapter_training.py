@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -278,6 +279,13 @@ def test_what_is_done_is_not_trained_again(
     assert (again.value, again.epoch) == (first.value, first.epoch)
     with pytest.raises(TypeError):
         bench.fit(fork, 3)
+    # The same rows from elsewhere, with something else said of them, are the same run.
+    said = {"cache_max_bytes": 2**30, "description": "Other words.", "target": "label"}
+    bench = replace(bench, options=bench.options.model_copy(update=said))
+    assert bench.fit(fork, 2).epoch == first.epoch
+    bench = replace(bench, options=bench.options.model_copy(update={"seed": 1}))
+    with pytest.raises(TypeError):
+        bench.fit(fork, 2)
 
 
 def test_a_loss_that_is_no_number_ends_the_training(
