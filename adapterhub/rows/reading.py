@@ -137,7 +137,8 @@ def _csv_rows(stream: IO[str], delimiter: str, name: str) -> Iterator[SourceRow]
         try:
             cells = next(reader, None)
         except csv.Error as error:
-            yield SourceRow(line, {}, f"it cannot be read as CSV: {error}")
+            fault = f"it cannot be read as CSV: {error}{_swallowed(line, reader.line_num)}"
+            yield SourceRow(line, {}, fault)
             continue
         if cells is None:
             return
@@ -147,11 +148,22 @@ def _csv_rows(stream: IO[str], delimiter: str, name: str) -> Iterator[SourceRow]
         problem = encoding_problem(raw)
         if len(cells) != len(header):
             found = f"it has {len(cells)} cells, the first line has {len(header)}"
+            found += _swallowed(line, reader.line_num)
             problem = f"{found}; quote cells that hold a {delimiter!r}"
         if problem is None:
             yield SourceRow(line, dict(zip(header, cells, strict=True)))
         else:
             yield SourceRow(line, {}, problem, raw)
+
+
+def _swallowed(first: int, last: int) -> str:
+    """Returns what is lost with a row: a quote that is never closed takes the lines after it."""
+    if last == first:
+        return ""
+    return (
+        f" (a cell in quotes goes on to line {last}, and those lines are lost with it; write "
+        f'"" for a quote that belongs to a text)'
+    )
 
 
 def _csv_header(reader: Iterator[list[str]], name: str) -> list[str]:

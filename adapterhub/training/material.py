@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -16,9 +16,9 @@ from adapterhub.training.copies import Copies
 from adapterhub.training.data import Dataset, Splits
 from adapterhub.training.encoding import Layout, Source
 from adapterhub.training.features import Features, read_features
+from adapterhub.training.notes import doubt, split_notes
 from adapterhub.training.objectives import make_objective
 from adapterhub.training.options import (
-    FEWEST_HELD_OUT,
     MetricName,
     TrainingOptions,
     selection_metric,
@@ -90,7 +90,7 @@ def gather(
     """
     _metric(splits, options)  # A wrong one is refused before anything is encoded.
     material = _gather(splits, options, source, apart)
-    return replace(material, notes=(*material.notes, *_split_notes(material.splits)))
+    return replace(material, notes=(*material.notes, *split_notes(material.splits)))
 
 
 def read_by(apart: bool, materials: Sequence[Material]) -> Material:
@@ -189,7 +189,7 @@ def _material(
         hidden_size=features["train"].hidden_size,
         epochs=options.epochs or _default_epochs(len(truth), dataset.kind == "tagging"),
         batch_size=options.batch_size or _default_batch(len(truth)),
-        slack=(options.tolerance + max(_HOPELESS_POINTS, _doubt(len(splits.validation)))) / 100,
+        slack=(options.tolerance + max(_HOPELESS_POINTS, doubt(len(splits.validation)))) / 100,
         seed=options.seed,
         device=device,
     )
@@ -204,27 +204,6 @@ def _copies(splits: Splits, features: Features | PairFeatures, *, held_out: int)
         return Copies.held_out(held_out)
     counts = torch.from_numpy(features.counts)
     return Copies.crossed(torch.tensor(splits.folds).repeat_interleave(counts))
-
-
-def _split_notes(splits: Splits) -> Iterator[str]:
-    """Yields how the choice is made, where rows are few, and what its figures are worth."""
-    rows = len(splits.validation)
-    if splits.folds:
-        yield (
-            f"Chosen by cross-validation: heads fitted on the other {max(splits.folds)} of "
-            f"{max(splits.folds) + 1} parts answered each of the {rows} rows. The head that is "
-            f"kept was fitted on all of them."
-        )
-    if rows < FEWEST_HELD_OUT:
-        yield (
-            f"Few rows: figures on {rows} rows can be off by {_doubt(rows):.0f} points; on 400 "
-            f"rows by {_doubt(400):.0f}, on 2,500 by {_doubt(2_500):.0f}."
-        )
-
-
-def _doubt(rows: int) -> float:
-    """Returns how many points a rate on a number of rows can be off: two standard errors."""
-    return float(100 / rows**0.5)
 
 
 def _default_epochs(rows: int, are_words: bool) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from unicodedata import normalize
 
@@ -15,6 +15,8 @@ from adapterhub.training.options import FEWEST_HELD_OUT, HELD_OUT, TrainingOptio
 from adapterhub.training.parsing import Example, parse_records
 from adapterhub.training.records import Records
 from adapterhub.training.tagging import TaggedWords
+
+Inputs = tuple[str, ...]
 
 _TRAIN = ("train", "training")
 _VALIDATION = ("validation", "valid", "val", "dev")
@@ -147,16 +149,26 @@ def _stratum(example: Example) -> str:
     return min(_names(example), default="")
 
 
-def _likeness(example: Example) -> object:
-    """Returns what is equal for inputs that an encoder may hardly tell apart.
+def shared_rows(train: Iterable[Inputs], held_out: Iterable[Inputs]) -> int:
+    """Returns how many held-out rows an encoder may hardly tell apart from a training row."""
+    known = set(map(_folded_inputs, train))
+    return sum(_folded_inputs(row) in known for row in held_out)
 
-    Those are texts that differ in case, spaces or the form of their characters, and pairs the
-    other way round.
-    """
+
+def _likeness(example: Example) -> object:
+    """Returns what is equal for inputs that an encoder may hardly tell apart."""
     truth = example.truth
     if isinstance(truth, TaggedWords):
         return "".join(map(_folded, truth.words)).replace(" ", "")
-    return tuple(sorted(map(_folded, example.inputs)))
+    return _folded_inputs(example.inputs)
+
+
+def _folded_inputs(inputs: Inputs) -> Inputs:
+    """Returns what is equal for texts that differ in case, spaces or the form of characters only.
+
+    Pairs the other way round are equal too.
+    """
+    return tuple(sorted(map(_folded, inputs)))
 
 
 def _folded(text: str) -> str:

@@ -39,6 +39,14 @@ def test_a_quote_that_never_ends_is_one_bad_row() -> None:
     rows = read('a,b\n1,2\n"x,2\n3,4\n', "csv")
     assert [row.problem is None for row in rows] == [True, False]
     assert rows[1].place == 3
+    assert "a cell in quotes goes on to line 4, and those lines are lost" in str(rows[1].problem)
+
+
+def test_a_quote_that_ends_in_another_row_names_the_rows_it_took() -> None:
+    rows = read('a,b\n"x,2\n3,4\nthe "y" here,5\n6,7\n', "csv")
+    assert [row.place for row in rows] == [2, 5]
+    assert "goes on to line 4" in str(rows[0].problem)
+    assert rows[1].values == {"a": "6", "b": "7"}
 
 
 @pytest.mark.parametrize(
