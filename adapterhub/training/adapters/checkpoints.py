@@ -1,6 +1,6 @@
 """The state of a training run on disk: a stopped run goes on from it as if it had not stopped.
 
-One safetensors file that is replaced whole: parameters, the best ones so far, the optimiser's
+One safetensors file that is replaced whole: parameters, those to keep so far, the optimiser's
 moments, and where the run is. Order and dropout are functions of seed, epoch and step, so no
 state of a generator has to be kept.
 """
@@ -52,7 +52,7 @@ class Checkpoint:
 
     Attributes:
         progress: Where it is.
-        tensors: Parameters, best parameters and moments, by names that the run gives.
+        tensors: Parameters, kept parameters and moments, by names that the run gives.
     """
 
     progress: Progress

@@ -13,6 +13,7 @@ from adapterhub.training.checked import checked_options
 
 Precision = Literal["auto", "float32", "bfloat16"]
 TrunkDtype = Literal["float16", "float32"]
+Keep = Literal["best", "last"]
 Rank = Annotated[int, Field(ge=1, le=1_024)]
 Rate = Annotated[float, Field(gt=0, le=1)]
 Depth = Annotated[int, Field(ge=0, le=1_024)]
@@ -43,6 +44,8 @@ class AdapterOptions(Spec):
         warmup: Part of all steps in which the step size rises.
         clip: Greatest norm of the gradient; larger ones are scaled down.
         patience: Epochs without a better validation value after which training stops.
+        keep: Which epoch is kept: the best on the validation rows, or the last one, where these
+            are of one kind and the training rows of several. No patience ends such a training.
         precision: `bfloat16` trains with fp32 weights and bf16 products; `auto` does so where the
             device is faster with it.
         trunk_dtype: In which the states below the adapter are kept on disk.
@@ -72,6 +75,7 @@ class AdapterOptions(Spec):
     warmup: float = Field(default=0.1, ge=0, lt=1)
     clip: float = Field(default=1.0, gt=0)
     patience: int = Field(default=4, ge=1)
+    keep: Keep = "best"
     precision: Precision = "auto"
     trunk_dtype: TrunkDtype = "float16"
     checkpoint_minutes: float = Field(default=5.0, ge=0)

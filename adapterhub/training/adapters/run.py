@@ -1,4 +1,4 @@
-"""One adapter and its head, trained on cached states: steps, validation, the best epoch."""
+"""One adapter and its head, trained on cached states: steps, validation, the epoch to keep."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from adapterhub.training.adapters.setup import (
     schedule,
 )
 
-_NOW, _BEST, _MOMENTS = "now/", "best/", "moments/"
+_NOW, _KEPT, _MOMENTS = "now/", "kept/", "moments/"
 _SECONDS_PER_MINUTE = 60
 
 
 class AdapterRun:
-    """The state of one training, from its first step to its best epoch."""
+    """The state of one training, from its first step to the epoch that is kept."""
 
     def __init__(self, setup: Setup, change: Change, head: TrainedHead) -> None:
         self.setup = setup
@@ -49,18 +49,20 @@ class AdapterRun:
             **{HEAD + name: p for name, p in head.named_parameters()},
         }
         self._optimiser = make_optimiser(self._parameters, setup)
-        self._best: dict[str, torch.Tensor] = {}
+        self._kept: dict[str, torch.Tensor] = {}
         self._epoch, self._step, self._loss, self._seconds = 1, 0, 0.0, 0.0
         self._is_done = False
         self.history: list[EpochRecord] = []
 
     @property
-    def best(self) -> EpochRecord:
-        """Returns the first epoch with the highest validation value."""
+    def kept(self) -> EpochRecord:
+        """Returns the first epoch with the highest validation value, or the last of all."""
+        if self.setup.options.keep == "last":
+            return self.history[-1]
         return max(self.history, key=lambda record: record.value)
 
     def train(self, checkpoints: Checkpoints | None = None) -> None:
-        """Trains until the last epoch or until patience ends, then restores the best epoch.
+        """Trains until the last epoch or until patience ends, then restores the kept epoch.
 
         Args:
             checkpoints: Where a stopped run goes on from; None keeps nothing.
@@ -79,7 +81,7 @@ class AdapterRun:
                 self._run_epoch(checkpoints)
         with torch.no_grad():
             for name, parameter in self._parameters.items():
-                parameter.copy_(self._best[name])
+                parameter.copy_(self._kept[name])
 
     @torch.no_grad()
     def validation_logits(self) -> torch.Tensor:
@@ -121,7 +123,7 @@ class AdapterRun:
                     saved = time.monotonic()
             self._validate(self._epoch)
             bar.set_postfix(loss=self.history[-1].loss, value=self.history[-1].value)
-        waited = self._epoch - self.best.epoch
+        waited = self._epoch - self.kept.epoch
         self._is_done = self._epoch >= setup.epochs or waited >= options.patience
         self._epoch, self._step, self._loss, self._seconds = self._epoch + 1, 0, 0.0, 0.0
         if checkpoints is not None:
@@ -174,20 +176,20 @@ class AdapterRun:
         return self.head.logits(compare(first, second))
 
     def _validate(self, epoch: int) -> None:
-        """Measures an epoch, and keeps its parameters if it is the best so far."""
+        """Measures an epoch, and keeps its parameters if it is the one to keep so far."""
         started = time.perf_counter()
         value = float(self.setup.judge(self.validation_logits()[None])[0])
-        if not self.history or value > self.best.value:
-            self._best = {name: p.detach().clone() for name, p in self._parameters.items()}
         seconds = self._seconds + time.perf_counter() - started
         self.history.append(EpochRecord(epoch, self._loss / max(1, self._step), value, seconds))
+        if self.kept.epoch == epoch:
+            self._kept = {name: p.detach().clone() for name, p in self._parameters.items()}
 
     def _switch(self, *, training: bool) -> None:
         self.change.module.train(training)
         self.head.train(training)
 
     def _snapshot(self) -> Checkpoint:
-        tensors = {_BEST + name: value for name, value in self._best.items()}
+        tensors = {_KEPT + name: value for name, value in self._kept.items()}
         for name, parameter in self._parameters.items():
             tensors[_NOW + name] = parameter.detach()
             for kind, value in self._optimiser.state[parameter].items():
@@ -207,7 +209,7 @@ class AdapterRun:
         device = self.setup.device
         for name, parameter in self._parameters.items():
             parameter.copy_(saved.tensors[_NOW + name])
-            self._best[name] = saved.tensors[_BEST + name].to(device)
+            self._kept[name] = saved.tensors[_KEPT + name].to(device)
         for key, value in saved.tensors.items():
             if key.startswith(_MOMENTS):
                 kind, _, name = key.removeprefix(_MOMENTS).partition("/")

@@ -1,4 +1,4 @@
-"""One adapter from its shape to its best epoch, and what several of them share."""
+"""One adapter from its shape to the epoch that is kept, and what several of them share."""
 
 from __future__ import annotations
 
@@ -150,8 +150,8 @@ class Workbench:
             tensors={**head.export(), **exported.tensors},
             apart=self.material.reading.apart,
             setting=Setting(setup.learning_rate, self.adapter.weight_decay),
-            value=run.best.value,
-            epoch=run.best.epoch,
+            value=run.kept.value,
+            epoch=run.kept.epoch,
             seconds=sum(record.seconds for record in epochs) / len(epochs),
             checkpoints=checkpoints,
             earlier=None if self.existing is None else self.existing.record,

@@ -266,6 +266,27 @@ def test_training_stops_where_nothing_gets_better(
     assert [record.epoch for record in saved.progress.history] == [1, 2, 3]
 
 
+def test_the_last_epoch_is_kept_where_that_is_asked_for(
+    tiny_backbone: Backbone, source: Source, tmp_path: Path
+) -> None:
+    changes = {"epochs": 4, "patience": 1, "learning_rate": 0.2, "head_learning_rate": 0.2}
+    found = {}
+    for keep in ("best", "last"):
+        options = options_with(tmp_path, {**changes, "keep": keep}, folds=0)
+        bench = bench_for(sentiment_rows(), options, source, tiny_backbone)
+        found[keep] = bench.fit(bench.fork(2), 2)
+    best, last = found["best"], found["last"]
+    assert last.epoch == 4
+    assert best.epoch < 4, "such steps must lose what an epoch before had"
+    assert best.checkpoints is not None
+    assert last.checkpoints is not None
+    assert best.checkpoints.path != last.checkpoints.path
+    history = last.checkpoints.read().progress.history  # type: ignore[union-attr]
+    assert [record.epoch for record in history] == [1, 2, 3, 4]
+    assert (best.value, last.value) == (history[best.epoch - 1].value, history[3].value)
+    assert any(not torch.equal(last.tensors[name], best.tensors[name]) for name in best.tensors)
+
+
 def test_what_is_done_is_not_trained_again(
     tiny_backbone: Backbone, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
