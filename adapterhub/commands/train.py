@@ -63,6 +63,7 @@ def train(
     mixes: given.Mixes = None,
     ngrams: given.Ngrams = None,
     hidden_widths: given.HiddenWidths = None,
+    head_dropout: given.HeadDropout = None,
     learning_rates: given.LearningRates = None,
     weight_decays: given.WeightDecays = None,
     epochs: given.Epochs = None,

@@ -1,7 +1,7 @@
 """The options of `adapterhub train` that make an adapter: the fields of AdapterOptions.
 
-`--epochs` and `--batch-size` are those of the adapter where there is one. Of several depths and
-ranks, `--from-depth 2,4 --rank 4,16`, the cheapest good one is kept.
+`--epochs`, `--batch-size` and `--head-dropout` are those of the adapter where there is one. Of
+several depths and ranks, `--from-depth 2,4 --rank 4,16`, the cheapest good one is kept.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ NAMES = (
 )
 """The parameters of the command that are for the adapter alone."""
 
-SHARED = ("epochs", "batch_size")
+SHARED = ("epochs", "batch_size", "head_dropout")
 """Parameters that are those of the adapter where there is one."""
 
 _LISTS = {"from_depth": "from_depths", "rank": "ranks"}

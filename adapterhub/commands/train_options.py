@@ -140,6 +140,12 @@ HiddenWidths = Annotated[
         metavar="N,N", help="Hidden layers to try beside linear heads; '' for none. [128]"
     ),
 ]
+HeadDropout = Annotated[
+    float | None,
+    typer.Option(
+        metavar="X", help="Part of a head's features that a step leaves out. [0; adapters: 0.1]"
+    ),
+]
 LearningRates = Annotated[
     str | None, typer.Option(metavar="X,X", help="Tried for every head. [0.003,0.02]")
 ]

@@ -75,7 +75,7 @@ class Field:
         for number, places in enumerate(batches):
             rows, weights = sample.rows[places], sample.weights[places]
             features = self.reader.read("train", rows, self._parameters)
-            logits = head_logits(self._parameters, features)
+            logits = head_logits(self._parameters, _dropped(features, problem.dropout, generator))
             if seen is not None:
                 weights = (weights * seen[:, rows]).repeat(len(self._settings[0]), 1)
             loss = problem.objective.loss(logits, targets[rows], weights).sum()
@@ -188,3 +188,11 @@ class Field:
     def _of_copies(self) -> list[list[Setting]]:
         copies = range(len(self._problem.copies))
         return [[setting for setting in row for _ in copies] for row in self._settings]
+
+
+def _dropped(features: torch.Tensor, part: float, generator: torch.Generator) -> torch.Tensor:
+    """Returns features of which a part is zero and the rest is larger, alike on average."""
+    if not part:
+        return features
+    kept = torch.rand(features.shape, generator=generator).ge_(part).to(features.device)
+    return features * kept / (1 - part)

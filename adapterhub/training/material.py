@@ -192,6 +192,7 @@ def _material(
         slack=(options.tolerance + max(_HOPELESS_POINTS, doubt(len(splits.validation)))) / 100,
         seed=options.seed,
         device=device,
+        dropout=options.head_dropout,
     )
     tap_bytes = (len(truth) + len(held_out)) * features["train"].hidden_size * _HALF_BYTES
     reading = features["train"].reading

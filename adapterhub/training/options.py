@@ -80,6 +80,8 @@ class TrainingOptions(Spec):
         mixes: Whether heads that read a learned mix of several depths are tried.
         ngrams: Whether n-grams of pieces may have weights beside a head that answers for one text.
         hidden_widths: Widths of hidden layers that are tried beside linear heads.
+        head_dropout: Part of a head's features that a step leaves out; beside an adapter, that of
+            `adapter` counts.
         learning_rates: Tried for every head.
         weight_decays: Tried for every head; decoupled from the gradient (AdamW).
         epochs: Passes over the training rows; None chooses by their number.
@@ -125,6 +127,7 @@ class TrainingOptions(Spec):
     mixes: bool = True
     ngrams: bool = True
     hidden_widths: Annotated[tuple[Width, ...], Field(strict=False)] = (128,)
+    head_dropout: float = Field(default=0.0, ge=0, lt=1)
     learning_rates: Annotated[tuple[Rate, ...], Field(strict=False, min_length=1)] = (3e-3, 2e-2)
     weight_decays: Annotated[tuple[Decay, ...], Field(strict=False, min_length=1)] = (
         0.03,

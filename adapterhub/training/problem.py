@@ -62,6 +62,7 @@ class Problem:
         slack: How far the value of a head may be behind the best before it is given up.
         seed: Of initial weights and order.
         device: Where features and heads are.
+        dropout: Part of the features that a step leaves out.
     """
 
     objective: Objective
@@ -74,6 +75,7 @@ class Problem:
     slack: float
     seed: int
     device: torch.device
+    dropout: float = 0.0
 
     @property
     def everything(self) -> Stage:

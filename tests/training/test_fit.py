@@ -143,6 +143,32 @@ def test_equal_seeds_give_equal_heads() -> None:
         assert any(not torch.equal(a.tensors[name], c.tensors[name]) for name in a.tensors)
 
 
+def test_dropout_keeps_a_hidden_layer_from_learning_rows_by_heart() -> None:
+    """Half of the labels are drawn, so that a head that knows all of them knows too much."""
+    draw = torch.Generator().manual_seed(3)
+    truth = TRUTHS["single_label"][:ROWS].clone()
+    false = torch.rand(ROWS, generator=draw) < 0.5
+    truth[false] = torch.randint(3, (int(false.sum()),), generator=draw)
+    held_out = TRUTHS["single_label"][ROWS:]
+    task = make_problem(
+        make_objective("single_label", truth, 3), judge_labels("accuracy", held_out, 3), epochs=60
+    )
+    plain, dropped, again = (
+        fit(singles(), SETTINGS, hidden_width=64, problem=replace(task, dropout=part))[1]
+        for part in (0.0, 0.5, 0.5)
+    )
+    assert all(torch.equal(dropped.tensors[name], again.tensors[name]) for name in again.tensors)
+
+    def fits(one: Fitted) -> float:
+        answers = served(one, "single_label", part="train").argmax(1)
+        return float((answers == truth).float().mean())
+
+    assert fits(dropped) < fits(plain)
+    # What was measured is the whole head, nothing left out.
+    served_value = float(task.judge(served(dropped, "single_label")[None]))
+    assert dropped.value == pytest.approx(served_value, abs=0.02)
+
+
 def test_linear_heads_are_as_good_as_logistic_regression() -> None:
     best = max(
         fit(singles(), SETTINGS, hidden_width=None, problem=problem(epochs=40)),
