@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 from task_rows import PARTS, rows_of
@@ -26,7 +26,6 @@ def read_recipes(
     data_dir: Path,
     changed: Path,
     *,
-    part: Literal["tasks", "stages"] = "tasks",
     only: Collection[str] | None = None,
     given: Mapping[str, object] | None = None,
     without: Collection[str] = (),
@@ -37,8 +36,7 @@ def read_recipes(
         file: The recipes.
         data_dir: One folder per data set.
         changed: Where data sets are written of which a recipe changes something.
-        part: Those of tasks, or of adapters that tasks name as `adapter_of` and that do not ship.
-        only: Names of tasks; None for all. Other names are no stages, and are left out.
+        only: Names of tasks; None for all.
         given: Options instead of the recipes' own.
         without: Keys of recipes that do not count.
 
@@ -48,15 +46,11 @@ def read_recipes(
         UsageError: An option of a recipe is unknown or makes no sense.
     """
     content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    known = content.get(part, {})
-    wanted = known if only is None else only
-    if part == "stages":
-        wanted = [name for name in known if name in wanted]
     recipes = {}
-    for name in wanted:
-        if name not in known:
-            raise UnknownTaskError(name, known, what="recipe")
-        recipe = {**content["defaults"], **known[name], **(given or {})}
+    for name in content["tasks"] if only is None else only:
+        if name not in content["tasks"]:
+            raise UnknownTaskError(name, content["tasks"], what="recipe")
+        recipe = {**content["defaults"], **content["tasks"][name], **(given or {})}
         recipe = {key: value for key, value in recipe.items() if key not in without}
         folder = rows_of(recipe, data_dir, changed / name, name=name)
         if (mentions := recipe.pop("mentions", None)) is not None:

@@ -116,39 +116,6 @@ def test_one_command_makes_heads_and_adapters_and_goes_on(build: Build, tmp_path
     assert spec_of(registry, "tuned")[1].adapter is None
 
 
-@pytest.mark.slow
-def test_a_head_reads_an_adapter_that_does_not_ship(build: Build, tmp_path: Path) -> None:
-    """Which was trained on other rows than the head, and is made once."""
-    recipes: dict[str, Any] = {
-        "defaults": RECIPES["defaults"],
-        "stages": {"first": {"data": "film", "times": 2, "adapter": TUNED}, "unused": {}},
-        "tasks": {"head": {"data": "film", "adapter_of": "first"}},
-    }
-    build(recipes)
-    shipped = read_registry(tmp_path / "registry.yaml")
-    assert set(shipped.tasks) == {"head"}
-    kept = tmp_path / "cache" / "stages" / "registry.yaml"
-    first, head = spec_of(kept, "first")[1], spec_of(tmp_path / "registry.yaml", "head")[1]
-    assert head.adapter == first.adapter
-    assert head.adapter is not None
-    assert first.training is not None
-    assert head.training is not None
-    assert (first.training.rows, head.training.rows) == (96, 48)
-
-    assert "head: made before" in build(recipes)
-    (tmp_path / "registry.yaml").unlink()
-    build(recipes)
-    assert spec_of(kept, "first")[0] == 1
-    recipes["stages"]["first"]["adapter"] = {**TUNED, "epochs": 2}
-    assert "head: made before" in build(recipes)
-    build(recipes, "--again")
-    assert spec_of(kept, "first")[0] == 2
-    recipes["stages"]["first"]["adapter"] = {**TUNED, "from_depth": 3}
-    assert "head: made before" not in build(recipes)
-    first, head = spec_of(kept, "first")[1], spec_of(tmp_path / "registry.yaml", "head")[1]
-    assert head.adapter == first.adapter
-
-
 def test_a_recipe_that_makes_no_sense_is_named(build: Build) -> None:
     wrong = copy.deepcopy(RECIPES)
     wrong["tasks"]["tuned"]["adapter"]["rank"] = 0
