@@ -44,8 +44,8 @@ def _head(figures: Quality) -> Iterator[str]:
         f"At most {figures.max_rows:,} training and as many validation rows per set, the same "
         f"for both systems. The validation rows choose among the candidates of both, and the "
         f"same rows are measured here, so both columns flatter: the head a little more, since "
-        f"it is chosen among more candidates. Shipped tasks with more rows, or an adapter, than "
-        f"here have other figures. "
+        f"it is chosen among more candidates. Shipped tasks with more rows, or an adapter, have "
+        f"other figures, which stand under that name below. "
         f"Made by `scripts/quality`."
     )
     if figures.backbone.name == SHIPPED:
