@@ -124,7 +124,7 @@ def measure_folder(
 def measure_tasks(
     tasks: Mapping[str, tuple[Path, TrainingOptions]], *, registry: Path, record: Path
 ) -> Quality:
-    """Returns the figures of tasks as they are, and writes them to `record`.
+    """Returns the figures of tasks as they are, and adds them to those in `record`.
 
     Args:
         tasks: Training file and options of the data set of each; what a task learned beside it
@@ -135,14 +135,16 @@ def measure_tasks(
     known = read_registry(registry)
     specs = {name: _newest(known, name) for name in tasks}
     backbone = next(iter(specs.values())).backbone
-    before = _read_record(record, backbone, None)
-    baselines, rows = dict(before.baselines), []
+    figures = _read_record(record, backbone, None)
+    baselines = dict(figures.baselines)
+    rows = {row.name: row for row in figures.rows if row.name in known.tasks}
     for name, (file, options) in tasks.items():
         splits = read_splits(file, options)
-        rows.append(_row(name, specs[name], splits, _baseline(splits, baselines)))
-        found = Quality(backbone=backbone, max_rows=None, rows=tuple(rows), baselines=baselines)
-        write_atomic(record, found.model_dump_json(indent=1).encode(), replace=True)
-    return found
+        rows[name] = _row(name, specs[name], splits, _baseline(splits, baselines))
+        changes = {"rows": tuple(rows.values()), "baselines": baselines}
+        figures = figures.model_copy(update=changes)
+        write_atomic(record, figures.model_dump_json(indent=1).encode(), replace=True)
+    return figures
 
 
 def _newest(known: Registry, name: str) -> TaskSpec:

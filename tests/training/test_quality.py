@@ -139,6 +139,13 @@ def test_tasks_are_measured_as_they_are(
     metrics = {metric.name: metric.value for metric in shipped.spec.metrics}
     assert (row.name, row.train, row.head) == ("mine", 64, metrics["macro_f1"])
     assert (row.from_depth, row.validation) == (2, 40)
+    train(own, task="other", options=options, registry=registry, backbone=tiny_backbone)
+    both = measure_tasks(
+        {"other": (own, options)}, registry=registry, record=tmp_path / "quality.json"
+    )
+    assert both.rows[0] == row
+    assert [one.name for one in both.rows] == ["mine", "other"]
+    assert len(both.baselines) == 1
     page = tmp_path / "quality.md"
     write_table(Quality(backbone=backbone_spec(), max_rows=10, rows=(row,)), page)
     write_tasks(figures, page)
