@@ -11,9 +11,10 @@ import pytest
 
 from adapterhub.cli import app
 from adapterhub.commands import train as verb
-from adapterhub.commands.train_adapter_options import NAMES
+from adapterhub.commands.train_adapter_options import NAMES, SHARED, read_adapter_options
 from adapterhub.store.registry import read_registry
 from adapterhub.training import options as training
+from adapterhub.training.adapters.options import AdapterOptions
 from adapterhub.training.options import TrainingOptions
 from tests.cli.conftest import Run
 
@@ -110,10 +111,23 @@ def test_the_help_names_the_defaults() -> None:
     for name in ("poolings", "hidden_widths", "learning_rates", "weight_decays"):
         default = ",".join(map(str, fields[name].default))
         assert f"[{default}]" in option_help(text, name)
+    adapted = AdapterOptions.model_fields["head_dropout"].default
+    assert f"[{fields['head_dropout'].default:g}; adapters: {adapted}]" in option_help(
+        text, "head_dropout"
+    )
     assert fields["cache_max_bytes"].default == 16 * 2**30
     assert fields["memory_bytes"].default == 3 * 2**30
     assert training.METRICS["single_label"][0] == "accuracy"
     assert app.info.name == "adapterhub"
+
+
+def test_options_that_heads_and_adapters_share_go_to_the_adapter_where_there_is_one() -> None:
+    values: dict[str, object] = dict.fromkeys((*NAMES, *SHARED))
+    shared = {"epochs": 3, "batch_size": 8, "head_dropout": 0.25}
+    assert read_adapter_options({**values, **shared}) is None
+    found = read_adapter_options({**values, **shared, "adapter": "lora"})
+    assert found is not None
+    assert {name: getattr(found, name) for name in SHARED} == shared
 
 
 def option_help(text: str, field: str) -> str:
