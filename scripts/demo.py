@@ -127,7 +127,7 @@ def described(answer: Any, *, briefly: bool = False) -> str:
 def agrees(answer: Any, expected: Any) -> bool:
     """Returns whether an answer is the expected one, see examples/README.md."""
     if isinstance(expected, float):
-        return abs(answer["value"] - expected) <= WITHIN
+        return bool(abs(answer["value"] - expected) <= WITHIN)
     if isinstance(expected, str):
         return bool(answer["label"] == expected)
     if not expected:
@@ -138,8 +138,8 @@ def agrees(answer: Any, expected: Any) -> bool:
         ]
         return sorted(bare[0]) == sorted(bare[1])
     if isinstance(answer, dict):
-        return answer["label"] in expected
-    return bool(answer) and answer[0]["label"] in expected
+        return bool(answer["label"] in expected)
+    return bool(answer) and bool(answer[0]["label"] in expected)
 
 
 def show_agreement(console: Console, hub: Hub, scores: Scores, records: Sequence[Record]) -> None:

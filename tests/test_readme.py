@@ -101,12 +101,14 @@ def test_links_and_paths_lead_somewhere(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
         assert ((ROOT / document).parent / target).exists(), target
-    for path in re.findall(r"`((?:scripts|docs|tests)/[\w./-]+)`", text):
+    for path in re.findall(r"`((?:scripts|recipes|docs|tests)/[\w./-]+)`", text):
         assert (ROOT / path).exists(), path
 
 
 def test_the_shipped_tasks_are_those_of_the_recipes() -> None:
-    recipes = yaml.safe_load((ROOT / "scripts/shipped_tasks.yaml").read_text(encoding="utf-8"))
+    recipes = yaml.safe_load(
+        (ROOT / "recipes/tasks/shipped_tasks.yaml").read_text(encoding="utf-8")
+    )
     assert set(read_registry(ROOT / "registry.yaml").names()) == set(recipes["tasks"])
 
 

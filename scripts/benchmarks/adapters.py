@@ -124,7 +124,7 @@ def _add_task(registry: Path, backbone: Backbone, name: str, fork: int, *, seed:
 
 def _make_peft(backbone: Backbone, device: str) -> PeftModel:
     """Returns what PEFT offers: T adapters on one model, each shared by all depths."""
-    transformers_logging.set_verbosity_error()
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     plain = AlbertForSequenceClassification.from_pretrained(
         str(backbone.folder), num_labels=2, dtype=torch.float32
     )

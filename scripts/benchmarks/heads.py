@@ -13,6 +13,7 @@ from transformers.utils import logging as transformers_logging
 
 from adapterhub.hub import Hub
 from adapterhub.model.backbone import Backbone
+from adapterhub.specs import Pooling
 from benchmarks.report import Check, Line, Report
 from benchmarks.timing import matrix_rate, medians, seconds_of
 from benchmarks.workloads import add_random_task, random_base, texts_around
@@ -35,11 +36,11 @@ def run(*, texts: Path, device: str, repeats: int, rows: int) -> Report:
     with tempfile.TemporaryDirectory() as name:
         backbone = random_base(Path(name) / "base")
         hub = _make_hub(Path(name) / "registry.yaml", backbone, device)
-        transformers_logging.set_verbosity_error()
+        transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
         classifier = AlbertForSequenceClassification.from_pretrained(
             str(backbone.folder), num_labels=2, dtype=torch.float32
         )
-        classifier.eval().to(device)
+        classifier.train(False).to(device)
         lines: list[Line] = []
         checks: list[Check] = []
         for workload, (tokens, target) in WORKLOADS.items():
@@ -58,7 +59,7 @@ def _make_hub(registry: Path, backbone: Backbone, device: str) -> Hub:
     add_random_task(registry, backbone, "shallow", labels=2, depth=SHALLOW, pooling="cls")
     for index in range(TASKS):
         labels = LABELS[index % len(LABELS)]
-        pooling = ("cls", "mean")[index % 2]
+        pooling: Pooling = "mean" if index % 2 else "cls"
         add_random_task(
             registry, backbone, f"task-{index}", labels=labels, depth=12, pooling=pooling
         )

@@ -40,7 +40,7 @@ def random_base(folder: Path) -> Backbone:
             shutil.copy(shipped / name, folder / name)
     config = json.loads((shipped / "config.json").read_text(encoding="utf-8"))
     torch.manual_seed(0)
-    model = AlbertModel(AlbertConfig(vocab_size=config["vocab_size"], **BASE))
+    model = AlbertModel(AlbertConfig.from_dict({**BASE, "vocab_size": config["vocab_size"]}))
     model.save_pretrained(folder)
     return open_backbone(folder)
 

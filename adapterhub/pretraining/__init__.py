@@ -1,1 +1,0 @@
-"""Trains the shipped backbone: text -> vocabulary -> shards -> checkpoint -> backbone folder."""

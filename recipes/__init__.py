@@ -1,0 +1,1 @@
+"""How the files that ship with adapterhub were made; not part of the wheel."""

@@ -1,0 +1,1 @@
+"""Text to a backbone: vocabulary, shards, pretraining, multi-task tuning, export."""

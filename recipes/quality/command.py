@@ -1,0 +1,100 @@
+"""Measures heads beside TF-IDF + logistic regression on a folder of data sets.
+
+    scripts/quality DATA_FOLDER [--registry registry.yaml] [--only sst2 trec] [--max-rows 5000]
+    scripts/quality DATA_FOLDER --adapters [--only sst2 trec] [--max-rows 2000] [--epochs 8]
+    scripts/quality DATA_FOLDER --tasks [--only topic-zh stars-en] [--registry registry.yaml]
+
+With `--adapters`: a head, a LoRA for all depths, a LoRA per depth and full fine-tuning. With
+`--tasks`: the tasks of a registry as they are.
+
+A data set is a folder with `train.jsonl.gz` and `validation.jsonl.gz`. Sets of a kind that heads
+do not answer are left out. Each of the two writes its own section of the page. Figures go to a
+.json beside the page as they come, so that a run that was stopped goes on where it was, and sets
+can be measured a few at a time; a backbone with another fingerprint starts anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from adapterhub.model.backbone import SHIPPED
+
+
+def main() -> None:
+    options = parse_arguments()
+    measure = tasks if options.tasks else adapters if options.adapters else heads
+    print(f"{measure(options)} lines: {options.out}")
+
+
+def heads(options: argparse.Namespace) -> int:
+    from recipes.quality.heads import measure_folder
+    from recipes.quality.heads_table import write_table
+
+    figures = measure_folder(
+        options.data,
+        backbone=options.backbone,
+        registry=options.registry,
+        only=options.only,
+        max_rows=options.max_rows or 5_000,
+        record=options.out.with_suffix(".json"),
+    )
+    write_table(figures, options.out)
+    return len(figures.rows)
+
+
+def adapters(options: argparse.Namespace) -> int:
+    from recipes.quality.comparison import compare_folder
+    from recipes.quality.comparison_table import render
+    from recipes.quality.page import write_section
+    from recipes.quality.systems import Budget
+
+    rates = None if options.full_rates is None else tuple(options.full_rates)
+    given = {"max_rows": options.max_rows, "epochs": options.epochs, "full_rates": rates}
+    figures = compare_folder(
+        options.data,
+        backbone=options.backbone,
+        only=options.only,
+        budget=Budget(**{name: value for name, value in given.items() if value is not None}),
+        precision="bfloat16" if options.bf16 else "float32",
+        record=options.out.with_name(f"{options.out.stem}-adapters.json"),
+    )
+    write_section(options.out, "adapters", render(figures))
+    return len(figures.sets)
+
+
+def tasks(options: argparse.Namespace) -> int:
+    from recipes.quality.heads import measure_tasks
+    from recipes.quality.heads_table import write_tasks
+    from recipes.tasks.shipped_recipes import SHIPPED_TASKS, read_recipes
+    from recipes.tasks.task_rows import WRITTEN
+
+    with tempfile.TemporaryDirectory() as folder:
+        recipes = read_recipes(
+            SHIPPED_TASKS, options.data, Path(folder), only=options.only, without=WRITTEN
+        )
+        figures = measure_tasks(
+            recipes,
+            registry=options.registry or SHIPPED_TASKS.parents[2] / "registry.yaml",
+            record=options.out.with_name(f"{options.out.stem}-tasks.json"),
+        )
+    write_tasks(figures, options.out)
+    return len(figures.rows)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--adapters", action="store_true", help="adapters and full fine-tuning")
+    parser.add_argument("--tasks", action="store_true", help="tasks of a registry as they are")
+    parser.add_argument("--only", nargs="+", default=None, metavar="NAME")
+    parser.add_argument("--max-rows", type=int, help="rows of a split at most [5000; 2000]")
+    parser.add_argument("--registry", type=Path, default=None, help="take its heads as they are")
+    parser.add_argument("--epochs", type=int, help="with --adapters: at most [8]")
+    rates_help = "step sizes of full fine-tuning, the best counts [2e-4]"
+    parser.add_argument("--full-rates", type=float, nargs="+", metavar="X", help=rates_help)
+    parser.add_argument("--bf16", action="store_true", help="with --adapters: bf16 products")
+    parser.add_argument("--backbone", default=SHIPPED)
+    parser.add_argument("--out", type=Path, default=Path("docs/quality.md"))
+    return parser.parse_args()

@@ -1,0 +1,222 @@
+"""A table of heads beside the TF-IDF baseline, over a folder of data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pydantic import Field
+
+from adapterhub.model.backbone import Backbone, open_backbone
+from adapterhub.model.encoder import Encoder
+from adapterhub.specs import BackboneSpec, Kind, Spec, TaskSpec
+from adapterhub.store.atomic import write_atomic
+from adapterhub.store.headfile import read_head
+from adapterhub.store.registry import Registry, read_registry
+from adapterhub.training.data import Splits, read_splits
+from adapterhub.training.options import MetricName, TrainingOptions
+from adapterhub.training.train import train
+from recipes.quality.baseline import baseline
+from recipes.quality.datasets import (
+    chosen_sets,
+    compared_metric,
+    language_of,
+    options_for,
+    training_file,
+)
+
+
+class QualityRow(Spec):
+    """One data set.
+
+    Attributes:
+        name: Its folder.
+        kind: What it asks.
+        pair: Whether on text pairs.
+        language: `zh` where most of its signs are Han, else `en`.
+        train: Training rows used.
+        validation: Validation rows.
+        metric: The figure that is compared.
+        head: What the hub's head reached.
+        baseline: What TF-IDF + logistic regression reached.
+        depths: The depths that the head reads.
+        pooling: How it pools.
+        hidden_width: Width of its hidden layer, or None.
+        apart: Whether it reads the two texts of a pair each alone.
+        ngrams: How many n-grams of pieces it has beside its features, or None.
+        from_depth: Where its adapter starts, or None.
+    """
+
+    name: str
+    kind: Kind
+    pair: bool
+    language: str
+    train: int
+    validation: int
+    metric: MetricName
+    head: float
+    baseline: float
+    depths: tuple[int, ...]
+    pooling: str
+    hidden_width: int | None
+    apart: bool = False
+    ngrams: int | None = None
+    from_depth: int | None = None
+
+
+class Quality(Spec):
+    """All figures of one backbone.
+
+    Attributes:
+        backbone: What the heads were fitted on.
+        max_rows: Training rows, and validation rows, at most; None where tasks have their own.
+        rows: One per data set, or per task.
+        baselines: What the baseline reached, by digest of rows and metric; it outlives a backbone.
+    """
+
+    backbone: BackboneSpec
+    max_rows: int | None
+    rows: tuple[QualityRow, ...] = ()
+    baselines: dict[str, float] = Field(default_factory=dict)
+
+
+def measure_folder(
+    folder: Path,
+    *,
+    backbone: str | Path,
+    registry: Path | None,
+    only: Sequence[str] | None,
+    max_rows: int,
+    record: Path,
+) -> Quality:
+    """Returns the figures of every data set in `folder`, and writes them to `record` as it goes.
+
+    Args:
+        folder: Holds a folder per data set.
+        backbone: As `open_backbone` takes it.
+        registry: Tasks in it that were trained on these very rows are taken as they are.
+        only: Names of data sets; None for all.
+        max_rows: Training rows, and validation rows, at most; drawn by a fixed seed.
+        record: Where the figures are kept; sets in it are not measured again.
+    """
+    opened = open_backbone(backbone)
+    encoder = Encoder(opened)
+    known = _read_record(record, opened.spec, max_rows)
+    done, baselines = {row.name: row for row in known.rows}, dict(known.baselines)
+    ready = {} if registry is None else _trained_tasks(registry, opened.spec)
+    for name in chosen_sets(folder, only):
+        if name not in done:
+            found = read_splits(training_file(folder / name), options_for(folder / name, max_rows))
+            reached = _baseline(found, baselines)
+            spec = ready.get(found.train.digest())
+            spec = spec or _fitted(folder / name, found, opened, encoder, max_rows)
+            done[name] = _row(name, spec, found, reached)
+            known = Quality(
+                backbone=opened.spec,
+                max_rows=max_rows,
+                rows=tuple(done[key] for key in sorted(done)),
+                baselines=baselines,
+            )
+            write_atomic(record, known.model_dump_json(indent=1).encode(), replace=True)
+    return known
+
+
+def measure_tasks(
+    tasks: Mapping[str, tuple[Path, TrainingOptions]], *, registry: Path, record: Path
+) -> Quality:
+    """Returns the figures of tasks as they are, and adds them to those in `record`.
+
+    Args:
+        tasks: Training file and options of the data set of each; what a task learned beside it
+            is left out.
+        registry: Has the tasks.
+        record: Where the figures are kept; a baseline on the same rows is not fitted again.
+    """
+    known = read_registry(registry)
+    specs = {name: _newest(known, name) for name in tasks}
+    backbone = next(iter(specs.values())).backbone
+    figures = _read_record(record, backbone, None)
+    baselines = dict(figures.baselines)
+    rows = {row.name: row for row in figures.rows if row.name in known.tasks}
+    for name, (file, options) in tasks.items():
+        splits = read_splits(file, options)
+        rows[name] = _row(name, specs[name], splits, _baseline(splits, baselines))
+        changes = {"rows": tuple(rows.values()), "baselines": baselines}
+        figures = figures.model_copy(update=changes)
+        write_atomic(record, figures.model_dump_json(indent=1).encode(), replace=True)
+    return figures
+
+
+def _newest(known: Registry, name: str) -> TaskSpec:
+    found = known.resolve(name)
+    return read_head(found.path, sha256=found.record.sha256).spec
+
+
+def _baseline(splits: Splits, known: dict[str, float]) -> float:
+    """Returns what the baseline reaches, and adds it to those that are known."""
+    metric = compared_metric(splits.train.kind)
+    key = f"{splits.train.digest()}:{splits.validation.digest()}:{metric}"
+    if key not in known:
+        figures = {found.name: found.value for found in baseline(splits, metric=metric)}
+        known[key] = figures[metric]
+    return known[key]
+
+
+def _fitted(
+    folder: Path, splits: Splits, backbone: Backbone, encoder: Encoder, max_rows: int
+) -> TaskSpec:
+    """Returns the spec of a head fitted on a data set."""
+    metric = compared_metric(splits.train.kind)
+    return train(
+        training_file(folder),
+        task="quality",
+        options=options_for(folder, max_rows).model_copy(update={"metric": metric}),
+        registry=None,
+        backbone=backbone,
+        encoder=encoder,
+    ).spec
+
+
+def _row(name: str, spec: TaskSpec, splits: Splits, reached: float) -> QualityRow:
+    metric = compared_metric(spec.kind)
+    figures = {found.name: found.value for found in spec.metrics}
+    return QualityRow(
+        name=name,
+        kind=spec.kind,
+        pair=len(spec.fields) == 2,
+        language=language_of(splits.train),
+        train=len(splits.train),
+        validation=len(splits.validation),
+        metric=metric,
+        head=figures[metric],
+        baseline=reached,
+        depths=spec.head.depths,
+        pooling=spec.head.pooling,
+        hidden_width=spec.head.hidden_width,
+        apart=spec.apart,
+        ngrams=spec.head.ngrams,
+        from_depth=None if spec.adapter is None else spec.adapter.from_depth,
+    )
+
+
+def _trained_tasks(registry: Path, backbone: BackboneSpec) -> dict[str, TaskSpec]:
+    """Returns the newest version of each task without an adapter, by the digest of its rows."""
+    known = read_registry(registry)
+    specs = [_newest(known, name) for name in known.names()]
+    return {
+        spec.training.data_digest: spec
+        for spec in specs
+        if spec.training is not None
+        and spec.adapter is None
+        and spec.backbone.fingerprint == backbone.fingerprint
+    }
+
+
+def _read_record(record: Path, backbone: BackboneSpec, max_rows: int | None) -> Quality:
+    if record.is_file():
+        known = Quality.model_validate_json(record.read_bytes())
+        same = known.backbone.fingerprint == backbone.fingerprint
+        if same and known.max_rows == max_rows:
+            return known
+        return Quality(backbone=backbone, max_rows=max_rows, baselines=known.baselines)
+    return Quality(backbone=backbone, max_rows=max_rows)

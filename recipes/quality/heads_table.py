@@ -1,0 +1,99 @@
+"""The figures of heads beside the baseline as a section of a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from adapterhub.model.backbone import SHIPPED
+from recipes.quality.heads import Quality, QualityRow
+from recipes.quality.page import write_section
+
+_LANGUAGES = {"en": "English", "zh": "Chinese"}
+
+_TASKS_HEAD = (
+    "## Shipped tasks",
+    "",
+    "The tasks of `registry.yaml`, head or adapter, with the figures of their head files. TF-IDF + "
+    "LR learned the same rows of the task's data set, and not what `entities-zh`, "
+    "`same-question-zh` and `slots-en` learned beside them. The validation rows chose among the "
+    "candidates of both, and are measured here. Made by `scripts/quality --tasks`.",
+)
+
+
+def write_table(figures: Quality, path: Path) -> None:
+    """Writes the figures of data sets as Markdown; other sections of the page stay."""
+    rows = figures.rows
+    lines = [*_head(figures), "", *_summary(rows, "set"), "", *_table(rows, "set")]
+    write_section(path, "heads", "\n".join(lines))
+
+
+def write_tasks(figures: Quality, path: Path) -> None:
+    """Writes the figures of tasks as Markdown; other sections of the page stay."""
+    rows = figures.rows
+    lines = [*_TASKS_HEAD, "", *_summary(rows, "task"), "", *_table(rows, "task")]
+    write_section(path, "tasks", "\n".join(lines))
+
+
+def _head(figures: Quality) -> Iterator[str]:
+    yield "# Quality of heads on the frozen backbone"
+    yield ""
+    yield (
+        f"Backbone `{figures.backbone.name}` ({figures.backbone.fingerprint[:19]}…), "
+        f"{figures.backbone.num_hidden_layers} depths of width {figures.backbone.hidden_size}. "
+        f"At most {figures.max_rows:,} training and as many validation rows per set, the same "
+        f"for both systems. The validation rows choose among the candidates of both, and the "
+        f"same rows are measured here, so both columns flatter: the head a little more, since "
+        f"it is chosen among more candidates. Shipped tasks with more rows, or an adapter, have "
+        f"other figures, which stand under that name below. "
+        f"Made by `scripts/quality`."
+    )
+    if figures.backbone.name == SHIPPED:
+        yield ""
+        yield (
+            "This backbone was tuned on all training rows of most of these sets, often more than "
+            "the rows here, before it was frozen. `ag_news`, `cola`, `conll2003_ner` and `mrpc` "
+            "were left out: they show what carries over. See [backbone](backbone/README.md)."
+        )
+
+
+def _summary(rows: Sequence[QualityRow], what: str) -> Iterator[str]:
+    """Yields how often and by how much heads are ahead, by what is asked and by language."""
+    yield f"| asked | language | {what}s | ahead | points on average |"
+    yield "| --- | --- | ---: | ---: | ---: |"
+    groups = {
+        "label or labels of one text": [row for row in rows if _is_text(row)],
+        "a label or number for two texts": [row for row in rows if row.pair],
+        "both": [row for row in rows if _is_text(row) or row.pair],
+        "entities": [row for row in rows if row.kind == "tagging"],
+    }
+    for asked, found in groups.items():
+        for language, name in {**_LANGUAGES, "": "both"}.items():
+            own = [row for row in found if language in ("", row.language)]
+            if own:
+                won = sum(row.head > row.baseline for row in own)
+                mean = 100 * sum(row.head - row.baseline for row in own) / len(own)
+                ahead = f"{won} ({won / len(own):.0%})"
+                yield f"| {asked} | {name} | {len(own)} | {ahead} | {mean:+.1f} |"
+
+
+def _is_text(row: QualityRow) -> bool:
+    return not row.pair and row.kind != "tagging"
+
+
+def _table(rows: Sequence[QualityRow], what: str) -> Iterator[str]:
+    yield f"| {what} | language | kind | rows | metric | TF-IDF + LR | head | points | reads |"
+    yield "| --- | --- | --- | ---: | --- | ---: | ---: | ---: | --- |"
+    for row in rows:
+        kind = f"{row.kind}, pair" if row.pair else row.kind
+        hidden = f", hidden layer {row.hidden_width}" if row.hidden_width else ""
+        ngrams = f", {row.ngrams:,} n-grams" if row.ngrams else ""
+        adapter = "" if row.from_depth is None else f"adapter from depth {row.from_depth}, "
+        apart = "apart, " if row.apart else ""
+        depths = "+".join(map(str, row.depths))
+        yield (
+            f"| {row.name} | {row.language} | {kind} | {row.train:,} + {row.validation:,} | "
+            f"{row.metric} | {row.baseline:.3f} | {row.head:.3f} | "
+            f"{100 * (row.head - row.baseline):+.1f} | "
+            f"{adapter}{apart}depth {depths} {row.pooling}{hidden}{ngrams} |"
+        )

@@ -1,0 +1,1 @@
+"""The shipped tasks: their recipes, their rows, and how they are trained."""
