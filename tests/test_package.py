@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import packages_distributions
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -99,6 +101,28 @@ def test_every_dependency_is_pinned() -> None:
     asked = chain(project["dependencies"], *project["optional-dependencies"].values())
     names = {_plain(requirement) for requirement in asked} - {"adapterhub"}
     assert names - {_plain(name) for name in pinned} == set()
+
+
+def test_every_imported_package_is_declared() -> None:
+    project = _project()
+    asked = chain(project["dependencies"], *project["optional-dependencies"].values())
+    declared = {_plain(requirement) for requirement in asked}
+    providers = packages_distributions()
+    for name in _imported(ROOT / "adapterhub") - set(sys.stdlib_module_names) - {"adapterhub"}:
+        found = {_plain(provider) for provider in providers[name]}
+        assert found & declared, f"{name} is imported; none of {found} is in pyproject.toml"
+
+
+def _imported(folder: Path) -> set[str]:
+    """Returns the top-level names of all imports in a folder, those inside functions too."""
+    names: set[str] = set()
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names.add(node.module.split(".")[0])
+    return names
 
 
 def _project() -> dict[str, Any]:
