@@ -17,46 +17,46 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from adapterhub.errors import AdapterHubError as AdapterHubError
     from adapterhub.hub import Hub as Hub
-    from adapterhub.importing.options import ImportOptions as ImportOptions
-    from adapterhub.importing.task import import_task as import_task
-    from adapterhub.model.backbone import open_backbone as open_backbone
-    from adapterhub.model.encoder import Encoder as Encoder
-    from adapterhub.model.unrolled import unrolled as unrolled
+    from adapterhub.importing.import_options import ImportOptions as ImportOptions
+    from adapterhub.importing.import_task import import_task as import_task
+    from adapterhub.model.adapters.unrolled import unrolled as unrolled
+    from adapterhub.model.backbone.open_backbone import open_backbone as open_backbone
+    from adapterhub.model.encoder.encoder import Encoder as Encoder
+    from adapterhub.peft.export_folder import export_peft as export_peft
     from adapterhub.plan import Plan as Plan
     from adapterhub.plan import make_plan as make_plan
-    from adapterhub.publishing.content import Published as Published
+    from adapterhub.publishing.publication import Published as Published
     from adapterhub.results import Scores as Scores
     from adapterhub.results import TaskScores as TaskScores
     from adapterhub.specs import TaskSpec as TaskSpec
     from adapterhub.store.headfile import read_head as read_head
-    from adapterhub.store.peft_export import export_peft as export_peft
     from adapterhub.store.registry import read_registry as read_registry
-    from adapterhub.training.adapters.options import AdapterOptions as AdapterOptions
+    from adapterhub.training.adapter_options import AdapterOptions as AdapterOptions
+    from adapterhub.training.finalize import TrainedTask as TrainedTask
     from adapterhub.training.options import TrainingOptions as TrainingOptions
     from adapterhub.training.train import train as train
-    from adapterhub.training.trained import TrainedTask as TrainedTask
 
 _HOMES = {
     "AdapterHubError": "adapterhub.errors",
-    "AdapterOptions": "adapterhub.training.adapters.options",
-    "Encoder": "adapterhub.model.encoder",
+    "AdapterOptions": "adapterhub.training.adapter_options",
+    "Encoder": "adapterhub.model.encoder.encoder",
     "Hub": "adapterhub.hub",
-    "ImportOptions": "adapterhub.importing.options",
+    "ImportOptions": "adapterhub.importing.import_options",
     "Plan": "adapterhub.plan",
-    "Published": "adapterhub.publishing.content",
+    "Published": "adapterhub.publishing.publication",
     "Scores": "adapterhub.results",
     "TaskScores": "adapterhub.results",
     "TaskSpec": "adapterhub.specs",
-    "TrainedTask": "adapterhub.training.trained",
+    "TrainedTask": "adapterhub.training.finalize",
     "TrainingOptions": "adapterhub.training.options",
-    "export_peft": "adapterhub.store.peft_export",
-    "import_task": "adapterhub.importing.task",
+    "export_peft": "adapterhub.peft.export_folder",
+    "import_task": "adapterhub.importing.import_task",
     "make_plan": "adapterhub.plan",
-    "open_backbone": "adapterhub.model.backbone",
+    "open_backbone": "adapterhub.model.backbone.open_backbone",
     "read_head": "adapterhub.store.headfile",
     "read_registry": "adapterhub.store.registry",
     "train": "adapterhub.training.train",
-    "unrolled": "adapterhub.model.unrolled",
+    "unrolled": "adapterhub.model.adapters.unrolled",
 }
 
 __all__ = ["__version__", *sorted(_HOMES)]

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from adapterhub.commands.add import add
-from adapterhub.commands.border import CommandLine
 from adapterhub.commands.doctor import doctor
 from adapterhub.commands.evaluate import evaluate
+from adapterhub.commands.exit_codes import CommandLine
 from adapterhub.commands.explain import explain
 from adapterhub.commands.export import export
 from adapterhub.commands.import_ import import_

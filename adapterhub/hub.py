@@ -7,28 +7,27 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from adapterhub.call import Asking, answer, check_options, read_rows
-from adapterhub.checking import check_backbone, check_fits, check_tasks
 from adapterhub.errors import UsageError
-from adapterhub.features import features_of
-from adapterhub.inputs import Record, read_records
-from adapterhub.model.adapters import Adapter
-from adapterhub.model.encoder import Encoder
-from adapterhub.model.execution import Answering
-from adapterhub.model.heads import Array
-from adapterhub.model.resident import ResidentTasks
-from adapterhub.model.task import ResidentTask
-from adapterhub.model.tokens import TextTokenizer
-from adapterhub.opening import choose_backbone, parse_bytes, task_info
+from adapterhub.inputs import Record, parse_bytes, read_records
+from adapterhub.model.backbone.open_backbone import choose_backbone
+from adapterhub.model.encoder.changes import Adapter
+from adapterhub.model.encoder.encoder import Encoder
+from adapterhub.model.encoder.tokens import TextTokenizer
+from adapterhub.model.execution.call import Asking, answer, check_options, read_rows
+from adapterhub.model.execution.checks import check_backbone, check_fits, check_tasks
+from adapterhub.model.execution.resident import ResidentTasks
+from adapterhub.model.execution.resident_task import ResidentTask
+from adapterhub.model.execution.run_trunk import Answering
+from adapterhub.model.execution.text_features import features_of
+from adapterhub.model.heads.heads import Array
 from adapterhub.plan import Plan, Reading, Tap, make_plan
-from adapterhub.publishing.content import Published, Wishes, to_publish
+from adapterhub.publishing.publication import Published, Wishes, to_publish
+from adapterhub.remote.read_task import ReadTask, read_task
 from adapterhub.results import Provenance, Scores, TaskInfo
 from adapterhub.specs import BackboneSpec, Pooling, TaskSpec
 from adapterhub.store.headfile import HeadFile
-from adapterhub.store.locating import locate_registry
-from adapterhub.store.reading import ReadTask, read_task
 from adapterhub.store.references import parse_reference
-from adapterhub.store.registry import read_registry
+from adapterhub.store.registry import locate_registry, read_registry, task_info
 
 OnError = Literal["raise", "skip"]
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from adapterhub.errors import InputError, nearest
+from adapterhub.errors import InputError, UsageError, nearest
 
 Record = str | Mapping[str, object]
 
@@ -122,3 +123,29 @@ def _missing(name: str, row: Mapping[str, object]) -> str:
     hint = nearest(name, known)
     have = f"it has {', '.join(known[:8])}" if known else "it is empty"
     return f"has no field '{name}'; {have}." + (f" Did you mean '{hint}'?" if hint else "")
+
+
+_UNITS = {
+    "": 1,
+    "b": 1,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+    "kib": 2**10,
+    "mib": 2**20,
+    "gib": 2**30,
+}
+
+
+def parse_bytes(size: int | str | None) -> int | None:
+    """Returns a number of bytes: `"2GB"` is 2 * 10**9, `"512MiB"` is 512 * 2**20.
+
+    Raises:
+        UsageError: It is not a size.
+    """
+    if size is None or (isinstance(size, int) and not isinstance(size, bool) and size > 0):
+        return size
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", str(size))
+    if match is None or match[2].lower() not in _UNITS or float(match[1]) <= 0:
+        raise UsageError(f"max_bytes is {size!r}; expected a size such as 500MB, 2GB or 1GiB.")
+    return max(1, int(float(match[1]) * _UNITS[match[2].lower()]))

@@ -378,3 +378,9 @@ def _check_known_answers(spec: TaskSpec) -> None:
             raise ValueError("a known answer does not name one label per row")
         if not set(answer.answers) <= set(spec.labels):
             raise ValueError("a known answer names a label that the task does not have")
+
+
+def identity(backbone: BackboneSpec) -> str:
+    """Returns name, revision and fingerprint of a backbone, shortened for messages."""
+    revision = f"@{backbone.revision[:12]}" if backbone.revision else ""
+    return f"{backbone.name}{revision} ({backbone.fingerprint[:19]}…)"

@@ -9,13 +9,13 @@ import torch
 from peft import PeftConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 from transformers import AlbertModel
 
-from adapterhub.model.backbone import Backbone
-from adapterhub.model.unrolled import unrolled
+from adapterhub.model.adapters.unrolled import unrolled
+from adapterhub.model.backbone.open_backbone import Backbone
+from adapterhub.peft.format import PeftAdapter, adapter_from_peft
 from adapterhub.shapes import tensor_shapes
 from adapterhub.specs import SITES, AdapterSpec, Site, TaskSpec
-from adapterhub.store.adapter_digest import adapter_digest
 from adapterhub.store.adapter_names import module_path
-from adapterhub.store.peft_format import PeftAdapter, adapter_from_peft
+from adapterhub.store.headfile import adapter_digest
 from tests.builders import task_spec
 
 

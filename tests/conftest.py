@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from adapterhub.hub import Hub
-from adapterhub.model.backbone import Backbone, open_backbone
+from adapterhub.model.backbone.open_backbone import Backbone, open_backbone
 from tests.tiny import save_backbone, save_registry
 
 pytest_plugins = ["tests.hubserver.fixtures"]

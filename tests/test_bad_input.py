@@ -24,7 +24,7 @@ from adapterhub.errors import (
     UsageError,
 )
 from adapterhub.hub import Hub
-from adapterhub.model.backbone import open_backbone
+from adapterhub.model.backbone.open_backbone import open_backbone
 from adapterhub.store.entries import BackboneEntry
 from adapterhub.store.headfile import write_head
 from adapterhub.store.registry import read_registry

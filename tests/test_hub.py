@@ -27,16 +27,15 @@ from adapterhub.errors import (
     UsageError,
 )
 from adapterhub.hub import Hub
-from adapterhub.model import sources
-from adapterhub.model.backbone import Backbone, open_backbone
-from adapterhub.model.heads import read_weights
-from adapterhub.opening import parse_bytes
+from adapterhub.inputs import parse_bytes
+from adapterhub.model.backbone import sources
+from adapterhub.model.backbone.open_backbone import Backbone, open_backbone
+from adapterhub.model.heads.heads import read_weights
 from adapterhub.results import TaskScores
 from adapterhub.specs import TaskSpec
 from adapterhub.store.entries import BackboneEntry
 from adapterhub.store.headfile import read_head, write_head
-from adapterhub.store.locating import locate_registry, shipped_registry
-from adapterhub.store.registry import read_registry
+from adapterhub.store.registry import locate_registry, read_registry, shipped_registry
 from adapterhub.store.versions import add_version
 from tests.builders import head_tensors
 from tests.tiny import TASKS, add_task, bert_tokenizer, save_backbone, tiny_task

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapterhub.drawing import plan_dot
-from adapterhub.plan import Plan, Reading, Tap, make_plan, reading_of
+from adapterhub.plan import Plan, Reading, Tap, make_plan, plan_dot, reading_of
 from adapterhub.specs import AdapterSpec, TaskSpec
 from tests.builders import backbone_spec, task_spec
 

@@ -1,7 +1,7 @@
 """The shape of the package: who imports whom, what nobody calls, and how big things get.
 
-docs/architecture.md says why. A new folder or module at the top of the package gets a place in
-LAYERS; what it may import follows from that.
+docs/architecture.md says why. A new folder or module at the top of the package, of model/ or of
+training/ gets a place in LADDER; what it may import follows from that.
 """
 
 from __future__ import annotations
@@ -20,40 +20,52 @@ import adapterhub
 
 PACKAGE = Path(adapterhub.__file__).parent
 
-LAYERS = (
-    {"errors", "diagnostics", "tags"},
-    {"specs"},
-    {"tables", "shapes"},
-    {"results", "inputs"},
-    {"plan"},
-    {"drawing"},
-    {"store"},
-    {"model", "rows"},
-    {"opening", "answers", "pretraining"},
-    {"call", "checking", "publishing"},
-    {"features"},
-    {"hub", "training"},
-    {"scoring", "serving", "importing"},
-    {"commands"},
-    {"cli"},
-    {"__main__"},
-)
-"""From the bottom up: a module may import its own folder and any layer below its own."""
+LADDER: dict[str, tuple[set[str], ...]] = {
+    "": (
+        {"errors", "diagnostics", "tags"},
+        {"specs"},
+        {"shapes", "inputs"},
+        {"results", "plan"},
+        {"store"},
+        {"peft", "remote"},
+        {"rows", "model"},
+        {"publishing", "saving"},
+        {"hub", "training", "importing"},
+        {"scoring"},
+        {"commands"},
+        {"cli"},
+        {"__main__"},
+    ),
+    "model": ({"backbone"}, {"encoder"}, {"adapters"}, {"heads"}, {"execution"}),
+    "training": (
+        {"parse_options"},
+        {"adapter_options"},
+        {"options"},
+        {"data"},
+        {"features"},
+        {"evaluation"},
+        {"heads"},
+        {"warm_start"},
+        {"adapters"},
+        {"finalize"},
+        {"train"},
+    ),
+}
+"""By folder, from the bottom up: a module may import its own folder and what stands below it."""
 
 ONLY_IN = {
     "huggingface_hub": {
-        *(f"store/remote/{name}.py" for name in ("calls", "faults", "fetching", "listing")),
-        *(f"store/remote/{name}.py" for name in ("session", "uploading")),
-        "model/sources.py",
+        *(f"remote/{name}.py" for name in ("calls", "faults", "fetch", "list_repositories")),
+        *(f"remote/{name}.py" for name in ("session", "upload")),
+        "model/backbone/sources.py",
     },
-    "httpx2": {"store/remote/session.py"},
-    "matplotlib": {"publishing/figures.py", "pretraining/curves.py"},
+    "httpx2": {"remote/session.py"},
+    "matplotlib": {"publishing/figures.py"},
     "peft": {
         "importing/injected.py",
-        "model/merging.py",
-        *(f"store/peft_{name}.py" for name in ("folder", "format", "settings")),
+        "model/adapters/merging.py",
+        *(f"peft/{name}.py" for name in ("folder", "format", "settings")),
         "training/adapters/injection.py",
-        "training/adapters/methods.py",
     },
 }
 WITHOUT_TORCH = (
@@ -62,7 +74,7 @@ WITHOUT_TORCH = (
     "adapterhub.specs",
     "adapterhub.results",
     "adapterhub.plan",
-    "adapterhub.drawing",
+    "adapterhub.plan",
     "adapterhub.inputs",
     "adapterhub.store.registry",
     "adapterhub.store.references",
@@ -84,18 +96,15 @@ UNSAFE_CALLS = {
 UNSAFE_OPTIONS = {"trust_remote_code", "allow_pickle"}
 
 ROOT_IMPORT_ALLOWED = {"cli.py": "the version"}
-MAX_FILE_LINES = 260
-BIGGER_FILES = {
-    "errors.py": 320,
-    "hub.py": 380,
-    "plan.py": 300,
-    "specs.py": 380,
-}
+MAX_FILE_LINES = 400
+BIGGER_FILES: dict[str, int] = {}
+"""A file over 400 lines is a signal: it gets a place here only if it is one thing."""
+MAX_FILES = 10
+ELSEWHERE = {"compatibility", "hubserver"}
+"""Folders of tests that are of no folder of the package: old files, and the Hub of the tests."""
 MAX_FUNCTION_LINES = 40
 BIGGER_FUNCTIONS: dict[str, int] = {}
 MAX_PARAMETERS = 6
-COMMAND_FOLDER = "commands/"
-"""There, parameters are the options of the command line."""
 VAGUE_NAMES = {"util", "utils", "helper", "helpers", "common", "base", "misc", "manager"}
 
 
@@ -109,11 +118,6 @@ class Module:
     def name(self) -> str:
         parts = ["adapterhub", *Path(self.path).with_suffix("").parts]
         return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-    @property
-    def unit(self) -> str:
-        """Returns the folder or module at the top of the package that it belongs to."""
-        return Path(self.path).parts[0].removesuffix(".py")
 
 
 def _read_modules() -> list[Module]:
@@ -143,20 +147,54 @@ def _imports(tree: ast.AST, *, at_run_time: bool = False) -> Iterator[tuple[str,
             yield from _imports(node, at_run_time=at_run_time)
 
 
-def _rank(unit: str) -> int:
-    ranks = [rank for rank, units in enumerate(LAYERS) if unit in units]
-    assert ranks, f"'{unit}' has no place in LAYERS; see the first lines of this file"
+def _rank(folder: str, unit: str) -> int:
+    ranks = [rank for rank, units in enumerate(LADDER[folder]) if unit in units]
+    assert ranks, f"'{unit}' has no place in LADDER['{folder}']; see the first lines of this file"
     return ranks[0]
+
+
+def _is_downwards(own: list[str], other: list[str]) -> bool:
+    """Returns whether a module may import another, given the parts of their paths."""
+    folder: list[str] = []
+    for mine, theirs in zip(own, other, strict=False):
+        if mine != theirs:
+            key = "/".join(folder)
+            return key not in LADDER or _rank(key, theirs) < _rank(key, mine)
+        folder.append(mine)
+    return True
 
 
 @pytest.mark.parametrize("module", INNER, ids=lambda module: module.path)
 def test_imports_run_downwards_only(module: Module) -> None:
+    own = module.name.split(".")[1:]
     for name, names in _imports(module.tree):
         if name == "adapterhub":
             assert ROOT_IMPORT_ALLOWED.get(module.path), f"imports the package root for {names}"
         elif name.startswith("adapterhub."):
-            unit = name.split(".")[1]
-            assert unit == module.unit or _rank(unit) < _rank(module.unit), f"imports {name}"
+            assert _is_downwards(own, name.split(".")[1:]), f"imports {name}"
+
+
+def test_every_place_of_the_ladder_is_taken() -> None:
+    for folder, layers in LADDER.items():
+        found = {
+            Path(module.path).relative_to(folder).parts[0].removesuffix(".py")
+            for module in INNER
+            if Path(module.path).is_relative_to(folder)
+        }
+        assert set().union(*layers) == found - {"__init__"}
+
+
+@pytest.mark.parametrize("folder", ["model", "training"])
+def test_folders_stay_small(folder: str) -> None:
+    for place in [PACKAGE / folder, *(PACKAGE / folder).iterdir()]:
+        files = {path.name for path in place.glob("*.py")} - {"__init__.py"}
+        assert len(files) <= MAX_FILES, f"{place.name} has {len(files)} files"
+
+
+def test_tests_stand_where_the_modules_stand() -> None:
+    tests = Path(__file__).parent
+    folders = {path.parent.relative_to(tests).as_posix() for path in tests.rglob("test_*.py")}
+    assert {folder for folder in folders if not (PACKAGE / folder).is_dir()} == ELSEWHERE
 
 
 def test_imports_make_no_circle() -> None:
@@ -240,7 +278,7 @@ def test_files_and_functions_stay_small(module: Module) -> None:
             place = f"{module.path}:{node.name}"
             limit = BIGGER_FUNCTIONS.get(place, MAX_FUNCTION_LINES)
             assert _code_lines(node) <= limit, f"{place} is too long"
-            if not module.path.startswith(COMMAND_FOLDER):
+            if not module.path.startswith("commands/"):
                 assert _parameters(node) <= MAX_PARAMETERS, f"{place} has too many parameters"
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from transformers import AlbertConfig, AlbertModel, BertTokenizer
 
-from adapterhub.model.backbone import Backbone, open_backbone
-from adapterhub.model.encoder import Encoder
-from adapterhub.model.replay import make_known_answers
-from adapterhub.model.tokens import TextTokenizer
+from adapterhub.model.backbone.open_backbone import Backbone, open_backbone
+from adapterhub.model.encoder.encoder import Encoder
+from adapterhub.model.encoder.tokens import TextTokenizer
+from adapterhub.model.execution.known_answers import make_known_answers
 from adapterhub.specs import Kind, TaskSpec
 from adapterhub.store.entries import BackboneEntry
 from adapterhub.store.versions import add_version

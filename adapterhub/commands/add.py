@@ -36,7 +36,7 @@ def add(
     It is pinned by commit, size and sha256, works without a network from then on, and changes
     only by `update`. Without a registry.yaml here, one is made.
     """
-    from adapterhub.store.remote.pinning import pin
+    from adapterhub.remote.pin import pin
 
     added = pin(_registry_to_change(registry), name, name=own_name, allow_older=allow_older)
     record, origin = added.record, added.record.origin
@@ -64,6 +64,6 @@ def _registry_to_change(registry: Registry) -> Path:
 
     The shipped one is left alone.
     """
-    from adapterhub.store.locating import NEAREST, registry_to_write
+    from adapterhub.store.registry import NEAREST, registry_to_write
 
     return registry_to_write(registry or NEAREST)

@@ -14,7 +14,7 @@ from adapterhub.commands.printing import counted, print_json, print_line, printa
 from adapterhub.errors import AdapterHubError, RegistryError
 
 if TYPE_CHECKING:
-    from adapterhub.model.backbone import Backbone
+    from adapterhub.model.backbone.open_backbone import Backbone
     from adapterhub.store import registry as store
     from adapterhub.store.headfile import HeadFile
 
@@ -50,7 +50,7 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Check a registry, its files, its backbones and what its tasks answer."""
-    from adapterhub.commands.choosing import open_registry
+    from adapterhub.remote.find import open_registry
 
     checks: list[Check] = []
     try:
@@ -89,7 +89,7 @@ def _examine(registry: store.Registry, *, replay: bool) -> Iterator[Check]:
 
 def _examine_backbone(registry: store.Registry, key: str, *, replay: bool) -> Iterator[Check]:
     """Yields the checks of a backbone and of every version of every task on it."""
-    from adapterhub.opening import open_registered
+    from adapterhub.model.backbone.open_backbone import open_registered
 
     subject = f"backbone {key}"
     backbone: Backbone | None = None
@@ -111,7 +111,7 @@ def _examine_backbone(registry: store.Registry, key: str, *, replay: bool) -> It
 
 
 def _examine_version(found: store.Resolved, answers: _Replay | None) -> Check:
-    from adapterhub.model.constancy import is_constant
+    from adapterhub.model.execution.checks import is_constant
     from adapterhub.store.headfile import read_head
 
     subject = f"task {found.task}:{found.version}"
@@ -170,8 +170,8 @@ class _Replay:
     """Computes known answers on the CPU, with one encoder for all tasks of a backbone."""
 
     def __init__(self, backbone: Backbone) -> None:
-        from adapterhub.model.encoder import Encoder
-        from adapterhub.model.tokens import TextTokenizer
+        from adapterhub.model.encoder.encoder import Encoder
+        from adapterhub.model.encoder.tokens import TextTokenizer
 
         self._encoder = Encoder(backbone, device="cpu")
         self._tokenizer = TextTokenizer(backbone.tokenizer)
@@ -182,6 +182,6 @@ class _Replay:
         Raises:
             KnownAnswersError: It computes something else than it says.
         """
-        from adapterhub.model.replay import check_known_answers
+        from adapterhub.model.execution.known_answers import check_known_answers
 
         check_known_answers(head, encoder=self._encoder, tokenizer=self._tokenizer)

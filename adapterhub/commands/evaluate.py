@@ -33,7 +33,7 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure a task on rows with answers."""
-    from adapterhub.commands.choosing import choose_backbone_key, choose_task, open_registry
+    from adapterhub.remote.find import choose_backbone_key, choose_task, open_registry
     from adapterhub.training.options import training_options
 
     columns = {"text": text, "pair": pair, "target": target}
@@ -43,9 +43,9 @@ def evaluate(
     task = choose_task(opened, name)
     # From here on it takes seconds: torch.
     from adapterhub.hub import Hub
-    from adapterhub.training.data import read_for_task
-    from adapterhub.training.metrics import evaluate as measure
-    from adapterhub.training.metrics import require_extra
+    from adapterhub.training.data.dataset import read_for_task
+    from adapterhub.training.evaluation.metrics import evaluate as measure
+    from adapterhub.training.evaluation.metrics import require_extra
 
     require_extra()
     dataset = read_for_task(data, task.spec, options)

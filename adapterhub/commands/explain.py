@@ -27,10 +27,9 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Show what a call with these tasks would compute, and its cost."""
-    from adapterhub.commands.choosing import choose_tasks, open_registry
-    from adapterhub.drawing import plan_dot
     from adapterhub.errors import UsageError
-    from adapterhub.plan import make_plan
+    from adapterhub.plan import make_plan, plan_dot
+    from adapterhub.remote.find import choose_tasks, open_registry
 
     opened = open_registry(registry)
     wanted = split_names(names) or list(opened.names())

@@ -34,9 +34,9 @@ def export(
     """
     one_of("--format", format_, _FORMATS)
     # From here on it takes seconds: torch and PEFT.
-    from adapterhub.store.locating import locate_registry
-    from adapterhub.store.peft_export import export_peft, is_stock
-    from adapterhub.store.reading import read_task
+    from adapterhub.peft.export_folder import export_peft, is_stock
+    from adapterhub.remote.read_task import read_task
+    from adapterhub.store.registry import locate_registry
 
     head = read_task(name, locate_registry(registry)).head
     export_peft(head, folder)

@@ -11,7 +11,7 @@ from adapterhub.commands.options import AsJson, Backbone, RegistryToWrite, one_o
 from adapterhub.commands.printing import note, print_fields, print_json, size_text
 
 if TYPE_CHECKING:
-    from adapterhub.importing.task import ImportedTask
+    from adapterhub.importing.import_task import ImportedTask
 
 _PAIR = ("text", "text_pair")
 
@@ -66,9 +66,9 @@ def import_(
     task answers to a few probe texts is kept in its file. In brackets: what holds where an option
     is not given.
     """
-    from adapterhub.importing.options import import_options
+    from adapterhub.importing.import_options import import_options
     from adapterhub.specs import KINDS
-    from adapterhub.store.locating import NEAREST
+    from adapterhub.store.registry import NEAREST
 
     given: dict[str, object] = {
         "kind": None if kind is None else one_of("--kind", kind, KINDS),
@@ -83,7 +83,7 @@ def import_(
     }
     options = import_options(**{name: value for name, value in given.items() if value is not None})
     # From here on it takes seconds: torch.
-    from adapterhub.importing.task import import_task
+    from adapterhub.importing.import_task import import_task
 
     where = registry or NEAREST
     done = import_task(folder, task=task, options=options, registry=where, backbone=backbone)

@@ -11,7 +11,7 @@ from adapterhub.commands.options import AsJson
 from adapterhub.commands.printing import print_json, print_line, print_table
 
 if TYPE_CHECKING:
-    from adapterhub.model.arithmetic import AlbertSizes, Operations, Parameters
+    from adapterhub.model.backbone.arithmetic import AlbertSizes, Operations, Parameters
 
 _LENGTHS = (20, 32, 128, 512)
 
@@ -27,7 +27,7 @@ def info(
     as_json: AsJson = False,
 ) -> None:
     """Show what an ALBERT stores and what it computes."""
-    from adapterhub.model.arithmetic import count_operations, count_parameters
+    from adapterhub.model.backbone.arithmetic import count_operations, count_parameters
 
     sizes = _read_sizes(source)
     parameters = count_parameters(sizes)
@@ -46,8 +46,8 @@ def info(
 
 def _read_sizes(source: str) -> AlbertSizes:
     """Returns the config of a backbone; its weights are not opened."""
-    from adapterhub.model.config import CONFIG_FILE, read_config
-    from adapterhub.model.sources import locate
+    from adapterhub.model.backbone.config import CONFIG_FILE, read_config
+    from adapterhub.model.backbone.sources import locate
 
     folder, _ = locate(source, only=(CONFIG_FILE,))
     return cast("AlbertSizes", read_config(folder))

@@ -21,7 +21,7 @@ def list_tasks(
 
     Each is shown in its newest version.
     """
-    from adapterhub.commands.choosing import open_registry
+    from adapterhub.remote.find import open_registry
     from adapterhub.specs import KINDS, Kind
 
     opened = open_registry(registry)

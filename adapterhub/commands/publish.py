@@ -10,7 +10,7 @@ from adapterhub.commands.options import AsJson, Backbone, Registry, split_names
 from adapterhub.commands.printing import counted, print_json, print_line
 
 if TYPE_CHECKING:
-    from adapterhub.publishing.content import Published
+    from adapterhub.publishing.publication import Published
 
 
 def publish(
@@ -40,8 +40,8 @@ def publish(
     Each is checked first by its known answers. All go in one commit; what is there already is not
     sent again.
     """
-    from adapterhub.commands.choosing import choose_backbone_key, choose_tasks, open_registry
     from adapterhub.hub import Hub
+    from adapterhub.remote.find import choose_backbone_key, choose_tasks, open_registry
 
     opened = open_registry(registry)
     wanted = split_names(names)

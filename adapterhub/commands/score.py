@@ -55,9 +55,9 @@ def score(
 
     Answers go to the terminal as a table, to a pipe as JSON Lines, or to a file with --out.
     """
-    from adapterhub.commands.choosing import open_registry
     from adapterhub.commands.score_output import Target, check_target
     from adapterhub.commands.score_tasks import Asked, assign_tasks
+    from adapterhub.remote.find import open_registry
 
     skip = one_of("--on-error", on_error, ("raise", "skip")) == "skip"
     if all_labels and top_k != 1:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from adapterhub.commands.choosing import (
+from adapterhub.commands.printing import note
+from adapterhub.errors import DataError, UsageError
+from adapterhub.plan import Plan, make_plan
+from adapterhub.remote.find import (
     ChosenTask,
     choose_backbone_key,
     choose_task,
     choose_tasks,
     column_names,
 )
-from adapterhub.commands.printing import note
-from adapterhub.errors import DataError, UsageError
-from adapterhub.plan import Plan, make_plan
 from adapterhub.rows.reading import TEXT_COLUMN
 from adapterhub.scoring.chunks import Request, missing_column
 from adapterhub.scoring.columns import answer_columns, check_columns

@@ -13,9 +13,9 @@ from adapterhub.commands.printing import note, print_json, print_table
 from adapterhub.errors import UsageError
 
 if TYPE_CHECKING:
+    from adapterhub.remote.list_repositories import Listed
     from adapterhub.specs import Kind
     from adapterhub.store.entries import TaskEntry
-    from adapterhub.store.remote.listing import Listed
 
 
 def search(
@@ -43,9 +43,9 @@ def search(
             raise UsageError("--base-model and --author search the Hub; give --remote with them.")
         list_tasks(registry, language, kind, as_json)
         return
+    from adapterhub.remote.calls import current_place
+    from adapterhub.remote.list_repositories import list_repositories
     from adapterhub.specs import KINDS
-    from adapterhub.store.remote.calls import current_place
-    from adapterhub.store.remote.listing import list_repositories
 
     wanted = None if kind is None else cast("Kind", one_of("--kind", kind, KINDS))
     # The Hub knows `zh` and not `zh-CN`; the entries decide.

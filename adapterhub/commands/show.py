@@ -10,7 +10,7 @@ from adapterhub.commands.options import AsJson, Registry
 from adapterhub.commands.printing import counted, print_fields, print_json, size_text
 
 if TYPE_CHECKING:
-    from adapterhub.commands.choosing import ChosenTask
+    from adapterhub.remote.find import ChosenTask
     from adapterhub.specs import TaskSpec
 
 _MOST_LABELS = 30
@@ -27,7 +27,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show one task: what it answers, reads and costs, and where it is from."""
-    from adapterhub.commands.choosing import choose_task, open_registry
+    from adapterhub.remote.find import choose_task, open_registry
 
     task = choose_task(open_registry(registry), name)
     if as_json:

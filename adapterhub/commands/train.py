@@ -16,10 +16,10 @@ from adapterhub.errors import UsageError
 
 if TYPE_CHECKING:
     from adapterhub.specs import AdapterSpec
-    from adapterhub.training.adapters.table import AdapterRow, AdapterTable
+    from adapterhub.training.adapters.result import AdapterRow, AdapterTable
+    from adapterhub.training.finalize import TrainedTask
+    from adapterhub.training.heads.table import SearchTable, TableRow
     from adapterhub.training.options import TrainingOptions
-    from adapterhub.training.table import SearchTable, TableRow
-    from adapterhub.training.trained import TrainedTask
 
 _LISTS = ("depths", "poolings", "hidden_widths", "languages", "aliases")
 _NUMBERS = ("learning_rates", "weight_decays", "value_range")
@@ -102,7 +102,7 @@ def train(
     """
     options = _read_options(locals())
     # From here on it takes seconds: torch.
-    from adapterhub.store.locating import NEAREST
+    from adapterhub.store.registry import NEAREST
     from adapterhub.training.train import train as run
 
     where = registry or NEAREST
@@ -131,11 +131,11 @@ def _read_options(values: Mapping[str, object]) -> TrainingOptions:
 def _read(name: str, value: object) -> object:
     option = "--" + name.replace("_", "-")
     if name == "mentions":
-        from adapterhub.training.mentions import read_mentions
+        from adapterhub.training.data.mentions import read_mentions
 
         return read_mentions(Path(str(value)))
     if name in _SIZES:
-        from adapterhub.opening import parse_bytes
+        from adapterhub.inputs import parse_bytes
 
         try:
             return parse_bytes(str(value))

@@ -15,7 +15,7 @@ from adapterhub.commands.options import one_of
 from adapterhub.errors import UsageError
 
 if TYPE_CHECKING:
-    from adapterhub.training.adapters.options import AdapterOptions
+    from adapterhub.training.adapter_options import AdapterOptions
 
 Adapter = Annotated[
     str | None,
@@ -119,8 +119,8 @@ def read_adapter_options(values: Mapping[str, object]) -> AdapterOptions | None:
             )
         return None
     from adapterhub.specs import SITES
-    from adapterhub.training.adapters.options import Precision as Known
-    from adapterhub.training.adapters.options import adapter_options
+    from adapterhub.training.adapter_options import Precision as Known
+    from adapterhub.training.adapter_options import adapter_options
 
     found: dict[str, object] = {} if method is None else {"method": method}
     for name, value in given.items():

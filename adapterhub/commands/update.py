@@ -26,8 +26,8 @@ def update(
     A task that was added by version, tag or commit stays as it is. One that is refused stays too,
     and the exit code is 4.
     """
-    from adapterhub.commands.choosing import open_registry
-    from adapterhub.store.remote.pinning import update as update_pinned
+    from adapterhub.remote.find import open_registry
+    from adapterhub.remote.pin import update as update_pinned
 
     opened = open_registry(registry)
     done = list(update_pinned(opened, tuple(split_names(names)), allow_older=allow_older))

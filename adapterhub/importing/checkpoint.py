@@ -12,16 +12,16 @@ import torch
 
 from adapterhub.errors import AdapterError, BackboneError
 from adapterhub.importing.classifier import CLASSIFIER, POOLER, read_classifier
-from adapterhub.model.backbone import Backbone
-from adapterhub.model.checkpoint import read_weights
-from adapterhub.model.config import CONFIG_FILE, GELU, read_config
-from adapterhub.model.tokenizer_files import (
+from adapterhub.model.backbone.checkpoint import read_weights
+from adapterhub.model.backbone.config import CONFIG_FILE, GELU, read_config
+from adapterhub.model.backbone.open_backbone import Backbone
+from adapterhub.model.backbone.tokenizer_files import (
     VOCABULARY_FILES,
     load_tokenizer,
     tokenizer_digest,
 )
+from adapterhub.peft.folder import Reads
 from adapterhub.specs import Kind
-from adapterhub.store.peft_folder import Reads
 
 _READS: Mapping[str, Reads] = {
     "AlbertForSequenceClassification": "text",

@@ -17,10 +17,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from adapterhub.errors import AdapterError
-from adapterhub.model.backbone import Backbone
-from adapterhub.model.checkpoint import WEIGHTS_FILE
+from adapterhub.model.backbone.checkpoint import WEIGHTS_FILE
+from adapterhub.model.backbone.open_backbone import Backbone
+from adapterhub.peft.folder import Reads
 from adapterhub.specs import HeadSpec
-from adapterhub.store.peft_folder import Reads
 
 CLASSIFIER = ("classifier.weight", "classifier.bias")
 POOLER = ("pooler.weight", "pooler.bias")

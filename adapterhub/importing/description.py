@@ -7,12 +7,11 @@ from pathlib import Path
 from adapterhub.errors import AdapterError, BackboneMismatchError, UsageError
 from adapterhub.importing.checkpoint import ModelConfig
 from adapterhub.importing.classifier import ClassifierHead
-from adapterhub.importing.options import ImportOptions
-from adapterhub.model.backbone import Backbone
-from adapterhub.opening import identity
-from adapterhub.specs import Kind, TaskSpec
-from adapterhub.store.peft_folder import PeftFolder, Reads
-from adapterhub.store.peft_head import HEAD_FILE, ExportedHead
+from adapterhub.importing.import_options import ImportOptions
+from adapterhub.model.backbone.open_backbone import Backbone
+from adapterhub.peft.exported_head import HEAD_FILE, ExportedHead
+from adapterhub.peft.folder import PeftFolder, Reads
+from adapterhub.specs import Kind, TaskSpec, identity
 
 _MOST_TOKENS = 512
 

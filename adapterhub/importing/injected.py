@@ -14,18 +14,13 @@ import torch
 from peft import get_peft_model, get_peft_model_state_dict
 
 from adapterhub.errors import AdapterError, AdapterHubError
-from adapterhub.model.backbone import Backbone
-from adapterhub.model.unrolled import unrolled, untie
+from adapterhub.model.adapters.unrolled import unrolled, untie
+from adapterhub.model.backbone.open_backbone import Backbone
+from adapterhub.peft.folder import PeftFolder
+from adapterhub.peft.format import PeftAdapter, adapter_from_peft, peft_config, peft_state
+from adapterhub.peft.ranks import mutates, relative_lora
+from adapterhub.peft.settings import config_class, method_of
 from adapterhub.store.adapter_names import parse_peft_key, plain_key
-from adapterhub.store.peft_folder import PeftFolder
-from adapterhub.store.peft_format import (
-    PeftAdapter,
-    adapter_from_peft,
-    peft_config,
-    peft_state,
-)
-from adapterhub.store.peft_ranks import mutates, relative_lora
-from adapterhub.store.peft_settings import config_class, method_of
 
 _REPEATABLE = ("pissa", "olora")
 """Starts that follow from the weights alone, so that they can be computed again."""

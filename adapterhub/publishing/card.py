@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from adapterhub.errors import RegistryError, RemoteContentError
-from adapterhub.publishing.content import TaskToPublish
-from adapterhub.publishing.front import front_matter, render_front_matter
+from adapterhub.publishing.front_matter import front_matter, render_front_matter
+from adapterhub.publishing.hub_metrics import METRIC_NAMES
 from adapterhub.publishing.markdown import plain, table
-from adapterhub.publishing.measures import METRIC_NAMES
+from adapterhub.publishing.publication import TaskToPublish
 from adapterhub.publishing.sections import is_peft, task_section
 from adapterhub.store.entries import RegistryContent, TaskEntry
 from adapterhub.store.yamlsafe import read_yaml

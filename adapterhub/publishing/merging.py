@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adapterhub.errors import RegistryError
-from adapterhub.publishing.content import TaskToPublish
-from adapterhub.store.backbone_keys import backbone_key, portable_entry
+from adapterhub.publishing.publication import TaskToPublish
 from adapterhub.store.editing import make_entry, prepare_registry
 from adapterhub.store.entries import (
     RegistryContent,
     TaskEntry,
+    backbone_key,
     head_file_name,
+    portable_entry,
     version_record,
 )
 from adapterhub.store.registry import parse_registry

@@ -15,18 +15,14 @@ from pathlib import Path
 
 from adapterhub.errors import RemoteUnavailableError, UsageError
 from adapterhub.publishing.card import CARD_NAME
-from adapterhub.publishing.content import Published, PublishedTask, TaskToPublish, Wishes
-from adapterhub.publishing.extras import Extras, extras_of
-from adapterhub.publishing.files import files_of
+from adapterhub.publishing.files import Extras, extras_of, files_of
 from adapterhub.publishing.merging import Merged, merge
-from adapterhub.store.entries import RegistryContent
-from adapterhub.store.references import check_repository
-from adapterhub.store.registry import REGISTRY_NAME, parse_registry
-from adapterhub.store.remote.calls import Place, current_place, pauses
-from adapterhub.store.remote.fetching import Commit, fetch
-from adapterhub.store.remote.repository import check_files
-from adapterhub.store.remote.session import operation
-from adapterhub.store.remote.uploading import (
+from adapterhub.publishing.publication import Published, PublishedTask, TaskToPublish, Wishes
+from adapterhub.remote.calls import Place, current_place, pauses
+from adapterhub.remote.fetch import Commit, fetch
+from adapterhub.remote.repository import check_files
+from adapterhub.remote.session import operation
+from adapterhub.remote.upload import (
     Sent,
     Uploads,
     find_pull,
@@ -37,6 +33,9 @@ from adapterhub.store.remote.uploading import (
     send_commit,
     tagged_commit,
 )
+from adapterhub.store.entries import RegistryContent
+from adapterhub.store.references import check_repository
+from adapterhub.store.registry import REGISTRY_NAME, parse_registry
 
 MOST_RACES = 40
 """How often a publication starts anew because another was first."""

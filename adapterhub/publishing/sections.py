@@ -6,8 +6,8 @@ import re
 from collections.abc import Collection, Iterator
 
 from adapterhub.publishing.figures import is_drawable
+from adapterhub.publishing.hub_metrics import METRIC_NAMES, hub_dataset
 from adapterhub.publishing.markdown import bullets, plain, table
-from adapterhub.publishing.measures import METRIC_NAMES, hub_dataset
 from adapterhub.specs import EarlierTask, TaskSpec
 from adapterhub.tags import entity_types
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adapterhub.errors import DataError, UsageError
+from adapterhub.results import column_types, has_score_column, score_column
 from adapterhub.rows.formats import FileFormat
 from adapterhub.rows.reading import SourceRow, read_file
 from adapterhub.scoring.chunks import take_chunks
 from adapterhub.specs import TaskSpec
-from adapterhub.tables import column_types, has_score_column, score_column
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -27,7 +27,7 @@ from adapterhub.store.entries import (
 from adapterhub.store.header import SUFFIX
 from adapterhub.store.references import check_name
 from adapterhub.store.registry import Registry, Resolved, parse_registry, read_registry
-from adapterhub.store.render import render_registry
+from adapterhub.store.registry_text import render_registry
 from adapterhub.store.yamlsafe import MAX_BYTES
 
 HEADS_FOLDER = "heads"

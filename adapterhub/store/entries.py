@@ -11,6 +11,7 @@ from typing import Annotated, TypeVar
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from adapterhub.specs import (
+    BackboneSpec,
     Fingerprint,
     HeadSpec,
     Kind,
@@ -213,3 +214,31 @@ def version_record(spec: TaskSpec, file: str, *, size: int, sha256: str) -> Vers
         data_digest=training.data_digest if training else None,
         seed=training.seed if training else None,
     )
+
+
+def backbone_key(known: Mapping[str, BackboneEntry], backbone: BackboneSpec) -> str:
+    """Returns the key that a registry has for a backbone, or a new one made of its name."""
+    for key, entry in known.items():
+        if entry.fingerprint == backbone.fingerprint:
+            return key
+    key = _slug(backbone.name)
+    digest = backbone.fingerprint.removeprefix("sha256:")
+    return key if key not in known else f"{key}-{digest[:8]}"
+
+
+def is_portable(backbone: BackboneSpec) -> bool:
+    """Returns whether others can open a backbone by its name: it ships, or is on the Hub."""
+    return backbone.name.startswith("package:") or backbone.revision is not None
+
+
+def portable_entry(backbone: BackboneSpec) -> BackboneEntry:
+    """Returns where others find a backbone; of a folder here they learn no more than its name."""
+    source = backbone.name if is_portable(backbone) else f"./{_slug(backbone.name)}"
+    return BackboneEntry(
+        source=source, revision=backbone.revision, fingerprint=backbone.fingerprint
+    )
+
+
+def _slug(name: str) -> str:
+    last = name.removeprefix("package:").rstrip("/\\").rsplit("/", 1)[-1].lower()
+    return re.sub(r"[^a-z0-9._-]+", "-", last).strip("._-")[:40] or "backbone"

@@ -15,20 +15,21 @@ from types import MappingProxyType
 
 import safetensors.torch
 import torch
+from pydantic import JsonValue
 from safetensors import SafetensorError
 
 from adapterhub.errors import HeadFileError, IntegrityError
 from adapterhub.shapes import NGRAM_KEYS
-from adapterhub.specs import TaskSpec
-from adapterhub.store.adapter_digest import digest_of
+from adapterhub.specs import AdapterSpec, TaskSpec
+from adapterhub.store.adapter_names import PREFIX
 from adapterhub.store.atomic import reason, write_atomic
-from adapterhub.store.headbytes import read_bytes
 from adapterhub.store.header import (
     LENGTH_BYTES,
     SPEC_KEY,
     TensorEntry,
     check_suffix,
     check_tensors,
+    read_bytes,
     read_header,
 )
 
@@ -196,3 +197,30 @@ def _describe(name: str, tensor: torch.Tensor, source: str) -> TensorEntry:
         raise HeadFileError(source, f"'{name}' is a {found}, expected a torch.Tensor")
     dtype = _DTYPE_NAMES.get(tensor.dtype, str(tensor.dtype))
     return TensorEntry(dtype, tuple(tensor.shape))
+
+
+def adapter_tensors(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Returns the adapter's tensors among those of a head file."""
+    return {name: tensor for name, tensor in tensors.items() if name.startswith(PREFIX)}
+
+
+def adapter_digest(
+    tensors: Mapping[str, torch.Tensor],
+    *,
+    method: str,
+    depths: tuple[int, ...],
+    config: Mapping[str, JsonValue],
+) -> str:
+    """Returns sha256 over an adapter's meaning: method, depths, configuration and tensors."""
+    meaning = {"method": method, "depths": depths, "config": dict(config)}
+    digest = hashlib.sha256(json.dumps(meaning, sort_keys=True).encode())
+    for name, tensor in sorted(adapter_tensors(tensors).items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        own = tensor.detach().to("cpu").contiguous().reshape(-1)
+        digest.update(own.view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def digest_of(spec: AdapterSpec, tensors: Mapping[str, torch.Tensor]) -> str:
+    """Returns the digest that an adapter with these tensors must have."""
+    return adapter_digest(tensors, method=spec.method, depths=spec.depths, config=spec.config)

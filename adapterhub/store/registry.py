@@ -10,12 +10,18 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
 
 from pydantic import ValidationError
 
-from adapterhub.errors import RegistryError, UnknownTaskError, UsageError
+from adapterhub.errors import (
+    RegistryError,
+    UnknownTaskError,
+    UsageError,
+)
+from adapterhub.results import TaskInfo
 from adapterhub.specs import KINDS, Kind
 from adapterhub.store.atomic import open_regular, reason
 from adapterhub.store.entries import (
@@ -256,3 +262,71 @@ def _invalid(error: ValidationError, document: Document, path: Path) -> Registry
         problem += f", found {ascii(found)[:80]}"
     name = ".".join(str(part) for part in place)
     return RegistryError(path, f"{name}: {problem}" if name else problem, document.line(place))
+
+
+NEAREST = "nearest"
+"""Stands for the nearest registry.yaml upwards, or a new one in the working folder."""
+
+
+def locate_registry(registry: str | Path | None) -> Path:
+    """Returns the registry.yaml to use: the one given, the nearest upwards, or the shipped one.
+
+    A folder stands for the registry.yaml in it.
+
+    Raises:
+        UsageError: None is given, and the working folder was removed.
+    """
+    if registry is not None:
+        path = Path(os.path.expanduser(registry))
+        return path / REGISTRY_NAME if path.is_dir() else path
+    return find_registry(_working_folder()) or shipped_registry()
+
+
+def registry_to_write(registry: str | Path = NEAREST) -> Path:
+    """Returns the registry.yaml to add to, which may not be there yet.
+
+    Args:
+        registry: A file, or the folder that it is in; the string NEAREST is not a name.
+
+    Raises:
+        UsageError: None is named, and the working folder was removed.
+    """
+    if registry != NEAREST:
+        return locate_registry(registry)
+    here = _working_folder()
+    return find_registry(here) or here / REGISTRY_NAME
+
+
+def shipped_registry() -> Path:
+    """Returns the registry.yaml that ships with adapterhub."""
+    package = Path(str(files("adapterhub")))
+    installed = package / "shipped" / REGISTRY_NAME
+    # In a source checkout the registry stands beside the package.
+    return installed if installed.is_file() else package.parent / REGISTRY_NAME
+
+
+def _working_folder() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError as error:
+        raise UsageError(
+            "The working folder is gone; change to one that exists, or name the registry."
+        ) from error
+
+
+def task_info(registry: Registry, name: str, *, resident: bool = False) -> TaskInfo:
+    """Returns what a registry says about the newest version of a task."""
+    found = registry.resolve(name)
+    return TaskInfo(
+        name=name,
+        version=found.version,
+        kind=found.entry.kind,
+        languages=found.entry.languages,
+        description=found.entry.description,
+        depths=found.record.depths,
+        pooling=found.record.pooling,
+        aliases=dict(found.entry.aliases),
+        metrics=dict(found.record.metrics),
+        size=found.record.size,
+        resident=resident,
+    )

@@ -1,4 +1,4 @@
-"""What a training run can be told; every command-line option is a field here."""
+"""The options of a training run; each is declared here once."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pydantic import Field, model_validator
 
 from adapterhub.errors import UsageError
 from adapterhub.specs import APART_POOLINGS, TEXT_POOLINGS, Kind, Language, Pooling, Spec, TaskName
-from adapterhub.training.adapters.options import AdapterOptions
-from adapterhub.training.checked import checked_options
+from adapterhub.training.adapter_options import AdapterOptions
+from adapterhub.training.parse_options import checked_options
 
 MetricName = Literal[
     "accuracy", "macro_f1", "micro_f1", "mcc", "likelihood", "spearman", "pearson", "span_f1"

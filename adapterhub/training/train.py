@@ -7,30 +7,26 @@ from dataclasses import replace
 from pathlib import Path
 
 from adapterhub.errors import UsageError
-from adapterhub.model.backbone import SHIPPED, Backbone, open_backbone
-from adapterhub.model.encoder import Encoder
-from adapterhub.model.tokens import TextTokenizer
-from adapterhub.opening import choose_backbone
-from adapterhub.store.locating import NEAREST, registry_to_write
-from adapterhub.store.references import check_name
-from adapterhub.store.registry import read_registry
-from adapterhub.training.adapters.existing import (
-    Existing,
-    existing_of,
-    read_existing,
+from adapterhub.model.backbone.open_backbone import (
+    Backbone,
 )
-from adapterhub.training.adapters.found import FoundAdapter
-from adapterhub.training.adapters.options import AdapterOptions
-from adapterhub.training.adapters.reuse import reuse_adapter
-from adapterhub.training.data import read_splits
-from adapterhub.training.encoding import Source
-from adapterhub.training.finish import finish
-from adapterhub.training.material import Material, gather, read_by
-from adapterhub.training.metrics import require_extra
+from adapterhub.model.encoder.encoder import Encoder
+from adapterhub.model.encoder.tokens import TextTokenizer
+from adapterhub.saving import check_place, open_for
+from adapterhub.store.references import check_name
+from adapterhub.store.registry import NEAREST, registry_to_write
+from adapterhub.training.adapter_options import AdapterOptions
+from adapterhub.training.adapters.result import FoundAdapter
+from adapterhub.training.adapters.search_adapters import reuse_adapter
+from adapterhub.training.data.dataset import read_splits
+from adapterhub.training.evaluation.metrics import require_extra
+from adapterhub.training.features.encoding import Source
+from adapterhub.training.features.pairs import ways_of
+from adapterhub.training.finalize import TrainedTask, finish
+from adapterhub.training.heads.fit_inputs import Material, gather, read_by
+from adapterhub.training.heads.search import Found, search_ways
 from adapterhub.training.options import TrainingOptions, cache_folder
-from adapterhub.training.pairs import ways_of
-from adapterhub.training.search import Found, search_ways
-from adapterhub.training.trained import TrainedTask, check_place
+from adapterhub.training.warm_start import Existing, existing_of, read_existing
 
 
 def train(
@@ -106,7 +102,7 @@ def train(
 def _with_adapter(options: TrainingOptions, adapter: AdapterOptions) -> TrainingOptions:
     """Returns the options of a training with an adapter, once its method is known to work."""
     # PEFT takes seconds to import, and heads do not need it.
-    from adapterhub.training.adapters.methods import check_method
+    from adapterhub.training.adapters.injection import check_method
 
     check_method(adapter.method)
     # Its epochs are chosen on rows that were held out; folds would train it that many times.
@@ -120,7 +116,7 @@ def _named(registry: str | Path | None) -> Path:
 
 def _like(existing: Existing, options: TrainingOptions, adapter: AdapterOptions) -> TrainingOptions:
     """Returns options by which an adapter has the shape of one that exists."""
-    from adapterhub.training.adapters.continuing import taken_over
+    from adapterhub.training.adapters.injection import taken_over
 
     return options.model_copy(update={"adapter": taken_over(adapter, existing.spec)})
 
@@ -134,24 +130,7 @@ def _search(
 ) -> Found | FoundAdapter:
     if options.adapter is None:
         return search_ways(materials, options=options, source=source)
-    from adapterhub.training.adapters.search import search_adapters
+    from adapterhub.training.adapters.search_adapters import search_adapters
     from adapterhub.training.adapters.trial import Workbench
 
     return search_adapters(Workbench(materials, options, source, backbone, existing))
-
-
-def open_for(registry: str | Path | None, backbone: str | Path | Backbone | None) -> Backbone:
-    """Returns the backbone of a new task: the one asked for, the registry's, or the shipped one.
-
-    Raises:
-        UsageError: None was asked for, and the registry names several.
-        BackboneError: It cannot be opened.
-    """
-    if isinstance(backbone, Backbone):
-        return backbone
-    path = None if registry is None else registry_to_write(registry)
-    if path is not None and path.is_file() and path.stat().st_size:
-        known = read_registry(path)
-        if known.backbones:
-            return choose_backbone(known, backbone)
-    return open_backbone(SHIPPED if backbone is None else backbone)

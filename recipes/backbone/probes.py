@@ -25,7 +25,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from transformers import AlbertModel, AlbertTokenizer
 
-from adapterhub.model.pairing import compare
+from adapterhub.model.heads.pair_features import compare
 from recipes.backbone.tuning_batches import take_apart, take_rows
 from recipes.backbone.tuning_model import POOLINGS, pool_states
 from recipes.backbone.tuning_sets import NO_TAG, Row, TuningSet, make_set, read_rows

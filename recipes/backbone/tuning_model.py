@@ -11,7 +11,7 @@ from torch.nn import functional
 from transformers import AlbertForPreTraining
 from transformers.models.albert.configuration_albert import AlbertConfig
 
-from adapterhub.model.pairing import compare
+from adapterhub.model.heads.pair_features import compare
 from adapterhub.shapes import COMPARED_PARTS
 from recipes.backbone.batches import Batch
 from recipes.backbone.objective import run_batch, to_device

@@ -17,14 +17,13 @@ from sklearn.feature_extraction import FeatureHasher
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import SGDClassifier
 
-from adapterhub.model.heads import Array, sigmoid, softmax
-from adapterhub.model.spans import TaggedText, decode_spans, is_han, words_of
+from adapterhub.model.heads.heads import Array, sigmoid, softmax
+from adapterhub.model.heads.spans import TaggedText, decode_spans, is_han, words_of
 from adapterhub.specs import Kind, Metric
-from adapterhub.training.balance import Balance, best_balance
-from adapterhub.training.calibration import find_thresholds
-from adapterhub.training.data import Splits
-from adapterhub.training.linear import fit_linear
-from adapterhub.training.metrics import (
+from adapterhub.training.data.dataset import Splits
+from adapterhub.training.data.tagging import unit_tags
+from adapterhub.training.evaluation.calibration import find_thresholds
+from adapterhub.training.evaluation.metrics import (
     Figures,
     answer_spans,
     label_figures,
@@ -33,7 +32,8 @@ from adapterhub.training.metrics import (
     span_figures,
     to_metrics,
 )
-from adapterhub.training.tagging import unit_tags
+from adapterhub.training.evaluation.tag_bias import Balance, best_balance
+from adapterhub.training.heads.linear import fit_linear
 
 _STRENGTHS = (1.0, 10.0)
 _HASHED_FEATURES = 2**18

@@ -19,7 +19,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from adapterhub.model.backbone import SHIPPED
+from adapterhub.model.backbone.open_backbone import SHIPPED
 
 
 def main() -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from adapterhub.errors import UsageError
-from adapterhub.model.backbone import open_backbone
-from adapterhub.model.encoder import Encoder
+from adapterhub.model.backbone.open_backbone import open_backbone
+from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.specs import BackboneSpec, Kind, Spec
 from adapterhub.store.atomic import write_atomic
-from adapterhub.training.data import Splits, read_splits
+from adapterhub.training.data.dataset import Splits, read_splits
 from adapterhub.training.options import MetricName
 from recipes.quality.datasets import (
     chosen_sets,

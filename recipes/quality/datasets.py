@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from adapterhub.errors import UsageError
-from adapterhub.model.spans import is_han
+from adapterhub.model.heads.spans import is_han
 from adapterhub.specs import Kind
-from adapterhub.training.data import Dataset
+from adapterhub.training.data.dataset import Dataset
 from adapterhub.training.options import METRICS, MetricName, TrainingOptions
 
 # The rows of these kinds have these keys; other sets (questions, parses) are left out.

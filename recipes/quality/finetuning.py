@@ -16,16 +16,16 @@ from transformers import (
     TrainingArguments,
 )
 
-from adapterhub.model.backbone import Backbone
-from adapterhub.model.heads import RowLogits
-from adapterhub.model.spans import TaggedText, words_of
-from adapterhub.model.tokens import TextTokenizer
+from adapterhub.model.backbone.open_backbone import Backbone
+from adapterhub.model.encoder.tokens import TextTokenizer
+from adapterhub.model.heads.heads import RowLogits
+from adapterhub.model.heads.spans import TaggedText, words_of
 from adapterhub.plan import Reading
 from adapterhub.specs import HeadSpec, TaskSpec
-from adapterhub.training.data import Dataset, Splits
-from adapterhub.training.measure import calibrated, measured
+from adapterhub.training.data.dataset import Dataset, Splits
+from adapterhub.training.data.tagging import unit_tags
+from adapterhub.training.evaluation.measure import calibrated, measured
 from adapterhub.training.options import MetricName
-from adapterhub.training.tagging import unit_tags
 from recipes.quality.finetuning_batches import IGNORED, LikeLengthTrainer, collate, lengths_of
 from recipes.quality.systems import Budget, Given, Outcome
 

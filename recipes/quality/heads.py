@@ -7,13 +7,13 @@ from pathlib import Path
 
 from pydantic import Field
 
-from adapterhub.model.backbone import Backbone, open_backbone
-from adapterhub.model.encoder import Encoder
+from adapterhub.model.backbone.open_backbone import Backbone, open_backbone
+from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.specs import BackboneSpec, Kind, Spec, TaskSpec
 from adapterhub.store.atomic import write_atomic
 from adapterhub.store.headfile import read_head
 from adapterhub.store.registry import Registry, read_registry
-from adapterhub.training.data import Splits, read_splits
+from adapterhub.training.data.dataset import Splits, read_splits
 from adapterhub.training.options import MetricName, TrainingOptions
 from adapterhub.training.train import train
 from recipes.quality.baseline import baseline

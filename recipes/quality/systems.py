@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from adapterhub.model.backbone import Backbone
-from adapterhub.model.encoder import Encoder
+from adapterhub.model.backbone.open_backbone import Backbone
+from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.specs import Kind, Spec
-from adapterhub.training.adapters.options import AdapterOptions
+from adapterhub.training.adapter_options import AdapterOptions
 from adapterhub.training.options import MetricName, TrainingOptions
 from adapterhub.training.train import train
 

@@ -19,12 +19,12 @@ from rich.console import Console
 from rich.table import Table
 
 from adapterhub.errors import AdapterHubError
-from adapterhub.model.backbone import SHIPPED, open_backbone
-from adapterhub.model.encoder import Encoder
+from adapterhub.model.backbone.open_backbone import SHIPPED, open_backbone
+from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.specs import AdapterSpec, TaskSpec
 from adapterhub.store.headfile import read_head
 from adapterhub.store.registry import Registry, read_registry
-from adapterhub.training.data import read_splits
+from adapterhub.training.data.dataset import read_splits
 from adapterhub.training.options import TrainingOptions
 from adapterhub.training.train import train
 from recipes.tasks.shipped_recipes import SHIPPED_TASKS, Recipes, read_recipes

@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 
 from adapterhub.errors import UnknownTaskError, UsageError
-from adapterhub.training.adapters.options import adapter_options
-from adapterhub.training.mentions import read_mentions
+from adapterhub.training.adapter_options import adapter_options
+from adapterhub.training.data.mentions import read_mentions
 from adapterhub.training.options import TrainingOptions, training_options
 from recipes.tasks.task_rows import PARTS, rows_of
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from adapterhub.errors import DataError
 from adapterhub.tags import OUTSIDE
-from adapterhub.training.tagging import TaggedWords, join_words
+from adapterhub.training.data.tagging import TaggedWords, join_words
 from recipes.tasks.phrases import Parsed, phrase_tags
 from recipes.tasks.questions import question_rows
 from recipes.tasks.sentences import sentence_rows

@@ -15,12 +15,12 @@ from transformers import AlbertForSequenceClassification
 from transformers.utils import logging as transformers_logging
 
 from adapterhub.hub import Hub
-from adapterhub.model.backbone import Backbone
+from adapterhub.model.backbone.open_backbone import Backbone
+from adapterhub.peft.format import adapter_from_peft
 from adapterhub.shapes import tensor_shapes
 from adapterhub.specs import HeadSpec, TaskSpec
 from adapterhub.store.adapter_names import module_path
 from adapterhub.store.entries import BackboneEntry
-from adapterhub.store.peft_format import adapter_from_peft
 from adapterhub.store.versions import add_version
 from benchmarks.report import Check, Line, Report
 from benchmarks.timing import matrix_rate, medians

@@ -12,7 +12,7 @@ from transformers import AlbertForSequenceClassification, pipeline
 from transformers.utils import logging as transformers_logging
 
 from adapterhub.hub import Hub
-from adapterhub.model.backbone import Backbone
+from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.specs import Pooling
 from benchmarks.report import Check, Line, Report
 from benchmarks.timing import matrix_rate, medians, seconds_of

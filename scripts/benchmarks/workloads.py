@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 from transformers import AlbertConfig, AlbertModel
 
-from adapterhub.model.backbone import FILES, Backbone, open_backbone
-from adapterhub.model.sources import locate
-from adapterhub.model.tokenizer_files import TOKENIZER_FILES
+from adapterhub.model.backbone.open_backbone import FILES, Backbone, open_backbone
+from adapterhub.model.backbone.sources import locate
+from adapterhub.model.backbone.tokenizer_files import TOKENIZER_FILES
 from adapterhub.shapes import tensor_shapes
 from adapterhub.specs import HeadSpec, Pooling, TaskSpec
 from adapterhub.store.entries import BackboneEntry

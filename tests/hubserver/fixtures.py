@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from adapterhub.store.remote import calls
+from adapterhub.remote import calls
 from tests.hubserver.server import HubServer
 
 TOKEN = "hf_aliceSecretToken0123456789"

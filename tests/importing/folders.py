@@ -16,11 +16,11 @@ from transformers import (
 
 from adapterhub.hub import Hub
 from adapterhub.importing.classifier import POOLER, read_classifier
-from adapterhub.importing.options import ImportOptions
-from adapterhub.importing.task import ImportedTask, import_task
-from adapterhub.model.backbone import Backbone
-from adapterhub.model.unrolled import unrolled
-from tests.store.peft_models import train_a_little
+from adapterhub.importing.import_options import ImportOptions
+from adapterhub.importing.import_task import ImportedTask, import_task
+from adapterhub.model.adapters.unrolled import unrolled
+from adapterhub.model.backbone.open_backbone import Backbone
+from tests.peft.peft_models import train_a_little
 
 TEXTS = ("a good day", "the film was late, and very bad", "它很好", "it")
 

@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from adapterhub.errors import AdapterError, BackboneError, UsageError
-from adapterhub.model.backbone import Backbone
+from adapterhub.model.backbone.open_backbone import Backbone
 from tests.importing.folders import (
     classifier_model,
     imported,

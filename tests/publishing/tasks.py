@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from adapterhub.publishing.content import TaskToPublish, Wishes
+from adapterhub.publishing.publication import TaskToPublish, Wishes
 from adapterhub.publishing.publish import publish
 from adapterhub.specs import Kind
 from adapterhub.store.headfile import encode_head, parse_head

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from adapterhub.errors import RemoteAccessError, RemoteError, RemoteNotFoundError
+from adapterhub.remote.repository import find_task, read_remote
 from adapterhub.store.references import parse_reference
-from adapterhub.store.remote.repository import find_task, read_remote
 from tests.hubserver.fixtures import TOKEN
 from tests.hubserver.server import HubServer
 from tests.publishing.tasks import REPO, put, to_publish

@@ -14,12 +14,11 @@ from huggingface_hub import EvalResultEntry, ModelCard, parse_eval_result_entrie
 from adapterhub.diagnostics import ConfusedPair, Diagnostics, ReliabilityBin
 from adapterhub.errors import MissingExtraError
 from adapterhub.publishing.card import write_card
-from adapterhub.publishing.content import TaskToPublish
-from adapterhub.publishing.extras import extras_of
 from adapterhub.publishing.figures import draw
-from adapterhub.publishing.files import files_of
+from adapterhub.publishing.files import extras_of, files_of
 from adapterhub.publishing.markdown import plain
 from adapterhub.publishing.merging import Merged, merge
+from adapterhub.publishing.publication import TaskToPublish
 from adapterhub.specs import Calibration, EarlierTask, Metric, TrainingRecord
 from tests.builders import backbone_spec
 from tests.publishing.tasks import REPO, to_publish

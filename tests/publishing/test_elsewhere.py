@@ -16,13 +16,13 @@ from transformers import AlbertModel
 
 from adapterhub import Hub
 from adapterhub.errors import BackboneMismatchError, RemoteUnavailableError
-from adapterhub.model.backbone import open_backbone
-from adapterhub.model.replay import make_known_answers
-from adapterhub.publishing.content import TaskToPublish, Wishes
+from adapterhub.model.backbone.open_backbone import open_backbone
+from adapterhub.model.execution.known_answers import make_known_answers
+from adapterhub.peft.format import adapter_from_peft
+from adapterhub.publishing.publication import TaskToPublish, Wishes
 from adapterhub.publishing.publish import publish
 from adapterhub.store.entries import BackboneEntry
 from adapterhub.store.headfile import encode_head, parse_head
-from adapterhub.store.peft_format import adapter_from_peft
 from adapterhub.store.versions import add_version
 from tests.adapters import adapter_task, block_adapter, config_of, random_peft
 from tests.hubserver.faults import RESET

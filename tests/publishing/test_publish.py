@@ -19,12 +19,12 @@ from adapterhub.errors import (
     RemoteUnavailableError,
     UsageError,
 )
-from adapterhub.publishing.content import Wishes
+from adapterhub.publishing.publication import Wishes
 from adapterhub.publishing.publish import publish
+from adapterhub.remote.repository import find_task, read_remote
+from adapterhub.remote.session import TIMEOUT_VARIABLE
 from adapterhub.store.references import parse_reference
 from adapterhub.store.registry import parse_registry
-from adapterhub.store.remote.repository import find_task, read_remote
-from adapterhub.store.remote.session import TIMEOUT_VARIABLE
 from tests.builders import backbone_spec
 from tests.hubserver.faults import LOST, RESET, Fault, stall, status
 from tests.hubserver.fixtures import TOKEN

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from adapterhub.model.backbone import Backbone
-from adapterhub.model.encoder import Encoder
-from adapterhub.model.tokens import TextTokenizer
-from adapterhub.training.encoding import Source
+from adapterhub.model.backbone.open_backbone import Backbone
+from adapterhub.model.encoder.encoder import Encoder
+from adapterhub.model.encoder.tokens import TextTokenizer
+from adapterhub.training.features.encoding import Source
 
 
 @pytest.fixture(scope="session")

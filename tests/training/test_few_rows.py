@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 from adapterhub.errors import UsageError
-from adapterhub.model.backbone import Backbone
-from adapterhub.model.encoder import Encoder
-from adapterhub.model.heads import softmax
-from adapterhub.training import encoding
-from adapterhub.training.measure import run_head
-from adapterhub.training.metrics import label_figures, number_figures, set_figures
+from adapterhub.model.backbone.open_backbone import Backbone
+from adapterhub.model.encoder.encoder import Encoder
+from adapterhub.model.heads.heads import softmax
+from adapterhub.training.evaluation.measure import run_head
+from adapterhub.training.evaluation.metrics import label_figures, number_figures, set_figures
+from adapterhub.training.features import encoding
+from adapterhub.training.finalize import TrainedTask
 from adapterhub.training.options import TrainingOptions, training_options
 from adapterhub.training.train import train
-from adapterhub.training.trained import TrainedTask
 from tests.training.rows import (
     Rows,
     pair_rows,

@@ -14,15 +14,15 @@ import torch
 import adapterhub
 from adapterhub import Hub
 from adapterhub.errors import DataError, MissingExtraError, RegistryError, UsageError
-from adapterhub.model.backbone import Backbone
-from adapterhub.model.encoder import Encoder
+from adapterhub.model.backbone.open_backbone import Backbone
+from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.store.registry import read_registry
-from adapterhub.training import search as search_module
-from adapterhub.training.data import read_for_task
-from adapterhub.training.metrics import evaluate
+from adapterhub.training.data.dataset import read_for_task
+from adapterhub.training.evaluation.metrics import evaluate
+from adapterhub.training.finalize import TrainedTask
+from adapterhub.training.heads import search as search_module
 from adapterhub.training.options import TrainingOptions, training_options
 from adapterhub.training.train import train
-from adapterhub.training.trained import TrainedTask
 from tests.training.rows import (
     Rows,
     pair_rows,

@@ -1,1 +1,1 @@
-"""Training of adapters: the frozen trunk runs once, PEFT's layers are trained above it."""
+"""PEFT layers and a head, trained on cached states below them."""

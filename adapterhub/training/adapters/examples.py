@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from adapterhub.model.spans import TaggedText, words_of
-from adapterhub.model.tokens import Row, TextTokenizer, TokenBatch, Window, pack
+from adapterhub.model.encoder.tokens import Row, TextTokenizer, TokenBatch, Window, pack
+from adapterhub.model.heads.spans import TaggedText, words_of
 from adapterhub.plan import Reading
 from adapterhub.specs import Kind
-from adapterhub.training.shards import text_key
+from adapterhub.training.features.shards import text_key
 
 Indices = npt.NDArray[np.int64]
 

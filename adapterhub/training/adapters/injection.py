@@ -1,29 +1,191 @@
-"""PEFT's own layers in an ALBERT, one set per depth or one for all.
-
-An `AlbertModel` whose modules are unrolled has a module per depth and site, and PEFT puts its
-layers where the shape says. With `tie_depths` the plain model is taken, whose one group serves
-all depths.
-"""
+"""A method's name and a shape -> PEFT's config, and PEFT's own layers in an unrolled ALBERT."""
 
 from __future__ import annotations
 
 import copy
+import dataclasses
+import math
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from peft import PeftConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
+from peft.tuners.tuners_utils import check_target_module_exists
 from torch import nn
 from transformers import AlbertModel
 
 from adapterhub.errors import UsageError
-from adapterhub.model.unrolled import unrolled
+from adapterhub.model.adapters.unrolled import unrolled
+from adapterhub.peft.format import PeftAdapter, adapter_from_peft, peft_state
+from adapterhub.peft.ranks import mutates, relative_lora
+from adapterhub.peft.settings import UNUSABLE, config_class
+from adapterhub.specs import BLOCK_METHOD, SITES, AdapterSpec, Site
 from adapterhub.store.adapter_names import module_path, prefixed
-from adapterhub.store.peft_format import PeftAdapter, adapter_from_peft, peft_state
-from adapterhub.store.peft_ranks import mutates, relative_lora
-from adapterhub.training.adapters.existing import Existing
-from adapterhub.training.adapters.methods import config_for
-from adapterhub.training.adapters.options import Shape
+from adapterhub.training.adapter_options import AdapterOptions, Shape
+from adapterhub.training.warm_start import Existing
+
+VARIANTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
+    "dora": ("lora", {"use_dora": True}),
+    "rslora": ("lora", {"use_rslora": True}),
+    "pissa": ("lora", {"init_lora_weights": "pissa"}),
+    "olora": ("lora", {"init_lora_weights": "olora"}),
+}
+"""Names that people use for a method of PEFT with one setting."""
+
+_SETTINGS: Mapping[str, Mapping[str, object]] = {
+    # Either a rank or a block size; the other is 0.
+    "oft": {"oft_block_size": 0},
+    # A file says which numbers a map takes; their order in memory would not.
+    "unilora": {"save_indices": True},
+}
+_DIVISORS: Mapping[str, tuple[str, int]] = {
+    "c3a": ("block_size", 256),
+    "road": ("group_size", 64),
+    "vblora": ("vector_length", 256),
+}
+"""Settings that must divide the width, with PEFT's defaults, which may not."""
+
+_NO_RANK = ("adalora", "boft", "ia3")
+ALPHAS = ("lora_alpha", "alpha", "randlora_alpha", "psoft_alpha")
+_FEED_FORWARD: tuple[Site, ...] = ("ffn_output",)
+
+
+def sites_of_config(method: object) -> tuple[Site, ...] | None:
+    """Returns the sites that a PEFT config names; None for a name, or where it names none.
+
+    Raises:
+        UsageError: It names something that is no linear map of the block.
+    """
+    targets = getattr(method, "target_modules", None)
+    if targets is None:
+        return None
+    if targets == "all-linear":
+        return SITES
+    plain: Any = copy.deepcopy(method)
+    _clear(plain)
+    sites = tuple(site for site in SITES if check_target_module_exists(plain, module_path(0, site)))
+    if not sites:
+        raise UsageError(f"The PEFT config names {targets}; the block has {', '.join(SITES)}.")
+    return sites
+
+
+def depths_of_config(method: object) -> tuple[int, ...] | None:
+    """Returns the depths that a PEFT config names; None for a name, or where it names none."""
+    depths = getattr(method, "layers_to_transform", None)
+    if depths is None:
+        return None
+    return (depths,) if isinstance(depths, int) else tuple(sorted(depths))
+
+
+def check_method(method: object) -> None:
+    """Checks that a method, by name or by its config, can be an adapter.
+
+    Raises:
+        UsageError: PEFT has no such method, or none that changes linear maps.
+    """
+    if isinstance(method, PeftConfig):
+        name = str(getattr(method.peft_type, "value", method.peft_type)).lower()
+    else:
+        name, _ = VARIANTS.get(str(method), (str(method), {}))
+    if name in UNUSABLE:
+        raise UsageError(f"The method '{name}' cannot be used here: {UNUSABLE[name]}.")
+    known = {kind.value.lower() for kind in PEFT_TYPE_TO_TUNER_MAPPING} - UNUSABLE.keys()
+    if name not in (known | {BLOCK_METHOD}):
+        names = ", ".join(sorted({*known, *VARIANTS, BLOCK_METHOD}))
+        raise UsageError(f"PEFT has no method '{name}'; known: {names}.")
+
+
+def config_for(shape: Shape, hidden_size: int) -> Any:
+    """Returns PEFT's config object for a shape; its target modules are still to be set.
+
+    Raises:
+        UsageError: PEFT has no such method, or none that changes linear maps.
+    """
+    if isinstance(shape.method, PeftConfig):
+        config = copy.deepcopy(shape.method)
+        _clear(config)
+        return config
+    check_method(shape.method)
+    name, extra = VARIANTS.get(shape.method, (shape.method, {}))
+    factory: Any = config_class(name)
+    fields = {field.name for field in dataclasses.fields(factory)}
+    values: dict[str, object] = {**_SETTINGS.get(name, {}), **extra}
+    values |= _sizes(fields, shape, has_rank=name not in _NO_RANK)
+    if name == "adalora":
+        values |= {"target_r": shape.rank, "init_r": math.ceil(1.5 * shape.rank)}
+        values |= {"total_step": shape.steps, "tinit": shape.steps // 5, "tfinal": shape.steps // 3}
+    if name in _DIVISORS:
+        setting, usual = _DIVISORS[name]
+        values[setting] = math.gcd(usual, hidden_size)
+    if name == "waveft":
+        values["n_frequency"] = min(2_592, hidden_size**2 // 4)
+    if name == "ia3":
+        values["feedforward_modules"] = [site for site in _FEED_FORWARD if site in shape.sites]
+    try:
+        return factory(**values)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"PEFT refuses the settings of '{shape.method}': {error}") from error
+
+
+def _sizes(fields: set[str], shape: Shape, *, has_rank: bool) -> dict[str, object]:
+    """Returns rank, alpha and dropout under the names that a method has for them."""
+    values: dict[str, object] = {"r": shape.rank} if has_rank and "r" in fields else {}
+    alpha = next((field for field in ALPHAS if field in fields), None)
+    if alpha is not None and shape.alpha is not None:
+        values[alpha] = int(shape.alpha) if shape.alpha == int(shape.alpha) else shape.alpha
+    return {**values, **_dropout(fields, shape)} if shape.dropout else values
+
+
+def _dropout(fields: set[str], shape: Shape) -> dict[str, object]:
+    names = sorted(field for field in fields if field.endswith("dropout"))
+    if not names:
+        raise UsageError(f"The method '{shape.method}' has no dropout; leave the option away.")
+    return {names[0]: shape.dropout}
+
+
+def _clear(config: Any) -> None:
+    """Takes out of a user's config what the shape already says."""
+    for name in ("layers_to_transform", "layers_pattern"):
+        if hasattr(config, name):
+            setattr(config, name, None)
+    if getattr(config, "task_type", None) is not None:
+        config.task_type = None
+
+
+def taken_over(options: AdapterOptions, spec: AdapterSpec) -> AdapterOptions:
+    """Returns options with the shape of an adapter wherever they do not say another one."""
+    given = options.model_fields_set
+    if not isinstance(options.method, str):
+        return options  # A PEFT config says all of it.
+    shape: dict[str, Any] = {
+        "method": _name_of(spec),
+        "from_depth": spec.from_depth,
+        "sites": spec.sites,
+        "tie_depths": spec.tie_depths,
+        "rank": spec.config.get("r"),
+        "alpha": _alpha_of(spec),
+    }
+    changes = {n: value for n, value in shape.items() if value is not None and n not in given}
+    if options.from_depths is not None:
+        changes.pop("from_depth", None)
+    return options.model_copy(update=changes)
+
+
+def _name_of(spec: AdapterSpec) -> str:
+    """Returns the name by which `config_for` makes an adapter like this one."""
+    for name, (method, settings) in VARIANTS.items():
+        if spec.method == method and all(spec.config.get(k) == v for k, v in settings.items()):
+            return name
+    return spec.method
+
+
+def _alpha_of(spec: AdapterSpec) -> float | None:
+    """Returns its scale in PEFT's sense, where its method has one."""
+    found = next((spec.config[name] for name in ALPHAS if name in spec.config), None)
+    return float(found) if isinstance(found, int | float) else None
+
 
 _NAME = "default"
 

@@ -1,4 +1,4 @@
-"""One adapter from its shape to the epoch that is kept, and what several of them share."""
+"""One adapter from its shape to the epoch that is kept, and what several trials share."""
 
 from __future__ import annotations
 
@@ -8,27 +8,60 @@ from functools import cached_property
 
 import torch
 
-from adapterhub.model.backbone import Backbone
+from adapterhub.errors import UsageError
+from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.specs import BLOCK_METHOD, SITES, HeadSpec
-from adapterhub.training.adapters.block import UntiedBlock
-from adapterhub.training.adapters.checkpoints import Checkpoints
+from adapterhub.training.adapter_options import AdapterOptions, Shape
+from adapterhub.training.adapters.differentiable_passes import TrainedHead, scale_of
 from adapterhub.training.adapters.examples import Examples, read_examples
-from adapterhub.training.adapters.existing import Existing
-from adapterhub.training.adapters.found import FittedAdapter
-from adapterhub.training.adapters.head import TrainedHead, scale_of
-from adapterhub.training.adapters.injection import Injected
-from adapterhub.training.adapters.methods import depths_of_config, sites_of_config
-from adapterhub.training.adapters.options import AdapterOptions, Shape
-from adapterhub.training.adapters.run import AdapterRun
-from adapterhub.training.adapters.setup import Change, Setup, product_dtype
-from adapterhub.training.adapters.start import find_shape
+from adapterhub.training.adapters.full_block import UntiedBlock
+from adapterhub.training.adapters.injection import Injected, depths_of_config, sites_of_config
+from adapterhub.training.adapters.result import FittedAdapter
+from adapterhub.training.adapters.run_config import Change, Setup, product_dtype
+from adapterhub.training.adapters.train_loop import AdapterRun, Checkpoints
 from adapterhub.training.adapters.trunk import Level, Opened, open_trunk
-from adapterhub.training.candidates import Setting
-from adapterhub.training.encoding import Source
-from adapterhub.training.material import Material, read_by
+from adapterhub.training.features.encoding import Source
+from adapterhub.training.features.standardized_features import Scale
+from adapterhub.training.heads.candidates import Setting, depths_of
+from adapterhub.training.heads.fit_inputs import Material, read_by
+from adapterhub.training.heads.search import Found, search, search_ways
 from adapterhub.training.options import TrainingOptions
-from adapterhub.training.readers import Scale
-from adapterhub.training.search import Found, search_ways
+from adapterhub.training.warm_start import Existing
+
+_PLAIN = {"mixes": False, "hidden_widths": (), "poolings": ("cls", "mean", "max")}
+"""An adapter makes of the states what a mix or a hidden layer would have to."""
+
+
+def find_shape(
+    from_depth: int, material: Material, *, options: TrainingOptions, source: Source
+) -> Found:
+    """Returns heads on frozen states, the chosen one of which has the shape to train.
+
+    It reads the deepest states, which pass through all of the adapter; the pooling is the best of
+    linear heads. Depths, poolings, shapes and mixes that the options name are tried instead.
+
+    Args:
+        from_depth: Where the adapter starts.
+        material: Frozen features, targets and judge.
+        options: Which heads may be tried.
+        source: Encoder and cache.
+
+    Raises:
+        UsageError: The options leave the head no depth over `from_depth`.
+    """
+    reads = tuple(d for d in depths_of(options, source.encoder.depth) if d > from_depth)
+    if not reads:
+        raise UsageError(
+            f"Option depths: the head reads no depth over {from_depth}, where the adapter "
+            f"starts, so the adapter would change nothing."
+        )
+    given = options.model_fields_set
+    changes: dict[str, object] = {n: value for n, value in _PLAIN.items() if n not in given}
+    changes["depths"] = reads if {"depths", "mixes"} & given else reads[-1:]
+    return search(
+        material, options=options.model_copy(update={**changes, "tolerance": 0.0}), source=source
+    )
+
 
 _RATE = 5e-4
 _RATES: Mapping[str, float] = {BLOCK_METHOD: 2e-4, "ia3": 1e-2, "vera": 1e-2}

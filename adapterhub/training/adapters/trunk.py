@@ -16,18 +16,18 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from adapterhub.model.encoder import Encoder
-from adapterhub.model.tokens import TokenBatch
+from adapterhub.model.encoder.encoder import Encoder
+from adapterhub.model.encoder.tokens import TokenBatch
 from adapterhub.plan import Reading
+from adapterhub.training.adapter_options import TrunkDtype
 from adapterhub.training.adapters.examples import (
     ExampleBatch,
     Examples,
     make_batch,
     reading_order,
 )
-from adapterhub.training.adapters.options import TrunkDtype
-from adapterhub.training.encoding import Source
-from adapterhub.training.shards import (
+from adapterhub.training.features.encoding import Source
+from adapterhub.training.features.shards import (
     Halves,
     Shard,
     drop_oldest,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from adapterhub.model.backbone import Backbone
-from adapterhub.training.adapters.options import adapter_options
+from adapterhub.model.backbone.open_backbone import Backbone
+from adapterhub.training.adapter_options import adapter_options
 from adapterhub.training.options import training_options
 from adapterhub.training.train import train
 from recipes.quality.heads import Quality, QualityRow, measure_folder, measure_tasks

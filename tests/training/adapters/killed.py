@@ -8,12 +8,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from adapterhub.model.backbone import Backbone, open_backbone
-from adapterhub.training.adapters.options import adapter_options
-from adapterhub.training.adapters.run import AdapterRun
+from adapterhub.model.backbone.open_backbone import Backbone, open_backbone
+from adapterhub.training.adapter_options import adapter_options
+from adapterhub.training.adapters.train_loop import AdapterRun
+from adapterhub.training.finalize import TrainedTask
 from adapterhub.training.options import TrainingOptions, training_options
 from adapterhub.training.train import train
-from adapterhub.training.trained import TrainedTask
 from tests.training.rows import sentiment_rows
 
 STEPS_BEFORE = 9

@@ -15,23 +15,23 @@ from peft import LoraConfig
 import adapterhub
 from adapterhub import Hub
 from adapterhub.errors import TrainingError, UsageError
-from adapterhub.model.backbone import Backbone
-from adapterhub.model.encoder import Encoder
+from adapterhub.model.backbone.open_backbone import Backbone
+from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.specs import SITES, TaskSpec
 from adapterhub.store.headfile import read_head
-from adapterhub.training.adapters.options import AdapterOptions, adapter_options
-from adapterhub.training.adapters.run import AdapterRun
-from adapterhub.training.adapters.table import AdapterTable
+from adapterhub.training.adapter_options import AdapterOptions, adapter_options
+from adapterhub.training.adapters.result import AdapterTable
+from adapterhub.training.adapters.train_loop import AdapterRun
 from adapterhub.training.adapters.trial import Workbench
-from adapterhub.training.data import read_splits
-from adapterhub.training.encoding import Source
-from adapterhub.training.line import best_line
-from adapterhub.training.material import gather
-from adapterhub.training.measure import run_head
+from adapterhub.training.data.dataset import read_splits
+from adapterhub.training.evaluation.measure import run_head
+from adapterhub.training.evaluation.regression_calibration import best_line
+from adapterhub.training.features.encoding import Source
+from adapterhub.training.features.pairs import ways_of
+from adapterhub.training.finalize import TrainedTask
+from adapterhub.training.heads.fit_inputs import gather
 from adapterhub.training.options import TrainingOptions, training_options
-from adapterhub.training.pairs import ways_of
 from adapterhub.training.train import train
-from adapterhub.training.trained import TrainedTask
 from tests.training.rows import (
     Rows,
     pair_rows,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from adapterhub.model.spans import TaggedText, words_of
+from adapterhub.model.heads.spans import TaggedText, words_of
 from adapterhub.plan import Reading
 from adapterhub.training.adapters.examples import (
     make_batch,
@@ -14,7 +14,7 @@ from adapterhub.training.adapters.examples import (
     reading_order,
     training_order,
 )
-from adapterhub.training.encoding import Source
+from adapterhub.training.features.encoding import Source
 
 CPU = torch.device("cpu")
 TEXTS = [("good day",), ("a bad film late and early was the food",), ("she",), ("it is late",)]

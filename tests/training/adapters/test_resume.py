@@ -11,10 +11,9 @@ import pytest
 import torch
 
 from adapterhub.errors import UsageError
-from adapterhub.model.backbone import Backbone
-from adapterhub.training.adapters.checkpoints import Checkpoint, Checkpoints, Progress
-from adapterhub.training.adapters.run import AdapterRun
-from adapterhub.training.adapters.setup import EpochRecord
+from adapterhub.model.backbone.open_backbone import Backbone
+from adapterhub.training.adapters.run_config import EpochRecord
+from adapterhub.training.adapters.train_loop import AdapterRun, Checkpoint, Checkpoints, Progress
 from tests.training.adapters.killed import STEPS_BEFORE, train_with
 
 pytest.importorskip("sklearn")

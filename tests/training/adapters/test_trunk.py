@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from adapterhub.model.encoder import Encoder
+from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.plan import Reading
 from adapterhub.training.adapters.examples import Examples, make_batch, read_examples
 from adapterhub.training.adapters.trunk import CachedTrunk, ComputedTrunk, Level, open_trunk
-from adapterhub.training.encoding import Source
-from adapterhub.training.shards import open_shards
+from adapterhub.training.features.encoding import Source
+from adapterhub.training.features.shards import open_shards
 
 TEXTS = [("good day",), ("a bad film late and early was the food",), ("she",), ("it is late",)]
 READING = Reading(("text",), 8, 2)

@@ -1,0 +1,132 @@
+"""`import_task`: a folder of PEFT or of transformers in, a task in the registry out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+
+from adapterhub.errors import AdapterError
+from adapterhub.importing.checkpoint import read_checkpoint, read_model_config
+from adapterhub.importing.classifier import head_of
+from adapterhub.importing.description import describe, describe_exported, reads_of
+from adapterhub.importing.import_options import ImportOptions
+from adapterhub.importing.injected import adapter_on
+from adapterhub.model.backbone.open_backbone import Backbone
+from adapterhub.model.encoder.encoder import Encoder
+from adapterhub.model.encoder.tokens import TextTokenizer
+from adapterhub.model.execution.known_answers import make_known_answers, probes_for
+from adapterhub.peft.exported_head import read_exported_head
+from adapterhub.peft.folder import PeftFolder, is_peft_folder, read_peft_folder
+from adapterhub.peft.format import PeftAdapter
+from adapterhub.saving import check_place, open_for, place_task
+from adapterhub.specs import TaskSpec
+from adapterhub.store.references import check_name
+from adapterhub.store.registry import NEAREST, Resolved, registry_to_write
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImportedTask:
+    """A task that was just imported.
+
+    Attributes:
+        spec: The whole task, as its head file says it.
+        tensors: Its tensors by name.
+        saved: Where it stands in a registry, or None.
+    """
+
+    spec: TaskSpec
+    tensors: Mapping[str, torch.Tensor]
+    saved: Resolved | None = None
+
+
+def import_task(
+    folder: str | Path,
+    *,
+    task: str,
+    options: ImportOptions | None = None,
+    registry: str | Path | None = NEAREST,
+    backbone: str | Path | Backbone | None = None,
+) -> ImportedTask:
+    """Makes a task of what others trained, and adds it to a registry.
+
+    Args:
+        folder: An adapter that PEFT saved with its classifier, one that `export_peft` wrote, or
+            an `AlbertForSequenceClassification` or `AlbertForTokenClassification` whose encoder
+            is bit-equal to the backbone.
+        task: Name of the task; an existing one gets its next version.
+        options: What the folder does not say.
+        registry: The registry.yaml, made if missing; "nearest" takes the nearest one from the
+            working folder upwards, or makes one there; None writes nothing.
+        backbone: A key of the registry's backbones, a source as `open_backbone` takes it, or an
+            open one; None takes the registry's only one, or the one that ships.
+
+    Raises:
+        AdapterError: The folder is damaged, unsafe, or does not fit the backbone.
+        UsageError: The name or the options make no sense, or do not fit the folder.
+        BackboneError: The backbone cannot be opened.
+        RegistryError: The registry cannot be read or written.
+    """
+    options = options or ImportOptions()
+    check_name(task, "task")
+    folder = Path(os.path.expanduser(folder))
+    if not folder.is_dir():
+        raise AdapterError(folder, "no such folder")
+    peft = read_peft_folder(folder, tied=options.tied) if is_peft_folder(folder) else None
+    opened = open_for(registry, backbone)
+    adapter = None if peft is None else adapter_on(opened, peft)
+    try:
+        spec, tensors = _head(task, folder, peft, opened, options)
+        spec, tensors = _with_answers(spec, tensors, adapter, opened)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        raise AdapterError(folder, f"it makes no task: {first['msg']}") from error
+    if registry is None:
+        return ImportedTask(spec, tensors)
+    path = registry_to_write(registry)
+    check_place(path, task, spec.kind, opened)
+    saved = place_task(path, spec, tensors, backbone=opened, aliases=options.aliases)
+    return ImportedTask(spec, tensors, saved)
+
+
+def _head(
+    task: str, folder: Path, peft: PeftFolder | None, backbone: Backbone, options: ImportOptions
+) -> tuple[TaskSpec, Mapping[str, torch.Tensor]]:
+    """Returns the task of a folder without its adapter, and the tensors of its head."""
+    exported = None if peft is None else read_exported_head(folder)
+    if exported is not None:
+        return describe_exported(task, exported, backbone, options), exported.tensors
+    said = read_model_config(folder)
+    reads = reads_of(folder, peft, said, options)
+    found = read_checkpoint(folder, backbone) if peft is None else peft.head
+    classifier = head_of(found, reads, backbone, source=folder)
+    return describe(task, classifier, said, backbone, options), classifier.tensors
+
+
+def _with_answers(
+    spec: TaskSpec,
+    tensors: Mapping[str, torch.Tensor],
+    adapter: PeftAdapter | None,
+    backbone: Backbone,
+) -> tuple[TaskSpec, Mapping[str, torch.Tensor]]:
+    """Returns the whole task with its known answers."""
+    if adapter is not None:
+        tensors = {**tensors, **adapter.tensors}
+        spec = _checked(spec, adapter=adapter.spec)
+    known = make_known_answers(
+        spec,
+        tensors,
+        probes_for(spec),
+        encoder=Encoder(backbone, device="cpu"),
+        tokenizer=TextTokenizer(backbone.tokenizer),
+    )
+    return _checked(spec, known_answers=known), tensors
+
+
+def _checked(spec: TaskSpec, **changes: object) -> TaskSpec:
+    # model_copy skips the checks, so the whole is checked once more.
+    return TaskSpec.model_validate_json(spec.model_copy(update=changes).model_dump_json())

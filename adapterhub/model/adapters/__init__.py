@@ -1,0 +1,1 @@
+"""Adapters as they are scored: per-depth changes of the block."""

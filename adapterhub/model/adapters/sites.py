@@ -1,0 +1,131 @@
+"""A changed linear map, site by site, joined to the products that the encoder runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from types import MappingProxyType
+
+import torch
+
+from adapterhub.model.backbone.checkpoint import Block
+from adapterhub.model.encoder.changes import BlockChange, LowRank, MapChange, Norm
+from adapterhub.specs import Site
+
+Product = str
+PRODUCTS: Mapping[Site, tuple[Product, int]] = MappingProxyType(
+    {
+        "query": ("qkv", 0),
+        "key": ("qkv", 1),
+        "value": ("qkv", 2),
+        "dense": ("out", 0),
+        "ffn": ("up", 0),
+        "ffn_output": ("down", 0),
+    }
+)
+"""The matrix product of the encoder that computes a site, and the site's place in its columns."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SiteChange:
+    """What an adapter changes at one site, before the sites of one product are put together.
+
+    Attributes:
+        weight: (out, in) in place of the backbone's, or None.
+        bias: (out,) in place of the backbone's, or None.
+        scale: (out,) or None; as in `MapChange`.
+        shift: (out,) or None.
+        down: (R, in), A, or None.
+        up: (out, R), B with all scales in it, or None.
+    """
+
+    weight: torch.Tensor | None = None
+    bias: torch.Tensor | None = None
+    scale: torch.Tensor | None = None
+    shift: torch.Tensor | None = None
+    down: torch.Tensor | None = None
+    up: torch.Tensor | None = None
+
+
+def site_weight(block: Block, site: Site) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns weight (out, in) and bias (out,) of a site: views of the block's."""
+    product, place = PRODUCTS[site]
+    weight, bias = getattr(block, f"{product}_weight"), getattr(block, f"{product}_bias")
+    if product != "qkv":
+        return weight, bias
+    size = weight.shape[1]
+    rows = slice(place * size, (place + 1) * size)
+    return weight[rows], bias[rows]
+
+
+def join_sites(
+    sites: Mapping[Site, SiteChange], block: Block, norms: Mapping[str, Norm]
+) -> BlockChange:
+    """Returns the change of a block that has these changes at its sites.
+
+    Args:
+        sites: By site, in fp32 on any device.
+        block: What is changed; gives device and dtype.
+        norms: `attention_norm` and `output_norm`, where they are changed.
+    """
+    products: dict[Product, dict[int, SiteChange]] = {}
+    for site, change in sites.items():
+        product, place = PRODUCTS[site]
+        products.setdefault(product, {})[place] = change
+    joined = {product: _join(product, parts, block) for product, parts in products.items()}
+    placed = {name: _to_device(norm, block) for name, norm in norms.items()}
+    return BlockChange(
+        qkv=joined.get("qkv"),
+        out=joined.get("out"),
+        up=joined.get("up"),
+        down=joined.get("down"),
+        attention_norm=placed.get("attention_norm"),
+        output_norm=placed.get("output_norm"),
+    )
+
+
+def _join(product: Product, parts: Mapping[int, SiteChange], block: Block) -> MapChange:
+    weight, bias = getattr(block, f"{product}_weight"), getattr(block, f"{product}_bias")
+    size = weight.shape[0] // (3 if product == "qkv" else 1)
+
+    def columns(place: int) -> slice:
+        return slice(place * size, (place + 1) * size)
+
+    own_weight = own_bias = scale = shift = None
+    if any(part.weight is not None or part.bias is not None for part in parts.values()):
+        own_weight, own_bias = weight.float().clone(), bias.float().clone()
+    if any(part.scale is not None for part in parts.values()):
+        scale = torch.ones_like(bias, dtype=torch.float32)
+    if any(part.shift is not None for part in parts.values()):
+        shift = torch.zeros_like(bias, dtype=torch.float32)
+    downs: list[torch.Tensor] = []
+    terms: list[LowRank] = []
+    rank = 0
+    for place, part in sorted(parts.items()):
+        for whole, own in (
+            (own_weight, part.weight),
+            (own_bias, part.bias),
+            (scale, part.scale),
+            (shift, part.shift),
+        ):
+            if whole is not None and own is not None:
+                whole[columns(place)] = own.to(whole.device, whole.dtype)
+        if part.down is not None and part.up is not None:
+            ranks = slice(rank, rank + part.down.shape[0])
+            rank = ranks.stop
+            downs.append(part.down.to(weight.device, weight.dtype))
+            up = part.up.to(weight.device, weight.dtype).t().contiguous()
+            terms.append(LowRank(columns(place), ranks, up))
+    return MapChange(
+        weight=None if own_weight is None else own_weight.to(weight.dtype),
+        bias=None if own_bias is None else own_bias.to(weight.dtype),
+        scale=None if scale is None else scale.to(weight.dtype),
+        shift=None if shift is None else shift.to(weight.dtype),
+        down=torch.cat(downs).t().contiguous() if downs else None,
+        low_rank=tuple(terms),
+    )
+
+
+def _to_device(norm: Norm, block: Block) -> Norm:
+    like = block.attention_norm_weight
+    return Norm(*(getattr(norm, field.name).to(like.device, like.dtype) for field in fields(norm)))

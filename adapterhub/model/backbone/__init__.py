@@ -1,0 +1,1 @@
+"""Folder or Hub name -> checked weights, tokenizer, identity, device."""

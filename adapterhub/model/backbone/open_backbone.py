@@ -1,0 +1,188 @@
+"""Opens a backbone: a folder, a Hub name at one commit, the shipped one, or one of a registry."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from transformers import AlbertConfig, PreTrainedTokenizerFast
+
+from adapterhub.errors import BackboneError, BackboneMismatchError, UsageError
+from adapterhub.model.backbone.checkpoint import WEIGHTS_FILE, read_weights
+from adapterhub.model.backbone.config import CONFIG_FILE, GELU, read_config
+from adapterhub.model.backbone.sources import hub_name, is_folder, locate
+from adapterhub.model.backbone.tokenizer_files import (
+    TOKENIZER_FILES,
+    load_tokenizer,
+    tokenizer_digest,
+)
+from adapterhub.specs import BackboneSpec, identity
+from adapterhub.store.registry import Registry
+
+if TYPE_CHECKING:
+    from transformers import AlbertModel
+
+
+SHIPPED = "package:small-bilingual"
+
+FILES = (CONFIG_FILE, WEIGHTS_FILE, *TOKENIZER_FILES)
+"""What is fetched of a backbone on the Hub."""
+
+
+@dataclass(frozen=True, eq=False)
+class Backbone:
+    """A frozen pretrained ALBERT and its identity, in fp32 on the CPU.
+
+    Attributes:
+        spec: Name, revision, fingerprint and sizes.
+        config: ALBERT's own config, with the field names of transformers.
+        weights: Every tensor of `AlbertModel` without its pooling layer, by its name there.
+        tokenizer: Chosen by the files of the folder and checked.
+        folder: Where the files are.
+    """
+
+    spec: BackboneSpec
+    config: AlbertConfig
+    weights: Mapping[str, torch.Tensor]
+    tokenizer: PreTrainedTokenizerFast
+    folder: Path
+
+    @property
+    def gelu(self) -> str:
+        """Returns how the block approximates GELU: `none` (erf) or `tanh`."""
+        return GELU[self.config.hidden_act]
+
+    @cached_property
+    def model(self) -> AlbertModel:
+        """Returns the model of transformers on these very weights; no parameter requires grad."""
+        # Scoring needs none of it, and its import takes longer than all else.
+        from transformers import AlbertModel
+
+        with torch.random.fork_rng(devices=[]):  # it draws weights first
+            model = AlbertModel(self.config, add_pooling_layer=False)
+        model.load_state_dict(dict(self.weights), assign=True)
+        model.requires_grad_(False)
+        model.train(False)
+        return model
+
+
+def open_backbone(source: str | Path, *, revision: str | None = None) -> Backbone:
+    """Returns the backbone that `source` names.
+
+    Args:
+        source: `package:<name>` ships with adapterhub; `./name`, `../name`, `/name` or a Path is
+            a folder; `owner/name` or `owner/name@revision` is on the Hub.
+        revision: Commit, tag or branch on the Hub.
+
+    Raises:
+        BackboneError: Not found, not an ALBERT, incomplete, or with weights in a pickle.
+        TokenizerError: Its tokenizer files are missing or do not fit.
+    """
+    folder, commit = locate(source, revision=revision, only=FILES)
+    config = read_config(folder)
+    weights = read_weights(folder, config)
+    tokenizer = load_tokenizer(folder, vocab_size=config.vocab_size)
+    is_shipped = str(source).startswith("package:")
+    spec = BackboneSpec(
+        name=str(source) if is_shipped else hub_name(source) or folder.name,
+        revision=commit,
+        fingerprint=fingerprint(weights, config, tokenizer_digest(folder, tokenizer)),
+        hidden_size=config.hidden_size,
+        num_hidden_layers=config.num_hidden_layers,
+    )
+    return Backbone(spec=spec, config=config, weights=weights, tokenizer=tokenizer, folder=folder)
+
+
+def fingerprint(weights: Mapping[str, torch.Tensor], config: AlbertConfig, tokenizer: bytes) -> str:
+    """Returns `sha256:<hex>` over the fp32 tensor bytes, the settings and the tokenizer's digest.
+
+    Tensors go in by name order with name and shape, so that the same function in another
+    file layout has the same fingerprint. An fp16 copy of fp32 weights is another function, and
+    so are the same weights under another activation or number of attention heads.
+    """
+    settings = [
+        config.num_hidden_layers,
+        config.num_attention_heads,
+        GELU[config.hidden_act],
+        float(config.layer_norm_eps),
+    ]
+    digest = hashlib.sha256(json.dumps(settings).encode())
+    for name, weight in sorted(weights.items()):
+        tensor = weight.detach().to("cpu", torch.float32).contiguous()
+        digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.numpy().tobytes())
+    digest.update(tokenizer)
+    return f"sha256:{digest.hexdigest()}"
+
+
+def open_registered(registry: Registry, key: str) -> Backbone:
+    """Returns the backbone under `key` of a registry, checked against its fingerprint there.
+
+    Raises:
+        BackboneMismatchError: Other weights or another tokenizer are at its source.
+        BackboneError: Its source is malformed, absent, or cannot be fetched.
+    """
+    entry = registry.backbones[key]
+    opened = open_backbone(_registered_source(registry, key), revision=entry.revision)
+    if opened.spec.fingerprint != entry.fingerprint:
+        problem = (
+            f"the registry {registry.path} names {entry.fingerprint[:19]}… as its '{key}'; the "
+            f"weights or the tokenizer at {entry.source} differ. Restore them, or train its tasks "
+            f"again on these."
+        )
+        raise BackboneMismatchError(key, entry.fingerprint, identity(opened.spec), problem)
+    return opened
+
+
+def _registered_source(registry: Registry, key: str) -> str | Path:
+    """Returns the source of a registry's backbone; a folder goes from the registry's own."""
+    entry = registry.backbones[key]
+    source = entry.source
+    if source.startswith("package:"):
+        return source
+    if is_folder(source) and not source.startswith("~"):
+        return registry.path.parent / source
+    if entry.revision is None:
+        raise BackboneError(
+            source,
+            f"the registry {registry.path} gives its '{key}' no revision, as a Hub name needs. A "
+            f"folder is written ./name, ../name or /name, from the registry's folder.",
+        )
+    return source
+
+
+def choose_backbone(registry: Registry, backbone: str | Path | None) -> Backbone:
+    """Returns the backbone of a hub: the one asked for, or the registry's only one.
+
+    Args:
+        registry: Names backbones by key.
+        backbone: A key of the registry, or a source as `open_backbone` takes it.
+
+    Raises:
+        UsageError: None was asked for, and the registry does not have exactly one.
+        BackboneError: It cannot be opened.
+    """
+    if backbone is None:
+        if len(registry.backbones) != 1:
+            names = ", ".join(registry.backbones) or "none"
+            raise UsageError(
+                f"Registry {registry.path} names {len(registry.backbones)} backbones ({names}); "
+                f"say which one with backbone=…"
+            )
+        return open_registered(registry, next(iter(registry.backbones)))
+    if isinstance(backbone, str) and backbone in registry.backbones:
+        return open_registered(registry, backbone)
+    text = str(backbone)
+    if "/" not in text and not is_folder(backbone) and not text.startswith("package:"):
+        raise BackboneError(
+            text,
+            f"is no key of the registry {registry.path}, which has "
+            f"{', '.join(registry.backbones) or 'none'}. A folder is written ./{text}.",
+        )
+    return open_backbone(backbone)

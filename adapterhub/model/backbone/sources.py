@@ -1,0 +1,169 @@
+"""Where a backbone's files are: a source as users write it -> a folder on this machine.
+
+A source is never guessed: `package:<name>` ships with adapterhub; what starts with `./`, `../`,
+`/` or `~` (or is a Path) is a folder; `owner/name` or `owner/name@revision` is on the Hub.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import LocalEntryNotFoundError
+from huggingface_hub.utils.tqdm import tqdm
+
+from adapterhub.errors import BackboneError
+from adapterhub.remote.calls import current_place
+
+REQUEST_SECONDS = 10.0
+"""Seconds that one request to the Hub may stay without an answer."""
+FETCH_SECONDS = 1_800.0
+"""Seconds that all files of a backbone may take; the largest ALBERT has 0.9 GB."""
+
+_NAME = r"\w[\w.-]*"
+_HUB_NAME = re.compile(rf"(hub:)?({_NAME}/{_NAME}?)(?:@([\w./-]+))?")
+_PACKAGE_NAME = re.compile(r"package:([a-z0-9][a-z0-9._-]*)")
+
+
+def is_folder(source: str | Path) -> bool:
+    """Returns whether a source is written as a folder, whether or not there is one."""
+    if isinstance(source, Path) or source in (".", ".."):
+        return True
+    return source.startswith(("./", "../", "/", "~")) or os.path.isabs(source)
+
+
+def locate(
+    source: str | Path, *, revision: str | None = None, only: Sequence[str]
+) -> tuple[Path, str | None]:
+    """Returns the folder that holds `source`, and the commit where it is on the Hub.
+
+    Args:
+        source: See the module's first lines.
+        revision: Commit, tag or branch on the Hub; also written `owner/name@revision`.
+        only: Names of the files to fetch, where it is on the Hub.
+
+    Raises:
+        BackboneError: `source` is malformed, absent, or cannot be fetched.
+    """
+    text = str(source)
+    if is_folder(source):
+        return _existing(Path(os.path.expanduser(source)), text), None
+    if text.startswith("package:"):
+        name = _PACKAGE_NAME.fullmatch(text)
+        if name is None:
+            raise BackboneError(text, "after package: comes the name of a shipped backbone")
+        return _existing(Path(str(files("adapterhub"))) / "backbones" / name[1], text), None
+    match = _HUB_NAME.fullmatch(text)
+    is_near = text != "" and Path(text).is_dir()
+    if match is None:
+        hint = f". There is a folder of this name: write ./{text}" if is_near else ""
+        raise BackboneError(
+            text,
+            f"is neither a folder (./name or /name), nor package:<name>, nor a Hub name "
+            f"(owner/name or owner/name@revision){hint}",
+        )
+    wanted = revision or match[3]
+    if is_near and wanted is None and match[1] is None:
+        raise BackboneError(
+            text, f"is a Hub name, and a folder here too; write ./{text} or hub:{text}"
+        )
+    return fetch(match[2], wanted, only=only)
+
+
+def hub_name(source: str | Path) -> str | None:
+    """Returns `owner/name` where `source` is on the Hub, else None."""
+    match = None if is_folder(source) else _HUB_NAME.fullmatch(str(source))
+    return None if match is None else match[2]
+
+
+def fetch(repository: str, revision: str | None, *, only: Sequence[str]) -> tuple[Path, str]:
+    """Returns the snapshot folder of one commit, from the cache where the Hub is away.
+
+    Raises:
+        BackboneError: It is not there, cannot be reached, or takes too long.
+    """
+    source = f"{repository}@{revision}" if revision else repository
+    place = current_place()
+    try:
+        folder = _within(
+            FETCH_SECONDS,
+            lambda bar: snapshot_download(
+                repository,
+                revision=revision,
+                allow_patterns=list(only),
+                etag_timeout=REQUEST_SECONDS,
+                tqdm_class=bar,
+                endpoint=place.endpoint,
+                cache_dir=place.cache,
+                token=place.token or False,
+                local_files_only=place.offline,
+            ),
+        )
+    except TimeoutError as error:
+        raise BackboneError(
+            source,
+            f"was not fetched from the Hub ({place.endpoint}) within {FETCH_SECONDS:g} s. Try "
+            f"again: what has come is kept; or fetch it yourself and give its folder.",
+        ) from error
+    except LocalEntryNotFoundError as error:
+        raise BackboneError(
+            source, "is not in the local cache and the Hub cannot be reached"
+        ) from error
+    # The client lets errors of its HTTP library through, which are of no class of its own.
+    except Exception as error:
+        first_line = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        raise BackboneError(source, f"cannot be fetched from the Hub: {first_line}") from error
+    # snapshot_download puts each commit in a folder of its name.
+    return Path(folder), Path(folder).name
+
+
+def _within(seconds: float, download: Callable[[type[tqdm]], str]) -> str:
+    """Returns what `download` returns; it runs in a thread of its own and gets its progress bar.
+
+    The client bounds each wait for bytes, but not their sum: a server that sends a few at a time
+    would hold it for ever. The bar is what the client calls between parts, so it ends the
+    threads of a download that nobody waits for any more.
+
+    Raises:
+        TimeoutError: It has not ended in time.
+    """
+    deadline = time.monotonic() + seconds
+    stopped = threading.Event()
+    outcome: list[str | BaseException] = []
+
+    class Bar(tqdm):
+        def update(self, n: float | None = 1) -> Any:
+            if stopped.is_set():
+                raise TimeoutError
+            return super().update(n)
+
+    def work() -> None:
+        try:
+            outcome.append(download(Bar))
+        except BaseException as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=work, name="adapterhub-fetch", daemon=True)
+    thread.start()
+    try:
+        thread.join(max(deadline - time.monotonic(), 0))
+    finally:
+        stopped.set()
+    if not outcome:
+        raise TimeoutError
+    if isinstance(outcome[0], BaseException):
+        raise outcome[0]
+    return outcome[0]
+
+
+def _existing(folder: Path, source: str) -> Path:
+    if not folder.is_dir():
+        raise BackboneError(source, f"no such folder: {folder}")
+    return folder.resolve()

@@ -1,0 +1,1 @@
+"""Tokens -> packed batches -> hidden states: the loop over depths."""

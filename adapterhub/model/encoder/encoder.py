@@ -1,0 +1,231 @@
+"""The backbone running on a device: our own depth loop over packed tokens.
+
+ALBERT repeats one block, so depth is a loop, and `run` may stop at any depth and go on from
+any depth. Linear maps see real tokens only; query, key and value are one product; attention
+runs per run of equal lengths. The large buffers are kept between calls: freeing and mapping
+them again at every depth is much of the time that a plain implementation loses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch.nn import functional
+
+from adapterhub.errors import BackboneError
+from adapterhub.model.backbone.checkpoint import Block, read_block, read_embeddings, tensors_of
+from adapterhub.model.backbone.devices import find_device, find_dtype
+from adapterhub.model.backbone.open_backbone import Backbone
+from adapterhub.model.encoder.buffers import Buffers, Workspaces
+from adapterhub.model.encoder.changes import Applied, Changes, NormName, Packed, changes_at
+from adapterhub.model.encoder.inference import inference
+from adapterhub.model.encoder.tokens import TokenBatch, Window, pack
+
+# Tokens per batch: enough for full matrix products, few enough to stay near the caches.
+_BATCH_TOKENS = {"cpu": 2048, "cuda": 16384, "mps": 8192}
+# Tokens of all branches of a batch that run stacked: a GPU gains by large products, a CPU does not.
+_STACK_TOKENS = {"cpu": 4096, "cuda": 131072, "mps": 32768}
+
+
+class Encoder:
+    """A frozen ALBERT on a device. Its tensors never change; any thread may use it.
+
+    Attributes:
+        spec: Identity and sizes of the backbone.
+        device: Where it runs.
+        dtype: In which it computes; features and heads are fp32 all the same.
+        max_positions: Greatest window, in tokens.
+        batch_tokens: Good number of tokens per batch on this device.
+        stack_tokens: Good number of tokens of branches that run as one stack.
+    """
+
+    def __init__(self, backbone: Backbone, *, device: str = "auto", dtype: str = "float32") -> None:
+        """Puts the weights of `backbone` on a device.
+
+        Raises:
+            UnsupportedDeviceError: The device is not available here.
+            UsageError: Unknown dtype.
+            BackboneError: The hidden states overflow in `dtype`.
+        """
+        config = backbone.config
+        self.device = find_device(device)
+        self.dtype = find_dtype(dtype)
+        self.spec = backbone.spec
+        self.max_positions = int(config.max_position_embeddings)
+        self.batch_tokens = _BATCH_TOKENS[self.device.type]
+        self.stack_tokens = _STACK_TOKENS[self.device.type]
+        self._attention_heads = int(config.num_attention_heads)
+        self._eps = float(config.layer_norm_eps)
+        self._gelu = backbone.gelu
+        state = backbone.weights
+        self._embeddings = read_embeddings(state, device=self.device, dtype=self.dtype)
+        self._groups = tuple(
+            tuple(
+                read_block(state, group=group, inner=inner, device=self.device, dtype=self.dtype)
+                for inner in range(config.inner_group_num)
+            )
+            for group in range(config.num_hidden_groups)
+        )
+        self._workspaces = Workspaces(
+            hidden_size=config.hidden_size,
+            intermediate_size=config.intermediate_size,
+            device=self.device,
+            dtype=self.dtype,
+        )
+        self._check_finite(config.vocab_size)
+
+    @property
+    def hidden_size(self) -> int:
+        """Returns the width H of the hidden states."""
+        return self.spec.hidden_size
+
+    @property
+    def depth(self) -> int:
+        """Returns the number D of depths."""
+        return self.spec.num_hidden_layers
+
+    def tensors(self) -> Iterator[torch.Tensor]:
+        """Yields all weights on the device, in a fixed order."""
+        yield from tensors_of(self._embeddings)
+        for group in self._groups:
+            for block in group:
+                yield from tensors_of(block)
+
+    @property
+    def bytes(self) -> int:
+        """Returns the size of the weights on the device, in bytes."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors())
+
+    @inference
+    def embed(self, batch: TokenBatch) -> torch.Tensor:
+        """Returns the hidden states at depth 0: (P, H) in the encoder's dtype."""
+        tables = self._embeddings
+        total = functional.embedding(batch.input_ids, tables.words)
+        # transformers' order of addition, for equal rounding: words, segments, positions.
+        total += functional.embedding(batch.token_type_ids, tables.types)
+        total += functional.embedding(batch.position_ids, tables.positions)
+        normed = functional.layer_norm(
+            total, (total.shape[1],), tables.norm_weight, tables.norm_bias, self._eps
+        )
+        return functional.linear(normed, tables.map_weight, tables.map_bias)
+
+    def group_of(self, depth: int) -> int:
+        """Returns which set of weights serves the pass from `depth` to the next."""
+        # Source: transformers 5.23, AlbertTransformer.forward: groups share the depths evenly.
+        return int(depth / (self.depth / len(self._groups)))
+
+    def block_at(self, depth: int) -> Block:
+        """Returns the weights of the pass from `depth` to the next.
+
+        Raises:
+            ValueError: A pass of this backbone takes several blocks.
+        """
+        group = self._groups[self.group_of(depth)]
+        if len(group) > 1:
+            raise ValueError(f"the backbone has {len(group)} inner blocks at each depth, not one")
+        return group[0]
+
+    @inference
+    def run(
+        self,
+        hidden: torch.Tensor,
+        batch: Packed,
+        start: int,
+        stop: int,
+        adapters: Sequence[Applied] = (),
+    ) -> torch.Tensor:
+        """Returns the hidden states at depth `stop`, given those at depth `start`.
+
+        Args:
+            hidden: (P, H); it is not changed.
+            batch: The tokens that `hidden` belongs to.
+            start: Depth of `hidden`, from 0.
+            stop: Depth to reach, at most D; equal to `start` returns `hidden` itself.
+            adapters: Which rows of `hidden` are of a branch, by ascending rows that do not overlap.
+
+        Raises:
+            ValueError: Not 0 <= start <= stop <= D.
+        """
+        if not 0 <= start <= stop <= self.depth:
+            raise ValueError(f"cannot run from depth {start} to {stop} of {self.depth}")
+        if start == stop:
+            return hidden
+        taken = self._workspaces.take(batch.tokens)
+        try:
+            space = taken.first(batch.tokens)
+            for depth in range(start, stop):
+                changes = changes_at(depth, adapters)
+                for block in self._groups[self.group_of(depth)]:
+                    hidden = self._apply(block, hidden, batch, space, changes)
+            # The buffers go to the next call; what leaves must be the caller's own.
+            return hidden.clone()
+        finally:
+            self._workspaces.give_back(taken)
+
+    def _apply(
+        self,
+        block: Block,
+        hidden: torch.Tensor,
+        batch: Packed,
+        space: Buffers,
+        changes: Changes,
+    ) -> torch.Tensor:
+        """Returns one pass of one block, written to `space.hidden`."""
+        changes.map("qkv", block, hidden, out=space.qkv)
+        self._attend(batch, space)
+        changes.map("out", block, space.context, out=space.mapped)
+        space.mapped.add_(hidden)
+        self._norm("attention_norm", block, space, changes, out=space.attended)
+        changes.map("up", block, space.attended, out=space.wide)
+        torch.ops.aten.gelu_(space.wide, approximate=self._gelu)
+        changes.map("down", block, space.wide, out=space.mapped)
+        space.mapped.add_(space.attended)
+        self._norm("output_norm", block, space, changes, out=space.hidden)
+        return space.hidden
+
+    def _attend(self, batch: Packed, space: Buffers) -> None:
+        """Attends within each window: reads `space.qkv`, writes `space.context`."""
+        heads = self._attention_heads
+        size = self.hidden_size // heads
+        for bucket in batch.buckets:
+            rows = slice(bucket.start, bucket.stop)
+            # (n*L, 3H) -> (n, L, 3, A, H/A) -> (3, n, A, L, H/A), all views
+            packed = space.qkv[rows].view(bucket.windows, bucket.length, 3, heads, size)
+            query, key, value = packed.permute(2, 0, 3, 1, 4).unbind(0)
+            context = functional.scaled_dot_product_attention(query, key, value)
+            # (n, A, L, H/A) -> (n, L, A, H/A)
+            target = space.context[rows].view(bucket.windows, bucket.length, heads, size)
+            target.copy_(context.transpose(1, 2))
+
+    def _norm(
+        self,
+        name: NormName,
+        block: Block,
+        space: Buffers,
+        changes: Changes,
+        *,
+        out: torch.Tensor,
+    ) -> None:
+        """Writes the layer norm of `space.mapped` to `out`."""
+        for rows, weight, bias in changes.norms(name, block, out.shape[0]):
+            torch.ops.aten.native_layer_norm.out(
+                space.mapped[rows],
+                [self.hidden_size],
+                weight,
+                bias,
+                self._eps,
+                out0=out[rows],
+                out1=space.mean[rows],
+                out2=space.rstd[rows],
+            )
+
+    def _check_finite(self, vocab_size: int) -> None:
+        """Runs a probe over all depths; half precision can overflow in trained large ALBERTs."""
+        ids = [(7 * i) % vocab_size for i in range(32)]
+        batch = pack([Window(0, 0, len(ids), ids, [0] * len(ids))], device=self.device)
+        if not torch.isfinite(self.run(self.embed(batch), batch, 0, self.depth)).all():
+            raise BackboneError(
+                self.spec.name,
+                f"the hidden states overflow in {self.dtype}; use dtype='float32'",
+            )

@@ -1,0 +1,284 @@
+"""Text -> tokens: rows are cut into windows, and windows are packed into TokenBatches.
+
+A TokenBatch has no padding: its P tokens stand one after the other, windows of equal length
+next to each other, so that attention runs on `(n, L)` views of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, groupby
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer as FastTokenizer
+from transformers import PreTrainedTokenizerFast
+
+from adapterhub.plan import Reading
+
+# Running text has fewer code points per token than this; a text is cut there before it is
+# tokenized, so that a million characters cost no more than the windows that will be read.
+_CODE_POINTS_PER_TOKEN = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One tokenised text or pair, without special tokens.
+
+    Attributes:
+        ids: Token ids of the first field.
+        pair_ids: Token ids of the second field, or None.
+        offsets: Start and end of each token of the first field, in code points; see `own_offsets`.
+        truncated: Whether something of the text, or of its pair, is in no window.
+    """
+
+    ids: list[int]
+    pair_ids: list[int] | None
+    offsets: list[tuple[int, int]]
+    truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What the encoder sees at once: a row, or a part of a long one.
+
+    Attributes:
+        row: Index of its row.
+        first: Tokens `first` to `last` (exclusive) of the field that slides.
+        last: See `first`.
+        ids: Token ids with special tokens.
+        type_ids: 0 for the first segment, 1 for the second.
+    """
+
+    row: int
+    first: int
+    last: int
+    ids: list[int]
+    type_ids: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """Windows of one length that stand next to each other in a TokenBatch.
+
+    Attributes:
+        start: Index of their first token among the P packed ones.
+        windows: How many they are (n).
+        length: Their length (L) in tokens.
+    """
+
+    start: int
+    windows: int
+    length: int
+
+    @property
+    def stop(self) -> int:
+        """Returns the index after their last token."""
+        return self.start + self.windows * self.length
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenBatch:
+    """N windows as P packed tokens, windows of equal length next to each other.
+
+    Attributes:
+        windows: The windows, in packed order.
+        input_ids: (P,) int64.
+        token_type_ids: (P,) int64.
+        position_ids: (P,) int64, from 0 in every window.
+        starts: (N,) int64, the first token of each window.
+        buckets: The runs of equal length, covering all P tokens.
+    """
+
+    windows: tuple[Window, ...]
+    input_ids: torch.Tensor
+    token_type_ids: torch.Tensor
+    position_ids: torch.Tensor
+    starts: torch.Tensor
+    buckets: tuple[Bucket, ...]
+
+    @property
+    def tokens(self) -> int:
+        """Returns the number P of packed tokens."""
+        return self.input_ids.shape[0]
+
+
+class TextTokenizer:
+    """Cuts texts into windows of token ids; safe to use from many threads.
+
+    The fast tokenizer is a private copy whose truncation and padding are off and never
+    change: special tokens and windows are ours, so no call leaves a state behind.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
+        self._fast = FastTokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+        self._fast.no_truncation()
+        self._fast.no_padding()
+        self._cls = int(tokenizer.cls_token_id)
+        self._sep = int(tokenizer.sep_token_id)
+        self._space = self._fast.token_to_id(SPACE)
+
+    def rows(
+        self, inputs: Sequence[tuple[str, ...]], *, reading: Reading, max_windows: int
+    ) -> list[Row]:
+        """Returns the tokens of each input, cut so that `max_windows` windows hold them.
+
+        Args:
+            inputs: One or two valid strings per row, the same number in all rows.
+            reading: Gives the window.
+            max_windows: Greatest number of windows per row.
+        """
+        limit = _budget(_room(reading), reading.overlap, max_windows) * _CODE_POINTS_PER_TOKEN
+        fields = list(zip(*inputs, strict=True))
+        encoded = [
+            self._fast.encode_batch([text[:limit] for text in texts], add_special_tokens=False)
+            for texts in fields
+        ]
+        rows = []
+        for index, texts in enumerate(inputs):
+            ids = [encoding[index].ids for encoding in encoded]
+            kept = _kept([len(tokens) for tokens in ids], reading, max_windows)
+            cut = any(len(tokens) > size for tokens, size in zip(ids, kept, strict=True))
+            cut = cut or any(len(text) > limit for text in texts)
+            ids = [tokens[:size] for tokens, size in zip(ids, kept, strict=True)]
+            offsets = own_offsets(ids[0], encoded[0][index].offsets[: kept[0]], self._space)
+            rows.append(Row(ids[0], ids[1] if len(ids) > 1 else None, offsets, cut))
+        return rows
+
+    def windows(self, rows: Sequence[Row], *, reading: Reading) -> list[Window]:
+        """Returns the windows of all rows, in row order."""
+        windows: list[Window] = []
+        for index, row in enumerate(rows):
+            if row.pair_ids is None:
+                windows.extend(self._single(index, row.ids, reading))
+            else:
+                windows.extend(self._pair(index, row.ids, row.pair_ids, reading))
+        return windows
+
+    def _single(self, row: int, ids: list[int], reading: Reading) -> Iterator[Window]:
+        for first, last in _spans(len(ids), _room(reading), reading.overlap):
+            window = [self._cls, *ids[first:last], self._sep]
+            yield Window(row, first, last, window, [0] * len(window))
+
+    def _pair(self, row: int, a: list[int], b: list[int], reading: Reading) -> Iterator[Window]:
+        """Yields windows in which the longer segment slides beside the whole shorter one."""
+        first_slides = len(a) > len(b)
+        still, sliding = (b, a) if first_slides else (a, b)
+        for first, last in _spans(len(sliding), _room(reading) - len(still), reading.overlap):
+            part = sliding[first:last]
+            one, two = (part, still) if first_slides else (still, part)
+            ids = [self._cls, *one, self._sep, *two, self._sep]
+            types = [0] * (len(one) + 2) + [1] * (len(two) + 1)
+            yield Window(row, first, last, ids, types)
+
+
+def batches(
+    windows: Sequence[Window], *, max_tokens: int, device: torch.device
+) -> Iterator[TokenBatch]:
+    """Yields TokenBatches of at most `max_tokens` tokens (or one window), longest first.
+
+    Windows of equal length come together, whatever the order of the texts was.
+    """
+    ordered = sorted(windows, key=lambda window: -len(window.ids))
+    chunk: list[Window] = []
+    tokens = 0
+    for window in ordered:
+        if chunk and tokens + len(window.ids) > max_tokens:
+            yield pack(chunk, device=device)
+            chunk, tokens = [], 0
+        chunk.append(window)
+        tokens += len(window.ids)
+    if chunk:
+        yield pack(chunk, device=device)
+
+
+def pack(windows: Sequence[Window], *, device: torch.device) -> TokenBatch:
+    """Returns one TokenBatch of windows that are sorted by length."""
+    lengths = np.fromiter((len(window.ids) for window in windows), np.int64, len(windows))
+    tokens = int(lengths.sum())
+    starts = np.cumsum(lengths) - lengths
+    ids = np.fromiter(chain.from_iterable(w.ids for w in windows), np.int64, tokens)
+    types = np.fromiter(chain.from_iterable(w.type_ids for w in windows), np.int64, tokens)
+    positions = np.arange(tokens) - np.repeat(starts, lengths)
+    buckets = []
+    start = 0
+    for length, group in groupby(lengths.tolist()):
+        bucket = Bucket(start=start, windows=len(list(group)), length=length)
+        buckets.append(bucket)
+        start = bucket.stop
+    return TokenBatch(
+        windows=tuple(windows),
+        input_ids=torch.from_numpy(ids).to(device),
+        token_type_ids=torch.from_numpy(types).to(device),
+        position_ids=torch.from_numpy(positions).to(device),
+        starts=torch.from_numpy(starts).to(device),
+        buckets=tuple(buckets),
+    )
+
+
+def _room(reading: Reading) -> int:
+    """Returns how many tokens a window holds beside its special tokens."""
+    return reading.max_length - 1 - len(reading.fields)
+
+
+def _budget(room: int, overlap: int, max_windows: int) -> int:
+    """Returns how many tokens `max_windows` windows with `room` tokens see."""
+    return room + (max_windows - 1) * _step(room, overlap)
+
+
+def _kept(lengths: Sequence[int], reading: Reading, max_windows: int) -> list[int]:
+    """Returns how many tokens of each field go into windows.
+
+    The shorter field of a pair is in every window; it is cut only where it alone would fill
+    more than half of one.
+    """
+    room = _room(reading)
+    if len(lengths) == 1:
+        return [_budget(room, reading.overlap, max_windows)]
+    if sum(lengths) <= room:
+        return list(lengths)
+    still = min(*lengths, room // 2)
+    sliding = _budget(room - still, reading.overlap, max_windows)
+    return [sliding, still] if lengths[0] > lengths[1] else [still, sliding]
+
+
+def _spans(tokens: int, room: int, overlap: int) -> Iterator[tuple[int, int]]:
+    """Yields the ranges of `tokens` that windows with `room` tokens see."""
+    first = 0
+    while True:
+        last = min(first + room, tokens)
+        yield first, last
+        if last == tokens:
+            return
+        first += _step(room, overlap)
+
+
+def _step(room: int, overlap: int) -> int:
+    """Returns how far a window moves: at least half of it, however little room a pair leaves."""
+    return room - min(overlap, room // 2)
+
+
+SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
+"""How SentencePiece writes a space."""
+
+
+def own_offsets(
+    ids: Sequence[int], offsets: list[tuple[int, int]], space: int | None
+) -> list[tuple[int, int]]:
+    """Returns the offsets of tokens, where a space that is a token by itself holds nothing.
+
+    SentencePiece says that such a space holds the character behind it, for instance a Han one,
+    whose own token comes next.
+
+    Args:
+        ids: Token ids of a text.
+        offsets: Start and end of each token, in code points.
+        space: Id of the space; None where the tokenizer has none.
+    """
+    if space is None or space not in ids:
+        return offsets
+    return [
+        (start, start if token == space else end)
+        for token, (start, end) in zip(ids, offsets, strict=True)
+    ]

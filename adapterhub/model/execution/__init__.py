@@ -1,0 +1,1 @@
+"""One call: plan -> trunk and branches -> answers; resident tasks, known answers, checks."""

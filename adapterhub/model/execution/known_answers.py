@@ -1,0 +1,171 @@
+"""Known answers: what a head file says that it computes, computed again before it is loaded.
+
+The probe texts are ours and say nothing of any training data, whose licence might not allow a copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from adapterhub.errors import KnownAnswersError
+from adapterhub.model.adapters.compile import compile_adapter
+from adapterhub.model.encoder.changes import Adapter
+from adapterhub.model.encoder.encoder import Encoder
+from adapterhub.model.encoder.tokens import TextTokenizer
+from adapterhub.model.execution.resident_task import unplaced
+from adapterhub.model.execution.run_trunk import Answering, run_trunk
+from adapterhub.model.heads.heads import Array
+from adapterhub.plan import make_plan
+from adapterhub.specs import KnownAnswer, TaskSpec
+from adapterhub.store.headfile import HeadFile
+
+_TEXTS = (
+    ("The room was clean and the staff were friendly.",),
+    ("这家店的东西不错，下次还会再来。",),
+)
+_PAIRS = (
+    ("A man is playing a guitar.", "Somebody makes music."),
+    ("他明天要坐火车去上海。", "他明天出门旅行。"),
+)
+# Known answers of tagging have a row for every token, so these are short.
+_TAGGED = (
+    ("Anna flew from Berlin to Oslo on Monday.",),
+    ("李明昨天在北京工作。",),
+)
+
+
+def probes_for(spec: TaskSpec) -> tuple[tuple[str, ...], ...]:
+    """Returns the probes of a task: one in English and one in Chinese."""
+    if spec.kind == "tagging":
+        return _TAGGED
+    return _TEXTS if len(spec.fields) == 1 else _PAIRS
+
+
+# Greatest difference, relative to the greatest known logit (at least 1): fp32 differs between
+# processors in the last digits; half precision was measured at about 1 % of the hidden states.
+_TOLERANCE = {torch.float32: 2e-3, torch.float16: 5e-2, torch.bfloat16: 0.25}
+_SIGNIFICANT_DIGITS = 6
+
+
+def make_known_answers(
+    spec: TaskSpec,
+    tensors: Mapping[str, torch.Tensor],
+    inputs: Sequence[tuple[str, ...]],
+    *,
+    encoder: Encoder,
+    tokenizer: TextTokenizer,
+) -> tuple[KnownAnswer, ...]:
+    """Returns what the task answers to `inputs`, to be stored in its head file."""
+    answers = answer_probes(spec, tensors, inputs, encoder=encoder, tokenizer=tokenizer)
+    return tuple(
+        _known_answer(spec, texts, _rounded(logits))
+        for texts, logits in zip(inputs, answers, strict=True)
+        if len(logits)
+    )
+
+
+def check_known_answers(
+    head: HeadFile, *, encoder: Encoder, tokenizer: TextTokenizer, adapter: Adapter | None = None
+) -> None:
+    """Computes the known answers of a head file and compares.
+
+    Args:
+        head: The file.
+        encoder: Where they are computed.
+        tokenizer: Of the same backbone.
+        adapter: The file's adapter, compiled; without it, it is compiled here.
+
+    Raises:
+        KnownAnswersError: The file computes something else than it says, or its labels stand
+            in another order than when it was written.
+    """
+    spec = head.spec
+    if not spec.known_answers:
+        return
+    found = answer_probes(
+        spec,
+        head.tensors,
+        [known.inputs for known in spec.known_answers],
+        encoder=encoder,
+        tokenizer=tokenizer,
+        adapter=adapter,
+    )
+    for known, logits in zip(spec.known_answers, found, strict=True):
+        expected = np.asarray(known.logits, np.float32)
+        _compare(head, known, expected, logits, _TOLERANCE[encoder.dtype])
+
+
+def answer_probes(
+    spec: TaskSpec,
+    tensors: Mapping[str, torch.Tensor],
+    inputs: Sequence[tuple[str, ...]],
+    *,
+    encoder: Encoder,
+    tokenizer: TextTokenizer,
+    adapter: Adapter | None = None,
+) -> list[Array]:
+    """Returns the logits of a task that is not resident: (1, K) or (tokens, K) per input.
+
+    This is what known answers are made with and checked against. `adapter` is the task's,
+    compiled; without it, it is compiled here.
+    """
+    if adapter is None and spec.adapter is not None:
+        adapter = compile_adapter(spec.adapter, tensors, encoder=encoder, source=spec.task)
+    task = unplaced(spec, tensors, device=encoder.device, adapter=adapter)
+    output = run_trunk(
+        make_plan({spec.task: spec}).trunks[0],
+        {spec.task: task},
+        inputs,
+        answering=Answering(encoder, tokenizer, max_windows=1),
+    )
+    values = output.logits[spec.task].values
+    return list(values) if isinstance(values, tuple) else list(values[:, None])
+
+
+def _compare(
+    head: HeadFile, known: KnownAnswer, expected: Array, found: Array, tolerance: float
+) -> None:
+    probe = known.inputs[0][:40]
+    if expected.shape != found.shape:
+        raise KnownAnswersError(
+            head.source,
+            f"gave {found.shape[0]} rows of logits for its probe {probe!r}, its header says "
+            f"{expected.shape[0]}; the tokenizer differs or the file was altered",
+        )
+    limit = tolerance * max(1.0, float(np.abs(expected).max()))
+    difference = float(np.abs(expected - found).max())
+    if difference > limit:
+        raise KnownAnswersError(
+            head.source,
+            f"gave other logits for its probe {probe!r} than its header says (difference "
+            f"{difference:.3g}, allowed {limit:.3g}); do not use it, fetch or train it again",
+        )
+    if known.answers != _named(head.spec, expected):
+        raise KnownAnswersError(
+            head.source,
+            f"its labels are in another order than when it was written: the probe {probe!r} "
+            f"should give {known.answers[0]!r}, gave {_named(head.spec, expected)[0]!r}",
+        )
+
+
+def _known_answer(
+    spec: TaskSpec, texts: tuple[str, ...], logits: tuple[tuple[float, ...], ...]
+) -> KnownAnswer:
+    # Named by the logits that the file keeps: rounding can make the two best ones equal.
+    named = _named(spec, np.asarray(logits, np.float32))
+    return KnownAnswer(inputs=texts, logits=logits, answers=named)
+
+
+def _rounded(logits: Array) -> tuple[tuple[float, ...], ...]:
+    return tuple(
+        tuple(float(f"{value:.{_SIGNIFICANT_DIGITS}g}") for value in row) for row in logits.tolist()
+    )
+
+
+def _named(spec: TaskSpec, logits: Array) -> tuple[str, ...]:
+    if spec.kind == "regression":
+        return ()
+    return tuple(spec.labels[index] for index in logits.argmax(1).tolist())

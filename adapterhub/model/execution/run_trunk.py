@@ -1,0 +1,220 @@
+"""Runs one trunk of a plan over texts: exactly the passes, taps and products it names.
+
+rows -> windows -> TokenBatches -> trunk, depth by depth -> branches -> logits per window -> per row
+
+Pairs that are read apart go through it text by text, and are compared at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+
+import numpy as np
+import torch
+
+from adapterhub.errors import NonFiniteError
+from adapterhub.model.encoder.encoder import Encoder
+from adapterhub.model.encoder.tokens import Row, TextTokenizer, batches
+from adapterhub.model.execution.merge_windows import mean_of_windows, tokens_of_rows
+from adapterhub.model.execution.passes import Logits, Wanted, run_batch
+from adapterhub.model.execution.resident_task import ResidentTask
+from adapterhub.model.heads.heads import Array, RowLogits
+from adapterhub.model.heads.ngrams import Ids, RowGrams, ids_by_field, row_grams, token_grams
+from adapterhub.model.heads.pair_features import Pairs, compared_logits
+from adapterhub.model.heads.spans import TaggedText
+from adapterhub.plan import Trunk
+
+_PAIRS_AT_ONCE = 16_384
+"""Texts of pairs that are read apart have features, much wider than logits, until they are met."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answering:
+    """What a call answers with.
+
+    Attributes:
+        encoder: The backbone on its device.
+        tokenizer: Of the same backbone.
+        max_windows: Windows per text at most.
+    """
+
+    encoder: Encoder
+    tokenizer: TextTokenizer
+    max_windows: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrunkOutput:
+    """What one trunk gave for N rows.
+
+    Attributes:
+        logits: Raw outputs by task, of the rows that it was asked of.
+        rows: Which rows these are, ascending, by task.
+        windows: (N,) number of windows of each row; of both texts where they are read apart.
+        truncated: (N,) whether the row, or one of its texts, was longer than all its windows.
+    """
+
+    logits: Mapping[str, RowLogits]
+    rows: Mapping[str, tuple[int, ...]]
+    windows: tuple[int, ...]
+    truncated: tuple[bool, ...]
+
+    def then(self, other: TrunkOutput) -> TrunkOutput:
+        """Returns the outputs for these rows and the rows of `other` after them; no tags."""
+        logits = {**self.logits, **other.logits}
+        for name in self.logits.keys() & other.logits.keys():
+            both = [np.asarray(one.logits[name].values) for one in (self, other)]
+            logits[name] = RowLogits(np.concatenate(both))
+        count = len(self.windows)
+        rows = {
+            name: (*own, *(count + row for row in other.rows[name]))
+            for name, own in self.rows.items()
+        }
+        windows, cut = self.windows + other.windows, self.truncated + other.truncated
+        return TrunkOutput(logits, rows, windows, cut)
+
+
+def run_trunk(
+    trunk: Trunk,
+    tasks: Mapping[str, ResidentTask],
+    inputs: Sequence[tuple[str, ...]],
+    *,
+    answering: Answering,
+    wanted: Wanted | None = None,
+) -> TrunkOutput:
+    """Returns the logits of all tasks of one trunk for `inputs`.
+
+    Args:
+        trunk: What to compute.
+        tasks: The resident task behind each name of the trunk.
+        inputs: One or two valid strings per row, as many as the trunk reads fields.
+        answering: Where to compute it; longer texts than its windows are truncated.
+        wanted: Which task is asked of which row; every row is asked for something.
+
+    Raises:
+        NonFiniteError: A task gave NaN or infinity.
+    """
+    if trunk.reading.apart:
+        parts = []
+        for start in range(0, len(inputs), _PAIRS_AT_ONCE):
+            rows = slice(start, start + _PAIRS_AT_ONCE)
+            asked = wanted and {name: mask[rows] for name, mask in wanted.items()}
+            parts.append(_run_apart(trunk, tasks, inputs[rows], answering, asked))
+        output = reduce(TrunkOutput.then, parts)
+    else:
+        tokens = _tokens(trunk, inputs, answering)
+        output = _run_windows(trunk, tasks, inputs, tokens, answering, wanted)
+        output = _widened(output, tasks, ids_by_field(tokens))
+    for name, logits in output.logits.items():
+        _check_finite(name, logits, output.rows[name])
+    return output
+
+
+def _run_apart(
+    trunk: Trunk,
+    tasks: Mapping[str, ResidentTask],
+    inputs: Sequence[tuple[str, ...]],
+    answering: Answering,
+    wanted: Wanted | None,
+) -> TrunkOutput:
+    """Returns the logits of pairs: each distinct text is encoded once, alone."""
+    pairs = Pairs.of(inputs)
+    asked_texts = None if wanted is None else pairs.asked_texts(wanted)
+    alone = replace(trunk, reading=trunk.reading.alone)
+    tokens = _tokens(alone, pairs.texts, answering)
+    texts = _run_windows(alone, tasks, pairs.texts, tokens, answering, asked_texts)
+    logits: dict[str, RowLogits] = {}
+    asked: dict[str, tuple[int, ...]] = {}
+    for name in trunk.tasks:
+        rows = np.arange(len(inputs)) if wanted is None else np.flatnonzero(wanted[name])
+        asked[name] = tuple(rows.tolist())
+        if name in texts.logits:
+            places = [np.searchsorted(texts.rows[name], side[rows]) for side in pairs.sides]
+            features = np.asarray(texts.logits[name].values)
+            weights = tasks[name].weights
+            logits[name] = RowLogits(compared_logits(features, (places[0], places[1]), weights))
+    first, second = (side.tolist() for side in pairs.sides)
+    both = list(zip(first, second, strict=True))
+    windows = tuple(texts.windows[a] + texts.windows[b] for a, b in both)
+    cut = tuple(texts.truncated[a] or texts.truncated[b] for a, b in both)
+    output = TrunkOutput(logits, asked, windows, cut)
+    return _widened(output, tasks, [[tokens[row].ids for row in side] for side in (first, second)])
+
+
+def _tokens(trunk: Trunk, inputs: Sequence[tuple[str, ...]], answering: Answering) -> list[Row]:
+    return answering.tokenizer.rows(
+        inputs, reading=trunk.reading, max_windows=answering.max_windows
+    )
+
+
+def _widened(
+    output: TrunkOutput, tasks: Mapping[str, ResidentTask], fields: Sequence[Ids]
+) -> TrunkOutput:
+    """Returns the logits with what n-grams add to them; `fields` are the tokens of all rows."""
+    grams: RowGrams | None = None
+    around: RowGrams | None = None
+    logits = dict(output.logits)
+    for name, found in output.logits.items():
+        ngrams, rows = tasks[name].weights.ngrams, list(output.rows[name])
+        if ngrams is None:
+            continue
+        if isinstance(found.values, tuple):
+            around = around or token_grams(fields[0])
+            of_rows = np.split(ngrams.logits(around), np.cumsum(list(map(len, fields[0]))))
+            added = zip(found.values, (of_rows[row] for row in rows), strict=True)
+            logits[name] = RowLogits(tuple(own + more for own, more in added), found.texts)
+        else:
+            grams = grams or row_grams(fields)
+            logits[name] = RowLogits(found.values + ngrams.logits(grams)[rows])
+    return replace(output, logits=logits)
+
+
+def _run_windows(
+    trunk: Trunk,
+    tasks: Mapping[str, ResidentTask],
+    inputs: Sequence[tuple[str, ...]],
+    rows: Sequence[Row],
+    answering: Answering,
+    wanted: Wanted | None,
+) -> TrunkOutput:
+    """Returns what the windows of each row give; of a text of a pair read apart, its features."""
+    encoder = answering.encoder
+    windows = answering.tokenizer.windows(rows, reading=trunk.reading)
+    parts: dict[str, list[Logits]] = {name: [] for name in trunk.tasks}
+    for batch in batches(windows, max_tokens=encoder.batch_tokens, device=encoder.device):
+        for name, found in run_batch(trunk, tasks, batch, encoder, wanted).items():
+            parts[name].append(found)
+    counts = np.bincount([window.row for window in windows], minlength=len(rows))
+    output: dict[str, RowLogits] = {}
+    asked: dict[str, tuple[int, ...]] = {}
+    texts: dict[int, TaggedText] = {}
+    for name, found_parts in parts.items():
+        places = np.arange(len(rows)) if wanted is None else np.flatnonzero(wanted[name])
+        asked[name] = tuple(places.tolist())
+        if not found_parts:
+            continue
+        values = np.concatenate([_to_array(part.values) for part in found_parts])
+        order = [window for part in found_parts for window in part.windows]
+        if tasks[name].spec.kind == "tagging":
+            tagged = tokens_of_rows(values, order, rows)
+            for row in places.tolist():
+                texts.setdefault(row, TaggedText(inputs[row][0], rows[row].offsets))
+            kept = tuple(tagged[row] for row in asked[name])
+            output[name] = RowLogits(kept, tuple(texts[row] for row in asked[name]))
+        else:
+            output[name] = RowLogits(mean_of_windows(values, order, counts, places))
+    cut = tuple(row.truncated for row in rows)
+    return TrunkOutput(output, asked, tuple(counts.tolist()), cut)
+
+
+def _to_array(logits: torch.Tensor) -> Array:
+    array: Array = logits.cpu().numpy()
+    return array
+
+
+def _check_finite(task: str, logits: RowLogits, rows: Sequence[int]) -> None:
+    for row, values in zip(rows, logits.values, strict=True):
+        if not np.isfinite(values).all():
+            raise NonFiniteError(task, row)

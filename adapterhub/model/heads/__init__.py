@@ -1,0 +1,1 @@
+"""Features -> logits -> answers."""

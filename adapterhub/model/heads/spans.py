@@ -1,0 +1,231 @@
+"""Tag scores per token -> entity spans with character offsets.
+
+Tags are decided per word, by the first token of each word, so that a span never ends inside
+one. Words are runs of letters and digits; a Han character, or any other sign, is a word of its
+own, unless a token joins it to what follows. The best valid sequence of tags is found (Viterbi):
+in BIO `I-x` only follows `B-x` or `I-x`, and in BIOES every entity has its end.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from adapterhub.results import Entity
+from adapterhub.tags import OUTSIDE, have_ends, mark_of
+
+Array = npt.NDArray[np.float32]
+Places = npt.NDArray[np.int64]
+
+# Rows are decoded together in groups of this size, padded to the longest of the group.
+_GROUP_ROWS = 128
+_HAN_RANGES = ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x323AF))
+
+
+@dataclass(frozen=True)
+class TaggedText:
+    """A text and where its tokens stand.
+
+    Attributes:
+        text: The text as the user gave it.
+        offsets: Start and end of each token, in code points.
+    """
+
+    text: str
+    offsets: Sequence[tuple[int, int]]
+
+    @cached_property
+    def words(self) -> list[Word]:
+        """Returns its words; tasks that tag one text share them."""
+        return words_of(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One unit of tagging.
+
+    Attributes:
+        token: Index of its first token.
+        start: First code point.
+        end: Code point after its last one.
+    """
+
+    token: int
+    start: int
+    end: int
+
+
+def words_of(text: TaggedText) -> list[Word]:
+    """Returns the words of a text that start at a token, in order.
+
+    A token that begins inside a word belongs to that word; one that goes on behind a word's
+    end takes the word with it.
+    """
+    words: list[Word] = []
+    for index, (start, end) in enumerate(text.offsets):
+        # SentencePiece counts the space before a word to its first piece.
+        while start < end and text.text[start].isspace():
+            start += 1
+        if start >= end or (words and start < words[-1].end):
+            continue
+        last = max(_word_end(text.text, start), _word_end(text.text, end - 1))
+        words.append(Word(index, start, last))
+    return words
+
+
+def decode_spans(
+    scores: Sequence[Array], texts: Sequence[TaggedText], labels: Sequence[str]
+) -> Iterator[list[Entity]]:
+    """Yields the entities of each text.
+
+    Args:
+        scores: Per text, log-probabilities of tags: (tokens, K).
+        texts: The texts.
+        labels: Tags in column order.
+    """
+    words = [text.words for text in texts]
+    by_word = [
+        row[[word.token for word in found]] for row, found in zip(scores, words, strict=True)
+    ]
+    tags = best_tags(by_word, labels)
+    for text, found, path, row in zip(texts, words, tags, by_word, strict=True):
+        chosen = row[np.arange(len(path)), path] if len(path) else row[:0, 0]
+        yield list(_entities(text.text, found, [labels[tag] for tag in path], np.exp(chosen)))
+
+
+def best_tags(scores: Sequence[Array], labels: Sequence[str]) -> list[list[int]]:
+    """Returns the best valid tags for each (words, K) array of log-probabilities."""
+    order = sorted(range(len(scores)), key=lambda index: len(scores[index]))
+    paths: list[list[int]] = [[] for _ in scores]
+    for first in range(0, len(order), _GROUP_ROWS):
+        group = order[first : first + _GROUP_ROWS]
+        for index, path in zip(group, _viterbi([scores[i] for i in group], labels), strict=True):
+            paths[index] = path
+    return paths
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rules:
+    """Which of K tags may follow which.
+
+    Attributes:
+        later: (L,) the tags that go on an entity, `I-x` and `E-x`; the others follow closed ones.
+        begin: (L,) the `B-x` of each.
+        inside: (L,) the `I-x` of each, or again `B-x` where there is none.
+        closed: (K,) whether an entity may be over with a tag.
+    """
+
+    later: Places
+    begin: Places
+    inside: Places
+    closed: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, labels: Sequence[str]) -> _Rules:
+        place = {label: index for index, label in enumerate(labels)}
+        later = [label for label in labels if mark_of(label) in ("I", "E")]
+        begin = [place[f"B-{label[2:]}"] for label in later]
+        inside = [place.get(f"I-{label[2:]}", own) for label, own in zip(later, begin, strict=True)]
+        ends = have_ends(labels)
+        closed = [not ends or mark_of(label) not in ("B", "I") for label in labels]
+        later_places = np.array([place[label] for label in later], np.int64)
+        return cls(
+            later_places,
+            np.array(begin, np.int64),
+            np.array(inside, np.int64),
+            np.array(closed, np.bool_),
+        )
+
+
+def _viterbi(scores: Sequence[Array], labels: Sequence[str]) -> list[list[int]]:
+    """Returns the best paths of one group: max-sum over (n, L, K) by the rules of the tags.
+
+    One step needs the best closed tag, and for `I-x` and `E-x` the better of `B-x` and `I-x`: K
+    work instead of K squared.
+    """
+    lengths = [len(row) for row in scores]
+    steps = max(lengths, default=0)
+    if steps == 0:
+        return [[] for _ in scores]
+    rules = _Rules.of(labels)
+    later, begin, inside = rules.later, rules.begin, rules.inside
+    never = np.where(rules.closed, 0.0, -np.inf).astype(np.float32)
+    padded = np.zeros((len(scores), steps, len(labels)), np.float32)
+    for index, row in enumerate(scores):
+        padded[index, : len(row)] = row
+    best = padded[:, 0].copy()
+    best[:, later] = -np.inf
+    back = np.zeros((steps, len(scores), len(labels)), np.int32)
+    for step in range(1, steps):
+        closed = best + never
+        previous = closed.argmax(1)
+        back[step] = previous[:, None]
+        total = np.repeat(closed.max(1, keepdims=True), len(labels), 1)
+        from_begin = best[:, begin] >= best[:, inside]
+        back[step][:, later] = np.where(from_begin, begin, inside)
+        total[:, later] = np.where(from_begin, best[:, begin], best[:, inside])
+        running = np.array([step < length for length in lengths])[:, None]
+        best = np.where(running, total + padded[:, step], best)
+    best = best + never
+    return [_walk_back(back[:length, i], best[i], length) for i, length in enumerate(lengths)]
+
+
+def _walk_back(back: npt.NDArray[np.int32], best: Array, length: int) -> list[int]:
+    if length == 0:
+        return []
+    path = [int(best.argmax())]
+    for step in range(length - 1, 0, -1):
+        path.append(int(back[step, path[-1]]))
+    return path[::-1]
+
+
+def _entities(
+    text: str, words: Sequence[Word], tags: Sequence[str], scores: Array
+) -> Iterator[Entity]:
+    first = 0
+    while first < len(words):
+        if tags[first] == OUTSIDE:
+            first += 1
+            continue
+        last = first + 1
+        entity = tags[first][2:]
+        while last < len(words) and tags[last] in (f"I-{entity}", f"E-{entity}"):
+            last += 1
+        start, end = words[first].start, words[last - 1].end
+        yield Entity(
+            entity_group=entity,
+            score=float(scores[first:last].mean()),
+            word=text[start:end],
+            start=start,
+            end=end,
+        )
+        first = last
+
+
+def _word_end(text: str, start: int) -> int:
+    end = start + 1
+    joins = _in_word if _in_word(text[start]) else _is_mark
+    while end < len(text) and joins(text[end]):
+        end += 1
+    return end
+
+
+def _in_word(character: str) -> bool:
+    """Returns whether a character joins its neighbours: a letter, digit or mark, not Han."""
+    return (character.isalnum() or _is_mark(character)) and not is_han(character)
+
+
+def _is_mark(character: str) -> bool:
+    """Returns whether a character is an accent or vowel sign on the one before it."""
+    return unicodedata.category(character).startswith("M")
+
+
+def is_han(character: str) -> bool:
+    """Returns whether a character is a Han ideograph."""
+    code = ord(character)
+    return code >= _HAN_RANGES[0][0] and any(first <= code <= last for first, last in _HAN_RANGES)

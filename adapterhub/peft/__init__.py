@@ -1,0 +1,1 @@
+"""PEFT's format: read, checked and written."""

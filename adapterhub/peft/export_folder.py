@@ -1,0 +1,149 @@
+"""A task with an adapter -> a folder that PEFT opens without anything of ours."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from pathlib import Path
+
+import safetensors.torch
+
+from adapterhub.errors import AdapterError
+from adapterhub.peft.exported_head import HEAD_FILE, describe_head, encode_exported_head
+from adapterhub.peft.folder import CONFIG_FILE, WEIGHTS_FILE
+from adapterhub.peft.format import peft_config, peft_state
+from adapterhub.specs import BLOCK_METHOD, AdapterSpec, TaskSpec
+from adapterhub.store.adapter_names import prefixed
+from adapterhub.store.atomic import FREE_SUFFIX, reason, sync_folder
+from adapterhub.store.headfile import HeadFile
+
+README_FILE = "README.md"
+_PER_MODEL = ("frod", "tinylora")
+"""Methods with tensors for the model as a whole, which depend on how many maps it has."""
+
+
+def export_peft(head: HeadFile, folder: str | Path) -> None:
+    """Writes a task's adapter as PEFT saves one, and its head beside it; whole or not at all.
+
+    An adapter that all depths share opens with plain PEFT on a plain `AlbertModel`; one that
+    differs by depth, or leaves the first depths alone, on `adapterhub.unrolled(model)`.
+
+    Args:
+        head: A head file with an adapter.
+        folder: Made; may exist if it is empty.
+
+    Raises:
+        AdapterError: The task has no adapter that PEFT knows, the folder is not empty, or the
+            system cannot write it.
+    """
+    folder = Path(os.path.expanduser(folder))
+    adapter = _exportable(head)
+    stock = is_stock(head.spec)
+    try:
+        config = peft_config(adapter, stock=stock)
+        state = prefixed(peft_state(adapter, head.tensors, stock=stock))
+    except ValueError as error:
+        raise AdapterError(f"of {head.source}", str(error)) from error
+    backbone = head.spec.backbone
+    if "/" in backbone.name:
+        config.base_model_name_or_path, config.revision = backbone.name, backbone.revision
+    values = {
+        name: sorted(value) if isinstance(value, set) else value
+        for name, value in config.to_dict().items()
+    }
+    owned = {name: tensor.contiguous().clone() for name, tensor in state.items()}
+    files = {
+        CONFIG_FILE: json.dumps(values, indent=2, sort_keys=True).encode() + b"\n",
+        WEIGHTS_FILE: safetensors.torch.save(owned, {"format": "pt"}),
+        HEAD_FILE: encode_exported_head(head),
+        README_FILE: _readme(head.spec, adapter, stock=stock).encode(),
+    }
+    _write_folder(folder, files)
+
+
+def is_stock(spec: TaskSpec) -> bool:
+    """Returns whether a task's adapter is the same on a plain ALBERT, where it is at all depths.
+
+    Depths behind the last one that the head reads do not matter.
+    """
+    adapter = spec.adapter
+    if adapter is None or not adapter.tie_depths:
+        return False
+    needed = min(spec.deepest, spec.backbone.num_hidden_layers)
+    return adapter.depths[:needed] == tuple(range(needed))
+
+
+def _exportable(head: HeadFile) -> AdapterSpec:
+    adapter, source = head.spec.adapter, f"of {head.source}"
+    if adapter is None:
+        raise AdapterError(
+            source, f"task '{head.spec.task}' has none; it is a head on the frozen backbone"
+        )
+    if adapter.method == BLOCK_METHOD:
+        raise AdapterError(
+            source, f"task '{head.spec.task}' has an own copy of the block, which PEFT cannot hold"
+        )
+    if adapter.tie_depths and adapter.method in _PER_MODEL and not is_stock(head.spec):
+        raise AdapterError(
+            source,
+            f"its '{adapter.method}' is shared by depths {adapter.depths[0]} to "
+            f"{adapter.depths[-1]}, and its tensors cannot be repeated for each of them",
+        )
+    return adapter
+
+
+def _write_folder(folder: Path, files: dict[str, bytes]) -> None:
+    folder = folder.absolute()  # `.` has no name of its own
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise AdapterError(folder, "there is something here already; choose a new folder")
+    temp = folder.with_name(f".{folder.name[:40]}.{secrets.token_hex(8)}{FREE_SUFFIX}")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temp.mkdir()
+        for name, data in files.items():
+            with open(temp / name, "xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        sync_folder(temp)
+        if folder.exists():
+            folder.rmdir()
+        temp.rename(folder)
+        sync_folder(folder.parent)
+    except OSError as error:
+        raise AdapterError(folder, f"it cannot be written: {reason(error)}") from error
+    finally:
+        shutil.rmtree(temp, ignore_errors=True)
+
+
+def _readme(spec: TaskSpec, adapter: AdapterSpec, *, stock: bool) -> str:
+    """Returns how to open the folder; PEFT's own model card says nothing of depths."""
+    backbone = spec.backbone
+    known = "/" in backbone.name
+    source = repr(backbone.name) if known else '"./the-backbone"'
+    revision = f", revision={backbone.revision!r}" if known and backbone.revision else ""
+    model = "model" if stock else "adapterhub.unrolled(model)"
+    depths = ", ".join(map(str, adapter.depths))
+    where = "all depths" if stock else f"depth {depths}"
+    imports = "" if stock else "import adapterhub\n"
+    return f"""---
+library_name: peft
+---
+# {spec.task}
+
+{adapter.method} on {", ".join(adapter.sites)} at {where} of an ALBERT, exported by adapterhub.
+Its backbone is {backbone.name}, {backbone.fingerprint}.
+
+```python
+{imports}from peft import PeftModel
+from transformers import AlbertModel
+
+model = AlbertModel.from_pretrained({source}{revision}, add_pooling_layer=False)
+model = PeftModel.from_pretrained({model}, ".")
+```
+
+`{HEAD_FILE}` holds what reads the hidden states: {describe_head(spec)}.
+`adapterhub import <this folder> --task {spec.task}` makes a task of it again.
+"""

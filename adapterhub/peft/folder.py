@@ -1,0 +1,194 @@
+"""A folder that PEFT saved: read as data from strangers, before anything is loaded from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+
+from adapterhub.errors import AdapterError
+from adapterhub.peft.exported_head import HEAD_FILE
+from adapterhub.peft.settings import GROUPS, config_class, method_of
+from adapterhub.store.adapter_names import plain_key
+from adapterhub.store.atomic import open_regular, reason
+from adapterhub.store.header import LENGTH_BYTES, MAX_FILE_BYTES, MAX_HEADER_BYTES, MAX_TENSORS
+from adapterhub.store.jsonsafe import read_json_object, shown
+
+CONFIG_FILE = "adapter_config.json"
+WEIGHTS_FILE = "adapter_model.safetensors"
+PICKLE_FILE = "adapter_model.bin"
+_MAX_CONFIG_BYTES = 2**20
+
+Reads = Literal["text", "tokens"]
+"""What the model that was adapted answers for: a whole text, or every token."""
+
+_READS: Mapping[str, Reads] = MappingProxyType(
+    {
+        "SEQ_CLS": "text",
+        "TOKEN_CLS": "tokens",
+        "AlbertForSequenceClassification": "text",
+        "AlbertForTokenClassification": "tokens",
+    }
+)
+_HEAD = re.compile(r"^(classifier|pooler)\.(weight|bias)$")
+_GROUP = re.compile(rf"\.{GROUPS}\.([0-9]{{1,4}})\.")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PeftFolder:
+    """What a folder of PEFT holds; nothing of it has met a model yet.
+
+    Attributes:
+        path: The folder.
+        config: PEFT's configuration, every field.
+        factors: Tensors of the adapter by PEFT's names without prefix, on the CPU.
+        head: `classifier.*` and `pooler.*`, where they were trained along.
+        reads: What its model answers for; None where it does not say.
+        tied: Whether one adapter serves all depths.
+    """
+
+    path: Path
+    config: Mapping[str, Any]
+    factors: Mapping[str, torch.Tensor]
+    head: Mapping[str, torch.Tensor]
+    reads: Reads | None
+    tied: bool
+
+
+def is_peft_folder(folder: Path) -> bool:
+    """Returns whether a folder looks like one that PEFT saved."""
+    return any((folder / name).exists() for name in (CONFIG_FILE, WEIGHTS_FILE, PICKLE_FILE))
+
+
+def read_peft_folder(folder: Path, *, tied: bool | None = None) -> PeftFolder:
+    """Returns the adapter that PEFT saved in a folder.
+
+    Args:
+        folder: Holds adapter_config.json and adapter_model.safetensors.
+        tied: Whether one adapter serves all depths; None takes what its names say.
+
+    Raises:
+        AdapterError: A file is missing, damaged or a pickle, its configuration is not one of the
+            installed PEFT, or it is of another model than an ALBERT.
+    """
+    config = _read_config(folder)
+    state = _read_state(folder)
+    plain = {plain_key(key): tensor for key, tensor in state.items()}
+    if len(plain) < len(state):
+        raise AdapterError(folder, "it holds one tensor twice, with and without prefix")
+    mapping = config.get("auto_mapping")
+    base = mapping.get("base_model_class") if isinstance(mapping, dict) else None
+    task = config.get("task_type") or base
+    return PeftFolder(
+        path=folder,
+        config=config,
+        factors={key: tensor for key, tensor in plain.items() if not _HEAD.match(key)},
+        head={key: tensor for key, tensor in plain.items() if _HEAD.match(key)},
+        reads=_READS.get(str(task)),
+        tied=_is_tied(folder, plain, config) if tied is None else tied,
+    )
+
+
+def _is_tied(folder: Path, state: Mapping[str, torch.Tensor], config: Mapping[str, Any]) -> bool:
+    """Returns whether the names are of a plain ALBERT, whose one group serves all depths.
+
+    Raises:
+        AdapterError: They may be of that, or of depth 0 of an unrolled ALBERT.
+    """
+    groups = {int(found[1]) for found in map(_GROUP.search, state) if found is not None}
+    if not groups <= {0}:
+        return False
+    targets = config.get("target_modules")
+    if config.get("layers_to_transform") is None and GROUPS not in str(targets):
+        return True
+    if (folder / HEAD_FILE).exists():  # which only an export has
+        return False
+    raise AdapterError(
+        folder,
+        f"its target_modules or layers_to_transform name `{GROUPS}.0`, which is all depths of a "
+        f"plain ALBERT and the first depth of an unrolled one. Say which with --tied or "
+        f"--per-depth (tied=True or False).",
+    )
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / CONFIG_FILE
+    try:
+        found = read_json_object(_read_bytes(path, _MAX_CONFIG_BYTES))
+    except ValueError as error:
+        raise AdapterError(folder, f"{CONFIG_FILE} is not valid JSON: {error}") from error
+    # Some versions of PEFT say so in the file, and ignore it when they read it.
+    found.pop("runtime_config", None)
+    try:
+        method = method_of(found)
+    except ValueError as error:
+        raise AdapterError(folder, str(error)) from error
+    factory = config_class(method)
+    unknown = sorted(found.keys() - {field.name for field in dataclasses.fields(factory)})
+    if unknown:
+        raise AdapterError(
+            folder,
+            f"{CONFIG_FILE} has the field {shown(unknown[0])}, which the installed PEFT "
+            f"{version('peft')} does not know for '{method}'. If a newer PEFT wrote it, upgrade "
+            f"with `pip install -U peft`.",
+        )
+    try:
+        config: dict[str, Any] = factory(**found).to_dict()
+    # PEFT refuses values with errors of many classes.
+    except Exception as error:
+        raise AdapterError(folder, f"PEFT refuses its {CONFIG_FILE}: {error}") from error
+    mapping = config.get("auto_mapping")
+    base = mapping.get("base_model_class") if isinstance(mapping, dict) else None
+    if base is not None and not str(base).startswith("Albert"):
+        raise AdapterError(folder, f"it was made for a {shown(base)}; expected an ALBERT")
+    return config
+
+
+def _read_state(folder: Path) -> dict[str, torch.Tensor]:
+    path = folder / WEIGHTS_FILE
+    if not path.exists() and (folder / PICKLE_FILE).exists():
+        raise AdapterError(
+            folder,
+            f"it has only {PICKLE_FILE}, a pickle, which may run code when it is read and is never "
+            f"opened. Save it again with PEFT's save_pretrained, which writes {WEIGHTS_FILE}.",
+        )
+    data = _read_bytes(path, MAX_FILE_BYTES)
+    length = int.from_bytes(data[:LENGTH_BYTES], "little")
+    if length > min(MAX_HEADER_BYTES, len(data) - LENGTH_BYTES):
+        raise AdapterError(
+            folder, f"{WEIGHTS_FILE} is no safetensors file, or is cut short ({len(data)} bytes)"
+        )
+    try:
+        header = read_json_object(data[LENGTH_BYTES : LENGTH_BYTES + length])
+        if len(header) > MAX_TENSORS + 1:
+            raise ValueError(f"it holds {len(header)} tensors, more than {MAX_TENSORS}")
+        state: dict[str, torch.Tensor] = safetensors.torch.load(data)
+    except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as error:
+        raise AdapterError(folder, f"{WEIGHTS_FILE} cannot be read: {error}") from error
+    if not state:
+        raise AdapterError(folder, f"{WEIGHTS_FILE} holds no tensors")
+    return state
+
+
+def _read_bytes(path: Path, limit: int) -> bytes:
+    try:
+        with open_regular(path) as file:
+            data = file.read(limit + 1)
+    except FileNotFoundError as error:
+        raise AdapterError(
+            path.parent, f"no {path.name}; expected a folder that PEFT saved"
+        ) from error
+    except OSError as error:
+        raise AdapterError(path.parent, f"{path.name} cannot be read: {reason(error)}") from error
+    if len(data) > limit:
+        raise AdapterError(path.parent, f"{path.name} is longer than {limit} bytes")
+    return data

@@ -1,0 +1,257 @@
+"""PEFT's configuration of a trained adapter, reduced to what decides what it computes.
+
+Where the adapter is (depths, sites) is said once, by the spec; paths of this machine, revisions
+and what only mattered while it was trained are left out. So the same adapter has the same
+configuration, and the same digest, whichever way it was made.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import math
+import re
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from peft import PeftConfig
+from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+from pydantic import JsonValue
+
+from adapterhub.peft.ranks import mutates
+from adapterhub.specs import AdapterSpec
+from adapterhub.store.adapter_names import module_path
+from adapterhub.store.jsonsafe import shown
+
+PROMPTS = "it puts virtual tokens before the text and changes nothing in the block"
+UNUSABLE: Mapping[str, str] = MappingProxyType(
+    {
+        "adaption_prompt": "it is made for the attention of other models than ALBERT",
+        "cartridge": PROMPTS,
+        "cpt": PROMPTS,
+        "lily": "a router weighs its parts anew for every text, which no fixed weights can do",
+        "multitask_prompt_tuning": PROMPTS,
+        "p_tuning": PROMPTS,
+        "poly": "it asks for the number of a task beside every text",
+        "prefix_tuning": PROMPTS,
+        "prompt_tuning": PROMPTS,
+        "shadow": "it is a second model beside the block",
+        "trainable_tokens": "it changes the token table, which all tasks share",
+        "xlora": "it mixes other adapters anew for every text",
+    }
+)
+"""Methods of PEFT that cannot be an adapter here, and why."""
+
+GROUPS = "albert_layer_groups"
+_LONGEST_PATTERN = 500
+_REPEATED_GROUP = re.compile(r"\)[*+{]|([*+{].*){6}")
+_PLACES = ("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern")
+_LEFT_OUT = frozenset(
+    {
+        *_PLACES,
+        "auto_mapping",
+        "base_model_name_or_path",
+        "inference_mode",
+        "modules_to_save",
+        "peft_type",
+        "peft_version",
+        "revision",
+        "runtime_config",
+        "task_type",
+        # How it started and was trained; its end is in the tensors.
+        "corda_config",
+        "eva_config",
+        "loftq_config",
+        "lora_ga_config",
+        "megatron_core",
+        "monteclora_config",
+        "progressbar",
+        "velora_config",
+    }
+)
+_OFF = MappingProxyType(
+    {
+        "alora_invocation_tokens": "changes only what follows certain tokens",
+        "arrow_config": "mixes other adapters",
+        "kasa_config": "takes a part out of the frozen weights",
+        "layer_replication": "changes the number of layers",
+        "megatron_config": "is made for a parallel model",
+        "target_parameters": "changes parameters that are no linear maps",
+        "trainable_token_indices": "changes the token table",
+        "use_bdlora": "is made for a parallel model",
+    }
+)
+"""Settings that must be off: what they do cannot be an adapter of a linear map."""
+
+
+def method_of(config: PeftConfig | Mapping[str, Any]) -> str:
+    """Returns the name of the method of a configuration, in lower case.
+
+    Raises:
+        ValueError: The installed PEFT has no such method, or it cannot be used here.
+    """
+    kind = config.get("peft_type") if isinstance(config, Mapping) else config.peft_type
+    name = str(getattr(kind, "value", kind))
+    if name not in {known.value for known in PEFT_TYPE_TO_CONFIG_MAPPING}:
+        raise ValueError(f"the installed PEFT has no method {name[:40]!r}")
+    method = name.lower()
+    if method in UNUSABLE:
+        raise ValueError(f"the method '{method}' cannot be used here: {UNUSABLE[method]}")
+    return method
+
+
+def config_class(method: str) -> type[Any]:
+    """Returns PEFT's class for the configuration of a method.
+
+    Raises:
+        ValueError: The installed PEFT has no such method.
+    """
+    for kind, found in PEFT_TYPE_TO_CONFIG_MAPPING.items():
+        if kind.value == method.upper():
+            return found
+    raise ValueError(f"the installed PEFT has no method '{method}'")
+
+
+def settings_of(
+    config: PeftConfig | Mapping[str, Any], paths: Mapping[str, str]
+) -> dict[str, JsonValue]:
+    """Returns what of a configuration decides what the adapter computes, as plain JSON.
+
+    Args:
+        config: As it was trained.
+        paths: Path of every changed linear map in the model that PEFT saw, without prefix, and
+            what the map is called in the result: a pattern that PEFT matches with its path.
+
+    Raises:
+        ValueError: It asks for what cannot be an adapter here.
+    """
+    found: Mapping[str, Any] = config if isinstance(config, Mapping) else config.to_dict()
+    _check_off(found)
+    defaults = {
+        field.name: field.default for field in dataclasses.fields(config_class(method_of(config)))
+    }
+    settings: dict[str, JsonValue] = {}
+    for name in sorted(set(found) - _LEFT_OUT):
+        value = found[name]
+        if value is None or value in ({}, [], ()):
+            # An absent setting is PEFT's default, so a None is kept where that is another.
+            if value is None and defaults.get(name) not in (None, dataclasses.MISSING):
+                settings[name] = None
+            continue
+        if name.endswith("_pattern"):
+            value = _resolved(value, paths)
+        if name == "feedforward_modules":
+            value = _feed_forward(value, paths)
+        if value != {}:
+            settings[name] = _plain(name, value)
+    if "fan_in_fan_out" in settings:
+        settings["fan_in_fan_out"] = False  # what PEFT makes of it for a torch.nn.Linear
+    if "init_lora_weights" in settings:
+        settings["init_lora_weights"] = True
+    return settings
+
+
+def config_for(spec: AdapterSpec, *, stock: bool) -> Any:
+    """Returns PEFT's configuration with which an adapter opens on an ALBERT.
+
+    Args:
+        spec: The adapter.
+        stock: For a plain ALBERT, where it changes all depths; otherwise for an unrolled one.
+
+    Raises:
+        ValueError: The installed PEFT does not know the method or a setting.
+    """
+    factory = config_class(spec.method)
+    fields = {field.name for field in dataclasses.fields(factory)}
+    places: dict[str, Any] = {"target_modules": list(spec.sites)}
+    if not stock and "layers_to_transform" in fields:
+        places |= {"layers_to_transform": list(spec.depths), "layers_pattern": GROUPS}
+    elif not stock:
+        paths = (module_path(depth, site) for depth in spec.depths for site in spec.sites)
+        alternatives = "|".join(re.escape(path) for path in paths)
+        places["target_modules"] = rf"(.*\.)?({alternatives})"
+    try:
+        return factory(**spec.config, **places, inference_mode=True)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"the installed PEFT refuses the configuration of its '{spec.method}': {error}"
+        ) from error
+
+
+def _check_off(config: Mapping[str, Any]) -> None:
+    for name, effect in _OFF.items():
+        if config.get(name):
+            raise ValueError(f"its setting '{name}' {effect}; an adapter changes linear maps")
+    if config.get("bias", "none") != "none":
+        raise ValueError(
+            f"its setting bias={config['bias']!r} trains biases of the frozen block; expected "
+            f"'none'"
+        )
+    if mutates(config):
+        raise ValueError(
+            f"its start init_lora_weights={config['init_lora_weights']!r} changed the frozen "
+            f"weights, and its factors belong to the changed ones; make it a plain LoRA first"
+        )
+
+
+def _resolved(patterns: Mapping[str, Any], paths: Mapping[str, str]) -> dict[str, Any]:
+    """Returns the value of each path that a pattern names, by what that path is called."""
+    if not patterns:
+        return {}
+    if not isinstance(patterns, Mapping):
+        raise ValueError(f"its patterns {shown(patterns)} are no object with a value for each")
+    for key in patterns:
+        _check_pattern(key)
+    found: dict[str, Any] = {}
+    for path, called in paths.items():
+        for key, value in patterns.items():
+            # Source: PEFT 0.21, get_pattern_key. A model with a head has `albert.` before it.
+            if any(re.match(rf"(.*\.)?({key})$", name) for name in (path, f"albert.{path}")):
+                found[called] = value
+                break
+    return found
+
+
+def _feed_forward(modules: Any, paths: Iterable[str]) -> list[str]:
+    """Returns the sites whose input IA3 scales."""
+    if isinstance(modules, str):
+        _check_pattern(modules)
+        chosen = [
+            path
+            for path in paths
+            if any(re.fullmatch(modules, name) for name in (path, f"albert.{path}"))
+        ]
+    elif isinstance(modules, list | tuple | set) and all(isinstance(one, str) for one in modules):
+        chosen = [path for path in paths if path.endswith(tuple(modules))]
+    else:
+        raise ValueError(f"its feedforward_modules {shown(modules)} are no names of modules")
+    return sorted({path.rpartition(".")[2] for path in chosen})
+
+
+def _check_pattern(pattern: str) -> None:
+    """Refuses what is no regular expression, or one that could take for ever to match."""
+    if len(pattern) > _LONGEST_PATTERN or _REPEATED_GROUP.search(pattern):
+        raise ValueError(
+            f"its pattern {pattern[:80]!r} is too long or repeats too much; name modules instead"
+        )
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"its pattern {pattern!r} is not valid: {error}") from error
+
+
+def _plain(name: str, value: Any) -> JsonValue:
+    if isinstance(value, enum.Enum):
+        return _plain(name, value.value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"its setting '{name}' is {value}; expected a number")
+    if isinstance(value, str | int | float):
+        return value
+    if isinstance(value, set | frozenset):
+        return sorted(_plain(name, item) for item in value)  # type: ignore[type-var]
+    if isinstance(value, list | tuple):
+        return [_plain(name, item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(name, value[key]) for key in sorted(value, key=str)}
+    raise ValueError(f"its setting '{name}' is a {type(value).__name__}, which JSON cannot hold")

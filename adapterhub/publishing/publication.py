@@ -1,0 +1,89 @@
+"""What is published: a task with the very bytes of its head file, and how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from adapterhub.remote.read_task import ReadTask
+from adapterhub.specs import TaskSpec
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TaskToPublish:
+    """One task, read and checked.
+
+    Attributes:
+        name: Its name in the repository.
+        alias: Alias that shall point to it there, or None.
+        spec: The whole task.
+        data: The bytes of its head file.
+        sha256: Their digest.
+    """
+
+    name: str
+    alias: str | None
+    spec: TaskSpec
+    data: bytes
+    sha256: str
+
+
+def to_publish(task: ReadTask) -> TaskToPublish:
+    """Returns a task that was read, as it will be published."""
+    return TaskToPublish(task.name, task.alias, task.head.spec, task.data, task.head.sha256)
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """How a publication shall be made.
+
+    Attributes:
+        private: Whether a repository that has to be made is private.
+        tag: Tag for the commit, or None.
+        create_pr: Whether to open a pull request instead of changing the main branch.
+        dry_run: Whether to send nothing.
+    """
+
+    private: bool = False
+    tag: str | None = None
+    create_pr: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedTask:
+    """One task of a publication.
+
+    Attributes:
+        name: Its name for `Hub.load`: `owner/repo:task`.
+        version: Its version in the repository's registry.
+        sha256: Digest of its head file.
+        is_new: Whether this publication added that version.
+    """
+
+    name: str
+    version: int
+    sha256: str
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What a publication did, or would do.
+
+    Attributes:
+        repo: `owner/name`.
+        commit: The commit that holds the tasks; None for a dry run that would make one.
+        tasks: The tasks, in the order that was asked for.
+        files: Paths that were written; empty where everything was there already.
+        pull_request: Address of the pull request, or None.
+        tag: Tag of the commit, or None.
+        dry_run: Whether nothing was sent.
+    """
+
+    repo: str
+    commit: str | None
+    tasks: tuple[PublishedTask, ...]
+    files: tuple[str, ...]
+    pull_request: str | None = None
+    tag: str | None = None
+    dry_run: bool = False

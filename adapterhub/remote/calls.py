@@ -1,0 +1,152 @@
+"""Calls to the Hub: where it is, who asks, how often a call is tried, and what its faults mean."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from huggingface_hub import HfApi, constants, get_token
+
+from adapterhub.errors import RemoteUnavailableError
+from adapterhub.remote.faults import Asked, explain
+from adapterhub.remote.session import TIMEOUT_VARIABLE, Clock, Failed, OutOfTime, failure, operation
+
+TRIES = 5
+"""How often a call is made before its fault counts."""
+FIRST_WAIT = 0.5
+"""Seconds before the second try; each further wait is twice as long, up to LONGEST_WAIT."""
+LONGEST_WAIT = 8.0
+_AWAY_TRIES = 3
+_YES = {"1", "true", "yes", "on"}
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The Hub as the environment names it at one moment.
+
+    Attributes:
+        endpoint: From HF_ENDPOINT.
+        token: From HF_TOKEN, or what `hf auth login` stored; None without.
+        cache: From HF_HUB_CACHE or HF_HOME.
+        offline: From HF_HUB_OFFLINE.
+    """
+
+    endpoint: str
+    token: str | None = field(repr=False)
+    cache: Path
+    offline: bool
+
+    @property
+    def api(self) -> HfApi:
+        """Returns the client for this place."""
+        # False: without a token of ours the client would look for one by itself.
+        return HfApi(self.endpoint, token=self.token or False, library_name="adapterhub")
+
+
+def current_place() -> Place:
+    """Returns the Hub as the environment names it now; huggingface_hub reads it only once."""
+    home = os.environ.get("HF_HOME")
+    cache = os.environ.get("HF_HUB_CACHE") or (
+        os.path.join(home, "hub") if home else constants.HF_HUB_CACHE
+    )
+    offline = os.environ.get("HF_HUB_OFFLINE")
+    return Place(
+        endpoint=(os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/"),
+        token=_token(home),
+        cache=Path(os.path.expandvars(cache)).expanduser(),
+        offline=constants.HF_HUB_OFFLINE if offline is None else offline.lower() in _YES,
+    )
+
+
+def call(place: Place, asked: Asked, request: Callable[[HfApi], Result]) -> Result:
+    """Returns what `request` returns; tries again where that may help.
+
+    Args:
+        place: The Hub.
+        asked: What this is about, for messages.
+        request: Makes one call; sending it twice must do no harm.
+
+    Raises:
+        RemoteError: It failed; says what of the call, why, and what to do.
+    """
+    with operation() as clock:
+        for pause in pauses():
+            try:
+                return request(place.api)
+            except Exception as error:
+                fault = failure(error)
+                if fault is None:
+                    raise explain(error, asked, place.api) from _plain(error, place.token)
+                wait_or_fail(fault, pause, clock, asked)
+    raise AssertionError("the last pause raises")
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """The wait after a failed try.
+
+    Attributes:
+        tried: How many tries have been made.
+        seconds: How long to wait, unless the server says otherwise.
+        is_last: Whether no try may follow.
+    """
+
+    tried: int
+    seconds: float
+    is_last: bool
+
+
+def pauses(tries: int | None = None) -> Iterator[Pause]:
+    """Yields the pause that follows each try; half of each wait is chance, so that writers part."""
+    tries = tries or TRIES
+    for tried in range(1, tries + 1):
+        longest = min(FIRST_WAIT * 2 ** (tried - 1), LONGEST_WAIT)
+        yield Pause(tried, longest * random.uniform(0.5, 1.0), tried == tries)
+
+
+def wait_or_fail(fault: Failed | OutOfTime, pause: Pause, clock: Clock, asked: Asked) -> None:
+    """Waits before the next try.
+
+    Raises:
+        RemoteUnavailableError: There is no next try, or no time for the wait.
+    """
+    if isinstance(fault, OutOfTime):
+        raise RemoteUnavailableError(
+            asked.place,
+            f"{asked.doing} took longer than {clock.seconds:g} s. Try again later, or allow more "
+            f"with {TIMEOUT_VARIABLE}=<seconds>.",
+        ) from fault
+    wait = pause.seconds if fault.wait is None else fault.wait
+    too_long = wait > clock.left
+    if pause.is_last or too_long or (fault.away and pause.tried >= _AWAY_TRIES):
+        told = f" It asks to wait {wait:g} s." if fault.wait is not None and too_long else ""
+        raise RemoteUnavailableError(
+            asked.place, f"{asked.doing} failed: {fault}, tried {pause.tried} times.{told}"
+        ) from fault
+    time.sleep(wait)
+
+
+def _token(home: str | None) -> str | None:
+    if home is not None and not os.environ.get("HF_TOKEN") and "HF_TOKEN_PATH" not in os.environ:
+        # huggingface_hub knows the HF_HOME of the moment when it was imported.
+        path = Path(home).expanduser() / "token"
+        if path != Path(constants.HF_TOKEN_PATH):
+            return path.read_text(encoding="utf-8").strip() or None if path.is_file() else None
+    return get_token()
+
+
+def _plain(error: Exception, token: str | None) -> Exception | None:
+    """Returns `error` as a cause to show, or None where its text would show the token."""
+    shown: BaseException | None = error
+    while shown is not None:
+        if token and token in f"{shown} {shown!r}":
+            return None
+        shown = shown.__cause__ or shown.__context__
+    return error

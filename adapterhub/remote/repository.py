@@ -1,0 +1,183 @@
+"""Tasks of a repository on the Hub: its registry at one commit, and the bytes of its heads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from adapterhub.errors import (
+    RemoteContentError,
+    RemoteNotFoundError,
+    RemoteUnavailableError,
+    UnknownTaskError,
+    UsageError,
+)
+from adapterhub.remote.calls import Place, call, current_place
+from adapterhub.remote.faults import Asked
+from adapterhub.remote.fetch import Commit, Promise, fetch, find_commit, is_cached
+from adapterhub.store.entries import BackboneEntry, RegistryContent, TaskEntry, VersionRecord
+from adapterhub.store.references import Reference
+from adapterhub.store.registry import REGISTRY_NAME, parse_registry
+
+PICKLES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npz"})
+"""Kinds of files that may run code when they are read."""
+
+Follows = Literal["newest", "alias", "fixed"]
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteTask:
+    """One version of a task on the Hub, looked up.
+
+    Attributes:
+        commit: Where it was found.
+        task: Name of the task.
+        version: Its version in the repository's registry.
+        alias: The alias it was asked for by, or None.
+        follows: Whether the name can come to mean another version.
+        entry: The task's entry.
+        record: The version's record.
+        backbone: The backbone's entry.
+    """
+
+    commit: Commit
+    task: str
+    version: int
+    alias: str | None
+    follows: Follows
+    entry: TaskEntry
+    record: VersionRecord
+    backbone: BackboneEntry
+
+    @property
+    def source(self) -> str:
+        """Returns where the head file is, for messages."""
+        return f"{self.commit}/{self.record.file}"
+
+
+def find_task(reference: Reference, place: Place | None = None) -> RemoteTask:
+    """Returns the task that a name on the Hub means.
+
+    Raises:
+        UsageError: It is not a name on the Hub.
+        UnknownTaskError: The repository has no such task, version or alias.
+        RemoteError: The repository cannot be read, or is refused.
+        RegistryError: Its registry is not valid.
+    """
+    repo, task = reference.repo, reference.task
+    if repo is None or task is None:
+        raise UsageError(f"'{reference.text}' does not name a task on the Hub.")
+    place = place or current_place()
+    commit = find_commit(place, repo, reference.revision)
+    alias, fixed = reference.alias, reference.revision is not None
+    content = read_registry_at(commit)
+    entry = _entry(content, task, commit)
+    if alias is not None and alias not in entry.aliases and not fixed:
+        commit, alias, fixed = _tagged(place, repo, task, alias, entry), None, True
+        content = read_registry_at(commit)
+        entry = _entry(content, task, commit)
+    version = _version(entry, task, alias, reference.version, commit)
+    follows: Follows = "alias" if alias is not None else "newest"
+    return RemoteTask(
+        commit=commit,
+        task=task,
+        version=version,
+        alias=alias,
+        follows="fixed" if fixed or reference.version is not None else follows,
+        entry=entry,
+        record=entry.versions[version],
+        backbone=content.backbones[entry.backbone],
+    )
+
+
+def read_remote(task: RemoteTask) -> bytes:
+    """Returns the bytes of a head file, with the size and sha256 that the registry promises.
+
+    Raises:
+        IntegrityError: They are others, fetched afresh too.
+        RemoteError: They cannot be fetched.
+    """
+    record = task.record
+    return fetch(task.commit, record.file, Promise(record.size, record.sha256))
+
+
+def read_registry_at(commit: Commit) -> RegistryContent:
+    """Returns the registry of a repository, which is refused as a whole where it is unsafe.
+
+    Raises:
+        RemoteNotFoundError: There is no registry.
+        RemoteContentError: The repository holds pickles.
+        RegistryError: The registry is not valid.
+    """
+    if not commit.place.offline and not is_cached(commit, REGISTRY_NAME):
+        check_files(commit, list_files(commit))
+    try:
+        data = fetch(commit, REGISTRY_NAME)
+    except RemoteNotFoundError as error:
+        if REGISTRY_NAME not in error.problem:
+            raise
+        raise RemoteNotFoundError(
+            str(commit), f"it has no {REGISTRY_NAME}, so adapterhub published no task there"
+        ) from error
+    return parse_registry(data, Path(f"{commit}/{REGISTRY_NAME}"))
+
+
+def list_files(commit: Commit) -> tuple[str, ...]:
+    """Returns the paths of all files of a commit, sorted.
+
+    Raises:
+        RemoteError: The Hub cannot be asked.
+    """
+    asked = Asked(commit.repo, "listing its files", commit.oid[:12])
+    info = call(commit.place, asked, lambda api: api.model_info(commit.repo, revision=commit.oid))
+    return tuple(sorted(sibling.rfilename for sibling in info.siblings or ()))
+
+
+def check_files(commit: Commit, files: Iterable[str]) -> None:
+    """Checks that a repository holds no file that may run code.
+
+    Raises:
+        RemoteContentError: It does.
+    """
+    pickles = [file for file in files if PurePosixPath(file.lower()).suffix in PICKLES]
+    if pickles:
+        more = f" and {len(pickles) - 1} more" if len(pickles) > 1 else ""
+        raise RemoteContentError(
+            str(commit),
+            f"it holds {pickles[0]}{more}, a kind of file that can run code when it is read. "
+            f"adapterhub takes nothing from such a repository; its owner can remove the file.",
+        )
+
+
+def _entry(content: RegistryContent, task: str, commit: Commit) -> TaskEntry:
+    if task not in content.tasks:
+        raise UnknownTaskError(task, sorted(content.tasks), what=f"task of {commit}")
+    return content.tasks[task]
+
+
+def _tagged(place: Place, repo: str, task: str, name: str, entry: TaskEntry) -> Commit:
+    """Returns the commit of a tag or branch, where a name after `@` is no alias."""
+    try:
+        return find_commit(place, repo, name)
+    except (RemoteNotFoundError, RemoteUnavailableError) as error:
+        known = ", ".join(sorted(entry.aliases)) or "none"
+        raise RemoteNotFoundError(
+            repo,
+            f"'{name}' is neither an alias of its task '{task}' (there: {known}) nor a tag or "
+            f"branch: {error.problem}",
+        ) from error
+
+
+def _version(
+    entry: TaskEntry, task: str, alias: str | None, version: int | None, commit: Commit
+) -> int:
+    if alias is not None:
+        if alias not in entry.aliases:
+            raise UnknownTaskError(alias, entry.aliases, what=f"alias of '{task}' in {commit}")
+        return entry.aliases[alias]
+    if version is not None and version not in entry.versions:
+        known = [str(number) for number in sorted(entry.versions)]
+        raise UnknownTaskError(str(version), known, what=f"version of '{task}' in {commit}")
+    return version or entry.newest

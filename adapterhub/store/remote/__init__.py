@@ -1,1 +1,0 @@
-"""The Hugging Face Hub: fetching task heads from it and committing them to it."""

@@ -1,0 +1,195 @@
+"""What training adapters gives: one adapter with its head, and the table of all that were tried."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from rich import box
+from rich.table import Table
+
+from adapterhub.specs import AdapterSpec, EarlierTask, HeadSpec
+from adapterhub.training.adapters.train_loop import Checkpoints
+from adapterhub.training.heads.candidates import Setting
+from adapterhub.training.heads.table import SearchTable, as_text
+
+_POINTS = 100
+_HEADINGS = ("passes", "own", "from", "rank", "trained", "s/epoch", "head")
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterRow:
+    """One adapter with its head, at its best epoch.
+
+    Attributes:
+        head: What the head reads and its shape.
+        from_depth: Where the adapter starts; None for the head alone, on the frozen trunk.
+        rank: Its rank; None where there is none.
+        value: Its validation value.
+        learning_rate: Of the adapter, or of the head alone.
+        weight_decay: How it was trained.
+        epoch: The epoch that was best, from 1.
+        parameters: Numbers that are stored, the head's included.
+        seconds: Time of one epoch; 0 for the head alone.
+    """
+
+    head: HeadSpec
+    from_depth: int | None
+    rank: int | None
+    value: float
+    learning_rate: float
+    weight_decay: float
+    epoch: int
+    parameters: int
+    seconds: float
+
+    @property
+    def passes(self) -> int:
+        """Returns the passes per text where nothing else is scored: the deepest depth."""
+        return self.head.depths[-1]
+
+    @property
+    def own_passes(self) -> int:
+        """Returns the passes per text that other tasks do not share."""
+        return 0 if self.from_depth is None else self.passes - self.from_depth
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterTable:
+    """All adapters that were tried, the cheapest first, after the head alone.
+
+    Attributes:
+        metric: What the values are.
+        tolerance: Points that the chosen one may be worse than the best.
+        rows: The head alone, then the adapters by cost.
+        best: Index of the adapter with the highest value.
+        chosen: Index of the cheapest adapter within the tolerance.
+        candidates: How many heads and adapters were fitted.
+        notes: What was left out or cut, and why.
+    """
+
+    metric: str
+    tolerance: float
+    rows: tuple[AdapterRow, ...]
+    best: int
+    chosen: int
+    candidates: int
+    notes: tuple[str, ...] = ()
+
+    def render(self, *, every: bool = False) -> str:
+        """Returns the table for people.
+
+        Args:
+            every: Of no use here: all rows are always shown.
+        """
+        del every
+        table = Table(box=box.ASCII2, caption_justify="left")
+        for name in (*_HEADINGS, self.metric, ""):
+            table.add_column(name, justify="left" if name in ("head", "") else "right")
+        for index in range(len(self.rows)):
+            table.add_row(*self._cells(index))
+        return as_text(table, (self.summary, *self.notes))
+
+    @property
+    def summary(self) -> str:
+        """Returns the outcome in one line."""
+        frozen, best, chosen = self.rows[0], self.rows[self.best], self.rows[self.chosen]
+        gained = (chosen.value - frozen.value) * _POINTS
+        said = f"The adapter is {gained:+.2f} points from the best head alone"
+        if self.best != self.chosen:
+            lost = (best.value - chosen.value) * _POINTS
+            said += (
+                f"; chosen: {chosen.own_passes} own passes instead of {best.own_passes}, "
+                f"{lost:.2f} points below the best (tolerance {self.tolerance:g})"
+            )
+        return f"{said}."
+
+    def _cells(self, index: int) -> tuple[str, ...]:
+        row = self.rows[index]
+        marks = [name for name in ("best", "chosen") if getattr(self, name) == index]
+        depths, width = row.head.depths, row.head.hidden_width
+        read = f"depth {depths[0]}" if len(depths) == 1 else f"depths {depths[0]}-{depths[-1]}"
+        shape = "linear" if width is None else f"hidden {width}"
+        return (
+            str(row.passes),
+            str(row.own_passes),
+            "-" if row.from_depth is None else str(row.from_depth),
+            "-" if row.rank is None else str(row.rank),
+            f"{row.parameters:,}",
+            "-" if row.from_depth is None else f"{row.seconds:.1f}",
+            f"{read} {row.head.pooling} {shape}",
+            f"{row.value * _POINTS:.2f}",
+            " ".join(("<-", *marks)) if marks else "",
+        )
+
+
+def cost(row: AdapterRow) -> tuple[float, ...]:
+    """Returns what adapters are sorted by: passes, own passes, numbers, and then their value."""
+    return row.passes, row.own_passes, row.parameters, -row.value
+
+
+def make_adapter_table(
+    frozen: AdapterRow,
+    rows: Sequence[AdapterRow],
+    *,
+    metric: str,
+    tolerance: float,
+    candidates: int,
+    notes: Sequence[str],
+) -> AdapterTable:
+    """Returns the table of adapters that are sorted by cost; marks the best and the chosen."""
+    best = max(range(len(rows)), key=lambda index: rows[index].value)
+    enough = rows[best].value - tolerance / _POINTS
+    chosen = next(index for index, row in enumerate(rows) if row.value >= enough)
+    every = (frozen, *rows)
+    return AdapterTable(metric, tolerance, every, best + 1, chosen + 1, candidates, tuple(notes))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FittedAdapter:
+    """An adapter and its head, as a task takes them.
+
+    Attributes:
+        head: What the head reads and its shape.
+        adapter: What the adapter changes.
+        tensors: Of both, by the names of a head file.
+        apart: Whether the head compares two texts that are read alone.
+        setting: How the adapter was trained.
+        value: Its validation value.
+        epoch: The epoch that gave it, from 1.
+        seconds: Mean time of an epoch.
+        checkpoints: What is of no use any more once the task is saved.
+        earlier: The task whose adapter it began with, if any.
+    """
+
+    head: HeadSpec
+    adapter: AdapterSpec
+    tensors: Mapping[str, torch.Tensor]
+    apart: bool
+    setting: Setting
+    value: float
+    epoch: int
+    seconds: float
+    checkpoints: Checkpoints | None
+    earlier: EarlierTask | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FoundAdapter:
+    """The outcome of a search among adapters.
+
+    Attributes:
+        chosen: The cheapest adapter within the tolerance of the best.
+        table: All that were tried: adapters, or heads on one that stays as it is.
+        checkpoints: What is of no use any more once the task is saved.
+    """
+
+    chosen: FittedAdapter
+    table: AdapterTable | SearchTable
+    checkpoints: tuple[Checkpoints, ...]
+
+    def forget_runs(self) -> None:
+        """Removes the checkpoints of all trials."""
+        for one in self.checkpoints:
+            one.remove()

@@ -1,0 +1,1 @@
+"""Files and tables -> rows with targets, split, with their labels."""

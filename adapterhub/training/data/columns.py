@@ -1,0 +1,168 @@
+"""Which columns of a data set are texts, which is the target, its kind, and its labels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Integral, Real
+
+import numpy as np
+
+from adapterhub.errors import UsageError
+from adapterhub.specs import MAX_LABELS, Kind
+from adapterhub.store.jsonsafe import shown
+from adapterhub.training.data.records import Records, is_list
+from adapterhub.training.data.tagging import Span, tag_labels
+from adapterhub.training.options import TrainingOptions
+
+# Scoring reads these fields whatever the columns of a training file are called, so that all
+# tasks on one text share one pass.
+TEXT = "text"
+TEXT_PAIR = "text_pair"
+_ROLES = "the text (or tokens), its pair, the answers"
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """What is read from each record.
+
+    Attributes:
+        kind: What the task answers.
+        inputs: The text column, or two for a pair; for tagging the column of words.
+        target: The column of the answer.
+    """
+
+    kind: Kind
+    inputs: tuple[str, ...]
+    target: str
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Returns the fields that the task will read when it scores."""
+        return (TEXT,) if len(self.inputs) == 1 else (TEXT, TEXT_PAIR)
+
+
+def find_columns(records: Records, options: TrainingOptions) -> Columns:
+    """Returns which columns to read, by the options, the names, and the answer of the first row.
+
+    Raises:
+        DataError: A column is missing.
+        UsageError: The kind cannot be told, or the options do not fit it.
+    """
+    kind, target = _find_target(records, options)
+    if kind == "tagging":
+        inputs: tuple[str, ...] = (options.tokens,)
+    elif options.pair is not None:
+        inputs = (options.text, options.pair)
+    else:
+        # Of any row: a first one without it must not make a task that reads half of the others.
+        is_pair = any(TEXT_PAIR in record.values for record in records.rows)
+        inputs = (options.text, TEXT_PAIR) if is_pair else (options.text,)
+    if options.value_range is not None and kind != "regression":
+        raise UsageError(f"Option value_range is for numbers, but the data make a {kind} task.")
+    used = (*inputs, target)
+    for column in used:
+        records.value(records.rows[0], column)
+        if used.count(column) > 1:
+            raise UsageError(f"Column '{column}' would be read as two things of: {_ROLES}.")
+    return Columns(kind, inputs, target)
+
+
+def _find_target(records: Records, options: TrainingOptions) -> tuple[Kind, str]:
+    names = records.columns
+    usual: dict[str, Kind] = {
+        "label": "single_label",
+        "labels": "multi_label",
+        "score": "regression",
+        "tags": "tagging",
+    }
+    target = options.target
+    if target is None:
+        found = [name for name in usual if name in names and _fits(usual[name], options)]
+        if options.tokens in names and "tags" in names and options.kind in (None, "tagging"):
+            found = ["tags"]
+        if not found:
+            wanted = next((n for n, kind in usual.items() if kind == options.kind), None)
+            expected = f"'{wanted}'" if wanted else "'label', 'labels', 'score' or 'tags'"
+            records.refuse(
+                f"there is no column {expected} with the answers; columns are "
+                f"{', '.join(names[:8])}. Say which one with the option target."
+            )
+        target = found[0]
+    if options.kind is not None:
+        return options.kind, target
+    records.value(records.rows[0], target)
+    values = (record.values.get(target) for record in records.rows)
+    value = next((value for value in values if value is not None), None)
+    return _kind_of(value, target, usual, tagged=options.tokens in names), target
+
+
+def _fits(kind: Kind, options: TrainingOptions) -> bool:
+    if options.kind in (None, kind):
+        return True
+    # Whole numbers or words may be read as another kind than their column's name says.
+    return {options.kind, kind} <= {"single_label", "regression"}
+
+
+def _kind_of(value: object, target: str, usual: dict[str, Kind], *, tagged: bool) -> Kind:
+    if is_list(value):
+        return "tagging" if tagged else "multi_label"
+    if isinstance(value, Real) and not isinstance(value, Integral):
+        return "regression"
+    if isinstance(value, str | Integral):
+        kind = usual.get(target, "single_label")
+        return "single_label" if kind == "tagging" else kind
+    raise UsageError(
+        f"The kind of task cannot be told from {shown(value)} in column '{target}'; "
+        f"say it with the option kind."
+    )
+
+
+Target = str | tuple[str, ...] | float | tuple[Span, ...]
+
+
+def labels_of(target: Target) -> tuple[str, ...]:
+    """Returns the labels that one target names; for tagging its entity types as `B-x`."""
+    if isinstance(target, str):
+        return (target,)
+    if isinstance(target, tuple):
+        return tuple(f"B-{part.entity}" if isinstance(part, Span) else part for part in target)
+    return ()
+
+
+def find_labels(kind: Kind, targets: Sequence[Target], records: Records) -> tuple[str, ...]:
+    """Returns the labels of a task with these training targets, in the order of its outputs.
+
+    Args:
+        kind: Kind of the task.
+        targets: Of all training rows.
+        records: Where they come from, for messages.
+
+    Raises:
+        DataError: The targets are all alike, or too many different ones.
+    """
+    found = {label for target in targets for label in labels_of(target)}
+    if kind == "regression":
+        if len(set(targets)) < 2:
+            records.refuse(f"all training rows have the value {targets[0]!r}")
+        if len(set(np.asarray(targets, dtype=np.float32))) < 2:
+            records.refuse("the values differ by less than a float32 can tell; take their mean off")
+        return ()
+    fewest = 2 if kind == "single_label" else 1
+    if len(found) < fewest:
+        names = f"only the label '{next(iter(found))}'" if found else "no labels at all"
+        records.refuse(f"the training rows hold {names}; nothing can be learned")
+    labels = tag_labels(found) if kind == "tagging" else tuple(sorted(found, key=_naturally))
+    if len(labels) > MAX_LABELS:
+        records.refuse(
+            f"the training rows hold {len(labels)} labels, at most {MAX_LABELS} are allowed; if "
+            f"they are numbers to be predicted, the kind is 'regression'"
+        )
+    return labels
+
+
+def _naturally(label: str) -> list[tuple[bool, int, str]]:
+    # "2" before "10": runs of digits compare as numbers, and come before letters.
+    parts = re.findall(r"([0-9]+)|([^0-9]+)", label)
+    return [(not digits, int(digits or 0), digits or other) for digits, other in parts]

@@ -1,0 +1,296 @@
+"""Data sets: rows with targets, split into training and validation, and warnings about them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+
+from adapterhub.errors import DataError
+from adapterhub.specs import Kind, TaskSpec
+from adapterhub.tags import entity_types
+from adapterhub.training.data.columns import Columns, Target, find_columns, find_labels, labels_of
+from adapterhub.training.data.mentions import rows_with_mentions
+from adapterhub.training.data.parsing import Example, parse_records
+from adapterhub.training.data.records import Records, read_records
+from adapterhub.training.data.splits import (
+    Parts,
+    are_crossed,
+    draw_folds,
+    draw_rows,
+    shared_rows,
+    split_records,
+)
+from adapterhub.training.data.tagging import Span, TaggedWords, are_characters, join_words
+from adapterhub.training.options import FEWEST_HELD_OUT, Joining, TrainingOptions
+
+_FEWEST_ROWS = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dataset:
+    """Rows with their answers.
+
+    Attributes:
+        name: Name of the data set.
+        kind: What the rows answer.
+        fields: The fields that a task on it reads.
+        inputs: One string per field and row.
+        targets: Per row a label, labels, a number, or entity spans.
+        labels: Label names in the order of a head's outputs; empty for regression.
+    """
+
+    name: str
+    kind: Kind
+    fields: tuple[str, ...]
+    inputs: tuple[tuple[str, ...], ...]
+    targets: tuple[Target, ...]
+    labels: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """Returns the number N of rows."""
+        return len(self.inputs)
+
+    def digest(self) -> str:
+        """Returns the sha256 over inputs and targets in order, as lines of canonical JSON."""
+        digest = hashlib.sha256()
+        for texts, target in zip(self.inputs, self.targets, strict=True):
+            line = json.dumps([texts, _plain(target)], ensure_ascii=False, separators=(",", ":"))
+            digest.update(line.encode() + b"\n")
+        return digest.hexdigest()
+
+    def take(self, rows: Sequence[int]) -> Dataset:
+        """Returns some of the rows."""
+        return replace(
+            self,
+            inputs=tuple(self.inputs[row] for row in rows),
+            targets=tuple(self.targets[row] for row in rows),
+        )
+
+    def spans(self) -> tuple[tuple[Span, ...], ...]:
+        """Returns the entities of each row of a tagging set."""
+        return cast("tuple[tuple[Span, ...], ...]", self.targets)
+
+    def truth(self) -> npt.NDArray[np.float32] | npt.NDArray[np.int64]:
+        """Returns the targets of whole texts as numbers.
+
+        (N,) int64 label indices, (N, K) float32 zeros and ones for multi-label, or (N,)
+        float32 values for regression.
+        """
+        index = {label: place for place, label in enumerate(self.labels)}
+        if self.kind == "single_label":
+            return np.array([index[cast("str", target)] for target in self.targets], np.int64)
+        if self.kind == "regression":
+            return np.array(self.targets, np.float32)
+        matrix = np.zeros((len(self), len(self.labels)), np.float32)
+        for row, target in enumerate(self.targets):
+            matrix[row, [index[label] for label in cast("tuple[str, ...]", target)]] = 1
+        return matrix
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Splits:
+    """What a head is fitted on, and what it is chosen on.
+
+    Attributes:
+        train: The training rows.
+        validation: The validation rows; the same labels. In cross-validation the training rows.
+        folds: The fold of each row in cross-validation; empty where rows are held out.
+    """
+
+    train: Dataset
+    validation: Dataset
+    folds: tuple[int, ...] = ()
+
+    def keep(self, rows: Sequence[int]) -> Splits:
+        """Returns them with some of the training rows; these only, in cross-validation."""
+        train = self.train.take(rows)
+        if not self.folds:
+            return replace(self, train=train)
+        return Splits(train, train, tuple(self.folds[row] for row in rows))
+
+    @property
+    def measured_on(self) -> str:
+        """Returns the name of what metrics on the validation rows stand on."""
+        return "cross-validation" if self.folds else "validation"
+
+
+def read_splits(data: object, options: TrainingOptions) -> Splits:
+    """Returns the training and validation rows of a data set.
+
+    Args:
+        data: A file, a table, or rows; see `records.read_records`.
+        options: Columns, split and seed.
+
+    Raises:
+        DataError: The data cannot be read or used; names file and line.
+        UsageError: The options do not fit the data.
+    """
+    records = read_records(data)
+    columns = find_columns(records, options)
+    name = options.dataset or records.name
+    if are_crossed(len(records.rows), options):
+        return _crossed(records, columns, options)
+    if options.validation is not None:
+        other = read_records(options.validation)
+        parts = Parts(parse_records(records, columns), parse_records(other, columns))
+    else:
+        other = records
+        parts = split_records(records, columns, options)
+    joining = _joining([*parts.train, *parts.validation], options.join_tokens)
+    whole = Dataset(name, columns.kind, columns.fields, (), (), ())
+    train, validation = (_fill(whole, part, joining) for part in (parts.train, parts.validation))
+    labels = find_labels(columns.kind, train.targets, records)
+    if options.skip_unseen and labels:
+        validation = _without_unseen(validation, labels)
+    _check_rows(train, validation, source=records.source, other=other.source)
+    if labels:
+        owner = "the training rows (skip_unseen leaves such rows out)"
+        _refuse_unknown(validation, labels, source=other.source, owner=owner)
+    # Labels are those of all rows: a cut must not decide which answers a task can give.
+    kept = replace(train.take(draw_rows(len(train), options)), labels=labels)
+    if options.mentions:
+        types = entity_types(labels) if kept.kind == "tagging" else ()
+        inputs, targets = rows_with_mentions(kept.inputs, kept.spans(), types, options)
+        kept = replace(kept, inputs=kept.inputs + inputs, targets=kept.targets + targets)
+    return Splits(
+        kept,
+        replace(validation.take(draw_rows(len(validation), options)), labels=labels),
+    )
+
+
+def _crossed(records: Records, columns: Columns, options: TrainingOptions) -> Splits:
+    """Returns all rows as training and as validation rows, with their folds."""
+    examples = parse_records(records, columns)
+    name = options.dataset or records.name
+    empty = Dataset(name, columns.kind, columns.fields, (), (), ())
+    whole = _fill(empty, examples, _joining(examples, options.join_tokens))
+    _check_fewest(len(whole), records.source)
+    rows = draw_rows(len(whole), options)
+    folds = draw_folds([examples[row] for row in rows], options)
+    if max(folds) == 0:
+        records.refuse("all rows have the same text; nothing can be learned")
+    labels = find_labels(columns.kind, whole.targets, records)
+    dataset = replace(whole.take(rows), labels=labels)
+    return Splits(dataset, dataset, folds)
+
+
+def read_for_task(data: object, spec: TaskSpec, options: TrainingOptions) -> Dataset:
+    """Returns all rows of a data set as truth for an existing task.
+
+    Raises:
+        DataError: The data cannot be read, or hold labels that the task does not have.
+        UsageError: The data answer something else than the task.
+    """
+    records = read_records(data)
+    columns = find_columns(records, options.model_copy(update={"kind": spec.kind}))
+    if columns.fields != spec.fields:
+        records.refuse(
+            f"its rows have the fields {' and '.join(columns.fields)}, but task '{spec.task}' "
+            f"reads {' and '.join(spec.fields)}"
+        )
+    examples = parse_records(records, columns)
+    joining = _joining(examples, options.join_tokens)
+    empty = Dataset(records.name, spec.kind, spec.fields, (), (), spec.labels)
+    dataset = _fill(empty, examples, joining)
+    if spec.kind != "regression":
+        owner = f"task '{spec.task}'"
+        _refuse_unknown(dataset, spec.labels, source=records.source, owner=owner)
+    return dataset
+
+
+def _joining(examples: Sequence[Example], joining: Joining) -> Joining:
+    if joining != "auto":
+        return joining
+    words = (example.truth for example in examples)
+    tagged = [truth for truth in words if isinstance(truth, TaggedWords)]
+    return "none" if are_characters(tagged) else "auto"
+
+
+def _fill(empty: Dataset, examples: Iterable[Example], joining: Joining) -> Dataset:
+    rows = [_read_example(example, joining) for example in examples]
+    return replace(
+        empty, inputs=tuple(inputs for inputs, _ in rows), targets=tuple(row for _, row in rows)
+    )
+
+
+def _read_example(example: Example, joining: Joining) -> tuple[tuple[str, ...], Target]:
+    if not isinstance(example.truth, TaggedWords):
+        return example.inputs, example.truth
+    spanned = join_words(example.truth, joining)
+    return (spanned.text,), spanned.spans
+
+
+def _plain(target: Target) -> object:
+    """Returns a target in the form of JSON."""
+    if not isinstance(target, tuple):
+        return target
+    return [[p.start, p.end, p.entity] if isinstance(p, Span) else p for p in target]
+
+
+def _check_rows(train: Dataset, validation: Dataset, *, source: str, other: str) -> None:
+    _check_fewest(len(train), source)
+    if len(validation) < 2:
+        raise DataError(other, f"there are {len(validation)} validation rows; 2 or more are needed")
+
+
+def _check_fewest(rows: int, source: str) -> None:
+    if rows < _FEWEST_ROWS:
+        raise DataError(
+            source, f"there are {rows} training rows; {_FEWEST_ROWS} or more are needed"
+        )
+
+
+def _without_unseen(validation: Dataset, labels: tuple[str, ...]) -> Dataset:
+    known = set(labels)
+    targets = enumerate(validation.targets)
+    return validation.take([row for row, t in targets if known.issuperset(labels_of(t))])
+
+
+def _refuse_unknown(dataset: Dataset, labels: tuple[str, ...], *, source: str, owner: str) -> None:
+    known = set(labels)
+    for row, target in enumerate(dataset.targets, start=1):
+        for label in labels_of(target):
+            if label not in known:
+                raise DataError(
+                    source,
+                    f"row {row} of those read has the label '{label}', which {owner} do not "
+                    f"have; labels are {', '.join(labels[:8])}{', …' if len(labels) > 8 else ''}",
+                )
+
+
+# Of less, a figure hardly moves: short texts such as greetings occur in both parts of many sets.
+_SHARED = 0.01
+
+
+def split_notes(splits: Splits) -> Iterator[str]:
+    """Yields how the choice is made, where rows are few, and what its figures are worth."""
+    rows = len(splits.validation)
+    if splits.folds:
+        yield (
+            f"Chosen by cross-validation: heads fitted on the other {max(splits.folds)} of "
+            f"{max(splits.folds) + 1} parts answered each of the {rows} rows. The head that is "
+            f"kept was fitted on all of them."
+        )
+    else:
+        shared = shared_rows(splits.train.inputs, splits.validation.inputs)
+        if shared >= max(1, rows * _SHARED):
+            yield (
+                f"{shared} of {rows} validation rows are training rows too (but for case, spaces "
+                f"and the order of pairs), so figures on them flatter."
+            )
+    if rows < FEWEST_HELD_OUT:
+        yield (
+            f"Few rows: figures on {rows} rows can be off by {doubt(rows):.0f} points; on 400 "
+            f"rows by {doubt(400):.0f}, on 2,500 by {doubt(2_500):.0f}."
+        )
+
+
+def doubt(rows: int) -> float:
+    """Returns how many points a rate on a number of rows can be off: two standard errors."""
+    return float(100 / rows**0.5)

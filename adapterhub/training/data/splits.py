@@ -1,0 +1,192 @@
+"""Which rows are for training and which for validation."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from unicodedata import normalize
+
+from adapterhub.rows.reading import SourceRow
+from adapterhub.tags import OUTSIDE
+from adapterhub.training.data.columns import Columns
+from adapterhub.training.data.parsing import Example, parse_records
+from adapterhub.training.data.records import Records
+from adapterhub.training.data.tagging import TaggedWords
+from adapterhub.training.options import FEWEST_HELD_OUT, HELD_OUT, TrainingOptions
+
+Inputs = tuple[str, ...]
+
+_TRAIN = ("train", "training")
+_VALIDATION = ("validation", "valid", "val", "dev")
+_LEFT_OUT = ("test", "", None)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The examples of both parts, in the order of their source.
+
+    Attributes:
+        train: For training.
+        validation: For choosing and calibrating.
+    """
+
+    train: list[Example]
+    validation: list[Example]
+
+
+def split_records(records: Records, columns: Columns, options: TrainingOptions) -> Parts:
+    """Returns the parts that a split column names, or else parts drawn by the seed.
+
+    Raises:
+        DataError: A value is not what it must be, or the split column names another part.
+    """
+    if options.split_column is None:
+        return _split_by_seed(parse_records(records, columns), options)
+    rows: dict[bool, list[SourceRow]] = {True: [], False: []}
+    for record in records.rows:
+        value = records.value(record, options.split_column)
+        part = value.strip().lower() if isinstance(value, str) else value
+        if part in _TRAIN or part in _VALIDATION:
+            rows[part in _TRAIN].append(record)
+        elif part not in _LEFT_OUT:
+            records.refuse(
+                f"column '{options.split_column}' is {value!r:.40}; expected 'train', "
+                f"'validation' or 'test'",
+                record,
+            )
+    for is_train, name in ((True, "train"), (False, "validation")):
+        if not rows[is_train]:
+            records.refuse(f"column '{options.split_column}' marks no rows as '{name}'")
+    # Rows of a test part may have no answers.
+    examples = parse_records(replace(records, rows=(*rows[True], *rows[False])), columns)
+    return Parts(examples[: len(rows[True])], examples[len(rows[True]) :])
+
+
+def are_crossed(rows: int, options: TrainingOptions) -> bool:
+    """Returns whether a number of rows is too few to hold some out.
+
+    With adapters rows are always held out: each fold would be a training of its own. So they are
+    with mentions, which only training rows get.
+    """
+    given = (options.validation, options.split_column, options.validation_fraction)
+    adapted = options.adapter is not None or options.adapter_of is not None
+    if adapted or options.mentions or options.folds == 0 or given != (None, None, None):
+        return False
+    return HELD_OUT * min(rows, options.max_rows or rows) < FEWEST_HELD_OUT
+
+
+def draw_folds(examples: Sequence[Example], options: TrainingOptions) -> tuple[int, ...]:
+    """Returns the fold of each example, drawn by the seed.
+
+    Equal inputs are in one fold, labels are spread evenly, and every fold has examples.
+    """
+    strata = _strata(examples)
+    draw = random.Random(options.seed)
+    groups = [same for stratum in strata for same in draw.sample(stratum, len(stratum))]
+    count = min(options.folds, len(groups))
+    folds = [0] * len(examples)
+    for number, same in enumerate(groups):
+        for index in same:
+            folds[index] = number % count
+    return tuple(folds)
+
+
+def _split_by_seed(examples: list[Example], options: TrainingOptions) -> Parts:
+    """Returns parts in which equal inputs stay together and labels are spread evenly.
+
+    The first input of each label is kept for training, and so is any that alone has one of its
+    labels, so that no label is only in validation.
+    """
+    fraction = options.validation_fraction or HELD_OUT
+    draw = random.Random(options.seed)
+    drawn: list[list[int]] = []
+    due = 0.0
+    for groups in _strata(examples):
+        draw.shuffle(groups)
+        due += fraction
+        for same in groups[1:]:
+            due += fraction
+            if due >= 1:
+                due -= 1
+                drawn.append(same)
+    held_out = _without_only_ones(drawn, examples)
+    return Parts(
+        [example for index, example in enumerate(examples) if index not in held_out],
+        [example for index, example in enumerate(examples) if index in held_out],
+    )
+
+
+def _without_only_ones(drawn: list[list[int]], examples: Sequence[Example]) -> set[int]:
+    """Returns the examples of drawn groups, but of those that alone have one of their labels."""
+    held_out = {index for same in drawn for index in same}
+    names = [_names(example) for example in examples]
+    known = {name for index, own in enumerate(names) if index not in held_out for name in own}
+    for same in drawn:
+        own = {name for index in same for name in names[index]}
+        if not own <= known:
+            held_out.difference_update(same)
+            known |= own
+    return held_out
+
+
+def _strata(examples: Sequence[Example]) -> list[list[list[int]]]:
+    """Returns per label, in order, the indices of its examples; those of equal inputs together."""
+    rows: dict[object, list[int]] = defaultdict(list)
+    for index, example in enumerate(examples):
+        rows[_likeness(example)].append(index)
+    by_label: dict[str, list[list[int]]] = defaultdict(list)
+    for same in rows.values():
+        by_label[_stratum(examples[same[0]])].append(same)
+    return [groups for _, groups in sorted(by_label.items())]
+
+
+def _stratum(example: Example) -> str:
+    truth = example.truth
+    if isinstance(truth, TaggedWords):
+        return min((tag for tag in truth.tags if tag != OUTSIDE), default=OUTSIDE)
+    return min(_names(example), default="")
+
+
+def shared_rows(train: Iterable[Inputs], held_out: Iterable[Inputs]) -> int:
+    """Returns how many held-out rows an encoder may hardly tell apart from a training row."""
+    known = set(map(_folded_inputs, train))
+    return sum(_folded_inputs(row) in known for row in held_out)
+
+
+def _likeness(example: Example) -> object:
+    """Returns what is equal for inputs that an encoder may hardly tell apart."""
+    truth = example.truth
+    if isinstance(truth, TaggedWords):
+        return "".join(map(_folded, truth.words)).replace(" ", "")
+    return _folded_inputs(example.inputs)
+
+
+def _folded_inputs(inputs: Inputs) -> Inputs:
+    """Returns what is equal for texts that differ in case, spaces or the form of characters only.
+
+    Pairs the other way round are equal too.
+    """
+    return tuple(sorted(map(_folded, inputs)))
+
+
+def _folded(text: str) -> str:
+    return " ".join(normalize("NFKC", text).casefold().split())
+
+
+def _names(example: Example) -> frozenset[str]:
+    """Returns the labels of an example; of tagged words the types of entities."""
+    truth = example.truth
+    if isinstance(truth, TaggedWords):
+        return frozenset(tag.partition("-")[2] for tag in truth.tags) - {""}
+    if isinstance(truth, str):
+        return frozenset({truth})
+    return frozenset(truth if isinstance(truth, tuple) else ())
+
+
+def draw_rows(rows: int, options: TrainingOptions) -> Sequence[int]:
+    """Returns the indices of `max_rows` of `rows` rows at most, ascending, drawn by the seed."""
+    if options.max_rows is None or rows <= options.max_rows:
+        return range(rows)
+    return sorted(random.Random(options.seed).sample(range(rows), options.max_rows))

@@ -1,0 +1,135 @@
+"""A head's last steps: calibration, and its metrics by the very path that will serve it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from adapterhub.model.adapters.compile import compile_adapter
+from adapterhub.model.execution.resident_task import unplaced
+from adapterhub.model.execution.run_trunk import Answering, run_trunk
+from adapterhub.model.heads.heads import DECODERS, Array, RowLogits
+from adapterhub.model.heads.spans import words_of
+from adapterhub.plan import make_plan
+from adapterhub.specs import Metric, TaskSpec
+from adapterhub.training.data.dataset import Dataset, Splits
+from adapterhub.training.data.tagging import unit_tags
+from adapterhub.training.evaluation.calibration import Truth, calibrate
+from adapterhub.training.evaluation.metrics import (
+    answer_spans,
+    span_figures,
+    text_figures,
+    to_metrics,
+)
+from adapterhub.training.features.encoding import Source
+
+_ROWS_AT_ONCE = 1024
+
+
+def run_head(
+    spec: TaskSpec,
+    tensors: Mapping[str, torch.Tensor],
+    inputs: Sequence[tuple[str, ...]],
+    *,
+    source: Source,
+    max_windows: int,
+) -> RowLogits:
+    """Returns the raw outputs of a task that is not resident, as scoring would give them."""
+    encoder = source.encoder
+    adapter = None
+    if spec.adapter is not None:
+        adapter = compile_adapter(spec.adapter, tensors, encoder=encoder, source=spec.task)
+    task = unplaced(spec, tensors, device=encoder.device, adapter=adapter)
+    trunk = make_plan({spec.task: spec}).trunks[0]
+    parts: list[RowLogits] = []
+    starts = range(0, len(inputs), _ROWS_AT_ONCE)
+    for start in tqdm(starts, desc="measuring", unit="rows", disable=None):
+        output = run_trunk(
+            trunk,
+            {spec.task: task},
+            inputs[start : start + _ROWS_AT_ONCE],
+            answering=Answering(encoder, source.tokenizer, max_windows),
+        )
+        parts.append(output.logits[spec.task])
+    return _joined(parts)
+
+
+def fold_logits(
+    spec: TaskSpec,
+    folds: Sequence[Mapping[str, torch.Tensor]],
+    splits: Splits,
+    *,
+    source: Source,
+    max_windows: int,
+) -> RowLogits:
+    """Returns the outputs for all rows in cross-validation, each by the head of its fold."""
+    of_rows = np.array(splits.folds)
+    rows = [np.flatnonzero(of_rows == fold) for fold in range(len(folds))]
+    parts = [
+        run_head(
+            spec,
+            tensors,
+            [splits.validation.inputs[row] for row in own],
+            source=source,
+            max_windows=max_windows,
+        )
+        for tensors, own in zip(folds, rows, strict=True)
+    ]
+    joined = _joined(parts)
+    order = np.argsort(np.concatenate(rows))
+    texts = tuple(joined.texts[place] for place in order) if joined.texts else ()
+    if isinstance(joined.values, tuple):
+        return RowLogits(tuple(joined.values[place] for place in order), texts)
+    return RowLogits(joined.values[order], texts)
+
+
+def calibrated(spec: TaskSpec, logits: RowLogits, dataset: Dataset) -> TaskSpec:
+    """Returns the task with a temperature and thresholds that fit the rows of `dataset`."""
+    if isinstance(logits.values, tuple):
+        words, truth = _word_logits(logits, dataset)
+        calibration = calibrate(spec.kind, words, truth)
+    else:
+        calibration = calibrate(spec.kind, logits.values, dataset.truth())
+    return spec.model_copy(update={"calibration": calibration})
+
+
+def measured(
+    spec: TaskSpec, logits: RowLogits, dataset: Dataset, *, split: str = "validation"
+) -> tuple[Metric, ...]:
+    """Returns the metrics of a calibrated task on the rows of `dataset`.
+
+    Args:
+        spec: The task.
+        logits: Its raw outputs for them.
+        dataset: The rows.
+        split: Name of what they are.
+    """
+    if isinstance(logits.values, tuple):
+        answers = DECODERS[spec.kind](logits, spec, 1)
+        figures = span_figures(answer_spans(answers), dataset)
+    else:
+        figures = text_figures(spec, logits.values, dataset)
+    return to_metrics(figures, split, len(dataset))
+
+
+def _word_logits(logits: RowLogits, dataset: Dataset) -> tuple[Array, Truth]:
+    """Returns the logits of the words on which tagging decides, (words, K), and their labels."""
+    index = {label: place for place, label in enumerate(dataset.labels)}
+    rows: list[Array] = []
+    truth: list[int] = []
+    for values, text, spans in zip(logits.values, logits.texts, dataset.spans(), strict=True):
+        words = words_of(text)
+        rows.append(values[[word.token for word in words]])
+        truth.extend(index[tag] for tag in unit_tags(words, spans, dataset.labels))
+    return np.concatenate(rows), np.array(truth, np.int64)
+
+
+def _joined(parts: Sequence[RowLogits]) -> RowLogits:
+    texts = tuple(text for part in parts for text in part.texts)
+    arrays = [part.values for part in parts]
+    if isinstance(arrays[0], tuple):
+        return RowLogits(tuple(row for part in arrays for row in part), texts)
+    return RowLogits(np.concatenate([part for part in arrays if isinstance(part, np.ndarray)]))

@@ -1,0 +1,164 @@
+"""The figures that a task reports, by scikit-learn and seqeval.
+
+Both come with the extra `[train]` and are imported here only, when they are first used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from adapterhub.errors import MissingExtraError, UsageError
+from adapterhub.model.heads.heads import Array, sigmoid, softmax
+from adapterhub.results import Answer, Entity, TaskScores
+from adapterhub.specs import Metric, TaskSpec
+from adapterhub.training.data.dataset import Dataset
+from adapterhub.training.data.tagging import Span, character_tags
+
+_ECE_BINS = 15
+# Import name of each package by its name on PyPI.
+_NEEDED = {"scikit-learn": "sklearn.metrics", "scipy": "scipy.stats", "seqeval": "seqeval.metrics"}
+
+Figures = dict[str, float]
+
+
+def require_extra() -> None:
+    """Checks that the packages of the extra are there, before hours are spent without them.
+
+    Raises:
+        MissingExtraError: One is not installed.
+    """
+    for package in _NEEDED:
+        _module(package)
+
+
+def evaluate(
+    spec: TaskSpec, scores: TaskScores, dataset: Dataset, *, split: str = "validation"
+) -> tuple[Metric, ...]:
+    """Returns the metrics of a task's answers to the rows of a data set.
+
+    Args:
+        spec: The task.
+        scores: What `Hub.score(dataset.inputs, …, logits=True)` gave for it.
+        dataset: The truth, with the labels of the task.
+        split: Name of these rows.
+
+    Raises:
+        UsageError: The scores lack logits, or are for another number of rows.
+        MissingExtraError: scikit-learn or seqeval is not installed.
+    """
+    if len(scores) != len(dataset):
+        raise UsageError(f"There are {len(scores)} answers, but {len(dataset)} rows of truth.")
+    if spec.kind == "tagging":
+        return to_metrics(span_figures(answer_spans(scores.answers), dataset), split, len(dataset))
+    if not isinstance(scores.logits, np.ndarray):
+        raise UsageError("Metrics need the logits; ask for them with logits=True.")
+    return to_metrics(text_figures(spec, scores.logits, dataset), split, len(dataset))
+
+
+def text_figures(spec: TaskSpec, logits: Array, dataset: Dataset) -> Figures:
+    """Returns the figures of a task on whole texts from its raw logits (N, K)."""
+    truth = dataset.truth()
+    if spec.kind == "regression":
+        values = logits[:, 0] if spec.value_range is None else logits[:, 0].clip(*spec.value_range)
+        return number_figures(values, truth)
+    scaled = logits / spec.calibration.temperature
+    if spec.kind == "multi_label":
+        scores = sigmoid(scaled)
+        thresholds = np.array(spec.calibration.thresholds or [0.5] * len(spec.labels), np.float32)
+        return set_figures(scores >= thresholds, scores, truth)
+    return label_figures(softmax(scaled), truth)
+
+
+def label_figures(scores: Array, truth: npt.NDArray[Any]) -> Figures:
+    """Returns accuracy, macro-F1, MCC and ECE of single labels: (N, K) scores, (N,) truth."""
+    measures = _module("scikit-learn")
+    chosen = scores.argmax(1)
+    # scikit-learn gives 0 too, with a warning.
+    flat = np.ptp(chosen) == 0 or np.ptp(truth) == 0
+    return {
+        "accuracy": measures.accuracy_score(truth, chosen),
+        "macro_f1": measures.f1_score(truth, chosen, average="macro", zero_division=0),
+        "mcc": 0.0 if flat else measures.matthews_corrcoef(truth, chosen),
+        "ece": calibration_error(scores.max(1), chosen == truth),
+    }
+
+
+def set_figures(given: npt.NDArray[np.bool_], scores: Array, truth: npt.NDArray[Any]) -> Figures:
+    """Returns macro- and micro-F1 and ECE of label sets, each (N, K).
+
+    Labels that no row has and no row was given do not count.
+    """
+    measures = _module("scikit-learn")
+    # With one column scikit-learn would take 0 and 1 for two classes: a second one, of no row.
+    wide_truth, wide_given = (np.pad(sets, ((0, 0), (0, 1))) for sets in (truth, given))
+    seen = np.flatnonzero(truth.any(0) | given.any(0))
+    options = {"labels": seen, "zero_division": 0}
+    figures = {"macro_f1": 0.0, "micro_f1": 0.0}
+    if len(seen):
+        figures["macro_f1"] = measures.f1_score(wide_truth, wide_given, average="macro", **options)
+        figures["micro_f1"] = measures.f1_score(wide_truth, wide_given, average="micro", **options)
+    return {**figures, "ece": calibration_error(scores.ravel(), truth.ravel() > 0)}
+
+
+def number_figures(values: Array, truth: npt.NDArray[Any]) -> Figures:
+    """Returns the correlations and the mean absolute error of values (N,)."""
+    measures, statistics = _module("scikit-learn"), _module("scipy")
+    flat = np.ptp(values) == 0 or np.ptp(truth) == 0
+    return {
+        "spearman": 0.0 if flat else float(statistics.spearmanr(values, truth).statistic),
+        "pearson": 0.0 if flat else float(statistics.pearsonr(values, truth).statistic),
+        "mean_absolute_error": measures.mean_absolute_error(truth, values),
+    }
+
+
+def span_figures(found: Sequence[Sequence[Span]], dataset: Dataset) -> Figures:
+    """Returns F1, precision and recall of exact spans.
+
+    Spans become one tag per character, so that a hit has the same type and the same first and
+    last character, whatever words or tokens lie between.
+    """
+    measures = _module("seqeval")
+    lengths = [len(texts[0]) for texts in dataset.inputs]
+    truth = [character_tags(n, row) for n, row in zip(lengths, dataset.spans(), strict=True)]
+    given = [character_tags(n, row) for n, row in zip(lengths, found, strict=True)]
+    return {
+        "span_f1": measures.f1_score(truth, given, zero_division=0),
+        "span_precision": measures.precision_score(truth, given, zero_division=0),
+        "span_recall": measures.recall_score(truth, given, zero_division=0),
+    }
+
+
+def answer_spans(answers: Sequence[Answer]) -> list[list[Span]]:
+    """Returns the spans in the answers of a tagging task; rows without an answer have none."""
+    found = [cast("list[Entity]", answer or []) for answer in answers]
+    return [[Span(e["start"], e["end"], e["entity_group"]) for e in row] for row in found]
+
+
+def calibration_error(scores: Array, hits: npt.NDArray[np.bool_]) -> float:
+    """Returns the expected calibration error of scores (N,) in [0, 1] over 15 equal bins.
+
+    Source: Guo et al., "On Calibration of Modern Neural Networks", 2017, equation 5.
+    """
+    bins = np.minimum((scores * _ECE_BINS).astype(np.int64), _ECE_BINS - 1)
+    gaps = np.bincount(bins, scores - hits, minlength=_ECE_BINS)
+    return float(np.abs(gaps).sum() / len(scores))
+
+
+def to_metrics(figures: Mapping[str, float], split: str, rows: int) -> tuple[Metric, ...]:
+    """Returns figures as they stand in a head file."""
+    return tuple(
+        Metric(name=name, value=round(float(value), 6), split=split, rows=rows)
+        for name, value in figures.items()
+    )
+
+
+def _module(package: str) -> Any:
+    try:
+        return import_module(_NEEDED[package])
+    except ImportError as error:
+        raise MissingExtraError(package, "train") from error

@@ -1,0 +1,1 @@
+"""Rows -> features, encoded once and kept on disk."""

@@ -1,0 +1,288 @@
+"""Texts -> features, encoded once and kept on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from tqdm import tqdm
+
+from adapterhub.model.encoder.changes import Adapter, Applied
+from adapterhub.model.encoder.encoder import Encoder
+from adapterhub.model.encoder.pooling import POOLINGS
+from adapterhub.model.encoder.tokens import Row, TextTokenizer, Window, batches
+from adapterhub.model.heads.spans import TaggedText, words_of
+from adapterhub.plan import Reading
+from adapterhub.specs import Pooling
+from adapterhub.training.features.shards import (
+    Halves,
+    Shard,
+    drop_oldest,
+    mark_used,
+    open_shards,
+    text_key,
+    write_shard,
+)
+
+Content = Literal["pooled", "words", "tokens"]
+
+POOLED: tuple[Pooling, ...] = ("cls", "mean", "max")
+"""Poolings without weights of their own, in the order in which the cache keeps them."""
+
+
+_VERSION = 2
+"""Counts up when the same text gets other items, so that those of older code are not read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What the cache keeps of each text.
+
+    Attributes:
+        content: `pooled`: one item per text, taps are depths times POOLED. `words`: the first
+            token of each word that tagging decides on. `tokens`: all tokens of the first
+            window, special ones included. For the last two, taps are depths.
+        reading: Fields and window.
+        max_windows: Windows per text at most.
+        depths: The depths kept, ascending.
+    """
+
+    content: Content
+    reading: Reading
+    max_windows: int
+    depths: tuple[int, ...]
+
+    @property
+    def taps(self) -> int:
+        """Returns the number T of features per item."""
+        return len(self.depths) * (len(POOLED) if self.content == "pooled" else 1)
+
+    @property
+    def folder(self) -> str:
+        """Returns the name of the folder for such features."""
+        reading = self.reading
+        window = f"{len(reading.fields)}x{reading.max_length}-{reading.overlap}-{self.max_windows}"
+        depths = ".".join(map(str, self.depths))
+        return f"{self.content}{_VERSION}-{window}-d{depths}"
+
+    def index(self, depth: int, pooling: Pooling) -> int:
+        """Returns the place of one tap."""
+        place = self.depths.index(depth)
+        return place * len(POOLED) + POOLED.index(pooling) if self.content == "pooled" else place
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """Where features come from.
+
+    Attributes:
+        encoder: The frozen backbone on its device.
+        tokenizer: Of the same backbone.
+        cache: Root folder of the cache.
+        max_bytes: Size of the cache from which old shards are dropped.
+        adapter: Features are of its branch; None for the trunk.
+    """
+
+    encoder: Encoder
+    tokenizer: TextTokenizer
+    cache: Path
+    max_bytes: int
+    adapter: Adapter | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Returns the folder for the features of this backbone and adapter."""
+        fingerprint = self.encoder.spec.fingerprint.removeprefix("sha256:")
+        dtype = str(self.encoder.dtype).removeprefix("torch.")
+        adapter = "" if self.adapter is None else f"-{self.adapter.digest[:16]}"
+        return self.cache / f"{fingerprint[:16]}-{dtype}{adapter}"
+
+    def applied(self, tokens: int) -> tuple[Applied, ...]:
+        """Returns what is changed on a batch of so many tokens."""
+        return () if self.adapter is None else (Applied(self.adapter, slice(0, tokens)),)
+
+
+def encode(
+    inputs: Sequence[tuple[str, ...]], layout: Layout, source: Source
+) -> tuple[list[int], Halves]:
+    """Returns the items of each row, and the features of all of them: (T, items, H) fp16."""
+    windows_kept = 1 if layout.content == "tokens" else layout.max_windows
+    rows = source.tokenizer.rows(inputs, reading=layout.reading, max_windows=windows_kept)
+    windows = source.tokenizer.windows(rows, reading=layout.reading)
+    if layout.content == "tokens":
+        # A pair is cut to a budget of tokens, which may be more than one window.
+        windows = [window for window in windows if window.first == 0]
+    picks = _Picks(inputs, rows, windows, layout.content)
+    encoder = source.encoder
+    values = torch.zeros(layout.taps, sum(picks.counts), encoder.hidden_size)
+    for batch in batches(windows, max_tokens=encoder.batch_tokens, device=encoder.device):
+        targets, tokens = picks.of(batch.windows)
+        picked = torch.from_numpy(tokens).to(encoder.device)
+        hidden, depth = encoder.embed(batch), 0
+        features: list[torch.Tensor] = []
+        for stop in layout.depths:
+            changed = source.applied(batch.tokens)
+            hidden, depth = encoder.run(hidden, batch, depth, stop, changed), stop
+            if layout.content == "pooled":
+                features.extend(POOLINGS[pooling](hidden, batch) for pooling in POOLED)
+            else:
+                features.append(hidden.index_select(0, picked).float())
+        # A text's windows are averaged: a linear head then gives the mean of their logits,
+        # which is what scoring gives.
+        values.index_add_(1, torch.from_numpy(targets), torch.stack(features).cpu())
+    values /= torch.from_numpy(picks.shares)
+    limit = torch.finfo(torch.float16).max
+    return picks.counts, values.clamp_(-limit, limit).half().numpy()
+
+
+class _Picks:
+    """Which item each window, or each picked token of a window, adds to."""
+
+    def __init__(
+        self,
+        inputs: Sequence[tuple[str, ...]],
+        rows: Sequence[Row],
+        windows: Sequence[Window],
+        content: Content,
+    ) -> None:
+        self._content = content
+        self.counts = [1] * len(rows)
+        self._words: list[list[int]] = []
+        if content == "words":
+            texts = (
+                TaggedText(texts[0], row.offsets) for texts, row in zip(inputs, rows, strict=True)
+            )
+            self._words = [[word.token for word in words_of(text)] for text in texts]
+            self.counts = [len(words) for words in self._words]
+        elif content == "tokens":
+            self.counts = [len(window.ids) for window in windows]
+        self._starts = np.cumsum([0, *self.counts])
+        self.shares = np.ones((sum(self.counts), 1), np.float32)
+        if content == "pooled":
+            self.shares[:, 0] = np.bincount([w.row for w in windows], minlength=len(rows))
+
+    def of(self, windows: Sequence[Window]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Returns the item of each window or picked token, and the picked tokens of a batch."""
+        targets: list[npt.NDArray[np.int64]] = []
+        tokens: list[npt.NDArray[np.int64]] = []
+        start = 0
+        for window in windows:
+            item = int(self._starts[window.row])
+            if self._content == "pooled":
+                targets.append(np.array([item]))
+            elif self._content == "tokens":
+                places = np.arange(len(window.ids))
+                targets.append(item + places)
+                tokens.append(start + places)
+            else:
+                words = np.array(self._words[window.row], np.int64)
+                seen = np.flatnonzero((words >= window.first) & (words < window.last))
+                targets.append(item + seen)
+                tokens.append(start + 1 + words[seen] - window.first)  # after [CLS]
+            start += len(window.ids)
+        none = np.zeros(0, np.int64)
+        return np.concatenate(targets or [none]), np.concatenate(tokens or [none])
+
+
+# Long enough that batches of like lengths are full, short enough that a stopped run loses little.
+_SHARD_BYTES = 64 * 2**20
+_SHARD_ROWS = 4096
+# An average text is shorter; this only bounds a shard's size before its texts are tokenised.
+_GUESSED_ITEMS = 48
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Features:
+    """The features of N rows, read from the cache tap by tap.
+
+    Attributes:
+        layout: What is kept.
+        counts: (N,) int64, items of each row.
+        places: Per row its shard and its place in it.
+        shards: The open shards.
+        hidden_size: Width H.
+    """
+
+    layout: Layout
+    counts: npt.NDArray[np.int64]
+    places: tuple[tuple[int, int], ...]
+    shards: tuple[Shard, ...]
+    hidden_size: int
+
+    @property
+    def reading(self) -> Reading:
+        """Returns the fields and the window."""
+        return self.layout.reading
+
+    def tap(self, depth: int, pooling: Pooling) -> torch.Tensor:
+        """Returns the features of one tap for all rows in order: (items, H) fp16."""
+        ends = np.cumsum(self.counts)
+        values = np.empty((int(ends[-1]) if len(ends) else 0, self.hidden_size), np.float16)
+        by_shard: dict[int, list[int]] = {}
+        for row, (shard, _) in enumerate(self.places):
+            by_shard.setdefault(shard, []).append(row)
+        index = self.layout.index(depth, pooling)
+        for number, rows in by_shard.items():
+            block = self.shards[number].tap(index)
+            starts = self.shards[number].starts[[self.places[row][1] for row in rows]]
+            counts = self.counts[rows]
+            values[_ranges(ends[rows] - counts, counts)] = block[_ranges(starts, counts)]
+        return torch.from_numpy(values)
+
+
+def read_features(inputs: Sequence[tuple[str, ...]], *, layout: Layout, source: Source) -> Features:
+    """Returns the features of all rows; texts that the cache lacks are encoded and added.
+
+    Raises:
+        UsageError: The cache cannot be written.
+    """
+    folder = source.folder / layout.folder
+    keys = [text_key(row) for row in inputs]
+    shards = open_shards(folder)
+    place_of = {
+        key: (number, row)
+        for number, shard in enumerate(shards)
+        for row, key in enumerate(shard.keys)
+    }
+    missing = {key: row for key, row in zip(keys, inputs, strict=True) if key not in place_of}
+    if missing:
+        for shard in _encode_missing(missing, layout, source, folder):
+            place_of.update({key: (len(shards), row) for row, key in enumerate(shard.keys)})
+            shards.append(shard)
+    places = tuple(place_of[key] for key in keys)
+    mark_used([shards[number] for number in {number for number, _ in places}])
+    drop_oldest(source.cache, source.max_bytes)
+    counts = [int(np.diff(shards[number].starts[row : row + 2])[0]) for number, row in places]
+    hidden_size = source.encoder.hidden_size
+    return Features(layout, np.array(counts, np.int64), places, tuple(shards), hidden_size)
+
+
+def _encode_missing(
+    missing: dict[bytes, tuple[str, ...]], layout: Layout, source: Source, folder: Path
+) -> Iterator[Shard]:
+    """Yields new shards with the texts that the cache lacks."""
+    # Texts of like lengths go together: full batches, and an even bar.
+    items = sorted(missing.items(), key=lambda item: sum(map(len, item[1])))
+    item_bytes = layout.taps * source.encoder.hidden_size * 2
+    item_bytes *= 1 if layout.content == "pooled" else _GUESSED_ITEMS
+    rows = max(1, min(_SHARD_ROWS, _SHARD_BYTES // item_bytes))
+    # `disable=None` is off where stderr is no terminal.
+    with tqdm(total=len(items), desc="encoding", unit="text", disable=None) as bar:
+        for start in range(0, len(items), rows):
+            chunk = items[start : start + rows]
+            counts, values = encode([inputs for _, inputs in chunk], layout, source)
+            yield write_shard(folder, [key for key, _ in chunk], counts=counts, values=values)
+            bar.update(len(chunk))
+
+
+def _ranges(starts: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Returns `start, start + 1, …, start + count - 1` for each pair, in one array."""
+    ends = np.cumsum(counts)
+    total = int(ends[-1]) if len(ends) else 0
+    places: npt.NDArray[np.int64] = np.arange(total) + np.repeat(starts - (ends - counts), counts)
+    return places

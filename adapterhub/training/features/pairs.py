@@ -1,0 +1,195 @@
+"""Pairs whose texts are encoded each alone: their features, and heads on a mix of depths of them.
+
+Both texts come from the cache of single texts, so a text that occurs in many pairs, or in
+another task, is encoded once. What is compared is made for the taps that are being fitted only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from adapterhub.errors import UsageError
+from adapterhub.model.heads.pair_features import compare
+from adapterhub.plan import Reading
+from adapterhub.shapes import COMPARED_PARTS
+from adapterhub.specs import HeadSpec, Pooling
+from adapterhub.training.data.dataset import Dataset, Splits
+from adapterhub.training.features.encoding import Features, Layout, Source, read_features
+from adapterhub.training.features.standardized_features import (
+    Parameters,
+    Part,
+    Scale,
+    TapReader,
+    measure,
+    mix_shares,
+    reads_of,
+    stack_taps,
+)
+from adapterhub.training.options import TrainingOptions
+
+_ROWS_AT_ONCE = 16_384
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairFeatures:
+    """The features of N pairs.
+
+    Attributes:
+        reading: The two fields and the window.
+        first: Of the first texts.
+        second: Of the second texts.
+    """
+
+    reading: Reading
+    first: Features
+    second: Features
+
+    @property
+    def counts(self) -> npt.NDArray[np.int64]:
+        """Returns (N,) ones: each pair is one item."""
+        return self.first.counts
+
+    @property
+    def hidden_size(self) -> int:
+        """Returns the width of what is compared, 4H."""
+        return self.first.hidden_size * COMPARED_PARTS
+
+    def tap(self, depth: int, pooling: Pooling) -> torch.Tensor:
+        """Returns what heads on one tap read of all pairs in order: (N, 4H) fp16."""
+        first, second = (side.tap(depth, pooling) for side in (self.first, self.second))
+        values = torch.empty(len(first), self.hidden_size, dtype=torch.float16)
+        for rows in _slices(len(first)):
+            values[rows] = _halves(compare(first[rows].float(), second[rows].float()))
+        return values
+
+
+def read_pairs(
+    splits: Splits, reading: Reading, *, layout: Layout, source: Source
+) -> dict[Part, PairFeatures]:
+    """Returns the features of the pairs of both parts; texts that the cache lacks are encoded.
+
+    Args:
+        splits: The rows, with two texts each.
+        reading: Reads them apart.
+        layout: What is kept of each text, read alone.
+        source: Where features come from.
+
+    Raises:
+        UsageError: The cache cannot be written.
+    """
+    parts: dict[Part, Dataset] = {"train": splits.train, "validation": splits.validation}
+    texts = {(text,): None for part in parts.values() for row in part.inputs for text in row}
+    # One run encodes what all of them lack.
+    read_features(tuple(texts), layout=layout, source=source)
+
+    def side(part: Dataset, index: int) -> Features:
+        return read_features([(row[index],) for row in part.inputs], layout=layout, source=source)
+
+    return {
+        name: PairFeatures(reading, side(part, 0), side(part, 1)) for name, part in parts.items()
+    }
+
+
+def ways_of(options: TrainingOptions, fields: Sequence[str]) -> tuple[bool, ...]:
+    """Returns the ways of reading rows that are tried: whether their fields are apart.
+
+    Raises:
+        UsageError: The rows have one text, and it shall be read apart.
+    """
+    if len(fields) != 2:
+        if options.pairs == "apart":
+            raise UsageError("Option pairs is 'apart', but the rows have one text; it is for two.")
+        return (False,)
+    has_apart = options.pairs != "together" and set(options.poolings) != {"attentive"}
+    return ((False,) if options.pairs != "apart" else ()) + ((True,) if has_apart else ())
+
+
+class ComparedMix:
+    """Heads that compare learned mixes of depths, with one pooling.
+
+    A mix is of each text, before the two are compared, as in scoring. Comparing is not linear, so
+    what comes out cannot be standardised for every mix; it is for the mix that fitting starts at.
+    """
+
+    def __init__(
+        self,
+        heads: Sequence[HeadSpec],
+        depths: tuple[int, ...],
+        taps: dict[Part, torch.Tensor],
+        scales: Sequence[Scale],
+    ) -> None:
+        self.heads = tuple(heads)
+        self._depths = depths
+        self._taps = taps
+        self._scales = tuple(scales)
+        self._reads = reads_of(heads, depths, taps["train"].device)
+        self._mean = torch.stack([scale.mean for scale in scales])[:, None, None]
+        self._deviation = torch.stack([scale.deviation for scale in scales])[:, None, None]
+
+    @classmethod
+    def load(cls, heads: Sequence[HeadSpec], tap: TapReader, device: torch.device) -> ComparedMix:
+        """Returns a reader of the depths that `heads` name; they have one pooling."""
+
+        def texts(part: Part, depth: int, pooling: Pooling) -> torch.Tensor:
+            # The first half of what is compared are the two texts themselves.
+            return _texts(tap(part, depth, pooling))
+
+        depths, taps = stack_taps(heads, texts, device)
+        reads = reads_of(heads, depths, device)
+        start = mix_shares(torch.zeros_like(reads, dtype=torch.float32), reads)
+        scales = [_scale(taps["train"], shares) for shares in start]
+        return cls(heads, depths, taps, scales)
+
+    def parameters(self, settings: int) -> Parameters:
+        """Returns the logits of the mixes, zeros (G, C, D): all depths alike."""
+        return {"mix": torch.zeros(len(self.heads), settings, len(self._depths))}
+
+    def read(self, part: Part, rows: torch.Tensor, own: Parameters) -> torch.Tensor:
+        """Returns (G, C, B, 4H)."""
+        values = self._taps[part].index_select(1, rows).float()  # (D, B, 2H)
+        shares = mix_shares(own["mix"], self._reads[:, None])
+        compared = _compare_halves(torch.einsum("gcd,dbh->gcbh", shares, values))
+        return (compared - self._mean) / self._deviation
+
+    def keep(self, groups: Sequence[int]) -> ComparedMix:
+        """Returns a reader for some of the heads."""
+        heads = [self.heads[group] for group in groups]
+        return ComparedMix(heads, self._depths, self._taps, [self._scales[g] for g in groups])
+
+    def fold(self, group: int, own: Parameters) -> tuple[Scale, Parameters]:
+        """Returns the scale of the compared mix, and `mix.weights` of the depths read."""
+        reads = self._reads[group]
+        return self._scales[group], {"mix.weights": mix_shares(own["mix"], reads)[reads]}
+
+
+def _texts(compared: torch.Tensor) -> torch.Tensor:
+    return compared[:, : compared.shape[1] // 2]
+
+
+def _compare_halves(texts: torch.Tensor) -> torch.Tensor:
+    """Returns (…, 2H) -> (…, 4H)."""
+    first, second = texts.chunk(2, dim=-1)
+    return compare(first, second)
+
+
+def _scale(texts: torch.Tensor, shares: torch.Tensor) -> Scale:
+    """Returns mean and deviation of a compared mix of (D, N, 2H)."""
+    parts = [
+        _halves(_compare_halves(torch.einsum("d,dbh->bh", shares, texts[:, rows].float())))
+        for rows in _slices(texts.shape[1])
+    ]
+    return measure(torch.cat(parts))
+
+
+def _halves(values: torch.Tensor) -> torch.Tensor:
+    limit = torch.finfo(torch.float16).max
+    return values.clamp(-limit, limit).half()
+
+
+def _slices(rows: int) -> Iterator[slice]:
+    return (slice(start, start + _ROWS_AT_ONCE) for start in range(0, rows, _ROWS_AT_ONCE))

@@ -1,0 +1,1 @@
+"""Features -> many heads fitted together -> the one to keep."""

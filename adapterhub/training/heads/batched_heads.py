@@ -1,0 +1,159 @@
+"""G x C heads of one shape as stacked tensors, and the optimizer that steps all of them at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional
+
+from adapterhub.training.features.standardized_features import Parameters, Scale
+from adapterhub.training.heads.candidates import Objective, Setting
+
+_BETAS = (0.9, 0.999)
+_EPS = 1e-8
+# Biases and the few weights of mixes and queries need no pull to zero.
+_DECAYED = ("first", "last")
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Sizes of a stack.
+
+    Attributes:
+        groups: Number G of heads that differ in what they read.
+        settings: Number C of settings, each tried for every head.
+        hidden_size: Width H of the features.
+        hidden_width: Width W of the hidden layer, or None for linear heads.
+    """
+
+    groups: int
+    settings: int
+    hidden_size: int
+    hidden_width: int | None
+
+
+def start_heads(shape: Shape, objective: Objective, generator: torch.Generator) -> Parameters:
+    """Returns the first parameters of a stack; each group starts its settings alike.
+
+    `first` (G, C, H, K) and `first_bias` (G, C, K); with a hidden layer `first` is (G, C, H, W)
+    and `last` (G, C, W, K), `last_bias` (G, C, K) follow. They answer the prior to every text.
+    """
+    lead = (shape.groups, shape.settings)
+    prior = objective.prior.expand(*lead, -1).clone()
+    if shape.hidden_width is None:
+        first = torch.zeros(*lead, shape.hidden_size, objective.outputs)
+        return {"first": first, "first_bias": prior}
+    width = shape.hidden_width
+    drawn = torch.randn(shape.groups, 1, shape.hidden_size, width, generator=generator)
+    return {
+        "first": (drawn / math.sqrt(shape.hidden_size)).expand(*lead, -1, -1).clone(),
+        "first_bias": torch.zeros(*lead, width),
+        "last": torch.zeros(*lead, width, objective.outputs),
+        "last_bias": prior,
+    }
+
+
+def head_logits(parameters: Parameters, features: torch.Tensor) -> torch.Tensor:
+    """Returns the logits of all heads: (G, C or 1, B, H) -> (G, C, B, K)."""
+    first = parameters["first"]
+    if features.shape[1] == 1:
+        hidden = torch.einsum("gbh,gchj->gcbj", features[:, 0], first)
+    else:
+        hidden = torch.einsum("gcbh,gchj->gcbj", features, first)
+    hidden = hidden + parameters["first_bias"][:, :, None]
+    if "last" not in parameters:
+        return hidden
+    hidden = functional.gelu(hidden)
+    return hidden @ parameters["last"] + parameters["last_bias"][:, :, None]
+
+
+def fold_head(one: Parameters, scale: Scale, unit: tuple[float, float]) -> Parameters:
+    """Returns the tensors of one head for raw features and the task's own unit.
+
+    `W ((x - m) / d) + b = (W / d) x + (b - (W / d) m)`, and the outputs times the unit's
+    deviation plus its mean.
+
+    Args:
+        one: The parameters of one head, without the leading axes.
+        scale: What its features were standardised with.
+        unit: Mean and deviation of the outputs.
+    """
+    weight = (one["first"] / scale.deviation[:, None]).T  # (H, J) -> (J, H)
+    bias = one["first_bias"] - weight @ scale.mean
+    tensors: Parameters = {}
+    if "last" in one:
+        tensors = {"head.hidden.weight": weight, "head.hidden.bias": bias}
+        weight, bias = one["last"].T, one["last_bias"]
+    mean, deviation = unit
+    return {**tensors, "head.weight": weight * deviation, "head.bias": bias * deviation + mean}
+
+
+class StackedAdamW:
+    """AdamW with a learning rate and a weight decay for each head of a stack.
+
+    Source: Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019, algorithm 2.
+    """
+
+    def __init__(self, settings: Sequence[Sequence[Setting]], device: torch.device) -> None:
+        self._rates = _matrix([[s.learning_rate for s in row] for row in settings], device)
+        self._decays = _matrix([[s.weight_decay for s in row] for row in settings], device)
+        self._moments: Parameters = {}
+        self._squares: Parameters = {}
+        self._steps = 0
+
+    @torch.no_grad()
+    def step(self, parameters: Parameters, factor: float) -> None:
+        """Changes the parameters in place by their gradients, and drops these.
+
+        Args:
+            parameters: Each (G, C, …).
+            factor: What the schedule multiplies the learning rates with.
+        """
+        self._steps += 1
+        unbias = [1 - beta**self._steps for beta in _BETAS]
+        for name, parameter in parameters.items():
+            gradient = parameter.grad
+            if gradient is None:
+                continue
+            moment = self._moments.setdefault(name, torch.zeros_like(parameter))
+            square = self._squares.setdefault(name, torch.zeros_like(parameter))
+            moment.lerp_(gradient, 1 - _BETAS[0])
+            square.mul_(_BETAS[1]).addcmul_(gradient, gradient, value=1 - _BETAS[1])
+            rates = (self._rates * factor).view(*self._rates.shape, *(1,) * (parameter.dim() - 2))
+            if name in _DECAYED:
+                parameter.mul_(1 - rates * self._decays.view_as(rates))
+            size = square.div(unbias[1]).sqrt_().add_(_EPS)
+            parameter.sub_(moment.div(size).mul_(rates / unbias[0]))
+            parameter.grad = None
+
+    def select(self, settings: Sequence[Sequence[Setting]], kept: Kept) -> StackedAdamW:
+        """Returns the optimiser of the heads that are kept, with their moments."""
+        other = StackedAdamW(settings, self._rates.device)
+        other._steps = self._steps
+        other._moments = kept.of(self._moments)
+        other._squares = kept.of(self._squares)
+        return other
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kept:
+    """Which heads of a stack go on.
+
+    Attributes:
+        groups: (G', 1) indices of groups.
+        settings: (G', C') indices of settings within each.
+    """
+
+    groups: torch.Tensor
+    settings: torch.Tensor
+
+    def of(self, stacked: Parameters) -> Parameters:
+        """Returns the kept slices, (G, C, …) -> (G', C', …)."""
+        return {name: values[self.groups, self.settings] for name, values in stacked.items()}
+
+
+def _matrix(values: list[list[float]], device: torch.device) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float32, device=device)

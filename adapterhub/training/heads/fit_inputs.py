@@ -1,0 +1,317 @@
+"""Splits -> what fitting works on: features of every tap, targets of rows or words, a metric."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from adapterhub.errors import UsageError
+from adapterhub.model.heads.spans import TaggedText, Word, words_of
+from adapterhub.plan import Reading
+from adapterhub.specs import Pooling
+from adapterhub.tags import OUTSIDE
+from adapterhub.training.data.dataset import Dataset, Splits, doubt, split_notes
+from adapterhub.training.data.tagging import unit_tags
+from adapterhub.training.features.encoding import Features, Layout, Source, read_features
+from adapterhub.training.features.pairs import PairFeatures, read_pairs
+from adapterhub.training.features.standardized_features import Part, TapReader
+from adapterhub.training.heads.candidates import (
+    Copies,
+    Problem,
+    Sample,
+    Stage,
+    depths_of,
+    make_objective,
+)
+from adapterhub.training.heads.selection import (
+    Judge,
+    judge_label_sets,
+    judge_labels,
+    judge_numbers,
+    judge_spans,
+    unit_rows,
+)
+from adapterhub.training.options import (
+    MetricName,
+    TrainingOptions,
+    selection_metric,
+)
+
+# Most words are outside of all entities, and most of those say the same.
+_OUTSIDE_RANKED = 0.2
+# Validation words that suffice to tell good candidates from bad ones.
+_RANKED_WORDS = 30_000
+
+
+def units_of(
+    dataset: Dataset, reading: Reading, options: TrainingOptions, source: Source
+) -> list[list[Word]]:
+    """Returns the words of each row as scoring finds them."""
+    windows = options.max_windows
+    rows = source.tokenizer.rows(dataset.inputs, reading=reading, max_windows=windows)
+    texts = [texts[0] for texts in dataset.inputs]
+    return [words_of(TaggedText(text, row.offsets)) for text, row in zip(texts, rows, strict=True)]
+
+
+def tag_indices(units: Sequence[Sequence[Word]], dataset: Dataset) -> torch.Tensor:
+    """Returns the label of every word of all rows: (words,) int64."""
+    index = {label: place for place, label in enumerate(dataset.labels)}
+    tags = [
+        index[tag]
+        for row, spans in zip(units, dataset.spans(), strict=True)
+        for tag in unit_tags(row, spans, dataset.labels)
+    ]
+    return torch.from_numpy(np.array(tags, np.int64))
+
+
+def word_ranking(
+    problem: Problem, splits: Splits, truth: torch.Tensor, held_out: Sequence[Sequence[Word]]
+) -> Stage:
+    """Returns the words by which many candidates are ranked.
+
+    Args:
+        problem: All of the task.
+        splits: Its rows.
+        truth: (words,) int64, labels of the training words.
+        held_out: Validation words of each row.
+    """
+    validation = splits.validation
+    labels = validation.labels
+    sample = _ranked_words(truth != labels.index(OUTSIDE), problem.seed)
+    sizes = [len(row) for row in held_out]
+    rows = rows_within(sizes, _RANKED_WORDS, problem.seed)
+    if splits.folds or len(rows) == len(sizes):
+        return Stage(sample, problem.copies.answers, problem.judge)
+    spans = validation.spans()
+    units = unit_rows([held_out[row] for row in rows], [spans[row] for row in rows], labels)
+    places = torch.zeros(len(sizes), dtype=torch.bool)
+    places[rows] = True
+    words = torch.nonzero(places.repeat_interleave(torch.tensor(sizes))).flatten()
+    return Stage(sample, (words,), judge_spans(units, labels))
+
+
+def _ranked_words(inside: torch.Tensor, seed: int) -> Sample:
+    """Returns the words of entities and their neighbours, and some that stand for the others."""
+    near = inside.clone()
+    near[1:] |= inside[:-1]
+    near[:-1] |= inside[1:]
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.rand(len(near), generator=generator) < _OUTSIDE_RANKED
+    rows = torch.nonzero(near | drawn).flatten()
+    return Sample(rows, torch.where(near[rows], 1.0, 1 / _OUTSIDE_RANKED))
+
+
+def rows_within(sizes: Sequence[int], budget: int, seed: int) -> list[int]:
+    """Returns the rows, in order, whose sizes together fit in a budget, drawn by the seed."""
+    if sum(sizes) <= budget:
+        return list(range(len(sizes)))
+    order = list(range(len(sizes)))
+    random.Random(seed).shuffle(order)
+    kept = []
+    for row in order:
+        budget -= sizes[row]
+        if budget < 0:
+            break
+        kept.append(row)
+    return sorted(kept)
+
+
+Parts = Mapping[Part, Features] | Mapping[Part, PairFeatures]
+
+_HALF_BYTES = 2
+# How far behind a head may be, in points over the tolerance, before it is given up.
+_HOPELESS_POINTS = 4.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Material:
+    """What the candidates of one task are fitted on.
+
+    Attributes:
+        splits: The rows, after cuts.
+        reading: Fields and window.
+        tap: Gives the features of one tap.
+        tap_bytes: Size of the features of one tap.
+        problem: Targets, judge and budget.
+        metric: What `problem.judge` measures.
+        truth: Validation targets: as `Dataset.truth`, for tagging one label per word.
+        notes: What was cut, and why.
+    """
+
+    splits: Splits
+    reading: Reading
+    tap: TapReader
+    tap_bytes: int
+    problem: Problem
+    metric: MetricName
+    truth: torch.Tensor
+    notes: tuple[str, ...] = ()
+
+
+def reading_for(options: TrainingOptions, dataset: Dataset, source: Source) -> Reading:
+    """Returns the window of a new task: what the options say, at most what the backbone has."""
+    positions = min(512, source.encoder.max_positions)
+    return Reading(dataset.fields, min(options.max_length or positions, positions), 0)
+
+
+def gather(
+    splits: Splits, *, options: TrainingOptions, source: Source, apart: bool = False
+) -> Material:
+    """Returns the material for a task on `splits`; texts that the cache lacks are encoded.
+
+    Args:
+        splits: The rows.
+        options: Window, memory and budget.
+        source: Where features come from.
+        apart: Whether the two texts of each row are encoded alone and compared.
+
+    Raises:
+        UsageError: The cache cannot be written, or the metric does not fit the kind.
+    """
+    _metric(splits, options)  # A wrong one is refused before anything is encoded.
+    material = _gather(splits, options, source, apart)
+    return replace(material, notes=(*material.notes, *split_notes(material.splits)))
+
+
+def read_by(apart: bool, materials: Sequence[Material]) -> Material:
+    """Returns the one of `materials` that reads the rows in one of the two ways."""
+    return next(one for one in materials if one.reading.apart == apart)
+
+
+def _gather(splits: Splits, options: TrainingOptions, source: Source, apart: bool) -> Material:
+    if splits.train.kind == "tagging":
+        return _gather_words(splits, options, source)
+    reading = reading_for(options, splits.train, source)
+    depths = tuple(range(source.encoder.depth + 1))
+    features: Parts
+    if apart:
+        alone = Layout("pooled", reading.alone, options.max_windows, depths)
+        features = read_pairs(splits, replace(reading, apart=True), layout=alone, source=source)
+    else:
+        layout = Layout("pooled", reading, options.max_windows, depths)
+        features = _read_parts(splits, layout, source)
+    truth = torch.from_numpy(splits.train.truth())
+    held_out = torch.from_numpy(splits.validation.truth())
+    judge = _judge_texts(splits, held_out.to(source.encoder.device), options)
+    return _material(splits, features, (truth, held_out), judge, options, source)
+
+
+def _gather_words(splits: Splits, options: TrainingOptions, source: Source) -> Material:
+    """Returns the material for tagging: rows are words, as scoring will find them."""
+    reading = reading_for(options, splits.train, source)
+    depths = depths_of(options, source.encoder.depth)
+    held_out = units_of(splits.validation, reading, options, source)
+    units = held_out if splits.folds else units_of(splits.train, reading, options, source)
+    word_bytes = len(depths) * source.encoder.hidden_size * _HALF_BYTES
+    budget = options.memory_bytes // word_bytes
+    budget = budget // 2 if splits.folds else budget - sum(map(len, held_out))
+    kept = rows_within([len(row) for row in units], max(budget, 1), options.seed)
+    notes: tuple[str, ...] = ()
+    if len(kept) < len(units):
+        notes = (
+            f"{len(kept)} of {len(units)} training rows are used: the words of all of them would "
+            f"take more than memory_bytes ({options.memory_bytes}).",
+        )
+        splits = splits.keep(kept)
+        units = [units[row] for row in kept]
+        held_out = units if splits.folds else held_out
+    layout = Layout("words", reading, options.max_windows, depths)
+    features = _read_parts(splits, layout, source)
+    _check_words(features["train"], units, source)
+    _check_words(features["validation"], held_out, source)
+    labels = splits.train.labels
+    truth = tag_indices(units, splits.train)
+    held_out_truth = tag_indices(held_out, splits.validation)
+    judge = judge_spans(unit_rows(held_out, splits.validation.spans(), labels), labels)
+    material = _material(splits, features, (truth, held_out_truth), judge, options, source)
+    ranking = word_ranking(material.problem, splits, truth, held_out)
+    problem = replace(material.problem, ranking=ranking.to(source.encoder.device))
+    return replace(material, problem=problem, notes=notes)
+
+
+def _check_words(features: Features, units: Sequence[Sequence[Word]], source: Source) -> None:
+    if features.counts.tolist() != list(map(len, units)):
+        raise UsageError(
+            f"The feature cache {source.folder} holds other words for these texts; another "
+            f"version of adapterhub wrote it. Remove that folder."
+        )
+
+
+def _read_parts(splits: Splits, layout: Layout, source: Source) -> dict[Part, Features]:
+    """Returns the features of both parts; one run encodes what both lack."""
+    read_features((*splits.train.inputs, *splits.validation.inputs), layout=layout, source=source)
+    return {
+        "train": read_features(splits.train.inputs, layout=layout, source=source),
+        "validation": read_features(splits.validation.inputs, layout=layout, source=source),
+    }
+
+
+def _material(
+    splits: Splits,
+    features: Parts,
+    truths: tuple[torch.Tensor, torch.Tensor],
+    judge: Judge,
+    options: TrainingOptions,
+    source: Source,
+) -> Material:
+    def tap(part: Part, depth: int, pooling: Pooling) -> torch.Tensor:
+        return features[part].tap(depth, pooling)
+
+    truth, held_out = truths
+    dataset = splits.train
+    device = source.encoder.device
+    objective = make_objective(dataset.kind, truth, len(dataset.labels)).to(device)
+    problem = Problem(
+        objective=objective,
+        judge=judge,
+        copies=_copies(splits, features["train"], held_out=len(held_out)).to(device),
+        ranking=None,
+        hidden_size=features["train"].hidden_size,
+        epochs=options.epochs or _default_epochs(len(truth), dataset.kind == "tagging"),
+        batch_size=options.batch_size or _default_batch(len(truth)),
+        slack=(options.tolerance + max(_HOPELESS_POINTS, doubt(len(splits.validation)))) / 100,
+        seed=options.seed,
+        device=device,
+        dropout=options.head_dropout,
+    )
+    tap_bytes = (len(truth) + len(held_out)) * features["train"].hidden_size * _HALF_BYTES
+    reading = features["train"].reading
+    return Material(splits, reading, tap, tap_bytes, problem, _metric(splits, options), held_out)
+
+
+def _copies(splits: Splits, features: Features | PairFeatures, *, held_out: int) -> Copies:
+    """Returns the copies of each candidate; a row's items are all in its fold."""
+    if not splits.folds:
+        return Copies.held_out(held_out)
+    counts = torch.from_numpy(features.counts)
+    return Copies.crossed(torch.tensor(splits.folds).repeat_interleave(counts))
+
+
+def _default_epochs(rows: int, are_words: bool) -> int:
+    most, visits = (20, 1_000_000) if are_words else (24, 400_000)
+    return min(most, max(6, visits // rows))
+
+
+def _default_batch(rows: int) -> int:
+    return next(
+        size
+        for size, most in ((64, 4_000), (256, 20_000), (512, 100_000), (1024, rows))
+        if rows <= most
+    )
+
+
+def _metric(splits: Splits, options: TrainingOptions) -> MetricName:
+    return selection_metric(options, splits.train.kind, crossed=bool(splits.folds))
+
+
+def _judge_texts(splits: Splits, truth: torch.Tensor, options: TrainingOptions) -> Judge:
+    metric, dataset = _metric(splits, options), splits.train
+    if dataset.kind == "regression":
+        return judge_numbers(metric, truth)
+    if dataset.kind == "multi_label":
+        return judge_label_sets(metric, truth)
+    return judge_labels(metric, truth, len(dataset.labels))

@@ -1,0 +1,223 @@
+"""Validation values of many candidates at once, to choose among them while they are fitted.
+
+The figures that a task reports come from scikit-learn and seqeval (`metrics`); these here are
+the same measures for X candidates together, some thousand times per run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional
+
+from adapterhub.model.heads.spans import Word
+from adapterhub.tags import OUTSIDE, mark_of
+from adapterhub.training.data.tagging import Span
+from adapterhub.training.options import MetricName
+
+Judge = Callable[[torch.Tensor], torch.Tensor]
+"""Takes logits (X, M, K) of X candidates for M validation rows, gives their values (X,)."""
+
+THRESHOLDS = torch.arange(5, 96, 5) / 100
+"""Scores from which a label may be given; the same bounds hold for the final thresholds."""
+
+
+_TEMPERATURES = (0.5, 1.0, 2.0, 4.0, 8.0)
+"""Likelihood is at the best of these, since a temperature is fitted afterwards."""
+
+
+def judge_labels(metric: MetricName, truth: torch.Tensor, labels: int) -> Judge:
+    """Returns the judge of single labels, given the true ones (M,)."""
+
+    def judge(logits: torch.Tensor) -> torch.Tensor:
+        if metric == "likelihood":
+            own = truth.expand(logits.shape[:-1])[..., None]
+            return _likelihood(logits, lambda z: z.log_softmax(-1).gather(-1, own))
+        chosen = logits.argmax(-1)
+        hits = chosen == truth
+        if metric == "accuracy":
+            return hits.float().mean(-1)
+        given, true = _count(chosen, labels), _count(truth[None], labels)
+        both = _count(torch.where(hits, chosen, labels), labels + 1)[:, :labels]
+        return _macro_f1(both, given, true) if metric == "macro_f1" else _mcc(both, given, true)
+
+    return judge
+
+
+def judge_label_sets(metric: MetricName, truth: torch.Tensor) -> Judge:
+    """Returns the judge of label sets, given zeros and ones (M, K); at the best thresholds."""
+    labels = truth.shape[1]
+    positives = truth.sum(0)
+
+    def judge(logits: torch.Tensor) -> torch.Tensor:
+        if metric == "likelihood":
+            return _likelihood(logits, lambda z: functional.logsigmoid(z * (2 * truth - 1)))
+        steps = torch.bucketize(logits.sigmoid(), THRESHOLDS.to(logits.device), right=True)
+        bins = len(THRESHOLDS) + 1
+        # (X, M, K) -> one bin per candidate, label and step
+        offsets = torch.arange(len(logits) * labels, device=logits.device).view(-1, 1, labels)
+        places = (steps + offsets * bins).flatten()
+        weights = truth.expand(logits.shape).flatten()
+        size = len(logits) * labels * bins
+        shape = (len(logits), labels, bins)
+        given = torch.bincount(places, minlength=size).view(shape)
+        both = torch.bincount(places, weights, minlength=size).view(shape)
+        # What passes threshold t is all that lies in higher bins.
+        given, both = (n.flip(-1).cumsum(-1).flip(-1)[..., 1:] for n in (given, both))
+        if metric == "micro_f1":
+            return (2 * both.sum(1) / (given.sum(1) + positives.sum()).clamp(min=1)).amax(-1)
+        f1 = (2 * both / (given + positives[:, None]).clamp(min=1)).amax(-1)
+        return f1[:, positives > 0].sum(-1) / (positives > 0).sum().clamp(min=1)
+
+    return judge
+
+
+def judge_numbers(metric: MetricName, truth: torch.Tensor) -> Judge:
+    """Returns the judge of numbers, given the true ones (M,)."""
+    target = truth.double()
+    if metric == "spearman":
+        target = _ranks(target)
+
+    def judge(logits: torch.Tensor) -> torch.Tensor:
+        values = logits[..., 0].double()
+        if metric == "spearman":
+            values = torch.stack([_ranks(row) for row in values])
+        return _correlation(values, target)
+
+    return judge
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class UnitRows:
+    """The units of tagging of all validation rows, one after the other.
+
+    Attributes:
+        first: (M,) whether a unit is the first of its row.
+        spans: Keys of the true spans that units can express, see `_keys`.
+        total: Number of all true spans.
+    """
+
+    first: npt.NDArray[np.bool_]
+    spans: npt.NDArray[np.int64]
+    total: int
+
+
+def unit_rows(
+    rows: Sequence[Sequence[Word]], spans: Sequence[Sequence[Span]], labels: Sequence[str]
+) -> UnitRows:
+    """Returns the units and true spans of all validation rows."""
+    types = {label[2:]: index for index, label in enumerate(labels) if label.startswith("B-")}
+    size = sum(map(len, rows))
+    first = np.zeros(size, np.bool_)
+    keys: list[int] = []
+    start = 0
+    for units, found in zip(rows, spans, strict=True):
+        if units:
+            first[start] = True
+        begins = {unit.start: start + place for place, unit in enumerate(units)}
+        ends = {unit.end: start + place for place, unit in enumerate(units)}
+        for span in found:
+            if span.start in begins and span.end in ends:
+                type_index = types[span.entity]
+                keys.append((begins[span.start] * size + ends[span.end]) * len(labels) + type_index)
+        start += len(units)
+    return UnitRows(first, np.array(sorted(keys), np.int64), sum(map(len, spans)))
+
+
+def judge_spans(rows: UnitRows, labels: Sequence[str]) -> Judge:
+    """Returns the judge of tags: F1 of exact spans, with the best tag of each unit.
+
+    Scoring finds the best valid sequence instead; that is slower and moves all candidates alike.
+    """
+    meanings = _Meanings.of(labels)
+
+    def judge(logits: torch.Tensor) -> torch.Tensor:
+        values = [_span_f1(tags, rows, meanings) for tags in logits.argmax(-1).cpu().numpy()]
+        return torch.tensor(values, device=logits.device)
+
+    return judge
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Meanings:
+    """What each of K tags means.
+
+    Attributes:
+        types: (K,) the place of `B-x` for all tags of x, -1 for `O`.
+        begins: (K,) whether an entity begins with it.
+        closes: (K,) whether one is over with it.
+    """
+
+    types: npt.NDArray[np.int64]
+    begins: npt.NDArray[np.bool_]
+    closes: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, labels: Sequence[str]) -> _Meanings:
+        types = [-1 if tag == OUTSIDE else labels.index(f"B-{tag[2:]}") for tag in labels]
+        marks = [mark_of(tag) for tag in labels]
+        begins = np.array([mark in ("B", "S") for mark in marks])
+        closes = np.array([mark in ("E", "S") for mark in marks])
+        return cls(np.array(types, np.int64), begins, closes)
+
+
+def _span_f1(tags: npt.NDArray[np.int64], rows: UnitRows, meanings: _Meanings) -> float:
+    types = meanings.types[tags]
+    before = np.concatenate([[-1], np.where(meanings.closes[tags], -1, types)[:-1]])
+    before[rows.first] = -1
+    starts = (types >= 0) & (meanings.begins[tags] | (before != types))
+    goes_on = (types >= 0) & ~starts
+    ends = (types >= 0) & ~np.concatenate([goes_on[1:], [False]])
+    first, last = np.flatnonzero(starts), np.flatnonzero(ends)
+    keys = (first * len(tags) + last) * len(meanings.types) + types[first]
+    hits = int(np.isin(keys, rows.spans, assume_unique=True).sum())
+    return 2 * hits / max(len(keys) + rows.total, 1)
+
+
+def _likelihood(
+    logits: torch.Tensor, log_chances: Callable[[torch.Tensor], torch.Tensor]
+) -> torch.Tensor:
+    """Returns the geometric mean of the chances of the true answers: (X, M, K) -> (X,)."""
+    means = [log_chances(logits / value).flatten(1).mean(1) for value in _TEMPERATURES]
+    return torch.stack(means).amax(0).exp()
+
+
+def _count(chosen: torch.Tensor, labels: int) -> torch.Tensor:
+    """Returns how often each label was chosen: (X, M) -> (X, K)."""
+    offsets = torch.arange(len(chosen), device=chosen.device)[:, None] * labels
+    counts = torch.bincount((chosen + offsets).flatten(), minlength=len(chosen) * labels)
+    return counts.view(len(chosen), labels).double()
+
+
+def _macro_f1(both: torch.Tensor, given: torch.Tensor, true: torch.Tensor) -> torch.Tensor:
+    seen = given + true
+    f1 = 2 * both / seen.clamp(min=1)
+    return f1.sum(-1) / (seen > 0).sum(-1)
+
+
+def _mcc(both: torch.Tensor, given: torch.Tensor, true: torch.Tensor) -> torch.Tensor:
+    # Source: Gorodkin, "Comparing two K-category assignments by a K-category correlation
+    # coefficient", 2004.
+    rows = true.sum(-1)
+    covariance = both.sum(-1) * rows - (given * true).sum(-1)
+    spread = (rows**2 - given.square().sum(-1)) * (rows**2 - true.square().sum(-1))
+    return torch.where(spread > 0, covariance / spread.clamp(min=1).sqrt(), 0.0)
+
+
+def _ranks(values: torch.Tensor) -> torch.Tensor:
+    """Returns the ranks of values (M,), equal ones sharing the mean of theirs."""
+    _, inverse, counts = torch.unique(values, return_inverse=True, return_counts=True)
+    ranks: torch.Tensor = counts.cumsum(0).double() - (counts - 1) / 2
+    return ranks[inverse]
+
+
+def _correlation(values: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Returns Pearson's r of each row with the target: (X, M), (M,) -> (X,)."""
+    values = values - values.mean(-1, keepdim=True)
+    target = target - target.mean()
+    spread = (values.square().sum(-1) * target.square().sum()).sqrt()
+    return torch.where(spread > 0, (values @ target) / spread.clamp(min=1e-12), 0.0)

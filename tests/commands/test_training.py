@@ -1,0 +1,212 @@
+"""`train` and `eval`: a task out of a file, and its figures."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from adapterhub.cli import app
+from adapterhub.commands import train as verb
+from adapterhub.commands.train_adapter_options import NAMES, SHARED, read_adapter_options
+from adapterhub.store.registry import read_registry
+from adapterhub.training import options as training
+from adapterhub.training.adapter_options import AdapterOptions
+from adapterhub.training.options import TrainingOptions
+from tests.commands.conftest import Run
+
+pytest.importorskip("sklearn")
+pytest.importorskip("seqeval")
+
+QUICK = ("--epochs", "3", "--depths", "1,2", "--poolings", "mean", "--hidden-widths", "")
+QUICK = (*QUICK, "--learning-rates", "0.01", "--weight-decays", "0.01", "--no-mixes")
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADAPTERHUB_CACHE", str(tmp_path / "cache"))
+
+
+def rows_file(path: Path, rows: int = 40) -> Path:
+    good, bad = "the film was very good", "the food was not good , bad"
+    lines = [
+        {"text": f"{good if i % 2 else bad} {i % 7}", "label": "yes" if i % 2 else "no"}
+        for i in range(rows)
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def test_train_score_and_eval(run: Run, tiny_backbone_folder: Path) -> None:
+    data = rows_file(Path("rows.jsonl"))
+    words = ("train", data, "-t", "liked", "--backbone", tiny_backbone_folder, *QUICK)
+    ran = run(*words, "--alias", "prod", "-l", "en,zh", "--seed", "3")
+    assert ran.code == 0, ran.err
+    assert "chosen" in ran.out
+    assert "accuracy" in ran.out
+    assert "liked:1" in ran.err
+    registry = read_registry(Path("registry.yaml"))
+    assert registry.resolve("liked@prod").version == 1
+    spec = run("show", "liked", "--json").value["spec"]
+    assert spec["languages"] == ["en", "zh"]
+    assert spec["labels"] == ["no", "yes"]
+    assert spec["training"]["seed"] == 3
+    assert run("score", "the film was good", "-t", "liked").rows[0]["liked"] in ("no", "yes")
+    assert run("doctor").code == 0
+    value = run("eval", "liked", data, "--json").value
+    assert (value["task"], value["version"], value["rows"]) == ("liked", 1, 40)
+    assert 0 <= value["metrics"]["accuracy"] <= 1
+    table = run("eval", "liked", data)
+    assert "liked:1 on 40 rows" in table.err
+    assert f"{value['metrics']['accuracy']:.4f}" in table.out
+
+
+def test_train_as_json_prints_one_object(run: Run, tiny_backbone_folder: Path) -> None:
+    Path("rows.csv").write_text(
+        "review,stars\n"
+        + "".join(f"{'good' if i % 2 else 'bad'} film {i},{i % 2}.5\n" for i in range(40))
+    )
+    words = ("train", "rows.csv", "-t", "stars", "--backbone", tiny_backbone_folder, *QUICK)
+    words = (*words, "--text-column", "review", "--target-column", "stars", "--kind", "regression")
+    ran = run(*words, "--value-range", "0,5", "--json")
+    assert ran.code == 0, ran.err
+    value = ran.value
+    assert (value["task"], value["version"], value["kind"]) == ("stars", 1, "regression")
+    assert value["metric"] == "spearman"
+    assert sum(row["chosen"] for row in value["tried"]) == 1
+    assert len(ran.out.splitlines()) == 1
+
+
+def test_eval_refuses_other_labels(run: Run, tiny_registry: Path) -> None:
+    data = rows_file(Path("rows.jsonl"))
+    ran = run("eval", "sentiment", data, "-r", tiny_registry)
+    assert ran.code == 3
+    assert "negative, positive" in ran.err
+
+
+def test_every_training_option_is_an_option_of_the_command() -> None:
+    offered = set(inspect.signature(verb.train).parameters)
+    assert offered - set(TrainingOptions.model_fields) - set(NAMES) == {
+        "data",
+        "task",
+        "registry",
+        "backbone",
+        "as_json",
+    }
+    assert set(TrainingOptions.model_fields) <= offered
+
+
+def test_the_help_names_the_defaults() -> None:
+    """The options stand for None so that defaults are kept in one place; the help repeats them."""
+    from adapterhub.commands import train_options
+
+    text = Path(train_options.__file__).read_text(encoding="utf-8")
+    fields = TrainingOptions.model_fields
+    for name in ("text", "tokens", "join_tokens", "folds", "seed", "max_windows",
+                 "tolerance"):  # fmt: skip
+        assert f"[{fields[name].default}]" in option_help(text, name)
+    for name in ("poolings", "hidden_widths", "learning_rates", "weight_decays"):
+        default = ",".join(map(str, fields[name].default))
+        assert f"[{default}]" in option_help(text, name)
+    adapted = AdapterOptions.model_fields["head_dropout"].default
+    assert f"[{fields['head_dropout'].default:g}; adapters: {adapted}]" in option_help(
+        text, "head_dropout"
+    )
+    assert fields["cache_max_bytes"].default == 16 * 2**30
+    assert fields["memory_bytes"].default == 3 * 2**30
+    assert training.METRICS["single_label"][0] == "accuracy"
+    assert app.info.name == "adapterhub"
+
+
+def test_options_that_heads_and_adapters_share_go_to_the_adapter_where_there_is_one() -> None:
+    values: dict[str, object] = dict.fromkeys((*NAMES, *SHARED))
+    shared = {"epochs": 3, "batch_size": 8, "head_dropout": 0.25}
+    assert read_adapter_options({**values, **shared}) is None
+    found = read_adapter_options({**values, **shared, "adapter": "lora"})
+    assert found is not None
+    assert {name: getattr(found, name) for name in SHARED} == shared
+
+
+def option_help(text: str, field: str) -> str:
+    name = "".join(part.capitalize() for part in field.split("_"))
+    match = re.search(rf"^{name} = .*?(?=^\w+ = |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert match is not None, field
+    return re.sub(r'"\s*"', "", match[0])
+
+
+@pytest.mark.slow
+def test_an_adapter_is_trained_and_scored(run: Run, tiny_backbone_folder: Path) -> None:
+    data = rows_file(Path("rows.jsonl"))
+    words = ("train", data, "-t", "liked", "--backbone", tiny_backbone_folder, "--epochs", "1")
+    words = (*words, "--adapter", "lora", "--sites", "query,value", "--learning-rate", "0.01")
+    ran = run(*words, "--from-depth", "2,3", "--rank", "2", "--json")
+    assert ran.code == 0, ran.err
+    value = ran.value
+    assert value["adapter"]["method"] == "lora"
+    assert value["adapter"]["sites"] == ["query", "value"]
+    assert [row["from_depth"] for row in value["tried"]] == [None, 3, 2]
+    assert [row["rank"] for row in value["tried"]] == [None, 2, 2]
+    assert run("score", "the film was good", "-t", "liked").rows[0]["liked"] in ("no", "yes")
+    assert run("doctor").code == 0
+    table = run(*words, "--from-depth", "3", "--tie-depths", "--alpha", "4")
+    assert table.code == 0, table.err
+    assert "The adapter is" in table.out
+    assert "liked:2" in table.err
+    shown = run("show", "liked:2").out
+    assert "lora of rank 8, in the passes from depth 3, one for all of them, on query, " in shown
+    assert "reads depth 4 of 4: 1.00 of a separate model's passes, 1 of them from its fork" in shown
+    again = run(*words, "--continue-from", "liked", "--tie-depths", "--from-depth", "3")
+    assert again.code == 0, again.err
+    assert ", begun with that of liked" in run("show", "liked:3").out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--rank", "4"), "--rank is for adapters; name a method"),
+        (("--adapter", "lora", "--rank", "four"), "--rank is 'four'; expected whole numbers"),
+        (("--adapter", "lora", "--sites", "quary"), "quary"),
+        (("--adapter", "laura"), "PEFT has no method 'laura'"),
+        (("--adapter", "lora", "--from-depth", "4"), "has depths 0 to 3"),
+    ],
+)
+def test_adapter_options_that_make_no_sense(
+    run: Run, tiny_backbone_folder: Path, words: tuple[str, ...], message: str
+) -> None:
+    data = rows_file(Path("rows.jsonl"))
+    ran = run("train", data, "-t", "liked", "--backbone", tiny_backbone_folder, *QUICK, *words)
+    assert ran.code == 2
+    assert message in ran.err
+
+
+def test_pairs_are_read_as_asked(run: Run, tiny_backbone_folder: Path) -> None:
+    data = Path("pairs.jsonl")
+    words = ("film", "food", "city", "day")
+    rows = [
+        {"text": one, "text_pair": two, "label": "same" if one == two else "other"}
+        for one in words
+        for two in (*words, one, one)
+    ]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows * 2))
+    asked = ("train", data, "-t", "same", "--backbone", tiny_backbone_folder, *QUICK)
+    ran = run(*asked, "--pairs", "apart")
+    assert ran.code == 0, ran.err
+    assert "apart" in ran.out
+    assert "text | text_pair, each alone, windows of" in run("show", "same").out
+    assert "text | text_pair, each alone" in run("explain", "same").out
+    (trunk,) = run("explain", "same", "--json").value["trunks"]
+    assert trunk["apart"] is True
+    assert run("doctor").code == 0
+    assert run("eval", "same", data, "--json").value["rows"] == len(rows) * 2
+    value = run(*asked, "--json").value
+    assert {tried["apart"] for tried in value["tried"]} == {False, True}
+    assert value["apart"] is next(tried["apart"] for tried in value["tried"] if tried["chosen"])
+    wrong = run(*asked, "--pairs", "alone")
+    assert wrong.code == 2
+    assert "--pairs" in wrong.err
+    single = run("train", rows_file(Path("one.jsonl")), "-t", "one", "--pairs", "apart", *QUICK)
+    assert single.code != 0
+    assert "the rows have one text" in single.err
