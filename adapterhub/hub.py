@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -22,7 +22,7 @@ from adapterhub.model.execution.text_features import features_of
 from adapterhub.model.heads.heads import Array
 from adapterhub.plan import Plan, Reading, Tap, make_plan
 from adapterhub.publishing.publication import Published, Wishes, to_publish
-from adapterhub.remote.read_task import ReadTask, read_task
+from adapterhub.remote.find import FoundTask, find, find_all
 from adapterhub.results import Provenance, Scores, TaskInfo
 from adapterhub.specs import BackboneSpec, Pooling, TaskSpec
 from adapterhub.store.headfile import HeadFile
@@ -123,7 +123,7 @@ class Hub:
             ResidentError: The tasks do not fit in `max_bytes`.
         """
         with self._load_lock:
-            self._make_resident(references)
+            self._make_resident(find_all(references, self.registry_path))
 
     def unload(self, *references: str) -> None:
         """Drops resident tasks; calls that use them finish with them.
@@ -150,7 +150,7 @@ class Hub:
         """
         parse_reference(reference)
         task = self._resident.get(reference)
-        return task.spec if task is not None else self._read(reference).head.spec
+        return task.spec if task is not None else find(reference, self.registry_path).spec
 
     def publish(
         self,
@@ -179,8 +179,8 @@ class Hub:
         # It brings PEFT and the Hub's client along, which scoring does without.
         from adapterhub.publishing.publish import publish
 
-        found = [self._read(name) for name in _names(tasks)]
-        self._check([task.head for task in found])
+        found = find_all(_names(tasks), self.registry_path)
+        self._check([task.load() for task in found])
         wishes = Wishes(private, tag, create_pr, dry_run)
         return publish(repo, [to_publish(task) for task in found], wishes)
 
@@ -191,7 +191,8 @@ class Hub:
             BackboneMismatchError: A task was made for another backbone.
             AdapterHubError: As `spec`.
         """
-        specs = {name: self.spec(name) for name in _names(tasks)}
+        names = _names(tasks)
+        specs = self._specs(names, self._look_up(names))
         for spec in specs.values():
             check_backbone(spec, self.backbone)
         return make_plan(specs)
@@ -257,13 +258,14 @@ class Hub:
     def _answer(
         self, asking: Asking, names: Sequence[str], *, top_k: int | None, logits: bool
     ) -> Scores:
-        if any(self._resident.get(name) is None for name in names):
+        found = self._look_up(names)
+        if found:
             # A bad row must not cost a loading, which may evict other tasks.
-            specs = {name: self.spec(name) for name in names}
+            specs = self._specs(names, found)
             for spec in specs.values():
                 check_fits(spec, self._encoder)
             read_rows(asking, specs)
-        resident = self._acquire(names)
+        resident = self._acquire(names, found)
         return answer(asking, resident, self._answering, top_k=top_k, logits=logits)
 
     def encode(
@@ -298,19 +300,39 @@ class Hub:
             answering=self._answering,
         )
 
-    def _acquire(self, names: Sequence[str]) -> dict[str, ResidentTask]:
-        """Returns the tasks of one call from one snapshot; loads those that are missing."""
-        while (found := self._resident.acquire(names)) is None:
+    def _look_up(self, names: Sequence[str]) -> dict[str, FoundTask]:
+        """Returns the tasks that are not resident, each read once."""
+        missing = [name for name in names if self._resident.get(name) is None]
+        return dict(zip(missing, find_all(missing, self.registry_path), strict=True))
+
+    def _specs(self, names: Sequence[str], found: Mapping[str, FoundTask]) -> dict[str, TaskSpec]:
+        """Returns the specs of tasks, those that were looked up or else of the resident ones."""
+        return {name: found[name].spec if name in found else self.spec(name) for name in names}
+
+    def _acquire(
+        self, names: Sequence[str], found: Mapping[str, FoundTask]
+    ) -> dict[str, ResidentTask]:
+        """Returns the tasks of one call from one snapshot; loads those that are missing.
+
+        Args:
+            names: The tasks.
+            found: Those that were looked up for this call, so that each is read once.
+        """
+        while (acquired := self._resident.acquire(names)) is None:
             with self._load_lock:
                 missing = [name for name in names if self._resident.get(name) is None]
-                self._make_resident(missing, beside=names)
-        return found
+                # One that was resident a moment ago may have been evicted.
+                fresh = self._look_up([name for name in missing if name not in found])
+                self._make_resident(
+                    [fresh.get(name) or found[name] for name in missing], beside=names
+                )
+        return acquired
 
-    def _make_resident(self, references: Sequence[str], *, beside: Sequence[str] = ()) -> None:
-        """Opens, checks and places tasks: all of them, or none."""
-        tasks = {reference: self._read(reference) for reference in references}
-        adapters = self._check([task.head for task in tasks.values()])
-        heads = {reference: (task.head, _made_by(task)) for reference, task in tasks.items()}
+    def _make_resident(self, tasks: Sequence[FoundTask], *, beside: Sequence[str] = ()) -> None:
+        """Checks and places tasks: all of them, or none."""
+        loaded = {task.reference: task.load() for task in tasks}
+        adapters = self._check(list(loaded.values()))
+        heads = {task.reference: (loaded[task.reference], _made_by(task)) for task in tasks}
         self._resident.load(heads, adapters=adapters, beside=beside)
 
     def _check(self, heads: Sequence[HeadFile]) -> dict[str, Adapter]:
@@ -322,14 +344,10 @@ class Hub:
             known=self._resident.adapter,
         )
 
-    def _read(self, reference: str) -> ReadTask:
-        return read_task(reference, self.registry_path)
 
-
-def _made_by(task: ReadTask) -> Provenance:
-    head = task.head
-    fingerprint = head.spec.backbone.fingerprint
-    return Provenance(head.spec.task, task.version, head.sha256, fingerprint, task.origin)
+def _made_by(task: FoundTask) -> Provenance:
+    spec = task.spec
+    return Provenance(spec.task, task.version, task.sha256, spec.backbone.fingerprint, task.origin)
 
 
 def _names(tasks: str | Sequence[str]) -> list[str]:

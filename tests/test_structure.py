@@ -251,6 +251,16 @@ def test_nothing_unsafe_is_called() -> None:
     assert found == []
 
 
+def test_one_loop_over_depths_serves_everything() -> None:
+    callers = {
+        module.path
+        for module in MODULES
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("encoder.run")
+    }
+    assert callers == {"model/encoder/depth_loop.py"}
+
+
 def test_public_names_are_exactly_what_is_exported() -> None:
     tree = next(module.tree for module in MODULES if module.path == "__init__.py")
     for_checkers = {

@@ -33,14 +33,14 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure a task on rows with answers."""
-    from adapterhub.remote.find import choose_backbone_key, choose_task, open_registry
+    from adapterhub.remote.find import choose_backbone_key, find, open_registry
     from adapterhub.training.options import training_options
 
     columns = {"text": text, "pair": pair, "target": target}
     columns |= {"tokens": tokens, "join_tokens": join_tokens}
     options = training_options(**{k: v for k, v in columns.items() if v is not None})
     opened = open_registry(registry)
-    task = choose_task(opened, name)
+    task = find(name, opened)
     # From here on it takes seconds: torch.
     from adapterhub.hub import Hub
     from adapterhub.training.data.dataset import read_for_task

@@ -35,10 +35,10 @@ def export(
     one_of("--format", format_, _FORMATS)
     # From here on it takes seconds: torch and PEFT.
     from adapterhub.peft.export_folder import export_peft, is_stock
-    from adapterhub.remote.read_task import read_task
+    from adapterhub.remote.find import find
     from adapterhub.store.registry import locate_registry
 
-    head = read_task(name, locate_registry(registry)).head
+    head = find(name, locate_registry(registry)).load()
     export_peft(head, folder)
     stock = is_stock(head.spec)
     if as_json:

@@ -9,11 +9,11 @@ from adapterhub.commands.printing import note
 from adapterhub.errors import DataError, UsageError
 from adapterhub.plan import Plan, make_plan
 from adapterhub.remote.find import (
-    ChosenTask,
+    FoundTask,
     choose_backbone_key,
-    choose_task,
     choose_tasks,
     column_names,
+    find,
 )
 from adapterhub.rows.reading import TEXT_COLUMN
 from adapterhub.scoring.chunks import Request, missing_column
@@ -106,7 +106,7 @@ def _columns_of(spec: TaskSpec, source: Source, asked: Asked) -> dict[str, str]:
     return {field: column or field for field, column in named}
 
 
-def _fitting(registry: Registry, source: Source, asked: Asked) -> list[ChosenTask]:
+def _fitting(registry: Registry, source: Source, asked: Asked) -> list[FoundTask]:
     """Returns all tasks of the registry whose columns are there, and says which they are."""
     keys = {entry.backbone for entry in registry.tasks.values()}
     backbone = asked.backbone
@@ -121,7 +121,7 @@ def _fitting(registry: Registry, source: Source, asked: Asked) -> list[ChosenTas
             f"'{backbone}' is none of these names; give one, or name tasks with --task."
         )
     tasks = [
-        choose_task(registry, name)
+        find(name, registry)
         for name, entry in registry.tasks.items()
         if backbone not in registry.backbones or entry.backbone == backbone
     ]
@@ -145,7 +145,7 @@ def _fitting(registry: Registry, source: Source, asked: Asked) -> list[ChosenTas
     return fitting
 
 
-def _check_fields(tasks: Sequence[ChosenTask], fields: Mapping[str, str], source: Source) -> None:
+def _check_fields(tasks: Sequence[FoundTask], fields: Mapping[str, str], source: Source) -> None:
     for task in tasks:
         for field in task.spec.fields:
             if fields[field] in source.columns:

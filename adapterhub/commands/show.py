@@ -10,7 +10,7 @@ from adapterhub.commands.options import AsJson, Registry
 from adapterhub.commands.printing import counted, print_fields, print_json, size_text
 
 if TYPE_CHECKING:
-    from adapterhub.remote.find import ChosenTask
+    from adapterhub.remote.find import FoundTask
     from adapterhub.specs import TaskSpec
 
 _MOST_LABELS = 30
@@ -27,16 +27,16 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show one task: what it answers, reads and costs, and where it is from."""
-    from adapterhub.remote.find import choose_task, open_registry
+    from adapterhub.remote.find import find, open_registry
 
-    task = choose_task(open_registry(registry), name)
+    task = find(name, open_registry(registry))
     if as_json:
         print_json(_values(task))
     else:
         print_fields({**_about(task), **_reading(task.spec), **_origin(task)})
 
 
-def _values(task: ChosenTask) -> dict[str, object]:
+def _values(task: FoundTask) -> dict[str, object]:
     values: dict[str, object] = {"reference": task.reference}
     if (found := task.found) is not None:
         values |= {
@@ -53,7 +53,7 @@ def _values(task: ChosenTask) -> dict[str, object]:
     return values
 
 
-def _about(task: ChosenTask) -> dict[str, str]:
+def _about(task: FoundTask) -> dict[str, str]:
     spec, found = task.spec, task.found
     version = ""
     if found is not None:
@@ -120,7 +120,7 @@ def _cost(spec: TaskSpec) -> str:
     return f"{read}, {spec.deepest - fork} of them from its fork at depth {fork} on, {shared}"
 
 
-def _origin(task: ChosenTask) -> dict[str, str]:
+def _origin(task: FoundTask) -> dict[str, str]:
     spec, found = task.spec, task.found
     fields = {"measured": _measured(spec), "licence": spec.license or ""}
     if (record := spec.training) is not None:

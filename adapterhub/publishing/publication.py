@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from adapterhub.remote.read_task import ReadTask
+from adapterhub.remote.find import FoundTask
 from adapterhub.specs import TaskSpec
 
 
@@ -27,9 +27,9 @@ class TaskToPublish:
     sha256: str
 
 
-def to_publish(task: ReadTask) -> TaskToPublish:
+def to_publish(task: FoundTask) -> TaskToPublish:
     """Returns a task that was read, as it will be published."""
-    return TaskToPublish(task.name, task.alias, task.head.spec, task.data, task.head.sha256)
+    return TaskToPublish(task.name, task.alias, task.spec, task.data, task.sha256)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,35 +1,70 @@
-"""Names that users type -> registry, task specs and backbone, without importing torch.
+"""Finding a task by its name: in the registry, in a file, or on the Hub. Without torch.
 
 A task is known by the header of its head file, so that asking about tasks is quick.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from adapterhub.errors import BackboneError, UsageError
 from adapterhub.specs import TaskSpec
-from adapterhub.store.header import read_bytes, read_header
-from adapterhub.store.references import parse_reference
+from adapterhub.store.header import Header, read_bytes, read_header
+from adapterhub.store.references import Reference, parse_reference
 from adapterhub.store.registry import Registry, Resolved, locate_registry, read_registry
 
+if TYPE_CHECKING:
+    from adapterhub.remote.repository import Lookup
+    from adapterhub.store.headfile import HeadFile
 
-@dataclass(frozen=True, slots=True)
-class ChosenTask:
-    """A task that was asked for, looked up.
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FoundTask:
+    """A task that was looked up: the bytes of its head file, read and checked once.
 
     Attributes:
         reference: The name as the user gave it.
-        spec: The task, as the header of its head file says.
-        found: Where the registry has it; None for a file.
+        name: Its name where it was found; for a file the one that the file says.
+        alias: The alias that it was asked for by, or None.
+        header: What the header of its head file says.
+        data: The bytes of the head file.
+        sha256: Their digest.
+        source: Where they came from, for messages.
+        version: Its version where it was found; None for a file.
+        origin: Repository and commit on the Hub, `owner/name@commit`, or None.
+        found: Where the registry has it; None for a file and a task on the Hub.
     """
 
     reference: str
-    spec: TaskSpec
-    found: Resolved | None
+    name: str
+    alias: str | None
+    header: Header
+    data: bytes
+    sha256: str
+    source: str
+    version: int | None = None
+    origin: str | None = None
+    found: Resolved | None = None
+
+    @property
+    def spec(self) -> TaskSpec:
+        """Returns the task, as the header of its head file says."""
+        return self.header.spec
+
+    def load(self) -> HeadFile:
+        """Returns the head file with its tensors; this imports torch.
+
+        Raises:
+            HeadFileError: The tensors are damaged, or not those of the header.
+        """
+        from adapterhub.store.headfile import read_tensors
+
+        return read_tensors(self.data, self.header, sha256=self.sha256, source=self.source)
 
 
 def open_registry(registry: Path | None) -> Registry:
@@ -41,34 +76,90 @@ def open_registry(registry: Path | None) -> Registry:
     return read_registry(locate_registry(registry))
 
 
-def choose_task(registry: Registry, reference: str) -> ChosenTask:
-    """Returns one task by its name.
+def find(reference: str, registry: Registry | Path) -> FoundTask:
+    """Returns the task that a name means, as `find_all`."""
+    return find_all([reference], registry)[0]
+
+
+def find_all(references: Iterable[str], registry: Registry | Path) -> list[FoundTask]:
+    """Returns the tasks that names mean; each head file is read, hashed and parsed once.
+
+    Args:
+        references: As `store.references` says.
+        registry: The registry, or its registry.yaml, for names without a place.
 
     Raises:
+        UsageError: The name follows none of the forms.
         UnknownTaskError: There is no such task, version or alias.
-        HeadFileError: Its file is damaged.
+        HeadFileError: The head file is damaged, or not the one that its registry promises.
+        RemoteError: The Hub refuses it or is out of reach.
     """
-    parsed = parse_reference(reference)
-    if parsed.kind == "hub":
-        from adapterhub.remote.repository import find_task, read_remote
+    parsed = [parse_reference(reference) for reference in references]
+    if any(one.kind == "hub" for one in parsed):
+        # The Hub's client takes most of a second to import.
+        from adapterhub.remote.repository import Lookup
 
-        remote = find_task(parsed)
-        return ChosenTask(reference, read_header(read_remote(remote), remote.source).spec, None)
-    if parsed.path is not None:
-        return ChosenTask(reference, read_spec(Path(os.path.expanduser(parsed.path))), None)
-    found = registry.resolve(parsed)
-    record = found.record
-    return ChosenTask(reference, read_spec(found.path, record.sha256, record.size), found)
+        lookup = Lookup()
+    else:
+        lookup = None
+    return [_find(reference, registry, lookup) for reference in parsed]
 
 
-def choose_tasks(registry: Registry, references: Iterable[str]) -> list[ChosenTask]:
+def _find(reference: Reference, registry: Registry | Path, lookup: Lookup | None) -> FoundTask:
+    if reference.path is not None:
+        return _in_file(reference.text, Path(os.path.expanduser(reference.path)))
+    if reference.kind == "hub":
+        return _on_the_hub(reference, lookup)
+    known = registry if isinstance(registry, Registry) else read_registry(registry)
+    found = known.resolve(reference)
+    record, source = found.record, str(found.path)
+    data = read_bytes(found.path, sha256=record.sha256, size=record.size)
+    return FoundTask(
+        reference=reference.text,
+        name=found.task,
+        alias=found.alias,
+        header=read_header(data, source),
+        data=data,
+        sha256=record.sha256,
+        source=source,
+        version=found.version,
+        found=found,
+    )
+
+
+def _in_file(reference: str, path: Path) -> FoundTask:
+    data, source = read_bytes(path), str(path)
+    header = read_header(data, source)
+    digest = hashlib.sha256(data).hexdigest()
+    return FoundTask(reference, header.spec.task, None, header, data, digest, source)
+
+
+def _on_the_hub(reference: Reference, lookup: Lookup | None) -> FoundTask:
+    from adapterhub.remote.repository import find_task, read_remote
+
+    remote = find_task(reference, lookup)
+    data = read_remote(remote)
+    return FoundTask(
+        reference=reference.text,
+        name=remote.task,
+        alias=remote.alias,
+        header=read_header(data, remote.source),
+        data=data,
+        sha256=remote.record.sha256,
+        source=remote.source,
+        version=remote.version,
+        origin=f"{remote.commit.repo}@{remote.commit.oid}",
+    )
+
+
+def choose_tasks(registry: Registry, references: Iterable[str]) -> list[FoundTask]:
     """Returns tasks that run together, by their names.
 
     Raises:
         UsageError: They belong to different backbones.
-        AdapterHubError: As `choose_task`.
+        AdapterHubError: As `find_all`.
     """
-    tasks = [choose_task(registry, reference) for reference in references]
+    tasks = find_all(references, registry)
     for task in tasks[1:]:
         wanted, other = tasks[0].spec, task.spec
         if other.backbone.fingerprint != wanted.backbone.fingerprint:
@@ -80,7 +171,7 @@ def choose_tasks(registry: Registry, references: Iterable[str]) -> list[ChosenTa
 
 
 def choose_backbone_key(
-    registry: Registry, tasks: Sequence[ChosenTask], backbone: str | None
+    registry: Registry, tasks: Sequence[FoundTask], backbone: str | None
 ) -> str | None:
     """Returns the backbone that `tasks` run on: the one asked for, or that of the first task."""
     if backbone is not None or not tasks:
@@ -98,7 +189,7 @@ def choose_backbone_key(
     )
 
 
-def column_names(tasks: Sequence[ChosenTask]) -> Mapping[str, str]:
+def column_names(tasks: Sequence[FoundTask]) -> Mapping[str, str]:
     """Returns the name of each task's answers by reference: the task's own where it is unique."""
     # A task that came from the Hub may have another name here than in its file.
     own = [task.spec.task if task.found is None else task.found.task for task in tasks]
@@ -106,19 +197,3 @@ def column_names(tasks: Sequence[ChosenTask]) -> Mapping[str, str]:
         task.reference: name if own.count(name) == 1 else task.reference
         for task, name in zip(tasks, own, strict=True)
     }
-
-
-def read_spec(path: Path, sha256: str | None = None, size: int | None = None) -> TaskSpec:
-    """Returns the task spec of a head file; its tensors are not looked at.
-
-    Args:
-        path: The file.
-        sha256: Digest that its bytes must have, if known.
-        size: Size in bytes that it must have, if known.
-
-    Raises:
-        IntegrityError: The bytes are not those promised.
-        HeadFileError: It cannot be read, or is no head file.
-    """
-    data = read_bytes(path, sha256=sha256, size=size)
-    return read_header(data, str(path)).spec

@@ -57,8 +57,35 @@ class RemoteTask:
         return f"{self.commit}/{self.record.file}"
 
 
-def find_task(reference: Reference, place: Place | None = None) -> RemoteTask:
+class Lookup:
+    """The commits and registries of one call: each is looked up once, so its tasks agree."""
+
+    def __init__(self, place: Place | None = None) -> None:
+        self.place = place or current_place()
+        self._commits: dict[tuple[str, str | None], Commit] = {}
+        self._registries: dict[str, RegistryContent] = {}
+
+    def commit(self, repo: str, revision: str | None) -> Commit:
+        """Returns the commit of a revision; None is the main branch."""
+        key = (repo, revision)
+        if key not in self._commits:
+            self._commits[key] = find_commit(self.place, repo, revision)
+        return self._commits[key]
+
+    def registry(self, commit: Commit) -> RegistryContent:
+        """Returns the registry of a repository at a commit."""
+        key = str(commit)
+        if key not in self._registries:
+            self._registries[key] = read_registry_at(commit)
+        return self._registries[key]
+
+
+def find_task(reference: Reference, lookup: Lookup | None = None) -> RemoteTask:
     """Returns the task that a name on the Hub means.
+
+    Args:
+        reference: The name.
+        lookup: What the same call has looked up before; None where this is its only name.
 
     Raises:
         UsageError: It is not a name on the Hub.
@@ -69,14 +96,14 @@ def find_task(reference: Reference, place: Place | None = None) -> RemoteTask:
     repo, task = reference.repo, reference.task
     if repo is None or task is None:
         raise UsageError(f"'{reference.text}' does not name a task on the Hub.")
-    place = place or current_place()
-    commit = find_commit(place, repo, reference.revision)
+    lookup = lookup or Lookup()
+    commit = lookup.commit(repo, reference.revision)
     alias, fixed = reference.alias, reference.revision is not None
-    content = read_registry_at(commit)
+    content = lookup.registry(commit)
     entry = _entry(content, task, commit)
     if alias is not None and alias not in entry.aliases and not fixed:
-        commit, alias, fixed = _tagged(place, repo, task, alias, entry), None, True
-        content = read_registry_at(commit)
+        commit, alias, fixed = _tagged(lookup, repo, task, alias, entry), None, True
+        content = lookup.registry(commit)
         entry = _entry(content, task, commit)
     version = _version(entry, task, alias, reference.version, commit)
     follows: Follows = "alias" if alias is not None else "newest"
@@ -157,10 +184,10 @@ def _entry(content: RegistryContent, task: str, commit: Commit) -> TaskEntry:
     return content.tasks[task]
 
 
-def _tagged(place: Place, repo: str, task: str, name: str, entry: TaskEntry) -> Commit:
+def _tagged(lookup: Lookup, repo: str, task: str, name: str, entry: TaskEntry) -> Commit:
     """Returns the commit of a tag or branch, where a name after `@` is no alias."""
     try:
-        return find_commit(place, repo, name)
+        return lookup.commit(repo, name)
     except (RemoteNotFoundError, RemoteUnavailableError) as error:
         known = ", ".join(sorted(entry.aliases)) or "none"
         raise RemoteNotFoundError(

@@ -258,8 +258,7 @@ def read_bytes(path: Path, *, sha256: str | None = None, size: int | None = None
         data = _read_bytes(path, sha256, size)
     except OSError as error:
         raise HeadFileError(path, f"it cannot be read: {reason(error)}") from error
-    found = hashlib.sha256(data).hexdigest()
-    if sha256 is not None and found != sha256:
+    if sha256 is not None and (found := hashlib.sha256(data).hexdigest()) != sha256:
         raise IntegrityError(
             path,
             f"its sha256 is {found}, the registry promises {sha256}. The file was damaged or "

@@ -26,6 +26,7 @@ from adapterhub.store.atomic import reason, write_atomic
 from adapterhub.store.header import (
     LENGTH_BYTES,
     SPEC_KEY,
+    Header,
     TensorEntry,
     check_suffix,
     check_tensors,
@@ -94,7 +95,8 @@ def parse_head(data: bytes, *, source: str) -> HeadFile:
     Raises:
         HeadFileError: It is damaged, unsafe, inconsistent, or holds NaN or infinity.
     """
-    return _parse(data, source, hashlib.sha256(data).hexdigest())
+    digest = hashlib.sha256(data).hexdigest()
+    return read_tensors(data, read_header(data, source), sha256=digest, source=source)
 
 
 def read_head(path: Path, *, sha256: str | None = None, size: int | None = None) -> HeadFile:
@@ -110,7 +112,7 @@ def read_head(path: Path, *, sha256: str | None = None, size: int | None = None)
         HeadFileError: The file cannot be read, or is damaged, unsafe or inconsistent.
     """
     data = read_bytes(path, sha256=sha256, size=size)
-    return _parse(data, str(path), hashlib.sha256(data).hexdigest())
+    return parse_head(data, source=str(path))
 
 
 def write_head(path: Path, spec: TaskSpec, tensors: Mapping[str, torch.Tensor]) -> HeadFile:
@@ -158,8 +160,18 @@ def with_metadata(plain: bytes, metadata: Mapping[str, str]) -> bytes:
     return len(header).to_bytes(LENGTH_BYTES, "little") + header + plain[end:]
 
 
-def _parse(data: bytes, source: str, digest: str) -> HeadFile:
-    header = read_header(data, source)
+def read_tensors(data: bytes, header: Header, *, sha256: str, source: str) -> HeadFile:
+    """Returns the head file that `data` holds, once its header is read.
+
+    Args:
+        data: The whole file.
+        header: What `read_header` gave for it.
+        sha256: Its digest.
+        source: Where it came from, for messages.
+
+    Raises:
+        HeadFileError: The tensors are damaged, altered, or hold NaN or infinity.
+    """
     try:
         tensors = safetensors.torch.load(data)
     except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as error:
@@ -188,7 +200,7 @@ def _parse(data: bytes, source: str, digest: str) -> HeadFile:
             f"its adapter is not the one that its header names (sha256 {adapter.digest[:12]}…). "
             f"It was altered; fetch or train it again.",
         )
-    return HeadFile(header.spec, MappingProxyType(tensors), digest, len(data), source)
+    return HeadFile(header.spec, MappingProxyType(tensors), sha256, len(data), source)
 
 
 def _describe(name: str, tensor: torch.Tensor, source: str) -> TensorEntry:

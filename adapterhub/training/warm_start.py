@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from adapterhub.errors import BackboneMismatchError, UsageError
-from adapterhub.remote.read_task import read_task
+from adapterhub.remote.find import find
 from adapterhub.specs import AdapterSpec, BackboneSpec, EarlierTask
 from adapterhub.store.headfile import HeadFile, adapter_tensors
 
@@ -64,7 +64,7 @@ def read_existing(reference: str, *, registry: Path, backbone: BackboneSpec) -> 
         BackboneMismatchError: It was made for another backbone.
         HeadFileError: The file is damaged.
     """
-    head = read_task(reference, registry).head
+    head = find(reference, registry).load()
     if head.spec.adapter is None:
         raise UsageError(f"Task '{reference}' has no adapter; its head reads the frozen trunk.")
     if head.spec.backbone.fingerprint != backbone.fingerprint:

@@ -107,6 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _any(self) -> None:
         hub = self.server.hub
+        hub.seen.append(f"{self.command} {self.path}")
         fault = hub.faults.take(self.command, self.path)
         body = self._body()
         kind = None if fault is None else fault.kind

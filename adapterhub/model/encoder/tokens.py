@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import chain, groupby
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from tokenizers import Tokenizer as FastTokenizer
 from transformers import PreTrainedTokenizerFast
@@ -89,6 +90,7 @@ class TokenBatch:
         position_ids: (P,) int64, from 0 in every window.
         starts: (N,) int64, the first token of each window.
         buckets: The runs of equal length, covering all P tokens.
+        rows: (N,) int64, the row of each window.
     """
 
     windows: tuple[Window, ...]
@@ -97,11 +99,19 @@ class TokenBatch:
     position_ids: torch.Tensor
     starts: torch.Tensor
     buckets: tuple[Bucket, ...]
+    rows: npt.NDArray[np.int64]
 
     @property
     def tokens(self) -> int:
         """Returns the number P of packed tokens."""
         return self.input_ids.shape[0]
+
+    def tokens_of(self, places: npt.NDArray[np.int64]) -> torch.Tensor:
+        """Returns the packed places of all tokens of some windows, on the batch's device."""
+        starts = self.starts.cpu().numpy()
+        parts = [np.arange(starts[i], starts[i] + len(self.windows[i].ids)) for i in places]
+        none = np.zeros(0, np.int64)
+        return torch.from_numpy(np.concatenate(parts or [none])).to(self.starts.device)
 
 
 class TextTokenizer:
@@ -214,6 +224,7 @@ def pack(windows: Sequence[Window], *, device: torch.device) -> TokenBatch:
         position_ids=torch.from_numpy(positions).to(device),
         starts=torch.from_numpy(starts).to(device),
         buckets=tuple(buckets),
+        rows=np.fromiter((window.row for window in windows), np.int64, len(windows)),
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from adapterhub.errors import UsageError
 from adapterhub.inputs import read_fields
+from adapterhub.model.encoder.depth_loop import each_depth
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.pooling import POOLINGS
 from adapterhub.model.encoder.tokens import Window, batches
@@ -62,10 +63,10 @@ def encode_rows(
     windows = tokenizer.windows(rows, reading=reading)
     order: list[Window] = []
     parts: list[Array] = []
-    for batch in batches(windows, max_tokens=encoder.batch_tokens, device=encoder.device):
-        order.extend(batch.windows)
-        hidden = encoder.run(encoder.embed(batch), batch, 0, tap.depth)
-        parts.append(POOLINGS[tap.pooling](hidden, batch).cpu().numpy())
+    packed = batches(windows, max_tokens=encoder.batch_tokens, device=encoder.device)
+    for states in each_depth(packed, (tap.depth,), encoder=encoder):
+        order.extend(states.batch.windows)
+        parts.append(POOLINGS[tap.pooling](states.hidden, states.batch).cpu().numpy())
     values = np.concatenate(parts)
     if tap.pooling == "tokens":
         return tokens_of_rows(values, order, rows)

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from adapterhub.model.encoder.depth_loop import each_depth
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.tokens import TokenBatch
 from adapterhub.plan import Reading
@@ -183,6 +184,5 @@ def _compute(
             bar.update(len(chunk))
 
 
-@torch.inference_mode()
 def _states(encoder: Encoder, batch: TokenBatch, depth: int) -> torch.Tensor:
-    return encoder.run(encoder.embed(batch), batch, 0, depth)
+    return next(each_depth([batch], (depth,), encoder=encoder)).hidden

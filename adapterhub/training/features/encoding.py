@@ -12,7 +12,8 @@ import numpy.typing as npt
 import torch
 from tqdm import tqdm
 
-from adapterhub.model.encoder.changes import Adapter, Applied
+from adapterhub.model.encoder.changes import Adapter
+from adapterhub.model.encoder.depth_loop import each_depth
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.pooling import POOLINGS
 from adapterhub.model.encoder.tokens import Row, TextTokenizer, Window, batches
@@ -102,10 +103,6 @@ class Source:
         adapter = "" if self.adapter is None else f"-{self.adapter.digest[:16]}"
         return self.cache / f"{fingerprint[:16]}-{dtype}{adapter}"
 
-    def applied(self, tokens: int) -> tuple[Applied, ...]:
-        """Returns what is changed on a batch of so many tokens."""
-        return () if self.adapter is None else (Applied(self.adapter, slice(0, tokens)),)
-
 
 def encode(
     inputs: Sequence[tuple[str, ...]], layout: Layout, source: Source
@@ -120,21 +117,19 @@ def encode(
     picks = _Picks(inputs, rows, windows, layout.content)
     encoder = source.encoder
     values = torch.zeros(layout.taps, sum(picks.counts), encoder.hidden_size)
-    for batch in batches(windows, max_tokens=encoder.batch_tokens, device=encoder.device):
-        targets, tokens = picks.of(batch.windows)
-        picked = torch.from_numpy(tokens).to(encoder.device)
-        hidden, depth = encoder.embed(batch), 0
-        features: list[torch.Tensor] = []
-        for stop in layout.depths:
-            changed = source.applied(batch.tokens)
-            hidden, depth = encoder.run(hidden, batch, depth, stop, changed), stop
-            if layout.content == "pooled":
-                features.extend(POOLINGS[pooling](hidden, batch) for pooling in POOLED)
-            else:
-                features.append(hidden.index_select(0, picked).float())
+    packed = batches(windows, max_tokens=encoder.batch_tokens, device=encoder.device)
+    for states in each_depth(packed, layout.depths, encoder=encoder, adapter=source.adapter):
+        place = layout.depths.index(states.depth)
+        if place == 0:  # of a new batch
+            targets, tokens = map(torch.from_numpy, picks.of(states.batch.windows))
+        if layout.content == "pooled":
+            features = [POOLINGS[pooling](states.hidden, states.batch) for pooling in POOLED]
+        else:
+            features = [states.hidden.index_select(0, tokens.to(encoder.device)).float()]
         # A text's windows are averaged: a linear head then gives the mean of their logits,
         # which is what scoring gives.
-        values.index_add_(1, torch.from_numpy(targets), torch.stack(features).cpu())
+        taps = values[place * len(features) : (place + 1) * len(features)]
+        taps.index_add_(1, targets, torch.stack(features).cpu())
     values /= torch.from_numpy(picks.shares)
     limit = torch.finfo(torch.float16).max
     return picks.counts, values.clamp_(-limit, limit).half().numpy()
