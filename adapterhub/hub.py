@@ -15,8 +15,7 @@ from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.tokens import TextTokenizer
 from adapterhub.model.execution.call import Asking, answer, check_options, read_rows
 from adapterhub.model.execution.checks import check_backbone, check_fits, check_tasks
-from adapterhub.model.execution.resident import ResidentTasks
-from adapterhub.model.execution.resident_task import ResidentTask
+from adapterhub.model.execution.resident import ResidentTask, ResidentTasks
 from adapterhub.model.execution.run_trunk import Answering
 from adapterhub.model.execution.text_features import features_of
 from adapterhub.model.heads.heads import Array

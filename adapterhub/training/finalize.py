@@ -17,19 +17,24 @@ from adapterhub.specs import Metric, TaskSpec, TrainingRecord
 from adapterhub.store.registry import NEAREST, Resolved, registry_to_write
 from adapterhub.training.adapters.result import AdapterTable, FittedAdapter, FoundAdapter
 from adapterhub.training.data.dataset import Splits
-from adapterhub.training.evaluation.confusion import diagnose
-from adapterhub.training.evaluation.measure import calibrated, fold_logits, measured, run_head
-from adapterhub.training.evaluation.regression_calibration import Straightened, straighten
+from adapterhub.training.evaluation.calibration import Straightened, straighten
+from adapterhub.training.evaluation.measure import (
+    calibrated,
+    diagnose,
+    fold_logits,
+    measured,
+    run_head,
+)
 from adapterhub.training.evaluation.tag_bias import Balanced, balance
-from adapterhub.training.features.encoding import Source
+from adapterhub.training.features.encoding import FeatureSource
 from adapterhub.training.heads.candidates import Fitted
 from adapterhub.training.heads.fit_inputs import Material
-from adapterhub.training.heads.search import Found
+from adapterhub.training.heads.search_heads import Found
 from adapterhub.training.heads.table import SearchTable
 from adapterhub.training.options import TrainingOptions
 
 if TYPE_CHECKING:
-    from adapterhub.training.heads.ngrams import Wide
+    from adapterhub.training.heads.fit_ngrams import Wide
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,7 +87,7 @@ def finish(
     material: Material,
     *,
     options: TrainingOptions,
-    source: Source,
+    source: FeatureSource,
     backbone: Backbone,
 ) -> TrainedTask:
     """Returns what was chosen with n-grams, calibration, metrics, record and known answers."""
@@ -126,13 +131,13 @@ class _Outcome:
 
 
 def _improved(
-    head: _Outcome, material: Material, *, source: Source, options: TrainingOptions
+    head: _Outcome, material: Material, *, source: FeatureSource, options: TrainingOptions
 ) -> _Outcome:
     """Returns a head after the steps that its kind has, each kept only where it wins."""
     spec, held_out = head.spec, material.splits.validation
     if options.ngrams:
         # scikit-learn is in the extra `train`; that it is missing has been said before this.
-        from adapterhub.training.heads.ngrams import widen
+        from adapterhub.training.heads.fit_ngrams import widen
 
         wide = widen(
             spec, head.tensors, head.logits, material=material, source=source, options=options
@@ -153,7 +158,7 @@ def _validation_logits(
     splits: Splits,
     *,
     options: TrainingOptions,
-    source: Source,
+    source: FeatureSource,
 ) -> RowLogits:
     """Returns the raw outputs for the validation rows, none by a head that was fitted on it."""
     chosen, windows = found.chosen, options.max_windows

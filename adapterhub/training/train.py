@@ -20,11 +20,11 @@ from adapterhub.training.adapters.result import FoundAdapter
 from adapterhub.training.adapters.search_adapters import reuse_adapter
 from adapterhub.training.data.dataset import read_splits
 from adapterhub.training.evaluation.metrics import require_extra
-from adapterhub.training.features.encoding import Source
+from adapterhub.training.features.encoding import FeatureSource
 from adapterhub.training.features.pairs import ways_of
 from adapterhub.training.finalize import TrainedTask, finish
 from adapterhub.training.heads.fit_inputs import Material, gather, read_by
-from adapterhub.training.heads.search import Found, search_ways
+from adapterhub.training.heads.search_heads import Found, search_ways
 from adapterhub.training.options import TrainingOptions, cache_folder
 from adapterhub.training.warm_start import Existing, existing_of, read_existing
 
@@ -67,7 +67,7 @@ def train(
     opened = open_for(registry, backbone)
     if registry is not None:
         check_place(registry_to_write(registry), task, splits.train.kind, opened)
-    source = Source(
+    source = FeatureSource(
         encoder=encoder or Encoder(opened),
         tokenizer=TextTokenizer(opened.tokenizer),
         cache=cache_folder(options),
@@ -124,7 +124,7 @@ def _like(existing: Existing, options: TrainingOptions, adapter: AdapterOptions)
 def _search(
     materials: Sequence[Material],
     options: TrainingOptions,
-    source: Source,
+    source: FeatureSource,
     backbone: Backbone,
     existing: Existing | None,
 ) -> Found | FoundAdapter:

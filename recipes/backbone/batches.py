@@ -173,7 +173,7 @@ def mask_ngrams(rows: Ints, rng: np.random.Generator, *, vocab_size: int) -> tup
 
     Args:
         rows: (N, S) ids, changed in place.
-        rng: Source of chance.
+        rng: FeatureSource of chance.
         vocab_size: Random pieces have ids below this.
 
     Returns:

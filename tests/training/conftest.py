@@ -9,7 +9,7 @@ import pytest
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.tokens import TextTokenizer
-from adapterhub.training.features.encoding import Source
+from adapterhub.training.features.encoding import FeatureSource
 
 
 @pytest.fixture(scope="session")
@@ -18,6 +18,6 @@ def tiny_encoder(tiny_backbone: Backbone) -> Encoder:
 
 
 @pytest.fixture
-def source(tiny_backbone: Backbone, tiny_encoder: Encoder, tmp_path: Path) -> Source:
+def source(tiny_backbone: Backbone, tiny_encoder: Encoder, tmp_path: Path) -> FeatureSource:
     tokenizer = TextTokenizer(tiny_backbone.tokenizer)
-    return Source(tiny_encoder, tokenizer, tmp_path / "features", 2**30)
+    return FeatureSource(tiny_encoder, tokenizer, tmp_path / "features", 2**30)

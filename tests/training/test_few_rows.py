@@ -91,7 +91,7 @@ def test_every_kind_is_measured_on_all_rows(
 def test_metrics_are_of_heads_that_did_not_see_the_row(
     tiny_backbone: Backbone,
     tiny_encoder: Encoder,
-    source: encoding.Source,
+    source: encoding.FeatureSource,
     quick: TrainingOptions,
 ) -> None:
     """Labels that no text can tell: a head that saw them looks right, the figures do not."""

@@ -20,7 +20,7 @@ from adapterhub.store.registry import read_registry
 from adapterhub.training.data.dataset import read_for_task
 from adapterhub.training.evaluation.metrics import evaluate
 from adapterhub.training.finalize import TrainedTask
-from adapterhub.training.heads import search as search_module
+from adapterhub.training.heads import search_heads as search_module
 from adapterhub.training.options import TrainingOptions, training_options
 from adapterhub.training.train import train
 from tests.training.rows import (

@@ -271,7 +271,7 @@ def _compile_whole(
     if spec.method == BLOCK_METHOD:
         return {depth: _own_block(places[depth], block, depth) for depth, block in blocks.items()}
     # PEFT takes seconds to import, and most adapters do not need it.
-    from adapterhub.model.adapters.merging import merged_sites
+    from adapterhub.model.adapters.merged_weights import merged_sites
 
     merged = merged_sites(spec, tensors, blocks)
     # The depths of a tied adapter share one value, and so its bytes on the device.

@@ -15,11 +15,10 @@ from torch.nn import functional
 
 from adapterhub.errors import BackboneError
 from adapterhub.model.backbone.checkpoint import Block, read_block, read_embeddings, tensors_of
-from adapterhub.model.backbone.devices import find_device, find_dtype
+from adapterhub.model.backbone.devices import find_device, find_dtype, inference
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.model.encoder.buffers import Buffers, Workspaces
 from adapterhub.model.encoder.changes import Applied, Changes, NormName, Packed, changes_at
-from adapterhub.model.encoder.inference import inference
 from adapterhub.model.encoder.tokens import TokenBatch, Window, pack
 
 # Tokens per batch: enough for full matrix products, few enough to stay near the caches.

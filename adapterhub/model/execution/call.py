@@ -10,7 +10,7 @@ import numpy as np
 from adapterhub.errors import InputError, NonFiniteError, UsageError
 from adapterhub.inputs import FieldInputs, read_fields
 from adapterhub.model.execution.passes import Wanted
-from adapterhub.model.execution.resident_task import ResidentTask
+from adapterhub.model.execution.resident import ResidentTask
 from adapterhub.model.execution.run_trunk import Answering, TrunkOutput, run_trunk
 from adapterhub.model.heads.heads import DECODERS, Array, RowLogits
 from adapterhub.plan import Plan, Trunk, make_plan

@@ -15,7 +15,7 @@ from adapterhub.model.adapters.compile import compile_adapter
 from adapterhub.model.encoder.changes import Adapter
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.tokens import TextTokenizer
-from adapterhub.model.execution.resident_task import unplaced
+from adapterhub.model.execution.resident import unplaced
 from adapterhub.model.execution.run_trunk import Answering, run_trunk
 from adapterhub.model.heads.heads import Array
 from adapterhub.plan import make_plan

@@ -15,13 +15,13 @@ import numpy.typing as npt
 import torch
 
 from adapterhub.errors import ResidentError
+from adapterhub.model.backbone.devices import inference
 from adapterhub.model.encoder.changes import Adapter
 from adapterhub.model.encoder.depth_loop import Places, Route, States, run_routes
 from adapterhub.model.encoder.encoder import Encoder
-from adapterhub.model.encoder.inference import inference
 from adapterhub.model.encoder.pooling import POOLINGS, pool_attentive
 from adapterhub.model.encoder.tokens import TokenBatch, Window
-from adapterhub.model.execution.resident_task import ResidentTask
+from adapterhub.model.execution.resident import ResidentTask
 from adapterhub.model.heads.slab import Slab
 from adapterhub.plan import Branch, Tap, Trunk
 

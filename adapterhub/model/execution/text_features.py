@@ -13,8 +13,7 @@ from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.pooling import POOLINGS
 from adapterhub.model.encoder.tokens import Window, batches
 from adapterhub.model.execution.call import refuse_bad_rows
-from adapterhub.model.execution.merge_windows import mean_of_windows, tokens_of_rows
-from adapterhub.model.execution.run_trunk import Answering
+from adapterhub.model.execution.run_trunk import Answering, mean_of_windows, tokens_of_rows
 from adapterhub.model.heads.heads import Array
 from adapterhub.plan import Reading, Tap
 

@@ -15,7 +15,7 @@ from adapterhub.model.encoder.pooling import POOLINGS, pool_attentive
 from adapterhub.model.encoder.tokens import TokenBatch
 from adapterhub.specs import HeadSpec
 from adapterhub.training.features.standardized_features import Scale, TapReader, measure
-from adapterhub.training.heads.batched_heads import Shape, fold_head, start_heads
+from adapterhub.training.heads.batched_heads import BatchShape, fold_head, start_heads
 from adapterhub.training.heads.candidates import Objective
 
 Layers = Callable[[int], Any]
@@ -111,7 +111,7 @@ class TrainedHead(nn.Module):
         self._dropout = dropout
         hidden_size = len(scale.mean)
         draw = torch.Generator().manual_seed(seed)
-        shape = Shape(1, 1, hidden_size, spec.hidden_width)
+        shape = BatchShape(1, 1, hidden_size, spec.hidden_width)
         prior = replace(objective, prior=objective.prior.cpu())
         for name, value in start_heads(shape, prior, draw).items():
             self.register_parameter(name, nn.Parameter(value[0, 0].clone()))

@@ -10,7 +10,7 @@ from torch import nn
 
 from adapterhub.training.adapter_options import AdapterOptions
 from adapterhub.training.adapters.examples import Examples
-from adapterhub.training.adapters.trunk import Trunk
+from adapterhub.training.adapters.trunk import TrunkStates
 from adapterhub.training.heads.candidates import Objective
 from adapterhub.training.heads.selection import Judge
 
@@ -80,7 +80,7 @@ class Setup:
     options: AdapterOptions
     objective: Objective
     judge: Judge
-    trunk: Trunk
+    trunk: TrunkStates
     from_depth: int
     train: Examples
     validation: Examples

@@ -20,8 +20,8 @@ from adapterhub.training.adapters.result import (
     make_adapter_table,
 )
 from adapterhub.training.adapters.trial import Fork, Workbench
-from adapterhub.training.features.encoding import Source
-from adapterhub.training.heads.search import Found
+from adapterhub.training.features.encoding import FeatureSource
+from adapterhub.training.heads.search_heads import Found
 from adapterhub.training.options import TrainingOptions, selection_metric
 from adapterhub.training.warm_start import existing_of, read_existing
 
@@ -122,7 +122,7 @@ class Reused:
 
     spec: AdapterSpec
     tensors: Mapping[str, torch.Tensor]
-    source: Source
+    source: FeatureSource
 
     def reads(self, options: TrainingOptions) -> TrainingOptions:
         """Returns options by which heads read the branch, and no depth below it.
@@ -156,7 +156,7 @@ class Reused:
         return FoundAdapter(fitted, found.table, ())
 
 
-def reuse_adapter(reference: str, *, registry: Path, source: Source) -> Reused:
+def reuse_adapter(reference: str, *, registry: Path, source: FeatureSource) -> Reused:
     """Returns the adapter of the task that `reference` names.
 
     Args:

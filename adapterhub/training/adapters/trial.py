@@ -20,11 +20,11 @@ from adapterhub.training.adapters.result import FittedAdapter
 from adapterhub.training.adapters.run_config import Change, Setup, product_dtype
 from adapterhub.training.adapters.train_loop import AdapterRun, Checkpoints
 from adapterhub.training.adapters.trunk import Level, Opened, open_trunk
-from adapterhub.training.features.encoding import Source
+from adapterhub.training.features.encoding import FeatureSource
 from adapterhub.training.features.standardized_features import Scale
 from adapterhub.training.heads.candidates import Setting, depths_of
 from adapterhub.training.heads.fit_inputs import Material, read_by
-from adapterhub.training.heads.search import Found, search, search_ways
+from adapterhub.training.heads.search_heads import Found, search, search_ways
 from adapterhub.training.options import TrainingOptions
 from adapterhub.training.warm_start import Existing
 
@@ -33,7 +33,7 @@ _PLAIN = {"mixes": False, "hidden_widths": (), "poolings": ("cls", "mean", "max"
 
 
 def find_shape(
-    from_depth: int, material: Material, *, options: TrainingOptions, source: Source
+    from_depth: int, material: Material, *, options: TrainingOptions, source: FeatureSource
 ) -> Found:
     """Returns heads on frozen states, the chosen one of which has the shape to train.
 
@@ -105,7 +105,7 @@ class Workbench:
 
     materials: Sequence[Material]
     options: TrainingOptions
-    source: Source
+    source: FeatureSource
     backbone: Backbone
     existing: Existing | None = None
 

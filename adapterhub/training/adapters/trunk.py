@@ -27,7 +27,7 @@ from adapterhub.training.adapters.examples import (
     make_batch,
     reading_order,
 )
-from adapterhub.training.features.encoding import Source
+from adapterhub.training.features.encoding import FeatureSource
 from adapterhub.training.features.shards import (
     Halves,
     Shard,
@@ -41,7 +41,7 @@ _SHARD_BYTES = 128 * 2**20
 _BYTES = {"float16": 2, "float32": 4}
 
 
-class Trunk(Protocol):
+class TrunkStates(Protocol):
     """Gives the hidden states at the depth where the adapter starts."""
 
     def read(self, examples: Examples, rows: Sequence[int], batch: ExampleBatch) -> torch.Tensor:
@@ -95,7 +95,7 @@ class Opened:
         note: Why they are computed again in every epoch; None where they are not.
     """
 
-    trunk: Trunk
+    trunk: TrunkStates
     note: str | None = None
 
 
@@ -124,7 +124,7 @@ class Level:
         return f"states-{window}{apart}-d{self.depth}-{self.dtype}"
 
 
-def open_trunk(parts: Sequence[Examples], level: Level, source: Source) -> Opened:
+def open_trunk(parts: Sequence[Examples], level: Level, source: FeatureSource) -> Opened:
     """Returns the states of all rows; those that the cache lacks are computed and added.
 
     Raises:
@@ -159,7 +159,7 @@ def open_trunk(parts: Sequence[Examples], level: Level, source: Source) -> Opene
 
 
 def _compute(
-    part: Examples, rows: Sequence[int], level: Level, source: Source, folder: Path
+    part: Examples, rows: Sequence[int], level: Level, source: FeatureSource, folder: Path
 ) -> Iterator[Shard]:
     """Yields new shards with the states of some rows."""
     encoder, lengths = source.encoder, part.lengths()

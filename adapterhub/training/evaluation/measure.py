@@ -1,17 +1,26 @@
-"""A head's last steps: calibration, and its metrics by the very path that will serve it."""
+"""A head's last steps: calibration, its metrics by the code that will serve it, its confusions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from tqdm import tqdm
 
+from adapterhub.diagnostics import (
+    MOST_LABELS,
+    MOST_PAIRS,
+    ConfusedPair,
+    Diagnostics,
+    ReliabilityBin,
+)
 from adapterhub.model.adapters.compile import compile_adapter
-from adapterhub.model.execution.resident_task import unplaced
+from adapterhub.model.execution.resident import unplaced
 from adapterhub.model.execution.run_trunk import Answering, run_trunk
-from adapterhub.model.heads.heads import DECODERS, Array, RowLogits
+from adapterhub.model.heads.heads import DECODERS, Array, RowLogits, sigmoid, softmax
 from adapterhub.model.heads.spans import words_of
 from adapterhub.plan import make_plan
 from adapterhub.specs import Metric, TaskSpec
@@ -24,7 +33,7 @@ from adapterhub.training.evaluation.metrics import (
     text_figures,
     to_metrics,
 )
-from adapterhub.training.features.encoding import Source
+from adapterhub.training.features.encoding import FeatureSource
 
 _ROWS_AT_ONCE = 1024
 
@@ -34,7 +43,7 @@ def run_head(
     tensors: Mapping[str, torch.Tensor],
     inputs: Sequence[tuple[str, ...]],
     *,
-    source: Source,
+    source: FeatureSource,
     max_windows: int,
 ) -> RowLogits:
     """Returns the raw outputs of a task that is not resident, as scoring would give them."""
@@ -62,7 +71,7 @@ def fold_logits(
     folds: Sequence[Mapping[str, torch.Tensor]],
     splits: Splits,
     *,
-    source: Source,
+    source: FeatureSource,
     max_windows: int,
 ) -> RowLogits:
     """Returns the outputs for all rows in cross-validation, each by the head of its fold."""
@@ -133,3 +142,68 @@ def _joined(parts: Sequence[RowLogits]) -> RowLogits:
     if isinstance(arrays[0], tuple):
         return RowLogits(tuple(row for part in arrays for row in part), texts)
     return RowLogits(np.concatenate([part for part in arrays if isinstance(part, np.ndarray)]))
+
+
+_BINS = 15
+
+
+def diagnose(
+    spec: TaskSpec, logits: RowLogits, dataset: Dataset, *, split: str = "validation"
+) -> Diagnostics | None:
+    """Returns where a calibrated task is wrong on the rows of `dataset`; `split` names them.
+
+    None for tagging and regression, whose mistakes are neither confusions nor scores of rows.
+    """
+    if not isinstance(logits.values, np.ndarray) or spec.kind not in (
+        "single_label",
+        "multi_label",
+    ):
+        return None
+    scaled = logits.values / np.float32(spec.calibration.temperature)
+    truth = dataset.truth()
+    rows = len(dataset)
+    if spec.kind == "multi_label":
+        bins = reliability(sigmoid(scaled).ravel(), truth.ravel() > 0)
+        return Diagnostics(split=split, rows=rows, reliability=bins)
+    scores = softmax(scaled)
+    given = scores.argmax(1)
+    counts = np.zeros((len(spec.labels),) * 2, np.int64)
+    np.add.at(counts, (truth.astype(np.int64), given), 1)
+    small = len(spec.labels) <= MOST_LABELS
+    return Diagnostics(
+        split=split,
+        rows=rows,
+        reliability=reliability(scores.max(1), given == truth),
+        confusion=tuple(map(tuple, counts.tolist())) if small else (),
+        confused=() if small else worst_pairs(counts),
+    )
+
+
+def reliability(scores: Array, hits: npt.NDArray[np.bool_]) -> tuple[ReliabilityBin, ...]:
+    """Returns 15 equal bins of scores (N,) in [0, 1], without those that are empty.
+
+    Source: Guo et al., "On Calibration of Modern Neural Networks", 2017, section 2.
+    """
+    places = np.minimum((scores * _BINS).astype(np.int64), _BINS - 1)
+    return tuple(
+        ReliabilityBin(
+            score=round(float(scores[chosen].mean(dtype=np.float64)), 6),
+            hits=round(float(hits[chosen].mean()), 6),
+            answers=int(chosen.sum()),
+        )
+        for chosen in (places == place for place in range(_BINS))
+        if chosen.any()
+    )
+
+
+def worst_pairs(counts: npt.NDArray[Any]) -> tuple[ConfusedPair, ...]:
+    """Returns the labels that are confused most, from a confusion matrix (K, K)."""
+    wrong = counts.copy()
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(-wrong.ravel(), kind="stable")[:MOST_PAIRS]
+    pairs = ((int(place) // len(wrong), int(place) % len(wrong)) for place in order)
+    return tuple(
+        ConfusedPair(true=true, given=given, rows=int(wrong[true, given]))
+        for true, given in pairs
+        if wrong[true, given]
+    )

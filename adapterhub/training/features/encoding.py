@@ -78,7 +78,7 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Source:
+class FeatureSource:
     """Where features come from.
 
     Attributes:
@@ -105,7 +105,7 @@ class Source:
 
 
 def encode(
-    inputs: Sequence[tuple[str, ...]], layout: Layout, source: Source
+    inputs: Sequence[tuple[str, ...]], layout: Layout, source: FeatureSource
 ) -> tuple[list[int], Halves]:
     """Returns the items of each row, and the features of all of them: (T, items, H) fp16."""
     windows_kept = 1 if layout.content == "tokens" else layout.max_windows
@@ -230,7 +230,9 @@ class Features:
         return torch.from_numpy(values)
 
 
-def read_features(inputs: Sequence[tuple[str, ...]], *, layout: Layout, source: Source) -> Features:
+def read_features(
+    inputs: Sequence[tuple[str, ...]], *, layout: Layout, source: FeatureSource
+) -> Features:
     """Returns the features of all rows; texts that the cache lacks are encoded and added.
 
     Raises:
@@ -258,7 +260,7 @@ def read_features(inputs: Sequence[tuple[str, ...]], *, layout: Layout, source: 
 
 
 def _encode_missing(
-    missing: dict[bytes, tuple[str, ...]], layout: Layout, source: Source, folder: Path
+    missing: dict[bytes, tuple[str, ...]], layout: Layout, source: FeatureSource, folder: Path
 ) -> Iterator[Shard]:
     """Yields new shards with the texts that the cache lacks."""
     # Texts of like lengths go together: full batches, and an even bar.

@@ -19,7 +19,7 @@ from adapterhub.plan import Reading
 from adapterhub.shapes import COMPARED_PARTS
 from adapterhub.specs import HeadSpec, Pooling
 from adapterhub.training.data.dataset import Dataset, Splits
-from adapterhub.training.features.encoding import Features, Layout, Source, read_features
+from adapterhub.training.features.encoding import Features, FeatureSource, Layout, read_features
 from adapterhub.training.features.standardized_features import (
     Parameters,
     Part,
@@ -69,7 +69,7 @@ class PairFeatures:
 
 
 def read_pairs(
-    splits: Splits, reading: Reading, *, layout: Layout, source: Source
+    splits: Splits, reading: Reading, *, layout: Layout, source: FeatureSource
 ) -> dict[Part, PairFeatures]:
     """Returns the features of the pairs of both parts; texts that the cache lacks are encoded.
 

@@ -19,7 +19,7 @@ _DECAYED = ("first", "last")
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class BatchShape:
     """Sizes of a stack.
 
     Attributes:
@@ -35,7 +35,7 @@ class Shape:
     hidden_width: int | None
 
 
-def start_heads(shape: Shape, objective: Objective, generator: torch.Generator) -> Parameters:
+def start_heads(shape: BatchShape, objective: Objective, generator: torch.Generator) -> Parameters:
     """Returns the first parameters of a stack; each group starts its settings alike.
 
     `first` (G, C, H, K) and `first_bias` (G, C, K); with a hidden layer `first` is (G, C, H, W)

@@ -16,7 +16,7 @@ from adapterhub.specs import Pooling
 from adapterhub.tags import OUTSIDE
 from adapterhub.training.data.dataset import Dataset, Splits, doubt, split_notes
 from adapterhub.training.data.tagging import unit_tags
-from adapterhub.training.features.encoding import Features, Layout, Source, read_features
+from adapterhub.training.features.encoding import Features, FeatureSource, Layout, read_features
 from adapterhub.training.features.pairs import PairFeatures, read_pairs
 from adapterhub.training.features.standardized_features import Part, TapReader
 from adapterhub.training.heads.candidates import (
@@ -48,7 +48,7 @@ _RANKED_WORDS = 30_000
 
 
 def units_of(
-    dataset: Dataset, reading: Reading, options: TrainingOptions, source: Source
+    dataset: Dataset, reading: Reading, options: TrainingOptions, source: FeatureSource
 ) -> list[list[Word]]:
     """Returns the words of each row as scoring finds them."""
     windows = options.max_windows
@@ -152,14 +152,14 @@ class Material:
     notes: tuple[str, ...] = ()
 
 
-def reading_for(options: TrainingOptions, dataset: Dataset, source: Source) -> Reading:
+def reading_for(options: TrainingOptions, dataset: Dataset, source: FeatureSource) -> Reading:
     """Returns the window of a new task: what the options say, at most what the backbone has."""
     positions = min(512, source.encoder.max_positions)
     return Reading(dataset.fields, min(options.max_length or positions, positions), 0)
 
 
 def gather(
-    splits: Splits, *, options: TrainingOptions, source: Source, apart: bool = False
+    splits: Splits, *, options: TrainingOptions, source: FeatureSource, apart: bool = False
 ) -> Material:
     """Returns the material for a task on `splits`; texts that the cache lacks are encoded.
 
@@ -182,7 +182,9 @@ def read_by(apart: bool, materials: Sequence[Material]) -> Material:
     return next(one for one in materials if one.reading.apart == apart)
 
 
-def _gather(splits: Splits, options: TrainingOptions, source: Source, apart: bool) -> Material:
+def _gather(
+    splits: Splits, options: TrainingOptions, source: FeatureSource, apart: bool
+) -> Material:
     if splits.train.kind == "tagging":
         return _gather_words(splits, options, source)
     reading = reading_for(options, splits.train, source)
@@ -200,7 +202,7 @@ def _gather(splits: Splits, options: TrainingOptions, source: Source, apart: boo
     return _material(splits, features, (truth, held_out), judge, options, source)
 
 
-def _gather_words(splits: Splits, options: TrainingOptions, source: Source) -> Material:
+def _gather_words(splits: Splits, options: TrainingOptions, source: FeatureSource) -> Material:
     """Returns the material for tagging: rows are words, as scoring will find them."""
     reading = reading_for(options, splits.train, source)
     depths = depths_of(options, source.encoder.depth)
@@ -233,7 +235,9 @@ def _gather_words(splits: Splits, options: TrainingOptions, source: Source) -> M
     return replace(material, problem=problem, notes=notes)
 
 
-def _check_words(features: Features, units: Sequence[Sequence[Word]], source: Source) -> None:
+def _check_words(
+    features: Features, units: Sequence[Sequence[Word]], source: FeatureSource
+) -> None:
     if features.counts.tolist() != list(map(len, units)):
         raise UsageError(
             f"The feature cache {source.folder} holds other words for these texts; another "
@@ -241,7 +245,7 @@ def _check_words(features: Features, units: Sequence[Sequence[Word]], source: So
         )
 
 
-def _read_parts(splits: Splits, layout: Layout, source: Source) -> dict[Part, Features]:
+def _read_parts(splits: Splits, layout: Layout, source: FeatureSource) -> dict[Part, Features]:
     """Returns the features of both parts; one run encodes what both lack."""
     read_features((*splits.train.inputs, *splits.validation.inputs), layout=layout, source=source)
     return {
@@ -256,7 +260,7 @@ def _material(
     truths: tuple[torch.Tensor, torch.Tensor],
     judge: Judge,
     options: TrainingOptions,
-    source: Source,
+    source: FeatureSource,
 ) -> Material:
     def tap(part: Part, depth: int, pooling: Pooling) -> torch.Tensor:
         return features[part].tap(depth, pooling)

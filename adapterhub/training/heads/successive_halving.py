@@ -12,8 +12,8 @@ from tqdm import tqdm
 from adapterhub.specs import HeadSpec
 from adapterhub.training.features.standardized_features import Parameters, Reader
 from adapterhub.training.heads.batched_heads import (
+    BatchShape,
     Kept,
-    Shape,
     StackedAdamW,
     fold_head,
     head_logits,
@@ -61,7 +61,7 @@ class Field:
         """Returns all candidates at their start."""
         generator = torch.Generator().manual_seed(problem.seed)
         count = len(settings) * len(problem.copies)
-        shape = Shape(len(reader.heads), count, problem.hidden_size, hidden_width)
+        shape = BatchShape(len(reader.heads), count, problem.hidden_size, hidden_width)
         heads = start_heads(shape, problem.objective, generator)
         parameters = {**heads, **reader.parameters(count)}
         on_device = {name: value.to(problem.device) for name, value in parameters.items()}

@@ -13,8 +13,7 @@ import torch
 
 from adapterhub.errors import ResidentError
 from adapterhub.model.execution import resident as resident_module
-from adapterhub.model.execution.resident import ResidentTasks
-from adapterhub.model.execution.resident_task import ResidentTask
+from adapterhub.model.execution.resident import ResidentTask, ResidentTasks
 from adapterhub.model.heads.slab import SLAB_ROWS, Slab
 from adapterhub.results import Provenance
 from adapterhub.specs import TaskSpec

@@ -24,9 +24,9 @@ from adapterhub.training.adapters.result import AdapterTable
 from adapterhub.training.adapters.train_loop import AdapterRun
 from adapterhub.training.adapters.trial import Workbench
 from adapterhub.training.data.dataset import read_splits
+from adapterhub.training.evaluation.calibration import best_line
 from adapterhub.training.evaluation.measure import run_head
-from adapterhub.training.evaluation.regression_calibration import best_line
-from adapterhub.training.features.encoding import Source
+from adapterhub.training.features.encoding import FeatureSource
 from adapterhub.training.features.pairs import ways_of
 from adapterhub.training.finalize import TrainedTask
 from adapterhub.training.heads.fit_inputs import gather
@@ -137,7 +137,7 @@ def test_scoring_gives_what_training_gave(
     mixes: bool,
     tiny_backbone: Backbone,
     tiny_encoder: Encoder,
-    source: Source,
+    source: FeatureSource,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -178,7 +178,7 @@ def test_scoring_gives_what_training_gave(
 
 
 def bench_for(
-    rows: Rows, options: TrainingOptions, source: Source, backbone: Backbone
+    rows: Rows, options: TrainingOptions, source: FeatureSource, backbone: Backbone
 ) -> Workbench:
     splits = read_splits(rows, options)
     ways = ways_of(options, splits.train.fields)
@@ -252,7 +252,7 @@ def test_a_search_shows_passes_and_marks_the_cheapest_good_one(
 
 
 def test_training_stops_where_nothing_gets_better(
-    tiny_backbone: Backbone, source: Source, tmp_path: Path
+    tiny_backbone: Backbone, source: FeatureSource, tmp_path: Path
 ) -> None:
     changes = {"epochs": 50, "patience": 2, "learning_rate": 1e-12, "head_learning_rate": 1e-12}
     options = options_with(tmp_path, {**changes, "head_dropout": 0.0}, folds=0)
@@ -267,7 +267,7 @@ def test_training_stops_where_nothing_gets_better(
 
 
 def test_the_last_epoch_is_kept_where_that_is_asked_for(
-    tiny_backbone: Backbone, source: Source, tmp_path: Path
+    tiny_backbone: Backbone, source: FeatureSource, tmp_path: Path
 ) -> None:
     changes = {"epochs": 4, "patience": 1, "learning_rate": 0.2, "head_learning_rate": 0.2}
     found = {}
@@ -288,7 +288,7 @@ def test_the_last_epoch_is_kept_where_that_is_asked_for(
 
 
 def test_what_is_done_is_not_trained_again(
-    tiny_backbone: Backbone, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_backbone: Backbone, source: FeatureSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A search that is stopped goes on at the adapter it was at."""
     bench = bench_for(sentiment_rows(), options_with(tmp_path, {}, folds=0), source, tiny_backbone)

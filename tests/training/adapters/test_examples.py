@@ -14,13 +14,13 @@ from adapterhub.training.adapters.examples import (
     reading_order,
     training_order,
 )
-from adapterhub.training.features.encoding import Source
+from adapterhub.training.features.encoding import FeatureSource
 
 CPU = torch.device("cpu")
 TEXTS = [("good day",), ("a bad film late and early was the food",), ("she",), ("it is late",)]
 
 
-def test_a_packed_batch_names_row_and_place_of_every_token(source: Source) -> None:
+def test_a_packed_batch_names_row_and_place_of_every_token(source: FeatureSource) -> None:
     reading = Reading(("text",), 8, 2)
     options = {"tokenizer": source.tokenizer, "reading": reading, "max_windows": 3}
     examples = read_examples(TEXTS, kind="single_label", **options)
@@ -42,7 +42,7 @@ def test_a_packed_batch_names_row_and_place_of_every_token(source: Source) -> No
 
 
 @pytest.mark.parametrize("length", [8, 64])
-def test_each_word_is_read_where_most_is_around_it(source: Source, length: int) -> None:
+def test_each_word_is_read_where_most_is_around_it(source: FeatureSource, length: int) -> None:
     reading = Reading(("text",), length, 3)
     options = {"tokenizer": source.tokenizer, "reading": reading, "max_windows": 8}
     examples = read_examples(TEXTS, kind="tagging", **options)
@@ -68,7 +68,7 @@ def test_each_word_is_read_where_most_is_around_it(source: Source, length: int) 
         assert place == 3
 
 
-def test_orders_hold_every_row_once(source: Source) -> None:
+def test_orders_hold_every_row_once(source: FeatureSource) -> None:
     texts = [("good " * (1 + index % 7),) for index in range(50)]
     options = {"tokenizer": source.tokenizer, "reading": Reading(("text",), 16, 0)}
     examples = read_examples(texts, kind="single_label", max_windows=1, **options)
@@ -85,7 +85,7 @@ def test_orders_hold_every_row_once(source: Source) -> None:
     assert all(len(step) == 1 or lengths[step].sum() <= 30 for step in batches)
 
 
-def test_texts_of_a_pair_apart_have_windows_of_their_own(source: Source) -> None:
+def test_texts_of_a_pair_apart_have_windows_of_their_own(source: FeatureSource) -> None:
     pairs = [("good day", TEXTS[1][0]), ("she", "it is late")]
     reading = Reading(("text", "text_pair"), 8, 2, apart=True)
     options = {"tokenizer": source.tokenizer, "reading": reading, "max_windows": 3}

@@ -12,7 +12,7 @@ from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.plan import Reading
 from adapterhub.training.adapters.examples import Examples, make_batch, read_examples
 from adapterhub.training.adapters.trunk import CachedTrunk, ComputedTrunk, Level, open_trunk
-from adapterhub.training.features.encoding import Source
+from adapterhub.training.features.encoding import FeatureSource
 from adapterhub.training.features.shards import open_shards
 
 TEXTS = [("good day",), ("a bad film late and early was the food",), ("she",), ("it is late",)]
@@ -20,7 +20,7 @@ READING = Reading(("text",), 8, 2)
 
 
 @pytest.fixture
-def examples(source: Source) -> Examples:
+def examples(source: FeatureSource) -> Examples:
     return read_examples(
         TEXTS, kind="single_label", tokenizer=source.tokenizer, reading=READING, max_windows=3
     )
@@ -28,7 +28,7 @@ def examples(source: Source) -> Examples:
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float16", 2e-3), ("float32", 0.0)])
 def test_states_from_disk_are_those_of_the_encoder(
-    source: Source,
+    source: FeatureSource,
     examples: Examples,
     monkeypatch: pytest.MonkeyPatch,
     dtype: str,
@@ -52,7 +52,7 @@ def test_states_from_disk_are_those_of_the_encoder(
             assert torch.allclose(states, expected, atol=max(tolerance, 1e-5))
 
 
-def test_only_new_texts_are_computed(source: Source, examples: Examples) -> None:
+def test_only_new_texts_are_computed(source: FeatureSource, examples: Examples) -> None:
     level = Level(1, READING, 3, "float16")
     open_trunk((examples,), level, source)
     folder = source.folder / level.folder
@@ -72,7 +72,9 @@ def test_only_new_texts_are_computed(source: Source, examples: Examples) -> None
     assert np.allclose(found.numpy(), expected.numpy(), atol=2e-3)
 
 
-def test_what_does_not_fit_is_computed_again_and_said(source: Source, examples: Examples) -> None:
+def test_what_does_not_fit_is_computed_again_and_said(
+    source: FeatureSource, examples: Examples
+) -> None:
     tokens = int(examples.tokens[-1])
     needed = tokens * source.encoder.hidden_size * 2
     level = Level(2, READING, 3, "float16")
@@ -84,7 +86,7 @@ def test_what_does_not_fit_is_computed_again_and_said(source: Source, examples: 
     assert f"would take {needed} bytes, over cache_max_bytes ({needed - 1})" in opened.note
 
 
-def test_nothing_is_kept_at_depth_0(source: Source, examples: Examples) -> None:
+def test_nothing_is_kept_at_depth_0(source: FeatureSource, examples: Examples) -> None:
     opened = open_trunk((examples,), Level(0, READING, 3, "float16"), source)
     assert isinstance(opened.trunk, ComputedTrunk)
     assert opened.note is None

@@ -11,7 +11,7 @@ from adapterhub.diagnostics import MOST_BINS, MOST_LABELS, MOST_PAIRS
 from adapterhub.model.heads.heads import RowLogits
 from adapterhub.specs import Calibration
 from adapterhub.training.data.dataset import Dataset, read_for_task
-from adapterhub.training.evaluation.confusion import diagnose, reliability, worst_pairs
+from adapterhub.training.evaluation.measure import diagnose, reliability, worst_pairs
 from adapterhub.training.evaluation.metrics import calibration_error
 from adapterhub.training.options import TrainingOptions
 from tests.builders import task_spec

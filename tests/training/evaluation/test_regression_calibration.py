@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from adapterhub.model.heads.heads import RowLogits
-from adapterhub.training.evaluation.regression_calibration import Line, best_line, straighten
+from adapterhub.training.evaluation.calibration import Line, best_line, straighten
 from tests.builders import task_spec
 
 RANGE = (0.0, 5.0)

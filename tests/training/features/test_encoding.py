@@ -15,7 +15,13 @@ from adapterhub.model.heads.spans import TaggedText, words_of
 from adapterhub.plan import Reading, Tap
 from adapterhub.specs import Pooling
 from adapterhub.training.features import encoding as features_module
-from adapterhub.training.features.encoding import POOLED, Layout, Source, encode, read_features
+from adapterhub.training.features.encoding import (
+    POOLED,
+    FeatureSource,
+    Layout,
+    encode,
+    read_features,
+)
 
 ONE = Reading(("text",), 16, 0)
 PAIR = Reading(("text", "text_pair"), 24, 0)
@@ -29,7 +35,9 @@ TEXTS = [
 ]
 
 
-def _exact(source: Source, inputs: Sequence[tuple[str, ...]], layout: Layout, tap: Tap) -> object:
+def _exact(
+    source: FeatureSource, inputs: Sequence[tuple[str, ...]], layout: Layout, tap: Tap
+) -> object:
     return encode_rows(
         inputs,
         tap=tap,
@@ -40,7 +48,9 @@ def _exact(source: Source, inputs: Sequence[tuple[str, ...]], layout: Layout, ta
 
 @pytest.mark.parametrize("pooling", POOLED)
 @pytest.mark.parametrize("depth", [0, 1, 4])
-def test_cached_features_are_those_of_scoring(source: Source, pooling: Pooling, depth: int) -> None:
+def test_cached_features_are_those_of_scoring(
+    source: FeatureSource, pooling: Pooling, depth: int
+) -> None:
     pairs = [(one[0], two[0]) for one, two in zip(TEXTS, reversed(TEXTS), strict=True)]
     for inputs, reading in ((TEXTS, ONE), (pairs, PAIR)):
         layout = replace(LAYOUT, reading=reading)
@@ -49,7 +59,7 @@ def test_cached_features_are_those_of_scoring(source: Source, pooling: Pooling, 
         np.testing.assert_allclose(found.float().numpy(), expected, rtol=1e-3, atol=2e-3)
 
 
-def test_words_are_the_tokens_that_tagging_reads(source: Source) -> None:
+def test_words_are_the_tokens_that_tagging_reads(source: FeatureSource) -> None:
     layout = Layout("words", ONE, 4, (1, 3))
     features = read_features(TEXTS, layout=layout, source=source)
     states = _exact(source, TEXTS, layout, Tap(3, "tokens", ()))
@@ -63,7 +73,7 @@ def test_words_are_the_tokens_that_tagging_reads(source: Source) -> None:
     np.testing.assert_allclose(found, np.concatenate(expected), rtol=1e-3, atol=2e-3)
 
 
-def test_tokens_are_the_whole_first_window(source: Source) -> None:
+def test_tokens_are_the_whole_first_window(source: FeatureSource) -> None:
     layout = Layout("tokens", ONE, 1, (2,))
     features = read_features(TEXTS, layout=layout, source=source)
     assert features.counts.max() == ONE.max_length
@@ -85,7 +95,7 @@ def _counted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     return encoded
 
 
-def test_a_text_is_encoded_once(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_text_is_encoded_once(source: FeatureSource, monkeypatch: pytest.MonkeyPatch) -> None:
     encoded = _counted(monkeypatch)
     first = read_features([*TEXTS[:3], TEXTS[0]], layout=LAYOUT, source=source)
     assert sorted(encoded) == sorted(TEXTS[:3])
@@ -100,7 +110,7 @@ def test_a_text_is_encoded_once(source: Source, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_stopped_run_goes_on_from_its_shards(
-    source: Source, monkeypatch: pytest.MonkeyPatch
+    source: FeatureSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(features_module, "_SHARD_ROWS", 2)
     calls = 0
@@ -122,7 +132,9 @@ def test_a_stopped_run_goes_on_from_its_shards(
     assert len(encoded) == len(TEXTS) - 2
 
 
-def test_damaged_shards_are_encoded_again(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damaged_shards_are_encoded_again(
+    source: FeatureSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
     good = read_features(TEXTS, layout=LAYOUT, source=source).tap(4, "mean").clone()
     for path in source.cache.rglob("*.safetensors"):
         path.write_bytes(path.read_bytes()[:-7])
@@ -131,7 +143,7 @@ def test_damaged_shards_are_encoded_again(source: Source, monkeypatch: pytest.Mo
     assert len(encoded) == len(TEXTS)
 
 
-def test_old_shards_are_dropped_over_the_limit(source: Source) -> None:
+def test_old_shards_are_dropped_over_the_limit(source: FeatureSource) -> None:
     small = replace(source, max_bytes=1)
     features = read_features(TEXTS, layout=LAYOUT, source=small)
     assert not list(source.cache.rglob("*.safetensors"))
@@ -139,7 +151,7 @@ def test_old_shards_are_dropped_over_the_limit(source: Source) -> None:
     assert features.tap(1, "cls").shape == (len(TEXTS), source.encoder.hidden_size)
 
 
-def test_a_cache_that_cannot_be_written_is_named(source: Source, tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_named(source: FeatureSource, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match=r"feature cache .* cannot be written.*cache_dir"):
         read_features(TEXTS, layout=LAYOUT, source=replace(source, cache=tmp_path / "file"))

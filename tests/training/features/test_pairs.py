@@ -24,11 +24,11 @@ from adapterhub.plan import Reading, Tap
 from adapterhub.specs import HeadSpec
 from adapterhub.store.registry import read_registry
 from adapterhub.training.data.dataset import read_splits
-from adapterhub.training.features.encoding import Source
+from adapterhub.training.features.encoding import FeatureSource
 from adapterhub.training.features.pairs import ComparedMix, ways_of
 from adapterhub.training.heads.candidates import Setting
 from adapterhub.training.heads.fit_inputs import Material, gather
-from adapterhub.training.heads.search import search_ways
+from adapterhub.training.heads.search_heads import search_ways
 from adapterhub.training.heads.successive_halving import fit
 from adapterhub.training.options import TrainingOptions, training_options
 from adapterhub.training.train import train
@@ -75,12 +75,12 @@ def options() -> TrainingOptions:
 
 
 @pytest.fixture
-def material(options: TrainingOptions, source: Source) -> Material:
+def material(options: TrainingOptions, source: FeatureSource) -> Material:
     return gather(read_splits(same_rows(), options), options=options, source=source, apart=True)
 
 
 def test_features_are_of_each_text_alone_and_each_text_is_encoded_once(
-    options: TrainingOptions, source: Source, monkeypatch: pytest.MonkeyPatch
+    options: TrainingOptions, source: FeatureSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoded: list[int] = []
     embed = Encoder.embed
@@ -121,7 +121,7 @@ def test_features_are_of_each_text_alone_and_each_text_is_encoded_once(
 
 
 def test_a_fitted_mix_gives_in_a_file_what_it_gave_while_it_was_fitted(
-    material: Material, options: TrainingOptions, source: Source
+    material: Material, options: TrainingOptions, source: FeatureSource
 ) -> None:
     heads = [HeadSpec(depths=depths, pooling="mean") for depths in ((0, 1), (0, 1, 3))]
     reader = ComparedMix.load(heads, material.tap, material.problem.device)
@@ -269,7 +269,7 @@ def test_one_text_cannot_be_read_apart(tmp_path: Path, tiny_backbone: Backbone) 
     assert not (tmp_path / "cache").exists()
 
 
-def test_ways_are_searched_as_one(options: TrainingOptions, source: Source) -> None:
+def test_ways_are_searched_as_one(options: TrainingOptions, source: FeatureSource) -> None:
     few = options.model_copy(
         update={"pairs": "both", "hidden_widths": (), "mixes": False, "depths": (1,)}
     )

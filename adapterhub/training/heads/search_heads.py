@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from adapterhub.errors import UsageError
 from adapterhub.specs import HeadSpec
-from adapterhub.training.features.encoding import Layout, Source, read_features
+from adapterhub.training.features.encoding import FeatureSource, Layout, read_features
 from adapterhub.training.features.pairs import ComparedMix
 from adapterhub.training.features.standardized_features import MixedTaps, SingleTaps
 from adapterhub.training.heads.attentive import AttentiveTokens, TokenStates
@@ -46,7 +46,7 @@ class Found:
     table: SearchTable
 
 
-def search(material: Material, *, options: TrainingOptions, source: Source) -> Found:
+def search(material: Material, *, options: TrainingOptions, source: FeatureSource) -> Found:
     """Returns the head to keep.
 
     Raises:
@@ -56,7 +56,7 @@ def search(material: Material, *, options: TrainingOptions, source: Source) -> F
 
 
 def search_ways(
-    materials: Sequence[Material], *, options: TrainingOptions, source: Source
+    materials: Sequence[Material], *, options: TrainingOptions, source: FeatureSource
 ) -> Found:
     """Returns the head to keep, among those on all `materials`: the same rows, read differently.
 
@@ -79,7 +79,7 @@ def search_ways(
 
 
 def _fit_all(
-    material: Material, options: TrainingOptions, source: Source, notes: list[str]
+    material: Material, options: TrainingOptions, source: FeatureSource, notes: list[str]
 ) -> list[Fitted]:
     """Returns the best candidate of each head, whatever its shape."""
     kind, is_apart = material.splits.train.kind, material.reading.apart
@@ -145,7 +145,7 @@ def _fit_attentive(
     fitted: Sequence[Fitted],
     material: Material,
     options: TrainingOptions,
-    source: Source,
+    source: FeatureSource,
     notes: list[str],
 ) -> Iterator[Fitted]:
     """Yields attentive heads at the depths that were best so far."""
@@ -178,7 +178,9 @@ def _fit_attentive(
         yield from fit(reader, settings_of(options), hidden_width=width, problem=material.problem)
 
 
-def _count_tokens(inputs: Sequence[tuple[str, ...]], material: Material, source: Source) -> int:
+def _count_tokens(
+    inputs: Sequence[tuple[str, ...]], material: Material, source: FeatureSource
+) -> int:
     rows = source.tokenizer.rows(inputs, reading=material.reading, max_windows=1)
     limit = material.reading.max_length
     return sum(min(limit, len(row.ids) + len(row.pair_ids or ()) + 3) for row in rows)

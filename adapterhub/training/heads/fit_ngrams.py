@@ -15,7 +15,7 @@ from adapterhub.specs import TaskSpec
 from adapterhub.training.data.dataset import Dataset
 from adapterhub.training.evaluation.calibration import calibrate
 from adapterhub.training.evaluation.measure import measured
-from adapterhub.training.features.encoding import Source
+from adapterhub.training.features.encoding import FeatureSource
 from adapterhub.training.features.ngram_features import GramFeatures, read_ids
 from adapterhub.training.heads.fit_inputs import Material, units_of
 from adapterhub.training.heads.linear import LinearMap, fit_linear
@@ -46,7 +46,7 @@ class Items:
 
     @classmethod
     def read(
-        cls, material: Material, source: Source, options: TrainingOptions, outputs: int
+        cls, material: Material, source: FeatureSource, options: TrainingOptions, outputs: int
     ) -> Items | None:
         """Returns them, or None where no n-gram is in enough rows."""
         splits, around = material.splits, material.splits.train.kind == "tagging"
@@ -147,7 +147,7 @@ def widen(
     logits: RowLogits,
     *,
     material: Material,
-    source: Source,
+    source: FeatureSource,
     options: TrainingOptions,
 ) -> Wide | None:
     """Returns the head with n-grams, or None where they win no more than the tolerance.
