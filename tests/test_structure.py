@@ -63,7 +63,7 @@ ONLY_IN = {
     "matplotlib": {"publishing/figures.py"},
     "peft": {
         "importing/injected.py",
-        "model/adapters/merging.py",
+        "model/adapters/merged_weights.py",
         *(f"peft/{name}.py" for name in ("folder", "format", "settings")),
         "training/adapters/injection.py",
     },
