@@ -18,8 +18,7 @@ from adapterhub.model.adapters.unrolled import unrolled, untie
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.peft.folder import PeftFolder
 from adapterhub.peft.format import PeftAdapter, adapter_from_peft, peft_config, peft_state
-from adapterhub.peft.ranks import mutates, relative_lora
-from adapterhub.peft.settings import config_class, method_of
+from adapterhub.peft.settings import config_class, method_of, mutates, relative_lora
 from adapterhub.store.adapter_names import parse_peft_key, plain_key
 
 _REPEATABLE = ("pissa", "olora")

@@ -1,4 +1,4 @@
-"""A task with an adapter -> a folder that PEFT opens without anything of ours."""
+"""A task with an adapter -> a folder that PEFT opens without adapterhub."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def export_peft(head: HeadFile, folder: str | Path) -> None:
 def is_stock(spec: TaskSpec) -> bool:
     """Returns whether a task's adapter is the same on a plain ALBERT, where it is at all depths.
 
-    Depths behind the last one that the head reads do not matter.
+    Depths beyond the deepest one that the head reads do not matter.
     """
     adapter = spec.adapter
     if adapter is None or not adapter.tie_depths:
@@ -83,7 +83,7 @@ def _exportable(head: HeadFile) -> AdapterSpec:
         )
     if adapter.method == BLOCK_METHOD:
         raise AdapterError(
-            source, f"task '{head.spec.task}' has an own copy of the block, which PEFT cannot hold"
+            source, f"task '{head.spec.task}' has a full copy of the block, which PEFT cannot hold"
         )
     if adapter.tie_depths and adapter.method in _PER_MODEL and not is_stock(head.spec):
         raise AdapterError(
@@ -97,7 +97,7 @@ def _exportable(head: HeadFile) -> AdapterSpec:
 def _write_folder(folder: Path, files: dict[str, bytes]) -> None:
     folder = folder.absolute()  # `.` has no name of its own
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise AdapterError(folder, "there is something here already; choose a new folder")
+        raise AdapterError(folder, "the folder is not empty; choose a new one")
     temp = folder.with_name(f".{folder.name[:40]}.{secrets.token_hex(8)}{FREE_SUFFIX}")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,7 @@
-"""`head.safetensors`: what PEFT has no place for, beside an exported adapter.
+"""`head.safetensors`: the head and the task spec beside an exported adapter.
 
-PEFT knows the adapter and nothing of what reads its hidden states. This file holds the head and
-the task, so that the folder can be imported again; it is no head file, since without the adapter
-it would give other answers.
+PEFT has no place for them. With this file the folder can be imported again; it is not a head file,
+since without the adapter the head would give other predictions.
 """
 
 from __future__ import annotations

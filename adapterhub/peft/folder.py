@@ -1,4 +1,4 @@
-"""A folder that PEFT saved: read as data from strangers, before anything is loaded from it."""
+"""A folder that PEFT saved, read as untrusted data before anything is loaded from it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PICKLE_FILE = "adapter_model.bin"
 _MAX_CONFIG_BYTES = 2**20
 
 Reads = Literal["text", "tokens"]
-"""What the model that was adapted answers for: a whole text, or every token."""
+"""What the adapted model predicts for: a whole text, or every token."""
 
 _READS: Mapping[str, Reads] = MappingProxyType(
     {
@@ -45,14 +45,14 @@ _GROUP = re.compile(rf"\.{GROUPS}\.([0-9]{{1,4}})\.")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PeftFolder:
-    """What a folder of PEFT holds; nothing of it has met a model yet.
+    """The content of a folder that PEFT saved, not yet compared with a model.
 
     Attributes:
         path: The folder.
         config: PEFT's configuration, every field.
         factors: Tensors of the adapter by PEFT's names without prefix, on the CPU.
         head: `classifier.*` and `pooler.*`, where they were trained along.
-        reads: What its model answers for; None where it does not say.
+        reads: What its model predicts for; None if the folder does not say.
         tied: Whether one adapter serves all depths.
     """
 

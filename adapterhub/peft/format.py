@@ -11,8 +11,7 @@ import torch
 from peft import PeftConfig
 
 from adapterhub.errors import AdapterError
-from adapterhub.peft.ranks import unpruned_adalora
-from adapterhub.peft.settings import config_for, method_of, settings_of
+from adapterhub.peft.settings import config_for, method_of, settings_of, unpruned_adalora
 from adapterhub.specs import SITES, AdapterSpec, Site
 from adapterhub.store.adapter_names import (
     SHARED,

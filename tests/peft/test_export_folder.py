@@ -162,7 +162,7 @@ def test_an_own_block_is_refused(tmp_path: Path, tiny_backbone: Backbone) -> Non
     )
     head = head_file(tiny_backbone, None)
     spec = head.spec.model_copy(update={"adapter": block})
-    with pytest.raises(AdapterError, match="an own copy of the block, which PEFT cannot hold"):
+    with pytest.raises(AdapterError, match="a full copy of the block, which PEFT cannot hold"):
         export_peft(HeadFile(spec, head.tensors, head.sha256, head.size, head.source), tmp_path)
 
 
@@ -185,7 +185,7 @@ def test_folders_with_something_in_them_are_left_alone(
     (tmp_path / "full" / "mine").write_text("x")
     (tmp_path / "file").write_text("x")
     for name in ("full", "file"):
-        with pytest.raises(AdapterError, match="there is something here already"):
+        with pytest.raises(AdapterError, match="the folder is not empty"):
             export_peft(head, tmp_path / name)
     assert os.listdir(tmp_path / "full") == ["mine"]
     (tmp_path / "empty").mkdir()

@@ -19,8 +19,7 @@ from transformers import AlbertModel
 from adapterhub.errors import UsageError
 from adapterhub.model.adapters.unrolled import unrolled
 from adapterhub.peft.format import PeftAdapter, adapter_from_peft, peft_state
-from adapterhub.peft.ranks import mutates, relative_lora
-from adapterhub.peft.settings import UNUSABLE, config_class
+from adapterhub.peft.settings import UNUSABLE, config_class, mutates, relative_lora
 from adapterhub.specs import BLOCK_METHOD, SITES, AdapterSpec, Site
 from adapterhub.store.adapter_names import module_path, prefixed
 from adapterhub.training.adapter_options import AdapterOptions, Shape
