@@ -28,6 +28,10 @@ DOCUMENTS = (
     "docs/architecture.md",
     "docs/head-file.md",
 )
+PAGES = (
+    *("README.md", "CHANGELOG.md", "scripts/examples/README.md"),
+    *(path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "docs").rglob("*.md"))),
+)
 SCRIPTS = ("scripts/demo", "scripts/test", "scripts/build_heads")
 
 
@@ -96,13 +100,40 @@ def test_scripts_that_are_named_can_be_started(script: str) -> None:
         compile(text, script, "exec")
 
 
-@pytest.mark.parametrize("document", [*DOCUMENTS, "CHANGELOG.md", "scripts/examples/README.md"])
+@pytest.mark.parametrize("document", PAGES)
 def test_links_and_paths_lead_somewhere(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
-        assert ((ROOT / document).parent / target).exists(), target
+    for target, heading in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", text):
+        path = (ROOT / document).parent / target if target else ROOT / document
+        assert path.exists(), target
+        assert not heading or heading in _anchors(path), f"{target}#{heading}"
     for path in re.findall(r"`((?:scripts|recipes|docs|tests)/[\w./-]+)`", text):
         assert (ROOT / path).exists(), path
+
+
+def _anchors(page: Path) -> set[str]:
+    """Returns what GitHub makes of the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_architecture_shows_the_folders_that_there_are() -> None:
+    package = ROOT / "adapterhub"
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    table = text.partition("| in `adapterhub/` |")[2].partition("\n\n")[0]
+    shown = {
+        place.rstrip("/")
+        for row in table.splitlines()[2:]
+        for place in re.findall(r"`([^`]+)`", row.split("|")[1])
+    }
+    # By their files: a folder that is gone may still hold a __pycache__.
+    files = [path.relative_to(package) for path in package.rglob("*.*") if path.suffix != ".pyc"]
+    depths = {"model": 2, "training": 2}
+    folders = {"/".join(path.parts[:-1][: depths.get(path.parts[0], 1)]) for path in files}
+    modules = {path.name for path in package.glob("*.py")} - {"__init__.py"}
+    assert shown == modules | folders - {"", "model", "training"}
+    for path in re.findall(r"`((?:model|training|remote)/[\w./]+)`", text):
+        assert (package / path).exists(), path
 
 
 def test_the_shipped_tasks_are_those_of_the_recipes() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
@@ -52,6 +53,20 @@ LADDER: dict[str, tuple[set[str], ...]] = {
     ),
 }
 """By folder, from the bottom up: a module may import its own folder and what stands below it."""
+
+ARCHITECTURE = Path(__file__).parent.parent / "docs/architecture.md"
+
+
+def ladder_lines() -> list[str]:
+    """Returns LADDER as docs/architecture.md shows it, between its two markers."""
+    lines = []
+    for folder, layers in LADDER.items():
+        steps = " ◀ ".join(", ".join(sorted(units)) for units in layers)
+        place = f"adapterhub/{folder}".rstrip("/")
+        wrapped = textwrap.wrap(f"{place}: {steps}", 110, subsequent_indent=" " * 4)
+        lines += [f"    {line}" for line in wrapped]
+    return lines
+
 
 ONLY_IN = {
     "huggingface_hub": {
@@ -182,6 +197,13 @@ def test_every_place_of_the_ladder_is_taken() -> None:
             if Path(module.path).is_relative_to(folder)
         }
         assert set().union(*layers) == found - {"__init__"}
+
+
+def test_the_docs_show_the_ladder() -> None:
+    text = ARCHITECTURE.read_text(encoding="utf-8")
+    shown = text.partition("<!-- ladder -->")[2].partition("<!-- /ladder -->")[0]
+    message = "write there what `python -m tests.test_structure` prints"
+    assert shown.strip("\n").splitlines() == ladder_lines(), message
 
 
 @pytest.mark.parametrize("folder", ["model", "training"])
@@ -320,3 +342,7 @@ def _parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     arguments = function.args
     names = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
     return sum(argument.arg not in ("self", "cls") for argument in names)
+
+
+if __name__ == "__main__":
+    print("\n".join(ladder_lines()))

@@ -87,7 +87,7 @@ def best_table(steering: Steering) -> str:
     """Returns Markdown: per set the best depth's macro-F1 of each backbone, beside TF-IDF."""
     names = list(steering.sets[0].depths)
     lines = [
-        f"| set | language | asks | TF-IDF | {' | '.join(names)} |",
+        f"| set | language | target | TF-IDF | {' | '.join(names)} |",
         f"| --- | --- | --- | ---: | {' | '.join('---:' for _ in names)} |",
     ]
     for found in steering.sets:
@@ -101,7 +101,7 @@ def depth_table(steering: Steering, name: str) -> str:
     """Returns Markdown: mean macro-F1 of one backbone by what sets ask and depth, best in bold."""
     depths = range(len(steering.sets[0].depths[name]))
     lines = [
-        f"| asks | {' | '.join(f'depth {depth}' for depth in depths)} |",
+        f"| target | {' | '.join(f'depth {depth}' for depth in depths)} |",
         f"| --- | {' | '.join('---:' for _ in depths)} |",
     ]
     for asks in dict.fromkeys(found.asks for found in steering.sets):

@@ -29,24 +29,24 @@ def render(found: Comparison) -> str:
 def _method(found: Comparison) -> str:
     backbone, budget = found.backbone, found.budget
     rates = ", ".join(f"{rate:g}" for rate in budget.full_rates)
-    best = ", the best of which counts" if len(budget.full_rates) > 1 else ""
+    best = ", whichever is best" if len(budget.full_rates) > 1 else ""
     fork = min(backbone.num_hidden_layers * 2 // 3, backbone.num_hidden_layers - 1)
     return (
         f"Backbone `{backbone.name}` ({backbone.fingerprint[:19]}…), "
         f"{backbone.num_hidden_layers} depths of width {backbone.hidden_size}. Four systems on the "
-        f"same rows, at most {budget.max_rows:,} to train and as many to validate: a head on the "
-        f"frozen states; *{TIED}*: one LoRA for all depths, which is what plain PEFT does on an "
-        f"ALBERT; *{PER_DEPTH}*: a LoRA for each depth from {fork} on; *{FULL}*: all weights, by "
-        f"transformers' Trainer (AdamW, step size {rates}{best}). LoRA has rank "
-        f"{budget.rank} on all six linear maps. The last three take batches of "
+        f"same rows, at most {budget.max_rows:,} for training and as many for validation: a head "
+        f"on the frozen states; *{TIED}*: one LoRA for all depths, which is what plain PEFT does "
+        f"on an ALBERT; *{PER_DEPTH}*: a LoRA for each depth from {fork} on; *{FULL}*: all "
+        f"weights, by transformers' Trainer (AdamW, learning rate {rates}{best}). LoRA has rank "
+        f"{budget.rank} on all six linear maps. The last three use batches of "
         f"{budget.batch_size} rows and at most {budget.epochs} epochs, and stop after "
-        f"{budget.patience} epochs without a better one; {FULL} has an epoch per "
+        f"{budget.patience} epochs without improvement; {FULL} has an epoch per "
         f"{LABELS_PER_EPOCH} labels of a text where that is more. {_precisions(found.sets)} No "
-        f"system has n-grams beside it. The validation rows choose head or epoch and are "
-        f"measured too, so all columns flatter. *Kept* is {PER_DEPTH} as a part of {FULL}. "
-        f"*Trained* (numbers), *passes* (per text, where nothing else is scored), *own* (passes "
-        f"that no other task shares) and *seconds* (of training; the first system encodes the "
-        f"texts for the others) have the four systems in order. "
+        f"system has n-grams. The validation set selects head or epoch and evaluates it, so all "
+        f"figures are optimistic. *Kept*: {PER_DEPTH} relative to {FULL}. For the four systems in "
+        f"order: *trained* (parameters), *passes* (per text, where nothing else is scored), *own* "
+        f"(passes that no other task shares) and *seconds* (of training; the first system encodes "
+        f"the texts for the others). "
         f"Made by `scripts/quality --adapters`."
     )
 
@@ -61,9 +61,9 @@ def _precisions(sets: Sequence[ComparedSet]) -> str:
             only = f" ({', '.join(own)})" if len(own) < len(trained) else ""
             places.setdefault(precision, []).append(f"{one.name}{only}")
     if len(places) < 2:
-        return f"Products are in {next(iter(places), 'float32')}."
+        return f"Matrix products are in {next(iter(places), 'float32')}."
     rarer, common = sorted(places, key=lambda precision: len(places[precision]))
-    return f"Products are in {common}, but in {rarer} on {', '.join(places[rarer])}."
+    return f"Matrix products are in {common}, but in {rarer} on {', '.join(places[rarer])}."
 
 
 def _summary(sets: Sequence[ComparedSet]) -> Iterator[str]:

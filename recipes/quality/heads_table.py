@@ -15,9 +15,9 @@ _TASKS_HEAD = (
     "## Shipped tasks",
     "",
     "The tasks of `registry.yaml`, head or adapter, with the figures of their head files. TF-IDF + "
-    "LR learned the same rows of the task's data set, and not what `entities-zh`, "
-    "`same-question-zh` and `slots-en` learned beside them. The validation rows chose among the "
-    "candidates of both, and are measured here. Made by `scripts/quality --tasks`.",
+    "LR was trained on the same rows of the task's data set, without the additional rows of "
+    "`entities-zh`, `same-question-zh` and `slots-en`. The validation set selected among the "
+    "candidates of both and evaluates them. Made by `scripts/quality --tasks`.",
 )
 
 
@@ -41,40 +41,40 @@ def _head(figures: Quality) -> Iterator[str]:
     yield (
         f"Backbone `{figures.backbone.name}` ({figures.backbone.fingerprint[:19]}…), "
         f"{figures.backbone.num_hidden_layers} depths of width {figures.backbone.hidden_size}. "
-        f"At most {figures.max_rows:,} training and as many validation rows per set, the same "
-        f"for both systems. The validation rows choose among the candidates of both, and the "
-        f"same rows are measured here, so both columns flatter: the head a little more, since "
-        f"it is chosen among more candidates. Shipped tasks with more rows, or an adapter, have "
-        f"other figures, which stand under that name below. "
+        f"At most {figures.max_rows:,} training and as many validation rows per data set, the same "
+        f"for both systems. The validation set selects among the candidates of both and evaluates "
+        f"them, so both figures are optimistic, the head's a little more, since it has more "
+        f"candidates. Shipped tasks with more rows, or an adapter, are in a table of their own "
+        f"below. "
         f"Made by `scripts/quality`."
     )
     if figures.backbone.name == SHIPPED:
         yield ""
         yield (
-            "This backbone was tuned on all training rows of most of these sets, often more than "
-            "the rows here, before it was frozen. `ag_news`, `cola`, `conll2003_ner` and `mrpc` "
-            "were left out: they show what carries over. See [backbone](backbone/README.md)."
+            "This backbone was tuned on all training rows of most of these data sets, often more "
+            "than the rows here, before it was frozen. `ag_news`, `cola`, `conll2003_ner` and "
+            "`mrpc` were left out: they show how it transfers. See [backbone](backbone/README.md)."
         )
 
 
 def _summary(rows: Sequence[QualityRow], what: str) -> Iterator[str]:
-    """Yields how often and by how much heads are ahead, by what is asked and by language."""
-    yield f"| asked | language | {what}s | ahead | points on average |"
+    """Yields how often and by how much heads are ahead, by kind of prediction and language."""
+    yield f"| predicted | language | {what}s | ahead | points on average |"
     yield "| --- | --- | ---: | ---: | ---: |"
     groups = {
         "label or labels of one text": [row for row in rows if _is_text(row)],
         "a label or number for two texts": [row for row in rows if row.pair],
-        "both": [row for row in rows if _is_text(row) or row.pair],
+        "any of these": [row for row in rows if _is_text(row) or row.pair],
         "entities": [row for row in rows if row.kind == "tagging"],
     }
-    for asked, found in groups.items():
+    for predicted, found in groups.items():
         for language, name in {**_LANGUAGES, "": "both"}.items():
             own = [row for row in found if language in ("", row.language)]
             if own:
                 won = sum(row.head > row.baseline for row in own)
                 mean = 100 * sum(row.head - row.baseline for row in own) / len(own)
                 ahead = f"{won} ({won / len(own):.0%})"
-                yield f"| {asked} | {name} | {len(own)} | {ahead} | {mean:+.1f} |"
+                yield f"| {predicted} | {name} | {len(own)} | {ahead} | {mean:+.1f} |"
 
 
 def _is_text(row: QualityRow) -> bool:

@@ -51,9 +51,3 @@ def test_publishing_and_loading_take_six_lines() -> None:
 def test_the_demo_can_be_started() -> None:
     subprocess.run(["bash", "-n", str(ROOT / "scripts/demo_hub")], check=True)
     compile((ROOT / "scripts/demo_hub.py").read_text(encoding="utf-8"), "demo_hub.py", "exec")
-
-
-def test_links_lead_somewhere() -> None:
-    text = (ROOT / "docs/publishing.md").read_text(encoding="utf-8")
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
-        assert (ROOT / "docs" / target).exists(), target

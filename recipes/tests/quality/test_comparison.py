@@ -195,7 +195,7 @@ def test_the_means_are_of_whole_rows_and_by_language() -> None:
         in text
     )
     assert "a LoRA for each depth from 4 on" in text
-    assert "Products are in bfloat16, but in float32 on b (LoRA per depth), d (full" in text
+    assert "Matrix products are in bfloat16, but in float32 on b (LoRA per depth), d (full" in text
     assert "| macro_f1 | 0.500 | 0.500 | 0.350 | 0.500 | 70.0% | 10 / 20 / 30 / 1,000 |" in text
     assert "| 0.400 | 0.600 | – | – | – | 10 / 20 / – / – |" in text
 

@@ -76,8 +76,8 @@ def test_the_summary_counts_by_what_is_asked(tmp_path: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert "| label or labels of one text | both | 2 | 1 (50%) | +0.0 |" in text
     assert "| a label or number for two texts | English | 1 | 1 (100%) | +20.0 |" in text
-    assert "| both | Chinese | 1 | 0 (0%) | -10.0 |" in text
-    assert "| both | both | 3 | 2 (67%) | +6.7 |" in text
+    assert "| any of these | Chinese | 1 | 0 (0%) | -10.0 |" in text
+    assert "| any of these | both | 3 | 2 (67%) | +6.7 |" in text
     assert "| entities | both | 1 | 1 (100%) | +40.0 |" in text
     assert "1,200 n-grams |" in text
 
@@ -151,6 +151,6 @@ def test_tasks_are_measured_as_they_are(
     write_tasks(figures, page)
     text = page.read_text(encoding="utf-8")
     assert "## Shipped tasks" in text
-    assert "| asked | language | tasks | ahead |" in text
+    assert "| predicted | language | tasks | ahead |" in text
     assert f"| {row.baseline:.3f} | {row.head:.3f} |" in text
     assert f"| adapter from depth 2, depth 4 {row.pooling}" in text
