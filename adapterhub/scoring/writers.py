@@ -235,7 +235,7 @@ def plain_value(value: Any) -> object:
         return str(value)
     if hasattr(value, "tolist"):
         return value.tolist()
-    raise TypeError(f"a {type(value).__name__} has no form in JSON")
+    raise TypeError(f"a value of type {type(value).__name__} has no form in JSON")
 
 
 def _finite(value: Any) -> Any:
