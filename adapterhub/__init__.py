@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from adapterhub.publishing.publication import Published as Published
     from adapterhub.results import Scores as Scores
     from adapterhub.results import TaskScores as TaskScores
+    from adapterhub.scoring.options import ScoringOptions as ScoringOptions
+    from adapterhub.scoring.score_file import ScoredFile as ScoredFile
     from adapterhub.specs import TaskSpec as TaskSpec
     from adapterhub.store.headfile import read_head as read_head
     from adapterhub.store.registry import read_registry as read_registry
@@ -44,7 +46,9 @@ _HOMES = {
     "ImportOptions": "adapterhub.importing.import_options",
     "Plan": "adapterhub.plan",
     "Published": "adapterhub.publishing.publication",
+    "ScoredFile": "adapterhub.scoring.score_file",
     "Scores": "adapterhub.results",
+    "ScoringOptions": "adapterhub.scoring.options",
     "TaskScores": "adapterhub.results",
     "TaskSpec": "adapterhub.specs",
     "TrainedTask": "adapterhub.training.finalize",

@@ -23,6 +23,8 @@ from adapterhub.plan import Plan, Reading, Tap, make_plan
 from adapterhub.publishing.publication import Published, Wishes, to_publish
 from adapterhub.remote.find import FoundTask, find, find_all
 from adapterhub.results import Provenance, Scores, TaskInfo
+from adapterhub.scoring.options import ScoringOptions
+from adapterhub.scoring.score_file import ScoredFile, score_file
 from adapterhub.specs import BackboneSpec, Pooling, TaskSpec
 from adapterhub.store.headfile import HeadFile
 from adapterhub.store.references import parse_reference
@@ -254,6 +256,36 @@ class Hub:
         names = list(dict.fromkeys(name for _, tasks in pairs for name in tasks))
         return self._answer(asking, names, top_k=top_k, logits=logits)
 
+    def score_file(
+        self,
+        source: object,
+        out: str | Path,
+        *,
+        tasks: str | Sequence[str] | None = None,
+        options: ScoringOptions | None = None,
+    ) -> ScoredFile:
+        """Scores a file of any size and writes its rows, with their predictions, to another.
+
+        Rows pass in chunks, so memory does not grow with the file. Whatever stops the call, `out`
+        is whole or not there.
+
+        Args:
+            source: A .jsonl, .csv, .tsv or .txt file (each also with .gz) or a .parquet file; an
+                open stream; or an iterable of strings or records.
+            out: A .jsonl, .csv or .tsv file (each also with .gz) or a .parquet file to be made.
+            tasks: Names as in `load`, each loaded first; None for all tasks of the registry for
+                this backbone that can read the source.
+            options: Columns, bad rows, number of labels; None takes the defaults.
+
+        Raises:
+            DataError: The source or a row of it cannot be used, or a file cannot be written.
+            UsageError: Tasks, columns and options do not fit each other.
+            InputError: `source` is nothing that has rows.
+            AdapterHubError: As `load`.
+        """
+        names = [] if tasks is None else _names(tasks)
+        return score_file(self, source, out, tasks=names, options=options)
+
     def _answer(
         self, asking: Asking, names: Sequence[str], *, top_k: int | None, logits: bool
     ) -> Scores:
@@ -311,12 +343,7 @@ class Hub:
     def _acquire(
         self, names: Sequence[str], found: Mapping[str, FoundTask]
     ) -> dict[str, ResidentTask]:
-        """Returns the tasks of one call from one snapshot; loads those that are missing.
-
-        Args:
-            names: The tasks.
-            found: Those that were looked up for this call, so that each is read once.
-        """
+        """Returns the tasks of one call from one snapshot; `found` are those to be loaded."""
         while (acquired := self._resident.acquire(names)) is None:
             with self._load_lock:
                 missing = [name for name in names if self._resident.get(name) is None]

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from io import TextIOWrapper
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adapterhub.commands import score_options as given
 from adapterhub.commands.options import (
     AsJson,
     Backbone,
@@ -21,29 +20,95 @@ from adapterhub.commands.options import (
     one_of,
     split_names,
 )
-from adapterhub.commands.printing import counted, note, print_json
+from adapterhub.commands.printing import (
+    counted,
+    is_screen,
+    note,
+    print_json,
+    print_line,
+    print_table,
+    to_stdout,
+)
 from adapterhub.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from adapterhub.commands.score_output import Target
-    from adapterhub.commands.score_run import Tally
-    from adapterhub.commands.score_tasks import Assignment
-    from adapterhub.scoring.sources import Source
+    from adapterhub.rows.formats import Format
+    from adapterhub.scoring.chunks import ScoredChunk
+    from adapterhub.scoring.score_file import ScoredFile, ScoringJob
+    from adapterhub.scoring.sources import RowSource
+
+_CELL = 60
+_MOST_BAD_SHOWN = 20
 
 
 def score(
-    texts: given.Texts = None,
-    task: given.Tasks = None,
-    file: given.File = None,
-    out: given.Out = None,
-    form: given.Form = None,
-    text_column: given.TextColumn = None,
-    pair_column: given.PairColumn = None,
-    prefix: given.Prefix = "",
-    on_error: given.OnError = "raise",
-    force: given.Force = False,
-    top_k: given.TopK = 1,
-    all_labels: given.AllLabels = False,
+    texts: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="TEXT...", help="Texts. Without any: --file, or one per line of stdin."
+        ),
+    ] = None,
+    task: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--task",
+            "-t",
+            metavar="NAME",
+            help="Task to run, named as in `show`; repeat it, or write a,b. Without it all tasks "
+            "of the registry that can read the input.",
+        ),
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--file",
+            "-f",
+            metavar="FILE",
+            help="Read rows of a .jsonl, .csv, .tsv, .parquet or .txt file.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="FILE", help="Write a .jsonl, .csv, .tsv or .parquet file."
+        ),
+    ] = None,
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="Of stdin or --file: text, jsonl, csv, tsv or parquet.",
+        ),
+    ] = None,
+    text_column: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Column of the text, if not the tasks' own name."),
+    ] = None,
+    pair_column: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Column of the second text, of tasks on pairs."),
+    ] = None,
+    prefix: Annotated[
+        str, typer.Option(metavar="TEXT", help="Put before the names of the answers' columns.")
+    ] = "",
+    on_error: Annotated[
+        str,
+        typer.Option(
+            metavar="raise|skip",
+            help="At a bad row: stop, or leave it out; with --out it goes to <out>.errors.jsonl.",
+        ),
+    ] = "raise",
+    force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
+    top_k: Annotated[
+        int,
+        typer.Option(
+            "--top-k", "-k", min=1, metavar="K", help="Give the k best labels with their scores."
+        ),
+    ] = 1,
+    all_labels: Annotated[
+        bool, typer.Option("--all", help="Give all labels with their scores.")
+    ] = False,
     registry: Registry = None,
     backbone: Backbone = None,
     device: Device = "auto",
@@ -55,83 +120,131 @@ def score(
 
     Answers go to the terminal as a table, to a pipe as JSON Lines, or to a file with --out.
     """
-    from adapterhub.commands.score_output import Target, check_target
-    from adapterhub.commands.score_tasks import Asked, assign_tasks
     from adapterhub.remote.find import open_registry
+    from adapterhub.rows.formats import FORMATS
+    from adapterhub.scoring.options import scoring_options
+    from adapterhub.scoring.score_file import prepare, run
 
-    skip = one_of("--on-error", on_error, ("raise", "skip")) == "skip"
     if all_labels and top_k != 1:
         raise UsageError("--top-k and --all ask for different numbers of labels; give one.")
-    source = _open_source(texts or [], file, form)
-    out = None if out is None else Path(os.path.expanduser(out))
-    target = Target(out, skip=skip, force=force, as_json=as_json)
-    check_target(target, source)
+    options = scoring_options(
+        text_column=text_column,
+        pair_column=pair_column,
+        prefix=prefix,
+        on_error=one_of("--on-error", on_error, ("raise", "skip")),
+        force=force,
+        top_k=None if all_labels else top_k,
+        format=None if form is None else one_of("--format", form, FORMATS),
+        # No bar where rows fill the screen.
+        progress=out is not None or not is_screen(sys.stdout),
+    )
+    source = _open_source(texts or [], file, options.format)
     opened = open_registry(registry)
-    best = None if all_labels else top_k
-    asked = Asked(split_names(task), text_column, pair_column, prefix, best, backbone)
-    assigned = assign_tasks(opened, source, asked)
+    out = None if out is None else Path(os.path.expanduser(out))
+    job = prepare(
+        opened, source, out=out, tasks=split_names(task), options=options, backbone=backbone
+    )
+    assigned = job.assigned
+    if not task:
+        left_out = ", ".join(assigned.left_out)
+        also = f" (left out for lack of a column: {left_out})" if left_out else ""
+        names = ", ".join(assigned.request.names)
+        note(f"adapterhub: no --task given, so all that can read this: {names}{also}")
     # From here on it takes seconds: torch, the backbone, the tasks.
-    from adapterhub.commands.score_run import run
     from adapterhub.hub import Hub
 
     chosen = assigned.backbone
     hub = Hub(opened.path, backbone=chosen, device=device, dtype=dtype, max_windows=max_windows)
-    hub.load(*assigned.request.names)
-    tally = run(hub, source, assigned, target)
-    _summarise(tally, assigned, target)
-    if not tally.scored:
+    done = run(hub, job, Screen(job, as_json=as_json).show if out is None else None)
+    _summarise(done, as_json=as_json)
+    if not done.scored:
         raise typer.Exit(DataError.exit_code)
 
 
-def _open_source(texts: list[str], file: Path | None, form: str | None) -> Source:
-    from adapterhub.rows.formats import FORMATS, PACKED, FileFormat, Format, find_format
-    from adapterhub.scoring.sources import file_source, stream_source, text_source
+class Screen:
+    """Prints chunks to stdout: a table on a terminal, JSON Lines to a pipe; bad rows to stderr."""
 
-    known: dict[str, Format] = {name: name for name in FORMATS}
-    asked = None if form is None else known[one_of("--format", form, known)]
-    if texts and (file is not None or asked is not None):
+    def __init__(self, job: ScoringJob, *, as_json: bool) -> None:
+        self._job = job
+        self._as_table = is_screen(sys.stdout) and not as_json
+        self._bad = 0
+
+    def show(self, chunk: ScoredChunk) -> None:
+        """Prints the rows of a chunk."""
+        for bad in chunk.bad[: max(_MOST_BAD_SHOWN - self._bad, 0)]:
+            note(f"adapterhub: skipped {self._job.source.name}, {bad.place}: {bad.problem}")
+        self._bad += len(chunk.bad)
+        if self._as_table:
+            print_rows(chunk.rows, self._job.assigned.shown, tuple(self._job.assigned.specs))
+            return
+        from adapterhub.scoring.writers import json_line
+
+        for row in chunk.rows:
+            print_line(json_line(row))
+        with to_stdout() as stdout:
+            stdout.flush()
+
+
+def print_rows(
+    rows: Sequence[Mapping[str, object]], shown: Sequence[str], tasks: Sequence[str]
+) -> None:
+    """Prints rows as a table: the columns that were read, then one cell per task."""
+
+    def cells(row: Mapping[str, object]) -> list[str]:
+        texts = (" ".join(str(row[column]).split()) for column in shown)
+        cut = [text if len(text) <= _CELL else f"{text[: _CELL - 1]}…" for text in texts]
+        return [*cut, *(prediction_text(row, name) for name in tasks)]
+
+    if rows:
+        print_table((*shown, *tasks), map(cells, rows))
+
+
+def prediction_text(row: Mapping[str, object], name: str) -> str:
+    """Returns the prediction of one task for people: `positive 0.98`, `Paris=LOC`, `3.41`."""
+    prediction: Any = row.get(name)
+    if isinstance(prediction, float):
+        return f"{prediction:.3g}"
+    if isinstance(prediction, str):
+        return f"{prediction} {row[f'{name}_score']:.2f}"
+    parts = prediction or []
+    if any("word" in part for part in parts):
+        return ", ".join(f"{part['word']}={part['entity_group']}" for part in parts)
+    return ", ".join(f"{part['label']} {part['score']:.2f}" for part in parts) or "-"
+
+
+def _open_source(texts: list[str], file: Path | None, form: Format | None) -> RowSource:
+    from adapterhub.scoring.sources import open_source, stream_source
+
+    if texts and (file is not None or form is not None):
         raise UsageError("There are texts, and --file or --format too; give one or the other.")
-    if texts:
-        if len(texts) == 1 and Path(texts[0]).suffix and os.path.isfile(texts[0]):
-            note(f"adapterhub: '{texts[0]}' is scored as a text; the file is --file {texts[0]}")
-        return text_source(texts)
-    if file is not None:
-        path = Path(os.path.expanduser(file))
-        packed = path.suffix.lower() == PACKED
-        return file_source(path, FileFormat(asked, packed) if asked else find_format(path))
-    if asked == "parquet":
-        raise UsageError("Parquet cannot be read from stdin; use --file.")
+    if texts and len(texts) == 1 and Path(texts[0]).suffix and os.path.isfile(texts[0]):
+        note(f"adapterhub: '{texts[0]}' is scored as a text; the file is --file {texts[0]}")
+    if texts or file is not None:
+        return open_source(texts or file, form)
     if sys.stdin is None or sys.stdin.isatty():
         raise UsageError("There are no texts; give some, or --file, or pipe them in.")
     # Not stdin itself, because what is not UTF-8 there shall cost one row only.
-    stream = TextIOWrapper(
-        sys.stdin.buffer, encoding="utf-8-sig", errors="surrogateescape", newline="\n"
-    )
-    return stream_source(stream, asked or "text")
+    return stream_source(sys.stdin.buffer, form or "text", name="stdin")
 
 
-def _summarise(tally: Tally, assigned: Assignment, target: Target) -> None:
+def _summarise(done: ScoredFile, *, as_json: bool) -> None:
     """Says what was done and what it cost; to stdout only as JSON where that is free."""
     from adapterhub.commands.explain import plan_values
-    from adapterhub.commands.score_output import errors_path
 
-    rows, out = tally.scored + tally.bad, target.path
-    if target.as_json and out is not None:
-        counts = {"rows": rows, "scored": tally.scored, "bad": tally.bad}
-        cuts = {"truncated": tally.truncated, "seconds": round(tally.seconds, 3)}
-        print_json({**counts, **cuts, "out": str(out), "plan": plan_values(assigned.plan)})
+    if as_json and done.path is not None:
+        counts = {name: getattr(done, name) for name in ("rows", "scored", "bad", "truncated")}
+        took = {"seconds": round(done.seconds, 3), "out": str(done.path)}
+        print_json({**counts, **took, "plan": plan_values(done.plan)})
         return
-    of_all = f" of {rows:,}" if tally.bad else ""
-    parts = [
-        f"scored {counted(tally.scored, 'row')}{of_all}",
-        f"{rows / tally.seconds:,.0f} rows/s",
-    ]
-    if out is not None:
-        parts.append(f"in {out}")
-    if tally.bad and out is not None:
-        parts.append(f"the {tally.bad:,} others in {errors_path(out)}")
-    if tally.truncated:
-        was = "was" if tally.truncated == 1 else "were"
-        cut = f"{counted(tally.truncated, 'text')} {was} longer than its windows and cut"
+    of_all = f" of {done.rows:,}" if done.bad else ""
+    speed = f"{done.rows / done.seconds:,.0f} rows/s"
+    parts = [f"scored {counted(done.scored, 'row')}{of_all}", speed]
+    if done.path is not None:
+        parts.append(f"in {done.path}")
+    if done.bad_path is not None:
+        parts.append(f"the {done.bad:,} others in {done.bad_path}")
+    if done.truncated:
+        was = "was" if done.truncated == 1 else "were"
+        cut = f"{counted(done.truncated, 'text')} {was} longer than its windows and cut"
         parts.append(f"{cut} (--max-windows)")
-    note(f"adapterhub: {', '.join(parts)}\nadapterhub: {assigned.plan.summary}")
+    note(f"adapterhub: {', '.join(parts)}\nadapterhub: {done.plan.summary}")

@@ -10,7 +10,7 @@ import csv
 import json
 import sys
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from gzip import BadGzipFile
 from pathlib import Path
@@ -85,11 +85,6 @@ def read_stream(stream: IO[str], form: Format, *, name: str) -> Iterator[SourceR
         yield from (_json_row(line, text) for line, text in lines if text.strip())
     else:
         yield from _csv_rows(stream, _DELIMITERS[form], name)
-
-
-def text_rows(texts: Iterable[str]) -> Iterator[SourceRow]:
-    """Yields one row per text."""
-    yield from (_text_row(place, text) for place, text in enumerate(texts, start=1))
 
 
 def count_rows(path: Path, form: FileFormat) -> int | None:

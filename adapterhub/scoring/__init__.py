@@ -1,1 +1,1 @@
-"""Files of texts -> files of answers: read, scored and written in chunks of constant size."""
+"""Texts or records in, predictions out: read, scored and written in chunks of constant size."""

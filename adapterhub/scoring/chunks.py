@@ -1,18 +1,40 @@
-"""Scores chunks of rows: what is good comes out with its answers, what is bad with its reason."""
+"""Scores chunks of rows: good rows get their predictions, bad ones their reason."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Literal, Protocol
 
 from adapterhub.errors import NonFiniteError, nearest
+from adapterhub.inputs import Record
 from adapterhub.results import Scores
 from adapterhub.rows.reading import SourceRow
+from adapterhub.specs import BackboneSpec
 
-if TYPE_CHECKING:
-    from adapterhub.hub import Hub
+
+class Scorer(Protocol):
+    """What scores rows: a `Hub`, or whatever has these methods of it."""
+
+    registry_path: Path
+    backbone: BackboneSpec
+
+    def load(self, *references: str) -> None:
+        """Makes tasks resident; see `Hub.load`."""
+        ...
+
+    def score(
+        self,
+        texts: Iterable[Record],
+        tasks: Sequence[str],
+        *,
+        top_k: int | None,
+        on_error: Literal["raise", "skip"],
+    ) -> Scores:
+        """Returns the predictions of tasks; see `Hub.score`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,21 +42,21 @@ class Request:
     """What is done with every row.
 
     Attributes:
-        names: Column of each task's answers, by the task's reference.
-        answers: All columns that the answers take.
+        names: Column of each task's predictions, by the task's reference.
+        columns: All columns that the predictions take.
         fields: Column that a field is read from, by field; other fields are read by their name.
         top_k: As in `Hub.score`.
     """
 
     names: Mapping[str, str]
-    answers: tuple[str, ...]
+    columns: tuple[str, ...]
     fields: Mapping[str, str]
     top_k: int | None
 
 
 @dataclass(frozen=True, slots=True)
-class BadRow:
-    """A row that has no answers, or not from all tasks.
+class RejectedRow:
+    """A row that has no predictions, or not of all tasks.
 
     Attributes:
         place: Line or row number, from 1.
@@ -52,13 +74,13 @@ class ScoredChunk:
     """The outcome of one chunk; every row of it is in one of the two lists.
 
     Attributes:
-        rows: The rows that all tasks answered: the columns of the input, then the answers.
+        rows: The rows that all tasks scored: the columns of the input, then the predictions.
         bad: The others.
         truncated: How many rows were longer than all their windows.
     """
 
     rows: tuple[dict[str, object], ...]
-    bad: tuple[BadRow, ...]
+    bad: tuple[RejectedRow, ...]
     truncated: int
 
 
@@ -68,13 +90,13 @@ def take_chunks(rows: Iterator[SourceRow], size: int) -> Iterator[list[SourceRow
         yield chunk
 
 
-def score_chunk(hub: Hub, rows: Sequence[SourceRow], request: Request) -> ScoredChunk:
-    """Returns the answers of all tasks to a chunk of rows; bad rows never stop the others.
+def score_chunk(scorer: Scorer, rows: Sequence[SourceRow], request: Request) -> ScoredChunk:
+    """Returns a chunk of rows with the predictions of all tasks; bad rows never stop the others.
 
     Raises:
         AdapterHubError: As `Hub.load`; not for a row.
     """
-    bad: dict[int, BadRow] = {}
+    bad: dict[int, RejectedRow] = {}
     records: list[Mapping[str, object]] = []
     places: list[int] = []
     for index, row in enumerate(rows):
@@ -83,23 +105,25 @@ def score_chunk(hub: Hub, rows: Sequence[SourceRow], request: Request) -> Scored
             places.append(index)
             records.append(_record(row.values, request.fields))
         else:
-            bad[index] = BadRow(row.place, problem, row.values or row.raw)
-    answers: dict[int, dict[str, object]] = {}
+            bad[index] = RejectedRow(row.place, problem, row.values or row.raw)
+    predictions: dict[int, dict[str, object]] = {}
     truncated = 0
     if records:
         try:
-            scores = hub.score(records, list(request.names), top_k=request.top_k, on_error="skip")
+            scores = scorer.score(
+                records, list(request.names), top_k=request.top_k, on_error="skip"
+            )
         except NonFiniteError as error:
-            # The hub counts the good rows of this chunk; a user counts lines.
+            # The scorer counts the good rows of this chunk; a user counts lines.
             raise NonFiniteError(error.task, rows[places[error.row]].place) from error
         for found in scores.errors:
             row = rows[places[found.row]]
-            bad.setdefault(places[found.row], BadRow(row.place, found.problem, row.values))
-        answers = dict(zip(places, _named(scores, request.names).rows(), strict=True))
+            bad.setdefault(places[found.row], RejectedRow(row.place, found.problem, row.values))
+        predictions = dict(zip(places, _named(scores, request.names).rows(), strict=True))
         truncated = sum(map(any, zip(*(task.truncated for task in scores.values()), strict=True)))
     good = [index for index in range(len(rows)) if index not in bad]
     return ScoredChunk(
-        rows=tuple({**rows[index].values, **answers[index]} for index in good),
+        rows=tuple({**rows[index].values, **predictions[index]} for index in good),
         bad=tuple(bad[index] for index in sorted(bad)),
         truncated=truncated,
     )
@@ -122,7 +146,7 @@ def _misfit(values: Mapping[str, object], request: Request) -> str | None:
     for column in request.fields.values():
         if column not in values:
             return missing_column(column, [str(name) for name in values])
-    taken = [name for name in request.answers if name in values]
+    taken = [name for name in request.columns if name in values]
     return f"its column '{taken[0]}' has the name of an answer" if taken else None
 
 

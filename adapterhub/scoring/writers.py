@@ -1,22 +1,23 @@
-"""Rows -> files, chunk by chunk; what a format cannot hold is said before the first row."""
+"""Rows -> a file of one format, chunk by chunk."""
 
 from __future__ import annotations
 
 import base64
 import csv
 import datetime
+import gzip
 import json
 import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, NoReturn, Protocol, cast
 from uuid import UUID
 
 from adapterhub.errors import DataError
 from adapterhub.rows.formats import FileFormat
 from adapterhub.rows.reading import encoding_problem
-from adapterhub.scoring.files import open_writing, refuse_writing
+from adapterhub.store.atomic import reason
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -48,12 +49,12 @@ def json_line(row: Row) -> str:
     written as its escape.
     """
     try:
-        text = json.dumps(row, ensure_ascii=False, allow_nan=False, default=_plain)
+        text = json.dumps(row, ensure_ascii=False, allow_nan=False, default=plain_value)
     except ValueError:
-        text = json.dumps(_finite(row), ensure_ascii=False, allow_nan=False, default=_plain)
+        text = json.dumps(_finite(row), ensure_ascii=False, allow_nan=False, default=plain_value)
     if encoding_problem(text) is None:
         return text
-    return json.dumps(_finite(row), allow_nan=False, default=_plain)
+    return json.dumps(_finite(row), allow_nan=False, default=plain_value)
 
 
 class JsonLines:
@@ -61,7 +62,7 @@ class JsonLines:
 
     def __init__(self, path: Path, *, packed: bool = False) -> None:
         self._path = path
-        self._file: IO[str] = open_writing(path, packed=packed)
+        self._file: IO[str] = _open(path, packed=packed)
 
     def write(self, rows: Sequence[Row]) -> None:
         """Writes rows; see `Writer`."""
@@ -100,7 +101,7 @@ class DelimitedText:
     def __init__(self, path: Path, form: FileFormat, columns: Sequence[str]) -> None:
         self._path = path
         self._columns = tuple(columns)
-        self._file: IO[str] = open_writing(path, packed=form.packed)
+        self._file: IO[str] = _open(path, packed=form.packed)
         delimiter = _DELIMITERS[form.name]
         sink = _LineFeeds(self._file)
         self._writer = csv.writer(sink, delimiter=delimiter, lineterminator=_CRLF)
@@ -187,6 +188,21 @@ class Parquet:
         self._waiting = []
 
 
+def refuse_writing(path: Path, error: OSError) -> NoReturn:
+    """Raises our error for a file that cannot be written."""
+    raise DataError(path, f"it cannot be written: {reason(error)}") from error
+
+
+def _open(path: Path, *, packed: bool) -> IO[str]:
+    """Opens a text file in UTF-8 whose lines end in a line feed on every system."""
+    try:
+        if packed:
+            return cast("IO[str]", gzip.open(path, "wt", encoding="utf-8", newline="\n"))
+        return path.open("w", encoding="utf-8", newline="\n")
+    except OSError as error:
+        refuse_writing(path, error)
+
+
 def _close(file: IO[str], path: Path) -> None:
     try:
         file.close()
@@ -200,20 +216,26 @@ def _cell(value: object) -> str:
         return ""
     if isinstance(value, str):
         return value
-    text = json.dumps(value, ensure_ascii=False, default=_plain)
+    text = json.dumps(value, ensure_ascii=False, default=plain_value)
     # A date is a text in JSON, and needs no quotes in a cell of its own.
     return str(json.loads(text)) if text.startswith('"') else text
 
 
-def _plain(value: object) -> object:
-    """Returns what stands for a value of Parquet that JSON has no form for."""
+def plain_value(value: Any) -> object:
+    """Returns what stands in JSON for a value of Parquet or NumPy that JSON has no form for.
+
+    Raises:
+        TypeError: There is nothing that does.
+    """
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
     if isinstance(value, bytes):
         return base64.b64encode(value).decode("ascii")
     if isinstance(value, Decimal | datetime.timedelta | UUID):
         return str(value)
-    raise TypeError(f"a {type(value).__name__} has no form in JSON")
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"a value of type {type(value).__name__} has no form in JSON")
 
 
 def _finite(value: Any) -> Any:

@@ -1,0 +1,189 @@
+"""Which tasks run on a source, which columns they read, and which their predictions take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from adapterhub.errors import DataError, UsageError
+from adapterhub.plan import Plan, make_plan
+from adapterhub.remote.find import (
+    FoundTask,
+    choose_backbone_key,
+    choose_tasks,
+    column_names,
+    find_all,
+)
+from adapterhub.results import has_score_column, score_column
+from adapterhub.rows.reading import TEXT_COLUMN
+from adapterhub.scoring.chunks import Request, missing_column
+from adapterhub.scoring.options import ScoringOptions
+from adapterhub.scoring.sources import RowSource
+from adapterhub.specs import TaskSpec
+from adapterhub.store.registry import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Tasks that fit a source, ready to run.
+
+    Attributes:
+        request: What is done with every row.
+        specs: Task by the column of its predictions.
+        shown: The columns that the tasks read.
+        left_out: Tasks that lack a column, where all that fit were chosen.
+        backbone: Key of their backbone in the registry, or what the user gave.
+        plan: What it costs.
+    """
+
+    request: Request
+    specs: Mapping[str, TaskSpec]
+    shown: tuple[str, ...]
+    left_out: tuple[str, ...]
+    backbone: str | None
+    plan: Plan
+
+
+def assign_columns(
+    registry: Registry,
+    source: RowSource,
+    *,
+    tasks: Sequence[str],
+    options: ScoringOptions,
+    backbone: str | None,
+) -> Assignment:
+    """Returns the tasks to run on a source, with the columns that they read and fill.
+
+    Args:
+        registry: Where tasks are looked up.
+        source: The rows.
+        tasks: References of the tasks; none for all of the registry that can read the source.
+        options: Names of columns, and the number of labels.
+        backbone: As in `Hub`.
+
+    Raises:
+        UsageError: Tasks, columns and options do not fit each other.
+        DataError: The source lacks a column that a task reads.
+    """
+    if source.is_plain and (options.text_column or options.pair_column):
+        raise UsageError(
+            "--text-column and --pair-column (text_column, pair_column) name columns of records; "
+            "plain texts have none."
+        )
+    left_out: tuple[str, ...] = ()
+    if tasks:
+        chosen = choose_tasks(registry, tasks)
+    else:
+        candidates = _candidates(registry, backbone)
+        chosen = _fitting(registry, candidates, source, options)
+        left_out = tuple(task.reference for task in candidates if task not in chosen)
+    names = {task: options.prefix + name for task, name in column_names(chosen).items()}
+    specs = {names[task.reference]: task.spec for task in chosen}
+    fields = {
+        field: column
+        for task in chosen
+        for field, column in _columns_of(task.spec, source, options).items()
+    }
+    _check_fields(chosen, fields, source)
+    columns = _prediction_columns(specs, options.top_k)
+    check_columns(source.columns, columns)
+    renamed = {field: column for field, column in fields.items() if field != column}
+    return Assignment(
+        request=Request(names, columns, renamed, options.top_k),
+        specs=specs,
+        shown=tuple(dict.fromkeys(fields.values())),
+        left_out=left_out,
+        backbone=choose_backbone_key(registry, chosen, backbone),
+        plan=make_plan(specs),
+    )
+
+
+def check_columns(columns: Iterable[str], predictions: Sequence[str]) -> None:
+    """Checks that no prediction would take the place of a column of the input.
+
+    Raises:
+        UsageError: One would.
+    """
+    taken = sorted(set(columns) & set(predictions))
+    if taken:
+        raise UsageError(
+            f"The input has a column '{taken[0]}' already; --prefix predicted_ "
+            f"(prefix='predicted_') would write 'predicted_{taken[0]}' beside it."
+        )
+
+
+def _prediction_columns(specs: Mapping[str, TaskSpec], top_k: int | None) -> tuple[str, ...]:
+    """Returns the columns that `Scores.rows` gives for tasks, by their names there."""
+    names: list[str] = []
+    for name, spec in specs.items():
+        names += [name, score_column(name)] if has_score_column(spec.kind, top_k) else [name]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UsageError(f"The column '{twice}' would be written by two tasks; run them apart.")
+    return tuple(names)
+
+
+def _columns_of(spec: TaskSpec, source: RowSource, options: ScoringOptions) -> dict[str, str]:
+    """Returns the column of each field of a task."""
+    if source.is_plain and len(spec.fields) == 1:
+        return {spec.fields[0]: TEXT_COLUMN}
+    named = zip(spec.fields, (options.text_column, options.pair_column), strict=False)
+    return {field: column or field for field, column in named}
+
+
+def _candidates(registry: Registry, backbone: str | None) -> list[FoundTask]:
+    """Returns all tasks of a registry that belong to one backbone."""
+    keys = {entry.backbone for entry in registry.tasks.values()}
+    if len(keys) > 1 and backbone not in registry.backbones:
+        wrong = "" if backbone is None else f", and '{backbone}' is none of these names"
+        raise UsageError(
+            f"Registry {registry.path} has tasks of {len(keys)} backbones ({', '.join(keys)})"
+            f"{wrong}; name tasks with --task (tasks=…), or one of the backbones with --backbone."
+        )
+    names = [
+        name
+        for name, entry in registry.tasks.items()
+        if backbone not in registry.backbones or entry.backbone == backbone
+    ]
+    return find_all(names, registry)
+
+
+def _fitting(
+    registry: Registry,
+    tasks: Sequence[FoundTask],
+    source: RowSource,
+    options: ScoringOptions,
+) -> list[FoundTask]:
+    """Returns the tasks whose columns are there."""
+    fitting = [
+        task
+        for task in tasks
+        if source.common.issuperset(_columns_of(task.spec, source, options).values())
+    ]
+    if not fitting:
+        have = ", ".join(source.columns[:8])
+        wants = sorted({" + ".join(task.spec.fields) for task in tasks}) or ["nothing"]
+        raise DataError(
+            source.name,
+            f"its columns are {have}; the tasks of {registry.path} read {', or '.join(wants)}. "
+            f"Name the column of the text with --text-column (text_column=…)",
+        )
+    return fitting
+
+
+def _check_fields(tasks: Sequence[FoundTask], fields: Mapping[str, str], source: RowSource) -> None:
+    for task in tasks:
+        for field in task.spec.fields:
+            if fields[field] in source.columns:
+                continue
+            problem = "plain texts have one field; give records, with --file or --format jsonl."
+            if not source.is_plain:
+                option = "text" if field == task.spec.fields[0] else "pair"
+                problem = (
+                    f"{missing_column(fields[field], source.columns)} Name it with "
+                    f"--{option}-column ({option}_column=…)."
+                )
+            raise DataError(
+                source.name,
+                f"task '{task.reference}' reads {' + '.join(task.spec.fields)}, but {problem}",
+            )

@@ -1,0 +1,196 @@
+"""`score_file`: rows in, a file with predictions out, in constant memory and whole at the end."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from adapterhub.plan import Plan
+from adapterhub.rows.reading import count_rows
+from adapterhub.scoring.assign_columns import Assignment, assign_columns
+from adapterhub.scoring.chunks import ScoredChunk, Scorer, score_chunk, take_chunks
+from adapterhub.scoring.options import ScoringOptions
+from adapterhub.scoring.outputs import check_output, errors_path, open_output
+from adapterhub.scoring.sources import CHUNK_ROWS, RowSource, open_source
+from adapterhub.store.entries import backbone_key
+from adapterhub.store.registry import Registry, read_registry
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoringJob:
+    """A run that is checked as far as can be without a backbone.
+
+    Attributes:
+        source: The rows.
+        assigned: The tasks and their columns.
+        options: As given.
+        out: The file to be written; None where the caller takes the chunks.
+    """
+
+    source: RowSource
+    assigned: Assignment
+    options: ScoringOptions
+    out: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredFile:
+    """What a run did.
+
+    Attributes:
+        path: The file with the predictions; None where none was written.
+        rows: Rows that were read.
+        scored: Rows that all tasks scored.
+        bad: The other rows.
+        bad_path: The file with the bad rows and their reasons; None where there is none.
+        truncated: Rows that were longer than all their windows.
+        seconds: Time spent on reading, scoring and writing.
+        tasks: References of the tasks that ran.
+        plan: What was computed per text.
+    """
+
+    path: Path | None
+    rows: int
+    scored: int
+    bad: int
+    bad_path: Path | None
+    truncated: int
+    seconds: float
+    tasks: tuple[str, ...]
+    plan: Plan
+
+
+def score_file(
+    scorer: Scorer,
+    source: object,
+    out: str | Path,
+    *,
+    tasks: Sequence[str] = (),
+    options: ScoringOptions | None = None,
+) -> ScoredFile:
+    """Scores all rows of a source and writes them, with their predictions, to a file.
+
+    Args:
+        scorer: A `Hub`.
+        source: As in `open_source`.
+        out: The file; the ending of its name says the format.
+        tasks: References; none for all tasks of the scorer's registry that can read the source.
+        options: None takes the defaults.
+
+    Raises:
+        DataError: The source or a row of it cannot be used, or a file cannot be written.
+        UsageError: Tasks, columns and options do not fit each other.
+        AdapterHubError: As `Hub.load`.
+    """
+    options = options or ScoringOptions()
+    registry = read_registry(scorer.registry_path)
+    job = prepare(
+        registry,
+        open_source(source, options.format),
+        out=Path(os.path.expanduser(out)),
+        tasks=tasks,
+        options=options,
+        backbone=backbone_key(registry.backbones, scorer.backbone),
+    )
+    return run(scorer, job)
+
+
+def prepare(
+    registry: Registry,
+    source: RowSource,
+    *,
+    out: Path | None,
+    tasks: Sequence[str],
+    options: ScoringOptions,
+    backbone: str | None,
+) -> ScoringJob:
+    """Returns a job whose tasks, columns and files fit; needs no backbone and no torch.
+
+    Args:
+        registry: Where tasks are looked up.
+        source: The rows.
+        out: The file to be written; None where the caller of `run` takes the chunks.
+        tasks: As in `score_file`.
+        options: As in `score_file`.
+        backbone: As in `Hub`.
+
+    Raises:
+        DataError: A column is missing, or a file is in the way.
+        UsageError: Tasks, columns and options do not fit each other.
+        AdapterHubError: As `Hub.spec`.
+    """
+    if out is not None:
+        check_output(out, source, options)
+    assigned = assign_columns(registry, source, tasks=tasks, options=options, backbone=backbone)
+    return ScoringJob(source, assigned, options, out)
+
+
+def run(
+    scorer: Scorer, job: ScoringJob, show: Callable[[ScoredChunk], None] | None = None
+) -> ScoredFile:
+    """Loads the tasks of a job, scores its rows, and writes them.
+
+    Args:
+        scorer: A `Hub`.
+        job: What to do.
+        show: Is given every chunk.
+
+    Raises:
+        DataError: A row is bad and shall not be left out, or a file cannot be written.
+        AdapterHubError: As `Hub.load`.
+    """
+    assigned, out = job.assigned, job.out
+    scorer.load(*assigned.request.names)
+    takers = [] if show is None else [show]
+    scored = bad = truncated = 0
+    with ExitStack() as stack:
+        if out is not None:
+            files = open_output(out, job.source, assigned, job.options)
+            takers.append(stack.enter_context(files))
+        bar = stack.enter_context(_progress(job))
+        started = time.perf_counter()
+        for chunk in _scored_chunks(scorer, job):
+            for take in takers:
+                take(chunk)
+            scored += len(chunk.rows)
+            bad += len(chunk.bad)
+            truncated += chunk.truncated
+            bar.update(len(chunk.rows) + len(chunk.bad))
+        seconds = time.perf_counter() - started
+    return ScoredFile(
+        path=out,
+        rows=scored + bad,
+        scored=scored,
+        bad=bad,
+        bad_path=errors_path(out) if bad and out is not None else None,
+        truncated=truncated,
+        seconds=seconds,
+        tasks=tuple(assigned.request.names),
+        plan=assigned.plan,
+    )
+
+
+def _scored_chunks(scorer: Scorer, job: ScoringJob) -> Iterator[ScoredChunk]:
+    for rows in take_chunks(job.source.rows, CHUNK_ROWS):
+        chunk = score_chunk(scorer, rows, job.assigned.request)
+        if chunk.bad and job.options.on_error == "raise":
+            first = chunk.bad[0]
+            hint = "--on-error skip (on_error='skip') goes on without such rows"
+            job.source.refuse(first.place, f"{first.problem} ({hint})")
+        yield chunk
+
+
+def _progress(job: ScoringJob) -> tqdm[None]:
+    """Returns a bar on stderr; none where nobody looks."""
+    # Python has no stderr where the shell closed it.
+    shown = job.options.progress and sys.stderr is not None and sys.stderr.isatty()
+    source = job.source
+    total = count_rows(source.path, source.form) if shown and source.path is not None else None
+    return tqdm(total=total, unit="row", disable=not shown)

@@ -1,0 +1,254 @@
+"""`Hub.score_file`: files, streams and iterables in, one whole file with predictions out."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from adapterhub import AdapterHubError, Hub, ScoringOptions
+from adapterhub.errors import DataError, UnknownTaskError, UsageError
+from adapterhub.model.backbone.open_backbone import Backbone
+from adapterhub.scoring import score_file, sources
+from adapterhub.scoring.options import scoring_options
+from tests.tiny import add_task, tiny_task
+
+TEXTS = ["the film was good", "a bad day", "中国的天气很好"]
+RECORDS = [{"id": index, "text": text} for index, text in enumerate(TEXTS)]
+TASKS = ["sentiment", "rating", "topics", "entities"]
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (sources, score_file):
+        monkeypatch.setattr(module, "CHUNK_ROWS", 2)
+
+
+def write_lines(path: str, rows: list[Any]) -> str:
+    Path(path).write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return path
+
+
+def read(path: str) -> list[Any]:
+    if path.endswith(".parquet"):
+        return list(pq.read_table(path).to_pylist())
+    data = Path(path).read_bytes()
+    text = (gzip.decompress(data) if path.endswith(".gz") else data).decode("utf-8")
+    if ".csv" in path:
+        return list(csv.DictReader(io.StringIO(text, newline="")))
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.mark.parametrize("out", ["out.jsonl", "out.jsonl.gz", "out.parquet"])
+def test_a_file_has_what_score_returns(hub: Hub, out: str) -> None:
+    done = hub.score_file(write_lines("in.jsonl", RECORDS), out, tasks=TASKS)
+    expected = [
+        {**r, **row} for r, row in zip(RECORDS, hub.score(TEXTS, TASKS).rows(), strict=True)
+    ]
+    assert read(out) == expected
+    assert (done.path, done.rows, done.scored, done.bad) == (Path(out), 3, 3, 0)
+    assert (done.bad_path, done.tasks, done.truncated) == (None, tuple(TASKS), 0)
+    assert str(done.plan) == str(hub.explain(TASKS))
+    assert sorted(os.listdir()) == sorted(["in.jsonl", out])
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        TEXTS,
+        RECORDS,
+        iter(TEXTS),
+        io.BytesIO("\n".join(TEXTS).encode()),
+        io.StringIO("\n".join(TEXTS)),
+    ],
+    ids=["texts", "records", "generator", "bytes", "stream"],
+)
+def test_whatever_has_rows_is_scored_alike(hub: Hub, source: object) -> None:
+    hub.score_file(source, "out.csv", tasks="sentiment")
+    expected = hub.score(TEXTS, "sentiment").to_columns()
+    rows = read("out.csv")
+    assert [row["text"] for row in rows] == TEXTS
+    assert [row["sentiment"] for row in rows] == expected["sentiment"]
+    assert [float(row["sentiment_score"]) for row in rows] == expected["sentiment_score"]
+
+
+def test_predictions_do_not_depend_on_chunks_or_runs(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [TEXTS[index % 3] + " day" * (index % 7) for index in range(40)]
+    hub.score_file(texts, "whole.jsonl", tasks=TASKS)
+    hub.score_file(texts, "again.jsonl", tasks=TASKS)
+    for module in (sources, score_file):
+        monkeypatch.setattr(module, "CHUNK_ROWS", 7)
+    hub.score_file(texts, "chunks.jsonl", tasks=TASKS)
+    assert Path("whole.jsonl").read_bytes() == Path("again.jsonl").read_bytes()
+    labels = [[row["sentiment"] for row in read(f"{n}.jsonl")] for n in ("whole", "chunks")]
+    assert labels[0] == labels[1]
+    for one, other in zip(read("whole.jsonl"), read("chunks.jsonl"), strict=True):
+        assert one["rating"] == pytest.approx(other["rating"], abs=1e-5)
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_rows_pass_in_chunks(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was read and not yet written stays below two chunks, however long the input is."""
+    read_ahead, scored = [], 0
+
+    def texts() -> Iterator[str]:
+        for index in range(20):
+            read_ahead.append(index + 1 - scored)
+            yield TEXTS[index % 3]
+
+    score = hub.score
+
+    def count(rows: Any, *args: Any, **options: Any) -> Any:
+        nonlocal scored
+        scored += len(rows)
+        return score(rows, *args, **options)
+
+    monkeypatch.setattr(hub, "score", count)
+    assert hub.score_file(texts(), "out.jsonl", tasks="rating").scored == 20
+    assert max(read_ahead) <= 4
+
+
+def test_without_tasks_all_that_can_read_the_source_run(hub: Hub) -> None:
+    done = hub.score_file(["good"], "out.jsonl")
+    assert set(done.tasks) == {"sentiment", "topics", "rating", "entities", "language"}
+    pairs = [{"text": "good", "text_pair": "bad"}]
+    assert "entails" in hub.score_file(pairs, "pairs.jsonl").tasks
+
+
+def test_columns_labels_and_prefix(hub: Hub) -> None:
+    rows = [{"review": "good", "other": "bad", "language": "en"}]
+    options = ScoringOptions(
+        text_column="review", pair_column="other", prefix="p_", top_k=2, force=True
+    )
+    hub.score_file(rows, "out.jsonl", tasks=["entails", "language"], options=options)
+    expected = hub.score(
+        [{"text": "good", "text_pair": "bad"}], ["entails", "language"], top_k=2
+    ).to_columns()
+    assert read("out.jsonl") == [
+        {**rows[0], "p_entails": expected["entails"][0], "p_language": expected["language"][0]}
+    ]
+    with pytest.raises(UsageError, match="prefix='predicted_'"):
+        hub.score_file(
+            rows, "out.csv", tasks="language", options=ScoringOptions(text_column="review")
+        )
+    with pytest.raises(DataError, match=r"no column 'text'.*text_column=…"):
+        hub.score_file(rows, "out.csv", tasks="rating")
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_bad_rows_go_to_a_file_of_their_own(hub: Hub) -> None:
+    rows = [*RECORDS, {"id": 3, "text": None}, {"id": 4}, "no record", {"id": 6, "text": "good"}]
+    skip = ScoringOptions(on_error="skip")
+    done = hub.score_file(rows, "out.jsonl", tasks="rating", options=skip)
+    assert (done.rows, done.scored, done.bad) == (7, 4, 3)
+    assert done.bad_path == Path("out.jsonl.errors.jsonl")
+    assert [row["id"] for row in read("out.jsonl")] == [0, 1, 2, 6]
+    bad = read("out.jsonl.errors.jsonl")
+    assert [row["line"] for row in bad] == [4, 5, 6]
+    assert bad[0]["row"] == {"id": 3, "text": None}
+    with pytest.raises(DataError, match=r"record 4: .*on_error='skip'"):
+        hub.score_file(rows, "other.jsonl", tasks="rating")
+    assert sorted(os.listdir()) == ["out.jsonl", "out.jsonl.errors.jsonl"]
+
+
+def test_a_file_that_exists_is_replaced_only_by_force(hub: Hub) -> None:
+    Path("out.jsonl").write_text("precious")
+    with pytest.raises(DataError, match="force=True"):
+        hub.score_file(TEXTS, "out.jsonl", tasks="rating")
+    assert Path("out.jsonl").read_text() == "precious"
+    hub.score_file(TEXTS, "out.jsonl", tasks="rating", options=ScoringOptions(force=True))
+    assert len(read("out.jsonl")) == 3
+
+
+def test_what_cannot_be_is_refused_before_anything_is_written(hub: Hub) -> None:
+    write_lines("in.jsonl", RECORDS)
+    refused: list[tuple[Any, str, Any, type[AdapterHubError], str]] = [
+        ([], "out.jsonl", "rating", DataError, "it holds no rows"),
+        (TEXTS, "out.jsonl", "ratng", UnknownTaskError, "Did you mean 'rating'"),
+        (TEXTS, "out.jsonl", [], UsageError, "give one at least"),
+        (TEXTS, "out.jsonl", "entails", DataError, "plain texts have one field"),
+        (TEXTS, "out.txt", "rating", UsageError, "ends in none of"),
+        ("good", "out.jsonl", "rating", UsageError, "ends in none of"),
+        ("missing.csv", "out.jsonl", "rating", DataError, "there is no such file"),
+        (iter(RECORDS), "out.csv", "rating", UsageError, "a path or a list"),
+        ([{"text": "a", "x": 1}, {"text": "b", "x": "c"}], "o.parquet", "rating", DataError, "'x'"),
+    ]
+    for source, out, tasks, error, part in refused:
+        with pytest.raises(error, match=part):
+            hub.score_file(source, out, tasks=tasks)
+    assert os.listdir() == ["in.jsonl"]
+
+
+def test_records_with_other_columns_later_keep_them_all(hub: Hub) -> None:
+    rows = [{"text": "good"}] * 3000 + [{"text": "bad", "late": 1}]
+    hub.score_file(rows, "out.csv", tasks="rating")
+    hub.score_file(rows, "out.parquet", tasks="rating")
+    assert read("out.csv")[-1]["late"] == "1"
+    assert read("out.parquet")[-1]["late"] == 1
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("out", ["out.jsonl", "out.csv.gz", "out.parquet"])
+def test_an_interrupted_run_leaves_nothing(hub: Hub, out: str) -> None:
+    def texts() -> Iterator[str]:
+        yield from TEXTS * 3
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        hub.score_file(texts(), out, tasks="rating", options=ScoringOptions(on_error="skip"))
+    assert os.listdir() == []
+
+
+def test_a_resident_task_is_looked_up_again(
+    hub: Hub, tiny_registry: Path, tiny_backbone: Backbone
+) -> None:
+    old = hub.score(TEXTS, "rating").to_columns()["rating"]
+    spec = tiny_task(tiny_backbone, "regression", task="rating")
+    add_task(tiny_registry, spec, encoder=hub.encoder, tokenizer=hub.tokenizer, seed=7)
+    assert hub.score(TEXTS, "rating").to_columns()["rating"] == old
+    hub.score_file(TEXTS, "out.jsonl", tasks="rating")
+    found = [row["rating"] for row in read("out.jsonl")]
+    assert found == hub.score(TEXTS, "rating:2").to_columns()["rating:2"] != old
+
+
+class Screen(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_bar_is_shown_where_somebody_looks(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_lines("in.jsonl", RECORDS)
+    monkeypatch.setattr(sys, "stderr", Screen())
+    hub.score_file("in.jsonl", "out.jsonl", tasks="rating")
+    assert "3/3" in sys.stderr.getvalue()  # type: ignore[attr-defined]
+    for stream, progress in ((Screen(), False), (io.StringIO(), True), (None, True)):
+        monkeypatch.setattr(sys, "stderr", stream)
+        options = ScoringOptions(progress=progress, force=True)
+        hub.score_file("in.jsonl", "out.jsonl", tasks="rating", options=options)
+        assert stream is None or stream.getvalue() == ""
+
+
+def test_options_are_checked() -> None:
+    with pytest.raises(UsageError, match=r"Option top_k: .*greater than or equal to 1, found 0"):
+        scoring_options(top_k=0)
+    with pytest.raises(UsageError, match=r"Option text: Extra inputs"):
+        scoring_options(text="review")
+    assert all(field.description for field in ScoringOptions.model_fields.values())
