@@ -60,6 +60,7 @@ ONLY_IN = {
         "model/backbone/sources.py",
     },
     "httpx2": {"remote/session.py"},
+    "jinja2": {"publishing/card.py"},
     "matplotlib": {"publishing/figures.py"},
     "peft": {
         "importing/injected.py",

@@ -22,7 +22,7 @@ HUB_METRICS: Mapping[str, str] = {
 }
 """The Hub's identifier of each of our metrics that it knows."""
 
-METRIC_NAMES: Mapping[str, str] = {
+_METRIC_NAMES: Mapping[str, str] = {
     "accuracy": "Accuracy",
     "macro_f1": "F1, mean over labels",
     "micro_f1": "F1 over all labels",
@@ -36,6 +36,11 @@ METRIC_NAMES: Mapping[str, str] = {
     "span_recall": "Recall of exact spans",
 }
 _HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
+
+
+def metric_name(name: str) -> str:
+    """Returns the name of a metric for people."""
+    return _METRIC_NAMES.get(name, name)
 
 
 def pipeline_tag(spec: TaskSpec) -> str:
@@ -70,7 +75,7 @@ def index_entry(name: str, spec: TaskSpec) -> dict[str, Any] | None:
                     {
                         "type": HUB_METRICS[metric.name],
                         "value": metric.value,
-                        "name": METRIC_NAMES.get(metric.name, metric.name),
+                        "name": metric_name(metric.name),
                     }
                     for metric in figures
                     if metric.split == split
@@ -93,7 +98,7 @@ def evaluation_results(name: str, spec: TaskSpec) -> list[dict[str, Any]]:
         {
             "dataset": {"id": dataset, "task_id": name},
             "value": metric.value,
-            "notes": f"{METRIC_NAMES.get(metric.name, metric.name)} on {metric.rows} rows of the "
+            "notes": f"{metric_name(metric.name)} on {metric.rows} rows of the "
             f"split '{metric.split}'",
         }
         for metric in spec.metrics

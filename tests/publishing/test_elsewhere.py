@@ -146,7 +146,7 @@ def test_another_process_with_an_empty_home_gets_the_same_bits(
     assert np.abs(found - expected).max() <= 1e-5
     assert np.abs(found - bare).max() > 1e-2
     card = hub_server.files(REPO)["README.md"].decode()
-    assert f'opens with PEFT, by `subfolder="peft/{ADAPTED}"`' in card
+    assert f'PEFT opens the adapter alone with `subfolder="peft/{ADAPTED}"`' in card
 
 
 def test_an_adapter_that_peft_has_no_form_for_is_published_without_it(
