@@ -140,7 +140,7 @@ def test_the_body_says_what_a_reader_asks() -> None:
         "![confusion](figures/spam-confusion.png)",
         "Trained on 900 rows",
         "terms of the data: cc-by-4.0",
-        "Most frequent errors in 100 rows: negative predicted as positive (9), positive predicted as",
+        "Most frequent errors in 100 rows: negative predicted as positive (9), positive predicted",
         "Probabilities are calibrated with temperature 1.5.",
     ):
         assert part in text
