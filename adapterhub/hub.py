@@ -21,7 +21,7 @@ from adapterhub.model.execution.run_trunk import Answering
 from adapterhub.model.execution.text_features import features_of
 from adapterhub.model.heads.heads import Array
 from adapterhub.plan import Plan, Reading, Tap, make_plan
-from adapterhub.publishing.publication import Published, Wishes, to_publish
+from adapterhub.publishing.publication import Published, PublishOptions
 from adapterhub.remote.read_task import ReadTask, read_task
 from adapterhub.results import Provenance, Scores, TaskInfo
 from adapterhub.specs import BackboneSpec, Pooling, TaskSpec
@@ -181,8 +181,8 @@ class Hub:
 
         found = [self._read(name) for name in _names(tasks)]
         self._check([task.head for task in found])
-        wishes = Wishes(private, tag, create_pr, dry_run)
-        return publish(repo, [to_publish(task) for task in found], wishes)
+        options = PublishOptions(private, tag, create_pr, dry_run)
+        return publish(repo, found, options)
 
     def explain(self, tasks: str | Sequence[str]) -> Plan:
         """Returns what `score` would compute for `tasks` and what it costs; print it.

@@ -55,8 +55,7 @@ LADDER: dict[str, tuple[set[str], ...]] = {
 
 ONLY_IN = {
     "huggingface_hub": {
-        *(f"remote/{name}.py" for name in ("calls", "faults", "fetch", "list_repositories")),
-        *(f"remote/{name}.py" for name in ("session", "upload")),
+        *(f"remote/{name}.py" for name in ("calls", "faults", "fetch", "session", "upload")),
         "model/backbone/sources.py",
     },
     "httpx2": {"remote/session.py"},

@@ -11,8 +11,7 @@ import torch
 from pydantic import ValidationError
 
 from adapterhub.errors import AdapterError
-from adapterhub.importing.checkpoint import read_checkpoint, read_model_config
-from adapterhub.importing.classifier import head_of
+from adapterhub.importing.checkpoint import head_of, read_checkpoint, read_model_config
 from adapterhub.importing.description import describe, describe_exported, reads_of
 from adapterhub.importing.import_options import ImportOptions
 from adapterhub.importing.injected import adapter_on

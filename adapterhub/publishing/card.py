@@ -19,7 +19,7 @@ from adapterhub.errors import RegistryError, RemoteContentError
 from adapterhub.publishing.figures import is_drawable
 from adapterhub.publishing.front_matter import front_matter, render_front_matter
 from adapterhub.publishing.hub_metrics import hub_dataset, metric_name
-from adapterhub.publishing.publication import TaskToPublish
+from adapterhub.remote.read_task import ReadTask
 from adapterhub.specs import TaskSpec
 from adapterhub.store.entries import RegistryContent
 from adapterhub.store.yamlsafe import read_yaml
@@ -54,7 +54,7 @@ class _Markdown(str):
 def write_card(
     before: bytes | None,
     content: RegistryContent,
-    tasks: Sequence[TaskToPublish],
+    tasks: Sequence[ReadTask],
     *,
     repo: str,
     extras: Mapping[str, Collection[str]],
@@ -79,7 +79,7 @@ def write_card(
     overview = _render("overview", repo=repo, tasks=sorted(content.tasks.items()))
     body = _put(body, _OVERVIEW, overview, after=None)
     for task in sorted(tasks, key=lambda task: task.name):
-        section = task_section(repo, task.name, task.spec, extras.get(task.name, ()))
+        section = task_section(repo, task.name, task.head.spec, extras.get(task.name, ()))
         body = _put(body, f"task:{task.name}", section, after=_OVERVIEW)
     return (render_front_matter(values) + "\n" + body + "\n").encode()
 

@@ -14,15 +14,14 @@ from adapterhub.publishing.card import CARD_NAME, write_card
 from adapterhub.publishing.figures import draw
 from adapterhub.publishing.hub_metrics import evaluation_results
 from adapterhub.publishing.merging import Merged
-from adapterhub.publishing.publication import TaskToPublish
-from adapterhub.store.headfile import parse_head
+from adapterhub.remote.read_task import ReadTask
 from adapterhub.store.registry import REGISTRY_NAME
 
 Extras = Mapping[str, Mapping[str, bytes]]
 """By name of the task: content by path."""
 
 
-def extras_of(tasks: Sequence[TaskToPublish]) -> Extras:
+def extras_of(tasks: Sequence[ReadTask]) -> Extras:
     """Returns the files beside each head; none where the head file has nothing to show.
 
     Raises:
@@ -31,25 +30,24 @@ def extras_of(tasks: Sequence[TaskToPublish]) -> Extras:
     return {task.name: {**_pictures(task), **_peft_files(task)} for task in tasks}
 
 
-def _pictures(task: TaskToPublish) -> dict[str, bytes]:
-    if task.spec.diagnostics is None:
+def _pictures(task: ReadTask) -> dict[str, bytes]:
+    if task.head.spec.diagnostics is None:
         return {}
-    drawn = draw(task.spec.diagnostics, task.spec.labels)
+    drawn = draw(task.head.spec.diagnostics, task.head.spec.labels)
     return {f"figures/{task.name}-{title}.png": data for title, data in drawn.items()}
 
 
-def _peft_files(task: TaskToPublish) -> dict[str, bytes]:
+def _peft_files(task: ReadTask) -> dict[str, bytes]:
     """Returns `peft/<task>/…`, which PEFT opens by `subfolder=`; empty where PEFT has no form."""
-    if task.spec.adapter is None:
+    if task.head.spec.adapter is None:
         return {}
     # PEFT takes seconds to import, and most tasks have no adapter.
     from adapterhub.peft.export_folder import export_peft
 
-    head = parse_head(task.data, source=task.name)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / task.name
         try:
-            export_peft(head, place)
+            export_peft(task.head, place)
         except AdapterError:
             # Some adapters are none of PEFT's; the head file has them, and the card says no more.
             return {}
@@ -63,7 +61,7 @@ _BESIDE = re.compile(
 
 def files_of(
     merged: Merged,
-    tasks: Sequence[TaskToPublish],
+    tasks: Sequence[ReadTask],
     *,
     repo: str,
     card: bytes | None,
@@ -98,13 +96,13 @@ def files_of(
             files[record.file] = task.data
     for task in newest:
         files |= extras.get(task.name, {})
-        if results := evaluation_results(task.name, task.spec):
+        if results := evaluation_results(task.name, task.head.spec):
             text = yaml.safe_dump(results, sort_keys=False, allow_unicode=True)
             files[f".eval_results/{task.name}.yaml"] = text.encode()
     return files
 
 
-def _is_newest(merged: Merged, task: TaskToPublish) -> bool:
+def _is_newest(merged: Merged, task: ReadTask) -> bool:
     return merged.versions[task.name] == merged.content.tasks[task.name].newest
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from adapterhub.publishing.hub_metrics import HUB_METRICS, hub_dataset, index_entry, pipeline_tag
-from adapterhub.publishing.publication import TaskToPublish
+from adapterhub.remote.read_task import ReadTask
 from adapterhub.store.entries import RegistryContent, TaskEntry
 
 LIBRARY = "adapterhub"
@@ -21,7 +21,7 @@ _PIPELINES = {"tagging": "token-classification"}
 def front_matter(
     before: Mapping[str, Any],
     content: RegistryContent,
-    tasks: Sequence[TaskToPublish],
+    tasks: Sequence[ReadTask],
     *,
     has_peft: bool = False,
 ) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def front_matter(
     models = [entry.source for entry in content.backbones.values() if entry.revision is not None]
     licences = list(dict.fromkeys(entry.license for entry in entries if entry.license))
     named = {name for entry in entries for name in _newest_metrics(entry)}
-    datasets = (hub_dataset(task.spec) for task in tasks)
+    datasets = (hub_dataset(task.head.spec) for task in tasks)
     own: dict[str, Any] = {
         "library_name": LIBRARY,
         "base_model": sorted(set(models)),
@@ -72,9 +72,9 @@ def _newest_metrics(entry: TaskEntry) -> Iterable[str]:
     return entry.versions[entry.newest].metrics
 
 
-def _pipeline(content: RegistryContent, tasks: Sequence[TaskToPublish]) -> str:
+def _pipeline(content: RegistryContent, tasks: Sequence[ReadTask]) -> str:
     """Returns what most tasks of the repository do, as the Hub calls it."""
-    known = {task.name: pipeline_tag(task.spec) for task in tasks}
+    known = {task.name: pipeline_tag(task.head.spec) for task in tasks}
     counts = Counter(
         known.get(name, _PIPELINES.get(entry.kind, "text-classification"))
         for name, entry in sorted(content.tasks.items())
@@ -92,14 +92,14 @@ def _tags(before: object, content: RegistryContent, models: Iterable[str]) -> li
     return _united([LIBRARY, *own, *sorted(prints)], others)
 
 
-def _index(before: object, tasks: Sequence[TaskToPublish]) -> list[Any]:
+def _index(before: object, tasks: Sequence[ReadTask]) -> list[Any]:
     mine = {task.name for task in tasks}
     others = [
         entry
         for entry in (before if isinstance(before, list) else [])
         if isinstance(entry, dict) and entry.get("name") not in mine
     ]
-    entries = (index_entry(task.name, task.spec) for task in tasks)
+    entries = (index_entry(task.name, task.head.spec) for task in tasks)
     found = [*others, *(entry for entry in entries if entry is not None)]
     return sorted(found, key=lambda entry: str(entry.get("name")))
 

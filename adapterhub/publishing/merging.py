@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adapterhub.errors import RegistryError
-from adapterhub.publishing.publication import TaskToPublish
+from adapterhub.remote.read_task import ReadTask
 from adapterhub.store.editing import make_entry, prepare_registry
 from adapterhub.store.entries import (
     RegistryContent,
@@ -41,7 +41,7 @@ class Merged:
 
 def merge(
     before: RegistryContent | None,
-    tasks: Sequence[TaskToPublish],
+    tasks: Sequence[ReadTask],
     *,
     place: Path,
 ) -> Merged:
@@ -60,13 +60,13 @@ def merge(
     versions: dict[str, int] = {}
     added = set()
     for task in tasks:
-        key = backbone_key(backbones, task.spec.backbone)
-        backbones.setdefault(key, portable_entry(task.spec.backbone))
+        key = backbone_key(backbones, task.head.spec.backbone)
+        backbones.setdefault(key, portable_entry(task.head.spec.backbone))
         old = entries.get(task.name)
         known = {} if old is None else {r.sha256: v for v, r in old.versions.items()}
-        if task.sha256 not in known:
+        if task.head.sha256 not in known:
             added.add(task.name)
-        version = known.get(task.sha256, 1 if old is None else old.newest + 1)
+        version = known.get(task.head.sha256, 1 if old is None else old.newest + 1)
         versions[task.name] = version
         entries[task.name] = _entry(old, task, key, version, place=place)
     data = prepare_registry(place, backbones, entries)
@@ -76,13 +76,13 @@ def merge(
 
 def _entry(
     old: TaskEntry | None,
-    task: TaskToPublish,
+    task: ReadTask,
     key: str,
     version: int,
     *,
     place: Path,
 ) -> TaskEntry:
-    spec = task.spec
+    spec = task.head.spec
     if old is not None and (old.kind, old.backbone) != (spec.kind, key):
         raise RegistryError(
             place,
@@ -96,6 +96,6 @@ def _entry(
     if old is not None and version in old.versions:
         return old.model_copy(update={"aliases": moved})
     file = head_file_name(task.name, version)
-    record = version_record(spec, file, size=len(task.data), sha256=task.sha256)
+    record = version_record(spec, file, size=len(task.data), sha256=task.head.sha256)
     versions = {**(old.versions if old else {}), version: record}
     return make_entry(spec, key, aliases=moved, versions=versions, place=place)

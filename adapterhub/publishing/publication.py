@@ -4,36 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from adapterhub.remote.read_task import ReadTask
-from adapterhub.specs import TaskSpec
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TaskToPublish:
-    """One task, read and checked.
-
-    Attributes:
-        name: Its name in the repository.
-        alias: Alias that shall point to it there, or None.
-        spec: The whole task.
-        data: The bytes of its head file.
-        sha256: Their digest.
-    """
-
-    name: str
-    alias: str | None
-    spec: TaskSpec
-    data: bytes
-    sha256: str
-
-
-def to_publish(task: ReadTask) -> TaskToPublish:
-    """Returns a task that was read, as it will be published."""
-    return TaskToPublish(task.name, task.alias, task.head.spec, task.data, task.head.sha256)
-
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class PublishOptions:
     """How a publication shall be made.
 
     Attributes:

@@ -17,9 +17,10 @@ from adapterhub.errors import RemoteUnavailableError, UsageError
 from adapterhub.publishing.card import CARD_NAME
 from adapterhub.publishing.files import Extras, extras_of, files_of
 from adapterhub.publishing.merging import Merged, merge
-from adapterhub.publishing.publication import Published, PublishedTask, TaskToPublish, Wishes
-from adapterhub.remote.calls import Place, current_place, pauses
+from adapterhub.publishing.publication import Published, PublishedTask, PublishOptions
+from adapterhub.remote.calls import Place, current_place, pause
 from adapterhub.remote.fetch import Commit, fetch
+from adapterhub.remote.read_task import ReadTask
 from adapterhub.remote.repository import check_files
 from adapterhub.remote.session import operation
 from adapterhub.remote.upload import (
@@ -48,8 +49,8 @@ class _Order:
     """What shall be published, and where."""
 
     repo: str
-    tasks: Sequence[TaskToPublish]
-    wishes: Wishes
+    tasks: Sequence[ReadTask]
+    options: PublishOptions
     extras: Extras
     place: Place
     uploads: Uploads
@@ -73,13 +74,13 @@ class _Attempt:
     files: Mapping[str, bytes | None]
 
 
-def publish(repo: str, tasks: Sequence[TaskToPublish], wishes: Wishes) -> Published:
+def publish(repo: str, tasks: Sequence[ReadTask], options: PublishOptions) -> Published:
     """Puts tasks into a repository on the Hub, which is made where it is missing.
 
     Args:
         repo: `owner/name`.
         tasks: What to publish, each under another name.
-        wishes: How.
+        options: How.
 
     Raises:
         UsageError: A name, alias or tag is not allowed or stands for two things.
@@ -87,32 +88,32 @@ def publish(repo: str, tasks: Sequence[TaskToPublish], wishes: Wishes) -> Publis
         RegistryError: A task does not fit the entry that is there.
         MissingExtraError: matplotlib is needed and not installed.
     """
-    _check(repo, tasks, wishes)
+    _check(repo, tasks, options)
     place = current_place()
     if place.offline:
         raise RemoteUnavailableError(repo, "publishing needs the network; HF_HUB_OFFLINE is set")
-    if not wishes.dry_run:
+    if not options.dry_run:
         require_token(place, repo)
-    order = _Order(repo, tasks, wishes, extras_of(tasks), place, Uploads())
+    order = _Order(repo, tasks, options, extras_of(tasks), place, Uploads())
     attempt: _Attempt | None = None
     with operation() as clock:
-        for pause in pauses(MOST_RACES):
+        for tried in range(1, MOST_RACES + 1):
             state = _read(order)
-            if state.commit is None and not wishes.dry_run:
-                make_repository(place, repo, private=wishes.private)
+            if state.commit is None and not options.dry_run:
+                make_repository(place, repo, private=options.private)
                 continue
             merged = _merge(order, state)
             done = _send(order, state, merged, before=attempt)
             if isinstance(done, Published):
                 return done
             attempt = done
-            time.sleep(min(pause.seconds, max(clock.left, 0)))
+            time.sleep(min(pause(tried), max(clock.left, 0)))
     raise RemoteUnavailableError(
         repo, f"others published {MOST_RACES} times while this was tried. Try again later."
     )
 
 
-def _check(repo: str, tasks: Sequence[TaskToPublish], wishes: Wishes) -> None:
+def _check(repo: str, tasks: Sequence[ReadTask], options: PublishOptions) -> None:
     check_repository(repo)
     names = [task.name for task in tasks]
     if not names:
@@ -120,11 +121,11 @@ def _check(repo: str, tasks: Sequence[TaskToPublish], wishes: Wishes) -> None:
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise UsageError(f"Two tasks would both be '{twice}' in {repo}; publish them apart.")
-    if wishes.tag is not None and not _TAG.fullmatch(wishes.tag):
+    if options.tag is not None and not _TAG.fullmatch(options.tag):
         raise UsageError(
-            f"The tag {wishes.tag!r} is not allowed: use up to 64 of A-Z, a-z, 0-9, '.', '-', '_'."
+            f"The tag {options.tag!r} is not allowed: use up to 64 of A-Z, a-z, 0-9, '.', '-', '_'."
         )
-    if wishes.tag is not None and wishes.create_pr:
+    if options.tag is not None and options.create_pr:
         raise UsageError("A tag is for what is published; a pull request is not yet. Tag it later.")
 
 
@@ -143,12 +144,12 @@ def _read(order: _Order) -> _State:
 
 
 def _merge(order: _Order, state: _State) -> Merged:
-    wishes = order.wishes
+    options = order.options
     merged = merge(state.content, order.tasks, place=Path(f"{order.repo}/{REGISTRY_NAME}"))
     # A name after `@` must mean one thing.
     used = {alias for entry in merged.content.tasks.values() for alias in entry.aliases}
-    if wishes.tag in used:
-        raise UsageError(f"'{wishes.tag}' is an alias in {order.repo}, so it cannot be a tag too.")
+    if options.tag in used:
+        raise UsageError(f"'{options.tag}' is an alias in {order.repo}, so it cannot be a tag too.")
     for alias in {task.alias for task in order.tasks if task.alias is not None}:
         if state.commit is not None and tagged_commit(state.commit, alias) is not None:
             raise UsageError(f"'{alias}' is a tag of {order.repo}, so it cannot be an alias too.")
@@ -166,7 +167,7 @@ def _send(
         merged: What it shall hold.
         before: What the try before sent; it may be there although its answer was lost.
     """
-    wishes, repo = order.wishes, order.repo
+    options, repo = order.options, order.repo
     if not merged.changed and state.commit is not None:
         return _finish(order, before or _Attempt(merged, {}), Sent(state.commit.oid))
     files = files_of(
@@ -178,21 +179,21 @@ def _send(
         there=state.files,
     )
     attempt = _Attempt(merged, files)
-    if wishes.dry_run or state.commit is None:
+    if options.dry_run or state.commit is None:
         return _finish(order, attempt, None)
     sent: Sent | None = None
-    if wishes.create_pr:
+    if options.create_pr:
         sent = find_pull(state.commit, REGISTRY_NAME, merged.data)
     names = ", ".join(task.name for task in order.tasks)
     title = f"Publish {names if len(names) <= 60 else f'{len(order.tasks)} tasks'}"
     sent = sent or send_commit(
-        state.commit, files, title, uploads=order.uploads, as_pull=wishes.create_pr
+        state.commit, files, title, uploads=order.uploads, as_pull=options.create_pr
     )
     return attempt if sent is None else _finish(order, attempt, sent)
 
 
 def _finish(order: _Order, made: _Attempt, sent: Sent | None) -> Published:
-    wishes, merged = order.wishes, made.merged
+    options, merged = order.options, made.merged
     done = Published(
         repo=order.repo,
         commit=None if sent is None else sent.oid,
@@ -200,16 +201,16 @@ def _finish(order: _Order, made: _Attempt, sent: Sent | None) -> Published:
             PublishedTask(
                 name=f"{order.repo}:{task.name}",
                 version=merged.versions[task.name],
-                sha256=task.sha256,
+                sha256=task.head.sha256,
                 is_new=task.name in merged.added,
             )
             for task in order.tasks
         ),
         files=tuple(sorted(path for path, data in made.files.items() if data is not None)),
         pull_request=None if sent is None else sent.pull_request,
-        dry_run=wishes.dry_run,
+        dry_run=options.dry_run,
     )
-    if sent is None or wishes.tag is None or wishes.dry_run:
+    if sent is None or options.tag is None or options.dry_run:
         return done
-    make_tag(Commit(order.repo, sent.oid, order.place), wishes.tag)
-    return replace(done, tag=wishes.tag)
+    make_tag(Commit(order.repo, sent.oid, order.place), options.tag)
+    return replace(done, tag=options.tag)

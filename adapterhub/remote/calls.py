@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -13,7 +13,7 @@ from typing import TypeVar
 from huggingface_hub import HfApi, constants, get_token
 
 from adapterhub.errors import RemoteUnavailableError
-from adapterhub.remote.faults import Asked, explain
+from adapterhub.remote.faults import Action, explain
 from adapterhub.remote.session import TIMEOUT_VARIABLE, Clock, Failed, OutOfTime, failure, operation
 
 TRIES = 5
@@ -65,53 +65,36 @@ def current_place() -> Place:
     )
 
 
-def call(place: Place, asked: Asked, request: Callable[[HfApi], Result]) -> Result:
+def call(place: Place, action: Action, request: Callable[[HfApi], Result]) -> Result:
     """Returns what `request` returns; tries again where that may help.
 
     Args:
         place: The Hub.
-        asked: What this is about, for messages.
+        action: What this is about, for messages.
         request: Makes one call; sending it twice must do no harm.
 
     Raises:
         RemoteError: It failed; says what of the call, why, and what to do.
     """
     with operation() as clock:
-        for pause in pauses():
+        for tried in range(1, TRIES + 1):
             try:
                 return request(place.api)
             except Exception as error:
                 fault = failure(error)
                 if fault is None:
-                    raise explain(error, asked, place.api) from _plain(error, place.token)
-                wait_or_fail(fault, pause, clock, asked)
-    raise AssertionError("the last pause raises")
+                    raise explain(error, action, place.api) from _plain(error, place.token)
+                _wait_or_fail(fault, tried, clock, action)
+    raise AssertionError("the last try raises")
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """The wait after a failed try.
-
-    Attributes:
-        tried: How many tries have been made.
-        seconds: How long to wait, unless the server says otherwise.
-        is_last: Whether no try may follow.
-    """
-
-    tried: int
-    seconds: float
-    is_last: bool
+def pause(tried: int) -> float:
+    """Returns the seconds to wait after so many tries; half is random, so that writers part."""
+    longest = min(FIRST_WAIT * 2.0 ** (tried - 1), LONGEST_WAIT)
+    return longest * random.uniform(0.5, 1.0)
 
 
-def pauses(tries: int | None = None) -> Iterator[Pause]:
-    """Yields the pause that follows each try; half of each wait is chance, so that writers part."""
-    tries = tries or TRIES
-    for tried in range(1, tries + 1):
-        longest = min(FIRST_WAIT * 2 ** (tried - 1), LONGEST_WAIT)
-        yield Pause(tried, longest * random.uniform(0.5, 1.0), tried == tries)
-
-
-def wait_or_fail(fault: Failed | OutOfTime, pause: Pause, clock: Clock, asked: Asked) -> None:
+def _wait_or_fail(fault: Failed | OutOfTime, tried: int, clock: Clock, action: Action) -> None:
     """Waits before the next try.
 
     Raises:
@@ -119,16 +102,16 @@ def wait_or_fail(fault: Failed | OutOfTime, pause: Pause, clock: Clock, asked: A
     """
     if isinstance(fault, OutOfTime):
         raise RemoteUnavailableError(
-            asked.place,
-            f"{asked.doing} took longer than {clock.seconds:g} s. Try again later, or allow more "
+            action.place,
+            f"{action.doing} took longer than {clock.seconds:g} s. Try again later, or allow more "
             f"with {TIMEOUT_VARIABLE}=<seconds>.",
         ) from fault
-    wait = pause.seconds if fault.wait is None else fault.wait
+    wait = pause(tried) if fault.wait is None else fault.wait
     too_long = wait > clock.left
-    if pause.is_last or too_long or (fault.away and pause.tried >= _AWAY_TRIES):
-        told = f" It asks to wait {wait:g} s." if fault.wait is not None and too_long else ""
+    if tried >= (_AWAY_TRIES if fault.away else TRIES) or too_long:
+        hint = f" The Hub asks to wait {wait:g} s." if too_long and fault.wait is not None else ""
         raise RemoteUnavailableError(
-            asked.place, f"{asked.doing} failed: {fault}, tried {pause.tried} times.{told}"
+            action.place, f"{action.doing} failed: {fault}, tried {tried} times.{hint}"
         ) from fault
     time.sleep(wait)
 

@@ -25,7 +25,7 @@ from adapterhub.errors import (
     RemoteUnavailableError,
 )
 from adapterhub.remote.calls import Place, call
-from adapterhub.remote.faults import Asked
+from adapterhub.remote.faults import Action
 from adapterhub.remote.session import operation
 from adapterhub.store.atomic import open_regular, reason
 from adapterhub.store.header import MAX_FILE_BYTES
@@ -44,7 +44,7 @@ class Commit:
         repo: `owner/name`.
         oid: The commit, 40 hexadecimal digits.
         place: The Hub that it is on.
-        from_cache: Whether the Hub was not asked, so that it may have a newer one.
+        from_cache: Whether it was read from the cache, so that the Hub may have a newer one.
     """
 
     repo: str
@@ -66,10 +66,10 @@ class Promise:
 
 
 def find_commit(place: Place, repo: str, revision: str | None = None) -> Commit:
-    """Returns the commit that a revision stands for now, or stood for when it was last asked.
+    """Returns the commit that a revision stands for now, or stood for when it was last action.
 
     Raises:
-        RemoteError: There is no such repository or revision, or it was never asked for here and
+        RemoteError: There is no such repository or revision, or it was never fetched here and
             the Hub is away.
     """
     revision = revision or MAIN
@@ -77,11 +77,11 @@ def find_commit(place: Place, repo: str, revision: str | None = None) -> Commit:
         return Commit(repo, revision, place)
     if place.offline:
         return _cached_commit(place, repo, revision, "HF_HUB_OFFLINE is set")
-    asked = Asked(repo, "asking for the newest commit", None if revision == MAIN else revision)
+    action = Action(repo, "asking for the newest commit", None if revision == MAIN else revision)
     try:
         found = call(
             place,
-            asked,
+            action,
             lambda api: api.resolve_revision(repo, revision=revision, cache_dir=place.cache),
         )
     except RemoteUnavailableError as error:
@@ -157,7 +157,7 @@ def _cached_commit(
 def _download(commit: Commit, path: str, *, afresh: bool) -> Path:
     """Returns the file in the cache, fetched where it is missing or to be had `afresh`."""
     place = commit.place
-    asked = Asked(commit.repo, f"fetching {path}", commit.oid[:12])
+    action = Action(commit.repo, f"fetching {path}", commit.oid[:12])
     if place.offline:
         try:
             return _cached(commit, path)
@@ -168,7 +168,7 @@ def _download(commit: Commit, path: str, *, afresh: bool) -> Path:
     return Path(
         call(
             place,
-            asked,
+            action,
             lambda api: hf_hub_download(
                 commit.repo,
                 path,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from adapterhub.errors import (
+    AdapterHubError,
     RemoteContentError,
     RemoteNotFoundError,
     RemoteUnavailableError,
@@ -15,7 +17,7 @@ from adapterhub.errors import (
     UsageError,
 )
 from adapterhub.remote.calls import Place, call, current_place
-from adapterhub.remote.faults import Asked
+from adapterhub.remote.faults import Action
 from adapterhub.remote.fetch import Commit, Promise, fetch, find_commit, is_cached
 from adapterhub.store.entries import BackboneEntry, RegistryContent, TaskEntry, VersionRecord
 from adapterhub.store.references import Reference
@@ -23,6 +25,8 @@ from adapterhub.store.registry import REGISTRY_NAME, parse_registry
 
 PICKLES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npz"})
 """Kinds of files that may run code when they are read."""
+
+_LIBRARY = "adapterhub"
 
 Follows = Literal["newest", "alias", "fixed"]
 
@@ -35,7 +39,7 @@ class RemoteTask:
         commit: Where it was found.
         task: Name of the task.
         version: Its version in the repository's registry.
-        alias: The alias it was asked for by, or None.
+        alias: The alias it was requested by, or None.
         follows: Whether the name can come to mean another version.
         entry: The task's entry.
         record: The version's record.
@@ -55,6 +59,21 @@ class RemoteTask:
     def source(self) -> str:
         """Returns where the head file is, for messages."""
         return f"{self.commit}/{self.record.file}"
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A repository that the Hub lists, and its registry.
+
+    Attributes:
+        commit: Its newest commit.
+        content: Its registry; None where it cannot be read.
+        problem: Why it cannot be read, or None.
+    """
+
+    commit: Commit
+    content: RegistryContent | None
+    problem: str | None = None
 
 
 def find_task(reference: Reference, place: Place | None = None) -> RemoteTask:
@@ -128,10 +147,10 @@ def list_files(commit: Commit) -> tuple[str, ...]:
     """Returns the paths of all files of a commit, sorted.
 
     Raises:
-        RemoteError: The Hub cannot be asked.
+        RemoteError: The Hub cannot be reached.
     """
-    asked = Asked(commit.repo, "listing its files", commit.oid[:12])
-    info = call(commit.place, asked, lambda api: api.model_info(commit.repo, revision=commit.oid))
+    action = Action(commit.repo, "listing its files", commit.oid[:12])
+    info = call(commit.place, action, lambda api: api.model_info(commit.repo, revision=commit.oid))
     return tuple(sorted(sibling.rfilename for sibling in info.siblings or ()))
 
 
@@ -149,6 +168,38 @@ def check_files(commit: Commit, files: Iterable[str]) -> None:
             f"it holds {pickles[0]}{more}, a kind of file that can run code when it is read. "
             f"adapterhub takes nothing from such a repository; its owner can remove the file.",
         )
+
+
+def list_repositories(
+    place: Place, *, tags: Sequence[str] = (), author: str | None = None, limit: int = 20
+) -> list[Listed]:
+    """Returns repositories that the Hub lists under adapterhub and `tags`, newest changes first.
+
+    Raises:
+        RemoteError: The Hub cannot be reached. A repository that cannot be read is no error.
+    """
+    if place.offline:
+        raise RemoteUnavailableError(
+            place.endpoint, "searching needs the network, and HF_HUB_OFFLINE is set"
+        )
+    found = call(
+        place,
+        Action(place.endpoint, "listing repositories"),
+        lambda api: list(
+            islice(
+                api.list_models(
+                    filter=[_LIBRARY, *tags],
+                    author=author,
+                    sort="last_modified",
+                    limit=limit,
+                    full=True,
+                ),
+                limit,
+            )
+        ),
+    )
+    commits = [Commit(model.id, model.sha, place) for model in found if model.sha is not None]
+    return [_read_listed(commit) for commit in commits]
 
 
 def _entry(content: RegistryContent, task: str, commit: Commit) -> TaskEntry:
@@ -181,3 +232,10 @@ def _version(
         known = [str(number) for number in sorted(entry.versions)]
         raise UnknownTaskError(str(version), known, what=f"version of '{task}' in {commit}")
     return version or entry.newest
+
+
+def _read_listed(commit: Commit) -> Listed:
+    try:
+        return Listed(commit, read_registry_at(commit))
+    except AdapterHubError as error:
+        return Listed(commit, None, str(error))

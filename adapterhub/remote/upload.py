@@ -17,7 +17,7 @@ from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
 from adapterhub.errors import RemoteError
 from adapterhub.remote.calls import TRIES, Place, call
-from adapterhub.remote.faults import Asked, no_token
+from adapterhub.remote.faults import Action, no_token
 from adapterhub.remote.fetch import Commit
 from adapterhub.remote.session import Failed
 
@@ -90,7 +90,7 @@ def read_newest(place: Place, repo: str) -> Newest | None:
     """Returns the newest commit of a repository, or None where there is no such repository.
 
     Raises:
-        RemoteError: The Hub cannot be asked, or the token is not valid.
+        RemoteError: The Hub cannot be reached, or the token is not valid.
     """
 
     def ask(api: HfApi) -> ModelInfo | None:
@@ -102,7 +102,7 @@ def read_newest(place: Place, repo: str) -> Newest | None:
                 api.whoami()
             return None
 
-    info = call(place, Asked(repo, "asking for the newest commit"), ask)
+    info = call(place, Action(repo, "asking for the newest commit"), ask)
     if info is None or info.sha is None:
         return None
     files = frozenset(sibling.rfilename for sibling in info.siblings or ())
@@ -115,8 +115,8 @@ def make_repository(place: Place, repo: str, *, private: bool) -> None:
     Raises:
         RemoteError: It cannot be made.
     """
-    asked = Asked(repo, "making the repository")
-    call(place, asked, lambda api: api.create_repo(repo, private=private or None, exist_ok=True))
+    action = Action(repo, "making the repository")
+    call(place, action, lambda api: api.create_repo(repo, private=private or None, exist_ok=True))
 
 
 def send_commit(
@@ -173,7 +173,7 @@ def send_commit(
                 return None
             raise
 
-    made = call(parent.place, Asked(parent.repo, "committing"), send)
+    made = call(parent.place, Action(parent.repo, "committing"), send)
     return None if made is None else Sent(made.oid, made.pr_url)
 
 
@@ -181,17 +181,17 @@ def find_pull(parent: Commit, path: str, data: bytes) -> Sent | None:
     """Returns the newest open pull request whose file has these bytes, or None.
 
     Raises:
-        RemoteError: The Hub cannot be asked.
+        RemoteError: The Hub cannot be reached.
     """
     wanted = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
     repo, place = parent.repo, parent.place
-    asked = Asked(repo, "looking at its pull requests")
-    refs = call(place, asked, lambda api: api.list_repo_refs(repo, include_pull_requests=True))
+    action = Action(repo, "looking at its pull requests")
+    refs = call(place, action, lambda api: api.list_repo_refs(repo, include_pull_requests=True))
     pulls = sorted(refs.pull_requests or (), key=lambda pull: int(pull.name), reverse=True)
     for pull in pulls[:_NEWEST_PULLS]:
         found = call(
             place,
-            asked,
+            action,
             lambda api, ref=pull.ref: api.get_paths_info(  # type: ignore[misc]
                 repo, [path], revision=ref
             ),
@@ -219,7 +219,7 @@ def make_tag(commit: Commit, tag: str) -> None:
             raise
         return True
 
-    if call(place, Asked(repo, f"making the tag '{tag}'"), make):
+    if call(place, Action(repo, f"making the tag '{tag}'"), make):
         return
     if (there := tagged_commit(commit, tag)) != commit.oid:
         raise RemoteError(
@@ -233,8 +233,8 @@ def tagged_commit(commit: Commit, tag: str) -> str | None:
     """Returns the commit of a tag in the repository, or None where there is no such tag.
 
     Raises:
-        RemoteError: The Hub cannot be asked.
+        RemoteError: The Hub cannot be reached.
     """
-    asked = Asked(commit.repo, "listing its tags")
-    refs = call(commit.place, asked, lambda api: api.list_repo_refs(commit.repo))
+    action = Action(commit.repo, "listing its tags")
+    refs = call(commit.place, action, lambda api: api.list_repo_refs(commit.repo))
     return next((ref.target_commit for ref in refs.tags if ref.name == tag), None)

@@ -17,7 +17,7 @@ from adapterhub.publishing.card import escape, write_card
 from adapterhub.publishing.figures import draw
 from adapterhub.publishing.files import extras_of, files_of
 from adapterhub.publishing.merging import Merged, merge
-from adapterhub.publishing.publication import TaskToPublish
+from adapterhub.remote.read_task import ReadTask
 from adapterhub.specs import Calibration, EarlierTask, Metric, TrainingRecord
 from tests.builders import backbone_spec
 from tests.publishing.tasks import REPO, to_publish
@@ -49,7 +49,7 @@ METRICS = (
 )
 
 
-def full(name: str = "spam", **changes: Any) -> TaskToPublish:
+def full(name: str = "spam", **changes: Any) -> ReadTask:
     """Returns a task whose head file says all that a card can tell, but nothing to draw."""
     spec: dict[str, Any] = {
         "description": "Whether a review praises.",
@@ -64,7 +64,7 @@ def full(name: str = "spam", **changes: Any) -> TaskToPublish:
     return to_publish(name, **spec)
 
 
-def files(*tasks: TaskToPublish, before: dict[str, bytes] | None = None) -> dict[str, bytes]:
+def files(*tasks: ReadTask, before: dict[str, bytes] | None = None) -> dict[str, bytes]:
     """Returns the files of a publication on top of those of an earlier one."""
     known = before or {}
     merged = merged_with(known, *tasks)
@@ -74,7 +74,7 @@ def files(*tasks: TaskToPublish, before: dict[str, bytes] | None = None) -> dict
     }
 
 
-def merged_with(known: dict[str, bytes], *tasks: TaskToPublish) -> Merged:
+def merged_with(known: dict[str, bytes], *tasks: ReadTask) -> Merged:
     from adapterhub.store.registry import parse_registry
 
     path = Path("registry.yaml")
@@ -82,7 +82,7 @@ def merged_with(known: dict[str, bytes], *tasks: TaskToPublish) -> Merged:
     return merge(content, tasks, place=path)
 
 
-def card(*tasks: TaskToPublish, before: dict[str, bytes] | None = None) -> str:
+def card(*tasks: ReadTask, before: dict[str, bytes] | None = None) -> str:
     return files(*tasks, before=before)["README.md"].decode()
 
 
@@ -309,7 +309,7 @@ def test_diagnostics_that_contradict_themselves_are_refused(changes: dict[str, A
 
 
 def test_diagnostics_are_about_the_labels_of_the_task() -> None:
-    build: Callable[..., TaskToPublish] = full
+    build: Callable[..., ReadTask] = full
     with pytest.raises(ValueError, match="diagnostics are about other labels"):
         build(labels=("a", "b", "c"), diagnostics=DIAGNOSTICS)
 

@@ -19,8 +19,9 @@ from adapterhub.errors import BackboneMismatchError, RemoteUnavailableError
 from adapterhub.model.backbone.open_backbone import open_backbone
 from adapterhub.model.execution.known_answers import make_known_answers
 from adapterhub.peft.format import adapter_from_peft
-from adapterhub.publishing.publication import TaskToPublish, Wishes
+from adapterhub.publishing.publication import PublishOptions
 from adapterhub.publishing.publish import publish
+from adapterhub.remote.read_task import ReadTask
 from adapterhub.store.entries import BackboneEntry
 from adapterhub.store.headfile import encode_head, parse_head
 from adapterhub.store.versions import add_version
@@ -156,7 +157,7 @@ def test_an_adapter_that_peft_has_no_form_for_is_published_without_it(
     spec, tensors = adapter_task(backbone, block_adapter(backbone, (3,)), task="own")
     data = encode_head(spec, tensors)
     head = parse_head(data, source="own")
-    publish(REPO, [TaskToPublish("own", None, head.spec, data, head.sha256)], Wishes())
+    publish(REPO, [ReadTask("own", None, head, data)], PublishOptions())
     files = hub_server.files(REPO)
     assert files["heads/own.safetensors"] == data
     assert not any(path.startswith("peft/") for path in files)
