@@ -47,12 +47,12 @@ _KINDS: Mapping[str, Kind] = {
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """What a config.json of transformers says about a task.
+    """What a config.json of transformers contains about a task.
 
     Attributes:
-        reads: What its model answers for; None where it does not say.
-        kind: What it was trained for; None where it does not say.
-        labels: Its labels in order; empty where it names none.
+        reads: Whether the model classifies texts or tokens; None if not given.
+        kind: The kind of problem it was trained for; None if not given.
+        labels: Its labels in order; empty if not given.
     """
 
     reads: Reads | None = None
@@ -65,9 +65,9 @@ class ClassifierHead:
     """A classifier as a head file holds it.
 
     Attributes:
-        spec: Where it reads, and its shape.
+        spec: Depth, pooling and shape.
         tensors: By their names in a head file.
-        outputs: How many logits it gives.
+        outputs: Number of logits.
     """
 
     spec: HeadSpec
@@ -76,10 +76,10 @@ class ClassifierHead:
 
 
 def read_model_config(folder: Path) -> ModelConfig:
-    """Returns what the config.json of a folder says; nothing where there is none.
+    """Returns what the config.json of a folder contains; empty if there is none.
 
     Raises:
-        AdapterError: It is not valid, or of a model that is no classifier of texts or tokens.
+        AdapterError: It is not valid, or its model is no classifier of texts or tokens.
     """
     path = folder / CONFIG_FILE
     if not path.is_file():
@@ -113,8 +113,8 @@ def read_checkpoint(folder: Path, backbone: Backbone) -> dict[str, torch.Tensor]
     """Returns the classifier of a checkpoint whose encoder is bit-equal to the backbone.
 
     Raises:
-        AdapterError: The encoder or the tokenizer differs; names the first tensor that does.
-        BackboneError: It is no ALBERT of transformers, damaged, or a pickle.
+        AdapterError: The encoder or the tokenizer differs; names the first differing tensor.
+        BackboneError: It is not an ALBERT of transformers, is damaged, or is a pickle.
     """
     config = read_config(folder)
     _check_settings(folder, config, backbone)
@@ -133,13 +133,13 @@ def read_checkpoint(folder: Path, backbone: Backbone) -> dict[str, torch.Tensor]
 def head_of(
     found: Mapping[str, torch.Tensor], reads: Reads, backbone: Backbone, *, source: Path
 ) -> ClassifierHead:
-    """Returns the head that a classifier is.
+    """Returns a classifier as a head.
 
     Args:
-        found: `classifier.*`, and `pooler.*` where it was trained along.
-        reads: What it answers for.
-        backbone: Gives the depth, the width, and the pooling layer where `found` has none.
-        source: Where it comes from, for messages.
+        found: `classifier.*`, and `pooler.*` if it was trained too.
+        reads: Whether it classifies texts or tokens.
+        backbone: Gives the depth, the width, and the pooling layer if `found` has none.
+        source: Its folder, for messages.
 
     Raises:
         AdapterError: A part is missing or has another shape, or holds NaN or infinity.
@@ -147,7 +147,7 @@ def head_of(
     depth, width = backbone.spec.num_hidden_layers, backbone.spec.hidden_size
     for name in CLASSIFIER:
         if name not in found:
-            raise AdapterError(source, f"it has no '{name}'; a task needs what gives its logits")
+            raise AdapterError(source, f"it has no '{name}', which computes the logits")
     parts = {"head.weight": found[CLASSIFIER[0]], "head.bias": found[CLASSIFIER[1]]}
     if reads == "tokens":
         spec = HeadSpec(depths=(depth,), pooling="tokens")
@@ -171,7 +171,7 @@ def head_of(
 
 
 def _check_settings(folder: Path, config: Any, backbone: Backbone) -> None:
-    """Refuses a checkpoint whose settings make another function of the same weights."""
+    """Refuses a checkpoint whose settings compute something else with the same weights."""
     for name in ("num_hidden_layers", "num_attention_heads", "layer_norm_eps", "hidden_act"):
         found, expected = getattr(config, name), getattr(backbone.config, name)
         same = GELU[found] == GELU[expected] if name == "hidden_act" else found == expected
@@ -202,8 +202,8 @@ def _check_weights(folder: Path, weights: Mapping[str, torch.Tensor], backbone: 
         folder,
         f"its '{first}' differs from that of the backbone {backbone.spec.name} by up to "
         f"{float((here - there).abs().max()):.3g} ({len(differing)} of {len(own)} tensors differ): "
-        f"the encoder was trained along, and only a head on the frozen one can be imported. Train "
-        f"a head or an adapter on the same rows.",
+        f"the encoder was fine-tuned, and only a head on the frozen one can be imported. Train a "
+        f"head or an adapter on the same rows.",
     )
 
 

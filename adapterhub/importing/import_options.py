@@ -1,4 +1,4 @@
-"""What a folder does not say about the task in it."""
+"""Options of an import: what the folder itself does not contain."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from adapterhub.specs import FieldName, Kind, Label, Language, Spec, TaskName
 
 
 class ImportOptions(Spec):
-    """What the user says about a task that is imported.
+    """Options of an import.
 
     Attributes:
-        kind: What it answers; None takes what its model was trained for.
-        labels: Its labels in the order of its outputs; none takes those of its config.json.
-        fields: The input fields it reads: one text or a pair.
-        max_length: Window in tokens; None takes as much as the backbone reads, 512 at most.
-        tied: Whether one adapter serves all depths; None takes what the names of its tensors say.
-        description: For people.
-        languages: Of its texts.
-        license: Of the task.
-        aliases: Aliases that shall point to it.
+        kind: Kind of the task; None takes that of the model's training.
+        labels: Labels in the order of the logits; none takes those of config.json.
+        fields: The input fields: one text or a pair.
+        max_length: Window in tokens; None takes the backbone's limit, 512 at most.
+        tied: Whether all depths share one adapter; None decides by the names of the tensors.
+        description: Description for people.
+        languages: Languages of the texts.
+        license: Licence of the task.
+        aliases: Aliases that will point to the new version.
     """
 
     kind: Kind | None = None
@@ -35,10 +35,10 @@ class ImportOptions(Spec):
 
 
 def import_options(**values: object) -> ImportOptions:
-    """Returns options, from values of users.
+    """Returns validated options.
 
     Raises:
-        UsageError: One makes no sense.
+        UsageError: A value is not valid.
     """
     try:
         return ImportOptions.model_validate(values)

@@ -1,8 +1,8 @@
-"""The card, README.md: written from the tasks, keeping what people wrote around them.
+"""The model card, README.md: generated from the tasks, without touching text that people wrote.
 
-What adapterhub writes stands between marks, one pair for the overview and one for each task. The
-rest of the file is left as it is, so that two publishers do not lose each other's sections and a
-person's own text stays. The sentences are in `card.md.jinja`.
+Generated text stands between marks, one pair for the overview and one for each task. The rest of
+the file is kept, so that two publishers do not lose each other's sections. The sentences are in
+`card.md.jinja`.
 """
 
 from __future__ import annotations
@@ -59,18 +59,18 @@ def write_card(
     repo: str,
     extras: Mapping[str, Collection[str]],
 ) -> bytes:
-    """Returns the card of a repository with the sections of `tasks` made or replaced.
+    """Returns the card of a repository with the sections of `tasks` added or replaced.
 
     Args:
-        before: The card as it is; None where there is none.
+        before: The current card, or None.
         content: The whole registry.
-        tasks: The tasks that are being published.
+        tasks: The tasks to publish.
         repo: `owner/name`.
         extras: Paths of the files beside the head of each task.
 
     Raises:
-        RemoteContentError: The card as it is is not UTF-8, too long, or its front matter is not
-            the plain YAML that can be kept.
+        RemoteContentError: The current card is not UTF-8, too long, or its front matter is not
+            plain YAML.
     """
     values, body = _parts(before, repo)
     paths = [path for task in tasks for path in extras.get(task.name, ())]
@@ -91,7 +91,7 @@ def task_section(repo: str, name: str, spec: TaskSpec, extras: Collection[str]) 
         repo: `owner/name`.
         name: Name of the task in the repository.
         spec: The whole task.
-        extras: Paths of the files that are published beside its head.
+        extras: Paths of the files published beside its head.
     """
     return _render(
         "task",
@@ -191,7 +191,7 @@ def _parts(before: bytes | None, repo: str) -> tuple[dict[str, Any], str]:
         line = before.count(b"\n", 0, error.start) + 1
         raise RemoteContentError(
             repo,
-            f"its {CARD_NAME} is not UTF-8 (line {line}), so that it cannot be kept. Save it as "
+            f"its {CARD_NAME} is not UTF-8 (line {line}), so it cannot be kept. Save it as "
             f"UTF-8, or remove it, and publish again.",
         ) from error
     found = _FRONT.match(text)
@@ -212,7 +212,7 @@ def _parts(before: bytes | None, repo: str) -> tuple[dict[str, Any], str]:
 
 
 def _put(body: str, name: str, section: str, *, after: str | None) -> str:
-    """Returns the body with the text between the marks of `name` replaced, or put in its place."""
+    """Returns the body with the text between the marks of `name` replaced or inserted."""
     start, end = f"<!-- adapterhub:{name} ({_ATTENTION}) -->", f"<!-- /adapterhub:{name} -->"
     block = f"{start}\n\n{section}\n\n{end}"
     marks = re.compile(

@@ -1,4 +1,4 @@
-"""The files of one publication: heads, registry, card, evaluation results, figures, PEFT."""
+"""The files of one commit: heads, registry, card, evaluation results, figures, PEFT folders."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from adapterhub.remote.read_task import ReadTask
 from adapterhub.store.registry import REGISTRY_NAME
 
 Extras = Mapping[str, Mapping[str, bytes]]
-"""By name of the task: content by path."""
+"""Content by path, by name of the task."""
 
 
 def extras_of(tasks: Sequence[ReadTask]) -> Extras:
-    """Returns the files beside each head; none where the head file has nothing to show.
+    """Returns the files published beside each head: figures, and the adapter in PEFT's format.
 
     Raises:
-        MissingExtraError: There is something to draw, and matplotlib is not installed.
+        MissingExtraError: There are figures to draw and matplotlib is not installed.
     """
     return {task.name: {**_pictures(task), **_peft_files(task)} for task in tasks}
 
@@ -38,7 +38,7 @@ def _pictures(task: ReadTask) -> dict[str, bytes]:
 
 
 def _peft_files(task: ReadTask) -> dict[str, bytes]:
-    """Returns `peft/<task>/…`, which PEFT opens by `subfolder=`; empty where PEFT has no form."""
+    """Returns `peft/<task>/…`, which PEFT opens by `subfolder=`; empty if PEFT has no format."""
     if task.head.spec.adapter is None:
         return {}
     # PEFT takes seconds to import, and most tasks have no adapter.
@@ -49,7 +49,7 @@ def _peft_files(task: ReadTask) -> dict[str, bytes]:
         try:
             export_peft(task.head, place)
         except AdapterError:
-            # Some adapters are none of PEFT's; the head file has them, and the card says no more.
+            # PEFT has no format for this adapter; it is published in the head file alone.
             return {}
         return {f"peft/{task.name}/{path.name}": path.read_bytes() for path in place.iterdir()}
 
@@ -68,27 +68,27 @@ def files_of(
     extras: Extras,
     there: Collection[str] = (),
 ) -> dict[str, bytes | None]:
-    """Returns the content of every file that a publication writes, by path; None where it goes.
+    """Returns the content of every file that a commit changes, by path; None deletes the file.
 
-    What stood beside an older version goes, since it would be read as the newest one's.
+    Files beside an older version are deleted: they would be taken for those of the newest.
 
     Args:
         merged: The registry with the tasks in it.
-        tasks: What is being published.
+        tasks: The tasks to publish.
         repo: `owner/name`.
-        card: The card as it is; None where there is none.
-        extras: What `extras_of` gave.
-        there: The files that the repository has.
+        card: The current card, or None.
+        extras: The result of `extras_of`.
+        there: Paths of the files in the repository.
 
     Raises:
-        RemoteContentError: The card as it is cannot be kept.
+        RemoteContentError: The current card cannot be kept.
     """
     versions, entries = merged.versions, merged.content.tasks
     newest = [task for task in tasks if _is_newest(merged, task)]
     files: dict[str, bytes | None] = {REGISTRY_NAME: merged.data}
     names = {task.name for task in newest}
     files |= dict.fromkeys(path for path in there if _task_of(path) in names)
-    # What stands in the card is about the newest version of a task.
+    # The card describes the newest version of a task.
     files[CARD_NAME] = write_card(card, merged.content, newest, repo=repo, extras=extras)
     for task in tasks:
         if task.name in merged.added:
@@ -107,6 +107,6 @@ def _is_newest(merged: Merged, task: ReadTask) -> bool:
 
 
 def _task_of(path: str) -> str | None:
-    """Returns the task that a file is about, where it is one of those beside heads."""
+    """Returns the task that a file beside a head belongs to, or None for other files."""
     found = _BESIDE.fullmatch(path)
     return None if found is None else next(filter(None, found.groups()))

@@ -28,10 +28,10 @@ def front_matter(
     """Returns the front matter for a registry; keys that others wrote are kept.
 
     Args:
-        before: The front matter as it is.
-        content: The whole registry, all tasks of the repository.
-        tasks: The tasks that are being published, of which more is known.
-        has_peft: Whether adapters are there as PEFT saves them.
+        before: The current front matter.
+        content: The registry with all tasks of the repository.
+        tasks: The tasks to publish, whose whole specs are known.
+        has_peft: Whether adapters are published in PEFT's format.
     """
     entries = content.tasks.values()
     models = [entry.source for entry in content.backbones.values() if entry.revision is not None]
@@ -56,14 +56,14 @@ def front_matter(
     filled = {key: value for key, value in own.items() if value not in (None, [])}
     kept = {key: value for key, value in before.items() if key not in own}
     if kept.get("license_name") == _SEVERAL:
-        del kept["license_name"]  # it was ours, and there are not several any more
+        del kept["license_name"]  # it was ours, and the licences are equal now
     elif own["license"] is None and "license" in before:
         kept["license"] = before["license"]
     return {**filled, **kept}
 
 
 def render_front_matter(values: Mapping[str, Any]) -> str:
-    """Returns front matter as text, between its two marks."""
+    """Returns front matter as YAML between two lines of dashes."""
     text = yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True, width=100)
     return f"---\n{text}---\n"
 
@@ -73,7 +73,7 @@ def _newest_metrics(entry: TaskEntry) -> Iterable[str]:
 
 
 def _pipeline(content: RegistryContent, tasks: Sequence[ReadTask]) -> str:
-    """Returns what most tasks of the repository do, as the Hub calls it."""
+    """Returns the Hub's pipeline tag of most tasks of the repository."""
     known = {task.name: pipeline_tag(task.head.spec) for task in tasks}
     counts = Counter(
         known.get(name, _PIPELINES.get(entry.kind, "text-classification"))

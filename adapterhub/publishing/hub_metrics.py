@@ -1,4 +1,4 @@
-"""Measured figures in the words of the Hub: model-index, evaluation results, names of metrics."""
+"""Metrics in the formats of the Hub: model-index, evaluation results, names of metrics."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HUB_METRICS: Mapping[str, str] = {
     "pearson": "pearsonr",
     "mean_absolute_error": "mae",
 }
-"""The Hub's identifier of each of our metrics that it knows."""
+"""Our metrics that the Hub knows, with its identifiers."""
 
 _METRIC_NAMES: Mapping[str, str] = {
     "accuracy": "Accuracy",
@@ -44,7 +44,7 @@ def metric_name(name: str) -> str:
 
 
 def pipeline_tag(spec: TaskSpec) -> str:
-    """Returns the Hub's name for what a task does."""
+    """Returns the Hub's pipeline tag of a task."""
     if spec.kind == "tagging":
         return "token-classification"
     if spec.kind == "regression" and len(spec.fields) == 2:
@@ -53,16 +53,16 @@ def pipeline_tag(spec: TaskSpec) -> str:
 
 
 def hub_dataset(spec: TaskSpec) -> str | None:
-    """Returns the data set of a task where its name is one of the Hub, else None."""
+    """Returns the data set of a task if it has the form of a name on the Hub, else None."""
     if spec.training is None or not _HUB_NAME.fullmatch(spec.training.dataset):
         return None
     return spec.training.dataset
 
 
 def index_entry(name: str, spec: TaskSpec) -> dict[str, Any] | None:
-    """Returns the entry of a task in the card's model-index, or None without figures."""
-    figures = [metric for metric in spec.metrics if metric.name in HUB_METRICS]
-    if not figures:
+    """Returns the entry of a task in the card's model-index, or None without metrics."""
+    known = [metric for metric in spec.metrics if metric.name in HUB_METRICS]
+    if not known:
         return None
     dataset = spec.training.dataset if spec.training else "unknown"
     return {
@@ -77,19 +77,19 @@ def index_entry(name: str, spec: TaskSpec) -> dict[str, Any] | None:
                         "value": metric.value,
                         "name": metric_name(metric.name),
                     }
-                    for metric in figures
+                    for metric in known
                     if metric.split == split
                 ],
             }
-            for split in dict.fromkeys(metric.split for metric in figures)
+            for split in dict.fromkeys(metric.split for metric in known)
         ],
     }
 
 
 def evaluation_results(name: str, spec: TaskSpec) -> list[dict[str, Any]]:
-    """Returns the content of `.eval_results/<task>.yaml`: one entry per figure.
+    """Returns the content of `.eval_results/<task>.yaml`: one entry per metric.
 
-    Empty unless the data set is one of the Hub, because an entry names it by its address there.
+    Empty unless the data set is on the Hub, because an entry refers to it by its Hub name.
     """
     dataset = hub_dataset(spec)
     if dataset is None:

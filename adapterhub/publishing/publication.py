@@ -1,4 +1,4 @@
-"""What is published: a task with the very bytes of its head file, and how."""
+"""Options and result of a publication."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class PublishOptions:
-    """How a publication shall be made.
+    """How to publish.
 
     Attributes:
-        private: Whether a repository that has to be made is private.
+        private: Whether a repository that has to be created is private.
         tag: Tag for the commit, or None.
         create_pr: Whether to open a pull request instead of changing the main branch.
         dry_run: Whether to send nothing.
@@ -45,9 +45,9 @@ class Published:
 
     Attributes:
         repo: `owner/name`.
-        commit: The commit that holds the tasks; None for a dry run that would make one.
-        tasks: The tasks, in the order that was asked for.
-        files: Paths that were written; empty where everything was there already.
+        commit: The commit that holds the tasks; None for a dry run that would create one.
+        tasks: The tasks, in the given order.
+        files: Paths that were written; empty if everything was there already.
         pull_request: Address of the pull request, or None.
         tag: Tag of the commit, or None.
         dry_run: Whether nothing was sent.

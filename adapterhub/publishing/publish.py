@@ -1,8 +1,7 @@
-"""Publishes tasks: read what is there, add to it, send one commit, and again if others were first.
+"""Publishes tasks: reads the repository, adds the tasks, sends one commit, retries after a race.
 
-A publication is whole or absent, because it is one commit that names its parent. Whatever goes
-wrong on the way, the next try starts from what the Hub has now; content that is there already
-is not sent again.
+A publication is atomic, because it is one commit that names its parent. After any failure the
+next try starts from the current state of the Hub; content that is there already is not sent again.
 """
 
 from __future__ import annotations
@@ -39,14 +38,14 @@ from adapterhub.store.references import check_repository
 from adapterhub.store.registry import REGISTRY_NAME, parse_registry
 
 MOST_RACES = 40
-"""How often a publication starts anew because another was first."""
+"""How often a publication starts again because another one was first."""
 
 _TAG = re.compile(r"(?![0-9a-f]{40}$)[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
 class _Order:
-    """What shall be published, and where."""
+    """What to publish, and where."""
 
     repo: str
     tasks: Sequence[ReadTask]
@@ -58,7 +57,7 @@ class _Order:
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """What the repository holds; `commit` is None where it does not exist."""
+    """The current content of the repository; `commit` is None if it does not exist."""
 
     commit: Commit | None
     content: RegistryContent | None = None
@@ -68,24 +67,24 @@ class _State:
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """What one try sent."""
+    """What one try sent to the Hub."""
 
     merged: Merged
     files: Mapping[str, bytes | None]
 
 
 def publish(repo: str, tasks: Sequence[ReadTask], options: PublishOptions) -> Published:
-    """Puts tasks into a repository on the Hub, which is made where it is missing.
+    """Adds tasks to a repository on the Hub, which is created if it is missing.
 
     Args:
         repo: `owner/name`.
-        tasks: What to publish, each under another name.
-        options: How.
+        tasks: The tasks; no two of them have the same name.
+        options: How to publish.
 
     Raises:
-        UsageError: A name, alias or tag is not allowed or stands for two things.
-        RemoteError: The Hub refuses it or is out of reach; nothing was published then.
-        RegistryError: A task does not fit the entry that is there.
+        UsageError: A name, alias or tag is not allowed or ambiguous.
+        RemoteError: The Hub refuses it or cannot be reached; nothing was published.
+        RegistryError: A task does not fit its current entry.
         MissingExtraError: matplotlib is needed and not installed.
     """
     _check(repo, tasks, options)
@@ -120,13 +119,13 @@ def _check(repo: str, tasks: Sequence[ReadTask], options: PublishOptions) -> Non
         raise UsageError("No task was named; give one at least.")
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise UsageError(f"Two tasks would both be '{twice}' in {repo}; publish them apart.")
+        raise UsageError(f"Two tasks would both be '{twice}' in {repo}; publish them separately.")
     if options.tag is not None and not _TAG.fullmatch(options.tag):
         raise UsageError(
             f"The tag {options.tag!r} is not allowed: use up to 64 of A-Z, a-z, 0-9, '.', '-', '_'."
         )
     if options.tag is not None and options.create_pr:
-        raise UsageError("A tag is for what is published; a pull request is not yet. Tag it later.")
+        raise UsageError("A tag marks a published commit; a pull request is not yet. Tag it later.")
 
 
 def _read(order: _Order) -> _State:
@@ -146,7 +145,7 @@ def _read(order: _Order) -> _State:
 def _merge(order: _Order, state: _State) -> Merged:
     options = order.options
     merged = merge(state.content, order.tasks, place=Path(f"{order.repo}/{REGISTRY_NAME}"))
-    # A name after `@` must mean one thing.
+    # A name after `@` must not be an alias and a tag.
     used = {alias for entry in merged.content.tasks.values() for alias in entry.aliases}
     if options.tag in used:
         raise UsageError(f"'{options.tag}' is an alias in {order.repo}, so it cannot be a tag too.")
@@ -159,13 +158,13 @@ def _merge(order: _Order, state: _State) -> Merged:
 def _send(
     order: _Order, state: _State, merged: Merged, *, before: _Attempt | None
 ) -> Published | _Attempt:
-    """Returns what was published, or what was tried where another publisher was first.
+    """Returns what was published, or the attempt if another publisher was first.
 
     Args:
-        order: What shall be published.
-        state: What the repository holds now.
-        merged: What it shall hold.
-        before: What the try before sent; it may be there although its answer was lost.
+        order: What to publish.
+        state: The current content of the repository.
+        merged: Its registry with the tasks added.
+        before: What the previous try sent; it may be there although the response was lost.
     """
     options, repo = order.options, order.repo
     if not merged.changed and state.commit is not None:

@@ -1,4 +1,4 @@
-"""Calls to the Hub: where it is, who asks, how often a call is tried, and what its faults mean."""
+"""Calls to the Hub: its address, token and cache from the environment, and bounded retries."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from adapterhub.remote.faults import Action, explain
 from adapterhub.remote.session import TIMEOUT_VARIABLE, Clock, Failed, OutOfTime, failure, operation
 
 TRIES = 5
-"""How often a call is made before its fault counts."""
+"""Attempts before a call fails."""
 FIRST_WAIT = 0.5
-"""Seconds before the second try; each further wait is twice as long, up to LONGEST_WAIT."""
+"""Seconds before the second attempt; the wait doubles each time, up to LONGEST_WAIT."""
 LONGEST_WAIT = 8.0
 _AWAY_TRIES = 3
 _YES = {"1", "true", "yes", "on"}
@@ -29,11 +29,11 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The Hub as the environment names it at one moment.
+    """The Hub as the environment configures it at one moment.
 
     Attributes:
         endpoint: From HF_ENDPOINT.
-        token: From HF_TOKEN, or what `hf auth login` stored; None without.
+        token: From HF_TOKEN, or stored by `hf auth login`; None without.
         cache: From HF_HUB_CACHE or HF_HOME.
         offline: From HF_HUB_OFFLINE.
     """
@@ -46,12 +46,12 @@ class Place:
     @property
     def api(self) -> HfApi:
         """Returns the client for this place."""
-        # False: without a token of ours the client would look for one by itself.
+        # False: with None the client would search for a token by itself.
         return HfApi(self.endpoint, token=self.token or False, library_name="adapterhub")
 
 
 def current_place() -> Place:
-    """Returns the Hub as the environment names it now; huggingface_hub reads it only once."""
+    """Returns the Hub of the current environment, which huggingface_hub reads only on import."""
     home = os.environ.get("HF_HOME")
     cache = os.environ.get("HF_HUB_CACHE") or (
         os.path.join(home, "hub") if home else constants.HF_HUB_CACHE
@@ -66,15 +66,15 @@ def current_place() -> Place:
 
 
 def call(place: Place, action: Action, request: Callable[[HfApi], Result]) -> Result:
-    """Returns what `request` returns; tries again where that may help.
+    """Returns the result of a request; retries failures that may be temporary.
 
     Args:
         place: The Hub.
-        action: What this is about, for messages.
-        request: Makes one call; sending it twice must do no harm.
+        action: What the request does, for messages.
+        request: Makes one call; it must be idempotent.
 
     Raises:
-        RemoteError: It failed; says what of the call, why, and what to do.
+        RemoteError: It failed; the message says what failed, why, and what to do.
     """
     with operation() as clock:
         for tried in range(1, TRIES + 1):
@@ -89,16 +89,16 @@ def call(place: Place, action: Action, request: Callable[[HfApi], Result]) -> Re
 
 
 def pause(tried: int) -> float:
-    """Returns the seconds to wait after so many tries; half is random, so that writers part."""
+    """Returns the seconds to wait after an attempt; half is random, so that writers disperse."""
     longest = min(FIRST_WAIT * 2.0 ** (tried - 1), LONGEST_WAIT)
     return longest * random.uniform(0.5, 1.0)
 
 
 def _wait_or_fail(fault: Failed | OutOfTime, tried: int, clock: Clock, action: Action) -> None:
-    """Waits before the next try.
+    """Waits before the next attempt.
 
     Raises:
-        RemoteUnavailableError: There is no next try, or no time for the wait.
+        RemoteUnavailableError: There is no attempt left, or no time for the wait.
     """
     if isinstance(fault, OutOfTime):
         raise RemoteUnavailableError(
@@ -118,7 +118,7 @@ def _wait_or_fail(fault: Failed | OutOfTime, tried: int, clock: Clock, action: A
 
 def _token(home: str | None) -> str | None:
     if home is not None and not os.environ.get("HF_TOKEN") and "HF_TOKEN_PATH" not in os.environ:
-        # huggingface_hub knows the HF_HOME of the moment when it was imported.
+        # huggingface_hub read HF_HOME when it was imported.
         path = Path(home).expanduser() / "token"
         if path != Path(constants.HF_TOKEN_PATH):
             return path.read_text(encoding="utf-8").strip() or None if path.is_file() else None
@@ -126,7 +126,7 @@ def _token(home: str | None) -> str | None:
 
 
 def _plain(error: Exception, token: str | None) -> Exception | None:
-    """Returns `error` as a cause to show, or None where its text would show the token."""
+    """Returns `error` as the cause to show, or None if its text contains the token."""
     shown: BaseException | None = error
     while shown is not None:
         if token and token in f"{shown} {shown!r}":

@@ -1,6 +1,6 @@
-"""Names that users type -> registry, task specs and backbone, without importing torch.
+"""Resolves names that users type to registry, task specs and backbone, without importing torch.
 
-A task is known by the header of its head file, so that asking about tasks is quick.
+Only the header of a head file is parsed, which is fast.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from adapterhub.store.registry import Registry, Resolved, locate_registry, read_
 
 @dataclass(frozen=True, slots=True)
 class ChosenTask:
-    """A task that was asked for, looked up.
+    """A requested task with its spec.
 
     Attributes:
-        reference: The name as the user gave it.
-        spec: The task, as the header of its head file says.
-        found: Where the registry has it; None for a file.
+        reference: The name that the user gave.
+        spec: The task, from the header of its head file.
+        found: Its place in the registry; None for a file or a task on the Hub.
     """
 
     reference: str
@@ -33,7 +33,7 @@ class ChosenTask:
 
 
 def open_registry(registry: Path | None) -> Registry:
-    """Returns the registry that was asked for, the nearest upwards, or the shipped one.
+    """Returns the given registry, else the nearest in a parent folder, else the shipped one.
 
     Raises:
         RegistryError: It cannot be read, or is not valid.
@@ -42,7 +42,7 @@ def open_registry(registry: Path | None) -> Registry:
 
 
 def choose_task(registry: Registry, reference: str) -> ChosenTask:
-    """Returns one task by its name.
+    """Returns a task by name.
 
     Raises:
         UnknownTaskError: There is no such task, version or alias.
@@ -62,7 +62,7 @@ def choose_task(registry: Registry, reference: str) -> ChosenTask:
 
 
 def choose_tasks(registry: Registry, references: Iterable[str]) -> list[ChosenTask]:
-    """Returns tasks that run together, by their names.
+    """Returns tasks that one call can run, by name.
 
     Raises:
         UsageError: They belong to different backbones.
@@ -82,7 +82,7 @@ def choose_tasks(registry: Registry, references: Iterable[str]) -> list[ChosenTa
 def choose_backbone_key(
     registry: Registry, tasks: Sequence[ChosenTask], backbone: str | None
 ) -> str | None:
-    """Returns the backbone that `tasks` run on: the one asked for, or that of the first task."""
+    """Returns the key of the backbone to run: the given one, else that of the first task."""
     if backbone is not None or not tasks:
         return backbone
     first = tasks[0]
@@ -93,13 +93,13 @@ def choose_backbone_key(
             return key
     raise BackboneError(
         first.spec.backbone.name,
-        f"task '{first.reference}' was made for it, and the registry {registry.path} does not name "
-        f"it. Say where it is with --backbone.",
+        f"task '{first.reference}' was made for it, and the registry {registry.path} does not list "
+        f"it. Give its place with --backbone.",
     )
 
 
 def column_names(tasks: Sequence[ChosenTask]) -> Mapping[str, str]:
-    """Returns the name of each task's answers by reference: the task's own where it is unique."""
+    """Returns the output name of each task by reference: the task's name if it is unique."""
     # A task that came from the Hub may have another name here than in its file.
     own = [task.spec.task if task.found is None else task.found.task for task in tasks]
     return {
@@ -109,7 +109,7 @@ def column_names(tasks: Sequence[ChosenTask]) -> Mapping[str, str]:
 
 
 def read_spec(path: Path, sha256: str | None = None, size: int | None = None) -> TaskSpec:
-    """Returns the task spec of a head file; its tensors are not looked at.
+    """Returns the task spec of a head file, without reading its tensors.
 
     Args:
         path: The file.
@@ -117,8 +117,8 @@ def read_spec(path: Path, sha256: str | None = None, size: int | None = None) ->
         size: Size in bytes that it must have, if known.
 
     Raises:
-        IntegrityError: The bytes are not those promised.
-        HeadFileError: It cannot be read, or is no head file.
+        IntegrityError: The bytes have another digest or size.
+        HeadFileError: It cannot be read, or is not a head file.
     """
     data = read_bytes(path, sha256=sha256, size=size)
     return read_header(data, str(path)).spec

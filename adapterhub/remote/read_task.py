@@ -1,4 +1,4 @@
-"""A task by the name that a user gave it: from the registry, from a file, or from the Hub."""
+"""Reads a task by name: from the registry, from a file, or from the Hub."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from adapterhub.store.registry import read_registry
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReadTask:
-    """A task, read and checked.
+    """A task with its verified head file.
 
     Attributes:
-        name: Its name where it was found; for a file the one that the file says.
-        alias: The alias that it was asked for by, or None.
+        name: Its name in the registry; for a file the name in its header.
+        alias: The alias in the reference, or None.
         head: Its head file.
         data: The bytes of the head file.
-        version: Its version where it was found; None for a file.
+        version: Its version in the registry; None for a file.
         origin: Repository and commit on the Hub, `owner/name@commit`, or None.
     """
 
@@ -34,17 +34,17 @@ class ReadTask:
 
 
 def read_task(reference: str, registry: Path) -> ReadTask:
-    """Returns the task that `reference` names.
+    """Returns a task by name.
 
     Args:
-        reference: As `store.references` says.
+        reference: A name in one of the forms of `store.references`.
         registry: The registry.yaml for names without a place.
 
     Raises:
-        UsageError: The name follows none of the forms.
+        UsageError: The name has none of the forms.
         UnknownTaskError: There is no such task, version or alias.
-        HeadFileError: The head file is damaged, or not the one that its registry promises.
-        RemoteError: The Hub refuses it or is out of reach.
+        HeadFileError: The head file is damaged, or differs from the digest in the registry.
+        RemoteError: The Hub refuses it or cannot be reached.
     """
     parsed = parse_reference(reference)
     if parsed.path is not None:

@@ -1,4 +1,4 @@
-"""Tasks of a repository on the Hub: its registry at one commit, and the bytes of its heads."""
+"""Repositories on the Hub: finding them, their registry at a commit, the bytes of their heads."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from adapterhub.store.references import Reference
 from adapterhub.store.registry import REGISTRY_NAME, parse_registry
 
 PICKLES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npz"})
-"""Kinds of files that may run code when they are read."""
+"""Suffixes of files that may run code when they are read."""
 
 _LIBRARY = "adapterhub"
 
@@ -33,14 +33,14 @@ Follows = Literal["newest", "alias", "fixed"]
 
 @dataclass(frozen=True, slots=True)
 class RemoteTask:
-    """One version of a task on the Hub, looked up.
+    """One version of a task on the Hub.
 
     Attributes:
-        commit: Where it was found.
+        commit: The commit of the repository.
         task: Name of the task.
         version: Its version in the repository's registry.
-        alias: The alias it was requested by, or None.
-        follows: Whether the name can come to mean another version.
+        alias: The alias in the reference, or None.
+        follows: Whether the reference can later resolve to another version.
         entry: The task's entry.
         record: The version's record.
         backbone: The backbone's entry.
@@ -57,7 +57,7 @@ class RemoteTask:
 
     @property
     def source(self) -> str:
-        """Returns where the head file is, for messages."""
+        """Returns the place of the head file, for messages."""
         return f"{self.commit}/{self.record.file}"
 
 
@@ -67,7 +67,7 @@ class Listed:
 
     Attributes:
         commit: Its newest commit.
-        content: Its registry; None where it cannot be read.
+        content: Its registry; None if it cannot be read.
         problem: Why it cannot be read, or None.
     """
 
@@ -77,7 +77,7 @@ class Listed:
 
 
 def find_task(reference: Reference, place: Place | None = None) -> RemoteTask:
-    """Returns the task that a name on the Hub means.
+    """Returns the task on the Hub that a reference resolves to.
 
     Raises:
         UsageError: It is not a name on the Hub.
@@ -112,22 +112,22 @@ def find_task(reference: Reference, place: Place | None = None) -> RemoteTask:
 
 
 def read_remote(task: RemoteTask) -> bytes:
-    """Returns the bytes of a head file, with the size and sha256 that the registry promises.
+    """Returns the bytes of a head file, verified by the size and sha256 in the registry.
 
     Raises:
-        IntegrityError: They are others, fetched afresh too.
-        RemoteError: They cannot be fetched.
+        IntegrityError: Even a second download has other bytes.
+        RemoteError: They cannot be downloaded.
     """
     record = task.record
     return fetch(task.commit, record.file, Promise(record.size, record.sha256))
 
 
 def read_registry_at(commit: Commit) -> RegistryContent:
-    """Returns the registry of a repository, which is refused as a whole where it is unsafe.
+    """Returns the registry of a repository, which is refused if it contains unsafe files.
 
     Raises:
         RemoteNotFoundError: There is no registry.
-        RemoteContentError: The repository holds pickles.
+        RemoteContentError: The repository contains pickles.
         RegistryError: The registry is not valid.
     """
     if not commit.place.offline and not is_cached(commit, REGISTRY_NAME):
@@ -155,10 +155,10 @@ def list_files(commit: Commit) -> tuple[str, ...]:
 
 
 def check_files(commit: Commit, files: Iterable[str]) -> None:
-    """Checks that a repository holds no file that may run code.
+    """Checks that a repository has no file that may run code.
 
     Raises:
-        RemoteContentError: It does.
+        RemoteContentError: It has one.
     """
     pickles = [file for file in files if PurePosixPath(file.lower()).suffix in PICKLES]
     if pickles:
@@ -166,17 +166,17 @@ def check_files(commit: Commit, files: Iterable[str]) -> None:
         raise RemoteContentError(
             str(commit),
             f"it holds {pickles[0]}{more}, a kind of file that can run code when it is read. "
-            f"adapterhub takes nothing from such a repository; its owner can remove the file.",
+            f"adapterhub loads nothing from such a repository; its owner can remove the file.",
         )
 
 
 def list_repositories(
     place: Place, *, tags: Sequence[str] = (), author: str | None = None, limit: int = 20
 ) -> list[Listed]:
-    """Returns repositories that the Hub lists under adapterhub and `tags`, newest changes first.
+    """Returns repositories with the tags adapterhub and `tags`, last modified first.
 
     Raises:
-        RemoteError: The Hub cannot be reached. A repository that cannot be read is no error.
+        RemoteError: The Hub cannot be reached. An unreadable repository is no error.
     """
     if place.offline:
         raise RemoteUnavailableError(
@@ -209,7 +209,7 @@ def _entry(content: RegistryContent, task: str, commit: Commit) -> TaskEntry:
 
 
 def _tagged(place: Place, repo: str, task: str, name: str, entry: TaskEntry) -> Commit:
-    """Returns the commit of a tag or branch, where a name after `@` is no alias."""
+    """Returns the commit of a tag or branch, for a name after `@` that is no alias."""
     try:
         return find_commit(place, repo, name)
     except (RemoteNotFoundError, RemoteUnavailableError) as error:

@@ -59,7 +59,7 @@ def test_an_answer_from_the_cache_is_told_once(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     second = run(*words, "--json")
     assert second.out == first.out
-    told = [line for line in second.err.splitlines() if "taken from the cache" in line]
+    told = [line for line in second.err.splitlines() if "using the cached commit" in line]
     assert len(told) == 1, second.err
     assert told[0].startswith(f"adapterhub: Hub {REPO}: ")
 
@@ -177,7 +177,7 @@ def test_a_repository_that_was_made_anew_is_refused(run: Run, hub_server: HubSer
     put("spam", seed=7)
     refused = run("update")
     assert refused.code == 4
-    assert "Versions never change, so the repository was made anew" in refused.err
+    assert "Versions never change, so the repository was recreated" in refused.err
     added = run("add", NAME)
     assert (added.code, origins(Path("registry.yaml"))) == (5, {1: 1})
 

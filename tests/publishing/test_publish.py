@@ -168,7 +168,7 @@ def test_trouble_that_stays_names_the_call_and_publishes_nothing(
         put("spam")
     assert any(
         doing in str(caught.value)
-        for doing in ("committing", "making the repository", "asking for the newest commit")
+        for doing in ("committing", "creating the repository", "reading the newest commit")
     )
     repository = hub_server.state.repositories.get(REPO)
     assert repository is None or len(repository.history()) == 1
@@ -202,7 +202,7 @@ def test_a_repository_that_is_being_made_is_waited_for(hub_server: HubServer) ->
     put("spam")
     assert hub_server.faults.count("POST", "/api/repos/create") == 4
     hub_server.faults.add("POST", "/api/repos/create", status(409, busy), times=None)
-    with pytest.raises(RemoteUnavailableError, match=r"making the repository failed: .* 409"):
+    with pytest.raises(RemoteUnavailableError, match=r"creating the repository failed: .* 409"):
         put("spam", repo="acme/others")
 
 

@@ -226,7 +226,7 @@ def test_with_the_hub_away_the_cache_answers_and_says_so(
         task, data = load(f"{name}:spam")
     assert (task.commit.oid, data) == (before[0].commit.oid, before[1])
     assert task.commit.from_cache
-    assert f"Hub {REPO}: taken from the cache as of commit {task.commit.oid[:12]}" in caplog.text
+    assert f"Hub {REPO}: using the cached commit {task.commit.oid[:12]}" in caplog.text
 
 
 def test_a_commit_that_is_cached_asks_nobody(published: HubServer) -> None:
