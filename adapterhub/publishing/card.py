@@ -17,8 +17,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from adapterhub.errors import RegistryError, RemoteContentError
 from adapterhub.publishing.figures import is_drawable
-from adapterhub.publishing.front_matter import front_matter, render_front_matter
-from adapterhub.publishing.hub_metrics import hub_dataset, metric_name
+from adapterhub.publishing.hub_metadata import (
+    front_matter,
+    hub_dataset,
+    metric_name,
+    render_front_matter,
+)
 from adapterhub.remote.read_task import ReadTask
 from adapterhub.specs import TaskSpec
 from adapterhub.store.entries import RegistryContent

@@ -12,7 +12,7 @@ import yaml
 from adapterhub.errors import AdapterError
 from adapterhub.publishing.card import CARD_NAME, write_card
 from adapterhub.publishing.figures import draw
-from adapterhub.publishing.hub_metrics import evaluation_results
+from adapterhub.publishing.hub_metadata import evaluation_results
 from adapterhub.publishing.merging import Merged
 from adapterhub.remote.read_task import ReadTask
 from adapterhub.store.registry import REGISTRY_NAME
