@@ -20,7 +20,7 @@ from adapterhub.model.execution.run_trunk import Answering
 from adapterhub.model.execution.text_features import features_of
 from adapterhub.model.heads.heads import Array
 from adapterhub.plan import Plan, Reading, Tap, make_plan
-from adapterhub.publishing.publication import Published, Wishes, to_publish
+from adapterhub.publishing.publication import Published, PublishOptions
 from adapterhub.remote.find import FoundTask, find, find_all
 from adapterhub.results import Provenance, Scores, TaskInfo
 from adapterhub.scoring.options import ScoringOptions
@@ -182,8 +182,7 @@ class Hub:
 
         found = find_all(_names(tasks), self.registry_path)
         self._check([task.load() for task in found])
-        wishes = Wishes(private, tag, create_pr, dry_run)
-        return publish(repo, [to_publish(task) for task in found], wishes)
+        return publish(repo, found, PublishOptions(private, tag, create_pr, dry_run))
 
     def explain(self, tasks: str | Sequence[str]) -> Plan:
         """Returns what `score` would compute for `tasks` and what it costs; print it.

@@ -80,7 +80,7 @@ SAMPLES = (
     ResidentError("too large"),
     NonFiniteError("sentiment", 4),
     RemoteError("acme/heads", "the answer makes no sense"),
-    RemoteUnavailableError("acme/heads", "no answer within 10 s"),
+    RemoteUnavailableError("acme/heads", "no response within 10 s"),
     RemoteAccessError("acme/heads", "there is no token", "no-token"),
     RemoteNotFoundError("acme/heads", "no such repository"),
     RemoteContentError("acme/heads", "it holds a pickle"),

@@ -53,7 +53,7 @@ def test_the_wheel_holds_backbone_registry_and_heads(wheel: Path) -> None:
     heads = {record.file for entry in listed for record in entry.versions.values()}
     wanted = {f"adapterhub/shipped/{name}" for name in ("registry.yaml", *heads)}
     wanted |= {f"{BACKBONE}/{name}" for name in ("config.json", "model.safetensors")}
-    wanted |= {"adapterhub/py.typed", "adapterhub/hub.py"}
+    wanted |= {"adapterhub/py.typed", "adapterhub/hub.py", "adapterhub/publishing/card.md.jinja"}
     assert heads
     assert wanted - names == set()
     assert any(name.endswith("licenses/LICENSE") for name in names)

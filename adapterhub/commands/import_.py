@@ -66,7 +66,7 @@ def import_(
     task answers to a few probe texts is kept in its file. In brackets: what holds where an option
     is not given.
     """
-    from adapterhub.importing.import_options import import_options
+    from adapterhub.importing.description import import_options
     from adapterhub.specs import KINDS
     from adapterhub.store.registry import NEAREST
 

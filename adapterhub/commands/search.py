@@ -13,7 +13,7 @@ from adapterhub.commands.printing import note, print_json, print_table
 from adapterhub.errors import UsageError
 
 if TYPE_CHECKING:
-    from adapterhub.remote.list_repositories import Listed
+    from adapterhub.remote.repository import Listed
     from adapterhub.specs import Kind
     from adapterhub.store.entries import TaskEntry
 
@@ -44,7 +44,7 @@ def search(
         list_tasks(registry, language, kind, as_json)
         return
     from adapterhub.remote.calls import current_place
-    from adapterhub.remote.list_repositories import list_repositories
+    from adapterhub.remote.repository import list_repositories
     from adapterhub.specs import KINDS
 
     wanted = None if kind is None else cast("Kind", one_of("--kind", kind, KINDS))

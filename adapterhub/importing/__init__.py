@@ -1,1 +1,1 @@
-"""What others trained, made into tasks: adapters of PEFT, classifiers of transformers."""
+"""Imports adapters of PEFT and classifiers of transformers as tasks."""

@@ -1,37 +1,77 @@
-"""What an imported task answers: from its folder, and from what the user says."""
+"""The spec of an imported task, from its folder and the user's options."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import Field, ValidationError
+
 from adapterhub.errors import AdapterError, BackboneMismatchError, UsageError
-from adapterhub.importing.checkpoint import ModelConfig
-from adapterhub.importing.classifier import ClassifierHead
-from adapterhub.importing.import_options import ImportOptions
+from adapterhub.importing.checkpoint import ClassifierHead, ModelConfig
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.peft.exported_head import HEAD_FILE, ExportedHead
 from adapterhub.peft.folder import PeftFolder, Reads
-from adapterhub.specs import Kind, TaskSpec, identity
+from adapterhub.specs import FieldName, Kind, Label, Language, Spec, TaskName, TaskSpec, identity
 
 _MOST_TOKENS = 512
 
 
+class ImportOptions(Spec):
+    """Options of an import.
+
+    Attributes:
+        kind: Kind of the task; None takes that of the model's training.
+        labels: Labels in the order of the logits; none takes those of config.json.
+        fields: The input fields: one text or a pair.
+        max_length: Window in tokens; None takes the backbone's limit, 512 at most.
+        tied: Whether all depths share one adapter; None decides by the names of the tensors.
+        description: Description for people.
+        languages: Languages of the texts.
+        license: Licence of the task.
+        aliases: Aliases that will point to the new version.
+    """
+
+    kind: Kind | None = None
+    labels: tuple[Label, ...] = ()
+    fields: tuple[FieldName, ...] = Field(default=("text",), min_length=1, max_length=2)
+    max_length: int | None = Field(default=None, ge=8, le=512)
+    tied: bool | None = None
+    description: str = Field(default="", max_length=2_000)
+    languages: tuple[Language, ...] = ()
+    license: str | None = None
+    aliases: tuple[TaskName, ...] = ()
+
+
+def import_options(**values: object) -> ImportOptions:
+    """Returns validated options.
+
+    Raises:
+        UsageError: A value is not valid.
+    """
+    try:
+        return ImportOptions.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"Option {name}: {first['msg']}, found {first['input']!r}.") from error
+
+
 def reads_of(
-    folder: Path, peft: PeftFolder | None, said: ModelConfig, options: ImportOptions
+    folder: Path, peft: PeftFolder | None, config: ModelConfig, options: ImportOptions
 ) -> Reads:
-    """Returns whether a model answers for a whole text or for every token.
+    """Returns whether a model classifies whole texts or tokens.
 
     Raises:
         AdapterError: It has no classifier.
-        UsageError: Neither the folder nor the user says it.
+        UsageError: Neither the folder nor the options tell.
     """
     if peft is not None and not peft.head:
         raise AdapterError(
             folder,
-            "it holds an adapter without a classifier, which answers nothing by itself. Train it "
+            "it holds an adapter without a classifier, which has no output by itself. Train it "
             "with task_type SEQ_CLS or TOKEN_CLS, so that PEFT saves the classifier too.",
         )
-    reads = said.reads if peft is None else peft.reads or said.reads
+    reads = config.reads if peft is None else peft.reads or config.reads
     if reads is not None:
         return reads
     if peft is None:
@@ -39,32 +79,32 @@ def reads_of(
     if options.kind is not None:
         return "tokens" if options.kind == "tagging" else "text"
     raise UsageError(
-        f"{folder} does not say whether it answers for a text or for every token; say kind, for "
-        f"instance single_label or tagging."
+        f"{folder} does not say whether it classifies texts or tokens; give kind, for instance "
+        f"single_label or tagging."
     )
 
 
 def describe(
     task: str,
     classifier: ClassifierHead,
-    said: ModelConfig,
+    config: ModelConfig,
     backbone: Backbone,
     options: ImportOptions,
 ) -> TaskSpec:
     """Returns the spec of a classifier, without adapter and known answers.
 
     Raises:
-        UsageError: What the user says does not fit the classifier.
+        UsageError: The options do not fit the classifier.
         ValidationError: The task is not consistent.
     """
-    kind = _kind(classifier, said, options)
+    kind = _kind(classifier, config, options)
     return TaskSpec(
         task=task,
         kind=kind,
         description=options.description,
         languages=options.languages,
         license=options.license,
-        labels=_labels(classifier, kind, said, options),
+        labels=_labels(classifier, kind, config, options),
         fields=options.fields,
         max_length=_max_length(backbone, options),
         backbone=backbone.spec,
@@ -75,45 +115,45 @@ def describe(
 def describe_exported(
     task: str, exported: ExportedHead, backbone: Backbone, options: ImportOptions
 ) -> TaskSpec:
-    """Returns the spec of a task that was exported from here.
+    """Returns the spec of a task that `export_peft` wrote.
 
     Raises:
-        UsageError: The user says what the export says already.
+        UsageError: An option is given that the export already contains.
         BackboneMismatchError: It was exported for another backbone.
     """
     unset = ImportOptions()
     for name in ("kind", "labels", "fields", "max_length"):
         if getattr(options, name) != getattr(unset, name):
-            raise UsageError(f"{HEAD_FILE} in the folder says {name} already; leave it away.")
+            raise UsageError(f"{HEAD_FILE} in the folder already contains {name}; omit the option.")
     spec = exported.spec
     if spec.backbone.fingerprint != backbone.spec.fingerprint:
         raise BackboneMismatchError(task, identity(spec.backbone), identity(backbone.spec))
     own = {name: getattr(options, name) for name in ("description", "languages", "license")}
-    said = {name: value for name, value in own.items() if value != getattr(unset, name)}
-    return spec.model_copy(update={"task": task, "backbone": backbone.spec, **said})
+    given = {name: value for name, value in own.items() if value != getattr(unset, name)}
+    return spec.model_copy(update={"task": task, "backbone": backbone.spec, **given})
 
 
-def _kind(classifier: ClassifierHead, said: ModelConfig, options: ImportOptions) -> Kind:
+def _kind(classifier: ClassifierHead, config: ModelConfig, options: ImportOptions) -> Kind:
     outputs = classifier.outputs
     is_tagging = classifier.spec.pooling == "tokens"
-    kind = options.kind or ("tagging" if is_tagging else said.kind)
+    kind = options.kind or ("tagging" if is_tagging else config.kind)
     if kind is None:
         kind = "regression" if outputs == 1 else "single_label"
     if (kind == "tagging") != is_tagging:
-        what = "every token" if is_tagging else "a whole text"
-        raise UsageError(f"kind is '{kind}', but the classifier answers for {what}.")
+        what = "tokens" if is_tagging else "whole texts"
+        raise UsageError(f"kind is '{kind}', but the classifier classifies {what}.")
     if kind == "regression" and outputs != 1:
         raise UsageError(f"A regression task has one output; the classifier has {outputs}.")
     return kind
 
 
 def _labels(
-    classifier: ClassifierHead, kind: Kind, said: ModelConfig, options: ImportOptions
+    classifier: ClassifierHead, kind: Kind, config: ModelConfig, options: ImportOptions
 ) -> tuple[str, ...]:
     outputs = classifier.outputs
     if kind == "regression":
         if options.labels:
-            raise UsageError("A regression task has no labels; leave them away.")
+            raise UsageError("A regression task has no labels; omit them.")
         return ()
     if options.labels:
         if len(options.labels) != outputs:
@@ -121,8 +161,8 @@ def _labels(
                 f"{len(options.labels)} labels are given; the classifier has {outputs} outputs."
             )
         return options.labels
-    if len(said.labels) == outputs:
-        return said.labels
+    if len(config.labels) == outputs:
+        return config.labels
     raise UsageError(
         f"The {outputs} outputs of the classifier have no names; give them as labels, in order."
     )

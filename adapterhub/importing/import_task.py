@@ -1,4 +1,4 @@
-"""`import_task`: a folder of PEFT or of transformers in, a task in the registry out."""
+"""`import_task`: makes a task of a folder that PEFT or transformers saved."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ import torch
 from pydantic import ValidationError
 
 from adapterhub.errors import AdapterError
-from adapterhub.importing.checkpoint import read_checkpoint, read_model_config
-from adapterhub.importing.classifier import head_of
-from adapterhub.importing.description import describe, describe_exported, reads_of
-from adapterhub.importing.import_options import ImportOptions
+from adapterhub.importing.checkpoint import head_of, read_checkpoint, read_model_config
+from adapterhub.importing.description import (
+    ImportOptions,
+    describe,
+    describe_exported,
+    reads_of,
+)
 from adapterhub.importing.injected import adapter_on
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.model.encoder.encoder import Encoder
@@ -31,12 +34,12 @@ from adapterhub.store.registry import NEAREST, Resolved, registry_to_write
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImportedTask:
-    """A task that was just imported.
+    """An imported task.
 
     Attributes:
-        spec: The whole task, as its head file says it.
+        spec: The whole task, as in the header of its head file.
         tensors: Its tensors by name.
-        saved: Where it stands in a registry, or None.
+        saved: Its place in a registry, or None.
     """
 
     spec: TaskSpec
@@ -52,22 +55,22 @@ def import_task(
     registry: str | Path | None = NEAREST,
     backbone: str | Path | Backbone | None = None,
 ) -> ImportedTask:
-    """Makes a task of what others trained, and adds it to a registry.
+    """Imports an adapter or a classifier as a task, and adds it to a registry.
 
     Args:
         folder: An adapter that PEFT saved with its classifier, one that `export_peft` wrote, or
             an `AlbertForSequenceClassification` or `AlbertForTokenClassification` whose encoder
             is bit-equal to the backbone.
         task: Name of the task; an existing one gets its next version.
-        options: What the folder does not say.
-        registry: The registry.yaml, made if missing; "nearest" takes the nearest one from the
-            working folder upwards, or makes one there; None writes nothing.
+        options: What the folder does not contain.
+        registry: The registry.yaml, created if missing; "nearest" takes the nearest one from the
+            working folder upwards, or creates one there; None writes nothing.
         backbone: A key of the registry's backbones, a source as `open_backbone` takes it, or an
             open one; None takes the registry's only one, or the one that ships.
 
     Raises:
         AdapterError: The folder is damaged, unsafe, or does not fit the backbone.
-        UsageError: The name or the options make no sense, or do not fit the folder.
+        UsageError: The name or an option is not valid, or does not fit the folder.
         BackboneError: The backbone cannot be opened.
         RegistryError: The registry cannot be read or written.
     """
@@ -84,7 +87,7 @@ def import_task(
         spec, tensors = _with_answers(spec, tensors, adapter, opened)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
-        raise AdapterError(folder, f"it makes no task: {first['msg']}") from error
+        raise AdapterError(folder, f"it is not a valid task: {first['msg']}") from error
     if registry is None:
         return ImportedTask(spec, tensors)
     path = registry_to_write(registry)
@@ -100,11 +103,11 @@ def _head(
     exported = None if peft is None else read_exported_head(folder)
     if exported is not None:
         return describe_exported(task, exported, backbone, options), exported.tensors
-    said = read_model_config(folder)
-    reads = reads_of(folder, peft, said, options)
+    config = read_model_config(folder)
+    reads = reads_of(folder, peft, config, options)
     found = read_checkpoint(folder, backbone) if peft is None else peft.head
     classifier = head_of(found, reads, backbone, source=folder)
-    return describe(task, classifier, said, backbone, options), classifier.tensors
+    return describe(task, classifier, config, backbone, options), classifier.tensors
 
 
 def _with_answers(

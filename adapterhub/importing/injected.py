@@ -1,7 +1,7 @@
-"""An adapter of PEFT, compared with what PEFT itself makes on this very backbone.
+"""An adapter of PEFT, checked against what PEFT itself creates on this backbone.
 
-Names and shapes are checked before a number is taken over: PEFT drops what it does not know, and
-draws at random what is missing.
+Names and shapes are checked before any weight is used: PEFT ignores unknown tensors and
+initialises missing ones at random.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from adapterhub.peft.settings import config_class, method_of, mutates, relative_
 from adapterhub.store.adapter_names import parse_peft_key, plain_key
 
 _REPEATABLE = ("pissa", "olora")
-"""Starts that follow from the weights alone, so that they can be computed again."""
+"""Initialisations that depend on the weights alone, so that they can be computed again."""
 
 
 def adapter_on(backbone: Backbone, folder: PeftFolder) -> PeftAdapter:
-    """Returns the adapter of a folder, which fits the backbone in every name and shape.
+    """Returns the adapter of a folder, whose names and shapes all fit the backbone.
 
     Raises:
-        AdapterError: It does not fit, or cannot be an adapter here.
+        AdapterError: It does not fit, or is not supported.
         UsageError: The backbone has several layers in a group.
     """
     state, config = folder.factors, folder.config
@@ -41,7 +41,7 @@ def adapter_on(backbone: Backbone, folder: PeftFolder) -> PeftAdapter:
     expected = _state(fresh)
     given = peft_state(spec, adapter.tensors, stock=folder.tied)
     if config.get("save_projection") is False:
-        # Projections that were left out because a seed gives them.
+        # Projections that PEFT did not save because a seed reproduces them.
         drawn = {key: tensor for key, tensor in expected.items() if key not in given}
         config = {**config, "save_projection": True}
         adapter = _read(backbone, folder, {**given, **drawn}, config)
@@ -71,7 +71,7 @@ def _compare(
     expected: Mapping[str, torch.Tensor],
     given: Mapping[str, torch.Tensor],
 ) -> None:
-    """Refuses the first name that is missing or unknown, or whose shape differs."""
+    """Refuses the first tensor that is missing, unknown or of another shape."""
     width = backbone.spec.hidden_size
     place = f"on the backbone {backbone.spec.name}, of hidden size {width}"
     for key in sorted(expected.keys() | given.keys()):
@@ -79,22 +79,22 @@ def _compare(
             None if key not in part else tuple(part[key].shape) for part in (given, expected)
         )
         if wanted is None:
-            problem = f"it has '{key}' {found}, which its configuration does not make"
+            problem = f"it has '{key}' {found}, which its configuration does not create"
         elif found is None:
             problem = f"it lacks '{key}', which is {wanted}"
         elif found != wanted:
-            problem = f"its '{key}' is {found}, its configuration makes it {wanted}"
+            problem = f"its '{key}' is {found}, its configuration requires {wanted}"
         else:
             continue
         raise AdapterError(
-            folder.path, f"{problem} {place}. Use the backbone that it was made for."
+            folder.path, f"{problem} {place}. Use the backbone that it was trained on."
         )
 
 
 def _as_plain_lora(
     backbone: Backbone, folder: PeftFolder
 ) -> tuple[Mapping[str, torch.Tensor], Mapping[str, Any]]:
-    """Returns a LoRA whose start changed the weights as one of the unchanged weights."""
+    """Returns a LoRA whose initialisation changed the weights as one of the original weights."""
     start = str(folder.config["init_lora_weights"])
     if start not in _REPEATABLE:
         raise AdapterError(
@@ -117,7 +117,7 @@ def _as_plain_lora(
 
 
 def _injected(backbone: Backbone, config: Any, folder: PeftFolder) -> Any:
-    """Returns a copy of the backbone's model with PEFT's layers in it, as they start."""
+    """Returns a copy of the backbone's model with PEFT's freshly initialised layers."""
     model = copy.deepcopy(backbone.model)
     if not folder.tied:
         model = unrolled(model)
@@ -131,7 +131,7 @@ def _injected(backbone: Backbone, config: Any, folder: PeftFolder) -> Any:
             return get_peft_model(model, config)
     except AdapterHubError:
         raise
-    # PEFT refuses sizes and settings with errors of many classes.
+    # PEFT rejects sizes and settings with exceptions of many classes.
     except Exception as error:
         raise AdapterError(
             folder.path, f"PEFT cannot put it into {backbone.spec.name}: {error}"
@@ -144,7 +144,7 @@ def _state(model: Any) -> dict[str, torch.Tensor]:
 
 
 def _complete(config: Any) -> Any:
-    """Returns a configuration with which PEFT saves what a seed gave, too."""
+    """Returns the configuration changed so that PEFT also saves what a seed reproduces."""
     if hasattr(config, "save_projection"):
         config.save_projection = True
     return config

@@ -1,1 +1,1 @@
-"""Publishing: tasks to the files of one commit on the Hub, card and figures included."""
+"""Publishes tasks to the Hugging Face Hub: heads, registry, card and figures in one commit."""

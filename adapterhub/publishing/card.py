@@ -1,67 +1,190 @@
-"""The card, README.md: written from the tasks, keeping what people wrote around them.
+"""The model card, README.md: generated from the tasks, without touching text that people wrote.
 
-What adapterhub writes stands between marks, one pair for the top and one for each task. The
-rest of the file is left as it is, so that two publishers do not lose each other's sections and a
-person's own text stays.
+Generated text stands between marks, one pair for the overview and one for each task. The rest of
+the file is kept, so that two publishers do not lose each other's sections. The sentences are in
+`card.md.jinja`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+
 from adapterhub.errors import RegistryError, RemoteContentError
-from adapterhub.publishing.front_matter import front_matter, render_front_matter
-from adapterhub.publishing.hub_metrics import METRIC_NAMES
-from adapterhub.publishing.markdown import plain, table
-from adapterhub.publishing.publication import TaskToPublish
-from adapterhub.publishing.sections import is_peft, task_section
-from adapterhub.store.entries import RegistryContent, TaskEntry
+from adapterhub.publishing.figures import is_drawable
+from adapterhub.publishing.hub_metadata import (
+    front_matter,
+    hub_dataset,
+    metric_name,
+    render_front_matter,
+)
+from adapterhub.remote.find import FoundTask
+from adapterhub.specs import TaskSpec
+from adapterhub.store.entries import RegistryContent
 from adapterhub.store.yamlsafe import read_yaml
+from adapterhub.tags import entity_types
 
 CARD_NAME = "README.md"
 MOST_BYTES = 4 * 2**20
 
-_TOP = "top"
+_OVERVIEW = "top"
 _FRONT = re.compile(r"\A---\r?\n(.*?\n)?---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
 _ATTENTION = "written by adapterhub; text outside of these marks is kept"
+_WORST = 5
+_SOURCE = re.compile(r"package:[a-z0-9][a-z0-9._-]*|[\w.-]+/[\w.-]+@[\w./-]+", re.ASCII)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+_ESCAPES = str.maketrans(
+    {
+        **{sign: f"\\{sign}" for sign in "\\`*_{}[]()#!~$:@"},
+        "&": "&amp;",
+        "<": "&lt;",
+        ">": "&gt;",
+        '"': "&quot;",
+        # Tables are split at bars, escaped or not.
+        "|": "&#124;",
+    }
+)
+
+
+class _Markdown(str):
+    """Text that is Markdown already."""
 
 
 def write_card(
     before: bytes | None,
     content: RegistryContent,
-    tasks: Sequence[TaskToPublish],
+    tasks: Sequence[FoundTask],
     *,
     repo: str,
     extras: Mapping[str, Collection[str]],
 ) -> bytes:
-    """Returns the card of a repository with the sections of `tasks` made or replaced.
+    """Returns the card of a repository with the sections of `tasks` added or replaced.
 
     Args:
-        before: The card as it is; None where there is none.
+        before: The current card, or None.
         content: The whole registry.
-        tasks: The tasks that are being published.
+        tasks: The tasks to publish.
         repo: `owner/name`.
         extras: Paths of the files beside the head of each task.
 
     Raises:
-        RemoteContentError: The card as it is is not UTF-8, too long, or its front matter is not
-            the plain YAML that can be kept.
+        RemoteContentError: The current card is not UTF-8, too long, or its front matter is not
+            plain YAML.
     """
     values, body = _parts(before, repo)
     paths = [path for task in tasks for path in extras.get(task.name, ())]
-    values = front_matter(values, content, tasks, has_peft=any(map(is_peft, paths)))
-    body = body.strip("\n") or f"# {plain(repo.partition('/')[2])}"
-    body = _put(body, _TOP, _overview(content, repo), after=None)
+    values = front_matter(values, content, tasks, has_peft=_has_peft(paths))
+    body = body.strip("\n") or f"# {escape(repo.partition('/')[2])}"
+    overview = _render("overview", repo=repo, tasks=sorted(content.tasks.items()))
+    body = _put(body, _OVERVIEW, overview, after=None)
     for task in sorted(tasks, key=lambda task: task.name):
         section = task_section(repo, task.name, task.spec, extras.get(task.name, ()))
-        body = _put(body, f"task:{task.name}", section, after=_TOP)
+        body = _put(body, f"task:{task.name}", section, after=_OVERVIEW)
     return (render_front_matter(values) + "\n" + body + "\n").encode()
 
 
+def task_section(repo: str, name: str, spec: TaskSpec, extras: Collection[str]) -> str:
+    """Returns the section of one task, from its spec alone.
+
+    Args:
+        repo: `owner/name`.
+        name: Name of the task in the repository.
+        spec: The whole task.
+        extras: Paths of the files published beside its head.
+    """
+    return _render(
+        "task",
+        repo=repo,
+        name=name,
+        spec=spec,
+        labels=_labels(spec),
+        source=_source(spec),
+        dataset=_dataset(spec),
+        errors=_errors(spec),
+        pictures=[path for path in sorted(extras) if path.endswith(".png")],
+        has_peft=_has_peft(extras),
+    )
+
+
+def escape(value: object) -> str:
+    """Returns a value so that Markdown and HTML show it as it is, on one line."""
+    if isinstance(value, _Markdown):
+        return value
+    return " ".join(_CONTROL.sub(" ", str(value)).split()).translate(_ESCAPES)
+
+
+def _code(text: str) -> _Markdown:
+    return _Markdown(re.sub(r"[^A-Za-z0-9._/:@-]", "", text))
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("adapterhub.publishing", ""),
+        # Runs on every value that the template shows, so that none can be forgotten.
+        finalize=escape,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(code=_code, metric_name=metric_name)
+    return environment.get_template("card.md.jinja")
+
+
+def _render(block: str, **values: object) -> str:
+    template = _template()
+    text = "".join(template.blocks[block](template.new_context(values)))
+    return re.sub(r"\n{3,}", "\n\n", text).strip()
+
+
+def _has_peft(paths: Collection[str]) -> bool:
+    return any(path.startswith("peft/") for path in paths)
+
+
+def _labels(spec: TaskSpec) -> Sequence[str]:
+    labels = entity_types(spec.labels) if spec.kind == "tagging" else spec.labels
+    if all(map(is_drawable, labels)):
+        return labels
+    # The picture of the confusion matrix has numbers in their place.
+    return [f"{number} {label}" for number, label in enumerate(labels, 1)]
+
+
+def _source(spec: TaskSpec) -> str:
+    backbone = spec.backbone
+    source = f"{backbone.name}@{backbone.revision}" if backbone.revision else backbone.name
+    # The name comes from a file, and this stands in a block of code.
+    return source if _SOURCE.fullmatch(source) else "./folder-of-the-backbone"
+
+
+def _dataset(spec: TaskSpec) -> str:
+    if spec.training is None:
+        return "not named"
+    name, shown = hub_dataset(spec), spec.training.dataset
+    link = f"[{escape(shown)}](https://huggingface.co/datasets/{name})"
+    return shown if name is None else _Markdown(link)
+
+
+def _errors(spec: TaskSpec) -> list[tuple[int, int, int]]:
+    """Returns the most frequent errors: rows, index of the true and of the predicted label."""
+    found = spec.diagnostics
+    if found is None:
+        return []
+    pairs = [(pair.rows, pair.true, pair.given) for pair in found.confused] or [
+        (count, true, given)
+        for true, row in enumerate(found.confusion)
+        for given, count in enumerate(row)
+        if true != given and count
+    ]
+    return sorted(pairs, key=lambda pair: (-pair[0], pair[1:]))[:_WORST]
+
+
 def _parts(before: bytes | None, repo: str) -> tuple[dict[str, Any], str]:
+    """Returns the front matter and the body of a card."""
     if before is None:
         return {}, ""
     if len(before) > MOST_BYTES:
@@ -72,7 +195,7 @@ def _parts(before: bytes | None, repo: str) -> tuple[dict[str, Any], str]:
         line = before.count(b"\n", 0, error.start) + 1
         raise RemoteContentError(
             repo,
-            f"its {CARD_NAME} is not UTF-8 (line {line}), so that it cannot be kept. Save it as "
+            f"its {CARD_NAME} is not UTF-8 (line {line}), so it cannot be kept. Save it as "
             f"UTF-8, or remove it, and publish again.",
         ) from error
     found = _FRONT.match(text)
@@ -93,7 +216,7 @@ def _parts(before: bytes | None, repo: str) -> tuple[dict[str, Any], str]:
 
 
 def _put(body: str, name: str, section: str, *, after: str | None) -> str:
-    """Returns the body with the text between the marks of `name` replaced, or put in its place."""
+    """Returns the body with the text between the marks of `name` replaced or inserted."""
     start, end = f"<!-- adapterhub:{name} ({_ATTENTION}) -->", f"<!-- /adapterhub:{name} -->"
     block = f"{start}\n\n{section}\n\n{end}"
     marks = re.compile(
@@ -107,32 +230,3 @@ def _put(body: str, name: str, section: str, *, after: str | None) -> str:
         return f"{body[:cut].rstrip()}\n\n{block}\n\n{body[cut:].lstrip()}".strip("\n")
     last = [found.end() for found in re.finditer(r"<!-- /adapterhub:[^\n]* -->", body)][-1]
     return f"{body[:last]}\n\n{block}{body[last:]}"
-
-
-def _overview(content: RegistryContent, repo: str) -> str:
-    rows = [_row(name, entry) for name, entry in sorted(content.tasks.items())]
-    first = sorted(content.tasks)[0]
-    return "\n\n".join(
-        [
-            "Small text tasks for `adapterhub`: heads on one frozen ALBERT, which answers any "
-            "number of them in one pass over the text.",
-            table(("task", "answers", "language", "depths", "measured", "versions", "about"), rows),
-            f'```sh\nadapterhub score "…" --task {repo}:{first}\n'
-            f"adapterhub add {repo}:{first} --as {first}\n```",
-        ]
-    )
-
-
-def _row(name: str, entry: TaskEntry) -> tuple[str, ...]:
-    record = entry.versions[entry.newest]
-    figure = next(iter(record.metrics.items()), None)
-    aliases = (f"{number} is `@{alias}`" for alias, number in sorted(entry.aliases.items()))
-    return (
-        f"`{name}`",
-        entry.kind.replace("_", " "),
-        ", ".join(map(plain, entry.languages)),
-        "+".join(map(str, record.depths)),
-        f"{plain(METRIC_NAMES.get(figure[0], figure[0]))} {figure[1]:.3f}" if figure else "",
-        ", ".join([str(entry.newest), *aliases]),
-        plain(entry.description),
-    )

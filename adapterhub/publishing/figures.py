@@ -1,4 +1,4 @@
-"""Pictures for a card: how far scores can be trusted, and which labels are confused."""
+"""Figures of a card: reliability diagram and confusion matrix."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FIRST_MISSING = 0x0530
 
 
 def draw(diagnostics: Diagnostics, labels: tuple[str, ...]) -> dict[str, bytes]:
-    """Returns the pictures of a task as PNG, by `calibration` and `confusion`.
+    """Returns the figures that the diagnostics allow, as PNG: `calibration`, `confusion`.
 
     Equal diagnostics give equal bytes with the same version of matplotlib.
 
@@ -28,21 +28,21 @@ def draw(diagnostics: Diagnostics, labels: tuple[str, ...]) -> dict[str, bytes]:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingExtraError("matplotlib", "publish") from error
-    pictures = {}
+    figures = {}
     if diagnostics.reliability:
         figure = Figure(figsize=(4.2, 4.2), dpi=110, layout="constrained")
         _draw_calibration(figure, diagnostics)
-        pictures["calibration"] = _png(figure)
+        figures["calibration"] = _png(figure)
     if diagnostics.confusion:
         side = min(10.0, 3.2 + 0.32 * len(labels))
         figure = Figure(figsize=(side, side), dpi=110, layout="constrained")
         _draw_confusion(figure, diagnostics, labels)
-        pictures["confusion"] = _png(figure)
-    return pictures
+        figures["confusion"] = _png(figure)
+    return figures
 
 
 def is_drawable(label: str) -> bool:
-    """Returns whether the font of the pictures has the letters of a label."""
+    """Returns whether the font of the figures has all characters of a label."""
     return label.isprintable() and all(ord(letter) < _FIRST_MISSING for letter in label)
 
 
@@ -58,7 +58,7 @@ def _draw_calibration(figure: Any, diagnostics: Diagnostics) -> None:
         s=[12 + 90 * part.answers / most for part in bins],
         color=_MAIN,
     )
-    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="score", ylabel="share that is right")
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="mean probability", ylabel="fraction correct")
     axes.set_title(f"{diagnostics.rows} {_literal(diagnostics.split)} rows", color=_INK, size=10)
 
 
@@ -67,7 +67,7 @@ def _draw_confusion(figure: Any, diagnostics: Diagnostics, labels: tuple[str, ..
     counts = diagnostics.confusion
     shares = [[count / max(1, sum(row)) for count in row] for row in counts]
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set(xlabel="given", ylabel="true")
+    axes.set(xlabel="predicted label", ylabel="true label")
     axes.set_title(f"{diagnostics.rows} {_literal(diagnostics.split)} rows", color=_INK, size=10)
     places = range(len(labels))
     names = [_short(number, label) for number, label in enumerate(labels, 1)]
@@ -77,10 +77,10 @@ def _draw_confusion(figure: Any, diagnostics: Diagnostics, labels: tuple[str, ..
     if len(labels) > _MOST_NAMES:
         return
     for true, row in enumerate(counts):
-        for given, count in enumerate(row):
+        for guess, count in enumerate(row):
             if count:
-                color = "white" if shares[true][given] > 0.55 else _INK
-                axes.text(given, true, str(count), ha="center", va="center", color=color, size=7)
+                color = "white" if shares[true][guess] > 0.55 else _INK
+                axes.text(guess, true, str(count), ha="center", va="center", color=color, size=7)
 
 
 def _short(number: int, label: str) -> str:
@@ -90,7 +90,7 @@ def _short(number: int, label: str) -> str:
 
 
 def _literal(text: str) -> str:
-    # matplotlib reads what is between dollar signs as formulas.
+    # matplotlib renders text between dollar signs as a formula.
     return text.replace("$", r"\$")
 
 

@@ -1,4 +1,4 @@
-"""The files of one publication: heads, registry, card, evaluation results, figures, PEFT."""
+"""The files of one commit: heads, registry, card, evaluation results, figures, PEFT folders."""
 
 from __future__ import annotations
 
@@ -12,46 +12,44 @@ import yaml
 from adapterhub.errors import AdapterError
 from adapterhub.publishing.card import CARD_NAME, write_card
 from adapterhub.publishing.figures import draw
-from adapterhub.publishing.hub_metrics import evaluation_results
+from adapterhub.publishing.hub_metadata import evaluation_results
 from adapterhub.publishing.merging import Merged
-from adapterhub.publishing.publication import TaskToPublish
-from adapterhub.store.headfile import parse_head
+from adapterhub.remote.find import FoundTask
 from adapterhub.store.registry import REGISTRY_NAME
 
 Extras = Mapping[str, Mapping[str, bytes]]
-"""By name of the task: content by path."""
+"""Content by path, by name of the task."""
 
 
-def extras_of(tasks: Sequence[TaskToPublish]) -> Extras:
-    """Returns the files beside each head; none where the head file has nothing to show.
+def extras_of(tasks: Sequence[FoundTask]) -> Extras:
+    """Returns the files published beside each head: figures, and the adapter in PEFT's format.
 
     Raises:
-        MissingExtraError: There is something to draw, and matplotlib is not installed.
+        MissingExtraError: There are figures to draw and matplotlib is not installed.
     """
     return {task.name: {**_pictures(task), **_peft_files(task)} for task in tasks}
 
 
-def _pictures(task: TaskToPublish) -> dict[str, bytes]:
+def _pictures(task: FoundTask) -> dict[str, bytes]:
     if task.spec.diagnostics is None:
         return {}
     drawn = draw(task.spec.diagnostics, task.spec.labels)
     return {f"figures/{task.name}-{title}.png": data for title, data in drawn.items()}
 
 
-def _peft_files(task: TaskToPublish) -> dict[str, bytes]:
-    """Returns `peft/<task>/…`, which PEFT opens by `subfolder=`; empty where PEFT has no form."""
+def _peft_files(task: FoundTask) -> dict[str, bytes]:
+    """Returns `peft/<task>/…`, which PEFT opens by `subfolder=`; empty if PEFT has no format."""
     if task.spec.adapter is None:
         return {}
     # PEFT takes seconds to import, and most tasks have no adapter.
     from adapterhub.peft.export_folder import export_peft
 
-    head = parse_head(task.data, source=task.name)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / task.name
         try:
-            export_peft(head, place)
+            export_peft(task.load(), place)
         except AdapterError:
-            # Some adapters are none of PEFT's; the head file has them, and the card says no more.
+            # PEFT has no format for this adapter; it is published in the head file alone.
             return {}
         return {f"peft/{task.name}/{path.name}": path.read_bytes() for path in place.iterdir()}
 
@@ -63,34 +61,34 @@ _BESIDE = re.compile(
 
 def files_of(
     merged: Merged,
-    tasks: Sequence[TaskToPublish],
+    tasks: Sequence[FoundTask],
     *,
     repo: str,
     card: bytes | None,
     extras: Extras,
     there: Collection[str] = (),
 ) -> dict[str, bytes | None]:
-    """Returns the content of every file that a publication writes, by path; None where it goes.
+    """Returns the content of every file that a commit changes, by path; None deletes the file.
 
-    What stood beside an older version goes, since it would be read as the newest one's.
+    Files beside an older version are deleted: they would be taken for those of the newest.
 
     Args:
         merged: The registry with the tasks in it.
-        tasks: What is being published.
+        tasks: The tasks to publish.
         repo: `owner/name`.
-        card: The card as it is; None where there is none.
-        extras: What `extras_of` gave.
-        there: The files that the repository has.
+        card: The current card, or None.
+        extras: The result of `extras_of`.
+        there: Paths of the files in the repository.
 
     Raises:
-        RemoteContentError: The card as it is cannot be kept.
+        RemoteContentError: The current card cannot be kept.
     """
     versions, entries = merged.versions, merged.content.tasks
     newest = [task for task in tasks if _is_newest(merged, task)]
     files: dict[str, bytes | None] = {REGISTRY_NAME: merged.data}
     names = {task.name for task in newest}
     files |= dict.fromkeys(path for path in there if _task_of(path) in names)
-    # What stands in the card is about the newest version of a task.
+    # The card describes the newest version of a task.
     files[CARD_NAME] = write_card(card, merged.content, newest, repo=repo, extras=extras)
     for task in tasks:
         if task.name in merged.added:
@@ -104,11 +102,11 @@ def files_of(
     return files
 
 
-def _is_newest(merged: Merged, task: TaskToPublish) -> bool:
+def _is_newest(merged: Merged, task: FoundTask) -> bool:
     return merged.versions[task.name] == merged.content.tasks[task.name].newest
 
 
 def _task_of(path: str) -> str | None:
-    """Returns the task that a file is about, where it is one of those beside heads."""
+    """Returns the task that a file beside a head belongs to, or None for other files."""
     found = _BESIDE.fullmatch(path)
     return None if found is None else next(filter(None, found.groups()))

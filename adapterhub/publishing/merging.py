@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adapterhub.errors import RegistryError
-from adapterhub.publishing.publication import TaskToPublish
+from adapterhub.remote.find import FoundTask
 from adapterhub.store.editing import make_entry, prepare_registry
 from adapterhub.store.entries import (
     RegistryContent,
@@ -27,9 +27,9 @@ class Merged:
     Attributes:
         content: The whole registry.
         data: Its bytes.
-        versions: Version of each task that was to be added, by name.
-        added: Names of those whose version is new.
-        changed: Whether anything differs from before.
+        versions: The version of each added task, by name.
+        added: Names of the tasks whose version is new.
+        changed: Whether the registry differs from before.
     """
 
     content: RegistryContent
@@ -41,19 +41,19 @@ class Merged:
 
 def merge(
     before: RegistryContent | None,
-    tasks: Sequence[TaskToPublish],
+    tasks: Sequence[FoundTask],
     *,
     place: Path,
 ) -> Merged:
-    """Returns the registry with `tasks` added; bytes that are there already add no version.
+    """Returns the registry with `tasks` added; a head file that is there already adds no version.
 
     Args:
-        before: The registry as it is; None where there is none.
-        tasks: What to add.
-        place: Where the registry is, for messages.
+        before: The current registry, or None.
+        tasks: The tasks to add.
+        place: Path of the registry, for messages.
 
     Raises:
-        RegistryError: A task does not fit the entry there is, or the whole is too big.
+        RegistryError: A task does not fit its current entry, or the registry gets too large.
     """
     backbones = dict(before.backbones) if before else {}
     entries = dict(before.tasks) if before else {}
@@ -76,7 +76,7 @@ def merge(
 
 def _entry(
     old: TaskEntry | None,
-    task: TaskToPublish,
+    task: FoundTask,
     key: str,
     version: int,
     *,

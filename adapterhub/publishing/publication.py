@@ -1,43 +1,16 @@
-"""What is published: a task with the very bytes of its head file, and how."""
+"""Options and result of a publication."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from adapterhub.remote.find import FoundTask
-from adapterhub.specs import TaskSpec
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TaskToPublish:
-    """One task, read and checked.
-
-    Attributes:
-        name: Its name in the repository.
-        alias: Alias that shall point to it there, or None.
-        spec: The whole task.
-        data: The bytes of its head file.
-        sha256: Their digest.
-    """
-
-    name: str
-    alias: str | None
-    spec: TaskSpec
-    data: bytes
-    sha256: str
-
-
-def to_publish(task: FoundTask) -> TaskToPublish:
-    """Returns a task that was read, as it will be published."""
-    return TaskToPublish(task.name, task.alias, task.spec, task.data, task.sha256)
-
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
-    """How a publication shall be made.
+class PublishOptions:
+    """How to publish.
 
     Attributes:
-        private: Whether a repository that has to be made is private.
+        private: Whether a repository that has to be created is private.
         tag: Tag for the commit, or None.
         create_pr: Whether to open a pull request instead of changing the main branch.
         dry_run: Whether to send nothing.
@@ -72,9 +45,9 @@ class Published:
 
     Attributes:
         repo: `owner/name`.
-        commit: The commit that holds the tasks; None for a dry run that would make one.
-        tasks: The tasks, in the order that was asked for.
-        files: Paths that were written; empty where everything was there already.
+        commit: The commit that holds the tasks; None for a dry run that would create one.
+        tasks: The tasks, in the given order.
+        files: Paths that were written; empty if everything was there already.
         pull_request: Address of the pull request, or None.
         tag: Tag of the commit, or None.
         dry_run: Whether nothing was sent.

@@ -1,8 +1,7 @@
-"""Publishes tasks: read what is there, add to it, send one commit, and again if others were first.
+"""Publishes tasks: reads the repository, adds the tasks, sends one commit, retries after a race.
 
-A publication is whole or absent, because it is one commit that names its parent. Whatever goes
-wrong on the way, the next try starts from what the Hub has now; content that is there already
-is not sent again.
+A publication is atomic, because it is one commit that names its parent. After any failure the
+next try starts from the current state of the Hub; content that is there already is not sent again.
 """
 
 from __future__ import annotations
@@ -17,9 +16,10 @@ from adapterhub.errors import RemoteUnavailableError, UsageError
 from adapterhub.publishing.card import CARD_NAME
 from adapterhub.publishing.files import Extras, extras_of, files_of
 from adapterhub.publishing.merging import Merged, merge
-from adapterhub.publishing.publication import Published, PublishedTask, TaskToPublish, Wishes
-from adapterhub.remote.calls import Place, current_place, pauses
+from adapterhub.publishing.publication import Published, PublishedTask, PublishOptions
+from adapterhub.remote.calls import Place, current_place, pause
 from adapterhub.remote.fetch import Commit, fetch
+from adapterhub.remote.find import FoundTask
 from adapterhub.remote.repository import check_files
 from adapterhub.remote.session import operation
 from adapterhub.remote.upload import (
@@ -38,18 +38,18 @@ from adapterhub.store.references import check_repository
 from adapterhub.store.registry import REGISTRY_NAME, parse_registry
 
 MOST_RACES = 40
-"""How often a publication starts anew because another was first."""
+"""How often a publication starts again because another one was first."""
 
 _TAG = re.compile(r"(?![0-9a-f]{40}$)[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
 class _Order:
-    """What shall be published, and where."""
+    """What to publish, and where."""
 
     repo: str
-    tasks: Sequence[TaskToPublish]
-    wishes: Wishes
+    tasks: Sequence[FoundTask]
+    options: PublishOptions
     extras: Extras
     place: Place
     uploads: Uploads
@@ -57,7 +57,7 @@ class _Order:
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """What the repository holds; `commit` is None where it does not exist."""
+    """The current content of the repository; `commit` is None if it does not exist."""
 
     commit: Commit | None
     content: RegistryContent | None = None
@@ -67,65 +67,65 @@ class _State:
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """What one try sent."""
+    """What one try sent to the Hub."""
 
     merged: Merged
     files: Mapping[str, bytes | None]
 
 
-def publish(repo: str, tasks: Sequence[TaskToPublish], wishes: Wishes) -> Published:
-    """Puts tasks into a repository on the Hub, which is made where it is missing.
+def publish(repo: str, tasks: Sequence[FoundTask], options: PublishOptions) -> Published:
+    """Adds tasks to a repository on the Hub, which is created if it is missing.
 
     Args:
         repo: `owner/name`.
-        tasks: What to publish, each under another name.
-        wishes: How.
+        tasks: The tasks; no two of them have the same name.
+        options: How to publish.
 
     Raises:
-        UsageError: A name, alias or tag is not allowed or stands for two things.
-        RemoteError: The Hub refuses it or is out of reach; nothing was published then.
-        RegistryError: A task does not fit the entry that is there.
+        UsageError: A name, alias or tag is not allowed or ambiguous.
+        RemoteError: The Hub refuses it or cannot be reached; nothing was published.
+        RegistryError: A task does not fit its current entry.
         MissingExtraError: matplotlib is needed and not installed.
     """
-    _check(repo, tasks, wishes)
+    _check(repo, tasks, options)
     place = current_place()
     if place.offline:
         raise RemoteUnavailableError(repo, "publishing needs the network; HF_HUB_OFFLINE is set")
-    if not wishes.dry_run:
+    if not options.dry_run:
         require_token(place, repo)
-    order = _Order(repo, tasks, wishes, extras_of(tasks), place, Uploads())
+    order = _Order(repo, tasks, options, extras_of(tasks), place, Uploads())
     attempt: _Attempt | None = None
     with operation() as clock:
-        for pause in pauses(MOST_RACES):
+        for tried in range(1, MOST_RACES + 1):
             state = _read(order)
-            if state.commit is None and not wishes.dry_run:
-                make_repository(place, repo, private=wishes.private)
+            if state.commit is None and not options.dry_run:
+                make_repository(place, repo, private=options.private)
                 continue
             merged = _merge(order, state)
             done = _send(order, state, merged, before=attempt)
             if isinstance(done, Published):
                 return done
             attempt = done
-            time.sleep(min(pause.seconds, max(clock.left, 0)))
+            time.sleep(min(pause(tried), max(clock.left, 0)))
     raise RemoteUnavailableError(
         repo, f"others published {MOST_RACES} times while this was tried. Try again later."
     )
 
 
-def _check(repo: str, tasks: Sequence[TaskToPublish], wishes: Wishes) -> None:
+def _check(repo: str, tasks: Sequence[FoundTask], options: PublishOptions) -> None:
     check_repository(repo)
     names = [task.name for task in tasks]
     if not names:
         raise UsageError("No task was named; give one at least.")
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise UsageError(f"Two tasks would both be '{twice}' in {repo}; publish them apart.")
-    if wishes.tag is not None and not _TAG.fullmatch(wishes.tag):
+        raise UsageError(f"Two tasks would both be '{twice}' in {repo}; publish them separately.")
+    if options.tag is not None and not _TAG.fullmatch(options.tag):
         raise UsageError(
-            f"The tag {wishes.tag!r} is not allowed: use up to 64 of A-Z, a-z, 0-9, '.', '-', '_'."
+            f"The tag {options.tag!r} is not allowed: use up to 64 of A-Z, a-z, 0-9, '.', '-', '_'."
         )
-    if wishes.tag is not None and wishes.create_pr:
-        raise UsageError("A tag is for what is published; a pull request is not yet. Tag it later.")
+    if options.tag is not None and options.create_pr:
+        raise UsageError("A tag marks a published commit; a pull request is not yet. Tag it later.")
 
 
 def _read(order: _Order) -> _State:
@@ -143,12 +143,12 @@ def _read(order: _Order) -> _State:
 
 
 def _merge(order: _Order, state: _State) -> Merged:
-    wishes = order.wishes
+    options = order.options
     merged = merge(state.content, order.tasks, place=Path(f"{order.repo}/{REGISTRY_NAME}"))
-    # A name after `@` must mean one thing.
+    # A name after `@` must not be an alias and a tag.
     used = {alias for entry in merged.content.tasks.values() for alias in entry.aliases}
-    if wishes.tag in used:
-        raise UsageError(f"'{wishes.tag}' is an alias in {order.repo}, so it cannot be a tag too.")
+    if options.tag in used:
+        raise UsageError(f"'{options.tag}' is an alias in {order.repo}, so it cannot be a tag too.")
     for alias in {task.alias for task in order.tasks if task.alias is not None}:
         if state.commit is not None and tagged_commit(state.commit, alias) is not None:
             raise UsageError(f"'{alias}' is a tag of {order.repo}, so it cannot be an alias too.")
@@ -158,15 +158,15 @@ def _merge(order: _Order, state: _State) -> Merged:
 def _send(
     order: _Order, state: _State, merged: Merged, *, before: _Attempt | None
 ) -> Published | _Attempt:
-    """Returns what was published, or what was tried where another publisher was first.
+    """Returns what was published, or the attempt if another publisher was first.
 
     Args:
-        order: What shall be published.
-        state: What the repository holds now.
-        merged: What it shall hold.
-        before: What the try before sent; it may be there although its answer was lost.
+        order: What to publish.
+        state: The current content of the repository.
+        merged: Its registry with the tasks added.
+        before: What the previous try sent; it may be there although the response was lost.
     """
-    wishes, repo = order.wishes, order.repo
+    options, repo = order.options, order.repo
     if not merged.changed and state.commit is not None:
         return _finish(order, before or _Attempt(merged, {}), Sent(state.commit.oid))
     files = files_of(
@@ -178,21 +178,21 @@ def _send(
         there=state.files,
     )
     attempt = _Attempt(merged, files)
-    if wishes.dry_run or state.commit is None:
+    if options.dry_run or state.commit is None:
         return _finish(order, attempt, None)
     sent: Sent | None = None
-    if wishes.create_pr:
+    if options.create_pr:
         sent = find_pull(state.commit, REGISTRY_NAME, merged.data)
     names = ", ".join(task.name for task in order.tasks)
     title = f"Publish {names if len(names) <= 60 else f'{len(order.tasks)} tasks'}"
     sent = sent or send_commit(
-        state.commit, files, title, uploads=order.uploads, as_pull=wishes.create_pr
+        state.commit, files, title, uploads=order.uploads, as_pull=options.create_pr
     )
     return attempt if sent is None else _finish(order, attempt, sent)
 
 
 def _finish(order: _Order, made: _Attempt, sent: Sent | None) -> Published:
-    wishes, merged = order.wishes, made.merged
+    options, merged = order.options, made.merged
     done = Published(
         repo=order.repo,
         commit=None if sent is None else sent.oid,
@@ -207,9 +207,9 @@ def _finish(order: _Order, made: _Attempt, sent: Sent | None) -> Published:
         ),
         files=tuple(sorted(path for path, data in made.files.items() if data is not None)),
         pull_request=None if sent is None else sent.pull_request,
-        dry_run=wishes.dry_run,
+        dry_run=options.dry_run,
     )
-    if sent is None or wishes.tag is None or wishes.dry_run:
+    if sent is None or options.tag is None or options.dry_run:
         return done
-    make_tag(Commit(order.repo, sent.oid, order.place), wishes.tag)
-    return replace(done, tag=wishes.tag)
+    make_tag(Commit(order.repo, sent.oid, order.place), options.tag)
+    return replace(done, tag=options.tag)

@@ -1,11 +1,11 @@
-"""Calls to the Hub: where it is, who asks, how often a call is tried, and what its faults mean."""
+"""Calls to the Hub: its address, token and cache from the environment, and bounded retries."""
 
 from __future__ import annotations
 
 import os
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -13,13 +13,13 @@ from typing import TypeVar
 from huggingface_hub import HfApi, constants, get_token
 
 from adapterhub.errors import RemoteUnavailableError
-from adapterhub.remote.faults import Asked, explain
+from adapterhub.remote.faults import Action, explain
 from adapterhub.remote.session import TIMEOUT_VARIABLE, Clock, Failed, OutOfTime, failure, operation
 
 TRIES = 5
-"""How often a call is made before its fault counts."""
+"""Attempts before a call fails."""
 FIRST_WAIT = 0.5
-"""Seconds before the second try; each further wait is twice as long, up to LONGEST_WAIT."""
+"""Seconds before the second attempt; the wait doubles each time, up to LONGEST_WAIT."""
 LONGEST_WAIT = 8.0
 _AWAY_TRIES = 3
 _YES = {"1", "true", "yes", "on"}
@@ -29,11 +29,11 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The Hub as the environment names it at one moment.
+    """The Hub as the environment configures it at one moment.
 
     Attributes:
         endpoint: From HF_ENDPOINT.
-        token: From HF_TOKEN, or what `hf auth login` stored; None without.
+        token: From HF_TOKEN, or stored by `hf auth login`; None without.
         cache: From HF_HUB_CACHE or HF_HOME.
         offline: From HF_HUB_OFFLINE.
     """
@@ -46,12 +46,12 @@ class Place:
     @property
     def api(self) -> HfApi:
         """Returns the client for this place."""
-        # False: without a token of ours the client would look for one by itself.
+        # False: with None the client would search for a token by itself.
         return HfApi(self.endpoint, token=self.token or False, library_name="adapterhub")
 
 
 def current_place() -> Place:
-    """Returns the Hub as the environment names it now; huggingface_hub reads it only once."""
+    """Returns the Hub of the current environment, which huggingface_hub reads only on import."""
     home = os.environ.get("HF_HOME")
     cache = os.environ.get("HF_HUB_CACHE") or (
         os.path.join(home, "hub") if home else constants.HF_HUB_CACHE
@@ -65,77 +65,60 @@ def current_place() -> Place:
     )
 
 
-def call(place: Place, asked: Asked, request: Callable[[HfApi], Result]) -> Result:
-    """Returns what `request` returns; tries again where that may help.
+def call(place: Place, action: Action, request: Callable[[HfApi], Result]) -> Result:
+    """Returns the result of a request; retries failures that may be temporary.
 
     Args:
         place: The Hub.
-        asked: What this is about, for messages.
-        request: Makes one call; sending it twice must do no harm.
+        action: What the request does, for messages.
+        request: Makes one call; it must be idempotent.
 
     Raises:
-        RemoteError: It failed; says what of the call, why, and what to do.
+        RemoteError: It failed; the message says what failed, why, and what to do.
     """
     with operation() as clock:
-        for pause in pauses():
+        for tried in range(1, TRIES + 1):
             try:
                 return request(place.api)
             except Exception as error:
                 fault = failure(error)
                 if fault is None:
-                    raise explain(error, asked, place.api) from _plain(error, place.token)
-                wait_or_fail(fault, pause, clock, asked)
-    raise AssertionError("the last pause raises")
+                    raise explain(error, action, place.api) from _plain(error, place.token)
+                _wait_or_fail(fault, tried, clock, action)
+    raise AssertionError("the last try raises")
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """The wait after a failed try.
-
-    Attributes:
-        tried: How many tries have been made.
-        seconds: How long to wait, unless the server says otherwise.
-        is_last: Whether no try may follow.
-    """
-
-    tried: int
-    seconds: float
-    is_last: bool
+def pause(tried: int) -> float:
+    """Returns the seconds to wait after an attempt; half is random, so that writers disperse."""
+    longest = min(FIRST_WAIT * 2.0 ** (tried - 1), LONGEST_WAIT)
+    return longest * random.uniform(0.5, 1.0)
 
 
-def pauses(tries: int | None = None) -> Iterator[Pause]:
-    """Yields the pause that follows each try; half of each wait is chance, so that writers part."""
-    tries = tries or TRIES
-    for tried in range(1, tries + 1):
-        longest = min(FIRST_WAIT * 2 ** (tried - 1), LONGEST_WAIT)
-        yield Pause(tried, longest * random.uniform(0.5, 1.0), tried == tries)
-
-
-def wait_or_fail(fault: Failed | OutOfTime, pause: Pause, clock: Clock, asked: Asked) -> None:
-    """Waits before the next try.
+def _wait_or_fail(fault: Failed | OutOfTime, tried: int, clock: Clock, action: Action) -> None:
+    """Waits before the next attempt.
 
     Raises:
-        RemoteUnavailableError: There is no next try, or no time for the wait.
+        RemoteUnavailableError: There is no attempt left, or no time for the wait.
     """
     if isinstance(fault, OutOfTime):
         raise RemoteUnavailableError(
-            asked.place,
-            f"{asked.doing} took longer than {clock.seconds:g} s. Try again later, or allow more "
+            action.place,
+            f"{action.doing} took longer than {clock.seconds:g} s. Try again later, or allow more "
             f"with {TIMEOUT_VARIABLE}=<seconds>.",
         ) from fault
-    wait = pause.seconds if fault.wait is None else fault.wait
+    wait = pause(tried) if fault.wait is None else fault.wait
     too_long = wait > clock.left
-    if pause.is_last or too_long or (fault.away and pause.tried >= _AWAY_TRIES):
-        told = f" It asks to wait {wait:g} s." if fault.wait is not None and too_long else ""
+    if tried >= (_AWAY_TRIES if fault.away else TRIES) or too_long:
+        hint = f" The Hub asks to wait {wait:g} s." if too_long and fault.wait is not None else ""
         raise RemoteUnavailableError(
-            asked.place, f"{asked.doing} failed: {fault}, tried {pause.tried} times.{told}"
+            action.place, f"{action.doing} failed: {fault}, tried {tried} times.{hint}"
         ) from fault
     time.sleep(wait)
 
 
 def _token(home: str | None) -> str | None:
     if home is not None and not os.environ.get("HF_TOKEN") and "HF_TOKEN_PATH" not in os.environ:
-        # huggingface_hub knows the HF_HOME of the moment when it was imported.
+        # huggingface_hub read HF_HOME when it was imported.
         path = Path(home).expanduser() / "token"
         if path != Path(constants.HF_TOKEN_PATH):
             return path.read_text(encoding="utf-8").strip() or None if path.is_file() else None
@@ -143,7 +126,7 @@ def _token(home: str | None) -> str | None:
 
 
 def _plain(error: Exception, token: str | None) -> Exception | None:
-    """Returns `error` as a cause to show, or None where its text would show the token."""
+    """Returns `error` as the cause to show, or None if its text contains the token."""
     shown: BaseException | None = error
     while shown is not None:
         if token and token in f"{shown} {shown!r}":

@@ -1,4 +1,4 @@
-"""What an error of huggingface_hub means for a user, in one sentence and with what to do."""
+"""Translates errors of huggingface_hub into ours: what happened, and what the user can do."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _NOT_LOGGED_IN = "Run `hf auth login`, or set HF_TOKEN"
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What a call was about.
+class Action:
+    """What a call does, for messages.
 
     Attributes:
-        repo: `owner/name`, or the endpoint where no repository is meant.
-        doing: What was tried, for instance `fetching registry.yaml`.
-        revision: Revision that was asked for, or None.
+        repo: `owner/name`, or the endpoint for calls about no repository.
+        doing: The action, for instance `fetching registry.yaml`.
+        revision: The requested revision, or None.
     """
 
     repo: str
@@ -49,54 +49,54 @@ class Asked:
         return f"{self.repo}@{self.revision}" if self.revision else self.repo
 
 
-def explain(error: Exception, asked: Asked, api: HfApi) -> AdapterHubError:
-    """Returns our error for a foreign one that another try will not cure."""
+def explain(error: Exception, action: Action, api: HfApi) -> AdapterHubError:
+    """Returns our error for an error of the client that a retry cannot cure."""
     if isinstance(error, AdapterHubError):
         return error
-    repo, place = asked.repo, asked.place
+    repo, place = action.repo, action.place
     if isinstance(error, GatedRepoError):
         return RemoteAccessError(
             repo,
-            f"it is gated: its owner wants you to accept terms first. Do so at "
+            f"it is gated: its owner requires you to accept terms first. Do so at "
             f"{api.endpoint}/{repo} with the account of your token.",
             "gated",
         )
     if isinstance(error, RevisionNotFoundError):
         return RemoteNotFoundError(
             place,
-            "there is no such commit, branch or tag. Where it was there before, the repository "
-            "was changed or made anew; `adapterhub search --remote` shows what is there now.",
+            "there is no such commit, branch or tag. If it existed before, the repository was "
+            "changed or recreated; `adapterhub search --remote` shows what is there now.",
         )
     if isinstance(error, LocalEntryNotFoundError):
-        return RemoteUnavailableError(place, f"{asked.doing} failed: {_reason(error)}")
+        return RemoteUnavailableError(place, f"{action.doing} failed: {_reason(error)}")
     if isinstance(error, EntryNotFoundError):
-        return RemoteNotFoundError(place, f"{asked.doing} failed: there is no such file")
+        return RemoteNotFoundError(place, f"{action.doing} failed: there is no such file")
     if isinstance(error, HFValidationError):
         return RemoteNotFoundError(repo, "a name on the Hub is owner/name with plain letters")
     if isinstance(error, HfHubHTTPError):
-        return _explain_answer(error, asked, api)
-    return RemoteError(place, f"{asked.doing} failed: {_scrubbed(_reason(error), api)}")
+        return _explain_status(error, action, api)
+    return RemoteError(place, f"{action.doing} failed: {_scrubbed(_reason(error), api)}")
 
 
-def _explain_answer(error: HfHubHTTPError, asked: Asked, api: HfApi) -> RemoteError:
+def _explain_status(error: HfHubHTTPError, action: Action, api: HfApi) -> RemoteError:
     status = error.response.status_code
     if status in (401, 403) or isinstance(error, RepositoryNotFoundError):
-        return _explain_access(error, asked, api)
-    said = _scrubbed(_reason(error), api)
-    return RemoteError(asked.place, f"{asked.doing} was answered with status {status}: {said}")
+        return _explain_access(error, action, api)
+    reason = _scrubbed(_reason(error), api)
+    return RemoteError(action.place, f"{action.doing} failed with status {status}: {reason}")
 
 
-def _explain_access(error: HfHubHTTPError, asked: Asked, api: HfApi) -> RemoteError:
-    """Returns who may not do what; asks the Hub whose token this is."""
-    repo = asked.repo
+def _explain_access(error: HfHubHTTPError, action: Action, api: HfApi) -> RemoteError:
+    """Returns why access was refused; asks the Hub for the account of the token."""
+    repo = action.repo
     if not api.token:
         hidden = isinstance(error, RepositoryNotFoundError)
-        return _hidden(repo) if hidden else no_token(repo, asked.doing)
+        return _hidden(repo) if hidden else no_token(repo, action.doing)
     who = _who(api)
     if who is None:
         return RemoteAccessError(
             repo,
-            f"{asked.doing} was refused: the token has expired or was taken back. Make a new one "
+            f"{action.doing} was refused: the token has expired or was revoked. Create a new one "
             f"at {_TOKENS}. {_NOT_LOGGED_IN}.",
             "expired",
         )
@@ -111,19 +111,19 @@ def _explain_access(error: HfHubHTTPError, asked: Asked, api: HfApi) -> RemoteEr
     if role == "read":
         return RemoteAccessError(
             repo,
-            f"{asked.doing} was refused: the token of '{name}' may only read. Make one that may "
+            f"{action.doing} was refused: the token of '{name}' may only read. Create one that may "
             f"write at {_TOKENS}.",
             "read-only",
         )
     if who and owner not in mine:
         return RemoteAccessError(
             repo,
-            f"{asked.doing} was refused: '{name}' may not write for '{owner}', only for "
+            f"{action.doing} was refused: '{name}' may not write for '{owner}', only for "
             f"{', '.join(sorted(mine))}.",
             "namespace",
         )
-    said = _scrubbed(_reason(error), api)
-    return RemoteAccessError(repo, f"{asked.doing} was refused for '{name}': {said}", "forbidden")
+    text = f"{action.doing} was refused for '{name}': {_scrubbed(_reason(error), api)}"
+    return RemoteAccessError(repo, text, "forbidden")
 
 
 def _hidden(repo: str) -> RemoteAccessError:
@@ -140,13 +140,13 @@ def no_token(repo: str, doing: str) -> RemoteAccessError:
     return RemoteAccessError(
         repo,
         f"{doing} needs a token that may write, and there is none. {_NOT_LOGGED_IN}; tokens are "
-        f"made at {_TOKENS}.",
+        f"created at {_TOKENS}.",
         "no-token",
     )
 
 
 def _who(api: HfApi) -> dict[str, Any] | None:
-    """Returns whose token is used; None where it is not valid, {} where the Hub does not say."""
+    """Returns the account of the token; None if it is not valid, {} if the Hub does not say."""
     try:
         return api.whoami()
     except HfHubHTTPError as error:

@@ -1,8 +1,8 @@
-"""Files of one commit, by way of the cache, with their bytes checked on every read.
+"""Files of one commit, through the cache, with their bytes verified on every read.
 
 The Hub's client compares sizes at most, so a flipped bit would be cached under the right name.
-Here the very bytes that are handed out are compared with what is promised: the digest that a
-registry gives, and the id under which the Hub itself stores the file.
+Here the bytes that are returned are compared with the digest in the registry, or with the id
+under which the Hub stores the file.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from adapterhub.errors import (
     RemoteUnavailableError,
 )
 from adapterhub.remote.calls import Place, call
-from adapterhub.remote.faults import Asked
+from adapterhub.remote.faults import Action
 from adapterhub.remote.session import operation
 from adapterhub.store.atomic import open_regular, reason
 from adapterhub.store.header import MAX_FILE_BYTES
@@ -43,8 +43,8 @@ class Commit:
     Attributes:
         repo: `owner/name`.
         oid: The commit, 40 hexadecimal digits.
-        place: The Hub that it is on.
-        from_cache: Whether the Hub was not asked, so that it may have a newer one.
+        place: The Hub.
+        from_cache: Whether it was read from the cache, so that the Hub may have a newer one.
     """
 
     repo: str
@@ -53,35 +53,35 @@ class Commit:
     from_cache: bool = False
 
     def __str__(self) -> str:
-        """Returns the repository and the start of the commit, for messages."""
+        """Returns the repository and the abbreviated commit, for messages."""
         return f"{self.repo}@{self.oid[:12]}"
 
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """What a registry promises of a file: its size in bytes and its sha256."""
+    """Size in bytes and sha256 of a file, as recorded in a registry."""
 
     size: int
     sha256: str
 
 
 def find_commit(place: Place, repo: str, revision: str | None = None) -> Commit:
-    """Returns the commit that a revision stands for now, or stood for when it was last asked.
+    """Returns the current commit of a revision; the cached one if the Hub cannot be reached.
 
     Raises:
-        RemoteError: There is no such repository or revision, or it was never asked for here and
-            the Hub is away.
+        RemoteError: There is no such repository or revision, or the Hub cannot be reached and
+            the cache does not have it.
     """
     revision = revision or MAIN
     if COMMIT.fullmatch(revision):
         return Commit(repo, revision, place)
     if place.offline:
         return _cached_commit(place, repo, revision, "HF_HUB_OFFLINE is set")
-    asked = Asked(repo, "asking for the newest commit", None if revision == MAIN else revision)
+    action = Action(repo, "reading the newest commit", None if revision == MAIN else revision)
     try:
         found = call(
             place,
-            asked,
+            action,
             lambda api: api.resolve_revision(repo, revision=revision, cache_dir=place.cache),
         )
     except RemoteUnavailableError as error:
@@ -90,22 +90,22 @@ def find_commit(place: Place, repo: str, revision: str | None = None) -> Commit:
 
 
 def fetch(commit: Commit, path: str, promise: Promise | None = None) -> bytes:
-    """Returns the bytes of a file, from the cache where it is there and sound.
+    """Returns the bytes of a file, from the cache if it is there and intact.
 
-    Wrong bytes leave the cache and are fetched afresh once.
+    Damaged files are removed from the cache and downloaded once more.
 
     Args:
-        commit: Where it is.
-        path: Its path in the repository.
-        promise: What its bytes must be, if known.
+        commit: The commit.
+        path: Path in the repository.
+        promise: Size and digest that the bytes must have, if known.
 
     Raises:
-        IntegrityError: The bytes are not those promised, not even fetched afresh.
-        RemoteContentError: They are not those that the Hub says it has.
-        RemoteError: The file is not there or cannot be fetched.
+        IntegrityError: Even the second download differs from the promise.
+        RemoteContentError: Even the second download differs from the Hub's id of the file.
+        RemoteError: The file is missing or cannot be downloaded.
     """
     with operation():
-        pointer = _download(commit, path, afresh=False)
+        pointer = _download(commit, path, force=False)
         data = _read(pointer, commit, path)
         if _problem(data, pointer, promise) is None:
             return data
@@ -113,23 +113,23 @@ def fetch(commit: Commit, path: str, promise: Promise | None = None) -> bytes:
         if commit.place.offline:
             raise RemoteUnavailableError(
                 str(commit),
-                f"what the cache held of {path} was damaged, so it was removed. Fetch it again "
-                f"with the network: unset HF_HUB_OFFLINE.",
+                f"the cached {path} was damaged, so it was removed. Download it again: unset "
+                f"HF_HUB_OFFLINE.",
             )
-        pointer = _download(commit, path, afresh=True)
+        pointer = _download(commit, path, force=True)
         data = _read(pointer, commit, path)
         problem = _problem(data, pointer, promise)
         if problem is None:
             return data
         _drop(pointer)
-    told = f"{problem}. It was fetched twice and is not kept; tell its owner."
+    message = f"{problem}. It was downloaded twice and is not kept; report it to its owner."
     if promise is not None:
-        raise IntegrityError(f"{commit}/{path}", told)
-    raise RemoteContentError(str(commit), f"{path}: {told}")
+        raise IntegrityError(f"{commit}/{path}", message)
+    raise RemoteContentError(str(commit), f"{path}: {message}")
 
 
 def is_cached(commit: Commit, path: str) -> bool:
-    """Returns whether the cache has a file of a commit."""
+    """Returns whether a file of a commit is in the cache."""
     try:
         _cached(commit, path)
     except LocalEntryNotFoundError:
@@ -150,14 +150,14 @@ def _cached_commit(
             name, f"it is not in the cache {place.cache}, and the Hub is out of reach: {why}"
         ) from error
     commit = Commit(repo, found.resolved, place, from_cache=True)
-    _log.warning("Hub %s: taken from the cache as of commit %s: %s", repo, commit.oid[:12], why)
+    _log.warning("Hub %s: using the cached commit %s: %s", repo, commit.oid[:12], why)
     return commit
 
 
-def _download(commit: Commit, path: str, *, afresh: bool) -> Path:
-    """Returns the file in the cache, fetched where it is missing or to be had `afresh`."""
+def _download(commit: Commit, path: str, *, force: bool) -> Path:
+    """Returns the path in the cache; downloads the file if it is missing, or with `force`."""
     place = commit.place
-    asked = Asked(commit.repo, f"fetching {path}", commit.oid[:12])
+    action = Action(commit.repo, f"fetching {path}", commit.oid[:12])
     if place.offline:
         try:
             return _cached(commit, path)
@@ -168,7 +168,7 @@ def _download(commit: Commit, path: str, *, afresh: bool) -> Path:
     return Path(
         call(
             place,
-            asked,
+            action,
             lambda api: hf_hub_download(
                 commit.repo,
                 path,
@@ -177,7 +177,7 @@ def _download(commit: Commit, path: str, *, afresh: bool) -> Path:
                 endpoint=place.endpoint,
                 token=api.token,
                 library_name="adapterhub",
-                force_download=afresh,
+                force_download=force,
             ),
         )
     )
@@ -207,7 +207,7 @@ def _read(pointer: Path, commit: Commit, path: str) -> bytes:
 
 
 def _problem(data: bytes, pointer: Path, promise: Promise | None) -> str | None:
-    """Returns what is wrong with the bytes, or None."""
+    """Returns how the bytes differ from what they must be, or None."""
     digest = hashlib.sha256(data).hexdigest()
     if promise is not None:
         if (len(data), digest) == (promise.size, promise.sha256):
@@ -216,7 +216,7 @@ def _problem(data: bytes, pointer: Path, promise: Promise | None) -> str | None:
             f"it has {len(data)} bytes with sha256 {digest}; the registry promises "
             f"{promise.size} bytes with sha256 {promise.sha256}"
         )
-    # The client names a blob by the id that the Hub gave: git's, or sha256 for large files.
+    # The client names a cached blob by the Hub's id: git's SHA-1, or sha256 for large files.
     name = Path(os.path.realpath(pointer)).name
     git = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
     if not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", name) or name in (git, digest):

@@ -1,6 +1,6 @@
 """Finding a task by its name: in the registry, in a file, or on the Hub. Without torch.
 
-A task is known by the header of its head file, so that asking about tasks is quick.
+Only the header of a head file is parsed, which is fast.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,7 +68,7 @@ class FoundTask:
 
 
 def open_registry(registry: Path | None) -> Registry:
-    """Returns the registry that was asked for, the nearest upwards, or the shipped one.
+    """Returns the given registry, else the nearest in a parent folder, else the shipped one.
 
     Raises:
         RegistryError: It cannot be read, or is not valid.
@@ -107,7 +107,8 @@ def find_all(references: Iterable[str], registry: Registry | Path) -> list[Found
 
 def _find(reference: Reference, registry: Registry | Path, lookup: Lookup | None) -> FoundTask:
     if reference.path is not None:
-        return _in_file(reference.text, Path(os.path.expanduser(reference.path)))
+        path = Path(os.path.expanduser(reference.path))
+        return replace(task_in(read_bytes(path), str(path)), reference=reference.text)
     if reference.kind == "hub":
         return _on_the_hub(reference, lookup)
     known = registry if isinstance(registry, Registry) else read_registry(registry)
@@ -127,11 +128,15 @@ def _find(reference: Reference, registry: Registry | Path, lookup: Lookup | None
     )
 
 
-def _in_file(reference: str, path: Path) -> FoundTask:
-    data, source = read_bytes(path), str(path)
+def task_in(data: bytes, source: str, *, alias: str | None = None) -> FoundTask:
+    """Returns the task whose head file has these bytes, by the name that the file says.
+
+    Raises:
+        HeadFileError: They are no head file.
+    """
     header = read_header(data, source)
     digest = hashlib.sha256(data).hexdigest()
-    return FoundTask(reference, header.spec.task, None, header, data, digest, source)
+    return FoundTask(source, header.spec.task, alias, header, data, digest, source)
 
 
 def _on_the_hub(reference: Reference, lookup: Lookup | None) -> FoundTask:
@@ -173,7 +178,7 @@ def choose_tasks(registry: Registry, references: Iterable[str]) -> list[FoundTas
 def choose_backbone_key(
     registry: Registry, tasks: Sequence[FoundTask], backbone: str | None
 ) -> str | None:
-    """Returns the backbone that `tasks` run on: the one asked for, or that of the first task."""
+    """Returns the key of the backbone to run: the given one, else that of the first task."""
     if backbone is not None or not tasks:
         return backbone
     first = tasks[0]
@@ -184,13 +189,13 @@ def choose_backbone_key(
             return key
     raise BackboneError(
         first.spec.backbone.name,
-        f"task '{first.reference}' was made for it, and the registry {registry.path} does not name "
-        f"it. Say where it is with --backbone.",
+        f"task '{first.reference}' was made for it, and the registry {registry.path} does not list "
+        f"it. Give its place with --backbone.",
     )
 
 
 def column_names(tasks: Sequence[FoundTask]) -> Mapping[str, str]:
-    """Returns the name of each task's answers by reference: the task's own where it is unique."""
+    """Returns the output name of each task by reference: the task's name if it is unique."""
     # A task that came from the Hub may have another name here than in its file.
     own = [task.spec.task if task.found is None else task.found.task for task in tasks]
     return {

@@ -1,7 +1,7 @@
-"""Tasks of the Hub in a registry here: their bytes copied, their commit, size and sha256 kept.
+"""Adds tasks of the Hub to a local registry: copies the head file, records commit and sha256.
 
-A pinned task changes only when somebody asks for it, and never back to an older version, nor to
-other bytes under a version that was seen before, without being told to.
+A pinned task changes only by an explicit update. An older version must be allowed explicitly;
+other bytes under a known version are always refused.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ State = Literal["current", "updated", "fixed", "refused"]
 
 @dataclass(frozen=True, slots=True)
 class Updated:
-    """What an update found for one pinned task.
+    """The result of an update for one pinned task.
 
     Attributes:
-        task: Its name here.
-        origin: Where it is pinned now.
+        task: Its local name.
+        origin: The repository, commit and version that it is pinned to now.
         state: `current`, `updated`, `fixed` (by version, tag or commit: never updated), `refused`.
         problem: Why it was refused, or None.
     """
@@ -46,13 +46,13 @@ def pin(registry: Path, reference: str, *, name: str | None, allow_older: bool =
     """Adds a task of the Hub to a registry; returns what was added.
 
     Args:
-        registry: registry.yaml; made where it is missing.
+        registry: Path of registry.yaml; created if it is missing.
         reference: Its name on the Hub.
-        name: Its name here; None for the same.
-        allow_older: Whether an older version may follow a newer one.
+        name: Its local name; None for the same.
+        allow_older: Whether an older version may replace a newer one.
 
     Raises:
-        UsageError: It is not a name on the Hub, or the name here is another task's.
+        UsageError: It is not a name on the Hub, or the local name belongs to another task.
         RemoteError: It cannot be fetched, or is refused.
         RegistryError: It does not fit the registry.
     """
@@ -68,12 +68,12 @@ def pin(registry: Path, reference: str, *, name: str | None, allow_older: bool =
 
 
 def update(registry: Registry, names: tuple[str, ...], *, allow_older: bool) -> Iterator[Updated]:
-    """Yields what became of each pinned task; one that is refused stays as it is.
+    """Updates pinned tasks and yields the result of each; a refused one does not change.
 
     Args:
-        registry: Where they are pinned.
-        names: Their names; none for all that are pinned.
-        allow_older: Whether an older version may follow a newer one.
+        registry: The local registry.
+        names: Their local names; none for all pinned tasks.
+        allow_older: Whether an older version may replace a newer one.
 
     Raises:
         UsageError: A task was not added from the Hub.
@@ -95,12 +95,12 @@ def update(registry: Registry, names: tuple[str, ...], *, allow_older: bool) -> 
 def check_history(
     entry: TaskEntry | None, name: str, remote: RemoteTask, *, allow_older: bool
 ) -> None:
-    """Checks that a version may follow what is pinned under a name.
+    """Checks that a version may be added to the history of a pinned task.
 
     Raises:
-        UsageError: The name is that of another task.
-        RemoteContentError: A version has other bytes than it had when it was added.
-        RemoteError: It is older than what is pinned.
+        UsageError: The name belongs to another task.
+        RemoteContentError: The bytes of a version have changed since it was added.
+        RemoteError: It is older than the pinned version.
     """
     if entry is None:
         return
@@ -109,7 +109,7 @@ def check_history(
     mine = [r for r in pinned if r.origin and (r.origin.repo, r.origin.task) == (repo, remote.task)]
     if len(mine) < len(entry.versions):
         raise UsageError(
-            f"There is a task '{name}' here that was not added from {repo}:{remote.task}. Give "
+            f"The registry has a task '{name}' that was not added from {repo}:{remote.task}. Give "
             f"another name with --as."
         )
     for record in mine:
@@ -120,7 +120,7 @@ def check_history(
                 f"version {remote.version} of '{remote.task}' had the sha256 "
                 f"{record.sha256[:12]}… when it was added here and has "
                 f"{remote.record.sha256[:12]}… now. Versions never change, so the repository "
-                f"was made anew, perhaps by somebody else; '{name}' stays as it is.",
+                f"was recreated, perhaps by somebody else; '{name}' is left unchanged.",
             )
     newest = entry.versions[entry.newest].origin
     if newest is not None and remote.version < newest.version and not allow_older:
@@ -171,7 +171,7 @@ def _add(
         new,
         backbone_key=key,
         backbone_entry=portable_entry(spec.backbone),
-        # Once more, since another process may have added a task while this one was fetched.
+        # Again under the lock: another process may have added a task during the download.
         check=lambda entry: check_history(entry, name, remote, allow_older=allow_older),
     )
 

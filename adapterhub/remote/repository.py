@@ -1,13 +1,15 @@
-"""Tasks of a repository on the Hub: its registry at one commit, and the bytes of its heads."""
+"""Repositories on the Hub: finding them, their registry at a commit, the bytes of their heads."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from adapterhub.errors import (
+    AdapterHubError,
     RemoteContentError,
     RemoteNotFoundError,
     RemoteUnavailableError,
@@ -15,28 +17,30 @@ from adapterhub.errors import (
     UsageError,
 )
 from adapterhub.remote.calls import Place, call, current_place
-from adapterhub.remote.faults import Asked
+from adapterhub.remote.faults import Action
 from adapterhub.remote.fetch import Commit, Promise, fetch, find_commit, is_cached
 from adapterhub.store.entries import BackboneEntry, RegistryContent, TaskEntry, VersionRecord
 from adapterhub.store.references import Reference
 from adapterhub.store.registry import REGISTRY_NAME, parse_registry
 
 PICKLES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npz"})
-"""Kinds of files that may run code when they are read."""
+"""Suffixes of files that may run code when they are read."""
+
+_LIBRARY = "adapterhub"
 
 Follows = Literal["newest", "alias", "fixed"]
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteTask:
-    """One version of a task on the Hub, looked up.
+    """One version of a task on the Hub.
 
     Attributes:
-        commit: Where it was found.
+        commit: The commit of the repository.
         task: Name of the task.
         version: Its version in the repository's registry.
-        alias: The alias it was asked for by, or None.
-        follows: Whether the name can come to mean another version.
+        alias: The alias in the reference, or None.
+        follows: Whether the reference can later resolve to another version.
         entry: The task's entry.
         record: The version's record.
         backbone: The backbone's entry.
@@ -53,7 +57,7 @@ class RemoteTask:
 
     @property
     def source(self) -> str:
-        """Returns where the head file is, for messages."""
+        """Returns the place of the head file, for messages."""
         return f"{self.commit}/{self.record.file}"
 
 
@@ -80,8 +84,23 @@ class Lookup:
         return self._registries[key]
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A repository that the Hub lists, and its registry.
+
+    Attributes:
+        commit: Its newest commit.
+        content: Its registry; None if it cannot be read.
+        problem: Why it cannot be read, or None.
+    """
+
+    commit: Commit
+    content: RegistryContent | None
+    problem: str | None = None
+
+
 def find_task(reference: Reference, lookup: Lookup | None = None) -> RemoteTask:
-    """Returns the task that a name on the Hub means.
+    """Returns the task on the Hub that a reference resolves to.
 
     Args:
         reference: The name.
@@ -120,22 +139,22 @@ def find_task(reference: Reference, lookup: Lookup | None = None) -> RemoteTask:
 
 
 def read_remote(task: RemoteTask) -> bytes:
-    """Returns the bytes of a head file, with the size and sha256 that the registry promises.
+    """Returns the bytes of a head file, verified by the size and sha256 in the registry.
 
     Raises:
-        IntegrityError: They are others, fetched afresh too.
-        RemoteError: They cannot be fetched.
+        IntegrityError: Even a second download has other bytes.
+        RemoteError: They cannot be downloaded.
     """
     record = task.record
     return fetch(task.commit, record.file, Promise(record.size, record.sha256))
 
 
 def read_registry_at(commit: Commit) -> RegistryContent:
-    """Returns the registry of a repository, which is refused as a whole where it is unsafe.
+    """Returns the registry of a repository, which is refused if it contains unsafe files.
 
     Raises:
         RemoteNotFoundError: There is no registry.
-        RemoteContentError: The repository holds pickles.
+        RemoteContentError: The repository contains pickles.
         RegistryError: The registry is not valid.
     """
     if not commit.place.offline and not is_cached(commit, REGISTRY_NAME):
@@ -155,18 +174,18 @@ def list_files(commit: Commit) -> tuple[str, ...]:
     """Returns the paths of all files of a commit, sorted.
 
     Raises:
-        RemoteError: The Hub cannot be asked.
+        RemoteError: The Hub cannot be reached.
     """
-    asked = Asked(commit.repo, "listing its files", commit.oid[:12])
-    info = call(commit.place, asked, lambda api: api.model_info(commit.repo, revision=commit.oid))
+    action = Action(commit.repo, "listing its files", commit.oid[:12])
+    info = call(commit.place, action, lambda api: api.model_info(commit.repo, revision=commit.oid))
     return tuple(sorted(sibling.rfilename for sibling in info.siblings or ()))
 
 
 def check_files(commit: Commit, files: Iterable[str]) -> None:
-    """Checks that a repository holds no file that may run code.
+    """Checks that a repository has no file that may run code.
 
     Raises:
-        RemoteContentError: It does.
+        RemoteContentError: It has one.
     """
     pickles = [file for file in files if PurePosixPath(file.lower()).suffix in PICKLES]
     if pickles:
@@ -174,8 +193,40 @@ def check_files(commit: Commit, files: Iterable[str]) -> None:
         raise RemoteContentError(
             str(commit),
             f"it holds {pickles[0]}{more}, a kind of file that can run code when it is read. "
-            f"adapterhub takes nothing from such a repository; its owner can remove the file.",
+            f"adapterhub loads nothing from such a repository; its owner can remove the file.",
         )
+
+
+def list_repositories(
+    place: Place, *, tags: Sequence[str] = (), author: str | None = None, limit: int = 20
+) -> list[Listed]:
+    """Returns repositories with the tags adapterhub and `tags`, last modified first.
+
+    Raises:
+        RemoteError: The Hub cannot be reached. An unreadable repository is no error.
+    """
+    if place.offline:
+        raise RemoteUnavailableError(
+            place.endpoint, "searching needs the network, and HF_HUB_OFFLINE is set"
+        )
+    found = call(
+        place,
+        Action(place.endpoint, "listing repositories"),
+        lambda api: list(
+            islice(
+                api.list_models(
+                    filter=[_LIBRARY, *tags],
+                    author=author,
+                    sort="last_modified",
+                    limit=limit,
+                    full=True,
+                ),
+                limit,
+            )
+        ),
+    )
+    commits = [Commit(model.id, model.sha, place) for model in found if model.sha is not None]
+    return [_read_listed(commit) for commit in commits]
 
 
 def _entry(content: RegistryContent, task: str, commit: Commit) -> TaskEntry:
@@ -185,7 +236,7 @@ def _entry(content: RegistryContent, task: str, commit: Commit) -> TaskEntry:
 
 
 def _tagged(lookup: Lookup, repo: str, task: str, name: str, entry: TaskEntry) -> Commit:
-    """Returns the commit of a tag or branch, where a name after `@` is no alias."""
+    """Returns the commit of a tag or branch, for a name after `@` that is no alias."""
     try:
         return lookup.commit(repo, name)
     except (RemoteNotFoundError, RemoteUnavailableError) as error:
@@ -208,3 +259,10 @@ def _version(
         known = [str(number) for number in sorted(entry.versions)]
         raise UnknownTaskError(str(version), known, what=f"version of '{task}' in {commit}")
     return version or entry.newest
+
+
+def _read_listed(commit: Commit) -> Listed:
+    try:
+        return Listed(commit, read_registry_at(commit))
+    except AdapterHubError as error:
+        return Listed(commit, None, str(error))

@@ -1,10 +1,10 @@
 """Bounds every request that adapterhub makes through huggingface_hub.
 
-The client of huggingface_hub has no time limit on most calls, retries some of them and not
-others, and does not notice a server that sends a few bytes a second. Here each request of ours
-gets a limit for silence and for slowness, one operation gets a limit for its sum, and a failed
-request becomes one exception, `Failed`, that passes through the client's own retries to ours.
-Requests that other code makes through the same client are left as they are.
+The client of huggingface_hub has no timeout on most calls, retries only some of them, and accepts
+a server that sends a few bytes a second. Here each request of ours has a read timeout and a
+minimum rate, one operation has a total timeout, and a failed request raises one exception,
+`Failed`, that passes through the client's own retries to ours. Requests that other code makes
+through the same client are not changed.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from adapterhub.errors import UsageError
 
 TIMEOUT_VARIABLE = "ADAPTERHUB_HUB_TIMEOUT"
 TOTAL_SECONDS = 180.0
-"""Seconds that one operation may spend on waiting, unless TIMEOUT_VARIABLE says otherwise."""
+"""Seconds that one operation may wait, unless TIMEOUT_VARIABLE is set."""
 SILENT_SECONDS = 10.0
-"""Seconds without a byte after which a request counts as failed."""
+"""Seconds without a byte after which a request fails."""
 SLOWEST = 8_000
-"""Bytes a second below which a transfer counts as failed, once it has run for SILENT_SECONDS."""
+"""Bytes a second below which a transfer fails, once it has run for SILENT_SECONDS."""
 
 _RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 _XET = ("x-xet-hash", "x-xet-refresh-route")
@@ -39,11 +39,11 @@ _INSTALLING = threading.Lock()
 
 
 class Failed(Exception):
-    """A request that failed in a way that may pass.
+    """A request that failed in a way that may be temporary.
 
     Attributes:
-        wait: Seconds after which the server asks to come again, or None.
-        away: Whether no answer came at all.
+        wait: Seconds that the server asks to wait, or None.
+        away: Whether no response came at all.
     """
 
     def __init__(self, problem: str, *, wait: float | None = None, away: bool = False) -> None:
@@ -53,11 +53,11 @@ class Failed(Exception):
 
 
 class OutOfTime(Exception):
-    """The operation has used up its time."""
+    """The operation has exceeded its total timeout."""
 
 
 class Clock:
-    """The time that one operation has left; transfers that make progress do not use it up."""
+    """The time that one operation has left; transfers that make progress do not count."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -65,11 +65,11 @@ class Clock:
 
     @property
     def left(self) -> float:
-        """Returns the seconds left; below 0 when they are used up."""
+        """Returns the seconds left; negative after the timeout."""
         return self._ends - time.monotonic()
 
     def add(self, seconds: float) -> None:
-        """Gives back the time that a healthy transfer took."""
+        """Adds the time that a transfer at sufficient rate took."""
         self._ends += seconds
 
 
@@ -78,7 +78,7 @@ _CLOCK: ContextVar[Clock | None] = ContextVar("adapterhub_clock", default=None)
 
 @contextlib.contextmanager
 def operation() -> Iterator[Clock]:
-    """Bounds what is done inside, as one operation; an outer operation's clock goes on.
+    """Bounds the requests inside as one operation; a nested operation shares the outer clock.
 
     Raises:
         UsageError: TIMEOUT_VARIABLE does not hold a number of seconds.
@@ -97,7 +97,7 @@ def operation() -> Iterator[Clock]:
 
 
 def failure(error: BaseException) -> Failed | OutOfTime | None:
-    """Returns the failed request behind an error of the client, or None where it is another."""
+    """Returns the failed request behind an error of the client, or None for other errors."""
     found: BaseException | None = error
     while found is not None:
         if isinstance(found, Failed | OutOfTime):
@@ -110,7 +110,7 @@ def failure(error: BaseException) -> Failed | OutOfTime | None:
 
 
 def total_seconds() -> float:
-    """Returns the seconds that one operation may take, as the environment says now.
+    """Returns the seconds that one operation may take, from the current environment.
 
     Raises:
         UsageError: TIMEOUT_VARIABLE does not hold a number of seconds.
@@ -126,8 +126,8 @@ def total_seconds() -> float:
 
 
 def _install() -> None:
-    """Makes the client that huggingface_hub shares send our requests through `_send`."""
-    # There is no public way to ask for the factory, which the user may have set.
+    """Makes the shared client of huggingface_hub send our requests through `_send`."""
+    # There is no public getter of the factory, which the user may have set.
     with _INSTALLING:
         factory = _http._GLOBAL_CLIENT_FACTORY
         if not isinstance(factory, _Factory):
@@ -137,7 +137,7 @@ def _install() -> None:
 
 
 class _Factory:
-    """Makes clients as another factory does, with our limits on our requests."""
+    """Wraps a factory of clients, so that our requests have our limits."""
 
     def __init__(self, factory: Callable[[], httpx2.Client]) -> None:
         self._factory = factory
@@ -158,7 +158,7 @@ class _Factory:
 
 
 def _is_not_ours(record: logging.LogRecord) -> bool:
-    # What goes wrong is told by our own errors, once.
+    # Our own errors report what goes wrong, once.
     del record
     return _CLOCK.get() is None
 
@@ -170,11 +170,11 @@ def _send(
     *,
     whole: bool,
 ) -> httpx2.Response:
-    """Returns the answer to a request, with its body where it is wanted `whole`.
+    """Returns the response to a request, with its body read if `whole`.
 
     Raises:
-        Failed: There is no answer, or one that asks to try again.
-        OutOfTime: The operation may not send any more requests.
+        Failed: There is no response, or its status allows a retry.
+        OutOfTime: The operation has no time left.
     """
     if clock.left <= 0:
         raise OutOfTime
@@ -189,30 +189,31 @@ def _send(
         if whole:
             response.read()
     except httpx2.TimeoutException as error:
-        raise Failed(f"no answer within {limit:.3g} s", away=True) from error
+        raise Failed(f"no response within {limit:.3g} s", away=True) from error
     except httpx2.TransportError as error:
         problem = str(error) or type(error).__name__
-        # Who hangs up is there, and may answer the next time.
+        # A server that closes the connection exists, and may respond the next time.
         away = isinstance(error, httpx2.ConnectError)
         raise Failed(f"the connection failed ({problem})", away=away) from error
     if response.status_code in _RETRIED or _is_busy(response, whole):
         response.close()
-        raise Failed(f"the answer was status {response.status_code}", wait=_asked_wait(response))
+        problem = f"the response had status {response.status_code}"
+        raise Failed(problem, wait=_requested_wait(response))
     if request.method == "PUT":
         clock.add(time.monotonic() - start)
     for name in _XET:
-        # hf_xet has a transport of its own, which none of these limits reach.
+        # hf_xet has a transport of its own, to which none of these limits apply.
         response.headers.pop(name, None)
     return response
 
 
 def _is_busy(response: httpx2.Response, whole: bool) -> bool:
-    # The client sends such a request again at once, for ever.
+    # The client would repeat such a request at once, without end.
     return whole and response.status_code == 409 and b"conflicting operation" in response.content
 
 
 class _Watched(httpx2.SyncByteStream):
-    """A body that must keep coming; the time that it takes is not the operation's."""
+    """A response body with a minimum rate; the time of its transfer does not count."""
 
     def __init__(self, stream: httpx2.SyncByteStream, clock: Clock) -> None:
         self._stream = stream
@@ -226,7 +227,7 @@ class _Watched(httpx2.SyncByteStream):
             now = time.monotonic()
             size += len(part)
             if now - start > patience and size < SLOWEST * (now - start):
-                raise Failed(f"only {size / (now - start):.0f} bytes a second came", away=True)
+                raise Failed(f"only {size / (now - start):.0f} bytes a second arrived", away=True)
             self._clock.add(now - last)
             last = now
             yield part
@@ -235,8 +236,8 @@ class _Watched(httpx2.SyncByteStream):
         self._stream.close()
 
 
-def _asked_wait(response: httpx2.Response) -> float | None:
-    """Returns the seconds after which an answer asks to come again, or None."""
+def _requested_wait(response: httpx2.Response) -> float | None:
+    """Returns the seconds that a response asks to wait, or None."""
     limits = _http.parse_ratelimit_headers(response.headers)
     if limits is not None and limits.remaining == 0:
         return float(limits.reset_in_seconds)

@@ -1,7 +1,7 @@
-"""Changes to a repository on the Hub: made where it is missing, one commit, a tag.
+"""Writes to the Hub: creates a repository, sends a commit, sets a tag.
 
-Every change is safe to send twice: a commit names its parent, so that a second copy of one whose
-answer was lost is a conflict, and who re-reads then finds the content there.
+Every request is safe to repeat: a commit names its parent, so that a repeated commit whose first
+response was lost is a conflict, and reading the repository again shows the content there.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
 from adapterhub.errors import RemoteError
 from adapterhub.remote.calls import TRIES, Place, call
-from adapterhub.remote.faults import Asked, no_token
+from adapterhub.remote.faults import Action, no_token
 from adapterhub.remote.fetch import Commit
 from adapterhub.remote.session import Failed
 
-_STORED_APART = {".safetensors", ".png"}
+_LFS_SUFFIXES = {".safetensors", ".png"}
 _NEWEST_PULLS = 20
 _CONFLICT = 412
 
@@ -41,7 +41,7 @@ class Newest:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A commit that the Hub took.
+    """A commit that the Hub accepted.
 
     Attributes:
         oid: The commit.
@@ -53,10 +53,10 @@ class Sent:
 
 
 class Uploads:
-    """Files that one publication sends; what is stored apart is uploaded once for all its tries.
+    """The uploaded files of one publication; LFS files are uploaded once for all attempts.
 
     Attributes:
-        unsure: How many commits were sent whose answer did not come.
+        unsure: How many commits were sent without a response.
     """
 
     def __init__(self) -> None:
@@ -64,20 +64,20 @@ class Uploads:
         self._known: dict[str, tuple[bytes, CommitOperationAdd]] = {}
 
     def operation(self, path: str, data: bytes) -> CommitOperationAdd:
-        """Returns the client's operation for a file."""
+        """Returns the client's operation for a file; the same again if it is uploaded."""
         known = self._known.get(path)
         if known is not None and known[0] == data:
             return known[1]
-        # Bytes would go through hf_xet, whose requests have no limits of ours.
+        # A bytes object would be sent through hf_xet, to which our limits do not apply.
         return CommitOperationAdd(path, io.BytesIO(data))
 
     def keep(self, operation: CommitOperationAdd, data: bytes) -> None:
-        """Takes note that a file is uploaded."""
+        """Remembers the operation of an uploaded file."""
         self._known[operation.path_in_repo] = (data, operation)
 
 
 def require_token(place: Place, repo: str) -> None:
-    """Checks that there is a token to write with.
+    """Checks that there is a token.
 
     Raises:
         RemoteAccessError: There is none.
@@ -87,10 +87,10 @@ def require_token(place: Place, repo: str) -> None:
 
 
 def read_newest(place: Place, repo: str) -> Newest | None:
-    """Returns the newest commit of a repository, or None where there is no such repository.
+    """Returns the newest commit of a repository, or None if there is no such repository.
 
     Raises:
-        RemoteError: The Hub cannot be asked, or the token is not valid.
+        RemoteError: The Hub cannot be reached, or the token is not valid.
     """
 
     def ask(api: HfApi) -> ModelInfo | None:
@@ -98,11 +98,11 @@ def read_newest(place: Place, repo: str) -> Newest | None:
             return api.model_info(repo)
         except RepositoryNotFoundError:
             if api.token:
-                # An answer of 401 means either that, or a token that is not valid.
+                # The Hub answers 401 for both a missing repository and an invalid token.
                 api.whoami()
             return None
 
-    info = call(place, Asked(repo, "asking for the newest commit"), ask)
+    info = call(place, Action(repo, "reading the newest commit"), ask)
     if info is None or info.sha is None:
         return None
     files = frozenset(sibling.rfilename for sibling in info.siblings or ())
@@ -110,13 +110,13 @@ def read_newest(place: Place, repo: str) -> Newest | None:
 
 
 def make_repository(place: Place, repo: str, *, private: bool) -> None:
-    """Makes a repository; one that is there already is left as it is.
+    """Creates a repository; an existing one is not changed.
 
     Raises:
-        RemoteError: It cannot be made.
+        RemoteError: It cannot be created.
     """
-    asked = Asked(repo, "making the repository")
-    call(place, asked, lambda api: api.create_repo(repo, private=private or None, exist_ok=True))
+    action = Action(repo, "creating the repository")
+    call(place, action, lambda api: api.create_repo(repo, private=private or None, exist_ok=True))
 
 
 def send_commit(
@@ -127,17 +127,17 @@ def send_commit(
     uploads: Uploads,
     as_pull: bool = False,
 ) -> Sent | None:
-    """Puts files in one commit on top of `parent`; returns None where that is not the newest.
+    """Sends one commit on top of `parent`; returns None if `parent` is not the newest.
 
     Args:
         parent: The newest commit, as far as known.
-        files: Content by path; None for a file that goes.
+        files: Content by path; None deletes the file.
         title: Title of the commit.
-        uploads: What was uploaded already for the same publication.
+        uploads: The files that this publication uploaded already.
         as_pull: Whether to open a pull request instead of changing the main branch.
 
     Raises:
-        RemoteError: It was refused, or the Hub is out of reach.
+        RemoteError: It was refused, or the Hub cannot be reached.
     """
 
     def send(api: HfApi) -> CommitInfo | None:
@@ -148,8 +148,8 @@ def send_commit(
                 continue
             operation = uploads.operation(path, data)
             operations.append(operation)
-            # One by one, because the client uploads several in threads of its own.
-            if PurePosixPath(path).suffix in _STORED_APART:
+            # One by one, because the client would upload several in its own threads.
+            if PurePosixPath(path).suffix in _LFS_SUFFIXES:
                 api.preupload_lfs_files(
                     parent.repo, [operation], create_pr=as_pull, free_memory=False
                 )
@@ -167,13 +167,13 @@ def send_commit(
                 return None
             raise
         except Failed:
-            # It may have been opened; who looks for it before the next try opens no second one.
+            # The pull request may exist; the caller searches for it before the next attempt.
             uploads.unsure += 1
             if as_pull and uploads.unsure < TRIES:
                 return None
             raise
 
-    made = call(parent.place, Asked(parent.repo, "committing"), send)
+    made = call(parent.place, Action(parent.repo, "committing"), send)
     return None if made is None else Sent(made.oid, made.pr_url)
 
 
@@ -181,17 +181,17 @@ def find_pull(parent: Commit, path: str, data: bytes) -> Sent | None:
     """Returns the newest open pull request whose file has these bytes, or None.
 
     Raises:
-        RemoteError: The Hub cannot be asked.
+        RemoteError: The Hub cannot be reached.
     """
     wanted = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
     repo, place = parent.repo, parent.place
-    asked = Asked(repo, "looking at its pull requests")
-    refs = call(place, asked, lambda api: api.list_repo_refs(repo, include_pull_requests=True))
+    action = Action(repo, "listing its pull requests")
+    refs = call(place, action, lambda api: api.list_repo_refs(repo, include_pull_requests=True))
     pulls = sorted(refs.pull_requests or (), key=lambda pull: int(pull.name), reverse=True)
     for pull in pulls[:_NEWEST_PULLS]:
         found = call(
             place,
-            asked,
+            action,
             lambda api, ref=pull.ref: api.get_paths_info(  # type: ignore[misc]
                 repo, [path], revision=ref
             ),
@@ -203,7 +203,7 @@ def find_pull(parent: Commit, path: str, data: bytes) -> Sent | None:
 
 
 def make_tag(commit: Commit, tag: str) -> None:
-    """Tags a commit; a tag that is there already at this commit is fine.
+    """Tags a commit; does nothing if the commit already has the tag.
 
     Raises:
         RemoteError: The tag is at another commit: tags do not move.
@@ -219,7 +219,7 @@ def make_tag(commit: Commit, tag: str) -> None:
             raise
         return True
 
-    if call(place, Asked(repo, f"making the tag '{tag}'"), make):
+    if call(place, Action(repo, f"setting the tag '{tag}'"), make):
         return
     if (there := tagged_commit(commit, tag)) != commit.oid:
         raise RemoteError(
@@ -233,8 +233,8 @@ def tagged_commit(commit: Commit, tag: str) -> str | None:
     """Returns the commit of a tag in the repository, or None where there is no such tag.
 
     Raises:
-        RemoteError: The Hub cannot be asked.
+        RemoteError: The Hub cannot be reached.
     """
-    asked = Asked(commit.repo, "listing its tags")
-    refs = call(commit.place, asked, lambda api: api.list_repo_refs(commit.repo))
+    action = Action(commit.repo, "listing its tags")
+    refs = call(commit.place, action, lambda api: api.list_repo_refs(commit.repo))
     return next((ref.target_commit for ref in refs.tags if ref.name == tag), None)

@@ -16,7 +16,7 @@ from tests.builders import backbone_spec
 from tests.commands.conftest import Run
 from tests.hubserver.faults import status
 from tests.hubserver.server import HubServer
-from tests.publishing.tasks import REPO, WISHES, put, to_publish
+from tests.publishing.tasks import DEFAULTS, REPO, put, to_publish
 
 NAME = f"{REPO}:spam"
 
@@ -59,7 +59,7 @@ def test_an_answer_from_the_cache_is_told_once(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     second = run(*words, "--json")
     assert second.out == first.out
-    told = [line for line in second.err.splitlines() if "taken from the cache" in line]
+    told = [line for line in second.err.splitlines() if "using the cached commit" in line]
     assert len(told) == 1, second.err
     assert told[0].startswith(f"adapterhub: Hub {REPO}: ")
 
@@ -105,7 +105,7 @@ def test_add_pins_and_works_without_the_hub(
     added = run("add", NAME, "--as", "junk", "--registry", registry, "--json")
     assert added.code == 0, added.err
     task = to_publish("spam")
-    assert (added.value["size"], added.value["sha256"]) == (len(task.data), task.sha256)
+    assert (added.value["size"], added.value["sha256"]) == (len(task.data), task.head.sha256)
     assert added.value["origin"] == {
         "repo": REPO,
         "commit": hub_server.repository(REPO).resolve("main").oid,
@@ -117,7 +117,7 @@ def test_add_pins_and_works_without_the_hub(
     assert Path(added.value["file"]).read_bytes() == task.data
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     shown = run("show", "junk", "--registry", registry, "--json")
-    assert shown.value["sha256"] == task.sha256
+    assert shown.value["sha256"] == task.head.sha256
 
 
 def test_an_added_task_answers_under_its_name_here(
@@ -154,7 +154,7 @@ def test_update_takes_newer_versions(run: Run, hub_server: HubServer) -> None:
 
 def test_an_alias_is_followed_and_going_back_asks_first(run: Run, hub_server: HubServer) -> None:
     def release(seed: int) -> None:
-        publish(REPO, [to_publish("spam", seed=seed, alias="prod")], WISHES)
+        publish(REPO, [to_publish("spam", seed=seed, alias="prod")], DEFAULTS)
 
     release(0)
     release(1)
@@ -177,7 +177,7 @@ def test_a_repository_that_was_made_anew_is_refused(run: Run, hub_server: HubSer
     put("spam", seed=7)
     refused = run("update")
     assert refused.code == 4
-    assert "Versions never change, so the repository was made anew" in refused.err
+    assert "Versions never change, so the repository was recreated" in refused.err
     added = run("add", NAME)
     assert (added.code, origins(Path("registry.yaml"))) == (5, {1: 1})
 
@@ -208,7 +208,7 @@ def test_search_on_the_hub(run: Run, hub_server: HubServer) -> None:
         to_publish("names-zh", "tagging", languages=("zh",), backbone=on_base),
         to_publish("names-en", "tagging", languages=("en-US",), backbone=on_base),
     ]
-    publish("acme/names", tasks, WISHES)
+    publish("acme/names", tasks, DEFAULTS)
     put("spam")
     hub_server.state.create("acme/unrelated")
     hub_server.put(REPO, "evil.pkl", b"")
@@ -244,7 +244,7 @@ def test_the_same_version_asked_for_in_another_way_is_followed_in_that_way(
         assert versions[1].origin is not None
         return versions[1].origin.fixed, versions[1].origin.alias
 
-    publish(REPO, [to_publish("spam", alias="prod")], WISHES)
+    publish(REPO, [to_publish("spam", alias="prod")], DEFAULTS)
     assert add(NAME) == (False, None)
     assert add(f"{NAME}:1") == (True, None)
     assert add(f"{NAME}@prod") == (False, "prod")

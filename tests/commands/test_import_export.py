@@ -16,7 +16,7 @@ from transformers import AlbertForSequenceClassification, AlbertModel
 
 from adapterhub.commands import import_ as verb
 from adapterhub.hub import Hub
-from adapterhub.importing.import_options import ImportOptions
+from adapterhub.importing.description import ImportOptions
 from adapterhub.model.adapters.unrolled import unrolled
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.store.headfile import read_head

@@ -322,7 +322,7 @@ PREFIX = "base_model.model.albert.encoder.albert_layer_groups.0.albert_layers.0.
                     f"{PREFIX}query.lora_B.weight": torch.ones(32, 2),
                 }
             ),
-            r"lora_A\.weight' is \(2, 32\), its configuration makes it \(4, 32\)",
+            r"lora_A\.weight' is \(2, 32\), its configuration requires \(4, 32\)",
         ),
         (
             lambda s: s.update({f"{PREFIX}query.lora_A.weight": torch.full((4, 32), torch.nan)}),
@@ -339,7 +339,7 @@ PREFIX = "base_model.model.albert.encoder.albert_layer_groups.0.albert_layers.0.
         (lambda s: s.pop("base_model.model.classifier.bias"), "it has no 'classifier.bias'"),
         (
             lambda s: s.update({f"{PREFIX}key.lora_extra": torch.ones(2)}),
-            "lacks the factor|which its configuration does not make",
+            "lacks the factor|which its configuration does not create",
         ),
         (
             lambda s: s.update({"base_model.model.albert.embeddings.x": torch.ones(2)}),
@@ -396,7 +396,7 @@ def test_starts_that_cannot_be_computed_again_are_refused(
     [
         ({}, "The 3 outputs of the classifier have no names"),
         ({"labels": ("a", "b")}, "2 labels are given; the classifier has 3 outputs"),
-        ({"labels": LABELS, "kind": "tagging"}, "answers for a whole text"),
+        ({"labels": LABELS, "kind": "tagging"}, "the classifier classifies whole texts"),
         ({"labels": LABELS, "kind": "regression"}, "one output; the classifier has 3"),
         ({"labels": LABELS, "max_length": 100}, "reads 64 tokens at most"),
     ],
@@ -413,5 +413,5 @@ def test_options_that_do_not_fit_are_refused(
 def test_labels_that_make_no_task_are_refused(tmp_path: Path, tiny_backbone: Backbone) -> None:
     config = sequence(task_type="TOKEN_CLS")
     save_adapter(tmp_path / "peft", tiny_backbone, config, kind=AlbertForTokenClassification)
-    with pytest.raises(AdapterError, match=r"it makes no task: .*a tagging task needs the tag 'O'"):
+    with pytest.raises(AdapterError, match=r"not a valid task: .*a tagging task needs the tag 'O'"):
         imported(tmp_path / "peft", tmp_path / "r.yaml", tiny_backbone, labels=LABELS)

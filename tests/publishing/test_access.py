@@ -52,9 +52,9 @@ def gated(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
 SITUATIONS = {
     "no-token": (no_token, "there is none. Run `hf auth login`, or set HF_TOKEN"),
     "read-only": (read_only, "the token of 'alice' may only read"),
-    "expired": (expired, "the token has expired or was taken back"),
+    "expired": (expired, "the token has expired or was revoked"),
     "namespace": (namespace, "'alice' may not write for 'google', only for acme, alice"),
-    "gated": (gated, "it is gated: its owner wants you to accept terms first"),
+    "gated": (gated, "it is gated: its owner requires you to accept terms first"),
 }
 
 

@@ -13,12 +13,11 @@ from huggingface_hub import EvalResultEntry, ModelCard, parse_eval_result_entrie
 
 from adapterhub.diagnostics import ConfusedPair, Diagnostics, ReliabilityBin
 from adapterhub.errors import MissingExtraError
-from adapterhub.publishing.card import write_card
+from adapterhub.publishing.card import escape, write_card
 from adapterhub.publishing.figures import draw
 from adapterhub.publishing.files import extras_of, files_of
-from adapterhub.publishing.markdown import plain
 from adapterhub.publishing.merging import Merged, merge
-from adapterhub.publishing.publication import TaskToPublish
+from adapterhub.remote.find import FoundTask
 from adapterhub.specs import Calibration, EarlierTask, Metric, TrainingRecord
 from tests.builders import backbone_spec
 from tests.publishing.tasks import REPO, to_publish
@@ -50,7 +49,7 @@ METRICS = (
 )
 
 
-def full(name: str = "spam", **changes: Any) -> TaskToPublish:
+def full(name: str = "spam", **changes: Any) -> FoundTask:
     """Returns a task whose head file says all that a card can tell, but nothing to draw."""
     spec: dict[str, Any] = {
         "description": "Whether a review praises.",
@@ -65,7 +64,7 @@ def full(name: str = "spam", **changes: Any) -> TaskToPublish:
     return to_publish(name, **spec)
 
 
-def files(*tasks: TaskToPublish, before: dict[str, bytes] | None = None) -> dict[str, bytes]:
+def files(*tasks: FoundTask, before: dict[str, bytes] | None = None) -> dict[str, bytes]:
     """Returns the files of a publication on top of those of an earlier one."""
     known = before or {}
     merged = merged_with(known, *tasks)
@@ -75,7 +74,7 @@ def files(*tasks: TaskToPublish, before: dict[str, bytes] | None = None) -> dict
     }
 
 
-def merged_with(known: dict[str, bytes], *tasks: TaskToPublish) -> Merged:
+def merged_with(known: dict[str, bytes], *tasks: FoundTask) -> Merged:
     from adapterhub.store.registry import parse_registry
 
     path = Path("registry.yaml")
@@ -83,7 +82,7 @@ def merged_with(known: dict[str, bytes], *tasks: TaskToPublish) -> Merged:
     return merge(content, tasks, place=path)
 
 
-def card(*tasks: TaskToPublish, before: dict[str, bytes] | None = None) -> str:
+def card(*tasks: FoundTask, before: dict[str, bytes] | None = None) -> str:
     return files(*tasks, before=before)["README.md"].decode()
 
 
@@ -131,18 +130,18 @@ def test_the_body_says_what_a_reader_asks() -> None:
     text = card(full(diagnostics=DIAGNOSTICS))
     for part in (
         "Whether a review praises.",
-        "Labels (2): negative, positive",
+        "Labels (2): negative, positive.",
         'hub = Hub(backbone="albert/albert-base-v2@' + "b" * 40 + '")',
         f'print(hub.score("…", tasks="{REPO}:spam").to_columns())',
         "| Accuracy | 0.9000 | [acme/reviews](https://huggingface.co/datasets/acme/reviews) | "
         "validation | 100 |",
-        "reads depth 6 of 12: 0.5 passes",
+        "reads depth 6 of 12: 50 % of a forward pass",
         "![calibration](figures/spam-calibration.png)",
         "![confusion](figures/spam-confusion.png)",
         "Trained on 900 rows",
         "terms of the data: cc-by-4.0",
-        "Most frequent mistakes in 100 rows: negative taken for positive (9), positive taken for",
-        "Scores are calibrated with the temperature 1.5.",
+        "Most frequent errors in 100 rows: negative predicted as positive (9), positive predicted",
+        "Probabilities are calibrated with temperature 1.5.",
     ):
         assert part in text
     assert "More Information Needed" not in text
@@ -159,7 +158,7 @@ def test_how_to_use_it_is_python() -> None:
 def test_a_bare_head_has_a_card_without_holes(kind: Any) -> None:
     text = card(to_publish("bare", kind, languages=(), license=None))
     assert "## bare" in text
-    for hole in ("None", "nan", " ()", "More Information", "![", "### Measured", "### Training"):
+    for hole in ("None", "nan", " ()", "More Information", "![", "### Evaluation", "### Training"):
         assert hole not in text, hole
 
 
@@ -187,7 +186,7 @@ def test_many_labels_have_their_worst_pairs() -> None:
         split="validation", rows=500, confused=(ConfusedPair(true=1, given=2, rows=8),)
     )
     text = card(full(labels=labels, diagnostics=worst, calibration=Calibration()))
-    assert "intent\\_1 taken for intent\\_2 (8)" in text
+    assert "intent\\_1 predicted as intent\\_2 (8)" in text
     assert "![" not in text
 
 
@@ -217,11 +216,18 @@ EVIL = {
 def test_nothing_breaks_out_of_the_card(name: str) -> None:
     evil = EVIL[name]
     calm = card(full(description="x", labels=("x", "y"), license="x"))
-    record = RECORD.model_copy(update={"dataset": evil, "dataset_license": evil})
-    metrics = (*METRICS, Metric(name=evil, value=0.1, split=evil, rows=1))
-    text = card(
-        full(description=evil, labels=(evil, "y"), license=evil, training=record, metrics=metrics)
-    )
+    data = {"dataset": evil, "dataset_license": evil}
+    earlier = EarlierTask(task=evil, adapter="cd" * 32, **data)
+    changes = {
+        "description": evil,
+        "labels": (evil, "y"),
+        "license": evil,
+        "training": RECORD.model_copy(update={**data, "continued_from": earlier}),
+        "metrics": (*METRICS, Metric(name=evil, value=0.1, split=evil, rows=1)),
+        "diagnostics": DIAGNOSTICS,
+        "backbone": ALBERT.model_copy(update={"name": evil, "revision": evil}),
+    }
+    text = card(full(**changes))
     body = text.split("\n---\n", 1)[1]
     assert yaml.safe_load(text.split("---\n")[1])["license"] == evil
     assert "<script" not in body
@@ -241,10 +247,10 @@ def test_a_name_of_a_backbone_stays_in_its_string() -> None:
 
 
 def test_plain_text_is_left_alone() -> None:
-    assert plain("Über 5 % der Texte, z. B. 天气 - so what?") == (
+    assert escape("Über 5 % der Texte, z. B. 天气 - so what?") == (
         "Über 5 % der Texte, z. B. 天气 - so what?"
     )
-    assert plain("a_b*c") == r"a\_b\*c"
+    assert escape("a_b*c") == r"a\_b\*c"
 
 
 def test_what_people_wrote_stays() -> None:
@@ -303,7 +309,7 @@ def test_diagnostics_that_contradict_themselves_are_refused(changes: dict[str, A
 
 
 def test_diagnostics_are_about_the_labels_of_the_task() -> None:
-    build: Callable[..., TaskToPublish] = full
+    build: Callable[..., FoundTask] = full
     with pytest.raises(ValueError, match="diagnostics are about other labels"):
         build(labels=("a", "b", "c"), diagnostics=DIAGNOSTICS)
 
@@ -313,10 +319,10 @@ def test_diagnostics_are_about_the_labels_of_the_task() -> None:
     [
         (
             {"dataset": "acme/names", "dataset_license": "CC0"},
-            "Its adapter went on from that of `names`, trained on acme/names (terms of the data: "
-            "CC0).",
+            "The adapter was initialised from that of `names`, trained on acme/names (terms of the "
+            "data: CC0).",
         ),
-        ({}, "Its adapter went on from that of `names`. "),
+        ({}, "The adapter was initialised from that of `names`.\n"),
     ],
 )
 def test_a_card_names_the_task_whose_adapter_was_trained_on(
@@ -325,7 +331,7 @@ def test_a_card_names_the_task_whose_adapter_was_trained_on(
     earlier = EarlierTask(task="names", adapter="cd" * 32, **known)
     record = RECORD.model_copy(update={"continued_from": earlier})
     assert said in files(full(training=record))["README.md"].decode()
-    assert "went on from" not in files(full())["README.md"].decode()
+    assert "initialised" not in files(full())["README.md"].decode()
 
 
 def test_a_licence_that_people_wrote_stays_where_no_task_states_one() -> None:

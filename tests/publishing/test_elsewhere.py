@@ -19,10 +19,11 @@ from adapterhub.errors import BackboneMismatchError, RemoteUnavailableError
 from adapterhub.model.backbone.open_backbone import open_backbone
 from adapterhub.model.execution.known_answers import make_known_answers
 from adapterhub.peft.format import adapter_from_peft
-from adapterhub.publishing.publication import TaskToPublish, Wishes
+from adapterhub.publishing.publication import PublishOptions
 from adapterhub.publishing.publish import publish
+from adapterhub.remote.find import task_in
 from adapterhub.store.entries import BackboneEntry
-from adapterhub.store.headfile import encode_head, parse_head
+from adapterhub.store.headfile import encode_head
 from adapterhub.store.versions import add_version
 from tests.adapters import adapter_task, block_adapter, config_of, random_peft
 from tests.hubserver.faults import RESET
@@ -146,7 +147,7 @@ def test_another_process_with_an_empty_home_gets_the_same_bits(
     assert np.abs(found - expected).max() <= 1e-5
     assert np.abs(found - bare).max() > 1e-2
     card = hub_server.files(REPO)["README.md"].decode()
-    assert f'opens with PEFT, by `subfolder="peft/{ADAPTED}"`' in card
+    assert f'PEFT opens the adapter alone with `subfolder="peft/{ADAPTED}"`' in card
 
 
 def test_an_adapter_that_peft_has_no_form_for_is_published_without_it(
@@ -155,8 +156,7 @@ def test_an_adapter_that_peft_has_no_form_for_is_published_without_it(
     backbone = open_backbone(hub.registry_path.parent / "backbone")
     spec, tensors = adapter_task(backbone, block_adapter(backbone, (3,)), task="own")
     data = encode_head(spec, tensors)
-    head = parse_head(data, source="own")
-    publish(REPO, [TaskToPublish("own", None, head.spec, data, head.sha256)], Wishes())
+    publish(REPO, [task_in(data, "own")], PublishOptions())
     files = hub_server.files(REPO)
     assert files["heads/own.safetensors"] == data
     assert not any(path.startswith("peft/") for path in files)

@@ -19,7 +19,7 @@ from adapterhub.errors import (
     RemoteUnavailableError,
     UsageError,
 )
-from adapterhub.publishing.publication import Wishes
+from adapterhub.publishing.publication import PublishOptions
 from adapterhub.publishing.publish import publish
 from adapterhub.remote.repository import find_task, read_remote
 from adapterhub.remote.session import TIMEOUT_VARIABLE
@@ -29,7 +29,7 @@ from tests.builders import backbone_spec
 from tests.hubserver.faults import LOST, RESET, Fault, stall, status
 from tests.hubserver.fixtures import TOKEN
 from tests.hubserver.server import HubServer
-from tests.publishing.tasks import REPO, WISHES, put, to_publish
+from tests.publishing.tasks import DEFAULTS, REPO, put, to_publish
 
 WRITERS = 12
 
@@ -62,7 +62,7 @@ def is_linear(server: HubServer) -> bool:
 
 def test_one_commit_holds_everything(hub_server: HubServer) -> None:
     tasks = [to_publish("spam"), to_publish("topic", "multi_label", seed=1)]
-    done = publish(REPO, tasks, Wishes(private=True, tag="v1"))
+    done = publish(REPO, tasks, PublishOptions(private=True, tag="v1"))
     assert [commit.title for commit in hub_server.repository(REPO).history()] == [
         "Publish spam, topic",
         "initial commit",
@@ -81,7 +81,7 @@ def test_one_commit_holds_everything(hub_server: HubServer) -> None:
 def test_what_is_there_already_makes_no_commit(hub_server: HubServer) -> None:
     put("spam")
     before = hub_server.repository(REPO).resolve("main").oid
-    done = publish(REPO, [to_publish("spam")], WISHES)
+    done = publish(REPO, [to_publish("spam")], DEFAULTS)
     assert (done.commit, done.files, done.tasks[0].is_new) == (before, (), False)
     put("spam", seed=1)
     put("spam", seed=0)
@@ -91,7 +91,7 @@ def test_what_is_there_already_makes_no_commit(hub_server: HubServer) -> None:
 
 def test_versions_stay_and_aliases_move(hub_server: HubServer) -> None:
     for seed in (0, 1, 0):
-        publish(REPO, [to_publish("spam", seed=seed, alias="prod")], WISHES)
+        publish(REPO, [to_publish("spam", seed=seed, alias="prod")], DEFAULTS)
     assert registry_of(hub_server) == {"spam": (1, 2)}
     assert fetched(f"{REPO}:spam@prod") == to_publish("spam", seed=0).data
     assert fetched(f"{REPO}:spam") == to_publish("spam", seed=1).data
@@ -99,29 +99,29 @@ def test_versions_stay_and_aliases_move(hub_server: HubServer) -> None:
 
 
 def test_a_tag_names_a_commit(hub_server: HubServer) -> None:
-    publish(REPO, [to_publish("spam")], Wishes(tag="v1"))
+    publish(REPO, [to_publish("spam")], PublishOptions(tag="v1"))
     put("spam", seed=1)
     assert fetched(f"{REPO}:spam@v1") == fetched(f"{REPO}@v1:spam") == to_publish("spam").data
-    again = publish(REPO, [to_publish("spam", seed=1)], Wishes(tag="v2"))
+    again = publish(REPO, [to_publish("spam", seed=1)], PublishOptions(tag="v2"))
     assert (again.files, again.tag) == ((), "v2")
     with pytest.raises(RemoteError, match=r"'v1' is at commit .* already, and tags do not move"):
-        publish(REPO, [to_publish("spam", seed=2)], Wishes(tag="v1"))
+        publish(REPO, [to_publish("spam", seed=2)], PublishOptions(tag="v1"))
 
 
 def test_a_name_after_at_means_one_thing(hub_server: HubServer) -> None:
-    publish(REPO, [to_publish("spam", alias="prod")], Wishes(tag="v1"))
+    publish(REPO, [to_publish("spam", alias="prod")], PublishOptions(tag="v1"))
     with pytest.raises(UsageError, match="'prod' is an alias in acme/heads"):
-        publish(REPO, [to_publish("topic")], Wishes(tag="prod"))
+        publish(REPO, [to_publish("topic")], PublishOptions(tag="prod"))
     with pytest.raises(UsageError, match="'v1' is a tag of acme/heads"):
-        publish(REPO, [to_publish("topic", alias="v1")], WISHES)
+        publish(REPO, [to_publish("topic", alias="v1")], DEFAULTS)
 
 
 def test_a_pull_request_changes_nothing_else_and_is_opened_once(hub_server: HubServer) -> None:
     put("spam")
     before = hub_server.files(REPO)
     hub_server.faults.add("POST", "/commit/main", LOST)
-    done = publish(REPO, [to_publish("topic")], Wishes(create_pr=True))
-    again = publish(REPO, [to_publish("topic")], Wishes(create_pr=True))
+    done = publish(REPO, [to_publish("topic")], PublishOptions(create_pr=True))
+    again = publish(REPO, [to_publish("topic")], PublishOptions(create_pr=True))
     assert done.pull_request == again.pull_request == f"{hub_server.url}/{REPO}/discussions/1"
     assert hub_server.files(REPO) == before
     assert registry_of(hub_server, "refs/pr/1") == {"spam": (1,), "topic": (1,)}
@@ -130,14 +130,14 @@ def test_a_pull_request_changes_nothing_else_and_is_opened_once(hub_server: HubS
 
 
 def test_a_dry_run_sends_nothing(hub_server: HubServer) -> None:
-    done = publish(REPO, [to_publish("spam")], Wishes(dry_run=True, tag="v1"))
+    done = publish(REPO, [to_publish("spam")], PublishOptions(dry_run=True, tag="v1"))
     assert done.dry_run
     assert done.commit is None
     assert "heads/spam.safetensors" in done.files
     assert hub_server.state.repositories == {}
     put("spam")
     hub_server.faults.log.clear()
-    publish(REPO, [to_publish("topic")], Wishes(dry_run=True))
+    publish(REPO, [to_publish("topic")], PublishOptions(dry_run=True))
     assert {method for method, _ in hub_server.faults.log} <= {"GET", "HEAD"}
 
 
@@ -168,7 +168,7 @@ def test_trouble_that_stays_names_the_call_and_publishes_nothing(
         put("spam")
     assert any(
         doing in str(caught.value)
-        for doing in ("committing", "making the repository", "asking for the newest commit")
+        for doing in ("committing", "creating the repository", "reading the newest commit")
     )
     repository = hub_server.state.repositories.get(REPO)
     assert repository is None or len(repository.history()) == 1
@@ -177,7 +177,7 @@ def test_trouble_that_stays_names_the_call_and_publishes_nothing(
 def test_a_commit_whose_answer_is_lost_is_found(hub_server: HubServer) -> None:
     put("spam")
     hub_server.faults.add("POST", "/commit/main", LOST)
-    done = publish(REPO, [to_publish("topic")], WISHES)
+    done = publish(REPO, [to_publish("topic")], DEFAULTS)
     assert done.commit == hub_server.repository(REPO).resolve("main").oid
     assert done.tasks[0].is_new
     assert "heads/topic.safetensors" in done.files
@@ -202,7 +202,7 @@ def test_a_repository_that_is_being_made_is_waited_for(hub_server: HubServer) ->
     put("spam")
     assert hub_server.faults.count("POST", "/api/repos/create") == 4
     hub_server.faults.add("POST", "/api/repos/create", status(409, busy), times=None)
-    with pytest.raises(RemoteUnavailableError, match=r"making the repository failed: .* 409"):
+    with pytest.raises(RemoteUnavailableError, match=r"creating the repository failed: .* 409"):
         put("spam", repo="acme/others")
 
 
@@ -242,9 +242,9 @@ def test_what_does_not_fit_is_refused_and_nothing_sent(hub_server: HubServer) ->
     other = backbone_spec(fingerprint=f"sha256:{'cd' * 32}", name="acme/other", revision="a" * 40)
     before = hub_server.files(REPO)
     with pytest.raises(RegistryError, match="task 'spam' is single_label on the backbone"):
-        publish(REPO, [to_publish("spam", backbone=other)], WISHES)
+        publish(REPO, [to_publish("spam", backbone=other)], DEFAULTS)
     with pytest.raises(RegistryError, match="a version that is multi_label"):
-        publish(REPO, [to_publish("spam", "multi_label")], WISHES)
+        publish(REPO, [to_publish("spam", "multi_label")], DEFAULTS)
     assert hub_server.files(REPO) == before
 
 
@@ -298,13 +298,13 @@ def test_a_card_that_cannot_be_kept_is_refused(
         (REPO, {"tag": "v1", "create_pr": True}, "a pull request is not yet"),
     ],
 )
-def test_bad_wishes_are_refused_before_anything_is_asked(
+def test_bad_options_are_refused_before_anything_is_asked(
     repo: str, changes: dict[str, object], problem: str, hub_server: HubServer
 ) -> None:
     with pytest.raises(UsageError, match=problem):
-        publish(repo, [to_publish("spam")], replace(WISHES, **changes))  # type: ignore[arg-type]
+        publish(repo, [to_publish("spam")], replace(DEFAULTS, **changes))  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="Two tasks would both be 'spam'"):
-        publish(REPO, [to_publish("spam"), to_publish("spam", seed=1)], WISHES)
+        publish(REPO, [to_publish("spam"), to_publish("spam", seed=1)], DEFAULTS)
     assert hub_server.faults.log == []
 
 
@@ -337,7 +337,7 @@ def test_what_stood_beside_an_older_version_goes(hub_server: HubServer) -> None:
     )
     put("spam", seed=0)  # is there already
     assert set(hub_server.files(REPO)) >= {*beside, *others}
-    done = publish(REPO, [to_publish("spam", seed=1)], WISHES)
+    done = publish(REPO, [to_publish("spam", seed=1)], DEFAULTS)
     left = set(hub_server.files(REPO))
     assert left & {*beside, *others} == {*beside[4:], *others}
     assert not set(done.files) & set(beside)

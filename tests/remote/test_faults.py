@@ -119,7 +119,7 @@ def test_a_wait_that_is_too_long_is_not_begun(
 ) -> None:
     monkeypatch.setenv(TIMEOUT_VARIABLE, "5")
     published.faults.add("GET", "/revision/main", status(429, Retry_After="600"))
-    with pytest.raises(RemoteUnavailableError, match="It asks to wait 600 s"):
+    with pytest.raises(RemoteUnavailableError, match="The Hub asks to wait 600 s"):
         load()
 
 
@@ -186,9 +186,9 @@ def test_bytes_that_stay_wrong_are_refused_and_not_kept(
     published.faults.add("GET", "/cdn/", fault, times=None)
     with pytest.raises(IntegrityError) as caught:
         load()
-    assert to_publish("spam").sha256 in str(caught.value)
+    assert to_publish("spam").head.sha256 in str(caught.value)
     assert published.faults.count("GET", "/cdn/") == 2
-    assert to_publish("spam").sha256 not in cached_files(home)
+    assert to_publish("spam").head.sha256 not in cached_files(home)
 
 
 def test_a_registry_with_a_flipped_bit_is_refused(published: HubServer) -> None:
@@ -226,7 +226,7 @@ def test_with_the_hub_away_the_cache_answers_and_says_so(
         task, data = load(f"{name}:spam")
     assert (task.commit.oid, data) == (before[0].commit.oid, before[1])
     assert task.commit.from_cache
-    assert f"Hub {REPO}: taken from the cache as of commit {task.commit.oid[:12]}" in caplog.text
+    assert f"Hub {REPO}: using the cached commit {task.commit.oid[:12]}" in caplog.text
 
 
 def test_a_commit_that_is_cached_asks_nobody(published: HubServer) -> None:

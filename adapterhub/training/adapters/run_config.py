@@ -137,7 +137,9 @@ def make_optimiser(parameters: dict[str, nn.Parameter], setup: Setup) -> torch.o
 
 
 def schedule(step: int, setup: Setup) -> float:
-    """Returns the part of the greatest step size: up in a line, then down to 0 in a line."""
+    """Returns the factor of the peak learning rate: linear warm-up, then linear decay to 0."""
+    # A function of the step has no state that a checkpoint must hold. The linear schedule of
+    # transformers is no shorter to call, and its first step has the learning rate 0.
     rising = max(1, round(setup.steps * setup.options.warmup))
     if step < rising:
         return (step + 1) / rising

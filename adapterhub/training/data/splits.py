@@ -77,6 +77,11 @@ def are_crossed(rows: int, options: TrainingOptions) -> bool:
     return HELD_OUT * min(rows, options.max_rows or rows) < FEWEST_HELD_OUT
 
 
+# Not by scikit-learn's StratifiedGroupKFold: it gives 1/n of the rows and no other fraction, does
+# not keep a label's only example in training, refuses n folds where every label has fewer examples
+# than n, and takes half a minute for 50,000 rows.
+
+
 def draw_folds(examples: Sequence[Example], options: TrainingOptions) -> tuple[int, ...]:
     """Returns the fold of each example, drawn by the seed.
 

@@ -29,7 +29,7 @@ from adapterhub.model.heads.heads import softmax
 from adapterhub.model.heads.pair_features import Pairs, compare
 from adapterhub.peft.export_folder import export_peft
 from adapterhub.peft.exported_head import HEAD_FILE, encode_exported_head, read_exported_head
-from adapterhub.publishing.sections import task_section
+from adapterhub.publishing.card import task_section
 from adapterhub.specs import TaskSpec
 from adapterhub.store.headfile import encode_head, read_head, with_metadata, write_head
 from adapterhub.store.versions import add_version
@@ -373,9 +373,9 @@ def test_an_export_needs_an_adapter_and_keeps_how_texts_are_read(tmp_path: Path)
 def test_a_card_says_that_the_texts_are_read_alone() -> None:
     together = task_section("me/tasks", "same", task_spec(fields=PAIR), ())
     apart = task_section("me/tasks", "same", task_spec(fields=PAIR, apart=True), ())
-    assert "Reads `text` and `text_pair`, answers with" in together
-    assert "Reads `text` and `text_pair`, each alone, and compares them; answers with" in apart
-    assert "cut into windows whose answers are averaged" in together
+    assert "Input: `text` and `text_pair`.\nOutput: one of" in together
+    assert "Input: `text` and `text_pair`, encoded separately and compared.\nOutput: " in apart
+    assert "cut into windows whose outputs are averaged" in together
     assert "cut into windows whose features are averaged" in apart
 
 
