@@ -24,7 +24,7 @@ LADDER: dict[str, tuple[set[str], ...]] = {
     "": (
         {"errors", "diagnostics", "tags"},
         {"specs"},
-        {"shapes", "inputs"},
+        {"shapes", "inputs", "option_models"},
         {"results", "plan"},
         {"store"},
         {"peft", "remote"},
@@ -38,7 +38,6 @@ LADDER: dict[str, tuple[set[str], ...]] = {
     ),
     "model": ({"backbone"}, {"encoder"}, {"adapters"}, {"heads"}, {"execution"}),
     "training": (
-        {"parse_options"},
         {"adapter_options"},
         {"options"},
         {"data"},
@@ -105,6 +104,7 @@ ELSEWHERE = {"compatibility", "hubserver"}
 MAX_FUNCTION_LINES = 40
 BIGGER_FUNCTIONS: dict[str, int] = {}
 MAX_PARAMETERS = 6
+MORE_PARAMETERS = {"commands/score.py:score": 18}
 VAGUE_NAMES = {"util", "utils", "helper", "helpers", "common", "base", "misc", "manager"}
 
 
@@ -278,11 +278,18 @@ def test_files_and_functions_stay_small(module: Module) -> None:
             place = f"{module.path}:{node.name}"
             limit = BIGGER_FUNCTIONS.get(place, MAX_FUNCTION_LINES)
             assert _code_lines(node) <= limit, f"{place} is too long"
-            if not module.path.startswith("commands/"):
-                assert _parameters(node) <= MAX_PARAMETERS, f"{place} has too many parameters"
+            most = MORE_PARAMETERS.get(place, MAX_PARAMETERS)
+            assert _parameters(node) <= most, f"{place} has too many parameters"
 
 
 def test_exceptions_are_still_needed() -> None:
+    more = {
+        f"{module.path}:{node.name}"
+        for module in MODULES
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.FunctionDef) and _parameters(node) > MAX_PARAMETERS
+    }
+    assert more == set(MORE_PARAMETERS)
     lines = {module.path: module.lines for module in MODULES}
     assert [path for path in BIGGER_FILES if lines.get(path, 0) <= MAX_FILE_LINES] == []
     roots = {

@@ -10,6 +10,13 @@ import typer
 
 from adapterhub.errors import UsageError, nearest
 
+LabelledRows = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE", help="Labelled rows: .jsonl, .csv, .tsv (also .gz) or .parquet."
+    ),
+]
+NewTask = Annotated[str, typer.Option("--task", "-t", metavar="NAME", help="Name of the task.")]
 Registry = Annotated[
     Path | None,
     typer.Option(

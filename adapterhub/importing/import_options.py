@@ -2,47 +2,39 @@
 
 from __future__ import annotations
 
-from pydantic import Field, ValidationError
+from typing import Annotated
 
-from adapterhub.errors import UsageError
-from adapterhub.specs import FieldName, Kind, Label, Language, Spec, TaskName
+from pydantic import Field
+
+from adapterhub.option_models import Option, Options
+from adapterhub.specs import FieldName, Kind, Label, Language, TaskName
 
 
-class ImportOptions(Spec):
-    """What the user says about a task that is imported.
+class ImportOptions(Options):
+    """What the user says about a task that is imported."""
 
-    Attributes:
-        kind: What it answers; None takes what its model was trained for.
-        labels: Its labels in the order of its outputs; none takes those of its config.json.
-        fields: The input fields it reads: one text or a pair.
-        max_length: Window in tokens; None takes as much as the backbone reads, 512 at most.
-        tied: Whether one adapter serves all depths; None takes what the names of its tensors say.
-        description: For people.
-        languages: Of its texts.
-        license: Of the task.
-        aliases: Aliases that shall point to it.
-    """
-
-    kind: Kind | None = None
-    labels: tuple[Label, ...] = ()
-    fields: tuple[FieldName, ...] = Field(default=("text",), min_length=1, max_length=2)
-    max_length: int | None = Field(default=None, ge=8, le=512)
-    tied: bool | None = None
+    labels: Annotated[tuple[Label, ...], Option("A,B", "config.json")] = ()
+    """Labels in the order of the model's outputs."""
+    kind: Annotated[Kind | None, Option("KIND", "what it was trained for")] = None
+    """Kind of the task."""
+    fields: Annotated[
+        tuple[FieldName, ...],
+        Option(shown="", flags=("--pair",), constant=("text", "text_pair")),
+    ] = Field(default=("text",), min_length=1, max_length=2)
+    """Input fields of the task: one text, or a pair of texts."""
+    max_length: Annotated[int | None, Option(shown="what the backbone reads, at most 512")] = Field(
+        default=None, ge=8, le=512
+    )
+    """Window in tokens."""
+    tied: Annotated[
+        bool | None, Option(shown="what its names say", flags=("--tied/--per-depth",))
+    ] = None
+    """Whether one adapter serves all depths; without it the names of its tensors decide."""
     description: str = Field(default="", max_length=2_000)
-    languages: tuple[Language, ...] = ()
+    """One line on what the task predicts."""
+    languages: Annotated[tuple[Language, ...], Option("A,B")] = ()
+    """Languages of the task's texts, for instance en,zh."""
     license: str | None = None
-    aliases: tuple[TaskName, ...] = ()
-
-
-def import_options(**values: object) -> ImportOptions:
-    """Returns options, from values of users.
-
-    Raises:
-        UsageError: One makes no sense.
-    """
-    try:
-        return ImportOptions.model_validate(values)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"Option {name}: {first['msg']}, found {first['input']!r}.") from error
+    """Licence of the task."""
+    aliases: Annotated[tuple[TaskName, ...], Option("A,B")] = ()
+    """Aliases that point to the task."""

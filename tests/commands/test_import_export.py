@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import warnings
 from pathlib import Path
@@ -14,9 +13,7 @@ import torch
 from peft import LoraConfig, PeftModel
 from transformers import AlbertForSequenceClassification, AlbertModel
 
-from adapterhub.commands import import_ as verb
 from adapterhub.hub import Hub
-from adapterhub.importing.import_options import ImportOptions
 from adapterhub.model.adapters.unrolled import unrolled
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.store.headfile import read_head
@@ -179,8 +176,3 @@ def test_formats_are_named(run: Run) -> None:
     done = run("export", "x", "out", "--format", "onnx")
     assert done.code == 2
     assert "--format is 'onnx'; expected peft" in done.err
-
-
-def test_every_option_of_the_python_call_is_on_the_command_line() -> None:
-    given = set(inspect.signature(verb.import_).parameters)
-    assert set(ImportOptions.model_fields) - {"fields"} <= given

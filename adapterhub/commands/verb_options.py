@@ -1,0 +1,48 @@
+"""Options of verbs that have no class of options in the library."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from adapterhub.option_models import Option, Options
+
+
+class HubOptions(Options):
+    """How the tasks of a registry are loaded."""
+
+    backbone: Annotated[str | None, Option("NAME")] = None
+    """A backbone of the registry by its key, a folder, or a Hub name."""
+    device: Annotated[str, Option("NAME")] = "auto"
+    """cpu, cuda, cuda:<n>, mps or auto."""
+    dtype: Annotated[str, Option("NAME")] = "float32"
+    """float32, float16 or bfloat16."""
+    max_windows: int = Field(default=16, ge=1)
+    """Maximum number of windows per text; what is beyond them is cut."""
+
+
+class PublishOptions(Options):
+    """How tasks are published."""
+
+    private: bool = False
+    """Make the repository a private one, where it does not exist yet."""
+    tag: Annotated[str | None, Option("NAME")] = None
+    """Tag of the commit, for instance v1."""
+    create_pr: bool = False
+    """Open a pull request; change nothing else."""
+    dry_run: bool = False
+    """Print what would be written; send nothing."""
+
+
+class SearchOptions(Options):
+    """Where to search, and for what on the Hugging Face Hub."""
+
+    remote: bool = False
+    """Search the Hugging Face Hub instead."""
+    base_model: Annotated[str | None, Option("OWNER/NAME")] = None
+    """With --remote: only for this backbone."""
+    author: Annotated[str | None, Option("OWNER")] = None
+    """With --remote: only of this owner."""
+    limit: int = Field(default=20, ge=1, le=200)
+    """With --remote: maximum number of repositories, at most 200."""
