@@ -1,8 +1,8 @@
 """Commands whose options are the fields of models.
 
-A builder on Typer, since cyclopts and tyro, which read models too, write lists as repeated options
-and nested models as dotted names and word the errors themselves: `a,b`, sizes, `--rank 4,16` and
-one-line errors would need as many converters, and every verb another framework.
+A builder on Typer: cyclopts, the nearest library that reads models, has `--adapter.rank` for fields
+of a nested model, repeated options for lists and errors of many lines, and would need a converter
+for each of `a,b`, sizes, choices and `--rank 4,16`, and all verbs written anew.
 """
 
 from __future__ import annotations
@@ -15,17 +15,7 @@ from dataclasses import dataclass
 from inspect import Parameter, Signature
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import (
-    TYPE_CHECKING,
-    Annotated,
-    Any,
-    Literal,
-    TypeVar,
-    Union,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import typer
 from typer.core import TyperCommand
@@ -104,12 +94,13 @@ def _takes_one(option: Any) -> bool:
 
 def command_function(run: Callable[..., None]) -> Callable[..., None]:
     """Returns a verb as Typer takes it: with one parameter per option in the place of a model."""
-    models = {model.__name__: model for model in map(pkgutil.resolve_name, _named(run))}
-    hints = get_type_hints(run, localns=models, include_extras=True)
+    named: tuple[str, ...] = getattr(run, "models", ())
+    models = {model.__name__: model for model in map(pkgutil.resolve_name, named)}
     made: dict[str, Parameter] = {}
     groups: dict[str, tuple[type[Options], tuple[str, ...]]] = {}
-    for name, parameter in inspect.signature(run).parameters.items():
-        hint, only = hints[name], ()
+    signature = inspect.signature(run, locals=models, eval_str=True)
+    for name, parameter in signature.parameters.items():
+        hint, only = parameter.annotation, ()
         if get_origin(hint) is Annotated and isinstance(hint.__metadata__[0], Only):
             hint, only = hint.__origin__, hint.__metadata__[0].fields
         if hint in models.values():
@@ -117,20 +108,15 @@ def command_function(run: Callable[..., None]) -> Callable[..., None]:
             for field, option in field_options(hint, only).items():
                 made.setdefault(field, option.parameter())
         else:
-            made[name] = parameter.replace(kind=Parameter.KEYWORD_ONLY, annotation=hint)
+            made[name] = parameter.replace(kind=Parameter.KEYWORD_ONLY)
 
     def call(**values: object) -> None:
-        own = {name: value for name, value in values.items() if name in hints}
+        own = {name: value for name, value in values.items() if name in signature.parameters}
         run(**own, **{name: read_options(*group, values) for name, group in groups.items()})
 
     call.__dict__["__signature__"] = Signature(list(made.values()))
     call.__annotations__ = {name: parameter.annotation for name, parameter in made.items()}
     return call
-
-
-def _named(run: Callable[..., None]) -> tuple[str, ...]:
-    named: tuple[str, ...] = getattr(run, "models", ())
-    return named
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,27 +150,21 @@ class FieldOption:
         """Returns it as a parameter of Typer's, which is None where it is not given."""
         from adapterhub.option_models import help_text
 
-        is_flag = self.type is bool or self.option.constant is not None
-        unnamed = [
-            choice for choice in self.choices if choice not in (self.field.description or "")
-        ]
-        more = f" One of {', '.join(self.choices)}." if unnamed else ""
+        mark, described = self.option, self.field.description or ""
+        is_flag = self.type is bool or mark.constant is not None
+        is_text = self.many or self.choices or mark.read is not None
+        named = all(choice in described for choice in self.choices)
+        more = "" if named else f" One of {', '.join(self.choices)}."
+        usual = _METAVARS.get(self.type, "NAME" if self.choices or self.many else "TEXT")
+        metavar = mark.metavar or (f"{usual},{usual}" if self.many else usual)
         info = typer.Option(
             None,
             *self.flags,
-            metavar=None if is_flag else self._metavar(),
+            metavar=None if is_flag else metavar,
             help=help_text(self.name, self.field, more=more),
         )
-        is_text = self.many or self.choices or self.option.read is not None
         kind = bool if is_flag else str if is_text else self.type
         return Parameter(self.name, Parameter.KEYWORD_ONLY, default=info, annotation=kind | None)
-
-    def _metavar(self) -> str:
-        if self.option.metavar is not None:
-            return self.option.metavar
-        usual = "NAME" if self.choices or self.many else "TEXT"
-        one = _METAVARS.get(self.type, usual)
-        return f"{one},{one}" if self.many else one
 
     def read(self, given: object) -> dict[str, object]:
         """Returns what an option says, by field.

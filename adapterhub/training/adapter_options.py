@@ -16,7 +16,11 @@ TrunkDtype = Literal["float16", "float32"]
 Keep = Literal["best", "last"]
 Rank = Annotated[int, Field(ge=1, le=1_024)]
 Rate = Annotated[float, Field(gt=0, le=1)]
+Decay = Annotated[float, Field(ge=0, le=10)]
 Depth = Annotated[int, Field(ge=0, le=1_024)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Epochs = Annotated[int, Field(ge=1, le=10_000)]
+Several: Any = Field(strict=False, min_length=1)
 
 
 class AdapterOptions(Options):
@@ -25,7 +29,7 @@ class AdapterOptions(Options):
     called: ClassVar[str] = "adapter option"
 
     method: Annotated[
-        Any, Option("METHOD", "none: a head on the frozen backbone", flags=("--adapter",))
+        Any, Option("METHOD", "none: a head on the frozen backbone", ("--adapter",))
     ] = "lora"
     """Train an adapter by this method: lora, dora, rslora, pissa, olora, PEFT's name of any other
     method, or block for an own copy of the whole block. In Python also a PEFT config object, whose
@@ -39,19 +43,15 @@ class AdapterOptions(Options):
     """Rank R, where the method has one; the cheapest good one of several is kept."""
     alpha: Annotated[float | None, Option(shown="2 rank")] = Field(default=None, gt=0)
     """Scale alpha of PEFT, where the method has one."""
-    sites: Annotated[
-        tuple[Site, ...] | None, Option(shown="all"), Field(strict=False, min_length=1)
-    ] = None
+    sites: Annotated[tuple[Site, ...] | None, Option(shown="all"), Several] = None
     """Linear maps to change."""
     tie_depths: bool = False
     """Share one adapter among all its depths, as plain PEFT does."""
-    dropout: float = Field(default=0.0, ge=0, lt=1)
+    dropout: Fraction = 0.0
     """Dropout on the adapter's input, where the method has one."""
-    head_dropout: float = Field(default=0.1, ge=0, lt=1)
+    head_dropout: Fraction = 0.1
     """Dropout on the head's features."""
-    epochs: Annotated[int | None, Option(shown="by the number of rows")] = Field(
-        default=None, ge=1, le=10_000
-    )
+    epochs: Annotated[Epochs | None, Option(shown="by the number of rows")] = None
     """Passes over the training set at most."""
     batch_size: int = Field(default=16, ge=1)
     """Rows per step."""
@@ -59,10 +59,9 @@ class AdapterOptions(Options):
     """Peak learning rate of the adapter."""
     head_learning_rate: Rate = 3e-3
     """Peak learning rate of the head beside an adapter, on standardised features."""
-    weight_decay: float = Field(default=0.01, ge=0, le=10)
-    """Weight decay of all matrices that train with an adapter, decoupled from the gradient
-    (AdamW)."""
-    warmup: float = Field(default=0.1, ge=0, lt=1)
+    weight_decay: Decay = 0.01
+    """Weight decay of the matrices that train with an adapter, decoupled from the gradient."""
+    warmup: Fraction = 0.1
     """Fraction of an adapter's steps in which the learning rate rises."""
     clip: float = Field(default=1.0, gt=0)
     """Greatest norm of an adapter's gradient; larger ones are scaled down."""
@@ -82,18 +81,11 @@ class AdapterOptions(Options):
     0 keeps one after every step."""
     search: bool = False
     """Try depths and ranks that are not given too, and keep the cheapest good adapter."""
-    from_depths: Annotated[
-        tuple[Depth, ...] | None,
-        Option(shown="from_depth; in a search 0, 1/3, 2/3 and the last"),
-        Field(strict=False, min_length=1),
-    ] = None
-    """Depths to try one after the other."""
-    ranks: Annotated[
-        tuple[Rank, ...] | None,
-        Option(shown="rank; in a search 4 and 16"),
-        Field(strict=False, min_length=1),
-    ] = None
-    """Ranks to try one after the other."""
+    from_depths: Annotated[tuple[Depth, ...] | None, Several] = None
+    """Depths to try one after the other; None tries from_depth alone, or in a search 0, a third and
+    two thirds of the depths, and the last one."""
+    ranks: Annotated[tuple[Rank, ...] | None, Several] = None
+    """Ranks to try one after the other; None tries rank alone, or in a search 4 and 16."""
 
     @field_validator("method")
     @classmethod

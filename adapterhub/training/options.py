@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -15,7 +15,15 @@ from adapterhub.option_models import Option, Options, Part, parse_options
 from adapterhub.specs import APART_POOLINGS, TEXT_POOLINGS, Kind, Language, TaskName, TextPooling
 from adapterhub.store.atomic import reason
 from adapterhub.store.jsonsafe import read_json_object, shown
-from adapterhub.training.adapter_options import AdapterOptions
+from adapterhub.training.adapter_options import (
+    AdapterOptions,
+    Decay,
+    Depth,
+    Epochs,
+    Fraction,
+    Rate,
+    Several,
+)
 
 MetricName = Literal[
     "accuracy", "macro_f1", "micro_f1", "mcc", "likelihood", "spearman", "pearson", "span_f1"
@@ -37,18 +45,16 @@ HELD_OUT = 0.1
 FEWEST_HELD_OUT = 200
 """Under so many validation rows a choice is mostly chance, and figures are rough."""
 
-Rate = Annotated[float, Field(gt=0, le=1)]
-Decay = Annotated[float, Field(ge=0, le=10)]
-Depth = Annotated[int, Field(ge=0, le=1_024)]
+Count = Annotated[int, Field(ge=1)]
 Width = Annotated[int, Field(ge=1, le=16_384)]
+Window = Annotated[int, Field(ge=8, le=512)]
+Name = Annotated[str, Field(min_length=1)]
+Mention = Annotated[str, Field(min_length=1, max_length=1_000)]
+Loose: Any = Field(strict=False)
 
-MentionList = Annotated[
-    tuple[Annotated[str, Field(min_length=1, max_length=1_000)], ...],
-    Field(strict=False, min_length=1),
-]
-
-
-SIZE = Option("SIZE", read=parse_bytes, expected="a size such as 500MB, 2GB or 1GiB")
+_BY_ROWS = "by the number of rows"
+_SPLIT = f"{HELD_OUT}, or cross-validation where that is under {FEWEST_HELD_OUT} rows"
+_SIZE = Option("SIZE", read=parse_bytes, expected="a size such as 500MB, 2GB or 1GiB")
 
 
 def read_mentions(path: Path | str) -> dict[str, tuple[str, ...]]:
@@ -78,7 +84,7 @@ class TrainingOptions(Options):
     text: Annotated[str, Option("COLUMN", flags=("--text-column", "--text"))] = "text"
     """Column of the text."""
     pair: Annotated[
-        str | None, Option("COLUMN", "text_pair, if any", flags=("--pair-column", "--pair"))
+        str | None, Option("COLUMN", "text_pair, if any", ("--pair-column", "--pair"))
     ] = None
     """Column of the second text."""
     pairs: PairReading = "both"
@@ -86,7 +92,7 @@ class TrainingOptions(Options):
     both tries the two ways. With an adapter, the choice is made with a head alone."""
     target: Annotated[
         str | None,
-        Option("COLUMN", "label, labels, score or tags", flags=("--target-column", "--target")),
+        Option("COLUMN", "label, labels, score or tags", ("--target-column", "--target")),
     ] = None
     """Column of the target."""
     tokens: Annotated[str, Option("COLUMN", flags=("--tokens-column", "--tokens"))] = "tokens"
@@ -94,19 +100,17 @@ class TrainingOptions(Options):
     join_tokens: Joining = "auto"
     """Tagging: how words become a text. auto puts a space between words, but none between Han
     characters, and none at all where every word is one character."""
-    mentions: Annotated[dict[str, MentionList], Option("FILE", "none", read=read_mentions)] = Field(
-        default={}
-    )
+    mentions: Annotated[
+        dict[str, Annotated[tuple[Mention, ...], Several]],
+        Option("FILE", "none", read=read_mentions),
+    ] = Field(default={})
     """Tagging: texts by entity type (for the command line, in a JSON file). Each training row with
     such an entity is trained a second time, with drawn texts in the place of its entities."""
-    validation: Annotated[Path | None, Field(strict=False)] = None
+    validation: Annotated[Path | None, Loose] = None
     """File with the validation set."""
     split_column: Annotated[str | None, Option("COLUMN")] = None
     """Column that says train or validation; test rows are left out."""
-    validation_fraction: Annotated[
-        float | None,
-        Option(shown=f"{HELD_OUT}, or cross-validation where that is under {FEWEST_HELD_OUT} rows"),
-    ] = Field(default=None, gt=0, lt=1)
+    validation_fraction: Annotated[float | None, Option(shown=_SPLIT)] = Field(None, gt=0, lt=1)
     """Fraction of the rows to hold out as validation set, where neither a validation file nor a
     split column is given."""
     folds: int = Field(default=5, ge=0, le=20)
@@ -117,11 +121,9 @@ class TrainingOptions(Options):
     """Seed of the split, the initial weights and the order of the rows."""
     max_rows: Annotated[int | None, Option(shown="all")] = Field(default=None, ge=2)
     """Maximum size of the training set and of the validation set, drawn by the seed."""
-    max_length: Annotated[int | None, Option(shown="512, or the backbone's")] = Field(
-        default=None, ge=8, le=512
-    )
+    max_length: Annotated[Window | None, Option(shown="512, or the backbone's")] = None
     """Window in tokens; tasks that leave it alone share one pass."""
-    max_windows: int = Field(default=16, ge=1)
+    max_windows: Count = 16
     """Maximum number of windows per text, as in scoring."""
     metric: Annotated[
         MetricName | None, Option(shown="by kind; likelihood in cross-validation")
@@ -130,69 +132,49 @@ class TrainingOptions(Options):
     tolerance: float = Field(default=0.5, ge=0, le=100)
     """How many points (hundredths of the metric) below the best a cheaper head may score and still
     be chosen."""
-    depths: Annotated[
-        tuple[Depth, ...] | None, Option(shown="all"), Field(strict=False, min_length=1)
-    ] = None
+    depths: Annotated[tuple[Depth, ...] | None, Option(shown="all"), Several] = None
     """Depths that heads may read, for instance 2,4,6; 0 costs no pass."""
-    poolings: Annotated[tuple[TextPooling, ...], Field(strict=False, min_length=1)] = TEXT_POOLINGS
+    poolings: Annotated[tuple[TextPooling, ...], Several] = TEXT_POOLINGS
     """Poolings to try for heads of texts; tagging always reads tokens."""
     mixes: bool = True
     """Try heads that read a learned mix of several depths."""
     ngrams: bool = True
     """Try weights of n-grams of pieces beside heads with one output per text."""
-    hidden_widths: Annotated[tuple[Width, ...], Field(strict=False)] = (128,)
+    hidden_widths: Annotated[tuple[Width, ...], Loose] = (128,)
     """Widths of hidden layers to try beside linear heads; '' for none."""
-    head_dropout: Annotated[float, Option(shown="0; adapters: 0.1")] = Field(
-        default=0.0, ge=0, lt=1
-    )
+    head_dropout: Annotated[Fraction, Option(shown="0; adapters: 0.1")] = 0.0
     """Dropout on the head's features."""
-    learning_rates: Annotated[tuple[Rate, ...], Field(strict=False, min_length=1)] = (3e-3, 2e-2)
+    learning_rates: Annotated[tuple[Rate, ...], Several] = (3e-3, 2e-2)
     """Learning rates to try for every head."""
-    weight_decays: Annotated[tuple[Decay, ...], Field(strict=False, min_length=1)] = (
-        0.03,
-        0.5,
-        5.0,
-    )
+    weight_decays: Annotated[tuple[Decay, ...], Several] = (0.03, 0.5, 5.0)
     """Weight decays to try for every head, decoupled from the gradient (AdamW)."""
-    epochs: Annotated[int | None, Option(shown="by the number of rows")] = Field(
-        default=None, ge=1, le=10_000
-    )
+    epochs: Annotated[Epochs | None, Option(shown=_BY_ROWS)] = None
     """Passes over the training set; beside an adapter, at most."""
-    batch_size: Annotated[int | None, Option(shown="by the number of rows; adapters: 16")] = Field(
-        default=None, ge=1
-    )
+    batch_size: Annotated[Count | None, Option(shown=f"{_BY_ROWS}; adapters: 16")] = None
     """Rows (tagging: words) per step."""
-    dataset: Annotated[str | None, Option(shown="the file's name")] = Field(
-        default=None, min_length=1
-    )
+    dataset: Annotated[Name | None, Option(shown="the file's name")] = None
     """Name of the data set in the record of the training."""
     dataset_license: str | None = None
     """Licence of the data set, as its source states it."""
     description: str = Field(default="", max_length=2_000)
     """One line on what the task predicts."""
     languages: Annotated[
-        tuple[Language, ...],
-        Option("TAG,TAG", flags=("--languages", "-l")),
-        Field(strict=False),
+        tuple[Language, ...], Option("TAG,TAG", flags=("--languages", "-l")), Loose
     ] = ()
     """Languages that the task is for, for instance en,zh."""
     license: str | None = None
     """Licence of the task."""
-    value_range: Annotated[
-        tuple[float, float] | None, Option(shown="of the rows"), Field(strict=False)
-    ] = None
+    value_range: Annotated[tuple[float, float] | None, Option(shown="of the rows"), Loose] = None
     """Regression: predictions are clipped to this range, for instance 1,5."""
-    aliases: Annotated[
-        tuple[TaskName, ...], Option(flags=("--aliases", "--alias")), Field(strict=False)
-    ] = ()
+    aliases: Annotated[tuple[TaskName, ...], Option(flags=("--aliases", "--alias")), Loose] = ()
     """Aliases that point to the new version."""
-    cache_dir: Annotated[
-        Path | None, Option("FOLDER", "$ADAPTERHUB_CACHE, ~/.cache/…"), Field(strict=False)
-    ] = None
+    cache_dir: Annotated[Path | None, Option("FOLDER", "$ADAPTERHUB_CACHE, ~/.cache/…"), Loose] = (
+        None
+    )
     """Folder where features are kept."""
-    cache_max_bytes: Annotated[int, replace(SIZE, shown="16GiB")] = Field(default=16 * 2**30, ge=0)
+    cache_max_bytes: Annotated[int, replace(_SIZE, shown="16GiB")] = Field(default=16 * 2**30, ge=0)
     """Size of that folder, for instance 500MB or 16GiB, beyond which the oldest are dropped."""
-    memory_bytes: Annotated[int, replace(SIZE, shown="3GiB")] = Field(default=3 * 2**30, ge=2**20)
+    memory_bytes: Annotated[int, replace(_SIZE, shown="3GiB")] = Field(default=3 * 2**30, ge=2**20)
     """Size of the features that are held in memory at once; taps beyond it are fitted one group
     after the other, and token states are cut to it."""
     adapter: Annotated[
@@ -203,7 +185,7 @@ class TrainingOptions(Options):
         ),
     ] = None
     """Train an adapter with the head; without it, a head on the frozen backbone."""
-    adapter_of: Annotated[str | None, Option("TASK")] = Field(default=None, min_length=1)
+    adapter_of: Annotated[Name | None, Option("TASK")] = None
     """Fit a new head on the adapter of this task, which stays as it is; both share its branch."""
 
     @model_validator(mode="after")
