@@ -50,12 +50,8 @@ OnlyKind = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, errors too.")]
-Backbone = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME", help="A backbone of the registry by its key, a folder, or a Hub name."
-    ),
-]
+BACKBONE_HELP = "A backbone of the registry by its key, a folder, or a Hub name."
+Backbone = Annotated[str | None, typer.Option(metavar="NAME", help=BACKBONE_HELP)]
 Device = Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda, cuda:<n>, mps or auto.")]
 Dtype = Annotated[str, typer.Option(metavar="NAME", help="float32, float16 or bfloat16.")]
 MaxWindows = Annotated[

@@ -6,14 +6,14 @@ from typing import Annotated
 
 from pydantic import Field
 
+from adapterhub.commands.options import BACKBONE_HELP
 from adapterhub.option_models import Option, Options
 
 
 class HubOptions(Options):
     """How the tasks of a registry are loaded."""
 
-    backbone: Annotated[str | None, Option("NAME")] = None
-    """A backbone of the registry by its key, a folder, or a Hub name."""
+    backbone: Annotated[str | None, Option("NAME")] = Field(None, description=BACKBONE_HELP)
     device: Annotated[str, Option("NAME")] = "auto"
     """cpu, cuda, cuda:<n>, mps or auto."""
     dtype: Annotated[str, Option("NAME")] = "float32"
