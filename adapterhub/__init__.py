@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from adapterhub.errors import AdapterHubError as AdapterHubError
     from adapterhub.hub import Hub as Hub
-    from adapterhub.importing.description import ImportOptions as ImportOptions
+    from adapterhub.importing.import_options import ImportOptions as ImportOptions
     from adapterhub.importing.import_task import import_task as import_task
     from adapterhub.model.adapters.unrolled import unrolled as unrolled
     from adapterhub.model.backbone.open_backbone import open_backbone as open_backbone
@@ -43,7 +43,7 @@ _HOMES = {
     "AdapterOptions": "adapterhub.training.adapter_options",
     "Encoder": "adapterhub.model.encoder.encoder",
     "Hub": "adapterhub.hub",
-    "ImportOptions": "adapterhub.importing.description",
+    "ImportOptions": "adapterhub.importing.import_options",
     "Plan": "adapterhub.plan",
     "Published": "adapterhub.publishing.publication",
     "ScoredFile": "adapterhub.scoring.score_file",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,6 +16,7 @@ from adapterhub.commands.export import export
 from adapterhub.commands.import_ import import_
 from adapterhub.commands.info import info
 from adapterhub.commands.list_tasks import list_tasks
+from adapterhub.commands.option_fields import Verb
 from adapterhub.commands.printing import print_line
 from adapterhub.commands.publish import publish
 from adapterhub.commands.score import score
@@ -23,7 +24,6 @@ from adapterhub.commands.search import search
 from adapterhub.commands.show import show
 from adapterhub.commands.train import train
 from adapterhub.commands.update import update
-from adapterhub.commands.verb import Verb
 
 # \b keeps the lines that follow as they are.
 _EXAMPLES = """\b
@@ -34,8 +34,33 @@ Examples:
   adapterhub train rows.jsonl --task spam
 """
 
+_VERBS: dict[str, Callable[..., None]] = {
+    "list": list_tasks,
+    "show": show,
+    "explain": explain,
+    "score": score,
+    "train": train,
+    "eval": evaluate,
+    "publish": publish,
+    "add": add,
+    "update": update,
+    "search": search,
+    "import": import_,
+    "export": export,
+    "info": info,
+    "doctor": doctor,
+}
+
+
+class _AllVerbs(CommandLine):
+    """The group of all verbs, without the options of those that are not used."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{**settings, "commands": {n: Verb(n, v) for n, v in _VERBS.items()}})
+
+
 app = typer.Typer(
-    cls=CommandLine,
+    cls=_AllVerbs,
     name="adapterhub",
     epilog=_EXAMPLES,
     add_completion=False,
@@ -67,26 +92,6 @@ def adapterhub(
     del version
     if context.invoked_subcommand is None:
         print_line(context.get_help())
-
-
-_VERBS: dict[str, Callable[..., None]] = {
-    "list": list_tasks,
-    "show": show,
-    "explain": explain,
-    "score": score,
-    "train": train,
-    "eval": evaluate,
-    "publish": publish,
-    "add": add,
-    "update": update,
-    "search": search,
-    "import": import_,
-    "export": export,
-    "info": info,
-    "doctor": doctor,
-}
-for _name, _verb in _VERBS.items():
-    app.command(_name, cls=Verb)(_verb)
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ from adapterhub.model.execution.resident import ResidentTask, ResidentTasks
 from adapterhub.model.execution.run_trunk import Answering
 from adapterhub.model.execution.text_features import features_of
 from adapterhub.model.heads.heads import Array
+from adapterhub.option_models import parse_options
 from adapterhub.plan import Plan, Reading, Tap, make_plan
 from adapterhub.publishing.publication import Published, PublishOptions
 from adapterhub.remote.find import FoundTask, find, find_all
@@ -182,7 +183,8 @@ class Hub:
 
         found = find_all(_names(tasks), self.registry_path)
         self._check([task.load() for task in found])
-        return publish(repo, found, PublishOptions(private, tag, create_pr, dry_run))
+        given = {"private": private, "tag": tag, "create_pr": create_pr, "dry_run": dry_run}
+        return publish(repo, found, parse_options(PublishOptions, given))
 
     def explain(self, tasks: str | Sequence[str]) -> Plan:
         """Returns what `score` would compute for `tasks` and what it costs; print it.

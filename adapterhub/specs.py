@@ -24,6 +24,7 @@ from adapterhub.tags import check_tags
 
 Kind = Literal["single_label", "multi_label", "regression", "tagging"]
 Pooling = Literal["cls", "mean", "max", "attentive", "tokens"]
+TextPooling = Literal["cls", "mean", "max", "attentive"]
 Site = Literal["query", "key", "value", "dense", "ffn", "ffn_output"]
 Activation = Literal["gelu", "tanh"]
 
@@ -33,7 +34,7 @@ SITES: tuple[Site, ...] = ("query", "key", "value", "dense", "ffn", "ffn_output"
 """The linear maps of a block, by the last part of their names in transformers."""
 BLOCK_METHOD = "block"
 """The adapter that is no PEFT method: an own copy of the whole block at its depths."""
-TEXT_POOLINGS: tuple[Pooling, ...] = ("cls", "mean", "max", "attentive")
+TEXT_POOLINGS: tuple[TextPooling, ...] = ("cls", "mean", "max", "attentive")
 APART_POOLINGS: tuple[Pooling, ...] = ("cls", "mean", "max")
 """Poolings of pairs whose texts are encoded each alone."""
 

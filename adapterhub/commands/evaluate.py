@@ -2,43 +2,34 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adapterhub.commands import train_options as given
-from adapterhub.commands.options import AsJson, Backbone, Device, Dtype, MaxWindows, Registry
+from adapterhub.commands.option_fields import Only, uses
+from adapterhub.commands.options import AsJson, LabelledRows, Registry
 from adapterhub.commands.printing import note, print_json, print_table
 
+if TYPE_CHECKING:
+    from adapterhub.commands.verb_options import HubOptions
+    from adapterhub.training.options import TrainingOptions
 
+_COLUMNS = Only(("text", "pair", "target", "tokens", "join_tokens"))
+
+
+@uses("adapterhub.training.options:TrainingOptions", "adapterhub.commands.verb_options:HubOptions")
 def evaluate(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Task, as in `show`.")],
-    data: Annotated[
-        Path,
-        typer.Argument(
-            metavar="FILE", help="Rows with answers: .jsonl, .csv, .tsv (also .gz) or .parquet."
-        ),
-    ],
+    data: LabelledRows,
+    *,
     registry: Registry = None,
-    text: given.Text = None,
-    pair: given.Pair = None,
-    target: given.Target = None,
-    tokens: given.Tokens = None,
-    join_tokens: given.JoinTokens = None,
-    backbone: Backbone = None,
-    device: Device = "auto",
-    dtype: Dtype = "float32",
-    max_windows: MaxWindows = 16,
+    columns: Annotated[TrainingOptions, _COLUMNS],
+    loading: HubOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a task on rows with answers."""
+    """Measure a task on labelled rows."""
     from adapterhub.remote.find import choose_backbone_key, find, open_registry
-    from adapterhub.training.options import training_options
 
-    columns = {"text": text, "pair": pair, "target": target}
-    columns |= {"tokens": tokens, "join_tokens": join_tokens}
-    options = training_options(**{k: v for k, v in columns.items() if v is not None})
     opened = open_registry(registry)
     task = find(name, opened)
     # From here on it takes seconds: torch.
@@ -48,9 +39,9 @@ def evaluate(
     from adapterhub.training.evaluation.metrics import require_extra
 
     require_extra()
-    dataset = read_for_task(data, task.spec, options)
-    key = choose_backbone_key(opened, [task], backbone)
-    hub = Hub(opened.path, backbone=key, device=device, dtype=dtype, max_windows=max_windows)
+    dataset = read_for_task(data, task.spec, columns)
+    key = choose_backbone_key(opened, [task], loading.backbone)
+    hub = Hub(opened.path, **{**loading.model_dump(), "backbone": key})
     rows = [dict(zip(dataset.fields, texts, strict=True)) for texts in dataset.inputs]
     scores = hub.score(rows, name, logits=True)[name]
     metrics = measure(task.spec, scores, dataset, split="given")

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adapterhub.commands.options import AsJson, Backbone, RegistryToWrite, one_of
+from adapterhub.commands.option_fields import uses
+from adapterhub.commands.options import AsJson, Backbone, NewTask, RegistryToWrite
 from adapterhub.commands.printing import note, print_fields, print_json, size_text
 
 if TYPE_CHECKING:
+    from adapterhub.importing.import_options import ImportOptions
     from adapterhub.importing.import_task import ImportedTask
 
-_PAIR = ("text", "text_pair")
 
-
+@uses("adapterhub.importing.import_options:ImportOptions")
 def import_(
     folder: Annotated[
         Path,
@@ -25,39 +26,11 @@ def import_(
             "encoder is the backbone.",
         ),
     ],
-    task: Annotated[str, typer.Option("--task", "-t", metavar="NAME", help="Name of the task.")],
+    *,
+    task: NewTask,
     registry: RegistryToWrite = None,
     backbone: Backbone = None,
-    labels: Annotated[
-        str | None,
-        typer.Option(metavar="A,B", help="Labels in the order of the outputs. [config.json]"),
-    ] = None,
-    kind: Annotated[
-        str | None,
-        typer.Option(metavar="KIND", help="What it answers. [what it was trained for]"),
-    ] = None,
-    pair: Annotated[bool, typer.Option("--pair", help="It reads pairs of texts.")] = False,
-    max_length: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Window in tokens. [what the backbone reads, at most 512]"),
-    ] = None,
-    tied: Annotated[
-        bool | None,
-        typer.Option(
-            "--tied/--per-depth",
-            help="Whether one adapter serves all depths. [what its names say]",
-        ),
-    ] = None,
-    description: Annotated[str | None, typer.Option(metavar="TEXT", help="For people.")] = None,
-    languages: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Languages of its texts, for instance en,zh.")
-    ] = None,
-    license: Annotated[  # noqa: A002  # the field's name
-        str | None, typer.Option(metavar="NAME", help="Licence of the task.")
-    ] = None,
-    aliases: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Aliases that shall point to it.")
-    ] = None,
+    options: ImportOptions,
     as_json: AsJson = False,
 ) -> None:
     """Import an adapter of PEFT, or a classifier of transformers, as a task.
@@ -66,24 +39,9 @@ def import_(
     task answers to a few probe texts is kept in its file. In brackets: what holds where an option
     is not given.
     """
-    from adapterhub.importing.description import import_options
-    from adapterhub.specs import KINDS
-    from adapterhub.store.registry import NEAREST
-
-    given: dict[str, object] = {
-        "kind": None if kind is None else one_of("--kind", kind, KINDS),
-        "labels": _split(labels),
-        "fields": _PAIR if pair else None,
-        "max_length": max_length,
-        "tied": tied,
-        "description": description,
-        "languages": _split(languages),
-        "license": license,
-        "aliases": _split(aliases),
-    }
-    options = import_options(**{name: value for name, value in given.items() if value is not None})
     # From here on it takes seconds: torch.
     from adapterhub.importing.import_task import import_task
+    from adapterhub.store.registry import NEAREST
 
     where = registry or NEAREST
     done = import_task(folder, task=task, options=options, registry=where, backbone=backbone)
@@ -91,10 +49,6 @@ def import_(
         print_json(_values(done))
     else:
         _print(done, "" if registry is None else f" --registry {registry}")
-
-
-def _split(text: str | None) -> tuple[str, ...] | None:
-    return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _print(done: ImportedTask, where: str) -> None:

@@ -10,15 +10,19 @@ import typer
 
 from adapterhub.errors import UsageError, nearest
 
-Registry = Annotated[
-    Path | None,
-    typer.Option(
-        "--registry",
-        "-r",
-        metavar="FILE",
-        help="A registry.yaml or its folder. Without it the nearest one from here upwards, "
-        "else the tasks that ship with adapterhub.",
+LabelledRows = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE", help="Labelled rows: .jsonl, .csv, .tsv (also .gz) or .parquet."
     ),
+]
+NewTask = Annotated[str, typer.Option("--task", "-t", metavar="NAME", help="Name of the task.")]
+REGISTRY_HELP = (
+    "A registry.yaml or its folder. Without it the nearest one from here upwards, else the tasks "
+    "that ship with adapterhub."
+)
+Registry = Annotated[
+    Path | None, typer.Option("--registry", "-r", metavar="FILE", help=REGISTRY_HELP)
 ]
 RegistryToWrite = Annotated[
     Path | None,
@@ -43,18 +47,8 @@ OnlyKind = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, errors too.")]
-Backbone = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME", help="A backbone of the registry by its key, a folder, or a Hub name."
-    ),
-]
-Device = Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda, cuda:<n>, mps or auto.")]
-Dtype = Annotated[str, typer.Option(metavar="NAME", help="float32, float16 or bfloat16.")]
-MaxWindows = Annotated[
-    int,
-    typer.Option(min=1, metavar="N", help="Windows per text at most; what is beyond them is cut."),
-]
+BACKBONE_HELP = "A backbone of the registry by its key, a folder, or a Hub name."
+Backbone = Annotated[str | None, typer.Option(metavar="NAME", help=BACKBONE_HELP)]
 
 
 def one_of(option: str, value: str, known: Iterable[str]) -> str:

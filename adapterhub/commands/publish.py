@@ -6,33 +6,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from adapterhub.commands.option_fields import uses
 from adapterhub.commands.options import AsJson, Backbone, Registry, split_names
 from adapterhub.commands.printing import counted, print_json, print_line
 
 if TYPE_CHECKING:
-    from adapterhub.publishing.publication import Published
+    from adapterhub.publishing.publication import Published, PublishOptions
 
 
+@uses("adapterhub.publishing.publication:PublishOptions")
 def publish(
     names: Annotated[
         list[str],
         typer.Argument(metavar="NAME...", help="Tasks, as in `show`; name@alias moves the alias."),
     ],
+    *,
     to: Annotated[str, typer.Option("--to", metavar="OWNER/REPO", help="Where to.")],
     registry: Registry = None,
     backbone: Backbone = None,
-    private: Annotated[
-        bool, typer.Option("--private", help="If the repository has to be made: a private one.")
-    ] = False,
-    tag: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Tag the commit, for instance v1.")
-    ] = None,
-    create_pr: Annotated[
-        bool, typer.Option("--create-pr", help="Open a pull request; change nothing else.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be written; send nothing.")
-    ] = False,
+    options: PublishOptions,
     as_json: AsJson = False,
 ) -> None:
     """Publish tasks to the Hugging Face Hub.
@@ -47,7 +39,7 @@ def publish(
     wanted = split_names(names)
     key = choose_backbone_key(opened, choose_tasks(opened, wanted), backbone)
     hub = Hub(opened.path, backbone=key, device="cpu")
-    done = hub.publish(wanted, to, private=private, tag=tag, create_pr=create_pr, dry_run=dry_run)
+    done = hub.publish(wanted, to, **options.model_dump())
     if as_json:
         print_json(_values(done))
     else:

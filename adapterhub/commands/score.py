@@ -10,16 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adapterhub.commands.options import (
-    AsJson,
-    Backbone,
-    Device,
-    Dtype,
-    MaxWindows,
-    Registry,
-    one_of,
-    split_names,
-)
+from adapterhub.commands.option_fields import uses
+from adapterhub.commands.options import AsJson, split_names
 from adapterhub.commands.printing import (
     counted,
     is_screen,
@@ -32,8 +24,10 @@ from adapterhub.commands.printing import (
 from adapterhub.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from adapterhub.commands.verb_options import HubOptions, ScoreArguments
     from adapterhub.rows.formats import Format
     from adapterhub.scoring.chunks import ScoredChunk
+    from adapterhub.scoring.options import ScoringOptions
     from adapterhub.scoring.score_file import ScoredFile, ScoringJob
     from adapterhub.scoring.sources import RowSource
 
@@ -41,6 +35,11 @@ _CELL = 60
 _MOST_BAD_SHOWN = 20
 
 
+@uses(
+    "adapterhub.commands.verb_options:ScoreArguments",
+    "adapterhub.scoring.options:ScoringOptions",
+    "adapterhub.commands.verb_options:HubOptions",
+)
 def score(
     texts: Annotated[
         list[str] | None,
@@ -48,6 +47,7 @@ def score(
             metavar="TEXT...", help="Texts. Without any: --file, or one per line of stdin."
         ),
     ] = None,
+    *,
     task: Annotated[
         list[str] | None,
         typer.Option(
@@ -58,103 +58,39 @@ def score(
             "of the registry that can read the input.",
         ),
     ] = None,
-    file: Annotated[
-        Path | None,
-        typer.Option(
-            "--file",
-            "-f",
-            metavar="FILE",
-            help="Read rows of a .jsonl, .csv, .tsv, .parquet or .txt file.",
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", "-o", metavar="FILE", help="Write a .jsonl, .csv, .tsv or .parquet file."
-        ),
-    ] = None,
-    form: Annotated[
-        str | None,
-        typer.Option(
-            "--format",
-            metavar="FORMAT",
-            help="Of stdin or --file: text, jsonl, csv, tsv or parquet.",
-        ),
-    ] = None,
-    text_column: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Column of the text, if not the tasks' own name."),
-    ] = None,
-    pair_column: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Column of the second text, of tasks on pairs."),
-    ] = None,
-    prefix: Annotated[
-        str, typer.Option(metavar="TEXT", help="Put before the names of the answers' columns.")
-    ] = "",
-    on_error: Annotated[
-        str,
-        typer.Option(
-            metavar="raise|skip",
-            help="At a bad row: stop, or leave it out; with --out it goes to <out>.errors.jsonl.",
-        ),
-    ] = "raise",
-    force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
-    top_k: Annotated[
-        int,
-        typer.Option(
-            "--top-k", "-k", min=1, metavar="K", help="Give the k best labels with their scores."
-        ),
-    ] = 1,
-    all_labels: Annotated[
-        bool, typer.Option("--all", help="Give all labels with their scores.")
-    ] = False,
-    registry: Registry = None,
-    backbone: Backbone = None,
-    device: Device = "auto",
-    dtype: Dtype = "float32",
-    max_windows: MaxWindows = 16,
+    given: ScoreArguments,
+    options: ScoringOptions,
+    loading: HubOptions,
     as_json: AsJson = False,
 ) -> None:
     """Score texts with many tasks in one pass.
 
-    Answers go to the terminal as a table, to a pipe as JSON Lines, or to a file with --out.
+    Predictions go to the terminal as a table, to a pipe as JSON Lines, or to a file with --out.
     """
     from adapterhub.remote.find import open_registry
-    from adapterhub.rows.formats import FORMATS
-    from adapterhub.scoring.options import scoring_options
     from adapterhub.scoring.score_file import prepare, run
 
-    if all_labels and top_k != 1:
+    if given.all_labels and options.top_k != 1:
         raise UsageError("--top-k and --all ask for different numbers of labels; give one.")
-    options = scoring_options(
-        text_column=text_column,
-        pair_column=pair_column,
-        prefix=prefix,
-        on_error=one_of("--on-error", on_error, ("raise", "skip")),
-        force=force,
-        top_k=None if all_labels else top_k,
-        format=None if form is None else one_of("--format", form, FORMATS),
-        # No bar where rows fill the screen.
-        progress=out is not None or not is_screen(sys.stdout),
-    )
-    source = _open_source(texts or [], file, options.format)
-    opened = open_registry(registry)
-    out = None if out is None else Path(os.path.expanduser(out))
-    job = prepare(
-        opened, source, out=out, tasks=split_names(task), options=options, backbone=backbone
-    )
+    out = None if given.out is None else Path(os.path.expanduser(given.out))
+    # No bar where rows fill the screen.
+    bar = options.progress and (out is not None or not is_screen(sys.stdout))
+    top_k = None if given.all_labels else options.top_k
+    options = options.model_copy(update={"top_k": top_k, "progress": bar})
+    source = _open_source(texts or [], given.file, options.format)
+    opened = open_registry(given.registry)
+    names, backbone = split_names(task), loading.backbone
+    job = prepare(opened, source, out=out, tasks=names, options=options, backbone=backbone)
     assigned = job.assigned
     if not task:
         left_out = ", ".join(assigned.left_out)
         also = f" (left out for lack of a column: {left_out})" if left_out else ""
-        names = ", ".join(assigned.request.names)
-        note(f"adapterhub: no --task given, so all that can read this: {names}{also}")
+        chosen = ", ".join(assigned.request.names)
+        note(f"adapterhub: no --task given, so all that can read this: {chosen}{also}")
     # From here on it takes seconds: torch, the backbone, the tasks.
     from adapterhub.hub import Hub
 
-    chosen = assigned.backbone
-    hub = Hub(opened.path, backbone=chosen, device=device, dtype=dtype, max_windows=max_windows)
+    hub = Hub(opened.path, **{**loading.model_dump(), "backbone": assigned.backbone})
     done = run(hub, job, Screen(job, as_json=as_json).show if out is None else None)
     _summarise(done, as_json=as_json)
     if not done.scored:

@@ -3,42 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, cast
-
-import typer
+from typing import TYPE_CHECKING, cast
 
 from adapterhub.commands.list_tasks import list_tasks
+from adapterhub.commands.option_fields import uses
 from adapterhub.commands.options import AsJson, OnlyKind, OnlyLanguage, Registry, one_of
 from adapterhub.commands.printing import note, print_json, print_table
 from adapterhub.errors import UsageError
 
 if TYPE_CHECKING:
+    from adapterhub.commands.verb_options import SearchOptions
     from adapterhub.remote.repository import Listed
     from adapterhub.specs import Kind
     from adapterhub.store.entries import TaskEntry
 
 
+@uses("adapterhub.commands.verb_options:SearchOptions")
 def search(
+    *,
     registry: Registry = None,
     language: OnlyLanguage = None,
     kind: OnlyKind = None,
-    remote: Annotated[
-        bool, typer.Option("--remote", help="Search the Hugging Face Hub instead.")
-    ] = False,
-    base_model: Annotated[
-        str | None,
-        typer.Option(metavar="OWNER/NAME", help="With --remote: only for this backbone."),
-    ] = None,
-    author: Annotated[
-        str | None, typer.Option(metavar="OWNER", help="With --remote: only of this owner.")
-    ] = None,
-    limit: Annotated[
-        int, typer.Option(min=1, max=200, metavar="N", help="With --remote: repositories at most.")
-    ] = 20,
+    options: SearchOptions,
     as_json: AsJson = False,
 ) -> None:
     """Find tasks by language and kind, here or on the Hugging Face Hub."""
-    if not remote:
+    author, base_model = options.author, options.base_model
+    if not options.remote:
         if base_model or author:
             raise UsageError("--base-model and --author search the Hub; give --remote with them.")
         list_tasks(registry, language, kind, as_json)
@@ -52,7 +43,7 @@ def search(
     tags = [language.partition("-")[0].lower()] if language else []
     if base_model:
         tags.append(f"base_model:adapter:{base_model}")
-    listed = list_repositories(current_place(), tags=tags, author=author, limit=limit)
+    listed = list_repositories(current_place(), tags=tags, author=author, limit=options.limit)
     found = [
         _values(one, name, entry)
         for one in listed

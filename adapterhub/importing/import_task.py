@@ -13,11 +13,11 @@ from pydantic import ValidationError
 from adapterhub.errors import AdapterError
 from adapterhub.importing.checkpoint import head_of, read_checkpoint, read_model_config
 from adapterhub.importing.description import (
-    ImportOptions,
     describe,
     describe_exported,
     reads_of,
 )
+from adapterhub.importing.import_options import ImportOptions
 from adapterhub.importing.injected import adapter_on
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.model.encoder.encoder import Encoder

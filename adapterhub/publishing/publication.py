@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from adapterhub.option_models import Option, Options
 
 
-@dataclass(frozen=True, slots=True)
-class PublishOptions:
-    """How to publish.
-
-    Attributes:
-        private: Whether a repository that has to be created is private.
-        tag: Tag for the commit, or None.
-        create_pr: Whether to open a pull request instead of changing the main branch.
-        dry_run: Whether to send nothing.
-    """
+class PublishOptions(Options):
+    """How tasks are published."""
 
     private: bool = False
-    tag: str | None = None
+    """Make the repository a private one, where it does not exist yet."""
+    tag: Annotated[str | None, Option("NAME")] = None
+    """Tag of the commit, for instance v1."""
     create_pr: bool = False
+    """Open a pull request; change nothing else."""
     dry_run: bool = False
+    """Print what would be written; send nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,85 +3,89 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_serializer, field_validator, model_validator
 
 from adapterhub.errors import UsageError
-from adapterhub.specs import BLOCK_METHOD, SITES, Site, Spec
-from adapterhub.training.parse_options import checked_options
+from adapterhub.option_models import Option, Options, parse_options
+from adapterhub.specs import BLOCK_METHOD, SITES, Site
 
 Precision = Literal["auto", "float32", "bfloat16"]
 TrunkDtype = Literal["float16", "float32"]
 Keep = Literal["best", "last"]
 Rank = Annotated[int, Field(ge=1, le=1_024)]
 Rate = Annotated[float, Field(gt=0, le=1)]
+Decay = Annotated[float, Field(ge=0, le=10)]
 Depth = Annotated[int, Field(ge=0, le=1_024)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Epochs = Annotated[int, Field(ge=1, le=10_000)]
+Several: Any = Field(strict=False, min_length=1)
 
 
-class AdapterOptions(Spec):
-    """Options of one adapter's training; the defaults suit sets of some hundred rows or more.
+class AdapterOptions(Options):
+    """Options of one adapter's training; the defaults suit some hundred rows or more."""
 
-    Attributes:
-        continue_from: A task whose adapter this one begins with: a task of the registry, a head
-            file, or a task on the Hub. Its shape holds where no other is given; depths that it
-            does not change begin as those of a new adapter do.
-        method: `lora`, `dora`, `rslora`, `pissa`, `olora`, PEFT's name of any other method in
-            lower case, `block` for an own copy of the whole block, or any PEFT config object.
-            What the object says about sites, depths, rank and alpha holds.
-        from_depth: Depth at which the adapter starts; None for two thirds of the depths.
-        rank: Rank R, where the method has one.
-        alpha: Its scale in PEFT's sense; None for twice the rank, where the method has one.
-        sites: Linear maps to change; None for all of them.
-        tie_depths: Whether all depths share one adapter, as plain PEFT does.
-        dropout: Dropout on the adapter's input, where the method has one.
-        head_dropout: Dropout on the head's features.
-        epochs: Passes over the training rows at most; None chooses by their number.
-        batch_size: Rows per step.
-        learning_rate: Greatest step size of the adapter; None chooses by the method.
-        head_learning_rate: Greatest step size of the head, on standardised features.
-        weight_decay: Of all trained matrices; decoupled from the gradient (AdamW).
-        warmup: Part of all steps in which the step size rises.
-        clip: Greatest norm of the gradient; larger ones are scaled down.
-        patience: Epochs without a better validation value after which training stops.
-        keep: Which epoch is kept: the best on the validation rows, or the last one, where these
-            are of one kind and the training rows of several. No patience ends such a training.
-        precision: `bfloat16` trains with fp32 weights and bf16 products; `auto` does so where the
-            device is faster with it.
-        trunk_dtype: In which the states below the adapter are kept on disk.
-        checkpoint_minutes: A stopped run goes on from a state at most this old, or from the last
-            epoch; 0 keeps one after every step.
-        search: Whether depths and ranks that are not given are tried as well, and the cheapest
-            good adapter is kept.
-        from_depths: Tried one after the other; None for `from_depth` alone, or in a search for
-            0, a third and two thirds of the depths, and the last one.
-        ranks: Tried one after the other; None for `rank` alone, or in a search for 4 and 16.
-    """
+    called: ClassVar[str] = "adapter option"
 
-    continue_from: str | None = Field(default=None, min_length=1)
-    method: Any = "lora"
-    from_depth: Depth | None = None
-    rank: Rank = 8
-    alpha: float | None = Field(default=None, gt=0)
-    sites: Annotated[tuple[Site, ...] | None, Field(strict=False, min_length=1)] = None
+    method: Annotated[
+        Any, Option("METHOD", "none: a head on the frozen backbone", ("--adapter",))
+    ] = "lora"
+    """Train an adapter by this method: lora, dora, rslora, pissa, olora, PEFT's name of any other
+    method, or block for an own copy of the whole block. In Python also a PEFT config object, whose
+    sites, depths, rank and alpha hold."""
+    continue_from: Annotated[str | None, Option("TASK")] = Field(default=None, min_length=1)
+    """Begin with the adapter of this task of the registry, head file or task on the Hub. Its shape
+    holds where no other is given; depths that it does not change begin as in a new adapter."""
+    from_depth: Annotated[Depth | None, Option("N[,N]", "2/3 of all", several="from_depths")] = None
+    """Depth where the adapter starts; the cheapest good one of several is kept."""
+    rank: Annotated[Rank, Option("N[,N]", several="ranks")] = 8
+    """Rank R, where the method has one; the cheapest good one of several is kept."""
+    alpha: Annotated[float | None, Option(shown="2 rank")] = Field(default=None, gt=0)
+    """Scale alpha of PEFT, where the method has one."""
+    sites: Annotated[tuple[Site, ...] | None, Option(shown="all"), Several] = None
+    """Linear maps to change."""
     tie_depths: bool = False
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    head_dropout: float = Field(default=0.1, ge=0, lt=1)
-    epochs: int | None = Field(default=None, ge=1, le=10_000)
+    """Share one adapter among all its depths, as plain PEFT does."""
+    dropout: Fraction = 0.0
+    """Dropout on the adapter's input, where the method has one."""
+    head_dropout: Fraction = 0.1
+    """Dropout on the head's features."""
+    epochs: Annotated[Epochs | None, Option(shown="by the number of rows")] = None
+    """Passes over the training set at most."""
     batch_size: int = Field(default=16, ge=1)
-    learning_rate: Rate | None = None
+    """Rows per step."""
+    learning_rate: Annotated[Rate | None, Option(shown="by the method")] = None
+    """Peak learning rate of the adapter."""
     head_learning_rate: Rate = 3e-3
-    weight_decay: float = Field(default=0.01, ge=0, le=10)
-    warmup: float = Field(default=0.1, ge=0, lt=1)
+    """Peak learning rate of the head beside an adapter, on standardised features."""
+    weight_decay: Decay = 0.01
+    """Weight decay of the matrices that train with an adapter, decoupled from the gradient."""
+    warmup: Fraction = 0.1
+    """Fraction of an adapter's steps in which the learning rate rises."""
     clip: float = Field(default=1.0, gt=0)
+    """Greatest norm of an adapter's gradient; larger ones are scaled down."""
     patience: int = Field(default=4, ge=1)
+    """Epochs without a better validation metric after which the adapter's training stops."""
     keep: Keep = "best"
+    """Checkpoint that is kept: that of the best epoch on the validation set, or the last one where
+    the validation set has labels of one kind and the training set of several. With last, no
+    patience ends the training."""
     precision: Precision = "auto"
+    """Precision of an adapter's training: bfloat16 has fp32 weights and bf16 products; auto takes
+    it where the device is faster with it, else float32."""
     trunk_dtype: TrunkDtype = "float16"
+    """Precision of the states below the adapter on disk."""
     checkpoint_minutes: float = Field(default=5.0, ge=0)
+    """A stopped run resumes from a checkpoint at most so many minutes old, or from the last epoch;
+    0 keeps one after every step."""
     search: bool = False
-    from_depths: Annotated[tuple[Depth, ...] | None, Field(strict=False, min_length=1)] = None
-    ranks: Annotated[tuple[Rank, ...] | None, Field(strict=False, min_length=1)] = None
+    """Try depths and ranks that are not given too, and keep the cheapest good adapter."""
+    from_depths: Annotated[tuple[Depth, ...] | None, Several] = None
+    """Depths to try one after the other; None tries from_depth alone, or in a search 0, a third and
+    two thirds of the depths, and the last one."""
+    ranks: Annotated[tuple[Rank, ...] | None, Several] = None
+    """Ranks to try one after the other; None tries rank alone, or in a search 4 and 16."""
 
     @field_validator("method")
     @classmethod
@@ -140,13 +144,12 @@ class Shape:
 
 
 def adapter_options(**values: object) -> AdapterOptions:
-    """Returns options from keyword arguments or a command line.
+    """Returns options from keyword arguments.
 
     Raises:
         UsageError: An option is unknown or its value makes no sense.
     """
-    names = {"one": "Adapter option", "all_of_them": "The adapter options"}
-    return checked_options(AdapterOptions, values, **names)
+    return parse_options(AdapterOptions, values)
 
 
 def from_depth_of(options: AdapterOptions, depth: int) -> int:

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from adapterhub.errors import UsageError
-from adapterhub.specs import APART_POOLINGS, TEXT_POOLINGS, Kind, Language, Pooling, Spec, TaskName
-from adapterhub.training.adapter_options import AdapterOptions
-from adapterhub.training.parse_options import checked_options
+from adapterhub.errors import DataError, UsageError
+from adapterhub.inputs import parse_bytes
+from adapterhub.option_models import Option, Options, Part, parse_options
+from adapterhub.specs import APART_POOLINGS, TEXT_POOLINGS, Kind, Language, TaskName, TextPooling
+from adapterhub.store.atomic import reason
+from adapterhub.store.jsonsafe import read_json_object, shown
+from adapterhub.training.adapter_options import (
+    AdapterOptions,
+    Decay,
+    Depth,
+    Epochs,
+    Fraction,
+    Rate,
+    Several,
+)
 
 MetricName = Literal[
     "accuracy", "macro_f1", "micro_f1", "mcc", "likelihood", "spearman", "pearson", "span_f1"
@@ -33,121 +45,148 @@ HELD_OUT = 0.1
 FEWEST_HELD_OUT = 200
 """Under so many validation rows a choice is mostly chance, and figures are rough."""
 
-Rate = Annotated[float, Field(gt=0, le=1)]
-Decay = Annotated[float, Field(ge=0, le=10)]
-Depth = Annotated[int, Field(ge=0, le=1_024)]
+Count = Annotated[int, Field(ge=1)]
 Width = Annotated[int, Field(ge=1, le=16_384)]
+Window = Annotated[int, Field(ge=8, le=512)]
+Name = Annotated[str, Field(min_length=1)]
+Mention = Annotated[str, Field(min_length=1, max_length=1_000)]
+Loose: Any = Field(strict=False)
 
-MentionList = Annotated[
-    tuple[Annotated[str, Field(min_length=1, max_length=1_000)], ...],
-    Field(strict=False, min_length=1),
-]
+_BY_ROWS = "by the number of rows"
+_SPLIT = f"{HELD_OUT}, or cross-validation where that is under {FEWEST_HELD_OUT} rows"
+_SIZE = Option("SIZE", read=parse_bytes, expected="a size such as 500MB, 2GB or 1GiB")
 
 
-class TrainingOptions(Spec):
-    """Options of one training run; the defaults suit sets of some hundred to 100,000 rows.
+def read_mentions(path: Path | str) -> dict[str, tuple[str, ...]]:
+    """Returns the mentions of a JSON file: an object of lists of texts by entity type.
 
-    Attributes:
-        kind: What the task answers; None looks at the columns: `tokens` with tags -> tagging,
-            a list of labels -> multi_label, a number -> regression, else single_label.
-        text: Column of the text.
-        pair: Column of the second text; None takes `text_pair` where there is one.
-        pairs: How two texts are read: together in one sequence, or apart, each alone, and then
-            compared; `both` tries the two ways. With an adapter, what is best for a head alone
-            counts.
-        target: Column of the answer; None takes `label`, `labels`, `score` or `tags`.
-        tokens: Tagging: column of the words.
-        join_tokens: How words become a text. `auto` puts a space between words, but none
-            between Han characters, and none at all where every word is one character.
-        mentions: Tagging: by entity type, texts that may stand for such an entity. Each training
-            row with one is learned a second time, with drawn mentions in their place.
-        validation: File with the validation rows.
-        split_column: Column that says `train` or `validation`; `test` rows are left out.
-        validation_fraction: Part of the rows to hold out where neither is given; None holds out
-            a tenth, or cross-validates where that is under FEWEST_HELD_OUT rows.
-        folds: Parts of cross-validation; 0 never cross-validates.
-        skip_unseen: Whether validation rows with a label that no training row has are left out;
-            otherwise they are refused.
-        seed: Of the split, the initial weights and the order of rows.
-        max_rows: Training and validation rows at most, each drawn by the seed.
-        max_length: Window in tokens; None for 512 or the backbone's most, so that tasks that
-            leave it alone share one pass.
-        max_windows: Windows per text at most, as in scoring.
-        metric: What chooses among candidates, see METRICS.
-        tolerance: Points (hundredths of the metric) that a cheaper head may be worse.
-        depths: Depths that heads may read; None for 0 (which costs no pass) to D.
-        poolings: How text heads may pool; tagging always reads tokens.
-        mixes: Whether heads that read a learned mix of several depths are tried.
-        ngrams: Whether n-grams of pieces may have weights beside a head that answers for one text.
-        hidden_widths: Widths of hidden layers that are tried beside linear heads.
-        head_dropout: Part of a head's features that a step leaves out; beside an adapter, that of
-            `adapter` counts.
-        learning_rates: Tried for every head.
-        weight_decays: Tried for every head; decoupled from the gradient (AdamW).
-        epochs: Passes over the training rows; None chooses by their number.
-        batch_size: Rows (tagging: words) per step; None chooses by their number.
-        dataset: Name of the data set in the record; None takes the file's name.
-        dataset_license: Its licence, as its source states it.
-        description: One line on what the task answers.
-        languages: Languages that the task is for, for instance `en`, `zh`.
-        license: Licence of the head.
-        value_range: Regression: values are clipped to it; None takes that of the training rows.
-        aliases: Aliases that shall point to the new version.
-        cache_dir: Where features are kept; None takes $ADAPTERHUB_CACHE/features or
-            ~/.cache/adapterhub/features.
-        cache_max_bytes: Size of that folder from which the oldest features are dropped.
-        memory_bytes: Size of the features that are held in memory at once; more taps than fit
-            are fitted one group after the other, and token states are cut to it.
-        adapter: Trains an adapter with the head; None trains a head on the frozen trunk.
-        adapter_of: A task whose adapter the head shall read, which stays as it is; the two tasks
-            then share its branch.
+    Raises:
+        DataError: It cannot be read, or holds something else.
     """
+    try:
+        content = read_json_object(Path(path).read_bytes())
+    except OSError as error:
+        raise DataError(path, f"it cannot be read: {reason(error)}") from error
+    except ValueError as error:
+        raise DataError(path, f"it is no JSON of mentions by entity type: {error}") from error
+    for entity, texts in content.items():
+        if not isinstance(texts, list) or not all(isinstance(one, str) and one for one in texts):
+            raise DataError(path, f'{shown(entity)} is no list of texts, such as ["Oslo"]')
+    return {entity: tuple(texts) for entity, texts in content.items() if isinstance(texts, list)}
 
-    kind: Kind | None = None
-    text: str = "text"
-    pair: str | None = None
+
+class TrainingOptions(Options):
+    """Options of one training run; the defaults suit data sets of some hundred to 100,000 rows."""
+
+    kind: Annotated[Kind | None, Option("KIND", "by the columns")] = None
+    """Kind of the task. Without it the columns decide: `tokens` with tags means tagging, a list of
+    labels multi_label, a number regression, anything else single_label."""
+    text: Annotated[str, Option("COLUMN", flags=("--text-column", "--text"))] = "text"
+    """Column of the text."""
+    pair: Annotated[
+        str | None, Option("COLUMN", "text_pair, if any", ("--pair-column", "--pair"))
+    ] = None
+    """Column of the second text."""
     pairs: PairReading = "both"
-    target: str | None = None
-    tokens: str = "tokens"
+    """How two texts are encoded: together in one sequence, or apart, each alone, and then compared;
+    both tries the two ways. With an adapter, the choice is made with a head alone."""
+    target: Annotated[
+        str | None,
+        Option("COLUMN", "label, labels, score or tags", ("--target-column", "--target")),
+    ] = None
+    """Column of the target."""
+    tokens: Annotated[str, Option("COLUMN", flags=("--tokens-column", "--tokens"))] = "tokens"
+    """Tagging: column of the words."""
     join_tokens: Joining = "auto"
-    mentions: dict[str, MentionList] = Field(default={})
-    validation: Annotated[Path | None, Field(strict=False)] = None
-    split_column: str | None = None
-    validation_fraction: float | None = Field(default=None, gt=0, lt=1)
+    """Tagging: how words become a text. auto puts a space between words, but none between Han
+    characters, and none at all where every word is one character."""
+    mentions: Annotated[
+        dict[str, Annotated[tuple[Mention, ...], Several]],
+        Option("FILE", "none", read=read_mentions),
+    ] = Field(default={})
+    """Tagging: texts by entity type (for the command line, in a JSON file). Each training row with
+    such an entity is trained a second time, with drawn texts in the place of its entities."""
+    validation: Annotated[Path | None, Loose] = None
+    """File with the validation set."""
+    split_column: Annotated[str | None, Option("COLUMN")] = None
+    """Column that says train or validation; test rows are left out."""
+    validation_fraction: Annotated[float | None, Option(shown=_SPLIT)] = Field(None, gt=0, lt=1)
+    """Fraction of the rows to hold out as validation set, where neither a validation file nor a
+    split column is given."""
     folds: int = Field(default=5, ge=0, le=20)
+    """Folds of cross-validation; 0 never cross-validates."""
     skip_unseen: bool = False
+    """Drop validation rows whose label is not in the training set; without it they are refused."""
     seed: int = Field(default=0, ge=0, lt=2**32)
-    max_rows: int | None = Field(default=None, ge=2)
-    max_length: int | None = Field(default=None, ge=8, le=512)
-    max_windows: int = Field(default=16, ge=1)
-    metric: MetricName | None = None
+    """Seed of the split, the initial weights and the order of the rows."""
+    max_rows: Annotated[int | None, Option(shown="all")] = Field(default=None, ge=2)
+    """Maximum size of the training set and of the validation set, drawn by the seed."""
+    max_length: Annotated[Window | None, Option(shown="512, or the backbone's")] = None
+    """Window in tokens; tasks that leave it alone share one pass."""
+    max_windows: Count = 16
+    """Maximum number of windows per text, as in scoring."""
+    metric: Annotated[
+        MetricName | None, Option(shown="by kind; likelihood in cross-validation")
+    ] = None
+    """Validation metric that chooses among the candidates."""
     tolerance: float = Field(default=0.5, ge=0, le=100)
-    depths: Annotated[tuple[Depth, ...] | None, Field(strict=False, min_length=1)] = None
-    poolings: Annotated[tuple[Pooling, ...], Field(strict=False, min_length=1)] = TEXT_POOLINGS
+    """How many points (hundredths of the metric) below the best a cheaper head may score and still
+    be chosen."""
+    depths: Annotated[tuple[Depth, ...] | None, Option(shown="all"), Several] = None
+    """Depths that heads may read, for instance 2,4,6; 0 costs no pass."""
+    poolings: Annotated[tuple[TextPooling, ...], Several] = TEXT_POOLINGS
+    """Poolings to try for heads of texts; tagging always reads tokens."""
     mixes: bool = True
+    """Try heads that read a learned mix of several depths."""
     ngrams: bool = True
-    hidden_widths: Annotated[tuple[Width, ...], Field(strict=False)] = (128,)
-    head_dropout: float = Field(default=0.0, ge=0, lt=1)
-    learning_rates: Annotated[tuple[Rate, ...], Field(strict=False, min_length=1)] = (3e-3, 2e-2)
-    weight_decays: Annotated[tuple[Decay, ...], Field(strict=False, min_length=1)] = (
-        0.03,
-        0.5,
-        5.0,
-    )
-    epochs: int | None = Field(default=None, ge=1, le=10_000)
-    batch_size: int | None = Field(default=None, ge=1)
-    dataset: str | None = Field(default=None, min_length=1)
+    """Try weights of n-grams of pieces beside heads with one output per text."""
+    hidden_widths: Annotated[tuple[Width, ...], Loose] = (128,)
+    """Widths of hidden layers to try beside linear heads; '' for none."""
+    head_dropout: Annotated[Fraction, Option(shown="0; adapters: 0.1")] = 0.0
+    """Dropout on the head's features."""
+    learning_rates: Annotated[tuple[Rate, ...], Several] = (3e-3, 2e-2)
+    """Learning rates to try for every head."""
+    weight_decays: Annotated[tuple[Decay, ...], Several] = (0.03, 0.5, 5.0)
+    """Weight decays to try for every head, decoupled from the gradient (AdamW)."""
+    epochs: Annotated[Epochs | None, Option(shown=_BY_ROWS)] = None
+    """Passes over the training set; beside an adapter, at most."""
+    batch_size: Annotated[Count | None, Option(shown=f"{_BY_ROWS}; adapters: 16")] = None
+    """Rows (tagging: words) per step."""
+    dataset: Annotated[Name | None, Option(shown="the file's name")] = None
+    """Name of the data set in the record of the training."""
     dataset_license: str | None = None
+    """Licence of the data set, as its source states it."""
     description: str = Field(default="", max_length=2_000)
-    languages: Annotated[tuple[Language, ...], Field(strict=False)] = ()
+    """One line on what the task predicts."""
+    languages: Annotated[
+        tuple[Language, ...], Option("TAG,TAG", flags=("--languages", "-l")), Loose
+    ] = ()
+    """Languages that the task is for, for instance en,zh."""
     license: str | None = None
-    value_range: Annotated[tuple[float, float] | None, Field(strict=False)] = None
-    aliases: Annotated[tuple[TaskName, ...], Field(strict=False)] = ()
-    cache_dir: Annotated[Path | None, Field(strict=False)] = None
-    cache_max_bytes: int = Field(default=16 * 2**30, ge=0)
-    memory_bytes: int = Field(default=3 * 2**30, ge=2**20)
-    adapter: AdapterOptions | None = None
-    adapter_of: str | None = Field(default=None, min_length=1)
+    """Licence of the task."""
+    value_range: Annotated[tuple[float, float] | None, Option(shown="of the rows"), Loose] = None
+    """Regression: predictions are clipped to this range, for instance 1,5."""
+    aliases: Annotated[tuple[TaskName, ...], Option(flags=("--aliases", "--alias")), Loose] = ()
+    """Aliases that point to the new version."""
+    cache_dir: Annotated[Path | None, Option("FOLDER", "$ADAPTERHUB_CACHE, ~/.cache/…"), Loose] = (
+        None
+    )
+    """Folder where features are kept."""
+    cache_max_bytes: Annotated[int, replace(_SIZE, shown="16GiB")] = Field(default=16 * 2**30, ge=0)
+    """Size of that folder, for instance 500MB or 16GiB, beyond which the oldest are dropped."""
+    memory_bytes: Annotated[int, replace(_SIZE, shown="3GiB")] = Field(default=3 * 2**30, ge=2**20)
+    """Size of the features that are held in memory at once; taps beyond it are fitted one group
+    after the other, and token states are cut to it."""
+    adapter: Annotated[
+        AdapterOptions | None,
+        Part(
+            begun_by=("method", "continue_from"),
+            otherwise="is for adapters; name a method, for instance --adapter lora.",
+        ),
+    ] = None
+    """Train an adapter with the head; without it, a head on the frozen backbone."""
+    adapter_of: Annotated[Name | None, Option("TASK")] = None
+    """Fit a new head on the adapter of this task, which stays as it is; both share its branch."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> TrainingOptions:
@@ -163,20 +202,18 @@ class TrainingOptions(Spec):
             raise ValueError("train an adapter or take the one of a task, not both")
         if self.pairs == "apart" and set(self.poolings) == {"attentive"}:
             raise ValueError(f"texts apart are pooled by {', '.join(APART_POOLINGS)}")
-        if not set(self.poolings) <= set(TEXT_POOLINGS):
-            raise ValueError(f"poolings of texts are {', '.join(TEXT_POOLINGS)}")
         if self.kind is not None and self.metric not in (None, *METRICS[self.kind]):
             raise ValueError(f"a {self.kind} task is chosen by {' or '.join(METRICS[self.kind])}")
         return self
 
 
 def training_options(**values: object) -> TrainingOptions:
-    """Returns options from keyword arguments or a command line.
+    """Returns options from keyword arguments.
 
     Raises:
         UsageError: An option is unknown or its value makes no sense.
     """
-    return checked_options(TrainingOptions, values, one="Option", all_of_them="The options")
+    return parse_options(TrainingOptions, values)
 
 
 def cache_folder(options: TrainingOptions) -> Path:

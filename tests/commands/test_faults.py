@@ -34,7 +34,7 @@ TYPOS = [
     (("train", "x.csv", "-t", "a", "--metric", "acuracy"), 2, "Did you mean 'accuracy'?"),
     (("train", "x.csv", "-t", "a", "--poolings", "mean,clss"), 2, "Did you mean 'cls'?"),
     (("train", "x.csv", "-t", "a", "--memory-bytes", "lots"), 2, "500MB, 2GB or 1GiB"),
-    (("train", "x.csv", "-t", "a", "--validation-fraction", "2"), 2, "validation_fraction"),
+    (("train", "x.csv", "-t", "a", "--validation-fraction", "2"), 2, "--validation-fraction"),
     (("list", "--registry", "missing.yaml"), 5, "there is no such file"),
     (("info", "./missing"), 5, "no such folder"),
 ]

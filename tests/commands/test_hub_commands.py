@@ -105,7 +105,7 @@ def test_add_pins_and_works_without_the_hub(
     added = run("add", NAME, "--as", "junk", "--registry", registry, "--json")
     assert added.code == 0, added.err
     task = to_publish("spam")
-    assert (added.value["size"], added.value["sha256"]) == (len(task.data), task.head.sha256)
+    assert (added.value["size"], added.value["sha256"]) == (len(task.data), task.sha256)
     assert added.value["origin"] == {
         "repo": REPO,
         "commit": hub_server.repository(REPO).resolve("main").oid,
@@ -117,7 +117,7 @@ def test_add_pins_and_works_without_the_hub(
     assert Path(added.value["file"]).read_bytes() == task.data
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     shown = run("show", "junk", "--registry", registry, "--json")
-    assert shown.value["sha256"] == task.head.sha256
+    assert shown.value["sha256"] == task.sha256
 
 
 def test_an_added_task_answers_under_its_name_here(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import warnings
 from pathlib import Path
@@ -14,9 +13,7 @@ import torch
 from peft import LoraConfig, PeftModel
 from transformers import AlbertForSequenceClassification, AlbertModel
 
-from adapterhub.commands import import_ as verb
 from adapterhub.hub import Hub
-from adapterhub.importing.description import ImportOptions
 from adapterhub.model.adapters.unrolled import unrolled
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.store.headfile import read_head
@@ -134,7 +131,7 @@ def test_a_checkpoint_of_transformers(run: Run, tmp_path: Path, tiny_backbone: B
         ((), 2, "The 3 outputs of the classifier have no names"),
         (("--labels", "a,b"), 2, "2 labels are given"),
         (("--labels", LABELS, "--kind", "taging"), 2, "Did you mean 'tagging'?"),
-        (("--labels", LABELS, "--max-length", "4"), 2, "Option max_length"),
+        (("--labels", LABELS, "--max-length", "4"), 2, "Option --max-length"),
         (("--labels", LABELS, "--languages", "english"), 2, "Option languages"),
         (("--labels", LABELS, "--aliases", "No Good"), 2, "Option aliases"),
         (("--labels", LABELS, "--per-depth", "--pair"), 0, ""),
@@ -179,8 +176,3 @@ def test_formats_are_named(run: Run) -> None:
     done = run("export", "x", "out", "--format", "onnx")
     assert done.code == 2
     assert "--format is 'onnx'; expected peft" in done.err
-
-
-def test_every_option_of_the_python_call_is_on_the_command_line() -> None:
-    given = set(inspect.signature(verb.import_).parameters)
-    assert set(ImportOptions.model_fields) - {"fields"} <= given

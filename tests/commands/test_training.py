@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import json
-import re
 from pathlib import Path
 
 import pytest
 
-from adapterhub.cli import app
-from adapterhub.commands import train as verb
-from adapterhub.commands.train_adapter_options import NAMES, SHARED, read_adapter_options
 from adapterhub.store.registry import read_registry
-from adapterhub.training import options as training
-from adapterhub.training.adapter_options import AdapterOptions
-from adapterhub.training.options import TrainingOptions
 from tests.commands.conftest import Run
 
 pytest.importorskip("sklearn")
@@ -85,56 +77,6 @@ def test_eval_refuses_other_labels(run: Run, tiny_registry: Path) -> None:
     ran = run("eval", "sentiment", data, "-r", tiny_registry)
     assert ran.code == 3
     assert "negative, positive" in ran.err
-
-
-def test_every_training_option_is_an_option_of_the_command() -> None:
-    offered = set(inspect.signature(verb.train).parameters)
-    assert offered - set(TrainingOptions.model_fields) - set(NAMES) == {
-        "data",
-        "task",
-        "registry",
-        "backbone",
-        "as_json",
-    }
-    assert set(TrainingOptions.model_fields) <= offered
-
-
-def test_the_help_names_the_defaults() -> None:
-    """The options stand for None so that defaults are kept in one place; the help repeats them."""
-    from adapterhub.commands import train_options
-
-    text = Path(train_options.__file__).read_text(encoding="utf-8")
-    fields = TrainingOptions.model_fields
-    for name in ("text", "tokens", "join_tokens", "folds", "seed", "max_windows",
-                 "tolerance"):  # fmt: skip
-        assert f"[{fields[name].default}]" in option_help(text, name)
-    for name in ("poolings", "hidden_widths", "learning_rates", "weight_decays"):
-        default = ",".join(map(str, fields[name].default))
-        assert f"[{default}]" in option_help(text, name)
-    adapted = AdapterOptions.model_fields["head_dropout"].default
-    assert f"[{fields['head_dropout'].default:g}; adapters: {adapted}]" in option_help(
-        text, "head_dropout"
-    )
-    assert fields["cache_max_bytes"].default == 16 * 2**30
-    assert fields["memory_bytes"].default == 3 * 2**30
-    assert training.METRICS["single_label"][0] == "accuracy"
-    assert app.info.name == "adapterhub"
-
-
-def test_options_that_heads_and_adapters_share_go_to_the_adapter_where_there_is_one() -> None:
-    values: dict[str, object] = dict.fromkeys((*NAMES, *SHARED))
-    shared = {"epochs": 3, "batch_size": 8, "head_dropout": 0.25}
-    assert read_adapter_options({**values, **shared}) is None
-    found = read_adapter_options({**values, **shared, "adapter": "lora"})
-    assert found is not None
-    assert {name: getattr(found, name) for name in SHARED} == shared
-
-
-def option_help(text: str, field: str) -> str:
-    name = "".join(part.capitalize() for part in field.split("_"))
-    match = re.search(rf"^{name} = .*?(?=^\w+ = |\Z)", text, re.MULTILINE | re.DOTALL)
-    assert match is not None, field
-    return re.sub(r'"\s*"', "", match[0])
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from transformers import (
 
 from adapterhub.hub import Hub
 from adapterhub.importing.checkpoint import POOLER, read_classifier
-from adapterhub.importing.description import ImportOptions
+from adapterhub.importing.import_options import ImportOptions
 from adapterhub.importing.import_task import ImportedTask, import_task
 from adapterhub.model.adapters.unrolled import unrolled
 from adapterhub.model.backbone.open_backbone import Backbone

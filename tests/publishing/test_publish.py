@@ -6,7 +6,6 @@ import random
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -302,7 +301,7 @@ def test_bad_options_are_refused_before_anything_is_asked(
     repo: str, changes: dict[str, object], problem: str, hub_server: HubServer
 ) -> None:
     with pytest.raises(UsageError, match=problem):
-        publish(repo, [to_publish("spam")], replace(DEFAULTS, **changes))  # type: ignore[arg-type]
+        publish(repo, [to_publish("spam")], DEFAULTS.model_copy(update=changes))
     with pytest.raises(UsageError, match="Two tasks would both be 'spam'"):
         publish(REPO, [to_publish("spam"), to_publish("spam", seed=1)], DEFAULTS)
     assert hub_server.faults.log == []

@@ -18,8 +18,8 @@ import pytest
 from adapterhub import AdapterHubError, Hub, ScoringOptions
 from adapterhub.errors import DataError, UnknownTaskError, UsageError
 from adapterhub.model.backbone.open_backbone import Backbone
+from adapterhub.option_models import parse_options
 from adapterhub.scoring import score_file, sources
-from adapterhub.scoring.options import scoring_options
 from tests.tiny import add_task, tiny_task
 
 TEXTS = ["the film was good", "a bad day", "中国的天气很好"]
@@ -248,7 +248,7 @@ def test_a_bar_is_shown_where_somebody_looks(hub: Hub, monkeypatch: pytest.Monke
 
 def test_options_are_checked() -> None:
     with pytest.raises(UsageError, match=r"Option top_k: .*greater than or equal to 1, found 0"):
-        scoring_options(top_k=0)
+        parse_options(ScoringOptions, {"top_k": 0})
     with pytest.raises(UsageError, match=r"Option text: Extra inputs"):
-        scoring_options(text="review")
+        parse_options(ScoringOptions, {"text": "review"})
     assert all(field.description for field in ScoringOptions.model_fields.values())

@@ -8,34 +8,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-from adapterhub.errors import DataError, UsageError
-from adapterhub.store.atomic import reason
-from adapterhub.store.jsonsafe import read_json_object, shown
+from adapterhub.errors import UsageError
 from adapterhub.training.data.tagging import Span
 from adapterhub.training.options import TrainingOptions
 
 Mentions = Mapping[str, Sequence[str]]
 """Mentions by entity type."""
-
-
-def read_mentions(path: Path) -> dict[str, tuple[str, ...]]:
-    """Returns the mentions of a JSON file: an object of lists of texts by entity type.
-
-    Raises:
-        DataError: It cannot be read, or holds something else.
-    """
-    try:
-        content = read_json_object(path.read_bytes())
-    except OSError as error:
-        raise DataError(path, f"it cannot be read: {reason(error)}") from error
-    except ValueError as error:
-        raise DataError(path, f"it is no JSON of mentions by entity type: {error}") from error
-    for entity, texts in content.items():
-        if not isinstance(texts, list) or not all(isinstance(one, str) and one for one in texts):
-            raise DataError(path, f'{shown(entity)} is no list of texts, such as ["Oslo"]')
-    return {entity: tuple(texts) for entity, texts in content.items() if isinstance(texts, list)}
 
 
 def rows_with_mentions(

@@ -123,7 +123,7 @@ def test_a_recipe_that_makes_no_sense_is_named(build: Build) -> None:
     wrong["tasks"]["tuned"]["adapter"]["rank"] = 0
     message = (
         "The recipe of task 'tuned' cannot be used: Adapter option rank: Input should be greater "
-        "than or equal to 1."
+        "than or equal to 1, found 0."
     )
     build(wrong, code=message)
 

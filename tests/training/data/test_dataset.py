@@ -399,7 +399,7 @@ def test_options_that_make_no_sense_are_refused() -> None:
         ({"validation": "a", "validation_fraction": 0.1}, "not both"),
         ({"value_range": (5.0, 1.0)}, "the smaller number first"),
         ({"kind": "tagging", "metric": "accuracy"}, "a tagging task is chosen by span_f1"),
-        ({"poolings": ("tokens",)}, "poolings of texts are"),
+        ({"poolings": ("tokens",)}, "Option poolings.0: Input should be 'cls', 'mean'"),
     ):
         with pytest.raises(UsageError, match=problem):
             training_options(**values)

@@ -1,0 +1,50 @@
+"""Options of verbs that have no class of options in the library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from adapterhub.commands.options import BACKBONE_HELP, REGISTRY_HELP
+from adapterhub.option_models import Option, Options
+
+
+class HubOptions(Options):
+    """How the tasks of a registry are loaded."""
+
+    backbone: Annotated[str | None, Option("NAME")] = Field(None, description=BACKBONE_HELP)
+    device: Annotated[str, Option("NAME")] = "auto"
+    """cpu, cuda, cuda:<n>, mps or auto."""
+    dtype: Annotated[str, Option("NAME")] = "float32"
+    """float32, float16 or bfloat16."""
+    max_windows: int = Field(default=16, ge=1)
+    """Maximum number of windows per text; what is beyond them is cut."""
+
+
+class ScoreArguments(Options):
+    """What `score` reads and writes, beside the options of scoring a file."""
+
+    file: Annotated[Path | None, Option(flags=("--file", "-f"))] = None
+    """Read rows of a .jsonl, .csv, .tsv, .parquet or .txt file."""
+    out: Annotated[Path | None, Option(flags=("--out", "-o"))] = None
+    """Write a .jsonl, .csv, .tsv or .parquet file."""
+    registry: Annotated[Path | None, Option(flags=("--registry", "-r"))] = Field(
+        None, description=REGISTRY_HELP
+    )
+    all_labels: Annotated[bool, Option(flags=("--all",))] = False
+    """Give all labels with their scores."""
+
+
+class SearchOptions(Options):
+    """Where to search, and for what on the Hugging Face Hub."""
+
+    remote: bool = False
+    """Search the Hugging Face Hub instead."""
+    base_model: Annotated[str | None, Option("OWNER/NAME")] = None
+    """With --remote: only for this backbone."""
+    author: Annotated[str | None, Option("OWNER")] = None
+    """With --remote: only of this owner."""
+    limit: int = Field(default=20, ge=1, le=200)
+    """With --remote: maximum number of repositories, at most 200."""
