@@ -1,4 +1,4 @@
-"""`adapterhub doctor`: whether every file is what the registry says, and does what it says."""
+"""`adapterhub doctor`: checks files against the registry, and recomputes known answers."""
 
 from __future__ import annotations
 
@@ -43,13 +43,11 @@ def doctor(
     registry: Registry = None,
     replay: Annotated[
         bool,
-        typer.Option(
-            "--replay/--no-replay", help="Whether known answers are computed again, on the CPU."
-        ),
+        typer.Option("--replay/--no-replay", help="Recompute known answers, on the CPU."),
     ] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Check a registry, its files, its backbones and what its tasks answer."""
+    """Check a registry, its files and its backbones, and recompute known answers."""
     from adapterhub.remote.find import open_registry
 
     checks: list[Check] = []
@@ -125,20 +123,20 @@ def _examine_version(found: store.Resolved, answers: _Replay | None) -> Check:
         if not head.spec.known_answers:
             detail = "no known answers"
         elif answers is None:
-            detail = "answers not replayed"
+            detail = "known answers not recomputed"
         else:
             answers.check(head)
-            detail = f"{counted(len(head.spec.known_answers), 'known answer')} given again"
+            detail = f"{counted(len(head.spec.known_answers), 'known answer')} recomputed"
     except AdapterHubError as error:
         return Check(subject, "problem", str(error))
     if is_constant(head):
         status = "note"
-        detail += "; its weights are all zero, so it answers the same to every text"
+        detail += "; its weights are all zero, so every text gets the same prediction"
     return Check(subject, status, f"{record.size} bytes, sha256 ok; {detail}")
 
 
 def _contradiction(found: store.Resolved, head: HeadFile) -> str:
-    """Returns where the registry and the head file say different things, or an empty text."""
+    """Returns where the registry and the head file differ, or an empty text."""
     spec, record = head.spec, found.record
     pairs = (
         # A task from the Hub may have another name here.
@@ -180,7 +178,7 @@ class _Replay:
         """Computes the known answers of one head file.
 
         Raises:
-            KnownAnswersError: It computes something else than it says.
+            KnownAnswersError: Its logits differ from those in its header.
         """
         from adapterhub.model.execution.known_answers import check_known_answers
 

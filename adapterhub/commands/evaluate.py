@@ -1,4 +1,4 @@
-"""`adapterhub eval`: the metrics of a task on rows with answers."""
+"""`adapterhub eval`: the metrics of a task on labelled rows."""
 
 from __future__ import annotations
 

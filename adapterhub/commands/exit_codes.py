@@ -30,7 +30,7 @@ _CLICK_ERROR: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == 
 
 
 class CommandLine(TyperGroup):
-    """The group of all verbs; ends every fault as this module says."""
+    """The group of all verbs; turns every exception into a message and an exit code."""
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """Runs one command line and exits with its code."""
@@ -101,7 +101,7 @@ def _exit_code(command: Callable[[], Any], *, as_json: bool) -> int:
         return INTERRUPTED
     except OSError as error:
         if error.filename is not None:
-            # A name that is too long, say, or a folder that may not be looked into.
+            # For instance a name that is too long, or a folder that may not be looked into.
             failed = DataError(str(error.filename), f"the system refuses it: {error.strerror}")
         elif error.errno in _UNWRITABLE:
             # The words of --help go past `printing`.
@@ -149,7 +149,7 @@ def _usage_problem(error: Any) -> str:
 
 
 def _speak_utf8() -> None:
-    """Makes stdout UTF-8 whatever the locale says, as JSON and texts of all languages need it."""
+    """Makes stdout UTF-8 whatever the locale is, as JSON and texts of all languages need it."""
     reconfigure = getattr(sys.stdout, "reconfigure", None)
     if reconfigure is not None:
         # Names of files may hold bytes that are no UTF-8.
@@ -157,7 +157,7 @@ def _speak_utf8() -> None:
 
 
 def _drop_unwritable() -> None:
-    """Drops what is left for stdout if it cannot be written, so that it is not told twice."""
+    """Drops what is left for stdout if it cannot be written, so that the error is not printed twice."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()

@@ -35,9 +35,8 @@ def import_(
 ) -> None:
     """Import an adapter of PEFT, or a classifier of transformers, as a task.
 
-    The folder is checked before anything of it is used, pickles are never opened, and what the
-    task answers to a few probe texts is kept in its file. In brackets: what holds where an option
-    is not given.
+    The folder is checked before anything of it is used, pickles are never opened, and the task's
+    logits for a few probe texts are kept in its file. In brackets: the default of an option.
     """
     # From here on it takes seconds: torch.
     from adapterhub.importing.import_task import import_task

@@ -126,7 +126,7 @@ class FieldOption:
     Attributes:
         name: Name of the field.
         field: The field.
-        option: What the field says about its form on the command line.
+        option: Its form on the command line.
         type: Of its value, or of one of several.
         many: Whether its value is several, written `a,b`.
         choices: The texts that it may be; none for any.
@@ -167,7 +167,7 @@ class FieldOption:
         return Parameter(self.name, Parameter.KEYWORD_ONLY, default=info, annotation=kind | None)
 
     def read(self, given: object) -> dict[str, object]:
-        """Returns what an option says, by field.
+        """Returns the value of an option, by field.
 
         Raises:
             UsageError: It is not written as the type of the field is, or is no choice.

@@ -49,14 +49,14 @@ def printable(text: str) -> str:
 
 
 def print_line(text: str = "") -> None:
-    """Prints one line of the answer to stdout."""
+    """Prints one line of output to stdout."""
     with to_stdout() as stdout:
         stdout.write(f"{text}\n")
 
 
 def note(text: str) -> None:
-    """Prints one line that is not part of the answer to stderr."""
-    # What is only told costs no run where it cannot be.
+    """Prints one line that is not part of the output to stderr."""
+    # A note that cannot be printed must not end the run.
     if sys.stderr is not None:
         with contextlib.suppress(OSError):
             sys.stderr.write(f"{text}\n")

@@ -29,8 +29,8 @@ def publish(
 ) -> None:
     """Publish tasks to the Hugging Face Hub.
 
-    Each is checked first by its known answers. All go in one commit; what is there already is not
-    sent again.
+    Known answers are recomputed first. All tasks go in one commit; files that are there already are
+    not sent again.
     """
     from adapterhub.hub import Hub
     from adapterhub.remote.find import choose_backbone_key, choose_tasks, open_registry

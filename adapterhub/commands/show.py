@@ -1,4 +1,4 @@
-"""`adapterhub show`: one task, as its head file says it."""
+"""`adapterhub show`: one task, as its head file describes it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def show(
     registry: Registry = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show one task: what it answers, reads and costs, and where it is from."""
+    """Show one task: what it predicts, reads and costs, and where it is from."""
     from adapterhub.remote.find import find, open_registry
 
     task = find(name, open_registry(registry))

@@ -1,4 +1,4 @@
-"""`adapterhub train`: rows with answers in, a task in the registry out."""
+"""`adapterhub train`: labelled rows in, a task in the registry out."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def train(
 ) -> None:
     """Train a task on the frozen backbone and add it to a registry.
 
-    The rows are encoded once, many heads are fitted on that, and the cheapest good one is kept.
-    With --adapter the block itself is changed from a depth on, and the head trains with it.
-    In brackets: what holds where an option is not given.
+    The rows are encoded once, many heads are fitted on the features, and the cheapest good one is
+    kept. With --adapter the block itself is changed from a depth on, and the head trains with it.
+    In brackets: the default of an option.
     """
     # From here on it takes seconds: torch.
     from adapterhub.store.registry import NEAREST

@@ -16,7 +16,7 @@ from tests.tiny import TASKS, save_model, vocabulary
 def test_a_healthy_registry(run: Run, tiny_registry: Path) -> None:
     ran = run("doctor", "-r", tiny_registry)
     assert ran.code == 0, ran.out
-    assert ran.out.count(" given again") == len(TASKS)
+    assert ran.out.count(" recomputed") == len(TASKS)
     assert ran.out.splitlines()[-1].endswith("no problems.")
 
 
@@ -32,7 +32,7 @@ def test_as_json(run: Run, tiny_registry: Path) -> None:
 def test_without_replay(run: Run, tiny_registry: Path) -> None:
     ran = run("doctor", "-r", tiny_registry, "--no-replay")
     assert ran.code == 0
-    assert ran.out.count("answers not replayed") == len(TASKS)
+    assert ran.out.count("known answers not recomputed") == len(TASKS)
 
 
 def _flip(registry: Path) -> None:
@@ -97,7 +97,7 @@ def test_one_bad_file_does_not_hide_the_others(run: Run, tiny_registry: Path) ->
     _flip(tiny_registry)
     ran = run("doctor", "-r", tiny_registry)
     assert ran.code == 5
-    assert ran.out.count(" given again") == len(TASKS) - 1
+    assert ran.out.count(" recomputed") == len(TASKS) - 1
     assert ran.out.splitlines()[-1].endswith("1 problem.")
 
 
