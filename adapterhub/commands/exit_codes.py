@@ -157,7 +157,7 @@ def _speak_utf8() -> None:
 
 
 def _drop_unwritable() -> None:
-    """Drops what is left for stdout if it cannot be written, so that the error is not printed twice."""
+    """Drops what is left for stdout if it cannot be written, so that no error comes twice."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
