@@ -337,10 +337,7 @@ class Hub:
     def _check(self, heads: Sequence[HeadFile]) -> dict[str, Adapter]:
         """Returns the adapters of tasks that do here what they say, compiled."""
         return check_tasks(
-            heads,
-            encoder=self._encoder,
-            tokenizer=self._tokenizer,
-            known=self._resident.adapter,
+            heads, encoder=self._encoder, tokenizer=self._tokenizer, known=self._resident.adapter
         )
 
 

@@ -9,11 +9,7 @@ from itertools import pairwise
 from math import prod
 
 from adapterhub.shapes import NGRAM_KEYS, head_bytes, tensor_shapes
-from adapterhub.specs import (
-    AdapterSpec,
-    Pooling,
-    TaskSpec,
-)
+from adapterhub.specs import AdapterSpec, Pooling, TaskSpec
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -120,12 +120,7 @@ def _compile_vera(trained: Trained) -> SiteChange:
 
 
 COMPILERS: Mapping[str, Callable[[Trained], SiteChange]] = MappingProxyType(
-    {
-        "lora": _compile_lora,
-        "adalora": _compile_adalora,
-        "ia3": _compile_ia3,
-        "vera": _compile_vera,
-    }
+    {"lora": _compile_lora, "adalora": _compile_adalora, "ia3": _compile_ia3, "vera": _compile_vera}
 )
 """The methods that have our form; everything else is merged."""
 
@@ -258,10 +253,7 @@ def _compile_sites(spec: AdapterSpec, places: _Places, encoder: Encoder) -> dict
 
 
 def _compile_whole(
-    spec: AdapterSpec,
-    tensors: Mapping[str, torch.Tensor],
-    places: _Places,
-    encoder: Encoder,
+    spec: AdapterSpec, tensors: Mapping[str, torch.Tensor], places: _Places, encoder: Encoder
 ) -> dict[int, BlockChange]:
     """Returns changes that replace whole weights: an own block, or what PEFT merged."""
     blocks = {depth: encoder.block_at(depth) for depth in spec.depths}

@@ -74,10 +74,7 @@ def inference(function: Callable[Given, Found]) -> Callable[Given, Found]:
         with torch.inference_mode():
             if not any(map(torch.is_autocast_enabled, _DEVICE_TYPES)):
                 return function(*args, **options)
-            with (
-                torch.autocast("cpu", enabled=False),
-                torch.autocast("cuda", enabled=False),
-            ):
+            with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
                 return function(*args, **options)
 
     return run

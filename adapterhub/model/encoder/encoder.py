@@ -163,12 +163,7 @@ class Encoder:
             self._workspaces.give_back(taken)
 
     def _apply(
-        self,
-        block: Block,
-        hidden: torch.Tensor,
-        batch: Packed,
-        space: Buffers,
-        changes: Changes,
+        self, block: Block, hidden: torch.Tensor, batch: Packed, space: Buffers, changes: Changes
     ) -> torch.Tensor:
         """Returns one pass of one block, written to `space.hidden`."""
         changes.map("qkv", block, hidden, out=space.qkv)
@@ -198,13 +193,7 @@ class Encoder:
             target.copy_(context.transpose(1, 2))
 
     def _norm(
-        self,
-        name: NormName,
-        block: Block,
-        space: Buffers,
-        changes: Changes,
-        *,
-        out: torch.Tensor,
+        self, name: NormName, block: Block, space: Buffers, changes: Changes, *, out: torch.Tensor
     ) -> None:
         """Writes the layer norm of `space.mapped` to `out`."""
         for rows, weight, bias in changes.norms(name, block, out.shape[0]):
@@ -225,6 +214,5 @@ class Encoder:
         batch = pack([Window(0, 0, len(ids), ids, [0] * len(ids))], device=self.device)
         if not torch.isfinite(self.run(self.embed(batch), batch, 0, self.depth)).all():
             raise BackboneError(
-                self.spec.name,
-                f"the hidden states overflow in {self.dtype}; use dtype='float32'",
+                self.spec.name, f"the hidden states overflow in {self.dtype}; use dtype='float32'"
             )

@@ -142,11 +142,7 @@ def _run(
         return None
     try:
         return run_trunk(
-            trunk,
-            resident,
-            given.inputs,
-            answering=answering,
-            wanted=_wanted(asking, trunk, given),
+            trunk, resident, given.inputs, answering=answering, wanted=_wanted(asking, trunk, given)
         )
     except NonFiniteError as error:
         # The trunk counts the good rows only.

@@ -31,10 +31,7 @@ _PAIRS = (
     ("他明天要坐火车去上海。", "他明天出门旅行。"),
 )
 # Known answers of tagging have a row for every token, so these are short.
-_TAGGED = (
-    ("Anna flew from Berlin to Oslo on Monday.",),
-    ("李明昨天在北京工作。",),
-)
+_TAGGED = (("Anna flew from Berlin to Oslo on Monday.",), ("李明昨天在北京工作。",))
 
 
 def probes_for(spec: TaskSpec) -> tuple[tuple[str, ...], ...]:

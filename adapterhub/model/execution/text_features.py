@@ -38,20 +38,11 @@ def features_of(
     _check(tap, reading, answering.encoder)
     given = read_fields(rows, reading.fields)
     refuse_bad_rows([given])
-    return encode_rows(
-        given.inputs,
-        tap=tap,
-        reading=reading,
-        answering=answering,
-    )
+    return encode_rows(given.inputs, tap=tap, reading=reading, answering=answering)
 
 
 def encode_rows(
-    inputs: Sequence[tuple[str, ...]],
-    *,
-    tap: Tap,
-    reading: Reading,
-    answering: Answering,
+    inputs: Sequence[tuple[str, ...]], *, tap: Tap, reading: Reading, answering: Answering
 ) -> Array | tuple[Array, ...]:
     """Returns the features that a head on `tap` would read, in fp32.
 
