@@ -125,16 +125,7 @@ def _missing(name: str, row: Mapping[str, object]) -> str:
     return f"has no field '{name}'; {have}." + (f" Did you mean '{hint}'?" if hint else "")
 
 
-_UNITS = {
-    "": 1,
-    "b": 1,
-    "kb": 10**3,
-    "mb": 10**6,
-    "gb": 10**9,
-    "kib": 2**10,
-    "mib": 2**20,
-    "gib": 2**30,
-}
+_UNITS = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 
 def parse_bytes(size: int | str | None) -> int | None:
@@ -146,6 +137,7 @@ def parse_bytes(size: int | str | None) -> int | None:
     if size is None or (isinstance(size, int) and not isinstance(size, bool) and size > 0):
         return size
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", str(size))
-    if match is None or match[2].lower() not in _UNITS or float(match[1]) <= 0:
+    unit = None if match is None else _UNITS.get(match[2].lower() or "b")
+    if match is None or unit is None or float(match[1]) <= 0:
         raise UsageError(f"max_bytes is {size!r}; expected a size such as 500MB, 2GB or 1GiB.")
-    return max(1, int(float(match[1]) * _UNITS[match[2].lower()]))
+    return max(1, int(float(match[1]) * unit))

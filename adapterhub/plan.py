@@ -285,7 +285,8 @@ def plan_dot(plan: Plan) -> str:
 
 
 def _trunk_dot(key: str, trunk: Trunk) -> list[str]:
-    depths = sorted({0, trunk.stop, *_depths(trunk.taps), *(b.fork for b in trunk.branches)})
+    forks = {branch.fork for branch in trunk.branches}
+    depths = sorted({0, trunk.stop, *(tap.depth for tap in trunk.taps), *forks})
     lines = [f"{key}_0 [label={_quoted(f'{trunk.reading.name}: depth 0')}];"]
     lines += _chain(key, depths)
     lines += _taps_dot(key, trunk.taps)
@@ -295,7 +296,7 @@ def _trunk_dot(key: str, trunk: Trunk) -> list[str]:
 
 
 def _branch_dot(key: str, trunk: str, branch: Branch) -> list[str]:
-    depths = sorted({branch.stop, *_depths(branch.taps)})
+    depths = sorted({branch.stop, *(tap.depth for tap in branch.taps)})
     lines = _chain(key, depths)
     label = f"{branch.method}, {counted(depths[0] - branch.fork, 'pass')}"
     lines.append(
@@ -318,10 +319,6 @@ def _taps_dot(key: str, taps: tuple[Tap, ...]) -> list[str]:
         lines.append(f"{node} [shape=plain, label={_quoted(chr(10).join(tap.tasks))}];")
         lines.append(f'{key}_{tap.depth} -> {node} [label="{tap.pooling}", style=dashed];')
     return lines
-
-
-def _depths(taps: tuple[Tap, ...]) -> set[int]:
-    return {tap.depth for tap in taps}
 
 
 def _quoted(text: str) -> str:

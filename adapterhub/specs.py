@@ -6,7 +6,7 @@ consistent in itself.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -27,9 +27,9 @@ Pooling = Literal["cls", "mean", "max", "attentive", "tokens"]
 Site = Literal["query", "key", "value", "dense", "ffn", "ffn_output"]
 Activation = Literal["gelu", "tanh"]
 
-KINDS: tuple[Kind, ...] = ("single_label", "multi_label", "regression", "tagging")
-POOLINGS: tuple[Pooling, ...] = ("cls", "mean", "max", "attentive", "tokens")
-SITES: tuple[Site, ...] = ("query", "key", "value", "dense", "ffn", "ffn_output")
+KINDS: tuple[Kind, ...] = get_args(Kind)
+POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
+SITES: tuple[Site, ...] = get_args(Site)
 """The linear maps of a block: the last part of their names in transformers."""
 BLOCK_METHOD = "block"
 """The one method that is not of PEFT: an own copy of the whole block at its depths."""

@@ -77,11 +77,6 @@ class Workspaces:
         capacity = -(-tokens // _STEP_TOKENS) * _STEP_TOKENS
         # Layer norms keep their statistics in fp32 on the GPU and in the input's dtype on the CPU.
         statistics = torch.float32 if self._device.type == "cuda" else self._dtype
-        qkv, context, mapped, attended, wide, hidden = (
-            torch.empty(capacity, width, device=self._device, dtype=self._dtype)
-            for width in self._widths
-        )
-        mean, rstd = (
-            torch.empty(capacity, 1, device=self._device, dtype=statistics) for _ in range(2)
-        )
-        return Buffers(qkv, context, mapped, attended, wide, hidden, mean, rstd)
+        shapes = [(capacity, width, self._dtype) for width in self._widths]
+        shapes += [(capacity, 1, statistics)] * 2
+        return Buffers(*(torch.empty(p, w, device=self._device, dtype=t) for p, w, t in shapes))

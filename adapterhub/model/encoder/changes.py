@@ -10,27 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch
 
 from adapterhub.model.backbone.checkpoint import Block
-from adapterhub.model.encoder.tokens import Bucket
+from adapterhub.model.encoder.tokens import Bucket, TokenBatch
 
 ProductName = Literal["qkv", "out", "up", "down"]
 NormName = Literal["attention_norm", "output_norm"]
-
-
-class Packed(Protocol):
-    """P tokens without padding, in runs of windows of equal length."""
-
-    @property
-    def tokens(self) -> int:
-        """Returns the number P of tokens."""
-
-    @property
-    def buckets(self) -> tuple[Bucket, ...]:
-        """Returns the runs of equal length, which cover all tokens."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,7 +106,11 @@ class Stack:
     rows: tuple[slice, ...]
 
 
-def stack_batches(batches: Sequence[Packed]) -> Stack:
+Packed = TokenBatch | Stack
+"""P tokens without padding, in runs of windows of equal length."""
+
+
+def stack_batches(batches: Sequence[TokenBatch]) -> Stack:
     """Returns the layout of concatenated batches."""
     buckets: list[Bucket] = []
     rows: list[slice] = []

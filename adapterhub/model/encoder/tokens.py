@@ -6,9 +6,10 @@ so that attention runs on (n, L) views of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,8 @@ from tokenizers import Tokenizer as FastTokenizer
 from transformers import PreTrainedTokenizerFast
 
 from adapterhub.plan import Reading
+
+Item = TypeVar("Item")
 
 # Texts are cut to this many code points per token before they are tokenized, so that a very long
 # text costs no more than its windows. Running text has fewer code points per token.
@@ -188,16 +191,25 @@ def batches(
 ) -> Iterator[TokenBatch]:
     """Yields TokenBatches of at most `max_tokens` tokens, or one window, longest windows first."""
     ordered = sorted(windows, key=lambda window: -len(window.ids))
-    chunk: list[Window] = []
-    tokens = 0
-    for window in ordered:
-        if chunk and tokens + len(window.ids) > max_tokens:
-            yield pack(chunk, device=device)
-            chunk, tokens = [], 0
-        chunk.append(window)
-        tokens += len(window.ids)
-    if chunk:
+    for chunk in groups_of(ordered, lambda window: len(window.ids), max_tokens=max_tokens):
         yield pack(chunk, device=device)
+
+
+def groups_of(
+    items: Iterable[Item], tokens_of: Callable[[Item], int], *, max_tokens: int
+) -> Iterator[list[Item]]:
+    """Yields consecutive items in groups of at most `max_tokens` tokens, or of one item."""
+    group: list[Item] = []
+    total = 0
+    for item in items:
+        tokens = tokens_of(item)
+        if group and total + tokens > max_tokens:
+            yield group
+            group, total = [], 0
+        group.append(item)
+        total += tokens
+    if group:
+        yield group
 
 
 def pack(windows: Sequence[Window], *, device: torch.device) -> TokenBatch:

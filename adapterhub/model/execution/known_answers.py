@@ -57,11 +57,14 @@ def make_known_answers(
 ) -> tuple[KnownAnswer, ...]:
     """Returns `inputs` with the logits of the task, to be stored in its head file."""
     computed = probe_logits(spec, tensors, inputs, encoder=encoder, tokenizer=tokenizer)
-    return tuple(
-        _known_answer(spec, texts, _rounded(logits))
-        for texts, logits in zip(inputs, computed, strict=True)
-        if len(logits)
-    )
+    known = []
+    for texts, logits in zip(inputs, computed, strict=True):
+        if len(logits):
+            rounded = _rounded(logits)
+            # From the rounded logits, because rounding can make the two largest ones equal.
+            labels = _best_labels(spec, np.asarray(rounded, np.float32))
+            known.append(KnownAnswer(inputs=texts, logits=rounded, answers=labels))
+    return tuple(known)
 
 
 def check_known_answers(
@@ -82,13 +85,9 @@ def check_known_answers(
     spec = head.spec
     if not spec.known_answers:
         return
+    inputs = [known.inputs for known in spec.known_answers]
     found = probe_logits(
-        spec,
-        head.tensors,
-        [known.inputs for known in spec.known_answers],
-        encoder=encoder,
-        tokenizer=tokenizer,
-        adapter=adapter,
+        spec, head.tensors, inputs, encoder=encoder, tokenizer=tokenizer, adapter=adapter
     )
     for known, logits in zip(spec.known_answers, found, strict=True):
         expected = np.asarray(known.logits, np.float32)
@@ -145,14 +144,6 @@ def _compare(
             f"its labels are in another order than when it was written: the probe {probe!r} "
             f"should give {known.answers[0]!r}, gives {_best_labels(head.spec, expected)[0]!r}",
         )
-
-
-def _known_answer(
-    spec: TaskSpec, texts: tuple[str, ...], logits: tuple[tuple[float, ...], ...]
-) -> KnownAnswer:
-    # From the rounded logits, because rounding can make the two largest ones equal.
-    labels = _best_labels(spec, np.asarray(logits, np.float32))
-    return KnownAnswer(inputs=texts, logits=logits, answers=labels)
 
 
 def _rounded(logits: Array) -> tuple[tuple[float, ...], ...]:

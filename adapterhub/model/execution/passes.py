@@ -6,7 +6,7 @@ most `Encoder.stack_tokens` tokens, each from its fork to its stop.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,7 +20,7 @@ from adapterhub.model.encoder.changes import Adapter
 from adapterhub.model.encoder.depth_loop import Places, Route, States, run_routes
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.pooling import POOLINGS, pool_attentive
-from adapterhub.model.encoder.tokens import TokenBatch, Window
+from adapterhub.model.encoder.tokens import TokenBatch, Window, groups_of
 from adapterhub.model.execution.resident import ResidentTask
 from adapterhub.model.heads.slab import Slab
 from adapterhub.plan import Branch, Tap, Trunk
@@ -90,15 +90,13 @@ class Readers:
 
         Tasks that encode two texts separately get features instead: (N, H), one row per window.
         """
-        return {
-            name: Logits(self._finish(self._tasks[name], total), self._windows[name])
-            for name, total in self._sums.items()
-        }
-
-    @staticmethod
-    def _finish(task: ResidentTask, total: torch.Tensor) -> torch.Tensor:
-        # The head of separately encoded texts reads the features of both, later.
-        return total if task.slots or task.spec.apart else task.weights.forward(total)
+        logits = {}
+        for name, total in self._sums.items():
+            task = self._tasks[name]
+            # The head of separately encoded texts reads the features of both, later.
+            values = total if task.slots or task.spec.apart else task.weights.forward(total)
+            logits[name] = Logits(values, self._windows[name])
+        return logits
 
     def _read_attentive(self, states: States, tap: Tap) -> None:
         for name in tap.tasks:
@@ -162,7 +160,8 @@ def _run_branches(
             states = at_fork[branch.fork]
             own = states.only(readers.places(states.batch, branch.tasks))
             starts += [(branch, own)] if own.batch.windows else []
-    for group in _groups(starts, encoder.stack_tokens):
+    max_tokens = encoder.stack_tokens
+    for group in groups_of(starts, lambda start: start[1].batch.tokens, max_tokens=max_tokens):
         branches = [branch for branch, _ in group]
         routes = [
             Route(states, tuple(sorted({tap.depth for tap in one.taps})), readers.adapter_of(one))
@@ -188,22 +187,6 @@ def _kept_on_trunk(
     names = [name for tap in trunk.taps if tap.depth >= depth for name in tap.tasks]
     names += [name for branch in trunk.branches if branch.fork >= depth for name in branch.tasks]
     return readers.places(batch, names)
-
-
-def _groups(
-    starts: Sequence[tuple[Branch, States]], max_tokens: int
-) -> Iterator[list[tuple[Branch, States]]]:
-    """Yields groups of branches with at most `max_tokens` tokens together, or of one branch."""
-    group: list[tuple[Branch, States]] = []
-    tokens = 0
-    for branch, states in starts:
-        if group and tokens + states.batch.tokens > max_tokens:
-            yield group
-            group, tokens = [], 0
-        group.append((branch, states))
-        tokens += states.batch.tokens
-    if group:
-        yield group
 
 
 def _share(task: ResidentTask, depth: int) -> float:

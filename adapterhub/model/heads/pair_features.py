@@ -86,5 +86,4 @@ def compared_logits(features: Array, sides: tuple[Places, Places], weights: Head
         weights.forward(compare(texts[one], texts[other]))
         for one, other in zip(first, second, strict=True)
     ]
-    logits: Array = torch.cat(parts).cpu().numpy()
-    return logits
+    return torch.cat(parts).cpu().numpy()
