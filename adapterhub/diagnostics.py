@@ -72,7 +72,7 @@ class Diagnostics(_Frozen):
         if self.confusion and sum(map(sum, self.confusion)) != self.rows:
             raise ValueError(f"confusion does not count {self.rows} rows")
         if self.confusion and self.confused:
-            raise ValueError("confusion and confused say the same twice")
+            raise ValueError("confusion and confused are both there; expected one of them")
         return self
 
     def fits(self, labels: int) -> bool:

@@ -215,7 +215,7 @@ class NonFiniteError(ResidentError):
         self.task = task
         self.row = row
         super().__init__(
-            f"Task '{task}' gave NaN or infinity for row {row}. Use dtype='float32', "
+            f"Task '{task}' returned NaN or infinity for row {row}. Use dtype='float32', "
             f"or check the file with `adapterhub doctor`."
         )
 
@@ -264,7 +264,7 @@ class ConstantHeadWarning(UserWarning):
         self.task = task
         self.source = source
         super().__init__(
-            f"Task '{task}' answers the same to every text: the weights of {source} are all zero. "
+            f"Task '{task}' predicts the same for every text: all weights of {source} are zero. "
             f"Train it again, with more or other rows."
         )
 

@@ -356,7 +356,7 @@ def _names(tasks: str | Sequence[str]) -> list[str]:
     if not all(isinstance(name, str) for name in given):
         raise UsageError(f"Tasks are {repr(tasks)[:80]}; expected a name or a list of names.")
     if not names:
-        raise UsageError("No task was asked for; give one at least. `hub.tasks()` lists them.")
+        raise UsageError("No task was given; pass at least one. `hub.tasks()` lists them.")
     return names
 
 

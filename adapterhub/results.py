@@ -257,7 +257,7 @@ class Scores(Mapping[str, TaskScores]):
             ).items():
                 if column in columns:
                     raise UsageError(
-                        f"The column '{column}' would hold answers of two tasks; score them apart."
+                        f"The column '{column}' would hold the scores of two tasks; use two calls."
                     )
                 columns[column] = values
         return columns

@@ -335,7 +335,7 @@ def _check_apart(spec: TaskSpec) -> None:
     if len(spec.fields) != 2:
         raise ValueError(f"apart is for two fields, the task reads {len(spec.fields)}")
     if spec.head.pooling not in APART_POOLINGS:
-        raise ValueError(f"fields that are read apart cannot have pooling '{spec.head.pooling}'")
+        raise ValueError(f"fields encoded separately cannot have pooling '{spec.head.pooling}'")
 
 
 def _check_adapter(spec: TaskSpec, adapter: AdapterSpec) -> None:

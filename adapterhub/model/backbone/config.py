@@ -47,7 +47,7 @@ def read_config(folder: Path) -> AlbertConfig:
         raise BackboneError(source, "config.json is not a JSON object")
     if values.get("model_type") != "albert":
         found = values.get("model_type")
-        raise BackboneError(source, f"config.json says model_type {found!r}, not 'albert'")
+        raise BackboneError(source, f"config.json has model_type {found!r}, not 'albert'")
     try:
         config = AlbertConfig.from_dict(values)
     # transformers raises many classes of errors for fields of a wrong type.

@@ -91,7 +91,7 @@ def refuse_bad_rows(given: Sequence[FieldInputs]) -> None:
     bad = [row for one in given for row in one.bad]
     if bad:
         first = min(bad, key=lambda row: row.row)
-        more = f" ({len(bad)} bad rows in all; on_error='skip' goes on without them.)"
+        more = f" ({len(bad)} bad rows in all; on_error='skip' skips them.)"
         raise InputError(first.problem + (more if len(bad) > 1 else ""), row=first.row)
 
 

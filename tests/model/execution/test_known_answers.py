@@ -15,9 +15,9 @@ from adapterhub.model.backbone.open_backbone import Backbone, open_backbone
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.tokens import TextTokenizer
 from adapterhub.model.execution.known_answers import (
-    probe_logits,
     check_known_answers,
     make_known_answers,
+    probe_logits,
 )
 from adapterhub.specs import KnownAnswer, TaskSpec
 from adapterhub.store.headfile import HeadFile, encode_head, parse_head
