@@ -326,16 +326,16 @@ class Hub:
                 # Another call may have evicted a task that was resident at the look-up.
                 fresh = self._look_up([name for name in missing if name not in found])
                 self._make_resident(
-                    [fresh.get(name) or found[name] for name in missing], beside=names
+                    [fresh.get(name) or found[name] for name in missing], keep=names
                 )
         return acquired
 
-    def _make_resident(self, tasks: Sequence[FoundTask], *, beside: Sequence[str] = ()) -> None:
+    def _make_resident(self, tasks: Sequence[FoundTask], *, keep: Sequence[str] = ()) -> None:
         """Checks tasks and makes them resident, all or none."""
         loaded = {task.reference: task.load() for task in tasks}
         adapters = self._check(list(loaded.values()))
         heads = {task.reference: (loaded[task.reference], _made_by(task)) for task in tasks}
-        self._resident.load(heads, adapters=adapters, beside=beside)
+        self._resident.load(heads, adapters=adapters, keep=keep)
 
     def _check(self, heads: Sequence[HeadFile]) -> dict[str, Adapter]:
         """Checks tasks on this encoder and returns their compiled adapters."""

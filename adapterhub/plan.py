@@ -181,7 +181,7 @@ def make_plan(tasks: Mapping[str, TaskSpec]) -> Plan:
     adapters = {spec.adapter.digest: spec.adapter for spec in tasks.values() if spec.adapter}
     shared = sum(adapter.parameters for adapter in adapters.values())
     size = sum(map(head_bytes, tasks.values())) + 4 * shared  # adapters are resident in fp32
-    return Plan(depths.pop(), trunks, sum(map(_numbers, tasks.values())) + shared, size)
+    return Plan(depths.pop(), trunks, sum(map(_parameter_count, tasks.values())) + shared, size)
 
 
 def reading_of(spec: TaskSpec) -> Reading:
@@ -238,7 +238,7 @@ def _make_taps(
     )
 
 
-def _numbers(spec: TaskSpec) -> int:
+def _parameter_count(spec: TaskSpec) -> int:
     shapes = tensor_shapes(spec)
     return sum(prod(shape) for name, shape in shapes.items() if name != NGRAM_KEYS)
 

@@ -81,5 +81,9 @@ def open_reading(path: Path, *, packed: bool) -> IO[str]:
 
 
 def refuse_reading(path: Path, error: OSError) -> NoReturn:
-    """Raises DataError for a file that cannot be read."""
+    """Refuses a file that cannot be read.
+
+    Raises:
+        DataError: Always, with the reason of `error`.
+    """
     raise DataError(path, f"it cannot be read: {reason(error)}") from error

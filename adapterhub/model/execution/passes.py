@@ -61,7 +61,11 @@ class Readers:
         return None if mask.all() else np.flatnonzero(mask)
 
     def adapter_of(self, branch: Branch) -> Adapter:
-        """Returns the adapter of a branch from one of its tasks."""
+        """Returns the adapter of a branch from one of its tasks.
+
+        Raises:
+            ResidentError: The task has none.
+        """
         adapter = self._tasks[branch.tasks[0]].adapter
         if adapter is None:
             raise ResidentError(f"Task '{branch.tasks[0]}' is resident without its adapter.")

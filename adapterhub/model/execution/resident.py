@@ -132,20 +132,20 @@ class ResidentTasks:
         heads: Mapping[str, tuple[HeadFile, Provenance]],
         *,
         adapters: Mapping[str, Adapter] = MappingProxyType({}),
-        beside: Sequence[str] = (),
+        keep: Sequence[str] = (),
     ) -> None:
         """Makes head files resident under their references, all in one step or none.
 
         Args:
             heads: Head file and origin by reference; replaces what the reference named before.
             adapters: The compiled adapters of these head files, by digest.
-            beside: References of the same call, which must not be evicted for these.
+            keep: References that must not be evicted, those of the same call.
 
         Raises:
             ResidentError: All of them together do not fit in `max_bytes`.
         """
         with self._lock:
-            self._snapshot = self._with(heads, adapters, beside)
+            self._snapshot = self._with(heads, adapters, keep)
             self._tidy()
 
     def unload(self, reference: str) -> bool:
@@ -166,7 +166,7 @@ class ResidentTasks:
         self,
         heads: Mapping[str, tuple[HeadFile, Provenance]],
         adapters: Mapping[str, Adapter],
-        beside: Sequence[str],
+        keep: Sequence[str],
     ) -> _Snapshot:
         """Returns the snapshot with `heads` added, within the budget."""
         tasks = dict(self._snapshot.tasks)
@@ -175,7 +175,7 @@ class ResidentTasks:
             if made_by not in tasks:
                 tasks[made_by] = self._place(head, made_by, _adapter_of(head, adapters))
             origins[reference] = made_by
-        needed = {origins[name] for name in (*heads, *beside) if name in origins}
+        needed = {origins[name] for name in (*heads, *keep) if name in origins}
         self._touch(needed)
         return _make_snapshot(self._evict(origins, tasks, needed), tasks)
 

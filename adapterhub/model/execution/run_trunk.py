@@ -78,7 +78,7 @@ def tokens_of_rows(
 
 
 # Features of separately encoded texts are kept until both texts of a pair are done, and are much
-# wider than logits: at H 768 so many pairs take up to 100 MB per task.
+# wider than logits: at H 768 this many pairs take up to 100 MB per task.
 _PAIRS_AT_ONCE = 16_384
 
 
