@@ -1,4 +1,4 @@
-"""Where a task is wrong: counts of confusions and reliability, small enough for a head file."""
+"""The errors of a task: confusion matrix and reliability, small enough for a head file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 MOST_LABELS = 50
-"""Up to so many labels the whole confusion matrix is kept, above only the worst pairs."""
+"""Up to this many labels the whole confusion matrix is stored, above only the worst pairs."""
 MOST_PAIRS = 20
 MOST_BINS = 20
 
@@ -16,17 +16,17 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Frozen(BaseModel):
-    # As specs.Spec, which is made with the types of this module.
+    # The same as specs.Spec, which cannot be imported here: specs imports this module.
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ReliabilityBin(_Frozen):
-    """Answers with about the same score.
+    """Predictions with similar probability.
 
     Attributes:
-        score: Their mean score.
-        hits: Share of them that is right.
-        answers: How many they are.
+        score: Their mean probability.
+        hits: Their accuracy.
+        answers: Their number.
     """
 
     score: Share
@@ -35,12 +35,12 @@ class ReliabilityBin(_Frozen):
 
 
 class ConfusedPair(_Frozen):
-    """A label that was given where another is true.
+    """A label that was predicted instead of the true one.
 
     Attributes:
         true: Index of the true label.
-        given: Index of the label that was given.
-        rows: How often.
+        given: Index of the predicted label.
+        rows: Number of such rows.
     """
 
     true: Count
@@ -49,14 +49,14 @@ class ConfusedPair(_Frozen):
 
 
 class Diagnostics(_Frozen):
-    """What a task does on the rows of one split.
+    """The predictions of a task on one split, compared with the true labels.
 
     Attributes:
-        split: The rows, for instance `validation`.
-        rows: How many they are.
-        reliability: Bins by ascending score; empty where scores are no probabilities.
-        confusion: Rows by true label and given label, (K, K); only up to MOST_LABELS labels.
-        confused: The worst pairs, most frequent first, where there are more labels.
+        split: The split, for instance `validation`.
+        rows: Number of its rows.
+        reliability: Bins by ascending probability; empty if scores are not probabilities.
+        confusion: (K, K) row counts by true label and predicted label; up to MOST_LABELS labels.
+        confused: With more labels, the most frequent confusions in descending order.
     """
 
     split: str = Field(min_length=1, max_length=64)
@@ -72,10 +72,10 @@ class Diagnostics(_Frozen):
         if self.confusion and sum(map(sum, self.confusion)) != self.rows:
             raise ValueError(f"confusion does not count {self.rows} rows")
         if self.confusion and self.confused:
-            raise ValueError("confusion and confused say the same twice")
+            raise ValueError("confusion and confused are both there; expected one of them")
         return self
 
     def fits(self, labels: int) -> bool:
-        """Returns whether every label that is named is one of the first `labels`."""
+        """Returns whether all label indices are valid for a task with `labels` labels."""
         pairs = max((max(pair.true, pair.given) for pair in self.confused), default=-1)
         return len(self.confusion) in (0, labels) and pairs < labels

@@ -1,28 +1,28 @@
 """Every exception of adapterhub.
 
     AdapterHubError                 exit code 1   root; catch this to catch all of ours
-    ├── UsageError                  exit code 2   an argument or option that makes no sense
+    ├── UsageError                  exit code 2   an argument or option that is not valid
     │   ├── UnknownTaskError                      no such task, version or alias in the registry
-    │   ├── UnsupportedDeviceError                the device or dtype asked for is not to be had
+    │   ├── UnsupportedDeviceError                the requested device is not available
     │   └── MissingExtraError                     an optional dependency is not installed
     ├── InputError                  exit code 3   a text, record or row that cannot be scored
     ├── DataError                   exit code 3   a training or scoring file that cannot be used
-    ├── TrainingError               exit code 1   a training that cannot go on
+    ├── TrainingError               exit code 1   a training whose loss is not finite
     ├── BackboneError               exit code 5   a backbone that cannot be opened or trusted
     │   ├── TokenizerError                        its tokenizer files are missing or do not fit
     │   └── BackboneMismatchError                 a task made for another backbone
     ├── HeadFileError               exit code 5   a head file that is damaged or unsafe
-    │   ├── IntegrityError                        its bytes are not those the registry promises
-    │   └── KnownAnswersError                     it computes something else than it says
-    ├── AdapterError                exit code 5   an adapter that cannot be used, or made into one
+    │   ├── IntegrityError                        its bytes do not have the sha256 of the registry
+    │   └── KnownAnswersError                     it does not reproduce its known answers
+    ├── AdapterError                exit code 5   an adapter or checkpoint that cannot be used
     ├── RegistryError               exit code 5   registry.yaml is not valid, or cannot be written
     ├── ResidentError               exit code 1   a task that cannot be made or kept resident
-    │   └── NonFiniteError                        a task gave NaN or infinity
+    │   └── NonFiniteError                        the logits of a task have NaN or infinity
     └── RemoteError                 exit code 4   a call to the Hugging Face Hub that failed
-        ├── RemoteUnavailableError                the Hub is away, too slow or in trouble
+        ├── RemoteUnavailableError                the Hub is unreachable, too slow or failing
         ├── RemoteAccessError                     the token is missing or may not do this
         ├── RemoteNotFoundError                   no such repository, revision or file
-        └── RemoteContentError      exit code 5   what is there is refused
+        └── RemoteContentError      exit code 5   the content of a repository is refused
 
 Wording: subject, what was found, what was expected, what to do. Fields hold the parts.
 """
@@ -35,27 +35,27 @@ from pathlib import Path
 
 
 class AdapterHubError(Exception):
-    """Root of all errors that adapterhub raises on purpose; the message is one line."""
+    """Root of all errors of adapterhub; the message is one line."""
 
     exit_code = 1
 
     def __init__(self, message: str) -> None:
-        # Foreign messages and names that users chose may have line breaks.
+        # Messages of other libraries and names from users may have line breaks.
         super().__init__(" ".join(line.strip() for line in message.splitlines()))
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Returns how to restore the error in another process, whatever its __init__ takes."""
+        """Returns how to unpickle the error, whatever the parameters of its __init__."""
         return _restore, (type(self), self.args, self.__dict__)
 
 
 class UsageError(AdapterHubError):
-    """An argument or option that makes no sense."""
+    """An argument or option is not valid."""
 
     exit_code = 2
 
 
 class UnknownTaskError(UsageError):
-    """No such task, version or alias."""
+    """There is no such task, version or alias."""
 
     def __init__(self, name: str, known: Iterable[str], what: str = "task") -> None:
         self.name = name
@@ -72,7 +72,7 @@ class UnknownTaskError(UsageError):
 
 
 class UnsupportedDeviceError(UsageError):
-    """The device or dtype asked for is not available here."""
+    """The requested device is not available."""
 
     def __init__(self, device: str, problem: str) -> None:
         self.device = device
@@ -85,16 +85,16 @@ class MissingExtraError(UsageError):
     def __init__(self, package: str, extra: str) -> None:
         self.package = package
         self.extra = extra
-        # Without the option, a pip before 23.1 cannot build seqeval of the extra `train`.
+        # Without the option, pip before 23.1 cannot build seqeval of the extra `train`.
         command = f"pip install --use-pep517 'adapterhub[{extra}]'"
         super().__init__(f"'{package}' is not installed; install it with: {command}")
 
 
 class InputError(AdapterHubError):
-    """A text, record or row that cannot be scored.
+    """A text, record or row cannot be scored.
 
     Attributes:
-        row: Index of the first bad row, or None where the whole input is meant.
+        row: Index of the first bad row, or None for the whole input.
     """
 
     exit_code = 3
@@ -106,7 +106,7 @@ class InputError(AdapterHubError):
 
 
 class DataError(AdapterHubError):
-    """A training or scoring file that cannot be used."""
+    """A training or scoring file cannot be used."""
 
     exit_code = 3
 
@@ -119,7 +119,7 @@ class DataError(AdapterHubError):
 
 
 class TrainingError(AdapterHubError):
-    """A training that cannot go on: its loss is no number any more."""
+    """The loss of a training became NaN or infinite."""
 
     def __init__(self, epoch: int, step: int, learning_rate: float) -> None:
         self.epoch = epoch
@@ -133,7 +133,7 @@ class TrainingError(AdapterHubError):
 
 
 class BackboneError(AdapterHubError):
-    """A backbone that cannot be opened or trusted."""
+    """A backbone cannot be opened or trusted."""
 
     exit_code = 5
 
@@ -144,11 +144,11 @@ class BackboneError(AdapterHubError):
 
 
 class TokenizerError(BackboneError):
-    """Tokenizer files that are missing or do not fit the backbone."""
+    """The tokenizer files are missing or do not match the backbone."""
 
 
 class BackboneMismatchError(BackboneError):
-    """A task, or an entry of a registry, made for another backbone than the one here."""
+    """A task or a registry entry was made for another backbone."""
 
     def __init__(self, task: str, expected: str, found: str, problem: str | None = None) -> None:
         self.task = task
@@ -162,7 +162,7 @@ class BackboneMismatchError(BackboneError):
 
 
 class HeadFileError(AdapterHubError):
-    """A head file that is damaged, unsafe or inconsistent."""
+    """A head file is damaged, unsafe or inconsistent."""
 
     exit_code = 5
 
@@ -173,15 +173,15 @@ class HeadFileError(AdapterHubError):
 
 
 class IntegrityError(HeadFileError):
-    """The bytes of a head file are not those that the registry promises."""
+    """The sha256 of a head file is not that of the registry."""
 
 
 class KnownAnswersError(HeadFileError):
-    """A head file computes something else than the known answers it carries."""
+    """A head file does not reproduce its known answers."""
 
 
 class AdapterError(AdapterHubError):
-    """An adapter, or a checkpoint to be made one, that cannot be used."""
+    """An adapter, or a checkpoint to import, cannot be used."""
 
     exit_code = 5
 
@@ -205,23 +205,23 @@ class RegistryError(AdapterHubError):
 
 
 class ResidentError(AdapterHubError):
-    """A task that cannot be made or kept resident."""
+    """A task cannot be made or kept resident."""
 
 
 class NonFiniteError(ResidentError):
-    """A task gave NaN or infinity; its answers would be wrong in silence."""
+    """The logits of a task have NaN or infinity, which would give wrong labels silently."""
 
     def __init__(self, task: str, row: int) -> None:
         self.task = task
         self.row = row
         super().__init__(
-            f"Task '{task}' gave NaN or infinity for row {row}. Use dtype='float32', "
+            f"Task '{task}' returned NaN or infinity for row {row}. Use dtype='float32', "
             f"or check the file with `adapterhub doctor`."
         )
 
 
 class RemoteError(AdapterHubError):
-    """A call to the Hugging Face Hub that failed."""
+    """A call to the Hugging Face Hub failed."""
 
     exit_code = 4
 
@@ -232,11 +232,11 @@ class RemoteError(AdapterHubError):
 
 
 class RemoteUnavailableError(RemoteError):
-    """The Hub cannot be reached, is too slow, or answers that it is in trouble."""
+    """The Hub cannot be reached, is too slow, or returns a server error."""
 
 
 class RemoteAccessError(RemoteError):
-    """The token is missing, not valid, or does not allow what was asked.
+    """The token is missing, not valid, or does not allow the request.
 
     Attributes:
         reason: `no-token`, `expired`, `read-only`, `namespace`, `gated`, `hidden` or `forbidden`.
@@ -248,28 +248,28 @@ class RemoteAccessError(RemoteError):
 
 
 class RemoteNotFoundError(RemoteError):
-    """No such repository, revision or file."""
+    """There is no such repository, revision or file."""
 
 
 class RemoteContentError(RemoteError):
-    """What is in a repository is damaged, unsafe, or not what it must be."""
+    """The content of a repository is damaged, unsafe or not as expected."""
 
     exit_code = 5
 
 
 class ConstantHeadWarning(UserWarning):
-    """A task whose head gives every text the same answer."""
+    """The head of a task returns the same logits for every text."""
 
     def __init__(self, task: str, source: str) -> None:
         self.task = task
         self.source = source
         super().__init__(
-            f"Task '{task}' answers the same to every text: the weights of {source} are all zero. "
+            f"Task '{task}' predicts the same for every text: all weights of {source} are zero. "
             f"Train it again, with more or other rows."
         )
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Returns how to restore the warning in another process."""
+        """Returns how to unpickle the warning."""
         return type(self), (self.task, self.source)
 
 
@@ -282,6 +282,6 @@ def _restore(
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Returns the known name that looks most like `name`, or None where none does."""
+    """Returns the known name most similar to `name`, or None if none is similar."""
     matches = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.6)
     return matches[0] if matches else None

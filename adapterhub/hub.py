@@ -1,4 +1,4 @@
-"""Hub, the object that users hold: a registry, one encoder, the resident tasks."""
+"""Hub: a registry, one encoder, and the tasks that are resident on its device."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from adapterhub.model.backbone.open_backbone import choose_backbone
 from adapterhub.model.encoder.changes import Adapter
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.tokens import TextTokenizer
-from adapterhub.model.execution.call import Asking, answer, check_options, read_rows
+from adapterhub.model.execution.call import Request, check_options, compute_scores, read_rows
 from adapterhub.model.execution.checks import check_backbone, check_fits, check_tasks
 from adapterhub.model.execution.resident import ResidentTask, ResidentTasks
-from adapterhub.model.execution.run_trunk import Answering
+from adapterhub.model.execution.run_trunk import ExecutionContext
 from adapterhub.model.execution.text_features import features_of
 from adapterhub.model.heads.heads import Array
 from adapterhub.option_models import parse_options
@@ -35,10 +35,10 @@ OnError = Literal["raise", "skip"]
 
 
 class Hub:
-    """One frozen ALBERT on a device, and the tasks of a registry on it.
+    """One frozen ALBERT on a device; scores texts with any tasks of a registry in one pass.
 
-    May be used from any number of threads: which tasks run is an argument of each call, and a
-    call works to its end with the tasks that it found at its start.
+    Thread-safe: the tasks are an argument of each call, and a call uses the versions that were
+    resident at its start until it ends.
 
     Attributes:
         registry_path: The registry.yaml in use.
@@ -55,22 +55,23 @@ class Hub:
         max_bytes: int | str | None = None,
         max_windows: int = 16,
     ) -> None:
-        """Opens the registry and puts its backbone on the device.
+        """Opens the registry and loads its backbone on the device.
 
         Args:
-            registry: A registry.yaml; None finds one upwards from the working folder, else
-                takes the tasks that ship with adapterhub.
+            registry: Path of a registry.yaml; None searches upwards from the working folder, and
+                falls back to the tasks that ship with adapterhub.
             backbone: A key of the registry's backbones, a folder, or a Hub name with a
                 revision; None takes the registry's only one.
             device: `cpu`, `cuda`, `cuda:<n>`, `mps` or `auto`.
-            dtype: `float32`, `float16` or `bfloat16`, of the encoder; heads are always fp32.
-            max_bytes: Budget of the resident heads, for instance `"2GB"`; None for no limit.
-            max_windows: Windows per text at most; what is beyond them is truncated.
+            dtype: `float32`, `float16` or `bfloat16` for the encoder; heads are always fp32.
+            max_bytes: Maximum size of resident heads and adapters, for instance `"2GB"`; None for
+                no limit.
+            max_windows: Maximum windows per text; the rest of the text is truncated.
 
         Raises:
             RegistryError: The registry is not valid.
             BackboneError: The backbone cannot be opened, or is not the registry's.
-            UsageError: An argument makes no sense, or the device is not available.
+            UsageError: An argument is not valid, or the device is not available.
         """
         if type(max_windows) is not int or max_windows < 1:
             raise UsageError(f"max_windows is {max_windows!r}; expected 1 or more.")
@@ -79,7 +80,7 @@ class Hub:
         self.backbone: BackboneSpec = opened.spec
         self._encoder = Encoder(opened, device=device, dtype=dtype)
         self._tokenizer = TextTokenizer(opened.tokenizer)
-        self._answering = Answering(self._encoder, self._tokenizer, max_windows)
+        self._context = ExecutionContext(self._encoder, self._tokenizer, max_windows)
         self._resident = ResidentTasks(
             hidden_size=self._encoder.hidden_size,
             device=self._encoder.device,
@@ -89,38 +90,37 @@ class Hub:
 
     @property
     def encoder(self) -> Encoder:
-        """Returns the encoder, for those who bring their own heads."""
+        """Returns the encoder, for use with other heads."""
         return self._encoder
 
     @property
     def tokenizer(self) -> TextTokenizer:
-        """Returns the tokenizer that belongs to the encoder."""
+        """Returns the tokenizer of the encoder."""
         return self._tokenizer
 
     @property
     def resident_bytes(self) -> int:
-        """Returns the size of the resident heads, in bytes; the encoder is not counted."""
+        """Returns the size of the resident heads and adapters in bytes, without the encoder."""
         return self._resident.bytes
 
     def tasks(self) -> list[TaskInfo]:
-        """Returns the tasks of the registry, as they are in the file now."""
+        """Returns the tasks that are in the registry file now."""
         registry = read_registry(self.registry_path)
         named = map(parse_reference, self._resident.names())
         live = {reference.task for reference in named if reference.kind == "task"}
         return [task_info(registry, name, resident=name in live) for name in registry.names()]
 
     def load(self, *references: str) -> None:
-        """Makes tasks resident; a resident one is looked up again and replaced if it moved.
+        """Loads tasks on the device, all or none; replaces resident ones that have changed.
 
         Args:
             references: `name` (its newest version), `name@alias`, `name:version`,
-                `./file.safetensors`, or on the Hub `owner/repo:name`, with `@alias`, `:version`,
-                `@tag` or `@commit` behind it.
+                `./file.safetensors`, or on the Hub `owner/repo:name`, optionally followed by
+                `@alias`, `:version`, `@tag` or `@commit`.
 
         Raises:
-            UnknownTaskError: No such task, version or alias.
-            HeadFileError: A file is damaged or computes something else than it says; what
-                was resident before goes on serving.
+            UnknownTaskError: There is no such task, version or alias.
+            HeadFileError: A file is damaged or does not reproduce its known answers.
             BackboneMismatchError: A task was made for another backbone.
             ResidentError: The tasks do not fit in `max_bytes`.
         """
@@ -128,10 +128,10 @@ class Hub:
             self._make_resident(find_all(references, self.registry_path))
 
     def unload(self, *references: str) -> None:
-        """Drops resident tasks; calls that use them finish with them.
+        """Removes tasks from the device; running calls that use them are not affected.
 
         Raises:
-            UsageError: One is not resident; the others stay.
+            UsageError: One is not resident; none is removed then.
         """
         with self._load_lock:
             names = self._resident.names()
@@ -143,11 +143,14 @@ class Hub:
                 self._resident.unload(reference)
 
     def spec(self, reference: str) -> TaskSpec:
-        """Returns the whole task as its head file says it; it need not be resident.
+        """Returns the spec of a task from its head file; the task need not be resident.
+
+        Args:
+            reference: A name as in `load`.
 
         Raises:
-            UsageError: It follows none of the forms of a name.
-            UnknownTaskError: No such task, version or alias.
+            UsageError: The name has none of the valid forms.
+            UnknownTaskError: There is no such task, version or alias.
             HeadFileError: The file is damaged.
         """
         parse_reference(reference)
@@ -164,21 +167,21 @@ class Hub:
         create_pr: bool = False,
         dry_run: bool = False,
     ) -> Published:
-        """Puts tasks into a repository on the Hugging Face Hub, in one commit.
+        """Publishes tasks to a repository on the Hugging Face Hub in one commit.
 
         Args:
-            tasks: Names as in `load`; a name with an alias moves that alias there too.
-            repo: `owner/name`; made where it is missing.
-            private: Whether a repository that has to be made is private.
+            tasks: Names as in `load`; a name with an alias sets that alias in the repository.
+            repo: `owner/name`; created if missing.
+            private: Whether a newly created repository is private.
             tag: Tag for the commit.
             create_pr: Whether to open a pull request instead of changing the main branch.
-            dry_run: Whether only to say what would be written.
+            dry_run: Whether to return what would be written without writing it.
 
         Raises:
-            RemoteError: The Hub refuses it or is out of reach; nothing was published then.
+            RemoteError: The Hub refuses it or cannot be reached; nothing is published then.
             AdapterHubError: As `load`, because every task is checked first.
         """
-        # It brings PEFT and the Hub's client along, which scoring does without.
+        # Imported here: it imports PEFT, which scoring does not need.
         from adapterhub.publishing.publish import publish
 
         found = find_all(_names(tasks), self.registry_path)
@@ -187,7 +190,10 @@ class Hub:
         return publish(repo, found, parse_options(PublishOptions, given))
 
     def explain(self, tasks: str | Sequence[str]) -> Plan:
-        """Returns what `score` would compute for `tasks` and what it costs; print it.
+        """Returns the plan of `score` for `tasks` and its cost, without computing it; printable.
+
+        Args:
+            tasks: Names as in `load`.
 
         Raises:
             BackboneMismatchError: A task was made for another backbone.
@@ -208,23 +214,23 @@ class Hub:
         logits: bool = False,
         on_error: OnError = "raise",
     ) -> Scores:
-        """Returns the answers of many tasks in one pass over `texts`.
+        """Returns the predictions of many tasks for `texts`, computed in one pass.
 
         Args:
-            texts: Strings, or records with the fields that the tasks read.
+            texts: Strings, or records with the input fields of the tasks.
             tasks: Names as in `load`; those that are not resident are loaded.
-            top_k: 1 for the plain answer, n for the n best labels, None for all labels.
-            logits: Whether to keep the raw head outputs.
-            on_error: `raise` refuses the call at the first bad row, before anything is
-                computed; `skip` answers None for it and lists it in `Scores.errors`.
+            top_k: 1 for the prediction, n for the n most probable labels, None for all labels.
+            logits: Whether to return the raw head outputs as well.
+            on_error: `raise` raises InputError for the first bad row, before anything is
+                computed; `skip` predicts None for bad rows and lists them in `Scores.errors`.
 
         Raises:
             InputError: There are no rows, or a bad row and `on_error="raise"`.
             AdapterHubError: As `load`.
         """
         check_options(top_k, on_error)
-        asking = Asking(read_records(texts), None, skip=on_error == "skip")
-        return self._answer(asking, _names(tasks), top_k=top_k, logits=logits)
+        request = Request(read_records(texts), None, on_error == "skip", top_k, logits)
+        return self._score(request, _names(tasks))
 
     def score_rows(
         self,
@@ -234,28 +240,28 @@ class Hub:
         logits: bool = False,
         on_error: OnError = "raise",
     ) -> Scores:
-        """Returns the answers of rows that want different tasks; only those are computed.
+        """Returns predictions for rows that request different tasks; only those are computed.
 
         Args:
-            rows: Pairs of a text or record and the task or tasks that are asked of it.
+            rows: Pairs of a text or record and the task or tasks to score it with.
             top_k: As in `score`.
             logits: As in `score`.
             on_error: As in `score`.
 
         Returns:
-            As `score`, with None where a task was not asked of a row.
+            As `score`, with None where a row does not request a task.
 
         Raises:
             InputError: There are no rows, or a bad row and `on_error="raise"`.
-            UsageError: A row is no such pair.
+            UsageError: A row is not such a pair.
             AdapterHubError: As `load`.
         """
         check_options(top_k, on_error)
         pairs = [_pair(row) for row in read_records(rows)]  # type: ignore[arg-type]
-        wanted = tuple(frozenset(names) for _, names in pairs)
-        asking = Asking(tuple(record for record, _ in pairs), wanted, skip=on_error == "skip")
-        names = list(dict.fromkeys(name for _, tasks in pairs for name in tasks))
-        return self._answer(asking, names, top_k=top_k, logits=logits)
+        requested = tuple(frozenset(names) for _, names in pairs)
+        records = tuple(record for record, _ in pairs)
+        request = Request(records, requested, on_error == "skip", top_k, logits)
+        return self._score(request, list(dict.fromkeys(name for _, own in pairs for name in own)))
 
     def score_file(
         self,
@@ -287,18 +293,15 @@ class Hub:
         names = [] if tasks is None else _names(tasks)
         return score_file(self, source, out, tasks=names, options=options)
 
-    def _answer(
-        self, asking: Asking, names: Sequence[str], *, top_k: int | None, logits: bool
-    ) -> Scores:
+    def _score(self, request: Request, names: Sequence[str]) -> Scores:
         found = self._look_up(names)
         if found:
-            # A bad row must not cost a loading, which may evict other tasks.
+            # Bad rows are refused before tasks are loaded, which may evict other tasks.
             specs = self._specs(names, found)
             for spec in specs.values():
                 check_fits(spec, self._encoder)
-            read_rows(asking, specs)
-        resident = self._acquire(names, found)
-        return answer(asking, resident, self._answering, top_k=top_k, logits=logits)
+            read_rows(request, make_plan(specs))
+        return compute_scores(request, self._acquire(names, found), context=self._context)
 
     def encode(
         self,
@@ -313,13 +316,13 @@ class Hub:
 
         Args:
             texts: Strings or records.
-            depth: Depth to read; None for the deepest.
+            depth: Depth of the hidden states; None for the deepest.
             pooling: `cls`, `mean`, `max` or `tokens`.
-            fields: The fields to read; two make a pair, which has no pooling `tokens`.
-            max_length: Window in tokens; None for the backbone's greatest.
+            fields: The input fields; two make a pair, for which there is no pooling `tokens`.
+            max_length: Window in tokens, special tokens included; None for the backbone's maximum.
 
         Raises:
-            UsageError: No such depth, pooling, fields or window.
+            UsageError: The depth, pooling, fields or window are not valid.
             InputError: A row cannot be read.
         """
         depth = self._encoder.depth if depth is None else depth
@@ -329,16 +332,16 @@ class Hub:
             read_records(texts),
             tap=Tap(depth, pooling, ()),
             reading=Reading(fields, max_length, 0),
-            answering=self._answering,
+            context=self._context,
         )
 
     def _look_up(self, names: Sequence[str]) -> dict[str, FoundTask]:
-        """Returns the tasks that are not resident, each read once."""
+        """Finds the tasks that are not resident and reads each once."""
         missing = [name for name in names if self._resident.get(name) is None]
         return dict(zip(missing, find_all(missing, self.registry_path), strict=True))
 
     def _specs(self, names: Sequence[str], found: Mapping[str, FoundTask]) -> dict[str, TaskSpec]:
-        """Returns the specs of tasks, those that were looked up or else of the resident ones."""
+        """Returns the specs of tasks from `found`, or else of the resident ones."""
         return {name: found[name].spec if name in found else self.spec(name) for name in names}
 
     def _acquire(
@@ -348,27 +351,24 @@ class Hub:
         while (acquired := self._resident.acquire(names)) is None:
             with self._load_lock:
                 missing = [name for name in names if self._resident.get(name) is None]
-                # One that was resident a moment ago may have been evicted.
+                # Another call may have evicted a task that was resident at the look-up.
                 fresh = self._look_up([name for name in missing if name not in found])
                 self._make_resident(
-                    [fresh.get(name) or found[name] for name in missing], beside=names
+                    [fresh.get(name) or found[name] for name in missing], keep=names
                 )
         return acquired
 
-    def _make_resident(self, tasks: Sequence[FoundTask], *, beside: Sequence[str] = ()) -> None:
-        """Checks and places tasks: all of them, or none."""
+    def _make_resident(self, tasks: Sequence[FoundTask], *, keep: Sequence[str] = ()) -> None:
+        """Checks tasks and makes them resident, all or none."""
         loaded = {task.reference: task.load() for task in tasks}
         adapters = self._check(list(loaded.values()))
         heads = {task.reference: (loaded[task.reference], _made_by(task)) for task in tasks}
-        self._resident.load(heads, adapters=adapters, beside=beside)
+        self._resident.load(heads, adapters=adapters, keep=keep)
 
     def _check(self, heads: Sequence[HeadFile]) -> dict[str, Adapter]:
-        """Returns the adapters of tasks that do here what they say, compiled."""
+        """Checks tasks on this encoder and returns their compiled adapters."""
         return check_tasks(
-            heads,
-            encoder=self._encoder,
-            tokenizer=self._tokenizer,
-            known=self._resident.adapter,
+            heads, encoder=self._encoder, tokenizer=self._tokenizer, known=self._resident.adapter
         )
 
 
@@ -384,12 +384,12 @@ def _names(tasks: str | Sequence[str]) -> list[str]:
     if not all(isinstance(name, str) for name in given):
         raise UsageError(f"Tasks are {repr(tasks)[:80]}; expected a name or a list of names.")
     if not names:
-        raise UsageError("No task was asked for; give one at least. `hub.tasks()` lists them.")
+        raise UsageError("No task was given; pass at least one. `hub.tasks()` lists them.")
     return names
 
 
 def _pair(row: object) -> tuple[Record, list[str]]:
-    """Returns a record and the names of the tasks asked of it."""
+    """Returns a record and the names of the tasks to score it with."""
     if not isinstance(row, tuple | list) or len(row) != 2:
         raise UsageError(
             f"A row of score_rows is {repr(row)[:80]}; expected (text or record, task or tasks)."

@@ -1,4 +1,4 @@
-"""What users give -> the strings that a task reads, row by row, with every bad row named."""
+"""Input rows -> the strings of the fields that a task reads, and every bad row."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Record = str | Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that lacks something or holds something else than text.
+    """A row that cannot be read.
 
     Attributes:
         row: Its index.
@@ -26,12 +26,12 @@ class BadRow:
 
 @dataclass(frozen=True, slots=True)
 class FieldInputs:
-    """The strings of some fields.
+    """The strings of some fields of rows.
 
     Attributes:
-        rows: Index of each good row, ascending.
-        inputs: Its strings, one per field.
-        bad: The other rows.
+        rows: Indices of the good rows, ascending.
+        inputs: Their strings, one per field.
+        bad: The bad rows.
     """
 
     rows: tuple[int, ...]
@@ -40,14 +40,14 @@ class FieldInputs:
 
 
 def read_records(texts: Record | Iterable[Record]) -> tuple[object, ...]:
-    """Returns the rows of a call; one text or record counts as one row.
+    """Returns the rows of a call; a single text or record is one row.
 
     Raises:
-        InputError: There is no row, or `texts` is nothing that has rows.
+        InputError: There are no rows, or `texts` is not a list of rows.
     """
     if isinstance(texts, str | Mapping):
         return (texts,)
-    # Iterating over bytes gives numbers, over a data frame the names of its columns.
+    # These are iterable, but over numbers or the names of columns.
     is_other = isinstance(texts, bytes | bytearray | memoryview) or hasattr(texts, "columns")
     if is_other or not isinstance(texts, Iterable):
         raise InputError(
@@ -60,7 +60,7 @@ def read_records(texts: Record | Iterable[Record]) -> tuple[object, ...]:
 
 
 def read_fields(rows: Sequence[object], fields: Sequence[str]) -> FieldInputs:
-    """Returns the strings of `fields` in every row that has them all."""
+    """Returns the strings of `fields` in every row that has them all, and the bad rows."""
     good: list[int] = []
     inputs: list[tuple[str, ...]] = []
     bad: list[BadRow] = []
@@ -75,7 +75,7 @@ def read_fields(rows: Sequence[object], fields: Sequence[str]) -> FieldInputs:
 
 
 def _read_row(row: object, fields: Sequence[str]) -> tuple[str, ...] | str:
-    """Returns the strings of one row, or what is wrong with it."""
+    """Returns the strings of one row, or the problem with it."""
     if isinstance(row, Mapping):
         values = []
         for name in fields:
@@ -93,12 +93,12 @@ def _read_row(row: object, fields: Sequence[str]) -> tuple[str, ...] | str:
         problem = text_problem(value)
         if problem is not None:
             return f"{what} {problem}"
-    # A subclass of str, such as an Enum, may print as something else than what it holds.
+    # A subclass of str, such as an Enum, may have another __str__.
     return tuple(str.__str__(value) for _, value in values)
 
 
 def text_problem(value: object) -> str | None:
-    """Returns why `value` is no text that can be read, or None where it is one."""
+    """Returns why `value` is not a text that can be scored, or None if it is."""
     if value is None:
         return "is None; expected a string."
     if not isinstance(value, str):
@@ -125,20 +125,11 @@ def _missing(name: str, row: Mapping[str, object]) -> str:
     return f"has no field '{name}'; {have}." + (f" Did you mean '{hint}'?" if hint else "")
 
 
-_UNITS = {
-    "": 1,
-    "b": 1,
-    "kb": 10**3,
-    "mb": 10**6,
-    "gb": 10**9,
-    "kib": 2**10,
-    "mib": 2**20,
-    "gib": 2**30,
-}
+_UNITS = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 
 def parse_bytes(size: int | str | None) -> int | None:
-    """Returns a number of bytes: `"2GB"` is 2 * 10**9, `"512MiB"` is 512 * 2**20.
+    """Returns a size in bytes: `"2GB"` is 2 * 10**9, `"512MiB"` is 512 * 2**20, None is None.
 
     Raises:
         UsageError: It is not a size.
@@ -146,6 +137,7 @@ def parse_bytes(size: int | str | None) -> int | None:
     if size is None or (isinstance(size, int) and not isinstance(size, bool) and size > 0):
         return size
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", str(size))
-    if match is None or match[2].lower() not in _UNITS or float(match[1]) <= 0:
+    unit = None if match is None else _UNITS.get(match[2].lower() or "b")
+    if match is None or unit is None or float(match[1]) <= 0:
         raise UsageError(f"max_bytes is {size!r}; expected a size such as 500MB, 2GB or 1GiB.")
-    return max(1, int(float(match[1]) * _UNITS[match[2].lower()]))
+    return max(1, int(float(match[1]) * unit))

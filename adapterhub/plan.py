@@ -1,4 +1,4 @@
-"""Tasks -> Plan: what one call will compute, what it costs, and that as a drawing. No torch."""
+"""Tasks -> Plan: the passes of one call and their cost, as a table or a graph; without torch."""
 
 from __future__ import annotations
 
@@ -9,23 +9,19 @@ from itertools import pairwise
 from math import prod
 
 from adapterhub.shapes import NGRAM_KEYS, head_bytes, tensor_shapes
-from adapterhub.specs import (
-    AdapterSpec,
-    Pooling,
-    TaskSpec,
-)
+from adapterhub.specs import AdapterSpec, Pooling, TaskSpec
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Reading:
-    """Which fields are read, and through which window.
+    """The input fields of tasks and their window.
 
     Attributes:
         fields: One field, or two for a pair.
         max_length: Window in tokens, special tokens included.
         overlap: Tokens that two neighbouring windows share.
-        apart: Whether two fields are encoded each alone, which is about as many tokens as both
-            together, so that a pass counts the same.
+        apart: Whether two fields are encoded separately. Both together have about as many tokens,
+            so a pass counts the same.
     """
 
     fields: tuple[str, ...]
@@ -35,23 +31,23 @@ class Reading:
 
     @property
     def name(self) -> str:
-        """Returns the fields for people: `text`, `text + text_pair`, `text | text_pair`."""
+        """Returns the fields for display: `text`, `text + text_pair`, `text | text_pair`."""
         return f"{' | '.join(self.fields)}, each alone" if self.apart else " + ".join(self.fields)
 
     @property
     def alone(self) -> Reading:
-        """Returns how one text of a pair that is read apart is read."""
+        """Returns the reading of one text of a pair that is encoded separately."""
         return replace(self, fields=self.fields[:1], apart=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Tap:
-    """A place on the trunk or a branch where heads read: all of them share one pooled feature.
+    """A depth of the trunk or a branch with a pooling; its tasks share the pooled feature.
 
     Attributes:
-        depth: The depth that is read.
-        pooling: How it is pooled.
-        tasks: Who reads it, in the order of the call.
+        depth: The depth.
+        pooling: The pooling.
+        tasks: The tasks that read it, in the order of the call.
     """
 
     depth: int
@@ -61,15 +57,15 @@ class Tap:
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """The passes that tasks with one adapter share.
+    """The passes with an adapter, shared by all tasks that have it.
 
     Attributes:
         adapter: Digest of the adapter.
-        method: What it is, for people: for instance `lora r8`.
+        method: The adapter's method for display, for instance `lora r8`.
         fork: The depth where it leaves the trunk.
         stop: The deepest depth that is read on it.
-        taps: What is read on the way, by ascending depth, all beyond the fork.
-        tasks: The tasks served, in the order of the call.
+        taps: Its taps by ascending depth, all deeper than the fork.
+        tasks: Its tasks in the order of the call.
     """
 
     adapter: str
@@ -81,20 +77,20 @@ class Branch:
 
     @property
     def passes(self) -> int:
-        """Returns the passes per text beyond the trunk."""
+        """Returns the passes per text in addition to those of the trunk."""
         return self.stop - self.fork
 
 
 @dataclass(frozen=True, slots=True)
 class Trunk:
-    """The passes that all tasks with one reading share, and the branches that leave them.
+    """The passes without adapters, shared by all tasks with one reading, and their branches.
 
     Attributes:
-        reading: What is tokenised.
-        stop: The deepest depth that is read or forked from; the loop ends there.
-        taps: What is read on the way, by ascending depth.
+        reading: The fields and the window.
+        stop: The deepest depth that is read or forked from.
+        taps: Its taps by ascending depth.
         branches: One per adapter, by ascending fork.
-        tasks: The tasks served, branches included, in the order of the call.
+        tasks: Its tasks in the order of the call, with those of the branches.
     """
 
     reading: Reading
@@ -111,13 +107,13 @@ class Trunk:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Plan:
-    """What one call computes.
+    """The passes of one call, their cost, and its tasks; `print` shows it as a table.
 
     Attributes:
-        num_hidden_layers: Depth D of the backbone: the passes that a separate model takes.
+        num_hidden_layers: Depth D of the backbone, the passes of a separate model.
         trunks: One per distinct reading.
-        parameters: How many numbers the heads and adapters have; a shared adapter counts once.
-        bytes: Their size on a device.
+        parameters: Number of parameters of heads and adapters; a shared adapter counts once.
+        bytes: Size of these parameters on the device.
     """
 
     num_hidden_layers: int
@@ -132,21 +128,21 @@ class Plan:
 
     @property
     def passes(self) -> int:
-        """Returns the passes per text of this plan."""
+        """Returns the passes per text."""
         return sum(trunk.passes for trunk in self.trunks)
 
     @property
     def separate_passes(self) -> int:
-        """Returns the passes per text that one separate model per task would take."""
+        """Returns the passes per text of one separate model per task."""
         return self.tasks * self.num_hidden_layers
 
     @property
     def ratio(self) -> float:
-        """Returns how many times cheaper this plan is than separate models."""
+        """Returns the passes of separate models divided by those of this plan."""
         return self.separate_passes / self.passes if self.passes else float(self.separate_passes)
 
     def __str__(self) -> str:
-        """Returns the plan as a table for people."""
+        """Returns the plan as a table."""
         rows = [_HEADINGS, *(row for trunk in self.trunks for row in _trunk_rows(trunk))]
         widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
         lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
@@ -170,10 +166,10 @@ class Plan:
 
 
 def make_plan(tasks: Mapping[str, TaskSpec]) -> Plan:
-    """Returns the plan that serves all `tasks`, given by the names that the caller uses.
+    """Returns the plan of one call for `tasks`, the specs by the names that the caller uses.
 
     Raises:
-        ValueError: `tasks` is empty, or of backbones with different depths.
+        ValueError: `tasks` is empty, or has backbones of different depths.
     """
     depths = {spec.backbone.num_hidden_layers for spec in tasks.values()}
     if len(depths) != 1:
@@ -184,12 +180,12 @@ def make_plan(tasks: Mapping[str, TaskSpec]) -> Plan:
     trunks = tuple(_make_trunk(reading, group) for reading, group in by_reading.items())
     adapters = {spec.adapter.digest: spec.adapter for spec in tasks.values() if spec.adapter}
     shared = sum(adapter.parameters for adapter in adapters.values())
-    size = sum(map(head_bytes, tasks.values())) + _BYTES * shared
-    return Plan(depths.pop(), trunks, sum(map(_numbers, tasks.values())) + shared, size)
+    size = sum(map(head_bytes, tasks.values())) + 4 * shared  # adapters are resident in fp32
+    return Plan(depths.pop(), trunks, sum(map(_parameter_count, tasks.values())) + shared, size)
 
 
 def reading_of(spec: TaskSpec) -> Reading:
-    """Returns what a task reads and through which window."""
+    """Returns the input fields and the window of a task."""
     return Reading(spec.fields, spec.max_length, spec.overlap, apart=spec.apart)
 
 
@@ -202,7 +198,7 @@ def _make_trunk(reading: Reading, tasks: Mapping[str, TaskSpec]) -> Trunk:
         else:
             by_adapter[spec.adapter.digest][name] = spec
     branches = [_make_branch(digest, group) for digest, group in by_adapter.items()]
-    # A mix may read below its fork, where its branch is the trunk itself.
+    # A mix of depths may include depths up to the fork, which are read on the trunk.
     below = {name: spec for group in by_adapter.values() for name, spec in group.items()}
     taps = _make_taps({**trunk, **below}, lambda spec, depth: depth <= _fork(spec))
     stop = max([tap.depth for tap in taps] + [branch.fork for branch in branches])
@@ -224,14 +220,14 @@ def _make_branch(digest: str, tasks: Mapping[str, TaskSpec]) -> Branch:
 
 
 def _fork(spec: TaskSpec) -> int:
-    """Returns the depth to which a task's states are those of the trunk."""
+    """Returns the deepest depth at which the task's hidden states are those of the trunk."""
     return spec.backbone.num_hidden_layers if spec.adapter is None else spec.adapter.from_depth
 
 
 def _make_taps(
     tasks: Mapping[str, TaskSpec], reads: Callable[[TaskSpec, int], bool]
 ) -> tuple[Tap, ...]:
-    """Returns the taps of `tasks` at the depths for which `reads` says so."""
+    """Returns the taps of `tasks` at the depths where `reads` is true."""
     readers: dict[tuple[int, Pooling], list[str]] = defaultdict(list)
     for name, spec in tasks.items():
         for depth in filter(lambda depth: reads(spec, depth), spec.head.depths):
@@ -242,7 +238,7 @@ def _make_taps(
     )
 
 
-def _numbers(spec: TaskSpec) -> int:
+def _parameter_count(spec: TaskSpec) -> int:
     shapes = tensor_shapes(spec)
     return sum(prod(shape) for name, shape in shapes.items() if name != NGRAM_KEYS)
 
@@ -254,8 +250,6 @@ def _describe(adapter: AdapterSpec) -> str:
 
 
 _HEADINGS = ("input", "passes", "what", "tap", "tasks")
-_BYTES = 4
-"""Adapters are resident in fp32."""
 
 
 def _trunk_rows(trunk: Trunk) -> list[tuple[str, ...]]:
@@ -282,7 +276,7 @@ def _noun(number: int, noun: str) -> str:
 
 
 def plan_dot(plan: Plan) -> str:
-    """Returns a plan as a directed graph in Graphviz's language; `dot -Tsvg` draws it."""
+    """Returns a plan as a directed graph in the DOT language of Graphviz."""
     lines = ["digraph plan {", "  rankdir=LR;", '  node [shape=box, fontname="sans-serif"];']
     for index, trunk in enumerate(plan.trunks):
         lines += (f"  {line}" for line in _trunk_dot(f"t{index}", trunk))
@@ -291,7 +285,8 @@ def plan_dot(plan: Plan) -> str:
 
 
 def _trunk_dot(key: str, trunk: Trunk) -> list[str]:
-    depths = sorted({0, trunk.stop, *_depths(trunk.taps), *(b.fork for b in trunk.branches)})
+    forks = {branch.fork for branch in trunk.branches}
+    depths = sorted({0, trunk.stop, *(tap.depth for tap in trunk.taps), *forks})
     lines = [f"{key}_0 [label={_quoted(f'{trunk.reading.name}: depth 0')}];"]
     lines += _chain(key, depths)
     lines += _taps_dot(key, trunk.taps)
@@ -301,7 +296,7 @@ def _trunk_dot(key: str, trunk: Trunk) -> list[str]:
 
 
 def _branch_dot(key: str, trunk: str, branch: Branch) -> list[str]:
-    depths = sorted({branch.stop, *_depths(branch.taps)})
+    depths = sorted({branch.stop, *(tap.depth for tap in branch.taps)})
     lines = _chain(key, depths)
     label = f"{branch.method}, {counted(depths[0] - branch.fork, 'pass')}"
     lines.append(
@@ -324,10 +319,6 @@ def _taps_dot(key: str, taps: tuple[Tap, ...]) -> list[str]:
         lines.append(f"{node} [shape=plain, label={_quoted(chr(10).join(tap.tasks))}];")
         lines.append(f'{key}_{tap.depth} -> {node} [label="{tap.pooling}", style=dashed];')
     return lines
-
-
-def _depths(taps: tuple[Tap, ...]) -> set[int]:
-    return {tap.depth for tap in taps}
 
 
 def _quoted(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What users get back: Scores, in it one TaskScores per task, and its columns in a table."""
+"""Results of a call: Scores with one TaskScores per task, and their columns in a table."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 
 def has_score_column(kind: Kind, top_k: int | None) -> bool:
-    """Returns whether a task has one label per row, with its score in a column of its own."""
+    """Returns whether a task has one label per row, and so a separate column for its score."""
     return kind == "single_label" and top_k == 1
 
 
 def score_column(name: str) -> str:
-    """Returns the column of the scores of a task's labels."""
+    """Returns the name of the column of a task's scores."""
     return f"{name}_score"
 
 
 def column_types(name: str, kind: Kind, *, top_k: int | None) -> dict[str, pa.DataType]:
-    """Returns the type of each column of a task's answers, by its name and in order."""
+    """Returns the type of each column of a task's predictions by its name, in order."""
     import pyarrow as pa
 
     if has_score_column(kind, top_k):
@@ -44,7 +44,7 @@ def column_types(name: str, kind: Kind, *, top_k: int | None) -> dict[str, pa.Da
 def task_columns(
     name: str, kind: Kind, answers: Sequence[object], *, top_k: int | None
 ) -> dict[str, list[object]]:
-    """Returns each column of a task's answers; None in rows that were not scored."""
+    """Returns the columns of a task's predictions by name; None in rows that were not scored."""
     if has_score_column(kind, top_k):
         labels = [_item(answer, "label") for answer in answers]
         return {name: labels, score_column(name): [_item(answer, "score") for answer in answers]}
@@ -58,20 +58,20 @@ def _item(answer: object, key: str) -> object:
 
 
 class LabelScore(TypedDict):
-    """One label with its probability in [0, 1]."""
+    """A label and its probability in [0, 1]."""
 
     label: str
     score: float
 
 
 class Value(TypedDict):
-    """A regression output in the task's own unit."""
+    """A regression output in the unit of the task."""
 
     value: float
 
 
 class Entity(TypedDict):
-    """One entity span; `start` and `end` are code points of the text."""
+    """An entity: type, mean probability of its tags, text, and first and end code point."""
 
     entity_group: str
     score: float
@@ -85,14 +85,14 @@ Answer = LabelScore | list[LabelScore] | Value | list[Entity] | None
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Which version of which task made a result.
+    """The version of a task that made a result.
 
     Attributes:
         task: Name of the task.
         version: Version in the registry; None for a head file opened directly.
         sha256: Digest of the head file's bytes.
-        fingerprint: Identity of the backbone.
-        origin: Repository and commit on the Hub, `owner/name@commit`; None for a task from here.
+        fingerprint: Fingerprint of the backbone.
+        origin: Repository and commit on the Hub, `owner/name@commit`; None for a local task.
     """
 
     task: str
@@ -104,20 +104,20 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class TaskInfo:
-    """What the registry says about the newest version of a task.
+    """The newest version of a task in a registry.
 
     Attributes:
         name: Name of the task.
-        version: Newest version.
-        kind: What it answers.
-        languages: Languages it was made for.
+        version: The newest version.
+        kind: Kind of its output.
+        languages: The languages that it is for.
         description: One or two sentences.
         depths: The depths that its head reads.
-        pooling: How it pools.
+        pooling: The pooling of its head.
         aliases: Version by alias.
-        metrics: Value by metric name, as measured when it was made.
-        size: Size of the head file, in bytes.
-        resident: Whether some version of it is on the device.
+        metrics: Value by metric name, as recorded in the registry.
+        size: Size of the head file in bytes.
+        resident: Whether any version of it is on the device.
     """
 
     name: str
@@ -140,7 +140,7 @@ class RowError:
     Attributes:
         row: Its index in the input.
         problem: What was found and what was expected.
-        tasks: The tasks that therefore have no answer for it.
+        tasks: The tasks that therefore have no prediction for it.
     """
 
     row: int
@@ -150,17 +150,17 @@ class RowError:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TaskScores(Sequence[Answer]):
-    """The answers of one task, one per input row; None where the row could not be scored.
+    """The predictions of one task for N input rows; None in rows that were not scored.
 
     Attributes:
-        kind: What the task answers.
-        answers: The answers in input order.
+        kind: Kind of the task.
+        answers: The predictions in input order.
         made_by: Version and digest of the task.
-        windows: Per row, how many windows the text took; 0 where it was not scored.
-        truncated: Per row, whether the text was longer than all its windows.
-        logits: Raw head outputs in input order, where they were asked for: (N, K) with NaN in
-            rows that were not scored, or for tagging one (tokens, K) array per row.
-        top_k: Labels per row that were asked for; None for all.
+        windows: Number of windows of each row; 0 in rows that were not scored.
+        truncated: Whether each row was truncated.
+        logits: Raw fp32 head outputs, if requested: (N, K) with NaN in rows that were not scored,
+            or for tagging one (tokens, K) array per row.
+        top_k: Number of labels per row; None for all.
     """
 
     kind: Kind
@@ -178,7 +178,7 @@ class TaskScores(Sequence[Answer]):
     def __getitem__(self, index: slice) -> tuple[Answer, ...]: ...
 
     def __getitem__(self, index: int | slice) -> Answer | tuple[Answer, ...]:
-        """Returns the answer of a row, or of a slice of rows."""
+        """Returns the prediction of a row, or those of a slice of rows."""
         return self.answers[index]
 
     def __len__(self) -> int:
@@ -188,10 +188,10 @@ class TaskScores(Sequence[Answer]):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scores(Mapping[str, TaskScores]):
-    """All answers of one call, by the task names that the call used.
+    """The predictions of one call by task name, as the names were given to the call.
 
     Attributes:
-        tasks: The answers of each task.
+        tasks: The predictions of each task.
         errors: Rows that were skipped; empty unless `on_error="skip"`.
     """
 
@@ -203,10 +203,10 @@ class Scores(Mapping[str, TaskScores]):
         object.__setattr__(self, "tasks", MappingProxyType(dict(self.tasks)))
 
     def __getitem__(self, task: str) -> TaskScores:
-        """Returns the answers of one task.
+        """Returns the predictions of one task.
 
         Raises:
-            UnknownTaskError: The call did not ask for that task.
+            UnknownTaskError: The call did not request that task.
         """
         try:
             return self.tasks[task]
@@ -214,11 +214,11 @@ class Scores(Mapping[str, TaskScores]):
             raise UnknownTaskError(task, self.tasks, what="task in these scores") from None
 
     def get(self, task: str, default: Any = None, /) -> Any:
-        """Returns the answers of one task, or `default` where the call did not ask for it."""
+        """Returns the predictions of one task, or `default` if the call did not request it."""
         return self.tasks.get(task, default)
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Returns how to restore the scores in another process; a read-only view cannot go."""
+        """Returns how to unpickle the scores; a read-only mapping cannot be pickled."""
         return Scores, (dict(self.tasks), self.errors)
 
     def __iter__(self) -> Iterator[str]:
@@ -230,7 +230,7 @@ class Scores(Mapping[str, TaskScores]):
         return len(self.tasks)
 
     def __contains__(self, task: object) -> bool:
-        """Returns whether the call asked for that task."""
+        """Returns whether the call requested that task."""
         return task in self.tasks
 
     def rows(self) -> Iterator[dict[str, object]]:
@@ -245,7 +245,7 @@ class Scores(Mapping[str, TaskScores]):
             yield dict(zip(names, values, strict=True))
 
     def to_columns(self) -> dict[str, list[object]]:
-        """Returns the answers as columns of equal length, see `rows`.
+        """Returns the predictions as columns of equal length, named as in `rows`.
 
         Raises:
             UsageError: Two tasks would share a column.
@@ -257,13 +257,17 @@ class Scores(Mapping[str, TaskScores]):
             ).items():
                 if column in columns:
                     raise UsageError(
-                        f"The column '{column}' would hold answers of two tasks; score them apart."
+                        f"The column '{column}' would hold the scores of two tasks; use two calls."
                     )
                 columns[column] = values
         return columns
 
     def to_arrow(self) -> pa.Table:
-        """Returns the answers as a pyarrow table."""
+        """Returns the predictions as a pyarrow table, with the columns of `rows`.
+
+        Raises:
+            UsageError: Two tasks would share a column.
+        """
         import pyarrow as pa
 
         fields: dict[str, pa.DataType] = {}
@@ -272,10 +276,11 @@ class Scores(Mapping[str, TaskScores]):
         return pa.table(self.to_columns(), schema=pa.schema(fields))
 
     def to_pandas(self) -> pd.DataFrame:
-        """Returns the answers as a pandas data frame.
+        """Returns the predictions as a pandas data frame, with the columns of `rows`.
 
         Raises:
             MissingExtraError: pandas is not installed.
+            UsageError: Two tasks would share a column.
         """
         try:
             import pandas as pd

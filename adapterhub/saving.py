@@ -1,4 +1,4 @@
-"""A finished task -> a head file and an entry in a registry."""
+"""Writes a new task as a head file and an entry in a registry."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from adapterhub.store.versions import add_version
 
 
 def open_for(registry: str | Path | None, backbone: str | Path | Backbone | None) -> Backbone:
-    """Returns the backbone of a new task: the one asked for, the registry's, or the shipped one.
+    """Opens the backbone of a new task: the given one, the registry's, or the shipped one.
 
     Raises:
-        UsageError: None was asked for, and the registry names several.
+        UsageError: `backbone` is None, and the registry has several.
         BackboneError: It cannot be opened.
     """
     if isinstance(backbone, Backbone):
@@ -45,7 +45,7 @@ def place_task(
     backbone: Backbone,
     aliases: Sequence[str] = (),
 ) -> Resolved:
-    """Writes a head file and its entry in a registry, which may name the backbone or not yet.
+    """Writes a head file and its registry entry; adds the backbone to the registry if missing.
 
     Raises:
         RegistryError: The registry cannot be written, or has another task of this name.
@@ -63,11 +63,10 @@ def place_task(
 
 
 def check_place(registry: Path, task: str, kind: Kind, backbone: Backbone) -> None:
-    """Checks, before hours are spent, that a registry will take a new version of a task.
+    """Checks before training that a registry can take a new version of a task.
 
     Raises:
-        RegistryError: It has a task of this name that answers something else, or that belongs
-            to another backbone.
+        RegistryError: It has a task of this name of another kind or for another backbone.
     """
     known = read_registry(registry) if registry.is_file() else None
     if known is None or task not in known.tasks:
@@ -83,7 +82,7 @@ def check_place(registry: Path, task: str, kind: Kind, backbone: Backbone) -> No
 
 
 def _backbone_entry(backbone: Backbone, registry: Path) -> BackboneEntry:
-    """Returns how a registry says where a backbone is."""
+    """Returns the registry entry of a backbone; a folder is relative where it is inside."""
     spec = backbone.spec
     source = spec.name
     if not spec.name.startswith("package:") and spec.revision is None:

@@ -1,4 +1,4 @@
-"""Which tensors a head has, by name and shape."""
+"""Names and shapes of the tensors of a head."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ from adapterhub.specs import TaskSpec
 
 NGRAM_KEYS = "ngrams.keys"
 COMPARED_PARTS = 4
-"""How many times as wide as one text's feature the comparison of two texts is."""
+"""The compared feature of two texts has this many times the width H: (u, v, |u - v|, u * v)."""
 OVERLAPS = 9
-"""How many numbers say how much two texts share, see `overlap`."""
+"""Number of lexical overlap features of a pair, see `wide_head.lexical_overlap`."""
 
 
 def tensor_shapes(spec: TaskSpec) -> dict[str, tuple[int, ...]]:
-    """Returns the name and shape of every tensor of the head of `spec`; adapters are apart.
+    """Returns name and shape of every tensor of the head of `spec`, without its adapter.
 
-    `head.weight` (K, H or W), `head.bias` (K,), and where they apply `head.hidden.weight`
-    (W, H), `head.hidden.bias` (W,), `pool.query` (H,), `mix.weights` (one per depth read).
-    H is 4 times the hidden size where two fields are read apart. With n-grams `ngrams.keys`
-    (M,), the only one of integers, and `ngrams.weight` (M, K); of pairs `ngrams.rarity` (V,) and
-    `ngrams.overlap` (`OVERLAPS`, K) as well.
+    `head.weight` (K, H or W), `head.bias` (K,), and if applicable `head.hidden.weight` (W, H),
+    `head.hidden.bias` (W,), `pool.query` (H,), `mix.weights` (number of depths,). H is 4 times the
+    hidden size if two fields are encoded separately. With n-grams also `ngrams.keys` (M,) int64 and
+    `ngrams.weight` (M, K); for pairs `ngrams.rarity` (V,) and `ngrams.overlap` (`OVERLAPS`, K).
     """
     hidden_size = spec.backbone.hidden_size * (COMPARED_PARTS if spec.apart else 1)
     width = spec.head.hidden_width
@@ -45,6 +44,6 @@ def tensor_shapes(spec: TaskSpec) -> dict[str, tuple[int, ...]]:
 
 
 def head_bytes(spec: TaskSpec) -> int:
-    """Returns the size of a head on a device: numbers in fp32, keys of n-grams in 8 bytes."""
+    """Returns the size of a head on the device in bytes: fp32 tensors and int64 n-gram keys."""
     shapes = tensor_shapes(spec)
     return sum((8 if name == NGRAM_KEYS else 4) * prod(shape) for name, shape in shapes.items())

@@ -1,12 +1,12 @@
-"""What a backbone, a head and a task are: one schema for file header, YAML, card and HTTP.
+"""Schemas of backbones, adapters, heads and tasks for head files, registries and model cards.
 
-Every model here is frozen, strict and refuses unknown fields. Checks that need only the
-spec are made on construction, so a spec that exists is consistent in itself.
+All models are frozen, strict and refuse unknown fields. Construction checks that a spec is
+consistent in itself.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -28,15 +28,15 @@ TextPooling = Literal["cls", "mean", "max", "attentive"]
 Site = Literal["query", "key", "value", "dense", "ffn", "ffn_output"]
 Activation = Literal["gelu", "tanh"]
 
-KINDS: tuple[Kind, ...] = ("single_label", "multi_label", "regression", "tagging")
-POOLINGS: tuple[Pooling, ...] = ("cls", "mean", "max", "attentive", "tokens")
-SITES: tuple[Site, ...] = ("query", "key", "value", "dense", "ffn", "ffn_output")
-"""The linear maps of a block, by the last part of their names in transformers."""
+KINDS: tuple[Kind, ...] = get_args(Kind)
+POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
+SITES: tuple[Site, ...] = get_args(Site)
+"""The linear maps of a block: the last part of their names in transformers."""
 BLOCK_METHOD = "block"
-"""The adapter that is no PEFT method: an own copy of the whole block at its depths."""
-TEXT_POOLINGS: tuple[TextPooling, ...] = ("cls", "mean", "max", "attentive")
+"""The one method that is not of PEFT: an own copy of the whole block at its depths."""
+TEXT_POOLINGS: tuple[TextPooling, ...] = get_args(TextPooling)
 APART_POOLINGS: tuple[Pooling, ...] = ("cls", "mean", "max")
-"""Poolings of pairs whose texts are encoded each alone."""
+"""Poolings of pairs whose texts are encoded separately."""
 
 TASK_NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 FINGERPRINT_PATTERN = r"^sha256:[0-9a-f]{64}$"
@@ -53,18 +53,18 @@ MAX_LABELS = 10_000
 
 
 class Spec(BaseModel):
-    """Settings that all specs share: frozen, strict, unknown fields refused, finite numbers."""
+    """Settings of all specs: frozen, strict, unknown fields refused, finite numbers."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class BackboneSpec(Spec):
-    """Which backbone a task belongs to.
+    """The backbone of a task.
 
     Attributes:
-        name: How the backbone was opened: a Hub name, `package:<name>`, or a folder's name.
+        name: A Hub name, `package:<name>`, or the name of a folder.
         revision: Commit on the Hub; None for a folder or a shipped backbone.
-        fingerprint: Identity of weights and tokenizer.
+        fingerprint: sha256 over weights, settings and tokenizer.
         hidden_size: Width H of the hidden states.
         num_hidden_layers: Depth D of the backbone.
     """
@@ -77,15 +77,15 @@ class BackboneSpec(Spec):
 
 
 class HeadSpec(Spec):
-    """Where a head reads and what it is made of.
+    """The features that a head reads, and its architecture.
 
     Attributes:
         depths: The depths that it reads, ascending; more than one means a learned mix.
-        pooling: How hidden states become features.
-        hidden_width: Width of the hidden layer, or None for a linear head.
-        activation: Of the hidden layer; `tanh` is what ALBERT's own pooling layer has.
-        ngrams: How many n-grams of pieces add weights of their own to the output, or None.
-        pieces: Of how many pieces the rarity is known, with n-grams of pairs; else None.
+        pooling: Pooling of hidden states to features.
+        hidden_width: Width W of the hidden layer, or None for a linear head.
+        activation: Activation of the hidden layer; `tanh` as in ALBERT's own pooling layer.
+        ngrams: Number M of n-grams of subword pieces with their own weights, or None.
+        pieces: N-grams of pairs only: number V of pieces whose rarity is stored; else None.
     """
 
     depths: tuple[Annotated[int, Field(ge=0, le=1_024)], ...] = Field(min_length=1)
@@ -105,16 +105,16 @@ class HeadSpec(Spec):
 
 
 class AdapterSpec(Spec):
-    """How a task changes the block, and where.
+    """The adapter of a task.
 
     Attributes:
         method: PEFT's name of the method in lower case, for instance `lora`, or `block`.
-        depths: The passes that are changed, ascending: `d` is the pass from depth d to d + 1.
-        sites: The linear maps that are changed.
-        tie_depths: Whether all depths have the same adapter weights, as plain PEFT does.
-        config: PEFT's own configuration; empty for `block`.
-        parameters: How many numbers it has, all depths together.
-        digest: Identity of the adapter: equal digests compute the same.
+        depths: The passes that it changes, ascending: `d` is the pass from depth d to d + 1.
+        sites: The linear maps that it changes.
+        tie_depths: Whether all depths share the same adapter weights, as in plain PEFT.
+        config: PEFT's configuration; empty for `block`.
+        parameters: Number of parameters over all depths.
+        digest: sha256 of the adapter; equal digests compute the same function.
     """
 
     method: str = Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")
@@ -140,11 +140,11 @@ class AdapterSpec(Spec):
 
 
 class Calibration(Spec):
-    """How logits become scores and decisions.
+    """Calibration of probabilities and decision thresholds.
 
     Attributes:
-        temperature: Logits are divided by it before softmax or sigmoid.
-        thresholds: Multi-label only: score from which each label is given, in label order.
+        temperature: Divides the logits before softmax or sigmoid.
+        thresholds: Multi-label only: minimum probability to predict each label, in label order.
     """
 
     temperature: float = Field(default=1.0, ge=1e-3, le=1e3)
@@ -152,13 +152,13 @@ class Calibration(Spec):
 
 
 class Metric(Spec):
-    """One measured figure.
+    """A measured metric.
 
     Attributes:
         name: For instance `accuracy`, `macro_f1`, `mcc`, `spearman`, `span_f1`, `ece`.
         value: Its value; rates are in [0, 1].
-        split: The rows it was measured on, for instance `validation`.
-        rows: How many they were.
+        split: The split that it was measured on, for instance `validation`.
+        rows: Number of rows of the split.
     """
 
     name: str = Field(min_length=1)
@@ -168,9 +168,9 @@ class Metric(Spec):
 
 
 class EarlierTask(Spec):
-    """A task whose adapter the training of another one began with.
+    """The task whose adapter initialized the training of another one.
 
-    Its name, the digest of its adapter, and its data as `TrainingRecord` has them, where known.
+    Its name, the digest of its adapter, and its training data as in `TrainingRecord`, if known.
     """
 
     task: str = Field(min_length=1)
@@ -180,19 +180,19 @@ class EarlierTask(Spec):
 
 
 class TrainingRecord(Spec):
-    """What a head was trained on and how.
+    """The training data and the training of a head.
 
     Attributes:
         dataset: Name of the data set.
-        dataset_license: Its licence, as its source states it.
+        dataset_license: Its licence, as stated by its source.
         data_digest: sha256 over the training rows in order.
-        rows: Number of training rows, with those that were learned again with other mentions.
+        rows: Number of training rows, including copies augmented with other mentions.
         seed: Seed of splits, initialisation and order.
-        candidates: How many heads were tried.
-        epochs: Passes over the training rows.
-        learning_rate: Learning rate of the head that was chosen.
-        weight_decay: Its weight decay.
-        continued_from: The task whose adapter the training began with, if any.
+        candidates: Number of heads that were trained to choose from.
+        epochs: Epochs over the training set.
+        learning_rate: Learning rate of the chosen head.
+        weight_decay: Weight decay of the chosen head.
+        continued_from: The task whose adapter initialized the training, if any.
     """
 
     dataset: str = Field(min_length=1)
@@ -208,13 +208,13 @@ class TrainingRecord(Spec):
 
 
 class KnownAnswer(Spec):
-    """A probe text with the logits that the head gave when it was written.
+    """A probe text with its logits from when the head file was written.
 
     Attributes:
         inputs: The probe, one string per input field.
-        logits: One row for a whole text; for tagging one row per token.
-        answers: The label of the greatest logit of each row, by name, so that labels in
-            another order are noticed; empty for regression.
+        logits: One row of K for a whole text; for tagging one row per token.
+        answers: The label of the largest logit of each row, which detects labels in another
+            order; empty for regression.
     """
 
     inputs: tuple[str, ...] = Field(min_length=1, max_length=2)
@@ -223,22 +223,22 @@ class KnownAnswer(Spec):
 
 
 class TaskSpec(Spec):
-    """A whole task, as the header of its head file says it.
+    """The spec of a task, stored in the header of its head file.
 
     Attributes:
         task: Name of the task.
-        kind: What it answers.
+        kind: Kind of its output.
         labels: Label names in row order of the head's weight; empty for regression. For
             tagging, BIO or BIOES tags with `O`.
-        fields: The input fields it reads: one text or a pair.
-        apart: Whether the two fields are encoded each alone and compared, instead of together
+        fields: Its input fields: one text or a pair.
+        apart: Whether the two fields are encoded separately and compared, instead of together
             in one sequence.
-        max_length: Window in tokens, special tokens included; of each field where they are apart.
+        max_length: Window in tokens, special tokens included; per field with `apart`.
         overlap: Tokens that two neighbouring windows share.
-        adapter: What the task changes in the block; None for a head on the frozen trunk.
-        value_range: Regression only: values are clipped to it.
-        diagnostics: Where it was wrong when it was measured; None where that is not known.
-        known_answers: Probes that are replayed when the task is loaded.
+        adapter: Its adapter; None for a head on the frozen trunk.
+        value_range: Regression only: outputs are clipped to it.
+        diagnostics: Confusions and reliability as measured; None if not known.
+        known_answers: Probes that are recomputed when the task is loaded.
     """
 
     schema_version: Literal[1] = 1
@@ -286,7 +286,7 @@ class TaskSpec(Spec):
     def _dump(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content: dict[str, Any] = dump(self)
         if not self.apart:
-            # Files older than such a field keep their bytes, and so their sha256.
+            # Files from before the field existed keep their bytes, and so their sha256.
             content.pop("apart", None)
         for name in ("ngrams", "pieces"):
             if content["head"].get(name) is None:
@@ -336,7 +336,7 @@ def _check_apart(spec: TaskSpec) -> None:
     if len(spec.fields) != 2:
         raise ValueError(f"apart is for two fields, the task reads {len(spec.fields)}")
     if spec.head.pooling not in APART_POOLINGS:
-        raise ValueError(f"fields that are read apart cannot have pooling '{spec.head.pooling}'")
+        raise ValueError(f"fields encoded separately cannot have pooling '{spec.head.pooling}'")
 
 
 def _check_adapter(spec: TaskSpec, adapter: AdapterSpec) -> None:

@@ -1,8 +1,10 @@
-"""The tags of entities: what each says of its word, and which may follow which.
+"""The tags of entities in the schemes BIO and BIOES.
 
-Two schemes: BIO, where `I-x` goes on an entity that `B-x` began, and BIOES, where `E-x` is its
-last word and `S-x` its only one. Ratinov and Roth, "Design Challenges and Misconceptions in Named
-Entity Recognition", 2009, section 5.2 compares them.
+In BIO `I-x` continues an entity that `B-x` began; in BIOES `E-x` is also its last word and `S-x`
+its only one.
+
+Source: Ratinov and Roth, "Design Challenges and Misconceptions in Named Entity Recognition", 2009,
+section 5.2, compares them.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ _TAG = re.compile(r"[BIES]-.+", re.DOTALL)
 
 
 def mark_of(tag: str) -> str:
-    """Returns what a tag says of its word: `O`, `B`, `I`, `E` or `S`."""
+    """Returns the prefix of a tag: `O`, `B`, `I`, `E` or `S`."""
     return tag.partition("-")[0]
 
 
@@ -26,7 +28,7 @@ def entity_types(tags: Iterable[str]) -> tuple[str, ...]:
 
 
 def have_ends(tags: Sequence[str]) -> bool:
-    """Returns whether tags are BIOES: an entity is over only with its `E-x` or `S-x`."""
+    """Returns whether tags are BIOES: every entity ends with `E-x` or `S-x`."""
     return any(mark_of(tag) in ("E", "S") for tag in tags)
 
 
@@ -34,15 +36,15 @@ def tags_of(types: Iterable[str], *, ends: bool) -> tuple[str, ...]:
     """Returns the tags of entity types: `O`, then those of each type in turn.
 
     Args:
-        types: In the order of the tags.
-        ends: Whether BIOES; else BIO.
+        types: The entity types in order.
+        ends: True for BIOES, False for BIO.
     """
     marks = _SCHEMES[ends]
     return (OUTSIDE, *(f"{mark}-{entity}" for entity in types for mark in marks))
 
 
 def check_tags(tags: Sequence[str]) -> None:
-    """Refuses tags by which no entities can be told.
+    """Checks that tags are complete BIO or BIOES.
 
     Raises:
         ValueError: `O` is missing, a tag is of another scheme, or a type lacks a tag.

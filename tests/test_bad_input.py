@@ -121,7 +121,7 @@ CALLS: dict[str, tuple[Call, type[AdapterHubError], str]] = {
         "has no field 'text_pair'",
     ),
     # Tasks
-    "no tasks": (lambda hub: hub.score("a", []), UsageError, "No task was asked for"),
+    "no tasks": (lambda hub: hub.score("a", []), UsageError, "No task was given"),
     "tasks None": (lambda hub: hub.score("a", None), UsageError, "Tasks are None"),  # type: ignore[arg-type]
     "tasks of numbers": (lambda hub: hub.score("a", ["rating", 3]), UsageError, "expected a name"),  # type: ignore[list-item]
     "a task by number": (lambda hub: hub.score("a", 3), UsageError, "Tasks are 3"),  # type: ignore[arg-type]
@@ -168,7 +168,7 @@ CALLS: dict[str, tuple[Call, type[AdapterHubError], str]] = {
     ),
     "one bad of two": (lambda hub: hub.load("topics", "topicz"), UnknownTaskError, "'topics'?"),
     "not resident": (lambda hub: hub.unload("rating", "topics"), UsageError, "'topics' is not re"),
-    "explain nothing": (lambda hub: hub.explain([]), UsageError, "No task was asked for"),
+    "explain nothing": (lambda hub: hub.explain([]), UsageError, "No task was given"),
     "explain unknown": (lambda hub: hub.explain("ratin"), UnknownTaskError, "'rating'?"),
     "spec unknown": (lambda hub: hub.spec("ratin"), UnknownTaskError, "'rating'?"),
     # Options

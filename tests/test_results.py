@@ -107,7 +107,7 @@ def test_two_tasks_never_share_a_column() -> None:
             "mood_score": task_scores("regression", {"value": 4.5}),
         }
     )
-    with pytest.raises(UsageError, match="'mood_score' would hold answers of two tasks"):
+    with pytest.raises(UsageError, match="'mood_score' would hold the scores of two tasks"):
         scores.to_columns()
     assert scores["mood_score"][0] == {"value": 4.5}
 

@@ -1,1 +1,1 @@
-"""Files and streams to rows: which format a file has, and one row after the other."""
+"""Files and streams to rows: formats of files, and readers that yield row by row."""

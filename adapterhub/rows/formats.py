@@ -1,7 +1,4 @@
-"""Which format a file has, and how its text is opened.
-
-Formats are chosen by the ending of the name, never by looking at the content.
-"""
+"""File formats, chosen by the extension and never by the content, and opening text files."""
 
 from __future__ import annotations
 
@@ -31,11 +28,11 @@ PACKED = ".gz"
 
 @dataclass(frozen=True, slots=True)
 class FileFormat:
-    """The format of one file.
+    """The format of a file.
 
     Attributes:
-        name: How its rows are written.
-        packed: Whether it is a gzip file around that.
+        name: The format of its rows.
+        packed: Whether it is compressed with gzip.
     """
 
     name: Format
@@ -43,14 +40,14 @@ class FileFormat:
 
 
 def find_format(path: Path, *, answers: bool = False) -> FileFormat:
-    """Returns the format that the name of a file says.
+    """Returns the format of a file from its extension.
 
     Args:
-        path: The file; it need not exist.
-        answers: Whether its rows hold answers, for which plain text has no place.
+        path: The file, which need not exist.
+        answers: Whether its rows have labels or predictions, which plain text cannot hold.
 
     Raises:
-        UsageError: Its ending is none of ours.
+        UsageError: The extension is not known.
     """
     packed = path.suffix.lower() == PACKED
     ending = Path(path.stem).suffix.lower() if packed else path.suffix.lower()
@@ -67,7 +64,7 @@ def find_format(path: Path, *, answers: bool = False) -> FileFormat:
 
 
 def open_reading(path: Path, *, packed: bool) -> IO[str]:
-    """Opens a text file; bytes that are not UTF-8 become lone surrogates, for `reading` to find.
+    """Opens a text file; bytes that are not UTF-8 become lone surrogates, see `encoding_problem`.
 
     Raises:
         DataError: There is no such file, or it cannot be opened.
@@ -84,5 +81,9 @@ def open_reading(path: Path, *, packed: bool) -> IO[str]:
 
 
 def refuse_reading(path: Path, error: OSError) -> NoReturn:
-    """Raises our error for a file that cannot be read."""
+    """Refuses a file that cannot be read.
+
+    Raises:
+        DataError: Always, with the reason of `error`.
+    """
     raise DataError(path, f"it cannot be read: {reason(error)}") from error

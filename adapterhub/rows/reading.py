@@ -1,7 +1,7 @@
-"""Rows of a file or stream, one after the other; a bad row costs one row.
+"""Reads files and streams row by row; a bad row does not affect the others.
 
-Nothing is guessed: in CSV every cell is the text it is (`NA`, `null`, `012`). CSV is read by
-Python's own reader, since pyarrow's cannot say on which line a row began.
+CSV cells stay strings, without conversion (`NA`, `null`, `012`). CSV is read by Python's own
+reader, because pyarrow's does not return the line of a row.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from adapterhub.rows.formats import FileFormat, Format, open_reading, refuse_rea
 from adapterhub.store.jsonsafe import read_json_object
 
 TEXT_COLUMN = "text"
-"""The column of rows that are nothing but a text."""
+"""The column of rows that have only a text."""
 
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
-# Texts are longer than the 131,072 characters that the csv module allows by default.
+# Texts can be longer than the csv module's default limit of 131,072 characters.
 _LONGEST_CELL = 2**31 - 1
 _BATCH_ROWS = 2_048
 
 
 @dataclass(frozen=True, slots=True)
 class SourceRow:
-    """One row as it was found.
+    """One row of a file or stream.
 
     Attributes:
-        place: Line where it begins, or number of the row in Parquet, from 1.
-        values: Value by column; empty where there is a problem.
-        problem: Why it is no row, or None.
-        raw: What stood there instead, where there is a problem.
+        place: Its first line, or in Parquet its row number, from 1.
+        values: Value by column; empty if there is a problem.
+        problem: Why it cannot be read, or None.
+        raw: Its text, if there is a problem.
     """
 
     place: int
@@ -50,7 +50,7 @@ def read_file(path: Path, form: FileFormat) -> Iterator[SourceRow]:
     """Yields the rows of a file.
 
     Raises:
-        DataError: It cannot be read, or is damaged as a whole; bad rows are yielded instead.
+        DataError: The file cannot be read or is damaged; bad rows are yielded with a problem.
     """
     if not path.exists():
         raise DataError(path, "there is no such file")
@@ -71,11 +71,11 @@ def read_stream(stream: IO[str], form: Format, *, name: str) -> Iterator[SourceR
 
     Args:
         stream: Opened as `formats.open_reading` does.
-        form: Its format; not Parquet.
+        form: Its format, not Parquet.
         name: Name of the stream, for messages.
 
     Raises:
-        DataError: The head of a CSV file is not valid.
+        DataError: The header of a CSV file is not valid.
     """
     if form == "text":
         lines = enumerate(stream, start=1)
@@ -88,7 +88,7 @@ def read_stream(stream: IO[str], form: Format, *, name: str) -> Iterator[SourceR
 
 
 def count_rows(path: Path, form: FileFormat) -> int | None:
-    """Returns about how many rows a file has, for a progress bar; None where that is slow."""
+    """Returns the approximate number of rows, for a progress bar; None if counting is slow."""
     try:
         if form.name == "parquet":
             import pyarrow.parquet as pq
@@ -98,7 +98,7 @@ def count_rows(path: Path, form: FileFormat) -> int | None:
             return None
         with path.open("rb") as file:
             lines = sum(block.count(b"\n") for block in iter(lambda: file.read(2**20), b""))
-    # Whoever reads the rows meets the same fault, and says it better.
+    # Reading the rows raises the same fault with a better message.
     except (OSError, ValueError):
         return None
     return max(lines - (form.name in _DELIMITERS), 1)
@@ -152,7 +152,7 @@ def _csv_rows(stream: IO[str], delimiter: str, name: str) -> Iterator[SourceRow]
 
 
 def _swallowed(first: int, last: int) -> str:
-    """Returns what is lost with a row: a quote that is never closed takes the lines after it."""
+    """Returns which lines are lost with a row whose quote is not closed, or an empty string."""
     if last == first:
         return ""
     return (
@@ -195,10 +195,10 @@ def _parquet_rows(path: Path) -> Iterator[SourceRow]:
 
 
 def refuse_duplicates(columns: Sequence[object], source: str | Path) -> None:
-    """Refuses a table that has two columns of one name.
+    """Refuses a table with two columns of one name, since a row keeps one value per name.
 
     Raises:
-        DataError: It has; a row would keep one of the two values.
+        DataError: A name occurs twice.
     """
     twice = next((name for name in columns if columns.count(name) > 1), None)
     if twice is not None:
@@ -206,14 +206,14 @@ def refuse_duplicates(columns: Sequence[object], source: str | Path) -> None:
 
 
 def encoding_problem(text: str) -> str | None:
-    """Returns why `text` cannot be written as UTF-8, or None where it can."""
+    """Returns why `text` cannot be encoded as UTF-8, or None if it can."""
     if text.isascii():
         return None
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         code = ord(text[error.start])
-        # What surrogateescape makes of the bytes 0x80 to 0xFF.
+        # The surrogates that surrogateescape makes of the bytes 0x80 to 0xFF.
         if 0xDC80 <= code <= 0xDCFF:
             return f"it is not UTF-8: byte 0x{code - 0xDC00:02X} at code point {error.start}"
         return f"it has a lone surrogate (U+{code:04X}) at code point {error.start}"

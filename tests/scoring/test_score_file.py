@@ -183,7 +183,7 @@ def test_what_cannot_be_is_refused_before_anything_is_written(hub: Hub) -> None:
     refused: list[tuple[Any, str, Any, type[AdapterHubError], str]] = [
         ([], "out.jsonl", "rating", DataError, "it holds no rows"),
         (TEXTS, "out.jsonl", "ratng", UnknownTaskError, "Did you mean 'rating'"),
-        (TEXTS, "out.jsonl", [], UsageError, "give one at least"),
+        (TEXTS, "out.jsonl", [], UsageError, "pass at least one"),
         (TEXTS, "out.jsonl", "entails", DataError, "plain texts have one field"),
         (TEXTS, "out.txt", "rating", UsageError, "ends in none of"),
         ("good", "out.jsonl", "rating", UsageError, "ends in none of"),

@@ -1,8 +1,7 @@
-"""Head file -> Adapter: what PEFT trained, turned into what the encoder runs.
+"""Compiles the PEFT adapter of a head file into the form that the encoder runs.
 
-Methods that have the form of `MapChange` are compiled site by site, one function per method; the
-weights of any other method are merged by PEFT itself. Nothing is made resident before the whole
-adapter is compiled.
+Methods that fit the form of `MapChange` are compiled site by site, one function per method; the
+weights of any other method are merged by PEFT itself.
 """
 
 from __future__ import annotations
@@ -26,15 +25,15 @@ from adapterhub.store.adapter_names import SHARED, TIED, module_path, parse_name
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trained:
-    """What was trained at one site of one depth.
+    """The trained tensors of one site at one depth.
 
     Attributes:
-        factors: PEFT's tensors by name, fp32.
+        factors: PEFT's tensors of the site by name, fp32.
         shared: Tensors of the whole adapter by name, fp32.
         weight: (out, in) of the backbone, fp32.
         bias: (out,) of the backbone, fp32.
         spec: The adapter.
-        path: PEFT's path of the site, which patterns in the configuration match.
+        path: PEFT's module path of the site, matched by patterns in the configuration.
     """
 
     factors: Mapping[str, torch.Tensor]
@@ -45,7 +44,11 @@ class Trained:
     path: str
 
     def factor(self, *names: str) -> torch.Tensor:
-        """Returns the one factor among these spellings."""
+        """Returns the factor that has one of these names.
+
+        Raises:
+            ValueError: There is none.
+        """
         for name in names:
             if name in self.factors:
                 return self.factors[name]
@@ -53,7 +56,7 @@ class Trained:
 
 
 def _compile_lora(trained: Trained) -> SiteChange:
-    """Returns LoRA, rsLoRA or DoRA. Source: arXiv:2106.09685, 2312.03732, 2402.09353."""
+    """Compiles LoRA, rsLoRA or DoRA. Source: arXiv:2106.09685, 2312.03732, 2402.09353."""
     config = trained.spec.config
     down, up = trained.factor("lora_A.weight"), trained.factor("lora_B.weight")
     _check_shape("lora_A.weight", down, (down.shape[0], trained.weight.shape[1]))
@@ -73,7 +76,7 @@ def _compile_lora(trained: Trained) -> SiteChange:
 
 
 def _compile_adalora(trained: Trained) -> SiteChange:
-    """Returns AdaLoRA: singular values between the factors. Source: arXiv:2303.10512."""
+    """Compiles AdaLoRA: singular values between the factors. Source: arXiv:2303.10512."""
     down, up = trained.factor("lora_A"), trained.factor("lora_B")
     values = trained.factor("lora_E")
     _check_shape("lora_A", down, (down.shape[0], trained.weight.shape[1]))
@@ -85,7 +88,7 @@ def _compile_adalora(trained: Trained) -> SiteChange:
 
 
 def _compile_ia3(trained: Trained) -> SiteChange:
-    """Returns IA3: rescaled outputs, or inputs of feed-forward sites. Source: arXiv:2205.05638."""
+    """Compiles IA3: scaled outputs, or inputs of feed-forward sites. Source: arXiv:2205.05638."""
     vector = trained.factor("ia3_l").flatten()
     scales_input = _is_feedforward(trained.spec.config.get("feedforward_modules"), trained.path)
     _check_shape("ia3_l", vector, (trained.weight.shape[1 if scales_input else 0],))
@@ -102,7 +105,7 @@ def _is_feedforward(modules: object, path: str) -> bool:
 
 
 def _compile_vera(trained: Trained) -> SiteChange:
-    """Returns VeRA: shared random projections, scaled. Source: arXiv:2310.11454."""
+    """Compiles VeRA: shared random projections, scaled. Source: arXiv:2310.11454."""
     outputs, inputs = trained.weight.shape
     inner, outer = trained.factor("vera_lambda_d"), trained.factor("vera_lambda_b")
     shared = {name.rsplit(".", 1)[-1]: value for name, value in trained.shared.items()}
@@ -120,31 +123,22 @@ def _compile_vera(trained: Trained) -> SiteChange:
 
 
 COMPILERS: Mapping[str, Callable[[Trained], SiteChange]] = MappingProxyType(
-    {
-        "lora": _compile_lora,
-        "adalora": _compile_adalora,
-        "ia3": _compile_ia3,
-        "vera": _compile_vera,
-    }
+    {"lora": _compile_lora, "adalora": _compile_adalora, "ia3": _compile_ia3, "vera": _compile_vera}
 )
-"""The methods that have our form; everything else is merged."""
+"""The methods that fit `MapChange`; all others are merged."""
 
 KNOWN_FACTORS: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "lora": frozenset(
-            {
-                "lora_A.weight",
-                "lora_B.weight",
-                "lora_magnitude_vector",
-                "lora_magnitude_vector.weight",
-            }
+            f"lora_{name}"
+            for name in ("A.weight", "B.weight", "magnitude_vector", "magnitude_vector.weight")
         ),
         "adalora": frozenset({"lora_A", "lora_B", "lora_E"}),
         "ia3": frozenset({"ia3_l"}),
         "vera": frozenset({"vera_lambda_d", "vera_lambda_b"}),
     }
 )
-"""A variant of a method with other factors than these is merged."""
+"""The tensors of each method; a variant with others is merged."""
 
 VARIANTS = (
     "use_qalora",
@@ -153,10 +147,11 @@ VARIANTS = (
     "alora_invocation_tokens",
     "layer_replication",
 )
+"""Options of PEFT that change what a method computes; with one of them it is merged."""
 
 
 def _pattern(patterns: object, path: str, default: object) -> float:
-    """Returns the value of the first pattern that a path matches, as PEFT does."""
+    """Returns the value of the first pattern that matches the path, as in PEFT, or `default`."""
     known = patterns if isinstance(patterns, dict) else {}
     found = next((value for name, value in known.items() if _matches(str(name), path)), default)
     if not isinstance(found, int | float) or isinstance(found, bool):
@@ -175,22 +170,22 @@ def _check_shape(name: str, tensor: torch.Tensor, expected: tuple[int, ...]) -> 
 
 
 _NORMS = {"dense": "attention_norm", "ffn_output": "output_norm"}
-"""The layer norm that follows a site; an own block has its tensors as the site's `norm.*`."""
+"""The layer norm after a site; method `block` stores its tensors as `norm.*` of the site."""
 
 
 def compile_adapter(
     spec: AdapterSpec, tensors: Mapping[str, torch.Tensor], *, encoder: Encoder, source: str
 ) -> Adapter:
-    """Returns an adapter on the encoder's device.
+    """Returns the compiled adapter on the encoder's device.
 
     Args:
-        spec: What it is.
-        tensors: Its tensors, as in a head file; others are not looked at.
+        spec: The adapter.
+        tensors: The tensors of its head file; those of the head are ignored.
         encoder: The backbone that it changes.
-        source: Where it comes from, for messages.
+        source: Name of the file or task, for messages.
 
     Raises:
-        HeadFileError: Its factors do not fit the backbone, or the method is not known.
+        HeadFileError: Its tensors do not fit the backbone, or the method is not known.
     """
     try:
         by_place = _by_place(tensors)
@@ -207,7 +202,7 @@ _Places = Mapping[int | str, Mapping[str, Mapping[str, torch.Tensor]]]
 
 
 def _by_place(tensors: Mapping[str, torch.Tensor]) -> _Places:
-    """Returns an adapter's tensors in fp32: by place, site and factor."""
+    """Returns an adapter's tensors in fp32 by place, site and factor."""
     found: dict[int | str, dict[str, dict[str, torch.Tensor]]] = {}
     for name, tensor in tensors.items():
         parsed = parse_name(name)
@@ -218,7 +213,7 @@ def _by_place(tensors: Mapping[str, torch.Tensor]) -> _Places:
 
 
 def _fits(spec: AdapterSpec, places: _Places) -> bool:
-    """Returns whether our own form can hold this variant of a method."""
+    """Returns whether this variant of a method fits `MapChange`."""
     own = KNOWN_FACTORS.get(spec.method, frozenset())
     given = {
         factor
@@ -258,12 +253,9 @@ def _compile_sites(spec: AdapterSpec, places: _Places, encoder: Encoder) -> dict
 
 
 def _compile_whole(
-    spec: AdapterSpec,
-    tensors: Mapping[str, torch.Tensor],
-    places: _Places,
-    encoder: Encoder,
+    spec: AdapterSpec, tensors: Mapping[str, torch.Tensor], places: _Places, encoder: Encoder
 ) -> dict[int, BlockChange]:
-    """Returns changes that replace whole weights: an own block, or what PEFT merged."""
+    """Returns changes that replace whole weights: those of method `block`, or merged ones."""
     blocks = {depth: encoder.block_at(depth) for depth in spec.depths}
     if spec.method == BLOCK_METHOD and spec.tie_depths:
         first = spec.from_depth
@@ -274,7 +266,7 @@ def _compile_whole(
     from adapterhub.model.adapters.merged_weights import merged_sites
 
     merged = merged_sites(spec, tensors, blocks)
-    # The depths of a tied adapter share one value, and so its bytes on the device.
+    # The depths of a tied adapter share one change, and so its memory on the device.
     joined: dict[int, BlockChange] = {}
     for depth, sites in merged.items():
         if id(sites) not in joined:

@@ -1,7 +1,7 @@
-"""Adapters of any method as merged weights: PEFT itself adds them to copies of the sites.
+"""Merged weights for adapters of any method: PEFT merges them into copies of the sites.
 
-The sites stand in a skeleton whose module paths are those of an unrolled ALBERT, each with a
-copy of its own of the weight, so that nothing that is merged can reach the backbone.
+The copies are in modules with the paths of an unrolled ALBERT, so that merging cannot change the
+backbone.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from adapterhub.store.adapter_names import module_path, prefixed
 def merged_sites(
     spec: AdapterSpec, tensors: Mapping[str, torch.Tensor], blocks: Mapping[int, Block]
 ) -> dict[int, dict[Site, SiteChange]]:
-    """Returns the merged weights of an adapter, by depth and site, in fp32.
+    """Returns the merged weights of an adapter by depth and site, in fp32.
 
-    The depths of a tied adapter share one value, as far as they share one block.
+    The depths of a tied adapter that share a block share one value.
 
     Args:
-        spec: The adapter; of any method that PEFT can merge.
+        spec: The adapter, of any method that PEFT can merge.
         tensors: Its tensors by their names in a head file.
         blocks: The backbone's block at each depth of the adapter.
 
@@ -40,8 +40,8 @@ def merged_sites(
         raise ValueError(f"PEFT has no method '{spec.method}'")
     if not spec.tie_depths:
         return _merged(spec, tensors, blocks, stock=False)
-    # Some methods have tensors that depend on how many maps there are, so each block is merged as
-    # the plain ALBERT that the adapter was trained on.
+    # Tensors of some methods depend on the number of adapted maps, so each block is merged as the
+    # plain ALBERT that the adapter was trained on.
     distinct = {id(block): block for block in blocks.values()}
     merged = {
         key: _merged(spec, tensors, {0: block}, stock=True)[0] for key, block in distinct.items()
@@ -98,7 +98,7 @@ def _make_skeleton(blocks: Mapping[int, Block], places: list[tuple[int, Site]]) 
 
 
 def _load(model: PeftModel, state: Mapping[str, torch.Tensor]) -> None:
-    """Gives the model an adapter's tensors.
+    """Loads an adapter's tensors into the model.
 
     Raises:
         ValueError: One is missing, unknown or of another shape.
@@ -107,7 +107,7 @@ def _load(model: PeftModel, state: Mapping[str, torch.Tensor]) -> None:
     unexpected: list[str] = outcome.unexpected_keys  # type: ignore[attr-defined]
     if unexpected:
         raise ValueError(f"PEFT does not know its tensor '{unexpected[0]}'")
-    # What several layers share has several names, and PEFT saves it under one of them.
+    # A tensor that several layers share has several names, and PEFT saves it under one of them.
     names: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         if ".base_layer." not in name:

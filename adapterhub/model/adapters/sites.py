@@ -1,4 +1,4 @@
-"""A changed linear map, site by site, joined to the products that the encoder runs."""
+"""Changes of single linear maps (sites), joined into the products that the encoder runs."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ PRODUCTS: Mapping[Site, tuple[Product, int]] = MappingProxyType(
         "ffn_output": ("down", 0),
     }
 )
-"""The matrix product of the encoder that computes a site, and the site's place in its columns."""
+"""The encoder's product that computes a site, and the site's index among its outputs."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SiteChange:
-    """What an adapter changes at one site, before the sites of one product are put together.
+    """The change of an adapter at one site, see `MapChange`.
 
     Attributes:
-        weight: (out, in) in place of the backbone's, or None.
-        bias: (out,) in place of the backbone's, or None.
-        scale: (out,) or None; as in `MapChange`.
+        weight: (out, in) that replaces the backbone's, or None.
+        bias: (out,) that replaces the backbone's, or None.
+        scale: (out,) or None.
         shift: (out,) or None.
         down: (R, in), A, or None.
-        up: (out, R), B with all scales in it, or None.
+        up: (out, R), B with all scales multiplied in, or None.
     """
 
     weight: torch.Tensor | None = None
@@ -48,7 +48,7 @@ class SiteChange:
 
 
 def site_weight(block: Block, site: Site) -> tuple[torch.Tensor, torch.Tensor]:
-    """Returns weight (out, in) and bias (out,) of a site: views of the block's."""
+    """Returns weight (out, in) and bias (out,) of a site, as views of the block's tensors."""
     product, place = PRODUCTS[site]
     weight, bias = getattr(block, f"{product}_weight"), getattr(block, f"{product}_bias")
     if product != "qkv":
@@ -61,12 +61,12 @@ def site_weight(block: Block, site: Site) -> tuple[torch.Tensor, torch.Tensor]:
 def join_sites(
     sites: Mapping[Site, SiteChange], block: Block, norms: Mapping[str, Norm]
 ) -> BlockChange:
-    """Returns the change of a block that has these changes at its sites.
+    """Returns the change of a block from the changes at its sites.
 
     Args:
-        sites: By site, in fp32 on any device.
-        block: What is changed; gives device and dtype.
-        norms: `attention_norm` and `output_norm`, where they are changed.
+        sites: The changes by site, in fp32 on any device.
+        block: The block, which gives device and dtype.
+        norms: The changed ones of `attention_norm` and `output_norm`.
     """
     products: dict[Product, dict[int, SiteChange]] = {}
     for site, change in sites.items():

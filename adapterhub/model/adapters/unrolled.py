@@ -1,9 +1,9 @@
-"""A module for every depth: how PEFT can put another adapter at each pass through the one block.
+"""An ALBERT with a module for every depth, so that PEFT can train another adapter at each.
 
-An ALBERT repeats one set of modules, so PEFT sees one `query` and gives all depths the same
-adapter. With `num_hidden_groups = num_hidden_layers` transformers runs another set of modules at
-each depth; where all of them hold the same Parameter objects, that is the same function with the
-same number of parameters, and PEFT's `layers_to_transform` chooses depths.
+An ALBERT repeats one set of modules, so PEFT sees one `query` and shares one adapter among all
+depths. With `num_hidden_groups = num_hidden_layers` transformers runs another set of modules at
+each depth; if all of them hold the same Parameter objects, the model computes the same function
+with the same number of parameters, and PEFT's `layers_to_transform` selects depths.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ Albert = TypeVar("Albert", bound=AlbertPreTrainedModel)
 
 
 def unrolled(model: Albert) -> Albert:
-    """Returns the same model with modules of its own for every depth, on the same parameters.
+    """Returns a copy of the model with a module per depth, on the same parameters.
 
-    `model` is not changed. Parameters and buffers are shared between the two, and between the
-    depths: what changes one in place changes all. `untie` gives some depths their own.
+    `model` is not changed. The two models and all depths share parameters and buffers, so a change
+    in place changes all of them. `untie` gives some depths their own.
 
     Args:
         model: Any ALBERT of transformers, for instance an `AlbertModel` or an
             `AlbertForSequenceClassification`.
 
     Raises:
-        UsageError: It is no ALBERT of transformers, or has more than one layer in a group.
+        UsageError: It is not an ALBERT of transformers, or has more than one layer in a group.
     """
     albert = inner_albert(model)
     if model.config.inner_group_num > 1:
         raise UsageError(
             f"This ALBERT has inner_group_num {model.config.inner_group_num}, that is several sets "
-            f"of weights within one depth; adapters need inner_group_num 1."
+            f"of weights at one depth; adapters need inner_group_num 1."
         )
-    # A deep copy that finds an object in its memo takes that object itself.
+    # deepcopy does not copy the objects in its memo, so the parameters are shared.
     shared: dict[int, Any] = {id(tensor): tensor for tensor in _tensors(model)}
     twin = copy.deepcopy(model, dict(shared))
     shared[id(model.config)] = twin.config
@@ -59,15 +59,15 @@ def unrolled(model: Albert) -> Albert:
 
 
 def untie(model: nn.Module, depths: Iterable[int], sites: Iterable[Site]) -> None:
-    """Gives some linear maps of an unrolled model their own copy of weight and bias, in place.
+    """Gives linear maps of an unrolled model their own copy of weight and bias, in place.
 
-    Needed before anything writes into a weight: PEFT's initialisations that take a part out of
-    it (PiSSA, OLoRA and others), and PEFT's `merge`. Other depths keep the shared one.
+    Needed before anything changes a weight: PEFT's initialisations that subtract from it (PiSSA,
+    OLoRA and others), and PEFT's `merge`. Other depths keep the shared one.
 
     Args:
-        model: From `unrolled`, also with PEFT's layers in it.
+        model: From `unrolled`, with or without PEFT's layers in it.
         depths: The depths whose maps get their own weights.
-        sites: Which maps.
+        sites: The linear maps.
     """
     albert = inner_albert(model)
     chosen = tuple(sites)

@@ -1,8 +1,7 @@
-"""What an ALBERT stores and what it computes, from its sizes alone.
+"""Parameters and operations of an ALBERT, computed from its sizes without torch.
 
-ALBERT saves parameters twice: the token table is V*E numbers and a map of E*H instead of V*H,
-and one block is stored for all depths. It saves no arithmetic: every depth multiplies with the
-whole block again. Pure: no torch.
+ALBERT saves parameters twice: the token table has V*E numbers and a map of E*H instead of V*H, and
+one block is stored for all depths. It saves no arithmetic: every depth runs the whole block.
 
 Source: shapes as in transformers 5, AlbertEmbeddings, AlbertTransformer and AlbertLayer.
 """
@@ -29,17 +28,17 @@ class AlbertSizes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """Numbers that are stored; without the pooling layer, which no head reads.
+    """Stored parameters, without the pooling layer, which no head reads.
 
     Attributes:
         token_table: V * E.
         embedding_map: E * H.
         other_embeddings: Positions, segments, their layer norm, and the bias of the map.
         block: One set of attention and feed-forward weights.
-        blocks: How many sets are stored; 1 for every published ALBERT.
-        unshared_table: V * H: the token table without a map.
+        blocks: Number of stored sets; 1 for every published ALBERT.
+        unshared_table: V * H, the token table without a map.
         unshared_embeddings: `unshared_table` with positions, segments and layer norm of width H.
-        unshared_blocks: How many sets a model stores that shares none.
+        unshared_blocks: Number of sets without sharing.
     """
 
     token_table: int
@@ -58,12 +57,12 @@ class Parameters:
 
     @property
     def total(self) -> int:
-        """Returns all parameters of the encoder."""
+        """Returns the number of parameters of the encoder."""
         return self.factored_table + self.other_embeddings + self.blocks * self.block
 
     @property
     def unshared_total(self) -> int:
-        """Returns what a BERT of the same shape stores."""
+        """Returns the number of parameters of a BERT of the same shape."""
         return self.unshared_embeddings + self.unshared_blocks * self.block
 
 
@@ -73,9 +72,9 @@ class Operations:
 
     Attributes:
         length: Length L of the text in tokens, special tokens included.
-        embedding: Map from E to H, per token, once.
+        embedding: Map from E to H, per token, once per text.
         products: Linear maps of one depth, per token.
-        attention: Attention scores and weighted sums of one depth, per token; grows with L.
+        attention: Attention scores and weighted sums of one depth, per token; proportional to L.
         depths: Number of depths D.
     """
 
@@ -102,7 +101,7 @@ class Operations:
 
 
 def count_parameters(sizes: AlbertSizes) -> Parameters:
-    """Returns what an ALBERT stores, and what it would store without sharing."""
+    """Returns the parameters of an ALBERT, and those of the same model without sharing."""
     hidden, embedding = sizes.hidden_size, sizes.embedding_size
     # Rows of the position and segment tables, and the two vectors of a layer norm.
     small_rows = sizes.max_position_embeddings + sizes.type_vocab_size + 2
@@ -120,21 +119,21 @@ def count_parameters(sizes: AlbertSizes) -> Parameters:
 
 
 def count_operations(sizes: AlbertSizes, length: int) -> Operations:
-    """Returns what a text of `length` tokens costs; norms, softmax and GELU are not counted."""
+    """Returns the operations for a text of `length` tokens, without norms, softmax and GELU."""
     hidden, inner = sizes.hidden_size, sizes.inner_group_num
     weights = 4 * hidden * hidden + 2 * hidden * sizes.intermediate_size
     return Operations(
         length=length,
         embedding=2 * sizes.embedding_size * hidden,
         products=2 * weights * inner,
-        # Each token meets L keys and L values of width H, whatever the number of heads.
+        # Each token multiplies with L keys and L values of width H, for any number of heads.
         attention=4 * length * hidden * inner,
         depths=sizes.num_hidden_layers,
     )
 
 
 def _block(hidden: int, intermediate: int) -> int:
-    """Returns query, key, value and output maps, feed-forward maps, and two layer norms."""
+    """Returns the parameters of the attention maps, feed-forward maps and two layer norms."""
     attention = 4 * (hidden * hidden + hidden)
     feed_forward = hidden * intermediate + intermediate + intermediate * hidden + hidden
     return attention + feed_forward + 4 * hidden

@@ -1,4 +1,4 @@
-"""The weights of an ALBERT checkpoint: read by name and compared with the config."""
+"""Reads the weights of an ALBERT checkpoint by name and checks them against the config."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _OLD_ENDINGS = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerN
 
 
 def read_weights(folder: Path, config: AlbertConfig) -> Mapping[str, torch.Tensor]:
-    """Returns the tensors of a checkpoint in fp32, under the names of `AlbertModel`.
+    """Returns the tensors of a checkpoint in fp32 by their names in `AlbertModel`.
 
     Raises:
-        BackboneError: They are missing, damaged, in a pickle, or of other shapes than `config`.
+        BackboneError: They are missing, damaged, in a pickle, or have other shapes than `config`.
     """
     source = str(folder)
     path = folder / WEIGHTS_FILE
@@ -32,7 +32,7 @@ def read_weights(folder: Path, config: AlbertConfig) -> Mapping[str, torch.Tenso
         remedy = "it has only a pickle, which is never opened; convert it" if pickled else "add it"
         raise BackboneError(source, f"no {WEIGHTS_FILE}; {remedy}")
     if (folder / "adapter_config.json").is_file():
-        # Those who saved it meant the two together.
+        # The adapter changes the outputs, so the plain weights are not the saved model.
         raise BackboneError(source, "it has an adapter_config.json; expected a plain ALBERT")
     try:
         with safe_open(path, framework="pt") as file:
@@ -42,7 +42,7 @@ def read_weights(folder: Path, config: AlbertConfig) -> Mapping[str, torch.Tenso
 
 
 def weight_shapes(config: AlbertConfig) -> dict[str, tuple[int, ...]]:
-    """Returns the shape of every tensor of an `AlbertModel` without its pooling layer, by name."""
+    """Returns the shapes of the tensors of an `AlbertModel` by name, without its pooling layer."""
     embedding, hidden = config.embedding_size, config.hidden_size
     shapes: dict[str, tuple[int, ...]] = {
         "embeddings.word_embeddings.weight": (config.vocab_size, embedding),
@@ -98,13 +98,13 @@ def _read(
             raise BackboneError(
                 source, f"{WEIGHTS_FILE} has {name} in {tensor.dtype}; expected plain floats"
             )
-        # Copied, since the file may be changed in place while it is mapped.
+        # Copied, because the file may be changed in place while it is mapped.
         weights[name] = tensor.to(torch.float32, copy=True)
     return weights
 
 
 def _key(name: str, keys: frozenset[str]) -> str | None:
-    """Returns what a checkpoint calls a tensor, or None where it has not got it."""
+    """Returns the key of a tensor in a checkpoint, or None if it is missing."""
     names = [name]
     for ending, old in _OLD_ENDINGS.items():
         if name.endswith(ending):
@@ -119,11 +119,11 @@ class Embeddings:
 
     Attributes:
         words: (V, E).
-        positions: (512, E).
-        types: (2, E).
-        norm_weight: (E,), with `norm_bias` the layer norm over the sum of the three.
+        positions: (positions, E).
+        types: (segments, E).
+        norm_weight: (E,), layer norm over the sum of the three.
         norm_bias: (E,).
-        map_weight: (H, E), with `map_bias` the map to the hidden size.
+        map_weight: (H, E), map to the hidden size.
         map_bias: (H,).
     """
 
@@ -138,7 +138,7 @@ class Embeddings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
-    """One set of attention and feed-forward weights; query, key and value are stacked.
+    """One set of attention and feed-forward weights; query, key and value are concatenated.
 
     Attributes:
         qkv_weight: (3H, H).
@@ -172,7 +172,7 @@ class Block:
 def read_embeddings(
     state: Mapping[str, torch.Tensor], *, device: torch.device, dtype: torch.dtype
 ) -> Embeddings:
-    """Returns the embedding tensors of an `AlbertModel` state on a device."""
+    """Returns the embedding tensors of `AlbertModel` weights on a device."""
 
     def tensor(name: str) -> torch.Tensor:
         return state[name].to(device, dtype)
@@ -196,7 +196,7 @@ def read_block(
     device: torch.device,
     dtype: torch.dtype,
 ) -> Block:
-    """Returns the block tensors of one group and inner group on a device."""
+    """Returns the tensors of one group and inner group on a device."""
     prefix = f"encoder.albert_layer_groups.{group}.albert_layers.{inner}."
 
     def tensor(name: str) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The config of an ALBERT: read as transformers reads it, and refused where it cannot run."""
+"""Reads the config of an ALBERT with transformers and refuses one that cannot run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from adapterhub.errors import BackboneError
 
 CONFIG_FILE = "config.json"
 GELU = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
-"""How the block approximates GELU, by the name of the activation: `none` (erf) or `tanh`."""
+"""Approximation of GELU by the name of the activation: `none` (exact, erf) or `tanh`."""
 
 _SIZES = (
     "vocab_size",
@@ -25,14 +25,15 @@ _SIZES = (
     "max_position_embeddings",
     "type_vocab_size",
 )
+# As BackboneSpec.num_hidden_layers; bounds the loop over depths for untrusted configs.
 _MAX_DEPTH = 1_024
 
 
 def read_config(folder: Path) -> AlbertConfig:
-    """Returns the config of an ALBERT folder; its weights are not opened.
+    """Returns the config of an ALBERT folder without opening its weights.
 
     Raises:
-        BackboneError: It is missing, damaged, or not of an ALBERT that can run.
+        BackboneError: It is missing, damaged, or not that of an ALBERT that can run.
     """
     source = str(folder)
     path = folder / CONFIG_FILE
@@ -46,10 +47,10 @@ def read_config(folder: Path) -> AlbertConfig:
         raise BackboneError(source, "config.json is not a JSON object")
     if values.get("model_type") != "albert":
         found = values.get("model_type")
-        raise BackboneError(source, f"config.json says model_type {found!r}, not 'albert'")
+        raise BackboneError(source, f"config.json has model_type {found!r}, not 'albert'")
     try:
         config = AlbertConfig.from_dict(values)
-    # transformers refuses a field of a wrong type with errors of many classes.
+    # transformers raises many classes of errors for fields of a wrong type.
     except Exception as error:
         raise BackboneError(source, f"config.json cannot be used: {error}") from error
     problem = _config_problem(config, values)
@@ -59,7 +60,7 @@ def read_config(folder: Path) -> AlbertConfig:
 
 
 def _config_problem(config: AlbertConfig, values: dict[str, object]) -> str | None:
-    """Returns what in a config makes it no ALBERT that can run, or None."""
+    """Returns the first field of a config that cannot run and why, or None."""
     for name in _SIZES:
         if getattr(config, name) < 1:
             return f"{name} {getattr(config, name)}; expected 1 or more"

@@ -1,4 +1,4 @@
-"""Device and dtype names -> torch's own, and computing there without a graph."""
+"""Names of devices and dtypes -> torch's objects, and inference mode for functions."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ DTYPES: dict[str, torch.dtype] = {
 
 
 def find_device(name: str) -> torch.device:
-    """Returns the device named `cpu`, `cuda`, `cuda:<n>`, `mps`, or the best one for `auto`.
+    """Returns the device `cpu`, `cuda`, `cuda:<n>` or `mps`; `auto` picks CUDA, then MPS, then CPU.
 
     Raises:
-        UnsupportedDeviceError: There is no such device here.
+        UnsupportedDeviceError: The device is not known or not available.
     """
     if name == "auto":
         if torch.cuda.is_available():
@@ -46,7 +46,7 @@ def find_dtype(name: str) -> torch.dtype:
     """Returns the dtype named `float32`, `float16` or `bfloat16`.
 
     Raises:
-        UsageError: Any other name.
+        UsageError: The name is none of these.
     """
     if name not in DTYPES:
         hint = nearest(str(name), DTYPES)
@@ -57,27 +57,24 @@ def find_dtype(name: str) -> torch.dtype:
     return DTYPES[name]
 
 
-Given = ParamSpec("Given")
-Found = TypeVar("Found")
+Params = ParamSpec("Params")
+Result = TypeVar("Result")
 
 _DEVICE_TYPES = ("cpu", "cuda")
 
 
-def inference(function: Callable[Given, Found]) -> Callable[Given, Found]:
-    """Returns a function that runs in inference mode, and outside any autocast of its caller.
+def inference(function: Callable[Params, Result]) -> Callable[Params, Result]:
+    """Wraps a function to run in inference mode, without the autocast of its caller.
 
-    Products write into buffers of their own type, which autocast would change under them.
+    Products write into buffers of a fixed dtype, which autocast would not keep.
     """
 
     @functools.wraps(function)
-    def run(*args: Given.args, **options: Given.kwargs) -> Found:
+    def run(*args: Params.args, **options: Params.kwargs) -> Result:
         with torch.inference_mode():
             if not any(map(torch.is_autocast_enabled, _DEVICE_TYPES)):
                 return function(*args, **options)
-            with (
-                torch.autocast("cpu", enabled=False),
-                torch.autocast("cuda", enabled=False),
-            ):
+            with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
                 return function(*args, **options)
 
     return run

@@ -1,4 +1,4 @@
-"""Opens a backbone: a folder, a Hub name at one commit, the shipped one, or one of a registry."""
+"""Opens a backbone from a folder, the Hub, the package or a registry."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 SHIPPED = "package:small-bilingual"
 
 FILES = (CONFIG_FILE, WEIGHTS_FILE, *TOKENIZER_FILES)
-"""What is fetched of a backbone on the Hub."""
+"""The files that are fetched from the Hub."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,10 +41,10 @@ class Backbone:
 
     Attributes:
         spec: Name, revision, fingerprint and sizes.
-        config: ALBERT's own config, with the field names of transformers.
-        weights: Every tensor of `AlbertModel` without its pooling layer, by its name there.
-        tokenizer: Chosen by the files of the folder and checked.
-        folder: Where the files are.
+        config: The config as transformers reads it.
+        weights: The tensors of `AlbertModel` by name, without its pooling layer.
+        tokenizer: The checked tokenizer.
+        folder: The folder of the files.
     """
 
     spec: BackboneSpec
@@ -55,16 +55,16 @@ class Backbone:
 
     @property
     def gelu(self) -> str:
-        """Returns how the block approximates GELU: `none` (erf) or `tanh`."""
+        """Returns the approximation of GELU: `none` (exact, erf) or `tanh`."""
         return GELU[self.config.hidden_act]
 
     @cached_property
     def model(self) -> AlbertModel:
-        """Returns the model of transformers on these very weights; no parameter requires grad."""
-        # Scoring needs none of it, and its import takes longer than all else.
+        """Returns the `AlbertModel` that shares these weights; no parameter requires grad."""
+        # Imported here: slow to import, and not needed for scoring.
         from transformers import AlbertModel
 
-        with torch.random.fork_rng(devices=[]):  # it draws weights first
+        with torch.random.fork_rng(devices=[]):  # it initializes random weights
             model = AlbertModel(self.config, add_pooling_layer=False)
         model.load_state_dict(dict(self.weights), assign=True)
         model.requires_grad_(False)
@@ -73,16 +73,16 @@ class Backbone:
 
 
 def open_backbone(source: str | Path, *, revision: str | None = None) -> Backbone:
-    """Returns the backbone that `source` names.
+    """Opens a frozen pretrained ALBERT and its tokenizer and computes its fingerprint.
 
     Args:
-        source: `package:<name>` ships with adapterhub; `./name`, `../name`, `/name` or a Path is
-            a folder; `owner/name` or `owner/name@revision` is on the Hub.
+        source: `package:<name>` for one that ships with adapterhub; `./name`, `../name`, `/name`
+            or a Path for a folder; `owner/name` or `owner/name@revision` for one on the Hub.
         revision: Commit, tag or branch on the Hub.
 
     Raises:
-        BackboneError: Not found, not an ALBERT, incomplete, or with weights in a pickle.
-        TokenizerError: Its tokenizer files are missing or do not fit.
+        BackboneError: It is not found, not an ALBERT, incomplete, or has its weights in a pickle.
+        TokenizerError: Its tokenizer files are missing or do not match its weights.
     """
     folder, commit = locate(source, revision=revision, only=FILES)
     config = read_config(folder)
@@ -102,9 +102,9 @@ def open_backbone(source: str | Path, *, revision: str | None = None) -> Backbon
 def fingerprint(weights: Mapping[str, torch.Tensor], config: AlbertConfig, tokenizer: bytes) -> str:
     """Returns `sha256:<hex>` over the fp32 tensor bytes, the settings and the tokenizer's digest.
 
-    Tensors go in by name order with name and shape, so that the same function in another
-    file layout has the same fingerprint. An fp16 copy of fp32 weights is another function, and
-    so are the same weights under another activation or number of attention heads.
+    Tensors are hashed in the order of their names, with name and shape, so that the same function
+    in another file layout has the same fingerprint. An fp16 copy of fp32 weights is another
+    function, and so are the same weights with another activation or number of attention heads.
     """
     settings = [
         config.num_hidden_layers,
@@ -122,11 +122,11 @@ def fingerprint(weights: Mapping[str, torch.Tensor], config: AlbertConfig, token
 
 
 def open_registered(registry: Registry, key: str) -> Backbone:
-    """Returns the backbone under `key` of a registry, checked against its fingerprint there.
+    """Opens the backbone `key` of a registry and checks its fingerprint.
 
     Raises:
-        BackboneMismatchError: Other weights or another tokenizer are at its source.
-        BackboneError: Its source is malformed, absent, or cannot be fetched.
+        BackboneMismatchError: The weights or the tokenizer at its source are others.
+        BackboneError: Its source is malformed, missing, or cannot be fetched.
     """
     entry = registry.backbones[key]
     opened = open_backbone(_registered_source(registry, key), revision=entry.revision)
@@ -141,7 +141,7 @@ def open_registered(registry: Registry, key: str) -> Backbone:
 
 
 def _registered_source(registry: Registry, key: str) -> str | Path:
-    """Returns the source of a registry's backbone; a folder goes from the registry's own."""
+    """Returns the source of a backbone; a folder is relative to that of the registry."""
     entry = registry.backbones[key]
     source = entry.source
     if source.startswith("package:"):
@@ -158,14 +158,14 @@ def _registered_source(registry: Registry, key: str) -> str | Path:
 
 
 def choose_backbone(registry: Registry, backbone: str | Path | None) -> Backbone:
-    """Returns the backbone of a hub: the one asked for, or the registry's only one.
+    """Opens the requested backbone, or the only one of the registry.
 
     Args:
-        registry: Names backbones by key.
-        backbone: A key of the registry, or a source as `open_backbone` takes it.
+        registry: Has backbones by key.
+        backbone: A key of the registry, or a source as in `open_backbone`; None for the only one.
 
     Raises:
-        UsageError: None was asked for, and the registry does not have exactly one.
+        UsageError: `backbone` is None and the registry does not have exactly one.
         BackboneError: It cannot be opened.
     """
     if backbone is None:

@@ -1,7 +1,8 @@
-"""Where a backbone's files are: a source as users write it -> a folder on this machine.
+"""The source of a backbone -> a local folder.
 
-A source is never guessed: `package:<name>` ships with adapterhub; what starts with `./`, `../`,
-`/` or `~` (or is a Path) is a folder; `owner/name` or `owner/name@revision` is on the Hub.
+The form of a source decides, not what exists: `package:<name>` ships with adapterhub; a Path, or
+what starts with `./`, `../`, `/` or `~`, is a folder; `owner/name` or `owner/name@revision` is on
+the Hub.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from adapterhub.errors import BackboneError
 from adapterhub.remote.calls import current_place
 
 REQUEST_SECONDS = 10.0
-"""Seconds that one request to the Hub may stay without an answer."""
+"""Time limit of one request to the Hub, in seconds."""
 FETCH_SECONDS = 1_800.0
-"""Seconds that all files of a backbone may take; the largest ALBERT has 0.9 GB."""
+"""Time limit for all files of a backbone, in seconds; the largest ALBERT has 0.9 GB."""
 
 _NAME = r"\w[\w.-]*"
 _HUB_NAME = re.compile(rf"(hub:)?({_NAME}/{_NAME}?)(?:@([\w./-]+))?")
@@ -33,7 +34,7 @@ _PACKAGE_NAME = re.compile(r"package:([a-z0-9][a-z0-9._-]*)")
 
 
 def is_folder(source: str | Path) -> bool:
-    """Returns whether a source is written as a folder, whether or not there is one."""
+    """Returns whether a source has the form of a folder, which need not exist."""
     if isinstance(source, Path) or source in (".", ".."):
         return True
     return source.startswith(("./", "../", "/", "~")) or os.path.isabs(source)
@@ -42,15 +43,15 @@ def is_folder(source: str | Path) -> bool:
 def locate(
     source: str | Path, *, revision: str | None = None, only: Sequence[str]
 ) -> tuple[Path, str | None]:
-    """Returns the folder that holds `source`, and the commit where it is on the Hub.
+    """Returns the folder of `source`, fetched if it is on the Hub, and the commit or None.
 
     Args:
-        source: See the module's first lines.
+        source: As in `open_backbone`.
         revision: Commit, tag or branch on the Hub; also written `owner/name@revision`.
-        only: Names of the files to fetch, where it is on the Hub.
+        only: Names of the files to fetch from the Hub.
 
     Raises:
-        BackboneError: `source` is malformed, absent, or cannot be fetched.
+        BackboneError: `source` is malformed, missing, or cannot be fetched.
     """
     text = str(source)
     if is_folder(source):
@@ -78,16 +79,16 @@ def locate(
 
 
 def hub_name(source: str | Path) -> str | None:
-    """Returns `owner/name` where `source` is on the Hub, else None."""
+    """Returns `owner/name` if `source` is on the Hub, else None."""
     match = None if is_folder(source) else _HUB_NAME.fullmatch(str(source))
     return None if match is None else match[2]
 
 
 def fetch(repository: str, revision: str | None, *, only: Sequence[str]) -> tuple[Path, str]:
-    """Returns the snapshot folder of one commit, from the cache where the Hub is away.
+    """Returns the snapshot folder and the commit, from the cache if the Hub cannot be reached.
 
     Raises:
-        BackboneError: It is not there, cannot be reached, or takes too long.
+        BackboneError: It does not exist, cannot be reached, or takes too long.
     """
     source = f"{repository}@{revision}" if revision else repository
     place = current_place()
@@ -110,26 +111,26 @@ def fetch(repository: str, revision: str | None, *, only: Sequence[str]) -> tupl
         raise BackboneError(
             source,
             f"was not fetched from the Hub ({place.endpoint}) within {FETCH_SECONDS:g} s. Try "
-            f"again: what has come is kept; or fetch it yourself and give its folder.",
+            f"again: finished files are kept; or download it yourself and give its folder.",
         ) from error
     except LocalEntryNotFoundError as error:
         raise BackboneError(
             source, "is not in the local cache and the Hub cannot be reached"
         ) from error
-    # The client lets errors of its HTTP library through, which are of no class of its own.
+    # The client passes on errors of its HTTP library, which have no common class.
     except Exception as error:
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise BackboneError(source, f"cannot be fetched from the Hub: {first_line}") from error
-    # snapshot_download puts each commit in a folder of its name.
+    # snapshot_download names the folder after the commit.
     return Path(folder), Path(folder).name
 
 
 def _within(seconds: float, download: Callable[[type[tqdm]], str]) -> str:
-    """Returns what `download` returns; it runs in a thread of its own and gets its progress bar.
+    """Runs `download` in a thread with a progress bar class and returns its result.
 
-    The client bounds each wait for bytes, but not their sum: a server that sends a few at a time
-    would hold it for ever. The bar is what the client calls between parts, so it ends the
-    threads of a download that nobody waits for any more.
+    The client limits each wait for bytes but not their sum: a server that sends a few at a time
+    would block it for ever. The client calls the bar between parts, so the bar stops the threads
+    of a download after its time limit.
 
     Raises:
         TimeoutError: It has not ended in time.

@@ -1,11 +1,11 @@
-"""Which tokenizer an ALBERT folder holds, chosen by its files and checked.
+"""Loads the tokenizer of an ALBERT folder and checks it.
 
-transformers 5 loads a 5-token tokenizer without a word when a folder lacks what the class it
-guesses wants (every text becomes `[CLS] <unk> [SEP]`). So the choice is made by files, in this
-order, and what was loaded is checked before anyone uses it:
+transformers 5 silently loads a 5-token tokenizer when a folder lacks the files of the class that
+it guesses (every text becomes `[CLS] <unk> [SEP]`). So the class is chosen here, in this order, and
+the loaded tokenizer is checked:
 
 1. the class that `tokenizer_config.json` or `config.json` names, else
-2. `tokenizer.json` as it is, else
+2. `tokenizer.json` as PreTrainedTokenizerFast, else
 3. `spiece.model` as AlbertTokenizer, else
 4. `vocab.txt` as BertTokenizer, else refused.
 """
@@ -42,13 +42,13 @@ _NEEDED_BY_CLASS: dict[type[PreTrainedTokenizerFast], tuple[str, ...]] = {
     BertTokenizer: ("tokenizer.json", "vocab.txt"),
     PreTrainedTokenizerFast: ("tokenizer.json",),
 }
-# Settings of the classes that change which ids a text gets; a tokenizer has all of its class.
+# Settings of each class that change the ids of a text; part of the digest.
 _SETTINGS: dict[type[PreTrainedTokenizerFast], tuple[str, ...]] = {
     AlbertTokenizer: ("do_lower_case", "keep_accents", "add_prefix_space"),
     BertTokenizer: ("do_lower_case", "strip_accents", "tokenize_chinese_chars"),
     PreTrainedTokenizerFast: (),
 }
-# What ALBERT's special tokens are called where no config names them, as in many checkpoints.
+# Names of ALBERT's special tokens where no config has them, as in many checkpoints.
 _SPECIAL_TOKENS = {
     "cls": ("[CLS]",),
     "sep": ("[SEP]",),
@@ -60,19 +60,21 @@ _PROBES = (
     "The quick brown fox said that it would be back before the end of the year.",
     "中国人民在这个城市的学校里学习，他们说今年的天气很好。",
 )
+# A tokenizer whose vocabulary was not found has 5 tokens, the special ones.
 _SMALLEST_VOCABULARY = 100
+# The lower rate of unknown tokens of the two probes; a tokenizer that was loaded wrongly has 1.
 _HIGHEST_UNKNOWN_RATE = 0.2
 
 
 def load_tokenizer(folder: Path, *, vocab_size: int) -> PreTrainedTokenizerFast:
-    """Returns the tokenizer of an ALBERT folder, checked against the size of its embeddings.
+    """Returns the checked tokenizer of an ALBERT folder.
 
     Args:
-        folder: Holds the tokenizer files.
+        folder: The folder of the tokenizer files.
         vocab_size: Rows of the backbone's token table; every id must be below it.
 
     Raises:
-        TokenizerError: No tokenizer file, or one that does not fit the backbone.
+        TokenizerError: The files are missing, damaged, or do not match the backbone.
     """
     name = tokenizer_class_name(folder)
     files = _NEEDED_BY_CLASS[_CLASSES[name]]
@@ -89,7 +91,7 @@ def load_tokenizer(folder: Path, *, vocab_size: int) -> PreTrainedTokenizerFast:
         problem = f"{read} is damaged or no such file, {name} cannot read it"
         if read != "spiece.model":
             problem += f": {error}"
-        # For a damaged spiece.model the class tries another library, and says that it is missing.
+        # Without `error` for spiece.model: it only names another library that is missing.
         raise TokenizerError(str(folder), f"{problem}. Fetch it again.") from error
     _name_special_tokens(tokenizer)
     _check(tokenizer, folder, vocab_size)
@@ -97,10 +99,10 @@ def load_tokenizer(folder: Path, *, vocab_size: int) -> PreTrainedTokenizerFast:
 
 
 def tokenizer_class_name(folder: Path) -> str:
-    """Returns the name of the tokenizer class that the rule above chooses for `folder`.
+    """Returns the name of the tokenizer class of `folder`, in the order of the module docstring.
 
     Raises:
-        TokenizerError: The folder names an unknown class, or has no vocabulary at all.
+        TokenizerError: The folder names an unknown class, or has no vocabulary file.
     """
     for config in ("tokenizer_config.json", "config.json"):
         name = _read_json(folder / config).get("tokenizer_class")
@@ -120,7 +122,7 @@ def tokenizer_class_name(folder: Path) -> str:
 
 
 def tokenizer_digest(folder: Path, tokenizer: PreTrainedTokenizerFast) -> bytes:
-    """Returns the sha256 over what decides the ids: class, settings, special tokens, vocabulary.
+    """Returns the sha256 over class, settings, special tokens and vocabulary.
 
     The same tokenizer has the same digest whichever of its files it was read from.
     """
@@ -138,7 +140,7 @@ def tokenizer_digest(folder: Path, tokenizer: PreTrainedTokenizerFast) -> bytes:
 def _rules(
     folder: Path, tokenizer: PreTrainedTokenizerFast, kind: type[PreTrainedTokenizerFast]
 ) -> list[object]:
-    """Returns the vocabulary, and what else the files decide beside the settings."""
+    """Returns the vocabulary and the rules that the files, not the settings, decide."""
     backend = json.loads(tokenizer.backend_tokenizer.to_str())
     vocabulary = backend["model"]["vocab"]
     if isinstance(vocabulary, list):
@@ -148,7 +150,7 @@ def _rules(
         content: dict[str, Any] = _read_json(folder / "tokenizer.json")
         model = {**content["model"], "vocab": vocabulary}
         return [content.get("normalizer"), content.get("pre_tokenizer"), model]
-    # The character map of a SentencePiece model is the one rule that its class does not fix.
+    # The character map of a SentencePiece model is the only rule that its class does not fix.
     maps = [
         step.get("precompiled_charsmap") for step in backend["normalizer"].get("normalizers", ())
     ]

@@ -1,36 +1,24 @@
-"""What adapters change in the block, and branches side by side.
+"""Compiled adapters: their changes of the block, and the layout of stacked branches.
 
-A linear map of the block, y = W x + b, becomes y = scale * (W x + b) + shift + B A x, where
-scale, shift and the factors B A are there or not. Rows of a stack are the tokens of several
-branches, one after the other: the product with W is one for all rows but those with weights of
-their own; what each adapter adds is computed on its rows.
+A linear map of the block, y = W x + b, becomes y = scale * (W x + b) + shift + B A x; scale, shift
+and the factors B A are optional. The rows of a stack are the tokens of several branches: one
+product with W serves all rows except those with own weights, and the terms of each adapter are
+computed on its rows only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch
 
 from adapterhub.model.backbone.checkpoint import Block
-from adapterhub.model.encoder.tokens import Bucket
+from adapterhub.model.encoder.tokens import Bucket, TokenBatch
 
 ProductName = Literal["qkv", "out", "up", "down"]
 NormName = Literal["attention_norm", "output_norm"]
-
-
-class Packed(Protocol):
-    """P tokens without padding, cut into runs of windows of equal length."""
-
-    @property
-    def tokens(self) -> int:
-        """Returns the number P of tokens."""
-
-    @property
-    def buckets(self) -> tuple[Bucket, ...]:
-        """Returns the runs of equal length, covering all tokens."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +27,7 @@ class Applied:
 
     Attributes:
         adapter: The adapter.
-        rows: Tokens of its branch.
+        rows: The tokens of its branch.
     """
 
     adapter: Adapter
@@ -48,10 +36,10 @@ class Applied:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Changes:
-    """What all adapters of a stack change in one pass.
+    """The changes of all adapters of a stack in one pass.
 
     Attributes:
-        parts: The rows of each branch that is changed at this depth, ascending, and how.
+        parts: The rows of each branch that changes at this depth, ascending, and its change.
     """
 
     parts: tuple[tuple[slice, BlockChange], ...]
@@ -59,13 +47,13 @@ class Changes:
     def map(
         self, name: ProductName, block: Block, source: torch.Tensor, *, out: torch.Tensor
     ) -> None:
-        """Writes one linear map of the block, changed by each adapter on its rows.
+        """Computes a linear map of the block into `out`, changed by each adapter on its rows.
 
         Args:
-            name: Which product.
+            name: The linear map.
             block: The backbone's weights.
             source: (P, in).
-            out: (P, out of the product).
+            out: (P, out).
         """
         weight, bias = getattr(block, f"{name}_weight"), getattr(block, f"{name}_bias")
         found = ((rows, getattr(change, name)) for rows, change in self.parts)
@@ -81,7 +69,7 @@ class Changes:
     def norms(
         self, name: NormName, block: Block, rows: int
     ) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
-        """Yields the layer norm of each part of `rows` rows: rows, weight, bias."""
+        """Yields the layer norm of each part of `rows` rows: rows, weight (H,), bias (H,)."""
         own: list[tuple[slice, Norm]] = [
             (part, norm) for part, change in self.parts if (norm := getattr(change, name))
         ]
@@ -93,7 +81,7 @@ class Changes:
 
 
 def changes_at(depth: int, adapters: Sequence[Applied]) -> Changes:
-    """Returns what adapters change in the pass from `depth` to the next."""
+    """Returns the changes of adapters in the pass from `depth` to `depth` + 1."""
     return Changes(
         tuple(
             (applied.rows, applied.adapter.changes[depth])
@@ -105,10 +93,10 @@ def changes_at(depth: int, adapters: Sequence[Applied]) -> Changes:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stack:
-    """Tokens of several branches, one after the other.
+    """The tokens of several branches, concatenated.
 
     Attributes:
-        tokens: How many they are, P.
+        tokens: Their number P.
         buckets: Their runs of equal length.
         rows: The tokens of each branch.
     """
@@ -118,8 +106,12 @@ class Stack:
     rows: tuple[slice, ...]
 
 
-def stack_batches(batches: Sequence[Packed]) -> Stack:
-    """Returns the layout of batches put one after the other."""
+Packed = TokenBatch | Stack
+"""P tokens without padding, in runs of windows of equal length."""
+
+
+def stack_batches(batches: Sequence[TokenBatch]) -> Stack:
+    """Returns the layout of concatenated batches."""
     buckets: list[Bucket] = []
     rows: list[slice] = []
     start = 0
@@ -131,7 +123,7 @@ def stack_batches(batches: Sequence[Packed]) -> Stack:
 
 
 def _others(taken: Sequence[slice], rows: int) -> Iterator[slice]:
-    """Yields the runs of `rows` rows that no slice takes; the slices ascend."""
+    """Yields the runs of `rows` rows that are in no slice of `taken`, which ascend."""
     start = 0
     for one in taken:
         if one.start > start:
@@ -146,9 +138,9 @@ class LowRank:
     """The term B A x of one site.
 
     Attributes:
-        columns: Where the site stands among the outputs of its product.
-        ranks: Where its rank stands among the rows of the product's `down`.
-        up: (R, outputs of the site), B with all scales in it, transposed.
+        columns: The site's outputs among those of its product.
+        ranks: The site's ranks among those of the product's `down`.
+        up: (R, outputs of the site), B transposed, with all scales multiplied in.
     """
 
     columns: slice
@@ -158,15 +150,15 @@ class LowRank:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MapChange:
-    """What an adapter changes in one matrix product of the block.
+    """The change of an adapter in one matrix product of the block.
 
     Attributes:
-        weight: (out, in) in place of the backbone's, or None.
-        bias: (out,) in place of the backbone's; there is one where there is a weight.
-        scale: (out,) factor of the product with its bias, or None.
-        shift: (out,) added after it, or None.
-        down: (in, R) of all low-rank terms side by side, A transposed, or None.
-        low_rank: The terms.
+        weight: (out, in) that replaces the backbone's, or None.
+        bias: (out,) that replaces the backbone's; set where `weight` is.
+        scale: (out,) factor of W x + b, or None.
+        shift: (out,) added to the scaled product, or None.
+        down: (in, R), A transposed of all low-rank terms, concatenated, or None.
+        low_rank: The low-rank terms.
     """
 
     weight: torch.Tensor | None = None
@@ -177,7 +169,7 @@ class MapChange:
     low_rank: tuple[LowRank, ...] = ()
 
     def apply(self, source: torch.Tensor, target: torch.Tensor) -> None:
-        """Changes `target` (P, out), which holds W x + b, for the inputs `source` (P, in)."""
+        """Changes `target` (P, out) in place, W x + b of the inputs `source` (P, in)."""
         if self.scale is not None:
             target.mul_(self.scale)
         if self.shift is not None:
@@ -188,7 +180,7 @@ class MapChange:
                 target[:, term.columns].addmm_(inner[:, term.ranks], term.up)
 
     def tensors(self) -> Iterator[torch.Tensor]:
-        """Yields what it holds on the device."""
+        """Yields its tensors."""
         for part in (self.weight, self.bias, self.scale, self.shift, self.down):
             if part is not None:
                 yield part
@@ -197,7 +189,7 @@ class MapChange:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Norm:
-    """A layer norm in place of the backbone's: `weight` (H,) and `bias` (H,)."""
+    """A layer norm that replaces the backbone's: `weight` (H,) and `bias` (H,)."""
 
     weight: torch.Tensor
     bias: torch.Tensor
@@ -205,15 +197,15 @@ class Norm:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BlockChange:
-    """What an adapter changes at one depth; None where it changes nothing.
+    """The changes of an adapter at one depth; None for an unchanged part.
 
     Attributes:
         qkv: Query, key and value.
-        out: The map after attention.
-        up: The map into the feed-forward part.
-        down: The map out of it.
-        attention_norm: The norm after attention.
-        output_norm: The norm at the end of the block.
+        out: The output map of attention.
+        up: The first map of the feed-forward part.
+        down: Its second map.
+        attention_norm: The layer norm after attention.
+        output_norm: The layer norm at the end of the block.
     """
 
     qkv: MapChange | None = None
@@ -224,7 +216,7 @@ class BlockChange:
     output_norm: Norm | None = None
 
     def tensors(self) -> Iterator[torch.Tensor]:
-        """Yields what it holds on the device."""
+        """Yields its tensors."""
         for change in (self.qkv, self.out, self.up, self.down):
             if change is not None:
                 yield from change.tensors()
@@ -235,11 +227,11 @@ class BlockChange:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Adapter:
-    """An adapter on a device, ready to run; immutable.
+    """A compiled adapter on a device; immutable.
 
     Attributes:
         digest: Its identity.
-        changes: What it changes, by depth; the depths of a tied adapter share one value.
+        changes: Its changes by depth; the depths of a tied adapter share one value.
     """
 
     digest: str

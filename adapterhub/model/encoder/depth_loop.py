@@ -1,7 +1,7 @@
-"""The one loop over depths: batches of windows in, hidden states out at the depths asked for.
+"""The loop over depths: batches of windows -> hidden states at the requested depths.
 
-Scoring, text features, the features that heads are fitted on and the states that adapters are
-trained on all come from here; nothing else calls the encoder.
+Scoring, text features, the features that heads are trained on and the hidden states that adapters
+are trained on all come from here; nothing else runs the encoder.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from adapterhub.model.encoder.tokens import TokenBatch, pack
 Places = npt.NDArray[np.int64]
 
 Kept = Callable[[int, TokenBatch, int], Places | None]
-"""Gives the windows of a route's batch that go on to a depth; None for all of them."""
+"""(route, batch, depth) -> the windows of the batch to run to that depth; None for all."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,7 +28,7 @@ class States:
     """Hidden states of a batch at one depth.
 
     Attributes:
-        batch: The windows, as P packed tokens.
+        batch: The windows as P packed tokens.
         depth: The depth, from 0.
         hidden: (P, H) in the encoder's dtype.
     """
@@ -38,7 +38,7 @@ class States:
     hidden: torch.Tensor
 
     def only(self, places: Places | None) -> States:
-        """Returns the states of some windows, ascending; None is all of them."""
+        """Returns the states of the windows `places`, ascending; None for all of them."""
         if places is None:
             return self
         tokens = self.batch.tokens_of(places)
@@ -48,12 +48,12 @@ class States:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Route:
-    """One way through the block: the trunk, or a branch with an adapter.
+    """The passes of the trunk, or of a branch with an adapter.
 
     Attributes:
-        start: Where it begins.
-        stops: Depths at which its states are wanted, ascending and not before the start.
-        adapter: What changes the block on it; None on the trunk.
+        start: The states that it starts from.
+        stops: The requested depths, ascending, from the start on.
+        adapter: The adapter of a branch; None on the trunk.
     """
 
     start: States
@@ -68,7 +68,7 @@ def each_depth(
     encoder: Encoder,
     adapter: Adapter | None = None,
 ) -> Iterator[States]:
-    """Yields the states of each batch at each depth, ascending, one batch after the other."""
+    """Yields the states at each of `depths`, ascending, for one batch after the other."""
     for batch in batches:
         start = States(batch, 0, encoder.embed(batch))
         for _, states in run_routes([Route(start, depths, adapter)], encoder=encoder):
@@ -78,16 +78,16 @@ def each_depth(
 def run_routes(
     routes: Sequence[Route], *, encoder: Encoder, kept: Kept | None = None
 ) -> Iterator[tuple[int, States]]:
-    """Yields the states of routes at their stops, by ascending depth: index of the route, states.
+    """Yields (index of the route, states) at the stops of all routes, by ascending depth.
 
-    Routes that are under way at the same depth run stacked: one matrix product with the weights of
-    the block for all of them. A route joins at its start and leaves behind its last stop, or as
-    soon as none of its windows is kept.
+    Routes at the same depth run stacked: one matrix product with the weights of the block for all
+    of them. A route joins at its start and leaves after its last stop, or when none of its windows
+    is kept.
 
     Args:
-        routes: Where they begin, and where their states are wanted.
-        encoder: Where they run.
-        kept: Which windows go on; None for all of them.
+        routes: The routes.
+        encoder: Runs the passes.
+        kept: Which windows to run further; None for all of them.
     """
     depths = sorted({depth for route in routes for depth in (route.start.depth, *route.stops)})
     live: dict[int, States] = {}
@@ -109,7 +109,7 @@ def _advance(
     encoder: Encoder,
     kept: Kept | None,
 ) -> dict[int, States]:
-    """Returns the states of routes, all at one depth, at a later depth."""
+    """Returns the states of routes, all at the same depth, at the later `depth`."""
     if kept is not None:
         narrowed = {i: one.only(kept(i, one.batch, depth)) for i, one in live.items()}
         live = {index: states for index, states in narrowed.items() if states.batch.windows}

@@ -1,9 +1,9 @@
-"""The backbone running on a device: our own depth loop over packed tokens.
+"""The backbone on a device, run over packed tokens.
 
-ALBERT repeats one block, so depth is a loop, and `run` may stop at any depth and go on from
-any depth. Linear maps see real tokens only; query, key and value are one product; attention
-runs per run of equal lengths. The large buffers are kept between calls: freeing and mapping
-them again at every depth is much of the time that a plain implementation loses.
+ALBERT repeats one block, so depth is a loop that can stop at any depth and resume from it. Linear
+maps run on real tokens only, without padding; query, key and value are one product; attention runs
+on windows of equal length together. Large buffers are kept between calls, because allocating them
+at every depth takes much of the time of a plain implementation.
 """
 
 from __future__ import annotations
@@ -21,30 +21,35 @@ from adapterhub.model.encoder.buffers import Buffers, Workspaces
 from adapterhub.model.encoder.changes import Applied, Changes, NormName, Packed, changes_at
 from adapterhub.model.encoder.tokens import TokenBatch, Window, pack
 
-# Tokens per batch: enough for full matrix products, few enough to stay near the caches.
+# Tokens per batch: enough for efficient matrix products, few enough for the caches.
 _BATCH_TOKENS = {"cpu": 2048, "cuda": 16384, "mps": 8192}
-# Tokens of all branches of a batch that run stacked: a GPU gains by large products, a CPU does not.
+# Tokens of all branches that run stacked: a GPU gains from large products, a CPU does not.
 _STACK_TOKENS = {"cpu": 4096, "cuda": 131072, "mps": 32768}
 
 
 class Encoder:
-    """A frozen ALBERT on a device. Its tensors never change; any thread may use it.
+    """A frozen ALBERT on a device; immutable and thread-safe.
 
     Attributes:
         spec: Identity and sizes of the backbone.
-        device: Where it runs.
-        dtype: In which it computes; features and heads are fp32 all the same.
-        max_positions: Greatest window, in tokens.
-        batch_tokens: Good number of tokens per batch on this device.
-        stack_tokens: Good number of tokens of branches that run as one stack.
+        device: The device of its weights.
+        dtype: The dtype of weights and hidden states; features and heads are always fp32.
+        max_positions: Maximum length of a window, in tokens.
+        batch_tokens: Recommended number of tokens per batch on this device.
+        stack_tokens: Maximum number of tokens of branches that run as one stack.
     """
 
     def __init__(self, backbone: Backbone, *, device: str = "auto", dtype: str = "float32") -> None:
-        """Puts the weights of `backbone` on a device.
+        """Copies the weights of `backbone` to a device.
+
+        Args:
+            backbone: From `open_backbone`.
+            device: `cpu`, `cuda`, `cuda:<n>`, `mps` or `auto`.
+            dtype: `float32`, `float16` or `bfloat16`.
 
         Raises:
-            UnsupportedDeviceError: The device is not available here.
-            UsageError: Unknown dtype.
+            UnsupportedDeviceError: The device is not available.
+            UsageError: The dtype is not known.
             BackboneError: The hidden states overflow in `dtype`.
         """
         config = backbone.config
@@ -101,7 +106,7 @@ class Encoder:
         """Returns the hidden states at depth 0: (P, H) in the encoder's dtype."""
         tables = self._embeddings
         total = functional.embedding(batch.input_ids, tables.words)
-        # transformers' order of addition, for equal rounding: words, segments, positions.
+        # Adds in the order of transformers, for equal rounding: words, segments, positions.
         total += functional.embedding(batch.token_type_ids, tables.types)
         total += functional.embedding(batch.position_ids, tables.positions)
         normed = functional.layer_norm(
@@ -110,15 +115,15 @@ class Encoder:
         return functional.linear(normed, tables.map_weight, tables.map_bias)
 
     def group_of(self, depth: int) -> int:
-        """Returns which set of weights serves the pass from `depth` to the next."""
+        """Returns the index of the weights of the pass from `depth` to `depth` + 1."""
         # Source: transformers 5.23, AlbertTransformer.forward: groups share the depths evenly.
         return int(depth / (self.depth / len(self._groups)))
 
     def block_at(self, depth: int) -> Block:
-        """Returns the weights of the pass from `depth` to the next.
+        """Returns the weights of the pass from `depth` to `depth` + 1.
 
         Raises:
-            ValueError: A pass of this backbone takes several blocks.
+            ValueError: A pass of this backbone runs several blocks.
         """
         group = self._groups[self.group_of(depth)]
         if len(group) > 1:
@@ -134,14 +139,14 @@ class Encoder:
         stop: int,
         adapters: Sequence[Applied] = (),
     ) -> torch.Tensor:
-        """Returns the hidden states at depth `stop`, given those at depth `start`.
+        """Returns the hidden states at depth `stop`, (P, H), from those at depth `start`.
 
         Args:
-            hidden: (P, H); it is not changed.
-            batch: The tokens that `hidden` belongs to.
+            hidden: (P, H) in the encoder's dtype; not changed.
+            batch: The tokens of `hidden`.
             start: Depth of `hidden`, from 0.
-            stop: Depth to reach, at most D; equal to `start` returns `hidden` itself.
-            adapters: Which rows of `hidden` are of a branch, by ascending rows that do not overlap.
+            stop: Depth to run to, at most D; if equal to `start`, returns `hidden` itself.
+            adapters: Adapters and their rows of `hidden`, by ascending rows that do not overlap.
 
         Raises:
             ValueError: Not 0 <= start <= stop <= D.
@@ -157,20 +162,15 @@ class Encoder:
                 changes = changes_at(depth, adapters)
                 for block in self._groups[self.group_of(depth)]:
                     hidden = self._apply(block, hidden, batch, space, changes)
-            # The buffers go to the next call; what leaves must be the caller's own.
+            # The buffers are reused by the next call.
             return hidden.clone()
         finally:
             self._workspaces.give_back(taken)
 
     def _apply(
-        self,
-        block: Block,
-        hidden: torch.Tensor,
-        batch: Packed,
-        space: Buffers,
-        changes: Changes,
+        self, block: Block, hidden: torch.Tensor, batch: Packed, space: Buffers, changes: Changes
     ) -> torch.Tensor:
-        """Returns one pass of one block, written to `space.hidden`."""
+        """Returns the hidden states after one block, in `space.hidden`."""
         changes.map("qkv", block, hidden, out=space.qkv)
         self._attend(batch, space)
         changes.map("out", block, space.context, out=space.mapped)
@@ -184,7 +184,7 @@ class Encoder:
         return space.hidden
 
     def _attend(self, batch: Packed, space: Buffers) -> None:
-        """Attends within each window: reads `space.qkv`, writes `space.context`."""
+        """Computes attention within each window from `space.qkv` into `space.context`."""
         heads = self._attention_heads
         size = self.hidden_size // heads
         for bucket in batch.buckets:
@@ -198,15 +198,9 @@ class Encoder:
             target.copy_(context.transpose(1, 2))
 
     def _norm(
-        self,
-        name: NormName,
-        block: Block,
-        space: Buffers,
-        changes: Changes,
-        *,
-        out: torch.Tensor,
+        self, name: NormName, block: Block, space: Buffers, changes: Changes, *, out: torch.Tensor
     ) -> None:
-        """Writes the layer norm of `space.mapped` to `out`."""
+        """Computes the layer norm of `space.mapped` into `out`."""
         for rows, weight, bias in changes.norms(name, block, out.shape[0]):
             torch.ops.aten.native_layer_norm.out(
                 space.mapped[rows],
@@ -220,11 +214,14 @@ class Encoder:
             )
 
     def _check_finite(self, vocab_size: int) -> None:
-        """Runs a probe over all depths; half precision can overflow in trained large ALBERTs."""
+        """Runs a probe over all depths; large ALBERTs can overflow in half precision.
+
+        Raises:
+            BackboneError: The hidden states overflow.
+        """
         ids = [(7 * i) % vocab_size for i in range(32)]
         batch = pack([Window(0, 0, len(ids), ids, [0] * len(ids))], device=self.device)
         if not torch.isfinite(self.run(self.embed(batch), batch, 0, self.depth)).all():
             raise BackboneError(
-                self.spec.name,
-                f"the hidden states overflow in {self.dtype}; use dtype='float32'",
+                self.spec.name, f"the hidden states overflow in {self.dtype}; use dtype='float32'"
             )

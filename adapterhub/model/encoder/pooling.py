@@ -1,7 +1,7 @@
-"""Hidden states -> features: one function per pooling, and the table POOLINGS beside them.
+"""Hidden states -> features: one function per pooling, in the table POOLINGS.
 
-All take the packed hidden states (P, H) and give fp32. Windows of equal length stand next to
-each other, so pooling runs on `(n, L, H)` views and no padding can enter.
+All take packed hidden states (P, H) and return fp32. Windows of equal length are adjacent, so
+pooling runs on (n, L, H) views without padding.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ def pool_cls(hidden: torch.Tensor, batch: TokenBatch) -> torch.Tensor:
 
 
 def pool_mean(hidden: torch.Tensor, batch: TokenBatch) -> torch.Tensor:
-    """Returns the mean over all tokens of each window, special ones included: (N, H)."""
+    """Returns the mean over the tokens of each window, special ones included: (N, H)."""
     return _per_bucket(hidden, batch, lambda tokens: tokens.float().mean(1))
 
 
 def pool_max(hidden: torch.Tensor, batch: TokenBatch) -> torch.Tensor:
-    """Returns the greatest value over all tokens of each window, per dimension: (N, H)."""
+    """Returns the maximum per dimension over the tokens of each window: (N, H)."""
     return _per_bucket(hidden, batch, lambda tokens: tokens.float().amax(1))
 
 
 def pool_tokens(hidden: torch.Tensor, batch: TokenBatch) -> torch.Tensor:
     """Returns every token's hidden state, special ones included: (P, H)."""
-    del batch  # Tokens stay apart, so it does not matter which window they are of.
+    del batch  # Not needed without pooling over windows.
     return hidden.float()
 
 
 def pool_attentive(hidden: torch.Tensor, batch: TokenBatch, query: torch.Tensor) -> torch.Tensor:
-    """Returns a weighted mean over the tokens of each window, weighted by a learned query.
+    """Returns the mean over the tokens of each window, weighted by a learned query: (N, H).
 
     Args:
         hidden: (P, H).
-        batch: Gives the windows.
+        batch: The windows.
         query: (H,) fp32; the weights are softmax(h . query / sqrt(H)) within a window.
     """
     scale = hidden.shape[1] ** -0.5
@@ -55,7 +55,7 @@ def pool_attentive(hidden: torch.Tensor, batch: TokenBatch, query: torch.Tensor)
     return _per_bucket(hidden, batch, attend)
 
 
-# Attentive pooling has a query of its own per head, so it is not a row of this table.
+# Attentive pooling needs the query of each head, so it is not in this table.
 POOLINGS: dict[Pooling, PoolingFunction] = {
     "cls": pool_cls,
     "mean": pool_mean,

@@ -1,14 +1,15 @@
-"""Text -> tokens: rows are cut into windows, and windows are packed into TokenBatches.
+"""Text -> token ids -> windows -> TokenBatches.
 
-A TokenBatch has no padding: its P tokens stand one after the other, windows of equal length
-next to each other, so that attention runs on `(n, L)` views of them.
+A TokenBatch has no padding: its P tokens are concatenated and windows of equal length are adjacent,
+so that attention runs on (n, L) views of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +19,10 @@ from transformers import PreTrainedTokenizerFast
 
 from adapterhub.plan import Reading
 
-# Running text has fewer code points per token than this; a text is cut there before it is
-# tokenized, so that a million characters cost no more than the windows that will be read.
+Item = TypeVar("Item")
+
+# Texts are cut to this many code points per token before they are tokenized, so that a very long
+# text costs no more than its windows. Running text has fewer code points per token.
 _CODE_POINTS_PER_TOKEN = 8
 
 
@@ -31,7 +34,7 @@ class Row:
         ids: Token ids of the first field.
         pair_ids: Token ids of the second field, or None.
         offsets: Start and end of each token of the first field, in code points; see `own_offsets`.
-        truncated: Whether something of the text, or of its pair, is in no window.
+        truncated: Whether a part of the text, or of its pair, is in no window.
     """
 
     ids: list[int]
@@ -42,12 +45,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What the encoder sees at once: a row, or a part of a long one.
+    """One input sequence of the encoder: a row, or a part of a long one.
 
     Attributes:
         row: Index of its row.
-        first: Tokens `first` to `last` (exclusive) of the field that slides.
-        last: See `first`.
+        first: First token of the field that slides.
+        last: The token after its last one.
         ids: Token ids with special tokens.
         type_ids: 0 for the first segment, 1 for the second.
     """
@@ -61,12 +64,12 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """Windows of one length that stand next to each other in a TokenBatch.
+    """Adjacent windows of equal length in a TokenBatch.
 
     Attributes:
         start: Index of their first token among the P packed ones.
-        windows: How many they are (n).
-        length: Their length (L) in tokens.
+        windows: Their number n.
+        length: Their length L in tokens.
     """
 
     start: int
@@ -81,16 +84,16 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TokenBatch:
-    """N windows as P packed tokens, windows of equal length next to each other.
+    """N windows as P packed tokens, sorted by length.
 
     Attributes:
-        windows: The windows, in packed order.
+        windows: The windows in packed order.
         input_ids: (P,) int64.
         token_type_ids: (P,) int64.
         position_ids: (P,) int64, from 0 in every window.
-        starts: (N,) int64, the first token of each window.
-        buckets: The runs of equal length, covering all P tokens.
-        rows: (N,) int64, the row of each window.
+        starts: (N,) int64, index of the first token of each window.
+        buckets: The runs of equal length, which cover all P tokens.
+        rows: (N,) int64, index of the row of each window.
     """
 
     windows: tuple[Window, ...]
@@ -107,7 +110,7 @@ class TokenBatch:
         return self.input_ids.shape[0]
 
     def tokens_of(self, places: npt.NDArray[np.int64]) -> torch.Tensor:
-        """Returns the packed places of all tokens of some windows, on the batch's device."""
+        """Returns the packed indices of all tokens of the windows `places`, on the device."""
         starts = self.starts.cpu().numpy()
         parts = [np.arange(starts[i], starts[i] + len(self.windows[i].ids)) for i in places]
         none = np.zeros(0, np.int64)
@@ -115,10 +118,10 @@ class TokenBatch:
 
 
 class TextTokenizer:
-    """Cuts texts into windows of token ids; safe to use from many threads.
+    """Turns texts into windows of token ids; thread-safe.
 
-    The fast tokenizer is a private copy whose truncation and padding are off and never
-    change: special tokens and windows are ours, so no call leaves a state behind.
+    It has its own copy of the fast tokenizer without truncation and padding, which are state that
+    calls would share; special tokens and windows are added here.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -132,12 +135,12 @@ class TextTokenizer:
     def rows(
         self, inputs: Sequence[tuple[str, ...]], *, reading: Reading, max_windows: int
     ) -> list[Row]:
-        """Returns the tokens of each input, cut so that `max_windows` windows hold them.
+        """Returns the tokens of each input, truncated to what fits in `max_windows` windows.
 
         Args:
             inputs: One or two valid strings per row, the same number in all rows.
-            reading: Gives the window.
-            max_windows: Greatest number of windows per row.
+            reading: The length and the overlap of windows.
+            max_windows: Maximum number of windows per row.
         """
         limit = _budget(_room(reading), reading.overlap, max_windows) * _CODE_POINTS_PER_TOKEN
         fields = list(zip(*inputs, strict=True))
@@ -172,7 +175,7 @@ class TextTokenizer:
             yield Window(row, first, last, window, [0] * len(window))
 
     def _pair(self, row: int, a: list[int], b: list[int], reading: Reading) -> Iterator[Window]:
-        """Yields windows in which the longer segment slides beside the whole shorter one."""
+        """Yields windows of parts of the longer segment with the whole shorter one."""
         first_slides = len(a) > len(b)
         still, sliding = (b, a) if first_slides else (a, b)
         for first, last in _spans(len(sliding), _room(reading) - len(still), reading.overlap):
@@ -186,25 +189,31 @@ class TextTokenizer:
 def batches(
     windows: Sequence[Window], *, max_tokens: int, device: torch.device
 ) -> Iterator[TokenBatch]:
-    """Yields TokenBatches of at most `max_tokens` tokens (or one window), longest first.
-
-    Windows of equal length come together, whatever the order of the texts was.
-    """
+    """Yields TokenBatches of at most `max_tokens` tokens, or one window, longest windows first."""
     ordered = sorted(windows, key=lambda window: -len(window.ids))
-    chunk: list[Window] = []
-    tokens = 0
-    for window in ordered:
-        if chunk and tokens + len(window.ids) > max_tokens:
-            yield pack(chunk, device=device)
-            chunk, tokens = [], 0
-        chunk.append(window)
-        tokens += len(window.ids)
-    if chunk:
+    for chunk in groups_of(ordered, lambda window: len(window.ids), max_tokens=max_tokens):
         yield pack(chunk, device=device)
 
 
+def groups_of(
+    items: Iterable[Item], tokens_of: Callable[[Item], int], *, max_tokens: int
+) -> Iterator[list[Item]]:
+    """Yields consecutive items in groups of at most `max_tokens` tokens, or of one item."""
+    group: list[Item] = []
+    total = 0
+    for item in items:
+        tokens = tokens_of(item)
+        if group and total + tokens > max_tokens:
+            yield group
+            group, total = [], 0
+        group.append(item)
+        total += tokens
+    if group:
+        yield group
+
+
 def pack(windows: Sequence[Window], *, device: torch.device) -> TokenBatch:
-    """Returns one TokenBatch of windows that are sorted by length."""
+    """Returns a TokenBatch of windows that are sorted by length."""
     lengths = np.fromiter((len(window.ids) for window in windows), np.int64, len(windows))
     tokens = int(lengths.sum())
     starts = np.cumsum(lengths) - lengths
@@ -229,20 +238,20 @@ def pack(windows: Sequence[Window], *, device: torch.device) -> TokenBatch:
 
 
 def _room(reading: Reading) -> int:
-    """Returns how many tokens a window holds beside its special tokens."""
+    """Returns the number of tokens that a window holds without special tokens."""
     return reading.max_length - 1 - len(reading.fields)
 
 
 def _budget(room: int, overlap: int, max_windows: int) -> int:
-    """Returns how many tokens `max_windows` windows with `room` tokens see."""
+    """Returns the number of tokens that `max_windows` windows of `room` tokens cover."""
     return room + (max_windows - 1) * _step(room, overlap)
 
 
 def _kept(lengths: Sequence[int], reading: Reading, max_windows: int) -> list[int]:
-    """Returns how many tokens of each field go into windows.
+    """Returns the number of tokens of each field that go into windows.
 
-    The shorter field of a pair is in every window; it is cut only where it alone would fill
-    more than half of one.
+    The shorter field of a pair is in every window; it is truncated only if it fills more than half
+    of one.
     """
     room = _room(reading)
     if len(lengths) == 1:
@@ -255,7 +264,7 @@ def _kept(lengths: Sequence[int], reading: Reading, max_windows: int) -> list[in
 
 
 def _spans(tokens: int, room: int, overlap: int) -> Iterator[tuple[int, int]]:
-    """Yields the ranges of `tokens` that windows with `room` tokens see."""
+    """Yields the token ranges of windows of `room` tokens over `tokens` tokens."""
     first = 0
     while True:
         last = min(first + room, tokens)
@@ -266,26 +275,26 @@ def _spans(tokens: int, room: int, overlap: int) -> Iterator[tuple[int, int]]:
 
 
 def _step(room: int, overlap: int) -> int:
-    """Returns how far a window moves: at least half of it, however little room a pair leaves."""
+    """Returns the stride of windows, at least half of `room`, also for a long pair."""
     return room - min(overlap, room // 2)
 
 
 SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
-"""How SentencePiece writes a space."""
+"""SentencePiece's symbol for a space."""
 
 
 def own_offsets(
     ids: Sequence[int], offsets: list[tuple[int, int]], space: int | None
 ) -> list[tuple[int, int]]:
-    """Returns the offsets of tokens, where a space that is a token by itself holds nothing.
+    """Returns the offsets of tokens, with empty ranges for tokens that are only a space.
 
-    SentencePiece says that such a space holds the character behind it, for instance a Han one,
-    whose own token comes next.
+    SentencePiece's offsets of such a token include the next character, for instance a Han one,
+    although that has its own token.
 
     Args:
         ids: Token ids of a text.
         offsets: Start and end of each token, in code points.
-        space: Id of the space; None where the tokenizer has none.
+        space: Id of the space; None if the tokenizer has none.
     """
     if space is None or space not in ids:
         return offsets

@@ -1,1 +1,1 @@
-"""One call: plan -> trunk and branches -> answers; resident tasks, known answers, checks."""
+"""One call: plan -> trunk and branches -> predictions; resident tasks, known answers, checks."""

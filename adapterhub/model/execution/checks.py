@@ -1,4 +1,4 @@
-"""What a task must be before it is resident: it fits the backbone and computes what it says."""
+"""Checks before a task is resident: it fits the backbone and reproduces its known answers."""
 
 from __future__ import annotations
 
@@ -22,30 +22,32 @@ def check_tasks(
     tokenizer: TextTokenizer,
     known: Callable[[str], Adapter | None],
 ) -> dict[str, Adapter]:
-    """Returns the compiled adapters, by digest, of head files that passed every check.
+    """Checks head files and returns their compiled adapters by digest.
 
     Args:
         heads: The files.
         encoder: The backbone that they must fit.
-        tokenizer: Of the same backbone.
-        known: Gives an adapter that is compiled already, by digest.
+        tokenizer: The tokenizer of the same backbone.
+        known: Returns an adapter that is compiled already, by digest, or None.
 
     Raises:
         BackboneMismatchError: A task was made for another backbone.
         UsageError: A task's windows are too long for this backbone.
-        HeadFileError: A file computes something else than it says, or its adapter does not fit.
+        HeadFileError: A file does not reproduce its known answers, or its adapter does not fit.
     """
     adapters: dict[str, Adapter] = {}
     for head in heads:
         check_fits(head.spec, encoder)
         adapter = _compile(head, adapters, encoder, known)
         check_known_answers(head, encoder=encoder, tokenizer=tokenizer, adapter=adapter)
-        warn_if_constant(head)
+        if is_constant(head):
+            # Not an error: the file is valid and computes what its header states.
+            warnings.warn(ConstantHeadWarning(head.spec.task, head.source), stacklevel=2)
     return adapters
 
 
 def check_fits(spec: TaskSpec, encoder: Encoder) -> None:
-    """Checks that a task is of this backbone, and that its windows are not too long for it.
+    """Checks that a task was made for this backbone and that its windows fit its positions.
 
     Raises:
         BackboneMismatchError: It was made for another backbone.
@@ -60,7 +62,7 @@ def check_fits(spec: TaskSpec, encoder: Encoder) -> None:
 
 
 def check_backbone(spec: TaskSpec, backbone: BackboneSpec) -> None:
-    """Checks that a task is of this backbone.
+    """Checks that a task was made for this backbone.
 
     Raises:
         BackboneMismatchError: It was made for another one.
@@ -75,7 +77,7 @@ def _compile(
     encoder: Encoder,
     known: Callable[[str], Adapter | None],
 ) -> Adapter | None:
-    """Returns the adapter of a head file, compiled once for all tasks that have it."""
+    """Returns the adapter of a head file, compiled once for all tasks that share it."""
     spec = head.spec.adapter
     if spec is None:
         return None
@@ -90,11 +92,5 @@ _MAPS = ("head.weight", "head.hidden.weight")
 
 
 def is_constant(head: HeadFile) -> bool:
-    """Returns whether no text can change the answer: a map that all features pass is zero."""
+    """Returns whether the logits are the same for every text: a weight matrix is all zero."""
     return any(name in head.tensors and not bool(head.tensors[name].any()) for name in _MAPS)
-
-
-def warn_if_constant(head: HeadFile) -> None:
-    """Warns of a head that answers the same to every text; it is loaded all the same."""
-    if is_constant(head):
-        warnings.warn(ConstantHeadWarning(head.spec.task, head.source), stacklevel=2)

@@ -1,6 +1,6 @@
-"""Known answers: what a head file says that it computes, computed again before it is loaded.
+"""Known answers: probe texts with stored logits, recomputed before a head file is loaded.
 
-The probe texts are ours and say nothing of any training data, whose licence might not allow a copy.
+The probe texts are our own: the licence of training data may not allow a copy.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from adapterhub.model.encoder.changes import Adapter
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.tokens import TextTokenizer
 from adapterhub.model.execution.resident import unplaced
-from adapterhub.model.execution.run_trunk import Answering, run_trunk
+from adapterhub.model.execution.run_trunk import ExecutionContext, run_trunk
 from adapterhub.model.heads.heads import Array
 from adapterhub.plan import make_plan
 from adapterhub.specs import KnownAnswer, TaskSpec
@@ -30,22 +30,19 @@ _PAIRS = (
     ("A man is playing a guitar.", "Somebody makes music."),
     ("他明天要坐火车去上海。", "他明天出门旅行。"),
 )
-# Known answers of tagging have a row for every token, so these are short.
-_TAGGED = (
-    ("Anna flew from Berlin to Oslo on Monday.",),
-    ("李明昨天在北京工作。",),
-)
+# Short, because known answers of tagging store one row of logits per token.
+_TAGGED = (("Anna flew from Berlin to Oslo on Monday.",), ("李明昨天在北京工作。",))
 
 
 def probes_for(spec: TaskSpec) -> tuple[tuple[str, ...], ...]:
-    """Returns the probes of a task: one in English and one in Chinese."""
+    """Returns the probe inputs of a task: one in English and one in Chinese."""
     if spec.kind == "tagging":
         return _TAGGED
     return _TEXTS if len(spec.fields) == 1 else _PAIRS
 
 
-# Greatest difference, relative to the greatest known logit (at least 1): fp32 differs between
-# processors in the last digits; half precision was measured at about 1 % of the hidden states.
+# Largest allowed difference, relative to the largest stored logit (at least 1): fp32 differs
+# between processors in the last digits; half precision was measured at about 1 % of hidden states.
 _TOLERANCE = {torch.float32: 2e-3, torch.float16: 5e-2, torch.bfloat16: 0.25}
 _SIGNIFICANT_DIGITS = 6
 
@@ -58,47 +55,46 @@ def make_known_answers(
     encoder: Encoder,
     tokenizer: TextTokenizer,
 ) -> tuple[KnownAnswer, ...]:
-    """Returns what the task answers to `inputs`, to be stored in its head file."""
-    answers = answer_probes(spec, tensors, inputs, encoder=encoder, tokenizer=tokenizer)
-    return tuple(
-        _known_answer(spec, texts, _rounded(logits))
-        for texts, logits in zip(inputs, answers, strict=True)
-        if len(logits)
-    )
+    """Returns `inputs` with the logits of the task, to be stored in its head file."""
+    computed = probe_logits(spec, tensors, inputs, encoder=encoder, tokenizer=tokenizer)
+    known = []
+    for texts, logits in zip(inputs, computed, strict=True):
+        if len(logits):
+            rounded = _rounded(logits)
+            # From the rounded logits, because rounding can make the two largest ones equal.
+            labels = _best_labels(spec, np.asarray(rounded, np.float32))
+            known.append(KnownAnswer(inputs=texts, logits=rounded, answers=labels))
+    return tuple(known)
 
 
 def check_known_answers(
     head: HeadFile, *, encoder: Encoder, tokenizer: TextTokenizer, adapter: Adapter | None = None
 ) -> None:
-    """Computes the known answers of a head file and compares.
+    """Recomputes the known answers of a head file and compares them with the stored ones.
 
     Args:
         head: The file.
-        encoder: Where they are computed.
-        tokenizer: Of the same backbone.
-        adapter: The file's adapter, compiled; without it, it is compiled here.
+        encoder: Computes the hidden states.
+        tokenizer: The tokenizer of the same backbone.
+        adapter: The file's compiled adapter; None compiles it here.
 
     Raises:
-        KnownAnswersError: The file computes something else than it says, or its labels stand
-            in another order than when it was written.
+        KnownAnswersError: The logits differ from the stored ones, or the labels are in another
+            order than when the file was written.
     """
     spec = head.spec
     if not spec.known_answers:
         return
-    found = answer_probes(
-        spec,
-        head.tensors,
-        [known.inputs for known in spec.known_answers],
-        encoder=encoder,
-        tokenizer=tokenizer,
-        adapter=adapter,
+    inputs = [known.inputs for known in spec.known_answers]
+    found = probe_logits(
+        spec, head.tensors, inputs, encoder=encoder, tokenizer=tokenizer, adapter=adapter
     )
     for known, logits in zip(spec.known_answers, found, strict=True):
         expected = np.asarray(known.logits, np.float32)
         _compare(head, known, expected, logits, _TOLERANCE[encoder.dtype])
 
 
-def answer_probes(
+def probe_logits(
     spec: TaskSpec,
     tensors: Mapping[str, torch.Tensor],
     inputs: Sequence[tuple[str, ...]],
@@ -107,10 +103,9 @@ def answer_probes(
     tokenizer: TextTokenizer,
     adapter: Adapter | None = None,
 ) -> list[Array]:
-    """Returns the logits of a task that is not resident: (1, K) or (tokens, K) per input.
+    """Returns fp32 logits of a task that is not resident: (1, K) or (tokens, K) per input.
 
-    This is what known answers are made with and checked against. `adapter` is the task's,
-    compiled; without it, it is compiled here.
+    `adapter` is the task's compiled adapter; None compiles it here.
     """
     if adapter is None and spec.adapter is not None:
         adapter = compile_adapter(spec.adapter, tensors, encoder=encoder, source=spec.task)
@@ -119,7 +114,7 @@ def answer_probes(
         make_plan({spec.task: spec}).trunks[0],
         {spec.task: task},
         inputs,
-        answering=Answering(encoder, tokenizer, max_windows=1),
+        context=ExecutionContext(encoder, tokenizer, max_windows=1),
     )
     values = output.logits[spec.task].values
     return list(values) if isinstance(values, tuple) else list(values[:, None])
@@ -143,20 +138,12 @@ def _compare(
             f"gave other logits for its probe {probe!r} than its header says (difference "
             f"{difference:.3g}, allowed {limit:.3g}); do not use it, fetch or train it again",
         )
-    if known.answers != _named(head.spec, expected):
+    if known.answers != _best_labels(head.spec, expected):
         raise KnownAnswersError(
             head.source,
             f"its labels are in another order than when it was written: the probe {probe!r} "
-            f"should give {known.answers[0]!r}, gave {_named(head.spec, expected)[0]!r}",
+            f"should give {known.answers[0]!r}, gives {_best_labels(head.spec, expected)[0]!r}",
         )
-
-
-def _known_answer(
-    spec: TaskSpec, texts: tuple[str, ...], logits: tuple[tuple[float, ...], ...]
-) -> KnownAnswer:
-    # Named by the logits that the file keeps: rounding can make the two best ones equal.
-    named = _named(spec, np.asarray(logits, np.float32))
-    return KnownAnswer(inputs=texts, logits=logits, answers=named)
 
 
 def _rounded(logits: Array) -> tuple[tuple[float, ...], ...]:
@@ -165,7 +152,7 @@ def _rounded(logits: Array) -> tuple[tuple[float, ...], ...]:
     )
 
 
-def _named(spec: TaskSpec, logits: Array) -> tuple[str, ...]:
+def _best_labels(spec: TaskSpec, logits: Array) -> tuple[str, ...]:
     if spec.kind == "regression":
         return ()
     return tuple(spec.labels[index] for index in logits.argmax(1).tolist())

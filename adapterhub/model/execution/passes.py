@@ -1,12 +1,12 @@
-"""One batch of windows: the trunk, depth by depth, and the branches that leave it.
+"""One batch of windows: the trunk, depth by depth, and its branches.
 
-Each branch starts from the trunk's states at its fork. Live branches run stacked, in groups whose
-tokens fit in the encoder's buffers; a branch joins its stack at its fork and leaves at its stop.
+A branch starts from the trunk's hidden states at its fork. Branches run stacked, in groups of at
+most `Encoder.stack_tokens` tokens, each from its fork to its stop.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,22 +20,22 @@ from adapterhub.model.encoder.changes import Adapter
 from adapterhub.model.encoder.depth_loop import Places, Route, States, run_routes
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.pooling import POOLINGS, pool_attentive
-from adapterhub.model.encoder.tokens import TokenBatch, Window
+from adapterhub.model.encoder.tokens import TokenBatch, Window, groups_of
 from adapterhub.model.execution.resident import ResidentTask
 from adapterhub.model.heads.slab import Slab
 from adapterhub.plan import Branch, Tap, Trunk
 
-Wanted = Mapping[str, npt.NDArray[np.bool_]]
-"""Whether a task is asked of a row, by task: (N,); without it every task is asked of every row."""
+Requested = Mapping[str, npt.NDArray[np.bool_]]
+"""(N,) mask of the rows that request a task, by task; None in its place: all rows, all tasks."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Logits:
-    """What one task gave for one batch.
+    """The logits of one task for one batch.
 
     Attributes:
         values: (N, K) per window, or (P, K) per token for tagging; fp32.
-        windows: The windows, in the order of the values.
+        windows: The windows in the order of the values.
     """
 
     values: torch.Tensor
@@ -43,32 +43,36 @@ class Logits:
 
 
 class Readers:
-    """Sums up what each task reads at its taps, on the trunk and on branches."""
+    """Sums the logits, or features, of each task over its taps on the trunk and on branches."""
 
-    def __init__(self, tasks: Mapping[str, ResidentTask], wanted: Wanted | None) -> None:
+    def __init__(self, tasks: Mapping[str, ResidentTask], requested: Requested | None) -> None:
         self._tasks = tasks
-        self._wanted = wanted
+        self._requested = requested
         self._sums: dict[str, torch.Tensor] = {}
         self._windows: dict[str, tuple[Window, ...]] = {}
 
     def places(self, batch: TokenBatch, tasks: Sequence[str]) -> Places | None:
-        """Returns the windows of which one of `tasks` is asked; None where that is all."""
-        if self._wanted is None:
+        """Returns the windows that request one of `tasks`; None where all do."""
+        if self._requested is None:
             return None
         mask = np.zeros(len(batch.windows), np.bool_)
         for name in tasks:
-            mask |= self._wanted[name][batch.rows]
+            mask |= self._requested[name][batch.rows]
         return None if mask.all() else np.flatnonzero(mask)
 
     def adapter_of(self, branch: Branch) -> Adapter:
-        """Returns the adapter of a branch, as its tasks hold it."""
+        """Returns the adapter of a branch from one of its tasks.
+
+        Raises:
+            ResidentError: The task has none.
+        """
         adapter = self._tasks[branch.tasks[0]].adapter
         if adapter is None:
             raise ResidentError(f"Task '{branch.tasks[0]}' is resident without its adapter.")
         return adapter
 
     def read(self, states: States, taps: Sequence[Tap]) -> None:
-        """Adds what the tasks of the taps at this depth read: logits if linear, else features."""
+        """Adds the taps at this depth: logits of tasks in a slab, features of all others."""
         for tap in (tap for tap in taps if tap.depth == states.depth):
             if tap.pooling == "attentive":
                 self._read_attentive(states, tap)
@@ -86,19 +90,17 @@ class Readers:
                 self._add(name, tap, products[slot.slab][:, slot.start : slot.stop], states.batch)
 
     def logits(self) -> dict[str, Logits]:
-        """Returns the logits by task, of the tasks that were asked of some window.
+        """Returns the logits by task, of the tasks that some window requests.
 
-        Tasks that read two texts apart have features here: (N, H) of each window.
+        Tasks that encode two texts separately get features instead: (N, H), one row per window.
         """
-        return {
-            name: Logits(self._finish(self._tasks[name], total), self._windows[name])
-            for name, total in self._sums.items()
-        }
-
-    @staticmethod
-    def _finish(task: ResidentTask, total: torch.Tensor) -> torch.Tensor:
-        # A text of a pair that is read apart has features only, until the other one is there.
-        return total if task.slots or task.spec.apart else task.weights.forward(total)
+        logits = {}
+        for name, total in self._sums.items():
+            task = self._tasks[name]
+            # The head of separately encoded texts reads the features of both, later.
+            values = total if task.slots or task.spec.apart else task.weights.forward(total)
+            logits[name] = Logits(values, self._windows[name])
+        return logits
 
     def _read_attentive(self, states: States, tap: Tap) -> None:
         for name in tap.tasks:
@@ -108,7 +110,7 @@ class Readers:
                 self._add(name, tap, features * _share(task, tap.depth), states.batch)
 
     def _add(self, name: str, tap: Tap, value: torch.Tensor, batch: TokenBatch) -> None:
-        """Adds `value`, one row per window or token of a batch, for the windows asked."""
+        """Adds `value`, one row per window or token of a batch, for the requesting windows."""
         places, windows = self.places(batch, (name,)), batch.windows
         if places is not None:
             if not len(places):
@@ -130,14 +132,14 @@ def run_batch(
     tasks: Mapping[str, ResidentTask],
     batch: TokenBatch,
     encoder: Encoder,
-    wanted: Wanted | None = None,
+    requested: Requested | None = None,
 ) -> dict[str, Logits]:
     """Returns fp32 logits by task: (N, K) per window, or (P, K) per token for tagging.
 
-    With `wanted`, a window takes part only as deep as a task that is asked of its row reads,
-    and a task has logits of its own windows only; it is missing where it has none.
+    With `requested`, a window runs only to the deepest depth that a requested task of its row
+    reads, and a task gets logits for its own windows only; a task without windows is missing.
     """
-    readers = Readers(tasks, wanted)
+    readers = Readers(tasks, requested)
     forks = {branch.fork for branch in trunk.branches}
     stops = tuple(sorted(forks | {tap.depth for tap in trunk.taps}))
     route = Route(States(batch, 0, encoder.embed(batch)), stops)
@@ -157,12 +159,13 @@ def _run_branches(
     """Runs branches from their forks to their stops and reads their taps."""
     starts: list[tuple[Branch, States]] = []
     for branch in trunk.branches:
-        # A fork is missing where no window went on to it.
+        # A fork is missing where no window reached it.
         if branch.fork in at_fork:
             states = at_fork[branch.fork]
             own = states.only(readers.places(states.batch, branch.tasks))
             starts += [(branch, own)] if own.batch.windows else []
-    for group in _groups(starts, encoder.stack_tokens):
+    max_tokens = encoder.stack_tokens
+    for group in groups_of(starts, lambda start: start[1].batch.tokens, max_tokens=max_tokens):
         branches = [branch for branch, _ in group]
         routes = [
             Route(states, tuple(sorted({tap.depth for tap in one.taps})), readers.adapter_of(one))
@@ -176,7 +179,7 @@ def _run_branches(
 def _kept_on_branches(
     branches: Sequence[Branch], readers: Readers, index: int, batch: TokenBatch, depth: int
 ) -> Places | None:
-    """Returns the windows that stay: those of which a task is asked that reads at or beyond."""
+    """Returns the windows to keep: those that request a task which reads `depth` or deeper."""
     taps = branches[index].taps
     return readers.places(batch, [name for tap in taps if tap.depth >= depth for name in tap.tasks])
 
@@ -184,26 +187,10 @@ def _kept_on_branches(
 def _kept_on_trunk(
     trunk: Trunk, readers: Readers, _: int, batch: TokenBatch, depth: int
 ) -> Places | None:
-    """Returns the windows that stay: those of which a task is asked that needs the trunk there."""
+    """Returns the windows to keep: those that request a task which needs the trunk at `depth`."""
     names = [name for tap in trunk.taps if tap.depth >= depth for name in tap.tasks]
     names += [name for branch in trunk.branches if branch.fork >= depth for name in branch.tasks]
     return readers.places(batch, names)
-
-
-def _groups(
-    starts: Sequence[tuple[Branch, States]], max_tokens: int
-) -> Iterator[list[tuple[Branch, States]]]:
-    """Yields branches whose tokens together are at most `max_tokens`, or one branch."""
-    group: list[tuple[Branch, States]] = []
-    tokens = 0
-    for branch, states in starts:
-        if group and tokens + states.batch.tokens > max_tokens:
-            yield group
-            group, tokens = [], 0
-        group.append((branch, states))
-        tokens += states.batch.tokens
-    if group:
-        yield group
 
 
 def _share(task: ResidentTask, depth: int) -> float:

@@ -1,4 +1,4 @@
-"""Tasks on the device: loaded, replaced and dropped while other threads score."""
+"""Tasks on the device: loaded, replaced and unloaded while other threads score."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class ResidentTask:
     Attributes:
         spec: The task.
         made_by: Name, version and digest, for results.
-        weights: Its tensors; what is computed where there are no slots.
-        adapter: What it changes in the block, or None; tasks with one adapter hold the same one.
-        slots: Linear heads: the rows in the slab of each depth that is read. Without slots the
-            features are gathered and `weights.forward` is called on them.
-        bytes: Size of its head on the device; the adapter is counted apart.
+        weights: The head's tensors, used where there are no slots.
+        adapter: The compiled adapter, or None; tasks that share an adapter share this object.
+        slots: Linear heads: the head's rows in the slab of each depth. Without slots
+            `weights.forward` is applied to the summed features.
+        bytes: Size of the head on the device, without the adapter.
     """
 
     spec: TaskSpec
@@ -50,7 +50,7 @@ def unplaced(
     device: torch.device,
     adapter: Adapter | None,
 ) -> ResidentTask:
-    """Returns a task that can be run but is in no slab, such as one that was just trained."""
+    """Returns a task that can be run without a place in a slab, such as a newly trained one."""
     made_by = Provenance(spec.task, None, "", spec.backbone.fingerprint)
     weights = read_weights(spec, tensors, device=device)
     return ResidentTask(spec, made_by, weights, adapter, slots=(), bytes=0)
@@ -58,17 +58,17 @@ def unplaced(
 
 def size_of(tasks: Iterable[ResidentTask]) -> int:
     """Returns the size of heads and of distinct adapters, in bytes."""
-    held = list(tasks)
-    adapters = {task.adapter.digest: task.adapter for task in held if task.adapter is not None}
-    return sum(task.bytes for task in held) + sum(one.bytes for one in adapters.values())
+    counted = list(tasks)
+    adapters = {task.adapter.digest: task.adapter for task in counted if task.adapter is not None}
+    return sum(task.bytes for task in counted) + sum(one.bytes for one in adapters.values())
 
 
 @dataclass(frozen=True, slots=True)
 class _Snapshot:
     """What is resident at one moment: origin by reference, task by origin.
 
-    The digest alone would not do: two versions may hold the same bytes, and each answer says
-    which of them made it.
+    Tasks are keyed by origin, not digest: two versions may have the same bytes, and results name
+    the version that made them.
     """
 
     origins: Mapping[str, Provenance] = field(default_factory=lambda: MappingProxyType({}))
@@ -85,8 +85,8 @@ class ResidentTasks:
 
         Args:
             hidden_size: Width H of the features.
-            device: Where the heads live.
-            max_bytes: Greatest total size of the heads; None for no limit.
+            device: Where the heads are.
+            max_bytes: Maximum total size of heads and adapters; None for no limit.
         """
         self.max_bytes = max_bytes
         self._hidden_size = hidden_size
@@ -107,13 +107,13 @@ class ResidentTasks:
         return tuple(self._snapshot.origins)
 
     def get(self, reference: str) -> ResidentTask | None:
-        """Returns the task that a reference names now, or None where it is not resident."""
+        """Returns the task that a reference names now, or None if it is not resident."""
         snapshot = self._snapshot
         origin = snapshot.origins.get(reference)
         return None if origin is None else snapshot.tasks[origin]
 
     def acquire(self, references: Sequence[str]) -> dict[str, ResidentTask] | None:
-        """Returns all of the tasks from one snapshot, or None where one is not resident."""
+        """Returns all of the tasks from one snapshot, or None if one is not resident."""
         snapshot = self._snapshot
         if not all(reference in snapshot.origins for reference in references):
             return None
@@ -123,7 +123,7 @@ class ResidentTasks:
         return {reference: snapshot.tasks[origin] for reference, origin in origins.items()}
 
     def adapter(self, digest: str) -> Adapter | None:
-        """Returns the adapter with this digest where a resident task has it."""
+        """Returns the adapter with this digest, or None if no resident task has it."""
         adapters = (task.adapter for task in self._snapshot.tasks.values())
         return next((one for one in adapters if one and one.digest == digest), None)
 
@@ -132,29 +132,27 @@ class ResidentTasks:
         heads: Mapping[str, tuple[HeadFile, Provenance]],
         *,
         adapters: Mapping[str, Adapter] = MappingProxyType({}),
-        beside: Sequence[str] = (),
+        keep: Sequence[str] = (),
     ) -> None:
-        """Makes head files resident under their references; replaces what they named before.
-
-        Either all become resident in one step, or none does.
+        """Makes head files resident under their references, all in one step or none.
 
         Args:
-            heads: Head file and origin by reference.
+            heads: Head file and origin by reference; replaces what the reference named before.
             adapters: The compiled adapters of these head files, by digest.
-            beside: References of the same call, which must not be evicted for these.
+            keep: References that must not be evicted, those of the same call.
 
         Raises:
             ResidentError: All of them together do not fit in `max_bytes`.
         """
         with self._lock:
-            self._snapshot = self._with(heads, adapters, beside)
+            self._snapshot = self._with(heads, adapters, keep)
             self._tidy()
 
     def unload(self, reference: str) -> bool:
-        """Drops a reference, and its task where no other reference names it.
+        """Drops a reference, and its task if no other reference names it.
 
         Returns:
-            Whether it was resident. Calls that hold the task finish with it.
+            Whether it was resident. Running calls keep the task until they end.
         """
         with self._lock:
             origins = dict(self._snapshot.origins)
@@ -168,21 +166,21 @@ class ResidentTasks:
         self,
         heads: Mapping[str, tuple[HeadFile, Provenance]],
         adapters: Mapping[str, Adapter],
-        beside: Sequence[str],
+        keep: Sequence[str],
     ) -> _Snapshot:
-        """Returns what is resident once `heads` are, within the budget."""
+        """Returns the snapshot with `heads` added, within the budget."""
         tasks = dict(self._snapshot.tasks)
         origins = dict(self._snapshot.origins)
         for reference, (head, made_by) in heads.items():
             if made_by not in tasks:
                 tasks[made_by] = self._place(head, made_by, _adapter_of(head, adapters))
             origins[reference] = made_by
-        wanted = {origins[name] for name in (*heads, *beside) if name in origins}
-        self._touch(wanted)
-        return _make_snapshot(self._evict(origins, tasks, wanted), tasks)
+        needed = {origins[name] for name in (*heads, *keep) if name in origins}
+        self._touch(needed)
+        return _make_snapshot(self._evict(origins, tasks, needed), tasks)
 
     def _tidy(self) -> None:
-        """Forgets what the snapshot before this one had alone."""
+        """Drops what only the snapshot before this one used."""
         tasks = self._snapshot.tasks
         self._last_used = {origin: self._last_used.get(origin, 0) for origin in tasks}
         for key in list(self._slabs):
@@ -198,28 +196,32 @@ class ResidentTasks:
         self,
         origins: Mapping[str, Provenance],
         tasks: Mapping[Provenance, ResidentTask],
-        wanted: set[Provenance],
+        needed: set[Provenance],
     ) -> dict[str, Provenance]:
-        """Returns `origins` without the least recently used tasks that do not fit."""
+        """Returns `origins` without the least recently used tasks that do not fit.
+
+        Raises:
+            ResidentError: The `needed` ones do not fit by themselves.
+        """
         if self.max_bytes is None:
             return dict(origins)
         live = set(origins.values())
         total = size_of(tasks[origin] for origin in live)
-        for origin in sorted(live - wanted, key=lambda found: self._last_used.get(found, 0)):
+        for origin in sorted(live - needed, key=lambda found: self._last_used.get(found, 0)):
             if total <= self.max_bytes:
                 break
             live.discard(origin)
             total = size_of(tasks[one] for one in live)
         if total > self.max_bytes:
             raise ResidentError(
-                f"The tasks asked for take {total} bytes, max_bytes is {self.max_bytes}. "
+                f"The requested tasks take {total} bytes, max_bytes is {self.max_bytes}. "
                 f"Ask for fewer tasks in one call, or raise max_bytes."
             )
         return {reference: origin for reference, origin in origins.items() if origin in live}
 
     def _place(self, head: HeadFile, made_by: Provenance, adapter: Adapter | None) -> ResidentTask:
         weights = read_weights(head.spec, head.tensors, device=self._device)
-        # Slabs are products of one text's features; a pair is compared first.
+        # A slab multiplies the features of one text; pairs are compared first.
         is_placed = weights.is_linear and not head.spec.apart
         slots = self._fill_slots(head.spec, weights) if is_placed else ()
         size = head_bytes(head.spec)
@@ -229,7 +231,7 @@ class ResidentTasks:
         return task
 
     def _fill_slots(self, spec: TaskSpec, weights: HeadWeights) -> tuple[Slot, ...]:
-        """Returns rows in the slab of each depth; a mix of depths is a sum of products."""
+        """Returns the rows in the slab of each depth; a mix of depths is a sum of products."""
         slots = []
         for index, (depth, share) in enumerate(zip(spec.head.depths, weights.mix, strict=True)):
             bias = weights.bias if index == 0 else torch.zeros_like(weights.bias)
@@ -244,7 +246,7 @@ class ResidentTasks:
             slot = slab.put(weight, bias)
             if slot is not None:
                 return slot
-        # A branch has few heads, mostly one; the trunk has many.
+        # Few heads share a branch, mostly one; many share the trunk.
         rows = weight.shape[0] if key.adapter else max(SLAB_ROWS, weight.shape[0])
         slab = Slab(rows, self._hidden_size, self._device)
         self._slabs[key].append(slab)

@@ -1,9 +1,9 @@
-"""Runs one trunk of a plan over texts: exactly the passes, taps and products it names.
+"""Runs one trunk of a plan over texts.
 
 rows -> windows -> TokenBatches -> trunk, depth by depth -> branches -> logits per window -> per row
 
-Pairs that are read apart go through it text by text, and are compared at the end. A long text has
-several windows and gets one prediction.
+Texts of pairs that are encoded separately run one by one and are compared at the end. The windows
+of a long text are merged into one prediction.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from adapterhub.errors import NonFiniteError
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.tokens import Row, TextTokenizer, Window, batches
-from adapterhub.model.execution.passes import Logits, Wanted, run_batch
+from adapterhub.model.execution.passes import Logits, Requested, run_batch
 from adapterhub.model.execution.resident import ResidentTask
 from adapterhub.model.heads.heads import Array, RowLogits
 from adapterhub.model.heads.ngrams import Ids, RowGrams, ids_by_field, row_grams, token_grams
@@ -34,7 +33,7 @@ def mean_of_windows(
     counts: npt.NDArray[np.int64],
     places: npt.NDArray[np.int64],
 ) -> Array:
-    """Returns the mean logits of the windows of each row in `places`: (windows, K) -> (N, K)."""
+    """Returns the mean over the windows of each row in `places`: (windows, K) -> (N, K) fp32."""
     rows = np.fromiter((window.row for window in order), np.int64, len(order))
     if len(rows) == len(places):
         by_row = np.argsort(rows)
@@ -52,10 +51,10 @@ def mean_of_windows(
 def tokens_of_rows(
     values: Array, order: Sequence[Window], rows: Sequence[Row]
 ) -> tuple[Array, ...]:
-    """Returns each row's token logits, each token's from the window that shows most around it.
+    """Returns a (tokens, K) array per row; of overlapping windows, the one with most context wins.
 
     Args:
-        values: (P, K) of all windows, special tokens included.
+        values: (P, K) fp32 of all windows, special tokens included.
         order: The windows in packed order.
         rows: All rows.
     """
@@ -78,18 +77,19 @@ def tokens_of_rows(
     return tuple(merged)
 
 
+# Features of separately encoded texts are kept until both texts of a pair are done, and are much
+# wider than logits: at H 768 this many pairs take up to 100 MB per task.
 _PAIRS_AT_ONCE = 16_384
-"""Texts of pairs that are read apart have features, much wider than logits, until they are met."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Answering:
-    """What a call answers with.
+class ExecutionContext:
+    """Where and how texts are computed.
 
     Attributes:
         encoder: The backbone on its device.
-        tokenizer: Of the same backbone.
-        max_windows: Windows per text at most.
+        tokenizer: The tokenizer of the same backbone.
+        max_windows: Maximum windows per text; the rest is truncated.
     """
 
     encoder: Encoder
@@ -99,13 +99,13 @@ class Answering:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrunkOutput:
-    """What one trunk gave for N rows.
+    """The outputs of one trunk for N rows.
 
     Attributes:
-        logits: Raw outputs by task, of the rows that it was asked of.
-        rows: Which rows these are, ascending, by task.
-        windows: (N,) number of windows of each row; of both texts where they are read apart.
-        truncated: (N,) whether the row, or one of its texts, was longer than all its windows.
+        logits: Logits by task, for the rows that request it.
+        rows: Indices of these rows by task, ascending.
+        windows: (N,) number of windows per row, summed over separately encoded texts.
+        truncated: (N,) whether a text of the row was truncated.
     """
 
     logits: Mapping[str, RowLogits]
@@ -113,8 +113,8 @@ class TrunkOutput:
     windows: tuple[int, ...]
     truncated: tuple[bool, ...]
 
-    def then(self, other: TrunkOutput) -> TrunkOutput:
-        """Returns the outputs for these rows and the rows of `other` after them; no tags."""
+    def concatenate(self, other: TrunkOutput) -> TrunkOutput:
+        """Returns the outputs of these rows followed by those of `other`; not for tagging."""
         logits = {**self.logits, **other.logits}
         for name in self.logits.keys() & other.logits.keys():
             both = [np.asarray(one.logits[name].values) for one in (self, other)]
@@ -133,32 +133,32 @@ def run_trunk(
     tasks: Mapping[str, ResidentTask],
     inputs: Sequence[tuple[str, ...]],
     *,
-    answering: Answering,
-    wanted: Wanted | None = None,
+    context: ExecutionContext,
+    requested: Requested | None = None,
 ) -> TrunkOutput:
     """Returns the logits of all tasks of one trunk for `inputs`.
 
     Args:
         trunk: What to compute.
-        tasks: The resident task behind each name of the trunk.
-        inputs: One or two valid strings per row, as many as the trunk reads fields.
-        answering: Where to compute it; longer texts than its windows are truncated.
-        wanted: Which task is asked of which row; every row is asked for something.
+        tasks: The resident tasks by the names in the trunk.
+        inputs: One valid string per row and field of the trunk.
+        context: The encoder, its tokenizer and the maximum number of windows.
+        requested: Which rows request which task, at least one task per row; None for all.
 
     Raises:
-        NonFiniteError: A task gave NaN or infinity.
+        NonFiniteError: The logits of a task contain NaN or infinity.
     """
     if trunk.reading.apart:
         parts = []
         for start in range(0, len(inputs), _PAIRS_AT_ONCE):
             rows = slice(start, start + _PAIRS_AT_ONCE)
-            asked = wanted and {name: mask[rows] for name, mask in wanted.items()}
-            parts.append(_run_apart(trunk, tasks, inputs[rows], answering, asked))
-        output = reduce(TrunkOutput.then, parts)
+            part = requested and {name: mask[rows] for name, mask in requested.items()}
+            parts.append(_run_apart(trunk, tasks, inputs[rows], context, part))
+        output = reduce(TrunkOutput.concatenate, parts)
     else:
-        tokens = _tokens(trunk, inputs, answering)
-        output = _run_windows(trunk, tasks, inputs, tokens, answering, wanted)
-        output = _widened(output, tasks, ids_by_field(tokens))
+        tokens = _tokens(trunk, inputs, context)
+        output = _run_windows(trunk, tasks, inputs, tokens, context, requested)
+        output = _add_ngrams(output, tasks, ids_by_field(tokens))
     for name, logits in output.logits.items():
         _check_finite(name, logits, output.rows[name])
     return output
@@ -168,20 +168,20 @@ def _run_apart(
     trunk: Trunk,
     tasks: Mapping[str, ResidentTask],
     inputs: Sequence[tuple[str, ...]],
-    answering: Answering,
-    wanted: Wanted | None,
+    context: ExecutionContext,
+    requested: Requested | None,
 ) -> TrunkOutput:
-    """Returns the logits of pairs: each distinct text is encoded once, alone."""
+    """Returns the logits of pairs: each distinct text is encoded once, by itself."""
     pairs = Pairs.of(inputs)
-    asked_texts = None if wanted is None else pairs.asked_texts(wanted)
+    requested_texts = None if requested is None else pairs.requested_texts(requested)
     alone = replace(trunk, reading=trunk.reading.alone)
-    tokens = _tokens(alone, pairs.texts, answering)
-    texts = _run_windows(alone, tasks, pairs.texts, tokens, answering, asked_texts)
+    tokens = _tokens(alone, pairs.texts, context)
+    texts = _run_windows(alone, tasks, pairs.texts, tokens, context, requested_texts)
     logits: dict[str, RowLogits] = {}
-    asked: dict[str, tuple[int, ...]] = {}
+    rows_of: dict[str, tuple[int, ...]] = {}
     for name in trunk.tasks:
-        rows = np.arange(len(inputs)) if wanted is None else np.flatnonzero(wanted[name])
-        asked[name] = tuple(rows.tolist())
+        rows = _rows_of(name, requested, len(inputs))
+        rows_of[name] = tuple(rows.tolist())
         if name in texts.logits:
             places = [np.searchsorted(texts.rows[name], side[rows]) for side in pairs.sides]
             features = np.asarray(texts.logits[name].values)
@@ -191,20 +191,26 @@ def _run_apart(
     both = list(zip(first, second, strict=True))
     windows = tuple(texts.windows[a] + texts.windows[b] for a, b in both)
     cut = tuple(texts.truncated[a] or texts.truncated[b] for a, b in both)
-    output = TrunkOutput(logits, asked, windows, cut)
-    return _widened(output, tasks, [[tokens[row].ids for row in side] for side in (first, second)])
-
-
-def _tokens(trunk: Trunk, inputs: Sequence[tuple[str, ...]], answering: Answering) -> list[Row]:
-    return answering.tokenizer.rows(
-        inputs, reading=trunk.reading, max_windows=answering.max_windows
+    output = TrunkOutput(logits, rows_of, windows, cut)
+    return _add_ngrams(
+        output, tasks, [[tokens[row].ids for row in side] for side in (first, second)]
     )
 
 
-def _widened(
+def _tokens(
+    trunk: Trunk, inputs: Sequence[tuple[str, ...]], context: ExecutionContext
+) -> list[Row]:
+    return context.tokenizer.rows(inputs, reading=trunk.reading, max_windows=context.max_windows)
+
+
+def _rows_of(name: str, requested: Requested | None, count: int) -> npt.NDArray[np.int64]:
+    return np.arange(count) if requested is None else np.flatnonzero(requested[name])
+
+
+def _add_ngrams(
     output: TrunkOutput, tasks: Mapping[str, ResidentTask], fields: Sequence[Ids]
 ) -> TrunkOutput:
-    """Returns the logits with what n-grams add to them; `fields` are the tokens of all rows."""
+    """Returns the outputs with the n-gram logits added; `fields` are the token ids of all rows."""
     grams: RowGrams | None = None
     around: RowGrams | None = None
     logits = dict(output.logits)
@@ -228,42 +234,37 @@ def _run_windows(
     tasks: Mapping[str, ResidentTask],
     inputs: Sequence[tuple[str, ...]],
     rows: Sequence[Row],
-    answering: Answering,
-    wanted: Wanted | None,
+    context: ExecutionContext,
+    requested: Requested | None,
 ) -> TrunkOutput:
-    """Returns what the windows of each row give; of a text of a pair read apart, its features."""
-    encoder = answering.encoder
-    windows = answering.tokenizer.windows(rows, reading=trunk.reading)
+    """Returns logits merged over each row's windows; features for separately encoded texts."""
+    encoder = context.encoder
+    windows = context.tokenizer.windows(rows, reading=trunk.reading)
     parts: dict[str, list[Logits]] = {name: [] for name in trunk.tasks}
     for batch in batches(windows, max_tokens=encoder.batch_tokens, device=encoder.device):
-        for name, found in run_batch(trunk, tasks, batch, encoder, wanted).items():
+        for name, found in run_batch(trunk, tasks, batch, encoder, requested).items():
             parts[name].append(found)
     counts = np.bincount([window.row for window in windows], minlength=len(rows))
     output: dict[str, RowLogits] = {}
-    asked: dict[str, tuple[int, ...]] = {}
+    rows_of: dict[str, tuple[int, ...]] = {}
     texts: dict[int, TaggedText] = {}
     for name, found_parts in parts.items():
-        places = np.arange(len(rows)) if wanted is None else np.flatnonzero(wanted[name])
-        asked[name] = tuple(places.tolist())
+        places = _rows_of(name, requested, len(rows))
+        rows_of[name] = tuple(places.tolist())
         if not found_parts:
             continue
-        values = np.concatenate([_to_array(part.values) for part in found_parts])
+        values = np.concatenate([part.values.cpu().numpy() for part in found_parts])
         order = [window for part in found_parts for window in part.windows]
         if tasks[name].spec.kind == "tagging":
             tagged = tokens_of_rows(values, order, rows)
             for row in places.tolist():
                 texts.setdefault(row, TaggedText(inputs[row][0], rows[row].offsets))
-            kept = tuple(tagged[row] for row in asked[name])
-            output[name] = RowLogits(kept, tuple(texts[row] for row in asked[name]))
+            kept = tuple(tagged[row] for row in rows_of[name])
+            output[name] = RowLogits(kept, tuple(texts[row] for row in rows_of[name]))
         else:
             output[name] = RowLogits(mean_of_windows(values, order, counts, places))
     cut = tuple(row.truncated for row in rows)
-    return TrunkOutput(output, asked, tuple(counts.tolist()), cut)
-
-
-def _to_array(logits: torch.Tensor) -> Array:
-    array: Array = logits.cpu().numpy()
-    return array
+    return TrunkOutput(output, rows_of, tuple(counts.tolist()), cut)
 
 
 def _check_finite(task: str, logits: RowLogits, rows: Sequence[int]) -> None:

@@ -1,4 +1,4 @@
-"""Features for people who bring their own heads."""
+"""Features of texts for other heads than those of adapterhub."""
 
 from __future__ import annotations
 
@@ -13,52 +13,44 @@ from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.pooling import POOLINGS
 from adapterhub.model.encoder.tokens import Window, batches
 from adapterhub.model.execution.call import refuse_bad_rows
-from adapterhub.model.execution.run_trunk import Answering, mean_of_windows, tokens_of_rows
+from adapterhub.model.execution.run_trunk import ExecutionContext, mean_of_windows, tokens_of_rows
 from adapterhub.model.heads.heads import Array
 from adapterhub.plan import Reading, Tap
 
+# As TaskSpec.max_length: room for three special tokens and a few tokens of each field.
 _SHORTEST_WINDOW = 8
 
 
 def features_of(
-    rows: Sequence[object], *, tap: Tap, reading: Reading, answering: Answering
+    rows: Sequence[object], *, tap: Tap, reading: Reading, context: ExecutionContext
 ) -> Array | tuple[Array, ...]:
-    """Returns features in fp32: (N, H), or for pooling `tokens` one (tokens, H) per row.
+    """Returns features of checked rows, see `encode_rows`.
 
     Args:
         rows: Strings or records.
-        tap: Depth and pooling to read.
+        tap: The depth and the pooling.
         reading: The fields and the window.
-        answering: Where it is computed.
+        context: The encoder, its tokenizer and the maximum number of windows.
 
     Raises:
-        UsageError: No such depth, pooling, fields or window.
+        UsageError: The depth, pooling, fields or window are not valid.
         InputError: A row cannot be read.
     """
-    _check(tap, reading, answering.encoder)
+    _check(tap, reading, context.encoder)
     given = read_fields(rows, reading.fields)
     refuse_bad_rows([given])
-    return encode_rows(
-        given.inputs,
-        tap=tap,
-        reading=reading,
-        answering=answering,
-    )
+    return encode_rows(given.inputs, tap=tap, reading=reading, context=context)
 
 
 def encode_rows(
-    inputs: Sequence[tuple[str, ...]],
-    *,
-    tap: Tap,
-    reading: Reading,
-    answering: Answering,
+    inputs: Sequence[tuple[str, ...]], *, tap: Tap, reading: Reading, context: ExecutionContext
 ) -> Array | tuple[Array, ...]:
-    """Returns the features that a head on `tap` would read, in fp32.
+    """Returns the fp32 features that a head on `tap` reads.
 
-    (N, H), the mean over a row's windows; for `tokens` one (tokens, H) array per row.
+    (N, H), the mean over a row's windows; for pooling `tokens` one (tokens, H) array per row.
     """
-    encoder, tokenizer = answering.encoder, answering.tokenizer
-    rows = tokenizer.rows(inputs, reading=reading, max_windows=answering.max_windows)
+    encoder, tokenizer = context.encoder, context.tokenizer
+    rows = tokenizer.rows(inputs, reading=reading, max_windows=context.max_windows)
     windows = tokenizer.windows(rows, reading=reading)
     order: list[Window] = []
     parts: list[Array] = []

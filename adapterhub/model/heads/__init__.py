@@ -1,1 +1,1 @@
-"""Features -> logits -> answers."""
+"""Features -> logits -> predictions."""

@@ -1,8 +1,7 @@
-"""Features -> logits -> answers.
+"""Features -> logits -> predictions.
 
-A head is a linear map, or one hidden layer before it; its arithmetic is fp32. How
-logits become an answer depends on the kind of the task: one class per kind, and the table
-DECODERS beside them.
+A head is a linear map, optionally after one hidden layer, in fp32. Each kind of task has its own
+function that decodes logits, in the table DECODERS.
 """
 
 from __future__ import annotations
@@ -35,15 +34,15 @@ class HeadWeights:
     """The tensors of one head on a device, in fp32.
 
     Attributes:
-        weight: (K, H), or (K, W) behind a hidden layer of width W. H is four times the hidden
-            size where two texts are compared.
+        weight: (K, H), or (K, W) after a hidden layer of width W. H is four times the hidden
+            size where two texts are encoded separately.
         bias: (K,).
         hidden_weight: (W, H) or None.
         hidden_bias: (W,) or None.
-        activation: Of the hidden layer.
-        query: (H,) of attentive pooling, or None.
-        mix: One weight per depth that is read; a single 1.0 where that is one depth.
-        ngrams: What the n-grams of a row add to its logits, or None.
+        activation: Activation of the hidden layer.
+        query: (H,) query of attentive pooling, or None.
+        mix: One weight per depth; (1.0,) for a single depth.
+        ngrams: Weights of n-grams, whose logits are added, or None.
     """
 
     weight: torch.Tensor
@@ -57,7 +56,7 @@ class HeadWeights:
 
     @property
     def is_linear(self) -> bool:
-        """Returns whether the head is one matrix product of a shared feature."""
+        """Returns whether the logits are one matrix product of a pooled feature."""
         return self.hidden_weight is None and self.query is None
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
@@ -106,10 +105,10 @@ def _read_ngrams(tensors: Mapping[str, torch.Tensor], device: torch.device) -> G
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RowLogits:
-    """The raw outputs of one task for N rows.
+    """The logits of one task for N rows.
 
     Attributes:
-        values: (N, K) for whole texts; one (tokens, K) array per row for tagging.
+        values: (N, K) for whole texts; one (tokens, K) array per row for tagging; fp32.
         texts: Tagging only: text and token offsets per row.
     """
 
@@ -118,21 +117,21 @@ class RowLogits:
 
 
 class Decoder(Protocol):
-    """Turns the logits of one kind of task into answers."""
+    """Turns the logits of one kind of task into predictions."""
 
     def __call__(self, logits: RowLogits, spec: TaskSpec, top_k: int | None) -> list[Answer]:
-        """Returns one answer per row.
+        """Returns one prediction per row.
 
         Args:
-            logits: Raw outputs.
-            spec: Labels and calibration.
-            top_k: 1 for the plain answer, n for the n best labels, None for all of them.
+            logits: The raw outputs.
+            spec: Gives labels and calibration.
+            top_k: 1 for the prediction, n for the n most probable labels, None for all labels.
         """
         ...
 
 
 def decode_single_label(logits: RowLogits, spec: TaskSpec, top_k: int | None) -> list[Answer]:
-    """Returns the best label per row, or the `top_k` best ones as a list."""
+    """Returns the most probable label per row, or a list of the `top_k` most probable ones."""
     scores = softmax(_matrix(logits) / spec.calibration.temperature)
     if top_k != 1:
         return _ranked(scores, spec.labels, top_k)
@@ -144,21 +143,21 @@ def decode_single_label(logits: RowLogits, spec: TaskSpec, top_k: int | None) ->
 
 
 def decode_multi_label(logits: RowLogits, spec: TaskSpec, top_k: int | None) -> list[Answer]:
-    """Returns the labels over their thresholds per row, best first, or the `top_k` best ones."""
+    """Returns per row the labels at or over their threshold, or the `top_k` most probable ones."""
     scores = sigmoid(_matrix(logits) / spec.calibration.temperature)
     if top_k != 1:
         return _ranked(scores, spec.labels, top_k)
     thresholds = np.asarray(spec.calibration.thresholds or [0.5] * len(spec.labels), np.float32)
     answers: list[Answer] = []
     for row in scores:
-        given = np.flatnonzero(row >= thresholds)
-        order = given[np.argsort(-row[given], kind="stable")]
+        predicted = np.flatnonzero(row >= thresholds)
+        order = predicted[np.argsort(-row[predicted], kind="stable")]
         answers.append([LabelScore(label=spec.labels[i], score=float(row[i])) for i in order])
     return answers
 
 
 def decode_regression(logits: RowLogits, spec: TaskSpec, top_k: int | None) -> list[Answer]:
-    """Returns one value per row, in the task's unit and range."""
+    """Returns one value per row in the task's unit, clipped to its range."""
     del top_k  # A regression task has one output.
     values = _matrix(logits)[:, 0]
     if spec.value_range is not None:
@@ -168,7 +167,7 @@ def decode_regression(logits: RowLogits, spec: TaskSpec, top_k: int | None) -> l
 
 def decode_tagging(logits: RowLogits, spec: TaskSpec, top_k: int | None) -> list[Answer]:
     """Returns the entity spans of each row, in text order."""
-    del top_k  # Spans do not overlap, so there is one answer per text.
+    del top_k  # Only the best sequence of tags is decoded.
     temperature = spec.calibration.temperature
     scores = [log_softmax(row / temperature) for row in logits.values]
     return list(decode_spans(scores, logits.texts, spec.labels))
@@ -195,8 +194,8 @@ def log_softmax(logits: Array) -> Array:
 
 
 def sigmoid(logits: Array) -> Array:
-    """Returns the probability of each label on its own."""
-    # exp of a negative number only, so that no logit overflows.
+    """Returns the probability of each label by itself."""
+    # Takes exp of negative numbers only, which cannot overflow.
     small = np.exp(-np.abs(logits))
     return np.where(logits >= 0, 1 / (1 + small), small / (1 + small))
 

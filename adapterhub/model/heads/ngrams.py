@@ -1,8 +1,8 @@
-"""N-grams of pieces with weights of their own: the wide part of a head.
+"""N-grams of subword pieces: the wide part of a head.
 
-A frozen encoder makes H numbers of a text, and which words were in it is partly lost on the way. A
-head may so also add up a weight per n-gram that it knows. That costs no pass. Of two texts, an
-n-gram is in the first only, in the second only or in both.
+A frozen encoder maps a text to H numbers and loses part of which words it had. A head may
+therefore also sum one weight per known n-gram, without an additional pass. In a pair, an n-gram is
+in the first text only, in the second only, or in both.
 
 Source: Cheng et al., "Wide & Deep Learning for Recommender Systems", arXiv:1606.07792; n-grams as
 in Joulin et al., "Bag of Tricks for Efficient Text Classification", arXiv:1607.01759.
@@ -26,23 +26,23 @@ Ids = Sequence[Sequence[int]]
 LONGEST = 3
 """Pieces of the longest n-gram."""
 _BITS = 20
-"""A key holds three ids, each plus one, in so many bits; no vocabulary is that large."""
+"""Bits per id, plus one, in a key: three ids and the side fit 64 bits; no vocabulary has 2^20."""
 _SIDE_BIT = LONGEST * _BITS
 _FIRST, _SECOND = 1, 2
 AROUND = 2
-"""Tokens on each side of a token whose n-grams count for it."""
+"""Tagging: tokens on each side of a token whose n-grams are its features."""
 SIDES = 3
-"""Where a pair has an n-gram, above the ids in its key: the first text, the second, both."""
+"""Number of sides that an n-gram of a pair can be on: first text, second text, both."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RowGrams:
-    """The n-grams of N rows, up to `LONGEST` pieces, special tokens left out.
+    """The n-grams of N rows, up to `LONGEST` pieces, without special tokens.
 
     Attributes:
-        keys: (U,) every distinct n-gram once, ascending; see `wide.GramWeights`.
-        places: (G,) which of `keys` each occurrence is; a pair has an n-gram once.
-        rows: (G,) in which row it is, ascending.
+        keys: (U,) the distinct n-grams, ascending; see `wide_head.GramWeights`.
+        places: (G,) index in `keys` of each occurrence; a pair has an n-gram once.
+        rows: (G,) row of each occurrence, ascending.
         count: Number N of rows.
     """
 
@@ -67,16 +67,13 @@ def ids_by_field(rows: Sequence[Row]) -> list[list[list[int]]]:
 
 
 def row_grams(fields: Sequence[Ids]) -> RowGrams:
-    """Returns the n-grams of rows of one text, or of two: `fields` has the ids of each."""
+    """Returns the n-grams of rows with one or two fields, given the token ids of each field."""
     grams = [_grams_of(ids) for ids in fields]
     return grams[0] if len(grams) == 1 else _join(*grams)
 
 
 def token_grams(ids: Ids) -> RowGrams:
-    """Returns the n-grams around each token of rows; each token is a row of what comes back.
-
-    They lie within `AROUND` tokens before it and behind it.
-    """
+    """Returns the n-grams within `AROUND` tokens of each token; each token is one row of them."""
     flat = _Flat.of(ids)
     keys, tokens = [], []
     for size in range(1, LONGEST + 1):
@@ -92,7 +89,7 @@ def token_grams(ids: Ids) -> RowGrams:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Flat:
-    """The tokens of all rows: ids, each plus one, and rows, both (P,)."""
+    """The tokens of all rows: ids plus one, and rows, both (P,)."""
 
     ids: Ints
     rows: Ints
@@ -104,7 +101,7 @@ class _Flat:
         return cls(flat, np.repeat(np.arange(len(ids)), lengths))
 
     def grams(self, size: int) -> tuple[Ints, Ints]:
-        """Returns the n-grams of `size` pieces, and at which token each starts."""
+        """Returns the n-grams of `size` pieces and the index of the first token of each."""
         count = max(0, len(self.ids) - size + 1)
         at = np.flatnonzero(self.rows[size - 1 :] == self.rows[:count])
         keys = sum(self.ids[at + place] << (_BITS * place) for place in range(size))
@@ -125,7 +122,7 @@ def _grams_of(ids: Ids) -> RowGrams:
 
 
 def _join(first: RowGrams, second: RowGrams) -> RowGrams:
-    """Returns the n-grams of pairs: each with the side it is on."""
+    """Returns the n-grams of pairs, each with the side that it is on."""
     keys, numbers = np.unique(np.concatenate([first.keys, second.keys]), return_inverse=True)
     width = max(1, len(keys))
     split = len(first.keys)
@@ -142,11 +139,11 @@ def _join(first: RowGrams, second: RowGrams) -> RowGrams:
 
 
 def pieces_of(keys: Ints) -> Iterator[Ints]:
-    """Yields the ids, each plus one, of n-grams by place; 0 where an n-gram is shorter."""
+    """Yields the first, second and third ids plus one of n-grams; 0 past the end of an n-gram."""
     for place in range(LONGEST):
         yield (keys >> (_BITS * place)) & ((1 << _BITS) - 1)
 
 
 def sides_of(keys: Ints) -> Ints:
-    """Returns where pairs have n-grams: 1, 2 or 3; 0 for those of single texts."""
+    """Returns the side of each n-gram: 1 first text, 2 second, 3 both; 0 for single texts."""
     return keys >> _SIDE_BIT

@@ -1,4 +1,4 @@
-"""Pairs whose texts are read apart: each text is encoded alone, and the two are compared.
+"""Pairs whose texts are encoded separately and then compared.
 
 A text that occurs in many pairs of a call is encoded once.
 """
@@ -16,31 +16,32 @@ from adapterhub.model.backbone.devices import inference
 from adapterhub.model.heads.heads import Array, HeadWeights
 
 Places = npt.NDArray[np.int64]
-Asked = Mapping[str, npt.NDArray[np.bool_]]
+Masks = Mapping[str, npt.NDArray[np.bool_]]
 
+# Bounds the compared features, 4 H numbers per pair, to 50 MB at H 768.
 _ROWS_AT_ONCE = 4096
 
 
 def compare(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """Returns what a head reads of two texts: (u, v, |u - v|, u * v), (…, H) -> (…, 4H).
+    """Returns the features of two texts (u, v, |u - v|, u * v): (…, H) -> (…, 4H).
 
     Source: Conneau et al., "Supervised Learning of Universal Sentence Representations from
     Natural Language Inference Data", 2017, arXiv:1705.02364, section 3.1.
 
     Args:
         first: u, the features of the first text.
-        second: v, those of the second; the order matters.
+        second: v, the features of the second; the order matters.
     """
     return torch.cat((first, second, (first - second).abs(), first * second), dim=-1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pairs:
-    """N pairs as their distinct texts.
+    """N pairs as their T distinct texts.
 
     Attributes:
         texts: Each text once, as a row with one field.
-        sides: The places of the first and of the second texts among them, each (N,).
+        sides: Indices of the first and of the second texts in `texts`, each (N,).
     """
 
     texts: tuple[tuple[str], ...]
@@ -48,7 +49,7 @@ class Pairs:
 
     @classmethod
     def of(cls, inputs: Sequence[tuple[str, ...]]) -> Pairs:
-        """Returns the texts of pairs, in order of first appearance."""
+        """Returns pairs with their texts in order of first appearance."""
         place = {text: 0 for row in inputs for text in row}
         place = {text: index for index, text in enumerate(place)}
         first, second = (
@@ -57,10 +58,10 @@ class Pairs:
         )
         return cls(tuple((text,) for text in place), (first, second))
 
-    def asked_texts(self, asked: Asked) -> dict[str, npt.NDArray[np.bool_]]:
-        """Returns whether a task is asked of a pair with each text, from what is asked of pairs."""
+    def requested_texts(self, requested: Masks) -> dict[str, npt.NDArray[np.bool_]]:
+        """Returns the texts of the pairs that request each task: masks (N,) -> masks (T,)."""
         found: dict[str, npt.NDArray[np.bool_]] = {}
-        for name, rows in asked.items():
+        for name, rows in requested.items():
             found[name] = np.zeros(len(self.texts), np.bool_)
             for side in self.sides:
                 found[name][side[rows]] = True
@@ -72,9 +73,9 @@ def compared_logits(features: Array, sides: tuple[Places, Places], weights: Head
     """Returns the logits of pairs: (N, K) fp32.
 
     Args:
-        features: Of the texts, (T, H) fp32.
-        sides: The places of the first and of the second texts, each (N,).
-        weights: Of the head, on the device where it is computed.
+        features: (T, H) fp32 of the distinct texts.
+        sides: Indices of the first and of the second texts, each (N,).
+        weights: The head's, on the device where it is computed.
     """
     device = weights.bias.device
     texts = torch.from_numpy(features).to(device)
@@ -85,5 +86,4 @@ def compared_logits(features: Array, sides: tuple[Places, Places], weights: Head
         weights.forward(compare(texts[one], texts[other]))
         for one, other in zip(first, second, strict=True)
     ]
-    logits: Array = torch.cat(parts).cpu().numpy()
-    return logits
+    return torch.cat(parts).cpu().numpy()

@@ -1,8 +1,8 @@
-"""Slabs: all linear heads on one tap as one matrix, so that all of them are one product.
+"""Slabs: all linear heads on one tap in one matrix, computed as one product.
 
-A slab has a fixed number of rows. A head is copied into free rows and stays there as long as
-anyone uses it, so loading, replacing and unloading a head changes neither the shape of the
-product nor any other head's rows: the others' logits stay bit-identical.
+A slab has a fixed number of rows. A head is copied into free rows and keeps them as long as it is
+in use, so loading, replacing and unloading it changes neither the shape of the product nor the
+rows of other heads: their logits stay bit-identical.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ import torch
 from adapterhub.specs import Pooling
 
 SLAB_ROWS = 128
+"""Rows of a slab on the trunk, one per output of a head; a full one gets another beside it."""
 
 
 @dataclass(frozen=True, slots=True)
 class TapKey:
-    """What a slab reads.
+    """Which features a slab reads.
 
     Attributes:
         depth: The depth.
-        pooling: How it is pooled.
+        pooling: The pooling.
         adapter: Digest of the branch's adapter; None on the trunk.
     """
 
@@ -38,8 +39,8 @@ class Slot:
 
     Attributes:
         slab: The slab.
-        start: First row.
-        stop: Row after the last one.
+        start: Its first row.
+        stop: The row after its last one.
     """
 
     slab: Slab
@@ -48,15 +49,15 @@ class Slot:
 
 
 class Slab:
-    """Rows for heads on one tap. Only the loader, under its lock, takes and writes rows."""
+    """Rows for heads on one tap. Only the loader takes and writes rows, under its lock."""
 
     def __init__(self, rows: int, hidden_size: int, device: torch.device) -> None:
-        # A slab outlives the mode and the type that the caller of the first load may have set.
+        # A slab outlives the inference mode and default dtype of the caller that loads first.
         with torch.inference_mode(False):
             self.weight = torch.zeros(rows, hidden_size, device=device, dtype=torch.float32)
             self.bias = torch.zeros(rows, device=device, dtype=torch.float32)
         self._taken = [False] * rows
-        # Slots come back from whatever thread drops the last use of a head; appending is atomic.
+        # Any thread that drops the last use of a head returns its rows; append is atomic.
         self._returned: deque[tuple[int, int]] = deque()
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
@@ -64,7 +65,7 @@ class Slab:
         return torch.addmm(self.bias, features, self.weight.t())
 
     def put(self, weight: torch.Tensor, bias: torch.Tensor) -> Slot | None:
-        """Copies a (K, H) head into free rows; returns None where no K free rows lie together."""
+        """Copies a (K, H) head into K adjacent free rows; returns None where there are none."""
         start = self._find(weight.shape[0])
         if start is None:
             return None
@@ -75,7 +76,7 @@ class Slab:
         return Slot(self, start, stop)
 
     def give_back(self, start: int, stop: int) -> None:
-        """Makes rows free again, once no call uses them; may be called from any thread."""
+        """Frees rows that no call uses any more; safe to call from any thread."""
         self._returned.append((start, stop))
 
     def is_empty(self) -> bool:

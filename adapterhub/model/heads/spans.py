@@ -1,9 +1,9 @@
-"""Tag scores per token -> entity spans with character offsets.
+"""Log-probabilities of tags per token -> entity spans with character offsets.
 
-Tags are decided per word, by the first token of each word, so that a span never ends inside
-one. Words are runs of letters and digits; a Han character, or any other sign, is a word of its
-own, unless a token joins it to what follows. The best valid sequence of tags is found (Viterbi):
-in BIO `I-x` only follows `B-x` or `I-x`, and in BIOES every entity has its end.
+Each word gets the tag of its first token, so that no span ends inside a word. Words are runs of
+letters and digits; a Han character or any other symbol is a word of its own, unless a token joins
+it to what follows. Viterbi decoding finds the best valid sequence of tags: in BIO `I-x` only
+follows `B-x` or `I-x`, and in BIOES every entity has its end.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from adapterhub.tags import OUTSIDE, have_ends, mark_of
 Array = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int64]
 
-# Rows are decoded together in groups of this size, padded to the longest of the group.
+# Texts are decoded in groups of similar length, padded to the longest, to bound the padding.
 _GROUP_ROWS = 128
 _HAN_RANGES = ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x323AF))
 
 
 @dataclass(frozen=True)
 class TaggedText:
-    """A text and where its tokens stand.
+    """A text and the offsets of its tokens.
 
     Attributes:
-        text: The text as the user gave it.
+        text: The text as given.
         offsets: Start and end of each token, in code points.
     """
 
@@ -41,18 +41,18 @@ class TaggedText:
 
     @cached_property
     def words(self) -> list[Word]:
-        """Returns its words; tasks that tag one text share them."""
+        """Returns its words, computed once for all tasks that tag the text."""
         return words_of(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One unit of tagging.
+    """A word, the unit of tagging.
 
     Attributes:
         token: Index of its first token.
-        start: First code point.
-        end: Code point after its last one.
+        start: Its first code point.
+        end: The code point after its last one.
     """
 
     token: int
@@ -61,14 +61,14 @@ class Word:
 
 
 def words_of(text: TaggedText) -> list[Word]:
-    """Returns the words of a text that start at a token, in order.
+    """Returns the words of a text that start at a token, in text order.
 
-    A token that begins inside a word belongs to that word; one that goes on behind a word's
-    end takes the word with it.
+    A token that starts inside a word belongs to that word; one that extends past the end of a word
+    extends the word.
     """
     words: list[Word] = []
     for index, (start, end) in enumerate(text.offsets):
-        # SentencePiece counts the space before a word to its first piece.
+        # SentencePiece includes the space before a word in its first piece.
         while start < end and text.text[start].isspace():
             start += 1
         if start >= end or (words and start < words[-1].end):
@@ -84,9 +84,9 @@ def decode_spans(
     """Yields the entities of each text.
 
     Args:
-        scores: Per text, log-probabilities of tags: (tokens, K).
+        scores: Per text, (tokens, K) log-probabilities of tags.
         texts: The texts.
-        labels: Tags in column order.
+        labels: The tags in column order.
     """
     words = [text.words for text in texts]
     by_word = [
@@ -99,7 +99,7 @@ def decode_spans(
 
 
 def best_tags(scores: Sequence[Array], labels: Sequence[str]) -> list[list[int]]:
-    """Returns the best valid tags for each (words, K) array of log-probabilities."""
+    """Returns the best valid tag sequence for each (words, K) array of log-probabilities."""
     order = sorted(range(len(scores)), key=lambda index: len(scores[index]))
     paths: list[list[int]] = [[] for _ in scores]
     for first in range(0, len(order), _GROUP_ROWS):
@@ -114,10 +114,10 @@ class _Rules:
     """Which of K tags may follow which.
 
     Attributes:
-        later: (L,) the tags that go on an entity, `I-x` and `E-x`; the others follow closed ones.
+        later: (L,) the tags that continue an entity, `I-x` and `E-x`; others follow closed tags.
         begin: (L,) the `B-x` of each.
-        inside: (L,) the `I-x` of each, or again `B-x` where there is none.
-        closed: (K,) whether an entity may be over with a tag.
+        inside: (L,) the `I-x` of each, or `B-x` where there is none.
+        closed: (K,) whether no entity is open after a tag.
     """
 
     later: Places
@@ -133,9 +133,8 @@ class _Rules:
         inside = [place.get(f"I-{label[2:]}", own) for label, own in zip(later, begin, strict=True)]
         ends = have_ends(labels)
         closed = [not ends or mark_of(label) not in ("B", "I") for label in labels]
-        later_places = np.array([place[label] for label in later], np.int64)
         return cls(
-            later_places,
+            np.array([place[label] for label in later], np.int64),
             np.array(begin, np.int64),
             np.array(inside, np.int64),
             np.array(closed, np.bool_),
@@ -143,10 +142,10 @@ class _Rules:
 
 
 def _viterbi(scores: Sequence[Array], labels: Sequence[str]) -> list[list[int]]:
-    """Returns the best paths of one group: max-sum over (n, L, K) by the rules of the tags.
+    """Returns the best paths of one group: max-sum over (n, L, K) under the rules of the tags.
 
-    One step needs the best closed tag, and for `I-x` and `E-x` the better of `B-x` and `I-x`: K
-    work instead of K squared.
+    A step needs the best closed tag, and for `I-x` and `E-x` the better of `B-x` and `I-x`: O(K)
+    instead of O(K^2).
     """
     lengths = [len(row) for row in scores]
     steps = max(lengths, default=0)
@@ -216,12 +215,12 @@ def _word_end(text: str, start: int) -> int:
 
 
 def _in_word(character: str) -> bool:
-    """Returns whether a character joins its neighbours: a letter, digit or mark, not Han."""
+    """Returns whether a character is a letter, digit or combining mark, and not Han."""
     return (character.isalnum() or _is_mark(character)) and not is_han(character)
 
 
 def _is_mark(character: str) -> bool:
-    """Returns whether a character is an accent or vowel sign on the one before it."""
+    """Returns whether a character is a combining mark, such as an accent or vowel sign."""
     return unicodedata.category(character).startswith("M")
 
 

@@ -1,4 +1,4 @@
-"""What n-grams, and the lexical overlap of two texts, add to the logits of a head."""
+"""Logits of n-grams and of the lexical overlap of two texts, added to those of a head."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ Floats = npt.NDArray[np.float64]
 
 
 def lexical_overlap(grams: RowGrams, rarity: Floats) -> Floats:
-    """Returns how much the two texts of each pair share: (N, `OVERLAPS`), 0 to 1.
+    """Returns the lexical overlap of the two texts of each pair: (N, `OVERLAPS`) in [0, 1].
 
-    For n-grams of one, two and three pieces: the share of those of the first text that are in
-    both, the same of the second, and of both together (Dice). They count by their rarity.
+    For n-grams of one, two and three pieces, weighted by rarity: the fraction of the first text's
+    that are in both texts, the same for the second text, and the Dice coefficient.
 
     Args:
-        grams: Of pairs.
-        rarity: (V,) of each piece; that of an n-gram is the sum.
+        grams: The n-grams of pairs.
+        rarity: (V,) rarity of each piece; an n-gram has the sum of its pieces.
     """
     parts = list(pieces_of(grams.keys))
-    known = np.append(rarity, 0.0)  # the last for where an n-gram is shorter: part - 1 is -1
+    known = np.append(rarity, 0.0)  # index -1 is for places past the end of an n-gram
     weight = sum(known[np.minimum(part, len(rarity)) - 1] for part in parts)
     size = sum((part > 0).astype(np.int64) for part in parts)
     cell = (size - 1) * SIDES + sides_of(grams.keys) - 1
     cells = grams.rows * OVERLAPS + cell[grams.places]
     flat = np.bincount(cells, weight[grams.places], grams.count * OVERLAPS)
-    sums = flat.astype(np.float64).reshape(grams.count, LONGEST, SIDES)  # of no cells: integers
+    sums = flat.astype(np.float64).reshape(grams.count, LONGEST, SIDES)  # int64 if there are none
     first, second, both = sums[..., 0], sums[..., 1], sums[..., 2]
     shares = [(both, first + both), (both, second + both), (2 * both, first + second + 2 * both)]
     found: Floats = np.stack(
@@ -42,7 +42,7 @@ def lexical_overlap(grams: RowGrams, rarity: Floats) -> Floats:
 
 
 def piece_rarity(grams: RowGrams, vocab_size: int) -> Floats:
-    """Returns how rare each piece is in N rows: log((1 + N) / (1 + rows with it)), (V,)."""
+    """Returns the inverse document frequency log((1 + N) / (1 + rows with the piece)): (V,)."""
     found = np.full(vocab_size, np.log1p(grams.count))
     pieces, *others = pieces_of(grams.keys)
     places, rows = grams.once()
@@ -59,8 +59,8 @@ class KnownGrams:
     Attributes:
         places: (G',) which of M known n-grams each is.
         starts: (N + 1,) row n has occurrences `starts[n]` to `starts[n + 1]`.
-        scale: (N,) fp32, what a row's sum is multiplied with: 1 / sqrt(occurrences), so that a long
-            text is not surer than a short one by its length alone.
+        scale: (N,) fp32 factor of a row's sum, 1 / sqrt(occurrences), so that the logits of a long
+            text are not larger by its length alone.
     """
 
     places: Ints
@@ -80,10 +80,10 @@ def known_grams(grams: RowGrams, keys: Ints) -> KnownGrams:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LexicalOverlap:
-    """What the overlap of two texts weighs.
+    """Weights of the lexical overlap of two texts.
 
     Attributes:
-        rarity: (V,) of pieces.
+        rarity: (V,) rarity of each piece.
         weight: (`OVERLAPS`, K).
     """
 
@@ -93,13 +93,13 @@ class LexicalOverlap:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GramWeights:
-    """What the n-grams of one head weigh.
+    """The n-gram weights of one head.
 
     Attributes:
         keys: (M,) ascending; an n-gram of ids a, b, c is (a + 1) + (b + 1) 2^20 + (c + 1) 2^40.
-            Of pairs s 2^60 is added: s is 1 in the first text only, 2 in the second, 3 in both.
+            Pairs add s 2^60: s is 1 in the first text only, 2 in the second only, 3 in both.
         weight: (M, K) fp32 on the device of the head.
-        overlap: Of pairs.
+        overlap: Weights of the lexical overlap; pairs only.
     """
 
     keys: Ints
@@ -107,7 +107,7 @@ class GramWeights:
     overlap: LexicalOverlap | None = None
 
     def logits(self, grams: RowGrams) -> npt.NDArray[np.float32]:
-        """Returns what they add to the logits of each row, (N, K); 0 where none is known."""
+        """Returns the logits of each row's known n-grams, to be added: (N, K) fp32."""
         known = known_grams(grams, self.keys)
         device = self.weight.device
         sums = functional.embedding_bag(

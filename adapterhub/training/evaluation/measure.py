@@ -19,7 +19,7 @@ from adapterhub.diagnostics import (
 )
 from adapterhub.model.adapters.compile import compile_adapter
 from adapterhub.model.execution.resident import unplaced
-from adapterhub.model.execution.run_trunk import Answering, run_trunk
+from adapterhub.model.execution.run_trunk import ExecutionContext, run_trunk
 from adapterhub.model.heads.heads import DECODERS, Array, RowLogits, sigmoid, softmax
 from adapterhub.model.heads.spans import words_of
 from adapterhub.plan import make_plan
@@ -60,7 +60,7 @@ def run_head(
             trunk,
             {spec.task: task},
             inputs[start : start + _ROWS_AT_ONCE],
-            answering=Answering(encoder, source.tokenizer, max_windows),
+            context=ExecutionContext(encoder, source.tokenizer, max_windows),
         )
         parts.append(output.logits[spec.task])
     return _joined(parts)

@@ -47,7 +47,7 @@ def test_loading_a_constant_head_warns(dull_registry: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         hub.load("sentiment")
-    with pytest.warns(ConstantHeadWarning, match="'dull' answers the same to every text") as found:
+    with pytest.warns(ConstantHeadWarning, match="'dull' predicts the same for every") as found:
         scores = hub.score(["good", "bad"], "dull")["dull"]
     assert scores[0] == scores[1]
     warned = found[0].message
@@ -57,7 +57,7 @@ def test_loading_a_constant_head_warns(dull_registry: Path) -> None:
 def test_the_command_line_says_so_in_a_line(run: Run, dull_registry: Path) -> None:  # noqa: F811
     ran = run("score", "good", "-t", "dull", "-r", dull_registry)
     assert ran.code == 0
-    assert ran.err.splitlines()[0].startswith("adapterhub: Task 'dull' answers the same to every")
+    assert ran.err.splitlines()[0].startswith("adapterhub: Task 'dull' predicts the same for")
     doctor = run("doctor", "-r", dull_registry)
     assert doctor.code == 0
     (line,) = [line for line in doctor.out.splitlines() if "dull" in line]

@@ -15,9 +15,9 @@ from adapterhub.model.backbone.open_backbone import Backbone, open_backbone
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.tokens import TextTokenizer
 from adapterhub.model.execution.known_answers import (
-    answer_probes,
     check_known_answers,
     make_known_answers,
+    probe_logits,
 )
 from adapterhub.specs import KnownAnswer, TaskSpec
 from adapterhub.store.headfile import HeadFile, encode_head, parse_head
@@ -87,7 +87,7 @@ def test_known_answers_outlive_the_file(machine: Machine, known: tuple[TaskSpec,
 
 def test_known_answers_say_what_the_head_gives(machine: Machine) -> None:
     spec, tensors = sentiment(machine)
-    found = answer_probes(
+    found = probe_logits(
         spec, tensors, PROBES, encoder=machine.encoder, tokenizer=machine.tokenizer
     )
     for answer, probe, logits in zip(spec.known_answers, PROBES, found, strict=True):

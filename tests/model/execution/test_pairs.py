@@ -176,7 +176,7 @@ def test_pairs_become_distinct_texts() -> None:
     pairs = Pairs.of([("a", "b"), ("b", "a"), ("c", "c")])
     assert pairs.texts == (("a",), ("b",), ("c",))
     assert [side.tolist() for side in pairs.sides] == [[0, 1, 2], [1, 0, 2]]
-    asked = pairs.asked_texts({"x": np.array([True, False, False])})
+    asked = pairs.requested_texts({"x": np.array([True, False, False])})
     assert asked["x"].tolist() == [True, True, False]
 
 

@@ -299,10 +299,10 @@ def test_tasks_of_the_same_call_are_not_evicted_for_each_other() -> None:
     tasks = resident(2 * TWO_LABELS)
     tasks.load({"a": opened("a")})
     tasks.load({"b": opened("b")})
-    tasks.load({"c": opened("c")}, beside=["a", "c"])
+    tasks.load({"c": opened("c")}, keep=["a", "c"])
     assert tasks.names() == ("a", "c")
     with pytest.raises(ResidentError):
-        tasks.load({"d": opened("d")}, beside=["a", "c", "d"])
+        tasks.load({"d": opened("d")}, keep=["a", "c", "d"])
 
 
 def test_what_does_not_fit_is_refused_and_nothing_is_lost() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from adapterhub.errors import UsageError
-from adapterhub.model.execution.run_trunk import Answering
+from adapterhub.model.execution.run_trunk import ExecutionContext
 from adapterhub.model.execution.text_features import encode_rows
 from adapterhub.model.heads.spans import TaggedText, words_of
 from adapterhub.plan import Reading, Tap
@@ -42,7 +42,7 @@ def _exact(
         inputs,
         tap=tap,
         reading=layout.reading,
-        answering=Answering(source.encoder, source.tokenizer, layout.max_windows),
+        context=ExecutionContext(source.encoder, source.tokenizer, layout.max_windows),
     )
 
 

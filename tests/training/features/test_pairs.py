@@ -16,7 +16,7 @@ from adapterhub.errors import UsageError
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.tokens import TokenBatch
-from adapterhub.model.execution.run_trunk import Answering
+from adapterhub.model.execution.run_trunk import ExecutionContext
 from adapterhub.model.execution.text_features import encode_rows
 from adapterhub.model.heads.heads import softmax
 from adapterhub.model.heads.pair_features import compare
@@ -100,7 +100,7 @@ def test_features_are_of_each_text_alone_and_each_text_is_encoded_once(
     gather(read_splits(single, plain), options=plain, source=source)
     assert sum(encoded) == len(WORDS)
     inputs = splits.train.inputs
-    answering = Answering(source.encoder, source.tokenizer, options.max_windows)
+    context = ExecutionContext(source.encoder, source.tokenizer, options.max_windows)
     for depth, pooling in ((1, "mean"), (3, "cls")):
         sides = [
             torch.from_numpy(
@@ -108,7 +108,7 @@ def test_features_are_of_each_text_alone_and_each_text_is_encoded_once(
                     [(row[side],) for row in inputs],
                     tap=Tap(depth, pooling, ()),  # type: ignore[arg-type]
                     reading=Reading(("text",), 64, 0),
-                    answering=answering,
+                    context=context,
                 )
             )
             for side in (0, 1)
