@@ -37,7 +37,9 @@ def open_regular(path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
-def write_atomic(path: Path, data: bytes, *, replace: bool, under_lock: bool = False) -> None:
+def write_atomic(
+    path: Path, data: bytes, *, replace: bool, under_lock: bool = False, sync_name: bool = True
+) -> None:
     """Writes `data` so that `path` holds all of it or what it held before, and is on disk.
 
     The bytes go to a temporary file in the same folder, are flushed to disk and take their
@@ -49,6 +51,8 @@ def write_atomic(path: Path, data: bytes, *, replace: bool, under_lock: bool = F
         data: Its whole content.
         replace: Whether an existing file may be replaced.
         under_lock: Whether the caller holds the registry's lock; see `sweep`.
+        sync_name: Whether the file's name is flushed to disk too. A caller that writes many files
+            to one folder passes False and calls `sync_folder` once.
 
     Raises:
         FileExistsError: The file exists and `replace` is False.
@@ -74,7 +78,8 @@ def write_atomic(path: Path, data: bytes, *, replace: bool, under_lock: bool = F
         with contextlib.suppress(OSError):
             temp.unlink()
         raise
-    sync_folder(path.parent)
+    if sync_name:
+        sync_folder(path.parent)
 
 
 def make_folder(folder: Path) -> None:
@@ -123,8 +128,9 @@ def stray_files(folder: Path) -> list[Path]:
     """Returns the temporary files in `folder`, sorted."""
     if not folder.is_dir():
         return []
+    # Names, not paths: a folder may hold thousands of heads, and every writer looks through it.
     suffixes = (FREE_SUFFIX, LOCKED_SUFFIX)
-    return sorted(path for path in folder.iterdir() if path.name.endswith(suffixes))
+    return sorted(folder / name for name in os.listdir(folder) if name.endswith(suffixes))
 
 
 def reason(error: OSError) -> str:

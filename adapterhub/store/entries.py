@@ -176,18 +176,29 @@ class RegistryContent(Spec):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> RegistryContent:
-        owner: dict[str, str] = {}
         for name, entry in self.tasks.items():
             if entry.backbone not in self.backbones:
                 raise ValueError(f"task '{name}' names the backbone '{entry.backbone}', unlisted")
-            for version, record in entry.versions.items():
-                # Folded, because some file systems do not tell case apart.
-                other = owner.setdefault(record.file.casefold(), f"{name}:{version}")
-                if other != f"{name}:{version}":
-                    raise ValueError(
-                        f"'{record.file}' is the file of both {other} and {name}:{version}"
-                    )
+        # Folded, because some file systems do not distinguish case.
+        files = [
+            record.file.casefold()
+            for entry in self.tasks.values()
+            for record in entry.versions.values()
+        ]
+        if len(set(files)) < len(files):
+            raise ValueError(self._shared_file())
         return self
+
+    def _shared_file(self) -> str:
+        """Returns which two versions have the same file."""
+        owner: dict[str, str] = {}
+        for name, entry in self.tasks.items():
+            for version, record in entry.versions.items():
+                own = f"{name}:{version}"
+                other = owner.setdefault(record.file.casefold(), own)
+                if other != own:
+                    return f"'{record.file}' is the file of both {other} and {own}"
+        return ""
 
 
 def head_file_name(task: str, version: int) -> str:
