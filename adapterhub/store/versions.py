@@ -140,6 +140,8 @@ def add_heads(path: Path, heads: Sequence[NewHead]) -> tuple[Resolved, ...]:
         RegistryError: A task or backbone conflicts with the current entry, or the registry
             cannot be read, locked or written.
     """
+    if not heads:
+        return ()
     files = [_checked(head) for head in heads]
     _make_folder(path.resolve().parent, path)
     with registry_lock(path) as path:
@@ -148,7 +150,7 @@ def add_heads(path: Path, heads: Sequence[NewHead]) -> tuple[Resolved, ...]:
         changed = change.tasks != old.tasks
         new = prepare_registry(old, change.backbones, change.tasks) if changed else old
         # On an error after this the files stay: the registry may already list some of them.
-        _put_heads(path, [entry.file for entry in change.records], heads)
+        _put_heads(path, [record.file for record in change.records], heads)
         if changed:
             write_registry(new)
     names = zip(heads, change.versions, strict=True)
