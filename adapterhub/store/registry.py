@@ -288,13 +288,13 @@ def _invalid(error: ValidationError, document: Document, path: Path) -> Registry
 
 
 NEAREST = "nearest"
-"""Stands for the nearest registry.yaml upwards, or a new one in the working folder."""
+"""The nearest registry.yaml upwards, or a new one in the working folder."""
 
 
 def locate_registry(registry: str | Path | None) -> Path:
-    """Returns the registry.yaml to use: the one given, the nearest upwards, or the shipped one.
+    """Returns the registry.yaml to read: the given one, the nearest upwards, or the shipped one.
 
-    A folder stands for the registry.yaml in it.
+    A folder means the registry.yaml in it.
 
     Raises:
         UsageError: None is given, and the working folder was removed.
@@ -306,13 +306,13 @@ def locate_registry(registry: str | Path | None) -> Path:
 
 
 def registry_to_write(registry: str | Path = NEAREST) -> Path:
-    """Returns the registry.yaml to add to, which may not be there yet.
+    """Returns the registry.yaml to add to, which may not exist yet.
 
     Args:
-        registry: A file, or the folder that it is in; the string NEAREST is not a name.
+        registry: A file or its folder, or NEAREST.
 
     Raises:
-        UsageError: None is named, and the working folder was removed.
+        UsageError: It is NEAREST, and the working folder was removed.
     """
     if registry != NEAREST:
         return locate_registry(registry)
@@ -324,7 +324,7 @@ def shipped_registry() -> Path:
     """Returns the registry.yaml that ships with adapterhub."""
     package = Path(str(files("adapterhub")))
     installed = package / "shipped" / REGISTRY_NAME
-    # In a source checkout the registry stands beside the package.
+    # In a source checkout the registry is beside the package.
     return installed if installed.is_file() else package.parent / REGISTRY_NAME
 
 
@@ -333,12 +333,12 @@ def _working_folder() -> Path:
         return Path.cwd()
     except FileNotFoundError as error:
         raise UsageError(
-            "The working folder is gone; change to one that exists, or name the registry."
+            "The working folder was removed; change to one that exists, or name the registry."
         ) from error
 
 
 def task_info(registry: Registry, name: str, *, resident: bool = False) -> TaskInfo:
-    """Returns what a registry says about the newest version of a task."""
+    """Returns a summary of the newest version of a task."""
     found = registry.resolve(name)
     return TaskInfo(
         name=name,

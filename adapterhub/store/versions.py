@@ -245,7 +245,7 @@ def _put_heads(registry: Path, names: Sequence[str], heads: Sequence[NewHead]) -
         inside(registry, str(Path(name).parent))
         if _holds(path, head.data):
             continue
-        # Either no entry lists this file, or it lost the bytes that its entry promises.
+        # Either no entry lists this file, or the file was damaged.
         try:
             make_folder(path.parent)
             write_atomic(path, head.data, replace=True, under_lock=True, sync_name=False)
