@@ -27,6 +27,7 @@ from adapterhub.store.entries import (
     RegistryContent,
     TaskEntry,
     VersionRecord,
+    inconsistency,
 )
 from adapterhub.store.header import SUFFIX
 from adapterhub.store.references import check_name
@@ -135,31 +136,32 @@ def prepare_registry(
         RegistryError: The new state is inconsistent, too big, or does not survive a round trip.
     """
     path = old.path
+    texts = {name: text for name, text in old.texts.items() if name in tasks}
+    changed = {
+        name: entry
+        for name, entry in tasks.items()
+        if name not in texts or entry is not old.tasks[name]
+    }
     try:
-        content = RegistryContent(
-            schema=SCHEMA_VERSION, backbones=dict(backbones), tasks=dict(tasks)
-        )
+        RegistryContent(schema=SCHEMA_VERSION, backbones=dict(backbones), tasks=changed)
     except ValidationError as error:
         raise refused_change(error, path) from error
-    kept = {
-        name: text
-        for name, text in old.texts.items()
-        if name in tasks and tasks[name] is old.tasks[name]
-    }
-    changed = {name: entry for name, entry in tasks.items() if name not in kept}
-    fresh = {name: _entry_text(name, entry) for name, entry in changed.items()}
+    problem = inconsistency(backbones, tasks)
+    if problem is not None:
+        raise RegistryError(path, f"the change was refused, nothing was written: {problem}")
+    texts |= {name: _entry_text(name, entry) for name, entry in changed.items()}
     new = Registry(
         path,
-        content.backbones,
+        backbones,
         MappingProxyType(dict(sorted(tasks.items()))),
-        MappingProxyType({**kept, **fresh}),
+        MappingProxyType(texts),
     )
     data = registry_bytes(new)
     if len(data) > MAX_BYTES:
         raise RegistryError(path, f"it would be {len(data)} bytes long; at most {MAX_BYTES}")
     # Kept texts were parsed when they were fresh. Each is a block of whole lines, so its meaning
     # does not depend on the blocks around it; only the number of values adds up.
-    part = new if _most_values(data) > MAX_NODES else replace(new, tasks=changed)
+    part = new if _may_have_more_values(data, MAX_NODES) else replace(new, tasks=changed)
     parsed = parse_registry(registry_bytes(part), path)
     if parsed.backbones != part.backbones or parsed.tasks != part.tasks:
         raise RegistryError(path, "it would not read back as it was written; nothing was changed")
@@ -181,10 +183,10 @@ def registry_bytes(registry: Registry) -> bytes:
     return b"".join((_COMMENT, head, _TASKS if tasks else _NO_TASKS, tasks))
 
 
-def _most_values(data: bytes) -> int:
-    """Returns an upper bound of the number of YAML values in text of `registry_bytes`."""
-    # Every value ends before one of these bytes; those inside quotes are counted too.
-    return len(data) - len(data.translate(None, b":,]}\n"))
+def _may_have_more_values(data: bytes, limit: int) -> bool:
+    """Returns False if text of `registry_bytes` certainly has at most `limit` YAML values."""
+    # One of these bytes ends every value; those inside quotes are counted too.
+    return len(data) > limit and len(data) - len(data.translate(None, b":,]}\n")) > limit
 
 
 def refused_change(error: ValidationError, path: Path) -> RegistryError:

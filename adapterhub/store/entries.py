@@ -179,31 +179,31 @@ class RegistryContent(Spec):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> RegistryContent:
-        for name, entry in self.tasks.items():
-            if entry.backbone not in self.backbones:
-                raise ValueError(
-                    f"task '{name}' names the backbone '{entry.backbone}', which is not listed"
-                )
-        # Folded, because some file systems do not distinguish case.
-        files = [
-            record.file.casefold()
-            for entry in self.tasks.values()
-            for record in entry.versions.values()
-        ]
-        if len(set(files)) < len(files):
-            raise ValueError(self._shared_file())
+        problem = inconsistency(self.backbones, self.tasks)
+        if problem is not None:
+            raise ValueError(problem)
         return self
 
-    def _shared_file(self) -> str:
-        """Returns which two versions have the same file."""
-        owner: dict[str, str] = {}
-        for name, entry in self.tasks.items():
-            for version, record in entry.versions.items():
-                own = f"{name}:{version}"
-                other = owner.setdefault(record.file.casefold(), own)
-                if other != own:
-                    return f"'{record.file}' is the file of both {other} and {own}"
-        return ""
+
+def inconsistency(
+    backbones: Mapping[str, BackboneEntry], tasks: Mapping[str, TaskEntry]
+) -> str | None:
+    """Returns a contradiction between entries that are valid each by itself, or None."""
+    for name, entry in tasks.items():
+        if entry.backbone not in backbones:
+            return f"task '{name}' names the backbone '{entry.backbone}', which is not listed"
+    # Folded, because some file systems do not distinguish case.
+    files = [r.file.casefold() for entry in tasks.values() for r in entry.versions.values()]
+    if len(set(files)) == len(files):
+        return None
+    owner: dict[str, str] = {}
+    for name, entry in tasks.items():
+        for version, record in entry.versions.items():
+            own = f"{name}:{version}"
+            other = owner.setdefault(record.file.casefold(), own)
+            if other != own:
+                return f"'{record.file}' is the file of both {other} and {own}"
+    return None
 
 
 def head_file_name(task: str, version: int) -> str:
