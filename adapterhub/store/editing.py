@@ -328,12 +328,10 @@ def _entry_text(name: str, entry: TaskEntry) -> bytes:
 
 
 def _plain_task(entry: TaskEntry) -> dict[str, object]:
+    """Returns the fields of an entry in the order of their declaration, without empty ones."""
     plain: dict[str, object] = {
-        "kind": entry.kind,
-        "backbone": entry.backbone,
-        "description": entry.description,
+        **dict(entry),
         "languages": _Line(entry.languages),
-        "license": entry.license,
         "aliases": _LineMap(sorted(entry.aliases.items())),
         "versions": {
             version: _plain_record(record) for version, record in sorted(entry.versions.items())
@@ -343,17 +341,7 @@ def _plain_task(entry: TaskEntry) -> dict[str, object]:
 
 
 def _plain_record(record: VersionRecord) -> dict[str, object]:
-    plain: dict[str, object] = {
-        "file": record.file,
-        "size": record.size,
-        "sha256": record.sha256,
-        "depths": _Line(record.depths),
-        "pooling": record.pooling,
-        "metrics": _LineMap(record.metrics),
-        "data_digest": record.data_digest,
-        "seed": record.seed,
-        "origin": _LineMap(record.origin.model_dump(exclude_defaults=True))
-        if record.origin
-        else None,
-    }
+    origin = record.origin and _LineMap(record.origin.model_dump(exclude_defaults=True))
+    lines = {"depths": _Line(record.depths), "metrics": _LineMap(record.metrics), "origin": origin}
+    plain: dict[str, object] = {**dict(record), **lines}
     return {key: value for key, value in plain.items() if value is not None and value != {}}

@@ -22,7 +22,6 @@ from adapterhub.store.entries import (
     BackboneEntry,
     Origin,
     TaskEntry,
-    VersionRecord,
     backbone_key,
     head_file_name,
     version_record,
@@ -146,25 +145,19 @@ def add_heads(path: Path, heads: Sequence[NewHead]) -> tuple[Resolved, ...]:
     _make_folder(path.resolve().parent, path)
     with registry_lock(path) as path:
         old = read_or_empty(path)
-        change = _merged(old, heads, files)
-        changed = change.tasks != old.tasks
-        new = prepare_registry(old, change.backbones, change.tasks) if changed else old
+        backbones, tasks = dict(old.backbones), dict(old.tasks)
+        versions = [
+            _merge(path, backbones, tasks, head=head, file=file)
+            for head, file in zip(heads, files, strict=True)
+        ]
+        changed = tasks != old.tasks
+        new = prepare_registry(old, backbones, tasks) if changed else old
         # On an error after this the files stay: the registry may already list some of them.
-        _put_heads(path, [record.file for record in change.records], heads)
+        _put_heads(new, heads, versions)
         if changed:
             write_registry(new)
-    names = zip(heads, change.versions, strict=True)
-    return tuple(new.resolve(f"{head.name}:{version}") for head, version in names)
-
-
-@dataclass(frozen=True, slots=True)
-class _Change:
-    """Content of a registry with heads added, and the version and record of each head."""
-
-    backbones: Mapping[str, BackboneEntry]
-    tasks: Mapping[str, TaskEntry]
-    versions: Sequence[int]
-    records: Sequence[VersionRecord]
+    placed = zip(heads, versions, strict=True)
+    return tuple(new.resolve(f"{head.name}:{version}") for head, version in placed)
 
 
 def _checked(head: NewHead) -> HeadFile:
@@ -177,21 +170,24 @@ def _checked(head: NewHead) -> HeadFile:
     return replace(file, tensors={})
 
 
-def _merged(old: Registry, heads: Sequence[NewHead], files: Sequence[HeadFile]) -> _Change:
-    """Returns the content of a registry with heads added one after the other."""
-    backbones, tasks = dict(old.backbones), dict(old.tasks)
-    versions, records = [], []
-    for head, file in zip(heads, files, strict=True):
-        if head.check is not None:
-            head.check(tasks.get(head.name))
-        key = head.backbone_key or backbone_key(backbones, file.spec.backbone)
-        backbones[key] = _fitting_backbone(
-            old.path, file.spec, head.backbone_entry, backbones.get(key), key
-        )
-        entry = tasks[head.name] = _next_entry(old.path, tasks.get(head.name), file, head, key)
-        versions.append(entry.newest)
-        records.append(entry.versions[entry.newest])
-    return _Change(backbones, tasks, versions, records)
+def _merge(
+    place: Path,
+    backbones: dict[str, BackboneEntry],
+    tasks: dict[str, TaskEntry],
+    *,
+    head: NewHead,
+    file: HeadFile,
+) -> int:
+    """Adds a head to the content of a registry; returns its version."""
+    known = tasks.get(head.name)
+    if head.check is not None:
+        head.check(known)
+    key = head.backbone_key or backbone_key(backbones, file.spec.backbone)
+    backbones[key] = _fitting_backbone(
+        place, file.spec, head.backbone_entry, backbones.get(key), key
+    )
+    entry = tasks[head.name] = _next_entry(place, known, file, head, key)
+    return entry.newest
 
 
 def _fitting_backbone(
@@ -237,26 +233,23 @@ def _next_entry(
     return make_entry(spec, key, aliases=aliases, versions=versions, place=place)
 
 
-def _put_heads(registry: Path, names: Sequence[str], heads: Sequence[NewHead]) -> None:
+def _put_heads(registry: Registry, heads: Sequence[NewHead], versions: Sequence[int]) -> None:
     """Writes the head files that are not there yet, and flushes them to disk."""
-    written = set()
-    for name, head in zip(names, heads, strict=True):
-        path = registry.parent / name
-        inside(registry, str(Path(name).parent))
-        if _holds(path, head.data):
-            continue
-        # Either no entry lists this file, or the file was damaged.
-        try:
-            make_folder(path.parent)
-            write_atomic(path, head.data, replace=True, under_lock=True, sync_name=False)
-        except OSError as error:
-            raise HeadFileError(path, f"it cannot be written: {reason(error)}") from error
-        written.add(path.parent)
-    for folder in written:
-        try:
-            sync_folder(folder)
-        except OSError as error:
-            raise HeadFileError(folder, f"it cannot be written: {reason(error)}") from error
+    path, written = registry.path, set()
+    try:
+        for head, version in zip(heads, versions, strict=True):
+            file = registry.tasks[head.name].versions[version].file
+            path = registry.path.parent / file
+            inside(registry.path, str(Path(file).parent))
+            if not _holds(path, head.data):
+                # Either no entry lists this file, or the file was damaged.
+                make_folder(path.parent)
+                write_atomic(path, head.data, replace=True, under_lock=True, sync_name=False)
+                written.add(path.parent)
+        for path in written:
+            sync_folder(path)
+    except OSError as error:
+        raise HeadFileError(path, f"it cannot be written: {reason(error)}") from error
 
 
 def _holds(path: Path, data: bytes) -> bool:
