@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -43,8 +42,10 @@ def add(
     only by `update`. Without a registry.yaml here, one is created.
     """
     from adapterhub.remote.pin import pin
+    from adapterhub.store.registry import NEAREST, registry_to_write
 
-    added = pin(_registry_to_change(registry), *names, name=own_name, allow_older=allow_older)
+    path = registry_to_write(registry or NEAREST)  # never the shipped one
+    added = pin(path, *names, name=own_name, allow_older=allow_older)
     if as_json:
         values = [_values(one) for one in added]
         print_json(values[0] if len(values) == 1 else {"tasks": values})
@@ -68,13 +69,3 @@ def _values(added: Resolved) -> dict[str, object]:
         "sha256": added.record.sha256,
         "origin": None if origin is None else origin.model_dump(),
     }
-
-
-def _registry_to_change(registry: Registry) -> Path:
-    """Returns the given registry, the nearest one upwards, or a new one in the working folder.
-
-    The shipped registry is never changed.
-    """
-    from adapterhub.store.registry import NEAREST, registry_to_write
-
-    return registry_to_write(registry or NEAREST)
