@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adapterhub.commands.options import AsJson, Registry
+from adapterhub.commands.options import AsJson, Registry, split_names
 from adapterhub.commands.printing import print_json, print_line, size_text
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def add(
     from adapterhub.store.registry import NEAREST, registry_to_write
 
     path = registry_to_write(registry or NEAREST)  # never the shipped one
-    added = pin(path, *names, name=own_name, allow_older=allow_older)
+    added = pin(path, *split_names(names), name=own_name, allow_older=allow_older)
     if as_json:
         values = [_values(one) for one in added]
         print_json(values[0] if len(values) == 1 else {"tasks": values})
