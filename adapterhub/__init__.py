@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from adapterhub.publishing.publication import Published as Published
     from adapterhub.results import Scores as Scores
     from adapterhub.results import TaskScores as TaskScores
+    from adapterhub.saving import save_tasks as save_tasks
     from adapterhub.scoring.options import ScoringOptions as ScoringOptions
     from adapterhub.scoring.score_file import ScoredFile as ScoredFile
     from adapterhub.specs import TaskSpec as TaskSpec
@@ -59,6 +60,7 @@ _HOMES = {
     "open_backbone": "adapterhub.model.backbone.open_backbone",
     "read_head": "adapterhub.store.headfile",
     "read_registry": "adapterhub.store.registry",
+    "save_tasks": "adapterhub.saving",
     "train": "adapterhub.training.train",
     "unrolled": "adapterhub.model.adapters.unrolled",
 }

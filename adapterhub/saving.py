@@ -1,9 +1,10 @@
-"""Writes a new task as a head file and an entry in a registry."""
+"""Trained or imported tasks -> head files and entries in a registry."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
@@ -16,15 +17,15 @@ from adapterhub.model.backbone.open_backbone import (
 )
 from adapterhub.specs import Kind, TaskSpec
 from adapterhub.store.entries import BackboneEntry, backbone_key
-from adapterhub.store.registry import Resolved, read_registry, registry_to_write
-from adapterhub.store.versions import add_version
+from adapterhub.store.registry import NEAREST, Resolved, read_registry, registry_to_write
+from adapterhub.store.versions import Addition, add_versions
 
 
 def open_for(registry: str | Path | None, backbone: str | Path | Backbone | None) -> Backbone:
-    """Opens the backbone of a new task: the given one, the registry's, or the shipped one.
+    """Returns the backbone of a new task: the given one, the registry's, or the shipped one.
 
     Raises:
-        UsageError: `backbone` is None, and the registry has several.
+        UsageError: None is given, and the registry lists several.
         BackboneError: It cannot be opened.
     """
     if isinstance(backbone, Backbone):
@@ -37,36 +38,61 @@ def open_for(registry: str | Path | None, backbone: str | Path | Backbone | None
     return open_backbone(SHIPPED if backbone is None else backbone)
 
 
-def place_task(
-    registry: Path,
-    spec: TaskSpec,
-    tensors: Mapping[str, torch.Tensor],
-    *,
-    backbone: Backbone,
-    aliases: Sequence[str] = (),
-) -> Resolved:
-    """Writes a head file and its registry entry; adds the backbone to the registry if missing.
+class FinishedTask(Protocol):
+    """A task that can be saved, for instance a `TrainedTask`."""
+
+    @property
+    def spec(self) -> TaskSpec:
+        """Returns the whole task."""
+
+    @property
+    def tensors(self) -> Mapping[str, torch.Tensor]:
+        """Returns exactly the tensors of `shapes.tensor_shapes(spec)`."""
+
+    @property
+    def backbone(self) -> Backbone:
+        """Returns the backbone that the task was trained on."""
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """Returns the aliases that will point to the saved version."""
+
+
+def save_tasks(
+    tasks: Iterable[FinishedTask], registry: str | Path = NEAREST
+) -> tuple[Resolved, ...]:
+    """Adds tasks to a registry in one transaction; returns their versions in the same order.
+
+    Readers see all of the tasks or none. For many tasks this is much faster than saving each.
+
+    Args:
+        tasks: The tasks; an existing one gets its next version.
+        registry: As `train` takes it.
 
     Raises:
-        RegistryError: The registry cannot be written, or has another task of this name.
-        HeadFileError: The head file cannot be written.
+        RegistryError: The registry cannot be written, or a task conflicts with its entry.
+        HeadFileError: A head file cannot be written.
     """
-    known = read_registry(registry) if registry.is_file() else None
-    return add_version(
-        registry,
-        spec,
-        tensors,
-        backbone_key=backbone_key({} if known is None else known.backbones, backbone.spec),
-        backbone_entry=_backbone_entry(backbone, registry),
-        aliases=aliases,
+    path = registry_to_write(registry)
+    return add_versions(
+        path,
+        (
+            Addition(
+                task.spec,
+                task.tensors,
+                _backbone_entry(task.backbone, path),
+                aliases=tuple(task.aliases),
+            )
+            for task in tasks
+        ),
     )
 
 
 def check_place(registry: Path, task: str, kind: Kind, backbone: Backbone) -> None:
-    """Checks before training that a registry can take a new version of a task.
+    """Checks, before hours of training, that a registry will accept a new version of a task.
 
     Raises:
-        RegistryError: It has a task of this name of another kind or for another backbone.
+        RegistryError: It has a task of this name with another kind or another backbone.
     """
     known = read_registry(registry) if registry.is_file() else None
     if known is None or task not in known.tasks:
@@ -82,7 +108,7 @@ def check_place(registry: Path, task: str, kind: Kind, backbone: Backbone) -> No
 
 
 def _backbone_entry(backbone: Backbone, registry: Path) -> BackboneEntry:
-    """Returns the registry entry of a backbone; a folder is relative where it is inside."""
+    """Returns the registry's entry of a backbone; a folder below the registry's is relative."""
     spec = backbone.spec
     source = spec.name
     if not spec.name.startswith("package:") and spec.revision is None:

@@ -1,14 +1,16 @@
-"""`adapterhub add`: a task of the Hugging Face Hub into a registry here."""
+"""`adapterhub add`: tasks of the Hugging Face Hub into a local registry."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adapterhub.commands.options import AsJson, Registry
+from adapterhub.commands.options import AsJson, Registry, split_names
 from adapterhub.commands.printing import print_json, print_line, size_text
+
+if TYPE_CHECKING:
+    from adapterhub.store.registry import Resolved
 
 AllowOlder = Annotated[
     bool,
@@ -17,53 +19,53 @@ AllowOlder = Annotated[
 
 
 def add(
-    name: Annotated[
-        str,
+    names: Annotated[
+        list[str],
         typer.Argument(
-            metavar="NAME",
-            help="owner/repo:task, with @alias, :version, @tag or @commit behind it.",
+            metavar="NAME...",
+            help="owner/repo:task, followed by @alias, :version, @tag or @commit if wanted.",
         ),
     ],
     own_name: Annotated[
-        str | None, typer.Option("--as", metavar="NAME", help="Its name here; else its own.")
+        str | None,
+        typer.Option(
+            "--as", metavar="NAME", help="Name of a single task in the registry; else its own."
+        ),
     ] = None,
     registry: Registry = None,
     allow_older: AllowOlder = False,
     as_json: AsJson = False,
 ) -> None:
-    """Copy a task from the Hugging Face Hub into a registry.
+    """Copy tasks from the Hugging Face Hub into a registry, all of them or none.
 
-    It is pinned by commit, size and sha256, works without a network from then on, and changes
-    only by `update`. Without a registry.yaml here, one is made.
+    A task is pinned by commit, size and sha256, works without a network from then on, and changes
+    only by `update`. Without a registry.yaml here, one is created.
     """
     from adapterhub.remote.pin import pin
-
-    added = pin(_registry_to_change(registry), name, name=own_name, allow_older=allow_older)
-    record, origin = added.record, added.record.origin
-    if as_json:
-        print_json(
-            {
-                "task": added.task,
-                "version": added.version,
-                "file": str(added.path),
-                "size": record.size,
-                "sha256": record.sha256,
-                "origin": None if origin is None else origin.model_dump(),
-            }
-        )
-        return
-    print_line(f"{added.task}  version {added.version}, {size_text(record.size)}: {added.path}")
-    if origin is not None:
-        print_line(
-            f"from {origin.repo}:{origin.task} version {origin.version}, commit {origin.commit}"
-        )
-
-
-def _registry_to_change(registry: Registry) -> Path:
-    """Returns the registry that was named, the nearest upwards, or a new one here.
-
-    The shipped one is left alone.
-    """
     from adapterhub.store.registry import NEAREST, registry_to_write
 
-    return registry_to_write(registry or NEAREST)
+    path = registry_to_write(registry or NEAREST)  # never the shipped one
+    added = pin(path, *split_names(names), name=own_name, allow_older=allow_older)
+    if as_json:
+        values = [_values(one) for one in added]
+        print_json(values[0] if len(values) == 1 else {"tasks": values})
+        return
+    for one in added:
+        size, origin = size_text(one.record.size), one.record.origin
+        print_line(f"{one.task}  version {one.version}, {size}: {one.path}")
+        if origin is not None:
+            print_line(
+                f"from {origin.repo}:{origin.task} version {origin.version}, commit {origin.commit}"
+            )
+
+
+def _values(added: Resolved) -> dict[str, object]:
+    origin = added.record.origin
+    return {
+        "task": added.task,
+        "version": added.version,
+        "file": str(added.path),
+        "size": added.record.size,
+        "sha256": added.record.sha256,
+        "origin": None if origin is None else origin.model_dump(),
+    }

@@ -30,7 +30,7 @@ def update(
     from adapterhub.remote.pin import update as update_pinned
 
     opened = open_registry(registry)
-    done = list(update_pinned(opened, tuple(split_names(names)), allow_older=allow_older))
+    done = update_pinned(opened, tuple(split_names(names)), allow_older=allow_older)
     if as_json:
         tasks = [
             {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -26,7 +26,7 @@ from adapterhub.model.execution.known_answers import make_known_answers, probes_
 from adapterhub.peft.exported_head import read_exported_head
 from adapterhub.peft.folder import PeftFolder, is_peft_folder, read_peft_folder
 from adapterhub.peft.format import PeftAdapter
-from adapterhub.saving import check_place, open_for, place_task
+from adapterhub.saving import check_place, open_for, save_tasks
 from adapterhub.specs import TaskSpec
 from adapterhub.store.references import check_name
 from adapterhub.store.registry import NEAREST, Resolved, registry_to_write
@@ -39,11 +39,15 @@ class ImportedTask:
     Attributes:
         spec: The whole task, as in the header of its head file.
         tensors: Its tensors by name.
+        backbone: The backbone that it reads.
+        aliases: Aliases that will point to it.
         saved: Its place in a registry, or None.
     """
 
     spec: TaskSpec
     tensors: Mapping[str, torch.Tensor]
+    backbone: Backbone
+    aliases: tuple[str, ...] = ()
     saved: Resolved | None = None
 
 
@@ -88,12 +92,12 @@ def import_task(
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         raise AdapterError(folder, f"it is not a valid task: {first['msg']}") from error
+    imported = ImportedTask(spec, tensors, opened, options.aliases)
     if registry is None:
-        return ImportedTask(spec, tensors)
+        return imported
     path = registry_to_write(registry)
     check_place(path, task, spec.kind, opened)
-    saved = place_task(path, spec, tensors, backbone=opened, aliases=options.aliases)
-    return ImportedTask(spec, tensors, saved)
+    return replace(imported, saved=save_tasks((imported,), path)[0])
 
 
 def _head(

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from adapterhub.errors import RegistryError
 from adapterhub.remote.find import FoundTask
-from adapterhub.store.editing import make_entry, prepare_registry
+from adapterhub.store.editing import make_entry, prepare_registry, registry_bytes
 from adapterhub.store.entries import (
+    SCHEMA_VERSION,
     RegistryContent,
     TaskEntry,
     backbone_key,
@@ -17,7 +18,7 @@ from adapterhub.store.entries import (
     portable_entry,
     version_record,
 )
-from adapterhub.store.registry import parse_registry
+from adapterhub.store.registry import Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +70,11 @@ def merge(
         version = known.get(task.sha256, 1 if old is None else old.newest + 1)
         versions[task.name] = version
         entries[task.name] = _entry(old, task, key, version, place=place)
-    data = prepare_registry(place, backbones, entries)
-    content = parse_registry(data, place)
+    state = prepare_registry(Registry(place, {}, {}), backbones, entries)
+    content = RegistryContent(
+        schema=SCHEMA_VERSION, backbones=dict(state.backbones), tasks=dict(state.tasks)
+    )
+    data = registry_bytes(state)
     return Merged(content, data, versions, frozenset(added), before != content)
 
 

@@ -1,24 +1,24 @@
-"""Adds tasks of the Hub to a local registry: copies the head file, records commit and sha256.
+"""Pinned tasks: head files copied from the Hub to a registry, with commit, size and sha256.
 
-A pinned task changes only by an explicit update. An older version must be allowed explicitly;
-other bytes under a known version are always refused.
+A pinned task changes only by `add` and `update`. An older version is refused unless it is allowed
+explicitly, and other bytes under a version that was added before are always refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from adapterhub.errors import AdapterHubError, RemoteContentError, RemoteError, UsageError
-from adapterhub.remote.repository import RemoteTask, find_task, read_remote
+from adapterhub.remote.repository import Lookup, RemoteTask, find_task, read_remote
 from adapterhub.store.editing import read_or_empty
-from adapterhub.store.entries import Origin, TaskEntry, backbone_key, is_portable, portable_entry
+from adapterhub.store.entries import Origin, TaskEntry, is_portable, portable_entry
 from adapterhub.store.headfile import parse_head
 from adapterhub.store.references import check_name, parse_reference
 from adapterhub.store.registry import Registry, Resolved
-from adapterhub.store.versions import NewHead, add_head
+from adapterhub.store.versions import NewHead, add_heads
 
 ALLOW_OLDER = "--allow-older"
 
@@ -27,12 +27,13 @@ State = Literal["current", "updated", "fixed", "refused"]
 
 @dataclass(frozen=True, slots=True)
 class Updated:
-    """The result of an update for one pinned task.
+    """The outcome of an update for one pinned task.
 
     Attributes:
-        task: Its local name.
-        origin: The repository, commit and version that it is pinned to now.
-        state: `current`, `updated`, `fixed` (by version, tag or commit: never updated), `refused`.
+        task: Its name in the registry.
+        origin: Where on the Hub it is pinned now.
+        state: `current`, `updated`, `fixed` (pinned by version, tag or commit, so never updated)
+            or `refused`.
         problem: Why it was refused, or None.
     """
 
@@ -42,38 +43,46 @@ class Updated:
     problem: str | None = None
 
 
-def pin(registry: Path, reference: str, *, name: str | None, allow_older: bool = False) -> Resolved:
-    """Adds a task of the Hub to a registry; returns what was added.
+def pin(
+    registry: Path, *references: str, name: str | None = None, allow_older: bool = False
+) -> tuple[Resolved, ...]:
+    """Adds tasks of the Hub to a registry in one transaction; returns the added versions.
 
     Args:
-        registry: Path of registry.yaml; created if it is missing.
-        reference: Its name on the Hub.
-        name: Its local name; None for the same.
-        allow_older: Whether an older version may replace a newer one.
+        registry: registry.yaml; created where it is missing.
+        references: Names of the tasks on the Hub.
+        name: Name in the registry, for one reference only; None keeps the name on the Hub.
+        allow_older: Whether an older version may follow a newer one.
 
     Raises:
-        UsageError: It is not a name on the Hub, or the local name belongs to another task.
-        RemoteError: It cannot be fetched, or is refused.
-        RegistryError: It does not fit the registry.
+        UsageError: A reference is not one to the Hub, or a name belongs to another task.
+        RemoteError: A task cannot be fetched, or is refused; nothing was added then.
+        RegistryError: A task conflicts with the registry.
     """
-    parsed = parse_reference(reference)
-    if parsed.kind != "hub" or parsed.task is None:
-        raise UsageError(f"'{reference}' is not on the Hub; write owner/repository:task.")
-    name = name or parsed.task
-    check_name(name, "task")
+    if name is not None and len(references) != 1:
+        raise UsageError(f"The name '{name}' is for one task; {len(references)} were given.")
+    parsed = [parse_reference(reference) for reference in references]
+    for one in parsed:
+        if one.kind != "hub":
+            raise UsageError(f"'{one.text}' is not on the Hub; write owner/repository:task.")
     known = read_or_empty(registry.resolve())
-    remote = find_task(parsed)
-    check_history(known.tasks.get(name), name, remote, allow_older=allow_older)
-    return _add(registry, known, name, remote, allow_older=allow_older)
+    heads, lookup = [], Lookup()
+    for one in parsed:
+        own = name or one.task or ""
+        check_name(own, "task")
+        remote = find_task(one, lookup)
+        check_history(known.tasks.get(own), own, remote, allow_older=allow_older)
+        heads.append(_fetch(known, own, remote, allow_older=allow_older))
+    return add_heads(registry, heads)
 
 
-def update(registry: Registry, names: tuple[str, ...], *, allow_older: bool) -> Iterator[Updated]:
-    """Updates pinned tasks and yields the result of each; a refused one does not change.
+def update(registry: Registry, names: tuple[str, ...], *, allow_older: bool) -> tuple[Updated, ...]:
+    """Updates pinned tasks in one transaction; a task that is refused stays as it is.
 
     Args:
-        registry: The local registry.
-        names: Their local names; none for all pinned tasks.
-        allow_older: Whether an older version may replace a newer one.
+        registry: Where they are pinned.
+        names: Their names; none for all pinned tasks.
+        allow_older: Whether an older version may follow a newer one.
 
     Raises:
         UsageError: A task was not added from the Hub.
@@ -82,14 +91,25 @@ def update(registry: Registry, names: tuple[str, ...], *, allow_older: bool) -> 
     for name in names:
         if _origin(registry.resolve(name).entry) is None:
             raise UsageError(f"Task '{name}' was not added from the Hub; nothing can update it.")
+    done: dict[str, Updated] = {}
+    heads = []
     for name in names or registry.names():
         origin = _origin(registry.tasks[name])
         if origin is None:
             continue
         try:
-            yield _update(registry, name, origin, allow_older=allow_older)
+            head = None if origin.fixed else _newer(registry, name, origin, allow_older)
         except AdapterHubError as error:
-            yield Updated(name, origin, "refused", str(error))
+            done[name] = Updated(name, origin, "refused", str(error))
+            continue
+        done[name] = Updated(name, origin, "fixed" if origin.fixed else "current")
+        heads += [] if head is None else [head]
+    problems = _add(registry.path, heads)
+    for head in heads:
+        name, problem = head.name, problems.get(head.name)
+        origin = done[name].origin if problem or head.origin is None else head.origin
+        done[name] = Updated(name, origin, "refused" if problem else "updated", problem)
+    return tuple(done.values())
 
 
 def check_history(
@@ -131,31 +151,28 @@ def check_history(
         )
 
 
-def _update(registry: Registry, name: str, origin: Origin, *, allow_older: bool) -> Updated:
-    if origin.fixed:
-        return Updated(name, origin, "fixed")
+def _newer(registry: Registry, name: str, origin: Origin, allow_older: bool) -> NewHead | None:
+    """Returns the version that a pinned task can be updated to, or None."""
     alias = f"@{origin.alias}" if origin.alias else ""
     remote = find_task(parse_reference(f"{origin.repo}:{origin.task}{alias}"))
     entry = registry.tasks[name]
     check_history(entry, name, remote, allow_older=allow_older)
     if remote.record.sha256 == entry.versions[entry.newest].sha256:
-        return Updated(name, origin, "current")
-    added = _add(registry.path, registry, name, remote, allow_older=allow_older).record.origin
-    return Updated(name, added or origin, "updated")
+        return None
+    return _fetch(registry, name, remote, allow_older=allow_older)
 
 
-def _add(
-    path: Path, registry: Registry, name: str, remote: RemoteTask, *, allow_older: bool
-) -> Resolved:
+def _fetch(registry: Registry, name: str, remote: RemoteTask, *, allow_older: bool) -> NewHead:
+    """Returns a task of the Hub as it is added to a registry under a name."""
     data = read_remote(remote)
-    spec = parse_head(data, source=remote.source).spec
-    key = backbone_key(registry.backbones, spec.backbone)
-    if key not in registry.backbones and not is_portable(spec.backbone):
+    backbone = parse_head(data, source=remote.source).spec.backbone
+    listed = any(e.fingerprint == backbone.fingerprint for e in registry.backbones.values())
+    if not listed and not is_portable(backbone):
         raise RemoteContentError(
             str(remote.commit),
-            f"task '{remote.task}' belongs to the backbone {spec.backbone.name} "
-            f"({spec.backbone.fingerprint[:19]}…), a folder of its publisher. Add that backbone to "
-            f"{path} first, or load the task with Hub(backbone=…).",
+            f"task '{remote.task}' belongs to the backbone {backbone.name} "
+            f"({backbone.fingerprint[:19]}…), a folder of its publisher. Add that backbone to "
+            f"{registry.path} first, or load the task with Hub(backbone=…).",
         )
     origin = Origin(
         repo=remote.commit.repo,
@@ -165,15 +182,26 @@ def _add(
         alias=remote.alias if remote.follows == "alias" else None,
         fixed=remote.follows == "fixed",
     )
-    new = NewHead(name, data, origin=origin)
-    return add_head(
-        path,
-        new,
-        backbone_key=key,
-        backbone_entry=portable_entry(spec.backbone),
-        # Again under the lock: another process may have added a task during the download.
+    return NewHead(
+        name,
+        data,
+        portable_entry(backbone),
+        origin=origin,
+        # Once more under the lock: another process may have added a task since the first check.
         check=lambda entry: check_history(entry, name, remote, allow_older=allow_older),
     )
+
+
+def _add(registry: Path, heads: Sequence[NewHead]) -> dict[str, str]:
+    """Adds heads in one transaction, or each alone if one is refused; returns problems by task."""
+    try:
+        add_heads(registry, heads)
+    except AdapterHubError as error:
+        if len(heads) == 1:
+            return {heads[0].name: str(error)}
+        alone = [_add(registry, [head]) for head in heads]
+        return {name: problem for problems in alone for name, problem in problems.items()}
+    return {}
 
 
 def _origin(entry: TaskEntry) -> Origin | None:

@@ -1,1 +1,1 @@
-"""Where tasks live: head files, the registry that lists them, and the Hugging Face Hub."""
+"""Head files, the registry that lists them, and strict readers of untrusted files."""

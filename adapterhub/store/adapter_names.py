@@ -4,7 +4,7 @@
     adapter.tied.<site>.<factor>      the same at all depths of the adapter
     adapter.shared.<factor>           of the whole adapter, for instance VeRA's projections
 
-The factors have PEFT's own names, so that a head file turns into a PEFT folder and back.
+The factors keep PEFT's names, so a head file converts to a PEFT folder and back without a table.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _FACTOR = re.compile(r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+){0,5}$")
 
 @dataclass(frozen=True, slots=True)
 class AdapterTensor:
-    """What the name of an adapter's tensor says.
+    """The parsed name of an adapter's tensor.
 
     Attributes:
         place: A depth, `tied` or `shared`.
@@ -55,7 +55,7 @@ class AdapterTensor:
 
 
 def parse_name(name: str) -> AdapterTensor | None:
-    """Returns what a tensor's name in a head file says; None where it is no adapter's name."""
+    """Returns the parsed name of a tensor in a head file, or None where it is not an adapter's."""
     if not name.startswith(PREFIX):
         return None
     place, _, rest = name.removeprefix(PREFIX).partition(".")
@@ -70,12 +70,12 @@ def parse_name(name: str) -> AdapterTensor | None:
 
 
 def parse_peft_key(key: str, *, tied: bool) -> AdapterTensor | None:
-    """Returns what a key of a PEFT state says; None for what is no part of an adapter.
+    """Returns the parsed key of a PEFT state dict, or None where it is not part of an adapter.
 
     Args:
         key: For instance `base_model.model.encoder.albert_layer_groups.8.albert_layers.0.
-            attention.query.lora_A.weight`, in a model with or without a head.
-        tied: Whether the state is of a plain ALBERT, whose one group serves all depths.
+            attention.query.lora_A.weight`, of a model with or without a head.
+        tied: Whether the state dict is of a plain ALBERT, whose one group is used at all depths.
     """
     found = _MODULE.search(key)
     if found is None:
@@ -85,18 +85,18 @@ def parse_peft_key(key: str, *, tied: bool) -> AdapterTensor | None:
 
 
 def module_path(depth: int, site: Site) -> str:
-    """Returns the path of a site in an unrolled `AlbertModel`, whose groups are its depths."""
+    """Returns the module path of a site in an unrolled `AlbertModel`, with one group per depth."""
     part = site if site.startswith("ffn") else f"attention.{site}"
     return f"encoder.albert_layer_groups.{depth}.albert_layers.0.{part}"
 
 
 def plain_key(key: str) -> str:
-    """Returns the name of a tensor in an `AlbertModel`, from a key of a PEFT file."""
+    """Returns a key of a PEFT file without prefixes, as an `AlbertModel` names the tensor."""
     return _PEFT_PREFIX.sub("", key)
 
 
 def prefixed(state: Mapping[str, Value]) -> dict[str, Value]:
-    """Returns values by the keys that they have in a PEFT file, from those without prefix."""
+    """Returns values by the keys of a PEFT file, given keys without prefixes."""
     return {
         f"base_model.{'model.' if key.startswith('encoder.') else ''}{key}": tensor
         for key, tensor in state.items()
@@ -104,9 +104,9 @@ def prefixed(state: Mapping[str, Value]) -> dict[str, Value]:
 
 
 def adapter_problem(spec: AdapterSpec, shapes: Mapping[str, tuple[int, ...]]) -> str | None:
-    """Returns what is wrong with the names or shapes of an adapter's tensors; None if nothing is.
+    """Returns a problem with the names or shapes of an adapter's tensors, or None.
 
-    What only the backbone can tell, such as the width of a site, is checked when it is compiled.
+    What depends on the backbone, such as the width of a site, is checked at compilation.
     """
     places: list[int | str] = [TIED] if spec.tie_depths else list(spec.depths)
     factors: dict[tuple[int | str, Site], dict[str, tuple[int, ...]]] = {
@@ -115,7 +115,7 @@ def adapter_problem(spec: AdapterSpec, shapes: Mapping[str, tuple[int, ...]]) ->
     for name, shape in shapes.items():
         found = parse_name(name)
         if found is None:
-            return f"the tensor '{name[:80]}' is not named as one of an adapter"
+            return f"the tensor '{name[:80]}' is not named like a tensor of an adapter"
         if found.site is None:
             continue
         if (found.place, found.site) not in factors:
@@ -136,9 +136,9 @@ def adapter_problem(spec: AdapterSpec, shapes: Mapping[str, tuple[int, ...]]) ->
 
 
 def _pattern_problem(spec: AdapterSpec) -> str | None:
-    """Returns which pattern of the configuration is no plain name; None if all are.
+    """Returns a problem with a pattern of the configuration that is not a plain name, or None.
 
-    PEFT matches them as regular expressions, and one of a stranger could take for ever.
+    PEFT matches patterns as regular expressions, and an untrusted one could backtrack forever.
     """
     named = [value for key, value in spec.config.items() if key.endswith("_pattern")]
     patterns: list[object] = [key for value in named if isinstance(value, dict) for key in value]
@@ -146,7 +146,7 @@ def _pattern_problem(spec: AdapterSpec) -> str | None:
     patterns.extend(modules if isinstance(modules, list) else [modules])
     for pattern in patterns:
         if not isinstance(pattern, str) or not _NAME.match(pattern):
-            return f"the adapter's configuration has the pattern {ascii(pattern)[:80]}, no name"
+            return f"the adapter's configuration has the pattern {ascii(pattern)[:80]}, not a name"
     return None
 
 

@@ -1,4 +1,4 @@
-"""Files that are read whole and written whole, whatever stops the process that writes them."""
+"""Atomic reads and writes of whole files, safe against crashes of the writer."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from typing import BinaryIO
 FREE_SUFFIX = ".adapterhub-tmp"
 LOCKED_SUFFIX = ".adapterhub-locked-tmp"
 STALE_AFTER = 3_600.0
-"""Seconds after which a temporary file that was written without a lock counts as lost."""
+"""Seconds after which a temporary file written without a lock counts as abandoned."""
 
 _NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 
 
 @contextlib.contextmanager
 def open_regular(path: Path) -> Iterator[BinaryIO]:
-    """Opens a regular file for reading; a pipe or a device is refused instead of waited on.
+    """Opens a regular file for reading; a pipe or device is refused, because opening may block.
 
     Raises:
         OSError: The file cannot be opened, or is not a regular file.
@@ -37,22 +37,26 @@ def open_regular(path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
-def write_atomic(path: Path, data: bytes, *, replace: bool, under_lock: bool = False) -> None:
-    """Writes `data` so that `path` holds all of it or what it held before, and is on disk.
+def write_atomic(
+    path: Path, data: bytes, *, replace: bool, under_lock: bool = False, sync_name: bool = True
+) -> None:
+    """Writes `data` durably, so that `path` holds either all of it or its previous content.
 
-    The bytes go to a temporary file in the same folder, are flushed to disk and take their
-    name in one step. A new file gets the mode that the umask gives; a replaced one keeps its
-    mode, because several users may share it. No temporary file is left behind on an error.
+    The bytes go to a temporary file in the same folder, are flushed to disk and renamed. A new
+    file gets its mode from the umask; a replaced file keeps its mode, because several users may
+    share it. No temporary file is left behind on an error.
 
     Args:
         path: The file; its folder must exist.
         data: Its whole content.
         replace: Whether an existing file may be replaced.
         under_lock: Whether the caller holds the registry's lock; see `sweep`.
+        sync_name: Whether the file's name is flushed to disk too. A caller that writes many files
+            to one folder passes False and calls `sync_folder` once.
 
     Raises:
         FileExistsError: The file exists and `replace` is False.
-        OSError: The disk is full, the folder is read-only, or another fault of the system.
+        OSError: The disk is full, the folder is read-only, or another error of the system.
     """
     suffix = LOCKED_SUFFIX if under_lock else FREE_SUFFIX
     # The name is cut, because file names may have at most 255 bytes.
@@ -74,14 +78,15 @@ def write_atomic(path: Path, data: bytes, *, replace: bool, under_lock: bool = F
         with contextlib.suppress(OSError):
             temp.unlink()
         raise
-    sync_folder(path.parent)
+    if sync_name:
+        sync_folder(path.parent)
 
 
 def make_folder(folder: Path) -> None:
-    """Makes `folder` where it is missing, so that it outlives a power cut.
+    """Creates `folder` durably where it is missing.
 
     Raises:
-        OSError: It cannot be made.
+        OSError: It cannot be created.
     """
     if not folder.is_dir():
         folder.mkdir(parents=True, exist_ok=True)
@@ -89,10 +94,10 @@ def make_folder(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flushes the names in `folder` to disk; does nothing where the system cannot.
+    """Flushes the file names in `folder` to disk, where the system can do that.
 
     Raises:
-        OSError: The disk reports a fault.
+        OSError: The disk reports an error.
     """
     if os.name == "nt":
         return
@@ -107,15 +112,15 @@ def sync_folder(folder: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Removes temporary files whose writer is gone. The caller holds the registry's lock.
+    """Removes temporary files of dead writers. The caller holds the registry's lock.
 
-    Only one process writes under the lock, so every file marked as written under it has
-    lost its writer. Other temporary files may be in use, and are left alone until old.
+    Only the lock's holder writes files with LOCKED_SUFFIX, so those that exist are abandoned.
+    Other temporary files may be in use, and are kept until STALE_AFTER.
     """
     for path in stray_files(folder):
         with contextlib.suppress(OSError):
-            lost = path.name.endswith(LOCKED_SUFFIX)
-            if lost or time.time() - path.stat().st_mtime > STALE_AFTER:
+            abandoned = path.name.endswith(LOCKED_SUFFIX)
+            if abandoned or time.time() - path.stat().st_mtime > STALE_AFTER:
                 path.unlink()
 
 
@@ -123,17 +128,18 @@ def stray_files(folder: Path) -> list[Path]:
     """Returns the temporary files in `folder`, sorted."""
     if not folder.is_dir():
         return []
+    # Names instead of Path objects, because every writer lists a folder of thousands of heads.
     suffixes = (FREE_SUFFIX, LOCKED_SUFFIX)
-    return sorted(path for path in folder.iterdir() if path.name.endswith(suffixes))
+    return sorted(folder / name for name in os.listdir(folder) if name.endswith(suffixes))
 
 
 def reason(error: OSError) -> str:
-    """Returns what the system says about `error`, without the path."""
+    """Returns the system's message for `error`, without the path."""
     return error.strerror or str(error)
 
 
 def _take_new_name(temp: Path, path: Path) -> None:
-    # A rename replaces in silence; a hard link fails when somebody else was first.
+    # A rename replaces an existing file; a hard link fails if another process was first.
     try:
         os.link(temp, path)
     except FileExistsError:

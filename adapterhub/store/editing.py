@@ -1,5 +1,6 @@
 """Changes to the registry: one writer at a time, and the whole file or nothing.
 
+A change makes a new state out of the old one and renders and checks only the entries that differ.
 Nothing here imports torch; adding a version, which does, is in `versions.py`.
 """
 
@@ -9,8 +10,11 @@ import contextlib
 import os
 import socket
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
+import yaml
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
@@ -23,28 +27,40 @@ from adapterhub.store.entries import (
     RegistryContent,
     TaskEntry,
     VersionRecord,
+    inconsistency,
 )
 from adapterhub.store.header import SUFFIX
 from adapterhub.store.references import check_name
-from adapterhub.store.registry import Registry, Resolved, parse_registry, read_registry
-from adapterhub.store.registry_text import render_registry
-from adapterhub.store.yamlsafe import MAX_BYTES
+from adapterhub.store.registry import (
+    Registry,
+    Resolved,
+    parse_registry,
+    read_registry,
+    remember,
+)
+from adapterhub.store.yamlsafe import MAX_BYTES, MAX_NODES
 
 HEADS_FOLDER = "heads"
 LOCK_TIMEOUT = 30.0
-"""Seconds that a writer waits for the writers before it."""
+"""Seconds that a writer waits for other writers."""
 
 _LOCK_POLL = 0.01
+_COMMENT = (
+    b"# adapterhub registry: written by `adapterhub`, which keeps values but no comments. "
+    b"Format: docs/head-file.md\n"
+)
+_TASKS = b"tasks:\n"
+_NO_TASKS = b"tasks: {}\n"
 
 
 @contextlib.contextmanager
 def registry_lock(path: Path) -> Iterator[Path]:
-    """Holds the right to change the registry; yields its path with links resolved.
+    """Holds the registry's write lock; yields its path with symbolic links resolved.
 
-    The kernel frees the lock when its holder dies. Temporary files of dead writers are swept.
+    The kernel frees the lock when its holder dies. Temporary files of dead writers are removed.
 
     Raises:
-        RegistryError: Another writer holds the lock for too long, or the folder is read-only.
+        RegistryError: Another writer held the lock for LOCK_TIMEOUT, or the folder is read-only.
     """
     path = path.resolve()
     lock_path = path.with_name(f"{path.name}.lock")
@@ -72,9 +88,9 @@ def registry_lock(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _named_holder(lock_path: Path) -> Iterator[None]:
-    """Says beside the lock file who holds it; those who wait empty the lock file itself."""
+    """Names the lock's holder in a file beside it; waiting processes truncate the lock file."""
     note = _holder_path(lock_path)
-    # For the message of others only, so a full disk shall not stop a writer here.
+    # Only error messages of other processes read it, so a full disk must not stop a writer here.
     with contextlib.suppress(OSError):
         note.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
     try:
@@ -85,7 +101,7 @@ def _named_holder(lock_path: Path) -> Iterator[None]:
 
 
 def _holder(lock_path: Path) -> str:
-    """Returns who holds a lock, for a message; an empty text where nobody said so."""
+    """Returns the holder of a lock for a message, or an empty string where it is unknown."""
     try:
         with open_regular(_holder_path(lock_path)) as file:
             text = file.read(200).decode("utf-8", "replace")
@@ -109,25 +125,68 @@ def read_or_empty(path: Path) -> Registry:
 
 
 def prepare_registry(
-    path: Path, backbones: Mapping[str, BackboneEntry], tasks: Mapping[str, TaskEntry]
-) -> bytes:
-    """Returns the bytes of a registry, after every check that a reader will make.
+    old: Registry, backbones: Mapping[str, BackboneEntry], tasks: Mapping[str, TaskEntry]
+) -> Registry:
+    """Returns the state that follows `old`, after every check that a reader will make.
+
+    Entries that are the very objects of `old` keep their text. All other entries are rendered,
+    and are in the new state as a strict parse of that text returns them.
 
     Raises:
-        RegistryError: It would be too big, inconsistent, or not read back as the same.
+        RegistryError: The new state is inconsistent, too big, or does not survive a round trip.
     """
+    path = old.path
+    texts = {name: text for name, text in old.texts.items() if name in tasks}
+    changed = {
+        name: entry
+        for name, entry in tasks.items()
+        if name not in texts or entry is not old.tasks[name]
+    }
     try:
-        content = RegistryContent(
-            schema=SCHEMA_VERSION, backbones=dict(backbones), tasks=dict(tasks)
-        )
+        RegistryContent(schema=SCHEMA_VERSION, backbones=dict(backbones), tasks=changed)
     except ValidationError as error:
         raise refused_change(error, path) from error
-    data = render_registry(content)
+    problem = inconsistency(backbones, tasks)
+    if problem is not None:
+        raise RegistryError(path, f"the change was refused, nothing was written: {problem}")
+    texts |= {name: _entry_text(name, entry) for name, entry in changed.items()}
+    new = Registry(
+        path,
+        backbones,
+        MappingProxyType(dict(sorted(tasks.items()))),
+        MappingProxyType(texts),
+    )
+    data = registry_bytes(new)
     if len(data) > MAX_BYTES:
         raise RegistryError(path, f"it would be {len(data)} bytes long; at most {MAX_BYTES}")
-    if parse_registry(data, path) != content:
+    # Kept texts were parsed when they were fresh. Each is a block of whole lines, so its meaning
+    # does not depend on the blocks around it; only the number of values adds up.
+    part = new if _may_have_more_values(data, MAX_NODES) else replace(new, tasks=changed)
+    parsed = parse_registry(registry_bytes(part), path)
+    if parsed.backbones != part.backbones or parsed.tasks != part.tasks:
         raise RegistryError(path, "it would not read back as it was written; nothing was changed")
-    return data
+    entries = MappingProxyType({**new.tasks, **parsed.tasks})
+    return replace(new, backbones=parsed.backbones, tasks=entries)
+
+
+def registry_bytes(registry: Registry) -> bytes:
+    """Returns registry.yaml as UTF-8 text; equal content gives equal bytes.
+
+    The text is flat and sorted by name, with one line per value.
+    """
+    backbones = {
+        key: {"source": entry.source, "revision": entry.revision, "fingerprint": entry.fingerprint}
+        for key, entry in sorted(registry.backbones.items())
+    }
+    head = _yaml({"schema": SCHEMA_VERSION, "backbones": backbones})
+    tasks = b"".join(registry.texts[name] for name in registry.tasks)
+    return b"".join((_COMMENT, head, _TASKS if tasks else _NO_TASKS, tasks))
+
+
+def _may_have_more_values(data: bytes, limit: int) -> bool:
+    """Returns False if text of `registry_bytes` certainly has at most `limit` YAML values."""
+    # One of these bytes ends every value; those inside quotes are counted too.
+    return len(data) > limit and len(data) - len(data.translate(None, b":,]}\n")) > limit
 
 
 def refused_change(error: ValidationError, path: Path) -> RegistryError:
@@ -139,25 +198,27 @@ def refused_change(error: ValidationError, path: Path) -> RegistryError:
     return RegistryError(path, f"the change was refused, nothing was written: {text}")
 
 
-def write_registry(path: Path, data: bytes) -> None:
-    """Writes the registry, whole or not at all. The caller holds the lock.
+def write_registry(registry: Registry) -> None:
+    """Writes a state that `prepare_registry` made, whole or not at all. The caller holds the lock.
 
     Raises:
         RegistryError: The system cannot write it.
     """
+    data = registry_bytes(registry)
     try:
-        write_atomic(path, data, replace=True, under_lock=True)
+        write_atomic(registry.path, data, replace=True, under_lock=True)
     except OSError as error:
-        raise RegistryError(path, f"it cannot be written: {reason(error)}") from error
+        raise RegistryError(registry.path, f"it cannot be written: {reason(error)}") from error
+    remember(registry, data)
 
 
 def set_alias(path: Path, task: str, alias: str, version: int) -> Resolved:
-    """Points an alias of a task to a version; returns what it now resolves to.
+    """Points an alias of a task to a version; returns that version.
 
     Raises:
         UsageError: The alias is not a name.
         UnknownTaskError: There is no such task or version.
-        RegistryError: The registry cannot be read or written.
+        RegistryError: The registry cannot be read, locked or written.
     """
     check_name(alias, "alias")
     read_registry(path)  # before the lock, whose file would make a mistyped folder
@@ -166,21 +227,19 @@ def set_alias(path: Path, task: str, alias: str, version: int) -> Resolved:
         registry.resolve(f"{task}:{version}")
         entry = registry.tasks[task]
         if entry.aliases.get(alias) != version:
-            tasks = {**registry.tasks, task: with_aliases(entry, {alias: version})}
-            write_registry(path, prepare_registry(path, registry.backbones, tasks))
-    return read_registry(path).resolve(f"{task}@{alias}")
-
-
-def with_aliases(entry: TaskEntry, aliases: Mapping[str, int]) -> TaskEntry:
-    """Returns `entry` with some aliases moved or added."""
-    return entry.model_copy(update={"aliases": {**entry.aliases, **aliases}})
+            moved = entry.model_copy(update={"aliases": {**entry.aliases, alias: version}})
+            registry = prepare_registry(
+                registry, registry.backbones, {**registry.tasks, task: moved}
+            )
+            write_registry(registry)
+    return registry.resolve(f"{task}@{alias}")
 
 
 def unlisted_files(path: Path) -> list[Path]:
-    """Returns files that a writer left behind and no entry lists, sorted.
+    """Returns the files that no entry lists, sorted.
 
-    These are head files whose writer was stopped before it wrote the registry, and temporary
-    files. The next writer of the same task replaces the one and sweeps the other.
+    They are head files whose writer was stopped before it wrote the registry, which the next
+    version of the same task replaces, and temporary files, which the next writer removes.
 
     Raises:
         RegistryError: The registry cannot be read, or is not valid.
@@ -205,7 +264,7 @@ def make_entry(
     versions: Mapping[int, VersionRecord],
     place: Path,
 ) -> TaskEntry:
-    """Returns the entry of a task as its newest spec describes it.
+    """Returns the entry of a task as the spec of its newest version describes it.
 
     Raises:
         RegistryError: The registry at `place` cannot hold it.
@@ -222,3 +281,67 @@ def make_entry(
         )
     except ValidationError as error:
         raise refused_change(error, place) from error
+
+
+class _Line(list[object]):
+    """A list that is rendered on one line."""
+
+
+class _LineMap(dict[object, object]):
+    """A mapping that is rendered on one line."""
+
+
+class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+    """Quotes text that any YAML reader would take for another type."""
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - PyYAML names it
+        return True
+
+
+_Dumper.add_representer(
+    _Line,
+    lambda dumper, data: dumper.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=True),
+)
+_Dumper.add_representer(
+    _LineMap,
+    lambda dumper, data: dumper.represent_mapping(
+        "tag:yaml.org,2002:map", data.items(), flow_style=True
+    ),
+)
+
+
+def _yaml(value: object) -> bytes:
+    text: str = yaml.dump(
+        value,
+        Dumper=_Dumper,
+        sort_keys=False,
+        allow_unicode=True,
+        default_flow_style=False,
+        width=1_000_000,
+    )
+    return text.encode()
+
+
+def _entry_text(name: str, entry: TaskEntry) -> bytes:
+    """Returns the lines of a task in the mapping `tasks`, indented as there."""
+    return _yaml({"tasks": {name: _plain_task(entry)}}).removeprefix(_TASKS)
+
+
+def _plain_task(entry: TaskEntry) -> dict[str, object]:
+    """Returns the fields of an entry in the order of their declaration, without empty ones."""
+    plain: dict[str, object] = {
+        **dict(entry),
+        "languages": _Line(entry.languages),
+        "aliases": _LineMap(sorted(entry.aliases.items())),
+        "versions": {
+            version: _plain_record(record) for version, record in sorted(entry.versions.items())
+        },
+    }
+    return {key: value for key, value in plain.items() if value not in ("", None, [], {})}
+
+
+def _plain_record(record: VersionRecord) -> dict[str, object]:
+    origin = record.origin and _LineMap(record.origin.model_dump(exclude_defaults=True))
+    lines = {"depths": _Line(record.depths), "metrics": _LineMap(record.metrics), "origin": origin}
+    plain: dict[str, object] = {**dict(record), **lines}
+    return {key: value for key, value in plain.items() if value is not None and value != {}}

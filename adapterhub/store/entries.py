@@ -1,4 +1,4 @@
-"""What registry.yaml holds: the backbones, the tasks, and every version of each task."""
+"""The schema of registry.yaml: backbones, tasks, and every version of each task."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _check_file(text: str) -> str:
 
 
 def _freeze(content: Mapping[K, V]) -> Mapping[K, V]:
-    # Parsed registries are cached and shared, so nobody may change one.
+    # Parsed registries are cached and shared, so they must be immutable.
     return MappingProxyType(dict(content))
 
 
@@ -56,13 +56,13 @@ Version = Annotated[int, Field(ge=1, le=999_999_999)]
 
 
 class BackboneEntry(Spec):
-    """A backbone that tasks of the registry belong to.
+    """A backbone that tasks of the registry were trained on.
 
     Attributes:
-        source: Where it is: `package:<name>`, a folder (`./name` and `../name` go from the
-            registry's folder, `/name` does not) or a Hub name.
-        revision: Commit on the Hub, which a Hub name needs; None for all else.
-        fingerprint: Its identity; whatever `source` opens must have it.
+        source: Where to open it: `package:<name>`, a folder (`./name` and `../name` are relative
+            to the registry's folder, `/name` is absolute) or a Hub name.
+        revision: Commit on the Hub, required for a Hub name; None otherwise.
+        fingerprint: Its identity; what `source` opens must have it.
     """
 
     source: str = Field(min_length=1, max_length=512)
@@ -71,15 +71,15 @@ class BackboneEntry(Spec):
 
 
 class Origin(Spec):
-    """Where on the Hub a version was added from.
+    """The version on the Hub that a local version is a copy of.
 
     Attributes:
         repo: `owner/name`.
-        commit: The commit it was read at.
-        task: Its name there.
-        version: Its version there.
-        alias: The alias that it was asked for by, and that an update follows; None for the newest.
-        fixed: Whether it was asked for by version, tag or commit, so that no update follows.
+        commit: The commit that it was read at.
+        task: Name of the task on the Hub.
+        version: Its version on the Hub.
+        alias: The alias that updates follow; None for the newest version.
+        fixed: Whether it is pinned by version, tag or commit, so that it is never updated.
     """
 
     repo: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}$")
@@ -91,18 +91,18 @@ class Origin(Spec):
 
 
 class VersionRecord(Spec):
-    """One version of a task; it never changes.
+    """One version of a task; immutable once it is in a registry.
 
     Attributes:
         file: The head file, relative to the registry's folder, with `/`.
         size: Its size in bytes.
-        sha256: Its digest, checked on the very bytes that are parsed.
+        sha256: Its digest, compared with the bytes that are parsed.
         depths: The depths that the head reads.
         pooling: How it pools.
-        metrics: Value by metric name, as the head file says.
+        metrics: Value by metric name, copied from the head file.
         data_digest: Digest of the training rows, where known.
         seed: Seed of the training, where known.
-        origin: Where on the Hub it was added from; None for a task that was made here.
+        origin: Where on the Hub it was fetched from; None for a task that was made locally.
     """
 
     file: HeadPath
@@ -127,12 +127,13 @@ class TaskEntry(Spec):
     """One task with all its versions.
 
     Attributes:
-        kind: What it answers; the same in all versions.
+        kind: Kind of task; the same in all versions.
         backbone: Key of its backbone; the same in all versions.
-        description: From the newest version, like `languages` and `license`.
-        license: Licence of the head.
-        aliases: Version by alias; aliases move.
-        versions: Record by version; records never change.
+        description: Description of the newest version.
+        languages: Language tags of the newest version.
+        license: Licence of the newest version.
+        aliases: Version by alias; an alias may be moved.
+        versions: Record by version; records are immutable.
     """
 
     kind: Kind
@@ -147,7 +148,7 @@ class TaskEntry(Spec):
 
     @property
     def newest(self) -> int:
-        """Returns the newest version."""
+        """Returns the number of the newest version."""
         return max(self.versions)
 
     @model_validator(mode="after")
@@ -156,12 +157,14 @@ class TaskEntry(Spec):
             raise ValueError("it has no versions")
         for alias, version in self.aliases.items():
             if version not in self.versions:
-                raise ValueError(f"the alias '{alias}' points to version {version}, which is not")
+                raise ValueError(
+                    f"the alias '{alias}' points to version {version}, which does not exist"
+                )
         return self
 
 
 class RegistryContent(Spec):
-    """The whole of registry.yaml.
+    """The content of registry.yaml.
 
     Attributes:
         version: Schema of the file; the key in the file is `schema`.
@@ -169,25 +172,38 @@ class RegistryContent(Spec):
         tasks: Task by name.
     """
 
-    # Not Literal[1]: that would take `true` for 1.
+    # Not Literal[1], which accepts `true`.
     version: int = Field(alias="schema", ge=SCHEMA_VERSION, le=SCHEMA_VERSION)
     backbones: Annotated[Mapping[BackboneKey, BackboneEntry], AfterValidator(_freeze)]
     tasks: Annotated[Mapping[TaskName, TaskEntry], AfterValidator(_freeze)]
 
     @model_validator(mode="after")
     def _is_consistent(self) -> RegistryContent:
-        owner: dict[str, str] = {}
-        for name, entry in self.tasks.items():
-            if entry.backbone not in self.backbones:
-                raise ValueError(f"task '{name}' names the backbone '{entry.backbone}', unlisted")
-            for version, record in entry.versions.items():
-                # Folded, because some file systems do not tell case apart.
-                other = owner.setdefault(record.file.casefold(), f"{name}:{version}")
-                if other != f"{name}:{version}":
-                    raise ValueError(
-                        f"'{record.file}' is the file of both {other} and {name}:{version}"
-                    )
+        problem = inconsistency(self.backbones, self.tasks)
+        if problem is not None:
+            raise ValueError(problem)
         return self
+
+
+def inconsistency(
+    backbones: Mapping[str, BackboneEntry], tasks: Mapping[str, TaskEntry]
+) -> str | None:
+    """Returns a contradiction between entries that are valid each by itself, or None."""
+    for name, entry in tasks.items():
+        if entry.backbone not in backbones:
+            return f"task '{name}' names the backbone '{entry.backbone}', which is not listed"
+    # Folded, because some file systems do not distinguish case.
+    files = [r.file.casefold() for entry in tasks.values() for r in entry.versions.values()]
+    if len(set(files)) == len(files):
+        return None
+    owner: dict[str, str] = {}
+    for name, entry in tasks.items():
+        for version, record in entry.versions.items():
+            own = f"{name}:{version}"
+            other = owner.setdefault(record.file.casefold(), own)
+            if other != own:
+                return f"'{record.file}' is the file of both {other} and {own}"
+    return None
 
 
 def head_file_name(task: str, version: int) -> str:
@@ -199,7 +215,7 @@ def head_file_name(task: str, version: int) -> str:
 
 
 def version_record(spec: TaskSpec, file: str, *, size: int, sha256: str) -> VersionRecord:
-    """Returns the record of a head file, with what `spec` says about it."""
+    """Returns the record of a head file, with the fields that are copied from `spec`."""
     metrics: dict[str, float] = {}
     for metric in spec.metrics:
         metrics.setdefault(metric.name, metric.value)
@@ -217,7 +233,7 @@ def version_record(spec: TaskSpec, file: str, *, size: int, sha256: str) -> Vers
 
 
 def backbone_key(known: Mapping[str, BackboneEntry], backbone: BackboneSpec) -> str:
-    """Returns the key that a registry has for a backbone, or a new one made of its name."""
+    """Returns the key that lists a backbone in a registry, or a new one made of its name."""
     for key, entry in known.items():
         if entry.fingerprint == backbone.fingerprint:
             return key
@@ -227,12 +243,12 @@ def backbone_key(known: Mapping[str, BackboneEntry], backbone: BackboneSpec) -> 
 
 
 def is_portable(backbone: BackboneSpec) -> bool:
-    """Returns whether others can open a backbone by its name: it ships, or is on the Hub."""
+    """Returns whether a backbone can be opened by name elsewhere: it ships or is on the Hub."""
     return backbone.name.startswith("package:") or backbone.revision is not None
 
 
 def portable_entry(backbone: BackboneSpec) -> BackboneEntry:
-    """Returns where others find a backbone; of a folder here they learn no more than its name."""
+    """Returns a backbone's entry for other machines; a local folder is reduced to its name."""
     source = backbone.name if is_portable(backbone) else f"./{_slug(backbone.name)}"
     return BackboneEntry(
         source=source, revision=backbone.revision, fingerprint=backbone.fingerprint

@@ -1,6 +1,6 @@
-"""The header of a head file: everything that is checked before safetensors sees the bytes.
+"""The header of a head file, and all checks that are made before safetensors parses the bytes.
 
-Nothing here imports torch, so that a task can be looked up quickly.
+Nothing here imports torch, so reading a task's spec starts fast.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DTYPES = ("F32", "F16", "BF16")
 KEY_DTYPES = ("I64",)
 MAX_FILE_BYTES = 512 * 2**20
 MAX_HEADER_BYTES = 4 * 2**20
-"""Known answers of a tagging task with 150 labels take about 3 kB for each token."""
+"""Known answers of a tagging task with 150 labels take about 3 kB per token."""
 MAX_TENSORS = 4096
 LENGTH_BYTES = 8
 """A safetensors file starts with the length of its header in this many bytes."""
@@ -50,11 +50,11 @@ _LFS_POINTER = b"version https://git-lfs"
 
 @dataclass(frozen=True, slots=True)
 class TensorEntry:
-    """One tensor as the header describes it.
+    """Type and shape of one tensor in the header.
 
     Attributes:
-        dtype: Name of its dtype in safetensors' words, for instance `F32`.
-        shape: Its shape.
+        dtype: Name of the dtype in safetensors, for instance `F32`.
+        shape: Shape of the tensor.
     """
 
     dtype: str
@@ -63,11 +63,11 @@ class TensorEntry:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the header of a head file says.
+    """The parsed header of a head file.
 
     Attributes:
-        spec: The task spec, parsed and checked.
-        tensors: Every tensor by name; exactly those of the spec.
+        spec: The task spec, validated.
+        tensors: Every tensor by name; exactly those that the spec requires.
     """
 
     spec: TaskSpec
@@ -75,10 +75,10 @@ class Header:
 
 
 def check_suffix(path: Path) -> None:
-    """Refuses a name that does not end in `.safetensors`, before the file is opened.
+    """Checks that a file name ends in `.safetensors`, before the file is opened.
 
     Raises:
-        HeadFileError: The name ends otherwise.
+        HeadFileError: It has another suffix.
     """
     if path.suffix != SUFFIX:
         raise HeadFileError(
@@ -92,12 +92,12 @@ def check_start(start: bytes, total: int, source: str) -> int:
     """Returns the header's length in bytes, from the first bytes of a file.
 
     Args:
-        start: The first 32 bytes or more, or all where the file is shorter.
+        start: The first 32 bytes or more, or the whole file if it is shorter.
         total: Size of the whole file in bytes.
-        source: Where the bytes come from, for messages.
+        source: Origin of the bytes, for messages.
 
     Raises:
-        HeadFileError: This is no safetensors file, or one beyond the limits.
+        HeadFileError: The file is not a safetensors file, or exceeds a limit.
     """
     length = int.from_bytes(start[:LENGTH_BYTES], "little")
     if start[LENGTH_BYTES : LENGTH_BYTES + 1] != b"{":
@@ -123,7 +123,7 @@ def read_header(data: bytes, source: str) -> Header:
     """Returns the header of a head file, after all checks that need no tensor data.
 
     Raises:
-        HeadFileError: The header, the spec or the set of tensors is not what it must be.
+        HeadFileError: The header or the spec is invalid, or a tensor is missing or unexpected.
     """
     length = check_start(data[:64], len(data), source)
     content = _read_json(data[LENGTH_BYTES : LENGTH_BYTES + length], "header", source)
@@ -144,19 +144,19 @@ def read_header(data: bytes, source: str) -> Header:
 
 
 def check_tensors(tensors: Mapping[str, TensorEntry], spec: TaskSpec, source: str) -> None:
-    """Checks that `tensors` are exactly those that `spec` asks for.
+    """Checks that `tensors` are exactly those that `spec` requires.
 
     Raises:
         HeadFileError: A tensor is missing, unknown, of another shape or of another dtype.
     """
     expected = tensor_shapes(spec)
-    asked = f"task '{spec.task}' ({spec.kind}, {spec.outputs} outputs)"
+    owner = f"task '{spec.task}' ({spec.kind}, {spec.outputs} outputs)"
     for name, shape in expected.items():
         if name not in tensors:
-            raise HeadFileError(source, f"tensor '{name}' is missing; {asked} needs it as {shape}")
+            raise HeadFileError(source, f"tensor '{name}' is missing; {owner} needs it as {shape}")
         if tensors[name].shape != shape:
             found = tensors[name].shape
-            raise HeadFileError(source, f"tensor '{name}' is {found}; {asked} needs {shape}")
+            raise HeadFileError(source, f"tensor '{name}' is {found}; {owner} needs {shape}")
     changes = {name for name in tensors if name.startswith(PREFIX)} if spec.adapter else set()
     if spec.adapter is not None:
         problem = adapter_problem(spec.adapter, {name: tensors[name].shape for name in changes})
@@ -166,7 +166,7 @@ def check_tensors(tensors: Mapping[str, TensorEntry], spec: TaskSpec, source: st
         if name not in expected and name not in changes:
             raise HeadFileError(
                 source,
-                f"it holds the tensor {shown(name)} {entry.shape}, which {asked} does not have",
+                f"it holds the tensor {shown(name)} {entry.shape}, which {owner} does not have",
             )
         dtypes = KEY_DTYPES if name == NGRAM_KEYS else DTYPES
         if entry.dtype not in dtypes:
@@ -242,15 +242,15 @@ def _are_sizes(shape: list[object]) -> bool:
 
 
 def read_bytes(path: Path, *, sha256: str | None = None, size: int | None = None) -> bytes:
-    """Returns the bytes of the head file at `path`, which are not parsed yet.
+    """Returns the bytes of the head file at `path` without parsing them.
 
     Args:
         path: The file.
-        sha256: Digest that the bytes must have, if known.
-        size: Size in bytes that they must have, if known.
+        sha256: Expected digest of the bytes, if known.
+        size: Expected size in bytes, if known.
 
     Raises:
-        IntegrityError: The bytes are not those promised.
+        IntegrityError: The size or the digest differs.
         HeadFileError: The file cannot be read, or cannot be a head file.
     """
     check_suffix(path)
@@ -278,7 +278,7 @@ def _read_bytes(path: Path, sha256: str | None, size: int | None) -> bytes:
                 f"or exchanged; fetch it again or restore it from a copy.",
             )
         if sha256 is None:
-            # Without a promise the size of a hostile file is bounded before it is read.
+            # Without an expected digest, the size of a hostile file is bounded before it is read.
             check_start(file.read(64), total, str(path))
             file.seek(0)
         if total > MAX_FILE_BYTES:

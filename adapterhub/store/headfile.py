@@ -1,7 +1,7 @@
 """Head files: one task in one self-describing, content-addressed `.safetensors` file.
 
-Bytes are read once into memory, checked against the registry's promise, and those same bytes
-are parsed: a file that changes underneath can neither crash the process nor change a head.
+The bytes are read once into memory, compared with the registry's sha256, and those same bytes are
+parsed, so a file that changes meanwhile can neither crash the process nor alter a head.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ class HeadFile:
     """A head file that passed every check.
 
     Attributes:
-        spec: The task, as the header says it.
+        spec: The task spec in the header.
         tensors: Every tensor by name, on the CPU, in the dtype of the file; read-only mapping.
         sha256: Digest of the whole file.
         size: Size of the whole file in bytes.
-        source: Where it came from, for messages.
+        source: Origin of the file, for messages.
     """
 
     spec: TaskSpec
@@ -66,7 +66,7 @@ def encode_head(spec: TaskSpec, tensors: Mapping[str, torch.Tensor]) -> bytes:
     """Returns the bytes of the head file of a task; equal input gives equal bytes.
 
     Raises:
-        HeadFileError: The spec or the tensors are not what a head file may hold.
+        HeadFileError: The spec or the tensors are not allowed in a head file.
     """
     source = f"of task '{spec.task}' (not written yet)"
     entries = {name: _describe(name, tensor, source) for name, tensor in tensors.items()}
@@ -80,17 +80,17 @@ def encode_head(spec: TaskSpec, tensors: Mapping[str, torch.Tensor]) -> bytes:
     except (SafetensorError, ValueError) as error:
         raise HeadFileError(source, f"it cannot be encoded: {error}") from error
     data = with_metadata(plain, {SPEC_KEY: text, "format": "pt"})
-    # A spec can be made without its checks (model_copy), so the reader has the last word.
+    # model_copy makes specs without validation, so the encoded bytes are validated by the reader.
     parse_head(data, source=source)
     return data
 
 
 def parse_head(data: bytes, *, source: str) -> HeadFile:
-    """Returns the head file that `data` holds.
+    """Returns the head file in `data`, after every check.
 
     Args:
         data: The whole file.
-        source: Where it came from, for messages.
+        source: Origin of the bytes, for messages.
 
     Raises:
         HeadFileError: It is damaged, unsafe, inconsistent, or holds NaN or infinity.
@@ -104,11 +104,11 @@ def read_head(path: Path, *, sha256: str | None = None, size: int | None = None)
 
     Args:
         path: The file.
-        sha256: Digest that the bytes must have, if known.
-        size: Size in bytes that they must have, if known.
+        sha256: Expected digest of the bytes, if known.
+        size: Expected size in bytes, if known.
 
     Raises:
-        IntegrityError: The bytes are not those promised.
+        IntegrityError: The size or the digest differs.
         HeadFileError: The file cannot be read, or is damaged, unsafe or inconsistent.
     """
     data = read_bytes(path, sha256=sha256, size=size)
@@ -118,17 +118,17 @@ def read_head(path: Path, *, sha256: str | None = None, size: int | None = None)
 def write_head(path: Path, spec: TaskSpec, tensors: Mapping[str, torch.Tensor]) -> HeadFile:
     """Writes a head file, whole or not at all, and returns it as read back.
 
-    Writing the same bytes again is fine. Other bytes under an existing name are refused: a
-    head file is never rewritten.
+    Writing the same bytes again has no effect. Other bytes under an existing name are refused,
+    because head files are immutable.
 
     Args:
         path: The file, `*.safetensors`; its folder must exist.
         spec: The task.
-        tensors: Exactly the tensors of `specs.tensor_shapes(spec)`.
+        tensors: Exactly the tensors of `shapes.tensor_shapes(spec)`.
 
     Raises:
-        HeadFileError: The content is refused, another file has the name, or the system
-            cannot write it.
+        HeadFileError: The content is refused, another file has the name, or the file cannot be
+            written.
     """
     check_suffix(path)
     data = encode_head(spec, tensors)
@@ -150,8 +150,8 @@ def write_head(path: Path, spec: TaskSpec, tensors: Mapping[str, torch.Tensor]) 
 
 
 def with_metadata(plain: bytes, metadata: Mapping[str, str]) -> bytes:
-    """Returns the bytes of a safetensors file with metadata, the same in every process."""
-    # safetensors itself writes metadata in the order of a hash map.
+    """Returns a safetensors file with metadata added; the bytes are the same in every process."""
+    # safetensors writes metadata in the order of a hash map, which differs between processes.
     end = LENGTH_BYTES + int.from_bytes(plain[:LENGTH_BYTES], "little")
     entries = json.loads(plain[LENGTH_BYTES:end])
     content = {"__metadata__": dict(metadata), **entries}
@@ -182,11 +182,11 @@ def read_tensors(data: bytes, header: Header, *, sha256: str, source: str) -> He
         if not bool(torch.isfinite(tensor).all()):
             raise HeadFileError(
                 source,
-                f"tensor '{name}' holds NaN or infinity; every text would get the same answer. "
+                f"tensor '{name}' holds NaN or infinity; every text would get the same prediction. "
                 f"Train the task again with a lower learning rate, or in float32.",
             )
     keys = tensors.get(NGRAM_KEYS)
-    # A search by halves finds nothing among keys in another order.
+    # Binary search requires ascending keys.
     if keys is not None and (int(keys[0]) < 1 or bool((keys.diff() < 1).any())):
         raise HeadFileError(
             source,
@@ -212,7 +212,7 @@ def _describe(name: str, tensor: torch.Tensor, source: str) -> TensorEntry:
 
 
 def adapter_tensors(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Returns the adapter's tensors among those of a head file."""
+    """Returns the tensors of a head file that belong to its adapter."""
     return {name: tensor for name, tensor in tensors.items() if name.startswith(PREFIX)}
 
 
@@ -223,7 +223,7 @@ def adapter_digest(
     depths: tuple[int, ...],
     config: Mapping[str, JsonValue],
 ) -> str:
-    """Returns sha256 over an adapter's meaning: method, depths, configuration and tensors."""
+    """Returns the sha256 of an adapter: method, depths, configuration and tensors."""
     meaning = {"method": method, "depths": depths, "config": dict(config)}
     digest = hashlib.sha256(json.dumps(meaning, sort_keys=True).encode())
     for name, tensor in sorted(adapter_tensors(tensors).items()):
@@ -234,5 +234,5 @@ def adapter_digest(
 
 
 def digest_of(spec: AdapterSpec, tensors: Mapping[str, torch.Tensor]) -> str:
-    """Returns the digest that an adapter with these tensors must have."""
+    """Returns the digest of an adapter with these tensors."""
     return adapter_digest(tensors, method=spec.method, depths=spec.depths, config=spec.config)

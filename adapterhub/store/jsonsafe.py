@@ -1,4 +1,4 @@
-"""Reads JSON from strangers: UTF-8, no duplicate names, no NaN, no surprise exceptions."""
+"""Strict JSON for untrusted input: UTF-8, no duplicate names, no NaN, only ValueError."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ def read_json_object(text: str | bytes) -> dict[str, object]:
     """Returns the JSON object in `text`.
 
     Raises:
-        ValueError: It is no JSON object, names something twice, or holds NaN or infinity.
+        ValueError: It is not a JSON object, has a duplicate name, or holds NaN or infinity.
     """
     try:
         content = json.loads(
-            # Bytes are decoded here, because json would guess at UTF-16 and UTF-32.
+            # Bytes are decoded here, because json would also detect UTF-16 and UTF-32.
             text if isinstance(text, str) else text.decode("utf-8"),
             object_pairs_hook=_refuse_duplicates,
             parse_constant=_refuse_constant,
@@ -27,7 +27,7 @@ def read_json_object(text: str | bytes) -> dict[str, object]:
 
 
 def shown(value: object) -> str:
-    """Returns `value` for a message: names of strangers may be huge or hold control characters."""
+    """Returns `value` for a message: untrusted text may be huge or hold control characters."""
     text = ascii(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 

@@ -1,9 +1,9 @@
-"""How a user names a task: `sentiment`, `sentiment@prod`, `sentiment:3`, `owner/repo:…`, `./file`.
+"""References to tasks: `sentiment`, `sentiment@prod`, `sentiment:3`, `owner/repo:…`, `./file`.
 
-What has a `/` before the first `:` is on the Hugging Face Hub, and the rest is as in a registry:
-`owner/repo:task`, `owner/repo:task@prod`, `owner/repo:task:3`. `owner/repo@revision:task` reads
-the registry of that commit, branch or tag. After the task, `@` may also give a commit, or a tag
-where the task has no alias of that name.
+A reference with a `/` before its first `:` is to the Hugging Face Hub, and continues as in a
+registry: `owner/repo:task`, `owner/repo:task@prod`, `owner/repo:task:3`.
+`owner/repo@revision:task` reads the registry at that commit, branch or tag. After the task, `@`
+may also give a commit, or a tag where the task has no alias of that name.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ _FILE_STARTS = ("./", "../", "/", "~/", ".\\", "..\\")
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A task as a user named it; nothing has been looked up.
+    """A parsed reference to a task, not resolved yet.
 
     Attributes:
-        text: What the user wrote.
-        kind: Where it points: a task of the registry, a task on the Hub, or a head file.
+        text: The reference as the user wrote it.
+        kind: Whether it is to a task of the registry, a task on the Hub, or a head file.
         task: Task name; None for a file.
-        version: Version asked for; with `alias` None too, the newest is meant.
-        alias: Alias asked for; on the Hub perhaps a tag or a branch.
+        version: Version; None together with `alias` means the newest version.
+        alias: Alias; on the Hub possibly a tag or a branch.
         repo: Hub only: `owner/name`.
-        revision: Hub only: commit, branch or tag to read; None where none was given.
-        path: File only: the file, as written.
+        revision: Hub only: commit, branch or tag to read, or None.
+        path: File only: the path as written.
     """
 
     text: str
@@ -53,10 +53,10 @@ class Reference:
 
 
 def parse_reference(text: str) -> Reference:
-    """Returns what `text` names. A string with a separator is never guessed at.
+    """Returns the parsed reference.
 
     Raises:
-        UsageError: It follows none of the forms.
+        UsageError: It has none of the documented forms.
     """
     if not isinstance(text, str):
         raise UsageError(f"A task is named by one string; found a {type(text).__name__}.")
@@ -68,7 +68,7 @@ def parse_reference(text: str) -> Reference:
 
 
 def _parse_task(part: str, text: str) -> Reference:
-    """Returns what `part`, the end or the whole of `text`, names in a registry."""
+    """Returns `part`, which is `text` or its end, parsed as a reference to a registry's task."""
     name, mark, rest = _split(part)
     if not _NAME.fullmatch(name):
         _refuse(text)
@@ -84,10 +84,10 @@ def _parse_task(part: str, text: str) -> Reference:
 
 
 def check_name(name: str, what: str) -> None:
-    """Checks that `name` can be the name of a task or an alias.
+    """Checks that `name` is a valid name of a task or an alias.
 
     Raises:
-        UsageError: It cannot.
+        UsageError: It is not.
     """
     if not _NAME.fullmatch(name):
         raise UsageError(
@@ -97,10 +97,10 @@ def check_name(name: str, what: str) -> None:
 
 
 def check_repository(repo: str) -> None:
-    """Checks that `repo` can be the name of a repository on the Hub: `owner/name`.
+    """Checks that `repo` is a valid name of a repository on the Hub: `owner/name`.
 
     Raises:
-        UsageError: It cannot.
+        UsageError: It is not.
     """
     names = repo.split("/")
     if len(names) != 2 or not all(_REPO_PART.fullmatch(name) for name in names):

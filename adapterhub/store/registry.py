@@ -1,6 +1,6 @@
-"""The registry as readers see it: a value that never changes, parsed once per state of the file.
+"""The registry as an immutable value, parsed at most once per state of the file.
 
-Nothing here imports torch, so that listing tasks is quick.
+Nothing here imports torch, so listing tasks starts fast.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import hashlib
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
@@ -42,16 +42,16 @@ _MAX_CACHED = 16
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """One version of one task, looked up.
+    """One version of one task, found in a registry.
 
     Attributes:
         task: Name of the task.
         version: Its version.
-        alias: The alias it was asked for by, or None.
+        alias: The alias in the reference, or None.
         entry: The task's entry.
-        record: The version's record: file, size, sha256 and what the head reads.
+        record: The version's record: file, size, sha256, depths and pooling.
         backbone: The backbone's entry.
-        path: Absolute path of the head file; inside the registry's folder.
+        path: Absolute path of the head file, inside the registry's folder.
     """
 
     task: str
@@ -65,17 +65,20 @@ class Resolved:
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """The known tasks at one moment.
+    """One state of a registry.
 
     Attributes:
-        path: Absolute path of registry.yaml, links resolved.
+        path: Absolute path of registry.yaml, symbolic links resolved.
         backbones: Backbone by key.
-        tasks: Task by name, in order of name.
+        tasks: Task by name, sorted by name.
+        texts: UTF-8 text of an entry by task name, where this process wrote the entry itself.
+            A writer copies it instead of rendering the entry again.
     """
 
     path: Path
     backbones: Mapping[str, BackboneEntry]
     tasks: Mapping[str, TaskEntry]
+    texts: Mapping[str, bytes] = field(default_factory=dict, repr=False, compare=False)
 
     def names(self) -> tuple[str, ...]:
         """Returns the names of all tasks, sorted."""
@@ -85,11 +88,11 @@ class Registry:
         """Returns the names of the tasks of one language and kind, sorted.
 
         Args:
-            language: Tag in any case; `en` finds `en-US` too, and `en-US` finds `en`. None: any.
-            kind: Kind of task. None finds any.
+            language: Language tag in any case; `en` and `en-US` match each other. None matches any.
+            kind: Kind of task. None matches any.
 
         Raises:
-            UsageError: There is no such kind, or the language is empty.
+            UsageError: The kind is unknown, or the language is empty.
         """
         if kind is not None and kind not in KINDS:
             raise UsageError(f"Unknown kind '{kind}'. Known: {', '.join(KINDS)}.")
@@ -98,10 +101,10 @@ class Registry:
         )
 
     def resolve(self, reference: str | Reference) -> Resolved:
-        """Returns the version that `reference` names; a plain name means the newest.
+        """Returns the version that `reference` names; a plain name means the newest version.
 
         Raises:
-            UsageError: It is malformed, or points to the Hub or to a file.
+            UsageError: The reference is malformed, or names a file or a task on the Hub.
             UnknownTaskError: There is no such task, version or alias.
             RegistryError: The entry's file lies outside the registry's folder.
         """
@@ -125,11 +128,15 @@ class Registry:
 
 
 def fits(entry: TaskEntry, *, language: str | None, kind: Kind | None) -> bool:
-    """Returns whether a task is of a language and a kind, None being any; '' is a `UsageError`."""
+    """Returns whether a task has a language and a kind; None matches any.
+
+    Raises:
+        UsageError: The language is empty.
+    """
     if language == "":
-        raise UsageError("A language has a name, such as 'en'.")
-    spoken = language is None or any(_speaks(tag, language) for tag in entry.languages)
-    return spoken and kind in (None, entry.kind)
+        raise UsageError("The language is empty; expected a language tag such as 'en'.")
+    matches = language is None or any(_same_language(tag, language) for tag in entry.languages)
+    return matches and kind in (None, entry.kind)
 
 
 def find_registry(start: Path) -> Path | None:
@@ -143,10 +150,10 @@ def find_registry(start: Path) -> Path | None:
 
 
 def read_registry(path: Path) -> Registry:
-    """Returns the registry at `path`; an unchanged file is not parsed again.
+    """Returns the registry at `path`; a file in a state that was seen before is not parsed again.
 
     Raises:
-        RegistryError: It cannot be read, or is not valid.
+        RegistryError: The file cannot be read, or is not a valid registry.
     """
     try:
         path = path.resolve()
@@ -173,20 +180,27 @@ def read_registry(path: Path) -> Registry:
         registry = Registry(
             path, content.backbones, MappingProxyType(dict(sorted(content.tasks.items())))
         )
-    # A file that was written a moment ago can change again within the clock's tick and keep
-    # its size and even its inode, so its stamp says nothing yet.
+    # A file written a moment ago can change again within one tick of the clock and keep its
+    # size and even its inode, so its stamp proves nothing yet.
     settled = time.time() - status.st_mtime > _SETTLED_AFTER
-    if len(_CACHE) >= _MAX_CACHED and path not in _CACHE:
-        _CACHE.clear()
-    _CACHE[path] = _Cached(stamp, digest, settled, registry)
+    _cache(_Cached(stamp, digest, settled, registry))
     return registry
 
 
+def remember(registry: Registry, data: bytes) -> None:
+    """Caches a registry as the content of `data`, which were just written to its path.
+
+    Nothing is assumed about the file: the next reader hashes its bytes and parses them unless
+    they are `data`.
+    """
+    _cache(_Cached(None, hashlib.sha256(data).digest(), False, registry))
+
+
 def parse_registry(data: bytes, path: Path) -> RegistryContent:
-    """Returns the content of a registry's bytes.
+    """Returns the content of the bytes of a registry.
 
     Raises:
-        RegistryError: They are not a valid registry; names the line where it can.
+        RegistryError: The bytes are not a valid registry; names the line where one is known.
     """
     document = read_yaml(data, path)
     if document.value is None:
@@ -226,13 +240,22 @@ def inside(registry: Path, file: str) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class _Cached:
-    stamp: tuple[int, int, int, int]
+    """A registry with the state of the file that it was read from or written to."""
+
+    stamp: tuple[int, int, int, int] | None
     digest: bytes
     settled: bool
     registry: Registry
 
 
 _CACHE: dict[Path, _Cached] = {}
+
+
+def _cache(entry: _Cached) -> None:
+    path = entry.registry.path
+    if len(_CACHE) >= _MAX_CACHED and path not in _CACHE:
+        _CACHE.clear()
+    _CACHE[path] = entry
 
 
 def _pick_version(task: str, entry: TaskEntry, wanted: Reference) -> int:
@@ -246,7 +269,7 @@ def _pick_version(task: str, entry: TaskEntry, wanted: Reference) -> int:
     return wanted.version or entry.newest
 
 
-def _speaks(tag: str, language: str) -> bool:
+def _same_language(tag: str, language: str) -> bool:
     tag, language = f"{tag}-".lower(), f"{language}-".lower()
     return tag.startswith(language) or language.startswith(tag)
 
@@ -265,13 +288,13 @@ def _invalid(error: ValidationError, document: Document, path: Path) -> Registry
 
 
 NEAREST = "nearest"
-"""Stands for the nearest registry.yaml upwards, or a new one in the working folder."""
+"""The nearest registry.yaml upwards, or a new one in the working folder."""
 
 
 def locate_registry(registry: str | Path | None) -> Path:
-    """Returns the registry.yaml to use: the one given, the nearest upwards, or the shipped one.
+    """Returns the registry.yaml to read: the given one, the nearest upwards, or the shipped one.
 
-    A folder stands for the registry.yaml in it.
+    A folder means the registry.yaml in it.
 
     Raises:
         UsageError: None is given, and the working folder was removed.
@@ -283,13 +306,13 @@ def locate_registry(registry: str | Path | None) -> Path:
 
 
 def registry_to_write(registry: str | Path = NEAREST) -> Path:
-    """Returns the registry.yaml to add to, which may not be there yet.
+    """Returns the registry.yaml to add to, which may not exist yet.
 
     Args:
-        registry: A file, or the folder that it is in; the string NEAREST is not a name.
+        registry: A file or its folder, or NEAREST.
 
     Raises:
-        UsageError: None is named, and the working folder was removed.
+        UsageError: It is NEAREST, and the working folder was removed.
     """
     if registry != NEAREST:
         return locate_registry(registry)
@@ -301,7 +324,7 @@ def shipped_registry() -> Path:
     """Returns the registry.yaml that ships with adapterhub."""
     package = Path(str(files("adapterhub")))
     installed = package / "shipped" / REGISTRY_NAME
-    # In a source checkout the registry stands beside the package.
+    # In a source checkout the registry is beside the package.
     return installed if installed.is_file() else package.parent / REGISTRY_NAME
 
 
@@ -310,12 +333,12 @@ def _working_folder() -> Path:
         return Path.cwd()
     except FileNotFoundError as error:
         raise UsageError(
-            "The working folder is gone; change to one that exists, or name the registry."
+            "The working folder was removed; change to one that exists, or name the registry."
         ) from error
 
 
 def task_info(registry: Registry, name: str, *, resident: bool = False) -> TaskInfo:
-    """Returns what a registry says about the newest version of a task."""
+    """Returns a summary of the newest version of a task."""
     found = registry.resolve(name)
     return TaskInfo(
         name=name,

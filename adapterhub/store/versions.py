@@ -1,16 +1,16 @@
-"""Adds versions of tasks to a registry: the head file first, then its entry."""
+"""Adds versions of tasks to a registry in one transaction: head files first, then the entries."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from adapterhub.errors import HeadFileError, RegistryError
 from adapterhub.specs import TaskSpec
-from adapterhub.store.atomic import make_folder, open_regular, reason, write_atomic
+from adapterhub.store.atomic import make_folder, open_regular, reason, sync_folder, write_atomic
 from adapterhub.store.editing import (
     make_entry,
     prepare_registry,
@@ -22,30 +22,57 @@ from adapterhub.store.entries import (
     BackboneEntry,
     Origin,
     TaskEntry,
-    VersionRecord,
+    backbone_key,
     head_file_name,
     version_record,
 )
 from adapterhub.store.headfile import HeadFile, encode_head, parse_head
 from adapterhub.store.references import check_name
-from adapterhub.store.registry import Registry, Resolved, inside, read_registry
+from adapterhub.store.registry import Registry, Resolved, inside
 
 
-@dataclass(frozen=True, slots=True)
-class NewHead:
-    """A version to add to a registry.
+@dataclass(frozen=True, slots=True, eq=False)
+class Addition:
+    """A task, or the next version of one, that `add_versions` adds to a registry.
 
     Attributes:
-        name: Name of the task.
+        spec: The task.
+        tensors: Exactly the tensors of `shapes.tensor_shapes(spec)`.
+        backbone_entry: Entry of the backbone where the registry does not list it yet; a listed
+            backbone keeps its entry.
+        backbone_key: Key of the backbone in the registry; None for the key that lists the same
+            fingerprint, or else a new one made of the backbone's name.
+        aliases: Aliases that will point to the version.
+    """
+
+    spec: TaskSpec
+    tensors: Mapping[str, torch.Tensor]
+    backbone_entry: BackboneEntry
+    backbone_key: str | None = None
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NewHead:
+    """The bytes of a head file that `add_heads` adds to a registry.
+
+    Attributes:
+        name: Name of the task in the registry.
         data: Bytes of the head file.
-        aliases: Aliases that shall point to the version.
-        origin: Where on the Hub it comes from; None for a task that was made here.
+        backbone_entry: As in `Addition`.
+        backbone_key: As in `Addition`.
+        aliases: Aliases that will point to the version.
+        origin: Where on the Hub it was fetched from; None for a task that was made locally.
+        check: Called under the lock with the task's current entry, or None; raises to refuse.
     """
 
     name: str
     data: bytes
+    backbone_entry: BackboneEntry
+    backbone_key: str | None = None
     aliases: tuple[str, ...] = ()
     origin: Origin | None = None
+    check: Callable[[TaskEntry | None], None] | None = None
 
 
 def add_version(
@@ -57,126 +84,172 @@ def add_version(
     backbone_entry: BackboneEntry,
     aliases: Sequence[str] = (),
 ) -> Resolved:
-    """Adds a task, or the next version of one, to a registry; returns what was added.
+    """Adds a task, or the next version of one, to a registry; returns the added version.
 
-    One transaction under the registry's lock. All checks are made before the first byte is
-    written. The head file is written before the registry, so a crash between the two leaves
-    a file that no entry lists, never an entry without its file. If the newest version has
-    the same bytes, no version is added; its file is restored where it is missing or damaged.
-
-    Args:
-        path: registry.yaml; made where it is missing, with its folder.
-        spec: The task.
-        tensors: Exactly the tensors of `specs.tensor_shapes(spec)`.
-        backbone_key: Key of the backbone in the registry.
-        backbone_entry: Entry for it where the key is new; a known key keeps its entry.
-        aliases: Aliases that shall point to the version.
+    This is `add_versions` with one addition, whose fields are the arguments.
 
     Raises:
-        UsageError: An alias is not a name.
+        UsageError: An alias is not a valid name.
         HeadFileError: The content is refused, or the file cannot be written.
-        RegistryError: The task or backbone does not fit the entry there is, or the registry
+        RegistryError: The task or backbone conflicts with the current entry, or the registry
             cannot be read, locked or written.
     """
-    head = NewHead(spec.task, encode_head(spec, tensors), tuple(aliases))
-    return add_head(path, head, backbone_key=backbone_key, backbone_entry=backbone_entry)
+    addition = Addition(spec, tensors, backbone_entry, backbone_key, tuple(aliases))
+    return add_versions(path, [addition])[0]
 
 
-def add_head(
-    path: Path,
-    new: NewHead,
-    *,
-    backbone_key: str,
-    backbone_entry: BackboneEntry,
-    check: Callable[[TaskEntry | None], None] | None = None,
-) -> Resolved:
-    """Adds the bytes of a head file, as `add_version` does; returns what was added.
+def add_versions(path: Path, additions: Iterable[Addition]) -> tuple[Resolved, ...]:
+    """Adds versions of any number of tasks in one transaction; returns them in the same order.
+
+    Readers see all additions or none. All checks are made before the first byte is written. The
+    head files are written before the registry, so a crash in between leaves files that no
+    entry lists, never an entry without its file. Where the newest version has the same
+    bytes, no version is added; its file is restored if it is missing or damaged. The bytes of
+    all head files are held in memory.
 
     Args:
-        path: registry.yaml; made where it is missing, with its folder.
-        new: What to add.
-        backbone_key: Key of the backbone in the registry.
-        backbone_entry: Entry for it where the key is new; a known key keeps its entry.
-        check: Raises where the task that there is under the name, if any, must not be followed.
+        path: registry.yaml; created with its folder where it is missing.
+        additions: What to add; several versions of one task are numbered in this order.
 
     Raises:
-        UsageError: The name or an alias is not a name.
-        HeadFileError: The content is refused, or the file cannot be written.
-        RegistryError: The task or backbone does not fit the entry there is, or the registry
+        UsageError: An alias is not a valid name.
+        HeadFileError: The content is refused, or a file cannot be written.
+        RegistryError: A task or backbone conflicts with the current entry, or the registry
             cannot be read, locked or written.
     """
-    head = parse_head(new.data, source=f"of task '{new.name}'")
-    check_name(new.name, "task")
-    for alias in new.aliases:
-        check_name(alias, "alias")
+    heads = [
+        NewHead(
+            one.spec.task,
+            encode_head(one.spec, one.tensors),
+            one.backbone_entry,
+            one.backbone_key,
+            one.aliases,
+        )
+        for one in additions
+    ]
+    return add_heads(path, heads)
+
+
+def add_heads(path: Path, heads: Sequence[NewHead]) -> tuple[Resolved, ...]:
+    """Adds the bytes of head files in one transaction, as `add_versions` does.
+
+    Raises:
+        UsageError: A name or an alias is not valid.
+        HeadFileError: The content is refused, or a file cannot be written.
+        RegistryError: A task or backbone conflicts with the current entry, or the registry
+            cannot be read, locked or written.
+    """
+    if not heads:
+        return ()
+    files = [_checked(head) for head in heads]
     _make_folder(path.resolve().parent, path)
     with registry_lock(path) as path:
         old = read_or_empty(path)
-        if check is not None:
-            check(old.tasks.get(new.name))
-        backbone = _fitting_backbone(old, head.spec, backbone_key, backbone_entry)
-        entry = _next_entry(old, head, new, backbone_key)
-        tasks = {**old.tasks, new.name: entry}
-        content = prepare_registry(path, {**old.backbones, backbone_key: backbone}, tasks)
-        _put_head(path, entry.versions[entry.newest], new.data)
-        if entry != old.tasks.get(new.name):
-            write_registry(path, content)
-    return read_registry(path).resolve(f"{new.name}:{entry.newest}")
+        backbones, tasks = dict(old.backbones), dict(old.tasks)
+        versions = [
+            _merge(path, backbones, tasks, head=head, file=file)
+            for head, file in zip(heads, files, strict=True)
+        ]
+        changed = tasks != old.tasks
+        new = prepare_registry(old, backbones, tasks) if changed else old
+        # On an error after this the files stay: the registry may already list some of them.
+        _put_heads(new, heads, versions)
+        if changed:
+            write_registry(new)
+    placed = zip(heads, versions, strict=True)
+    return tuple(new.resolve(f"{head.name}:{version}") for head, version in placed)
+
+
+def _checked(head: NewHead) -> HeadFile:
+    """Returns a head's file after all checks that need no registry."""
+    file = parse_head(head.data, source=f"of task '{head.name}'")
+    check_name(head.name, "task")
+    for alias in head.aliases:
+        check_name(alias, "alias")
+    # A transaction may hold many heads, and only the bytes of each are needed from here on.
+    return replace(file, tensors={})
+
+
+def _merge(
+    place: Path,
+    backbones: dict[str, BackboneEntry],
+    tasks: dict[str, TaskEntry],
+    *,
+    head: NewHead,
+    file: HeadFile,
+) -> int:
+    """Adds a head to the content of a registry; returns its version."""
+    known = tasks.get(head.name)
+    if head.check is not None:
+        head.check(known)
+    key = head.backbone_key or backbone_key(backbones, file.spec.backbone)
+    backbones[key] = _fitting_backbone(
+        place, file.spec, head.backbone_entry, backbones.get(key), key
+    )
+    entry = tasks[head.name] = _next_entry(place, known, file, head, key)
+    return entry.newest
 
 
 def _fitting_backbone(
-    registry: Registry, spec: TaskSpec, key: str, entry: BackboneEntry
+    place: Path, spec: TaskSpec, entry: BackboneEntry, known: BackboneEntry | None, key: str
 ) -> BackboneEntry:
+    """Returns the entry of a head's backbone: the registry's, or the head's where it is new."""
     if spec.backbone.fingerprint != entry.fingerprint:
         raise RegistryError(
-            registry.path,
-            f"task '{spec.task}' was made for the backbone {spec.backbone.fingerprint}, but the "
+            place,
+            f"task '{spec.task}' was trained on the backbone {spec.backbone.fingerprint}, but the "
             f"entry '{key}' to add is {entry.fingerprint}",
         )
-    known = registry.backbones.get(key, entry)
-    if known.fingerprint != entry.fingerprint:
+    if known is not None and known.fingerprint != entry.fingerprint:
         raise RegistryError(
-            registry.path,
-            f"the backbone '{key}' is {known.fingerprint} here; task '{spec.task}' was made for "
+            place,
+            f"the backbone '{key}' is {known.fingerprint} here; task '{spec.task}' was trained on "
             f"{entry.fingerprint}. Add it under another backbone key.",
         )
-    return known
+    return known or entry
 
 
-def _next_entry(registry: Registry, head: HeadFile, new: NewHead, backbone_key: str) -> TaskEntry:
-    spec = head.spec
-    old = registry.tasks.get(new.name)
-    if old is not None and (old.kind, old.backbone) != (spec.kind, backbone_key):
+def _next_entry(
+    place: Path, old: TaskEntry | None, file: HeadFile, head: NewHead, key: str
+) -> TaskEntry:
+    """Returns a task's entry with a head as its newest version."""
+    spec, newest = file.spec, None if old is None else old.versions[old.newest]
+    if old is not None and (old.kind, old.backbone) != (spec.kind, key):
         raise RegistryError(
-            registry.path,
-            f"task '{new.name}' is {old.kind} on the backbone '{old.backbone}'; a version that is "
-            f"{spec.kind} on '{backbone_key}' cannot be added. Give the new task another name.",
+            place,
+            f"task '{head.name}' is {old.kind} on the backbone '{old.backbone}'; a version that is "
+            f"{spec.kind} on '{key}' cannot be added. Give the new task another name.",
         )
-    versions = dict(old.versions) if old is not None else {}
-    if old is None or old.versions[old.newest].sha256 != head.sha256:
-        version = 1 if old is None else old.newest + 1
-        file = head_file_name(new.name, version)
-        record = version_record(spec, file, size=head.size, sha256=head.sha256)
-        versions[version] = record.model_copy(update={"origin": new.origin})
-    elif new.origin is not None:
-        # The same bytes asked for in another way: by a version, say, and so never to be updated.
-        versions[old.newest] = versions[old.newest].model_copy(update={"origin": new.origin})
-    aliases = {**(old.aliases if old else {}), **dict.fromkeys(new.aliases, max(versions))}
-    return make_entry(spec, backbone_key, aliases=aliases, versions=versions, place=registry.path)
+    versions = {} if old is None else dict(old.versions)
+    if newest is None or newest.sha256 != file.sha256:
+        version = max(versions, default=0) + 1
+        path = head_file_name(head.name, version)
+        record = version_record(spec, path, size=file.size, sha256=file.sha256)
+        versions[version] = record.model_copy(update={"origin": head.origin})
+    elif head.origin is not None:
+        # The same bytes under another reference, for instance one that no update follows.
+        versions[max(versions)] = newest.model_copy(update={"origin": head.origin})
+    aliases = {**(old.aliases if old else {}), **dict.fromkeys(head.aliases, max(versions))}
+    return make_entry(spec, key, aliases=aliases, versions=versions, place=place)
 
 
-def _put_head(registry: Path, record: VersionRecord, data: bytes) -> None:
-    path = registry.parent / record.file
-    inside(registry, str(Path(record.file).parent))
-    if _holds(path, data):
-        return
-    # Either no entry lists this file, or it lost the bytes that its entry promises.
+def _put_heads(registry: Registry, heads: Sequence[NewHead], versions: Sequence[int]) -> None:
+    """Writes the head files that are not there yet, and flushes them to disk."""
+    path, written = registry.path, set()
     try:
-        make_folder(path.parent)
-        write_atomic(path, data, replace=True, under_lock=True)
+        for head, version in zip(heads, versions, strict=True):
+            file = registry.tasks[head.name].versions[version].file
+            path = registry.path.parent / file
+            inside(registry.path, str(Path(file).parent))
+            if not _holds(path, head.data):
+                # Either no entry lists this file, or the file was damaged.
+                make_folder(path.parent)
+                write_atomic(path, head.data, replace=True, under_lock=True, sync_name=False)
+                written.add(path.parent)
+        for path in written:
+            sync_folder(path)
     except OSError as error:
         raise HeadFileError(path, f"it cannot be written: {reason(error)}") from error
-    # On an error after this the file stays: the registry may already list it.
 
 
 def _holds(path: Path, data: bytes) -> bool:

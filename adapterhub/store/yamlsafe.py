@@ -1,10 +1,10 @@
-"""Reads the small part of YAML that the registry uses, and refuses the rest.
+"""A strict parser of the small YAML subset that the registry uses.
 
-The value is built from parser events, without PyYAML's composer and constructors: the
-composer of libyaml overflows the stack on deep nesting, and the constructors turn `no`, `012`
-and dates into other types. Anchors, aliases, tags, duplicate keys and second documents are
-errors. Plain scalars are `null`, `true`, `false`, decimal integers, decimal numbers with a
-point, and else text; a key is an integer or text.
+Values are built from parser events, without PyYAML's composer and constructors: libyaml's
+composer overflows the stack on deep nesting, and the constructors convert `no`, `012` and dates
+to other types. Anchors, aliases, tags, duplicate keys and second documents are errors. A plain
+scalar is `null`, `true`, `false`, a decimal integer, a decimal number with a point, or otherwise
+text; a key is an integer or text.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Place: TypeAlias = tuple[Key, ...]
 Scalar: TypeAlias = str | int | float | bool | None
 Value: TypeAlias = "Scalar | dict[Key, Value] | list[Value]"
 
-# The C parser is about ten times faster; wheels of PyYAML carry it, source builds may not.
+# The C parser is about ten times faster; wheels of PyYAML include it, source builds may not.
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
 _NUMBER = re.compile(r"[-+]?[0-9]{1,18}\.[0-9]{0,30}([eE][-+][0-9]{1,3})?")
@@ -43,18 +43,18 @@ _WORDS: Mapping[str, bool | None] = {
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A YAML document with the places of its keys.
+    """A YAML document with the line numbers of its keys.
 
     Attributes:
         value: Its content.
-        lines: The line, from 1, of every mapping key by its path from the root.
+        lines: Line number, from 1, of every mapping key by its path from the root.
     """
 
     value: Value
     lines: Mapping[Place, int]
 
     def line(self, place: Place) -> int | None:
-        """Returns the line of `place`, or of the nearest key around it."""
+        """Returns the line of the key path `place`, or of its nearest enclosing key."""
         for end in range(len(place), 0, -1):
             if place[:end] in self.lines:
                 return self.lines[place[:end]]
@@ -63,7 +63,7 @@ class Document:
 
 @dataclass(slots=True)
 class _Open:
-    """A list or mapping whose end has not been read."""
+    """A list or mapping whose end event has not been read."""
 
     value: dict[Key, Value] | list[Value]
     place: Place
@@ -154,10 +154,10 @@ class _Builder:
 
 
 def read_yaml(data: bytes, source: Path) -> Document:
-    """Returns the one YAML document in `data`; a byte order mark and CRLF are fine.
+    """Returns the only YAML document in `data`; a byte order mark and CRLF are accepted.
 
     Raises:
-        RegistryError: It is too big, too deep, not UTF-8, not YAML, or uses what is refused.
+        RegistryError: It is too big, too deep, not UTF-8, not YAML, or outside the subset.
     """
     if len(data) > MAX_BYTES:
         raise RegistryError(source, f"it is {len(data)} bytes long; at most {MAX_BYTES} are read")

@@ -12,9 +12,9 @@ import torch
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.model.execution.known_answers import make_known_answers, probes_for
 from adapterhub.model.heads.heads import RowLogits
-from adapterhub.saving import place_task
+from adapterhub.saving import save_tasks
 from adapterhub.specs import Metric, TaskSpec, TrainingRecord
-from adapterhub.store.registry import NEAREST, Resolved, registry_to_write
+from adapterhub.store.registry import NEAREST, Resolved
 from adapterhub.training.adapters.result import AdapterTable, FittedAdapter, FoundAdapter
 from adapterhub.training.data.dataset import Splits
 from adapterhub.training.evaluation.calibration import Straightened, straighten
@@ -72,13 +72,7 @@ class TrainedTask:
             RegistryError: The registry cannot be written, or has another task of this name.
             HeadFileError: The head file cannot be written.
         """
-        return place_task(
-            registry_to_write(registry),
-            self.spec,
-            self.tensors,
-            backbone=self.backbone,
-            aliases=self.aliases,
-        )
+        return save_tasks((self,), registry)[0]
 
 
 def finish(

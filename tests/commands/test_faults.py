@@ -41,7 +41,7 @@ TYPOS = [
 
 WITH_REGISTRY = [
     (("list", "--kind", "taging"), 2, "Did you mean 'tagging'?"),
-    (("list", "--language", ""), 2, "A language has a name"),
+    (("list", "--language", ""), 2, "The language is empty"),
     (("show", "sentimant"), 2, "Did you mean 'sentiment'?"),
     (("show", "sentiment@prd"), 2, "Did you mean 'prod'?"),
     (("show", "sentiment:7"), 2, "Unknown version of 'sentiment' '7'"),

@@ -11,8 +11,10 @@ from adapterhub.errors import UsageError
 from adapterhub.publishing.publish import publish
 from adapterhub.remote import pin as pinning
 from adapterhub.remote.repository import RemoteTask
+from adapterhub.store import versions
 from adapterhub.store.registry import read_registry
-from tests.builders import backbone_spec
+from adapterhub.store.versions import add_version
+from tests.builders import backbone_entry, backbone_spec, head_tensors, task_spec
 from tests.commands.conftest import Run
 from tests.hubserver.faults import status
 from tests.hubserver.server import HubServer
@@ -136,6 +138,59 @@ def test_add_makes_a_registry_here_and_not_in_the_package(run: Run, hub_server: 
     put("spam")
     assert run("add", NAME).code == 0
     assert read_registry(Path("registry.yaml")).names() == ("spam",)
+
+
+def test_add_takes_several_tasks_or_none(
+    run: Run, tiny_registry: Path, hub_server: HubServer
+) -> None:
+    put("spam", "ham", "sentiment")
+    words = ("--registry", tiny_registry)
+    before = tiny_registry.read_bytes()
+    refused = run("add", NAME, f"{REPO}:ham", f"{REPO}:sentiment", *words)
+    assert refused.code == 2
+    assert "The registry has a task 'sentiment'" in refused.err
+    assert run("add", NAME, f"{REPO}:away", *words).code == 2
+    assert run("add", NAME, f"{REPO}:ham", "--as", "junk", *words).code == 2
+    assert tiny_registry.read_bytes() == before
+    added = run("add", NAME, f"{REPO}:ham@{'0' * 40}", *words)
+    assert (added.code, tiny_registry.read_bytes()) == (4, before)
+    added = run("add", NAME, f"{REPO}:ham", *words, "--json")
+    assert added.code == 0, added.err
+    assert [task["task"] for task in added.value["tasks"]] == ["spam", "ham"]
+    assert origins(tiny_registry, "ham") == origins(tiny_registry, "spam") == {1: 1}
+
+
+def test_update_is_one_transaction_and_refuses_one_task_alone(
+    run: Run, hub_server: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names, registry = ("eggs", "ham", "spam"), Path("registry.yaml")
+    put(*names)
+    run("add", *(f"{REPO}:{name}" for name in names))
+    put(*names, seed=1)
+    read, write = pinning.read_remote, versions.write_registry
+    written = []
+
+    def taken_over(remote: RemoteTask) -> bytes:
+        monkeypatch.setattr(pinning, "read_remote", read)
+        spec = task_spec(task="ham")
+        key = read_registry(registry).tasks["ham"].backbone
+        add_version(
+            registry, spec, head_tensors(spec, 9), backbone_key=key, backbone_entry=backbone_entry()
+        )
+        return read(remote)
+
+    monkeypatch.setattr(pinning, "read_remote", taken_over)
+    done = run("update", "--json")
+    assert done.code == 4
+    found = {task["task"]: task["state"] for task in done.value["tasks"]}
+    assert found == {"eggs": "updated", "ham": "refused", "spam": "updated"}
+    assert "was not added from acme/heads:ham" in done.value["tasks"][1]["problem"]
+    assert origins(registry, "eggs") == origins(registry, "spam") == {1: 1, 2: 2}
+    put("eggs", "spam", seed=2)
+    monkeypatch.setattr(versions, "write_registry", lambda new: (written.append(new), write(new)))
+    assert run("update", "eggs", "spam").code == 0
+    assert len(written) == 1
+    assert origins(registry, "eggs") == origins(registry, "spam") == {1: 1, 2: 2, 3: 3}
 
 
 def test_update_takes_newer_versions(run: Run, hub_server: HubServer) -> None:

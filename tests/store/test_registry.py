@@ -60,7 +60,7 @@ def test_names_and_search(path: Path) -> None:
     assert registry.search(language="d") == registry.search(language="e-n") == ()
     assert registry.search(kind="single_label") == ("spam",)
     assert registry.search(language="en", kind="tagging") == ()
-    with pytest.raises(UsageError, match="A language has a name"):
+    with pytest.raises(UsageError, match="The language is empty"):
         registry.search(language="")
     with pytest.raises(UsageError, match="Unknown kind 'nonsense'"):
         registry.search(kind="nonsense")  # type: ignore[arg-type]

@@ -24,8 +24,8 @@ from adapterhub.store import atomic, versions
 from adapterhub.store.atomic import stray_files
 from adapterhub.store.editing import registry_lock, set_alias, unlisted_files
 from adapterhub.store.headfile import parse_head, read_head
-from adapterhub.store.registry import Resolved, read_registry
-from adapterhub.store.versions import add_version
+from adapterhub.store.registry import Resolved, parse_registry, read_registry
+from adapterhub.store.versions import Addition, add_version, add_versions
 from tests.builders import backbone_entry, backbone_spec, head_tensors, task_spec
 from tests.store.raw import good_file
 
@@ -58,6 +58,19 @@ def add_forever(path: Path, first: int, started: Event | None = None) -> None:
         started.set()
     for seed in range(first, first + 1_000_000):
         add(path, seed=seed)
+
+
+def add_many(path: Path, seed: int, prefix: str = "many") -> None:
+    """Adds five tasks in one transaction."""
+    specs = [task_spec(task=f"{prefix}-{number}") for number in range(5)]
+    add_versions(
+        path, [Addition(spec, head_tensors(spec, seed), backbone_entry()) for spec in specs]
+    )
+
+
+def add_many_times(path: Path, prefix: str) -> None:
+    for seed in range(6):
+        add_many(path, seed, prefix)
 
 
 def run(server: ForkServerContext, target: Callable[..., None], *args: object) -> int | None:
@@ -104,6 +117,30 @@ class TestRaces:
         assert len({record.sha256 for record in entry.versions.values()}) == 20
         assert check_every_head(path) == 20
 
+    def test_transactions_of_two_processes_and_this_one(
+        self, path: Path, server: ForkServerContext
+    ) -> None:
+        add(path)
+        writers = [server.Process(target=add_many_times, args=(path, name)) for name in "ab"]
+        for writer in writers:
+            writer.start()
+        seen = set()
+        while any(writer.is_alive() for writer in writers) or not seen:
+            add(path, seed=len(seen))
+            tasks = read_registry(path).tasks
+            # Of each transaction all tasks are seen, in the same version, or none.
+            for prefix in "ab":
+                names = [f"{prefix}-{number}" for number in range(5)]
+                found = {max(tasks[name].versions) if name in tasks else 0 for name in names}
+                assert len(found) == 1
+                seen |= {(prefix, version) for version in found}
+        assert [writer.exitcode for writer in writers] == [0, 0]
+        registry = read_registry(path)
+        assert {max(registry.tasks[f"{name}-0"].versions) for name in "ab"} == {6}
+        assert registry.tasks == parse_registry(path.read_bytes(), path).tasks
+        assert check_every_head(path) == 60 + len(registry.tasks["spam"].versions)
+        assert unlisted_files(path) == []
+
     def test_readers_beside_a_writer_see_whole_registries(
         self, path: Path, server: ForkServerContext
     ) -> None:
@@ -140,6 +177,11 @@ def die_with_lock(path: Path) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def die_before_registry_of_many(path: Path) -> None:
+    versions.write_registry = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    add_many(path, 0)
+
+
 class TestKilledWriters:
     def test_at_random_moments(self, path: Path, server: ForkServerContext) -> None:
         first = add(path)
@@ -174,6 +216,20 @@ class TestKilledWriters:
         assert unlisted_files(path) == [orphan]
         assert add(path, seed=2).path == orphan
         assert check_every_head(path) == 2
+        assert unlisted_files(path) == []
+
+    def test_between_the_heads_of_many_tasks_and_the_registry(
+        self, path: Path, server: ForkServerContext
+    ) -> None:
+        add(path)
+        before = path.read_bytes()
+        assert run(server, die_before_registry_of_many, path) == -signal.SIGKILL
+        assert path.read_bytes() == before
+        assert read_registry(path).names() == ("spam",)
+        orphans = [path.parent / "heads" / f"many-{number}.safetensors" for number in range(5)]
+        assert unlisted_files(path) == orphans
+        add_many(path, 1)
+        assert check_every_head(path) == 6
         assert unlisted_files(path) == []
 
     def test_before_a_rename(self, path: Path, server: ForkServerContext) -> None:
