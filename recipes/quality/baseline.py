@@ -22,7 +22,7 @@ from adapterhub.model.heads.spans import TaggedText, decode_spans, is_han, words
 from adapterhub.specs import Kind, Metric
 from adapterhub.training.data.dataset import Splits
 from adapterhub.training.data.tagging import unit_tags
-from adapterhub.training.evaluation.calibration import find_thresholds
+from adapterhub.training.evaluation.calibration import TagBias, best_tag_bias, find_thresholds
 from adapterhub.training.evaluation.metrics import (
     Figures,
     answer_spans,
@@ -32,8 +32,7 @@ from adapterhub.training.evaluation.metrics import (
     span_figures,
     to_metrics,
 )
-from adapterhub.training.evaluation.tag_bias import Balance, best_balance
-from adapterhub.training.heads.linear import fit_linear
+from adapterhub.training.heads.fit_ngrams import fit_linear
 
 _STRENGTHS = (1.0, 10.0)
 _HASHED_FEATURES = 2**18
@@ -87,12 +86,12 @@ def _tags(splits: Splits) -> Iterator[Figures]:
     lengths = [len(text.offsets) for text in texts]
     rows = np.split(np.log(scores), np.cumsum(lengths)[:-1])
 
-    def figures(way: Balance) -> Figures:
-        even = [row + way.of(labels) for row in rows]
+    def figures(bias: TagBias) -> Figures:
+        even = [row + bias.per_label(labels) for row in rows]
         return span_figures(answer_spans(list(decode_spans(even, texts, labels))), held_out)
 
-    # Heads have the same two numbers.
-    yield figures(best_balance(lambda way: figures(way)["span_f1"]))
+    # Heads get the same two biases.
+    yield figures(best_tag_bias(lambda bias: figures(bias)["span_f1"]))
 
 
 _BASELINES: dict[Kind, Callable[[Splits], Iterator[Figures]]] = {

@@ -24,7 +24,7 @@ from adapterhub.plan import Reading
 from adapterhub.specs import HeadSpec, TaskSpec
 from adapterhub.training.data.dataset import Dataset, Splits
 from adapterhub.training.data.tagging import unit_tags
-from adapterhub.training.evaluation.measure import calibrated, measured
+from adapterhub.training.evaluation.measure import calibrated, compute_metrics
 from adapterhub.training.options import MetricName
 from recipes.quality.finetuning_batches import IGNORED, LikeLengthTrainer, collate, lengths_of
 from recipes.quality.systems import Budget, Given, Outcome
@@ -201,7 +201,7 @@ class _Rows:
         else:
             outputs = values.reshape(len(dataset), -1)
             logits = RowLogits(outputs * np.float32(self._deviation) + np.float32(self._mean))
-        found = measured(calibrated(self._spec, logits, dataset), logits, dataset)
+        found = compute_metrics(calibrated(self._spec, logits, dataset), logits, dataset)
         return next(one.value for one in found if one.name == metric)
 
     def _standard(self, dataset: Dataset) -> Any:

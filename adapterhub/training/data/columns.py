@@ -20,7 +20,7 @@ from adapterhub.training.options import TrainingOptions
 # tasks on one text share one pass.
 TEXT = "text"
 TEXT_PAIR = "text_pair"
-_ROLES = "the text (or tokens), its pair, the answers"
+_ROLES = "the text (or tokens), its pair, the target"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +28,9 @@ class Columns:
     """What is read from each record.
 
     Attributes:
-        kind: What the task answers.
+        kind: Kind of the task.
         inputs: The text column, or two for a pair; for tagging the column of words.
-        target: The column of the answer.
+        target: The column of the target.
     """
 
     kind: Kind
@@ -39,16 +39,16 @@ class Columns:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """Returns the fields that the task will read when it scores."""
+        """Returns the input fields of the task in scoring."""
         return (TEXT,) if len(self.inputs) == 1 else (TEXT, TEXT_PAIR)
 
 
 def find_columns(records: Records, options: TrainingOptions) -> Columns:
-    """Returns which columns to read, by the options, the names, and the answer of the first row.
+    """Returns which columns to read, by the options, the names, and the first row's target.
 
     Raises:
         DataError: A column is missing.
-        UsageError: The kind cannot be told, or the options do not fit it.
+        UsageError: The kind cannot be determined, or the options do not fit it.
     """
     kind, target = _find_target(records, options)
     if kind == "tagging":
@@ -56,11 +56,11 @@ def find_columns(records: Records, options: TrainingOptions) -> Columns:
     elif options.pair is not None:
         inputs = (options.text, options.pair)
     else:
-        # Of any row: a first one without it must not make a task that reads half of the others.
+        # Of any row: without it in the first one, the second text of all others would be ignored.
         is_pair = any(TEXT_PAIR in record.values for record in records.rows)
         inputs = (options.text, TEXT_PAIR) if is_pair else (options.text,)
     if options.value_range is not None and kind != "regression":
-        raise UsageError(f"Option value_range is for numbers, but the data make a {kind} task.")
+        raise UsageError(f"Option value_range is for regression, but the data make a {kind} task.")
     used = (*inputs, target)
     for column in used:
         records.value(records.rows[0], column)
@@ -86,8 +86,8 @@ def _find_target(records: Records, options: TrainingOptions) -> tuple[Kind, str]
             wanted = next((n for n, kind in usual.items() if kind == options.kind), None)
             expected = f"'{wanted}'" if wanted else "'label', 'labels', 'score' or 'tags'"
             records.refuse(
-                f"there is no column {expected} with the answers; columns are "
-                f"{', '.join(names[:8])}. Say which one with the option target."
+                f"there is no target column {expected}; columns are {', '.join(names[:8])}. "
+                f"Name it with the option target."
             )
         target = found[0]
     if options.kind is not None:
@@ -101,7 +101,7 @@ def _find_target(records: Records, options: TrainingOptions) -> tuple[Kind, str]
 def _fits(kind: Kind, options: TrainingOptions) -> bool:
     if options.kind in (None, kind):
         return True
-    # Whole numbers or words may be read as another kind than their column's name says.
+    # Integers may be labels or values, whatever their column's name suggests.
     return {options.kind, kind} <= {"single_label", "regression"}
 
 
@@ -114,8 +114,8 @@ def _kind_of(value: object, target: str, usual: dict[str, Kind], *, tagged: bool
         kind = usual.get(target, "single_label")
         return "single_label" if kind == "tagging" else kind
     raise UsageError(
-        f"The kind of task cannot be told from {shown(value)} in column '{target}'; "
-        f"say it with the option kind."
+        f"The kind of task cannot be determined from {shown(value)} in column '{target}'; "
+        f"set the option kind."
     )
 
 
@@ -123,7 +123,7 @@ Target = str | tuple[str, ...] | float | tuple[Span, ...]
 
 
 def labels_of(target: Target) -> tuple[str, ...]:
-    """Returns the labels that one target names; for tagging its entity types as `B-x`."""
+    """Returns the labels of one target; for tagging its entity types as `B-x`."""
     if isinstance(target, str):
         return (target,)
     if isinstance(target, tuple):
@@ -132,7 +132,7 @@ def labels_of(target: Target) -> tuple[str, ...]:
 
 
 def find_labels(kind: Kind, targets: Sequence[Target], records: Records) -> tuple[str, ...]:
-    """Returns the labels of a task with these training targets, in the order of its outputs.
+    """Returns the labels of a task, in the order of its outputs.
 
     Args:
         kind: Kind of the task.
@@ -140,14 +140,14 @@ def find_labels(kind: Kind, targets: Sequence[Target], records: Records) -> tupl
         records: Where they come from, for messages.
 
     Raises:
-        DataError: The targets are all alike, or too many different ones.
+        DataError: All targets are equal, or there are too many different ones.
     """
     found = {label for target in targets for label in labels_of(target)}
     if kind == "regression":
         if len(set(targets)) < 2:
             records.refuse(f"all training rows have the value {targets[0]!r}")
         if len(set(np.asarray(targets, dtype=np.float32))) < 2:
-            records.refuse("the values differ by less than a float32 can tell; take their mean off")
+            records.refuse("the values differ by less than float32 resolves; subtract their mean")
         return ()
     fewest = 2 if kind == "single_label" else 1
     if len(found) < fewest:
@@ -163,6 +163,6 @@ def find_labels(kind: Kind, targets: Sequence[Target], records: Records) -> tupl
 
 
 def _naturally(label: str) -> list[tuple[bool, int, str]]:
-    # "2" before "10": runs of digits compare as numbers, and come before letters.
+    # Natural order, "2" before "10": digits compare as numbers, and come before letters.
     parts = re.findall(r"([0-9]+)|([^0-9]+)", label)
     return [(not digits, int(digits or 0), digits or other) for digits, other in parts]

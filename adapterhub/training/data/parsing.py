@@ -1,4 +1,4 @@
-"""Records -> examples: what every value must be."""
+"""Records -> examples: validates every value."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ _MAX_LABEL = 256
 _MAX_TAG = _MAX_LABEL - len("B-")
 _LIST_SEPARATOR = "|"
 _LARGEST = 1e15
-"""Of a number to be predicted: its square is far within float32 too."""
+"""Largest regression target: its square is far within float32 too."""
 
 Truth = str | tuple[str, ...] | float | TaggedWords
 Marks = Callable[[Sequence[str]], tuple[str, ...]]
-"""Makes BIO of the tags of one row."""
+"""Converts the tags of one row to BIO."""
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One row with its answer.
+    """One row with its target.
 
     Attributes:
-        inputs: One string per field; empty for tagging, whose text is made of the words.
+        inputs: One string per field; empty for tagging, whose text is joined from the words.
         truth: A label, labels, a number, or tagged words.
     """
 
@@ -45,10 +45,10 @@ def parse_records(records: Records, columns: Columns) -> list[Example]:
     """Returns the examples of all rows.
 
     Raises:
-        DataError: A value is missing or is not what it must be; names the line.
+        DataError: A value is missing or invalid; names the line.
     """
     is_tagging = columns.kind == "tagging"
-    # Of all rows, since one wrong row of entities shall not pass for one of word labels.
+    # By all rows, so that one invalid row of entities is not taken for word labels.
     marks = mark_words if is_tagging and are_word_labels(_tags(records, columns)) else repair_tags
     return [_parse(records, record, columns, marks) for record in records.rows]
 
@@ -90,13 +90,13 @@ def _label(value: object) -> str:
         # A table with an empty cell has whole numbers as 1.0.
         if not float(value).is_integer():
             raise ValueError(
-                f"is {shown(value)}, not a label; numbers to be predicted are kind 'regression'"
+                f"is {shown(value)}, not a label; to predict numbers, use kind 'regression'"
             )
         return str(int(float(value)))
     problem = text_problem(value)
     if problem is not None:
         raise ValueError(problem)
-    # One label, however its accents are encoded.
+    # The same label, however its accents are encoded.
     label = normalize("NFC", str(value).strip())
     if len(label) > _MAX_LABEL:
         raise ValueError(f"is {len(label)} characters long; a label has {_MAX_LABEL} at most")
@@ -108,8 +108,8 @@ def _labels(value: object) -> tuple[str, ...]:
         value = [part for part in value.split(_LIST_SEPARATOR) if part.strip()]
     if not is_list(value):
         raise ValueError(
-            f"is {shown(value)}; expected a list of labels, or in a CSV file labels with "
-            f"'{_LIST_SEPARATOR}' between them"
+            f"is {shown(value)}; expected a list of labels, or in a CSV file labels separated by "
+            f"'{_LIST_SEPARATOR}'"
         )
     return tuple(dict.fromkeys(_label(part) for part in value))
 
@@ -126,7 +126,7 @@ def _number(value: object) -> float:
     if not math.isfinite(number):
         raise ValueError(f"is {number}; expected a finite number")
     if abs(number) > _LARGEST:
-        raise ValueError(f"is {number}; numbers are {_LARGEST:g} at most, whatever their sign")
+        raise ValueError(f"is {number}; the largest absolute value is {_LARGEST:g}")
     return number
 
 
@@ -140,7 +140,7 @@ def _tagged_words(
     if not len(words):
         records.refuse("there are no tokens", record)
     for index, word in enumerate(words):
-        # A space can be a token of its own where text is tagged by character.
+        # A space can be a token where text is tagged by character.
         problem = None if isinstance(word, str) and word.isspace() else text_problem(word)
         if problem is not None:
             records.refuse(f"token {index} {problem}", record)

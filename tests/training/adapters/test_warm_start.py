@@ -99,7 +99,7 @@ def test_an_adapter_begins_with_the_numbers_and_the_shape_of_another(
         "dataset": "films",
         "dataset_license": "CC0",
     }
-    assert "It went on from the adapter of 'first'." in two.table.notes
+    assert "Training started from the adapter of 'first'." in two.table.notes
     hub = Hub(tasks.registry, device="cpu")
     assert hub.score(["the food was good"], tasks=["first", "second"]).to_columns()["second"]
     assert two.saved is not None
