@@ -64,14 +64,7 @@ def train(
     opened = open_for(registry, backbone)
     if registry is not None:
         check_place(registry_to_write(registry), task, splits.train.kind, opened)
-    source = FeatureSource(
-        encoder=encoder or Encoder(opened),
-        tokenizer=TextTokenizer(opened.tokenizer),
-        cache=cache_folder(options),
-        max_bytes=options.cache_max_bytes,
-    )
-    if source.encoder.spec.fingerprint != opened.spec.fingerprint:
-        raise UsageError("The encoder given belongs to another backbone than the one given.")
+    source = _open_source(opened, encoder, options)
     warm_start = shared = None
     if options.adapter_of is not None:
         # PEFT takes seconds to import, and heads alone do not need it.
@@ -98,6 +91,16 @@ def train(
     if isinstance(found, AdapterSearchResult):
         found.remove_checkpoints()
     return trained
+
+
+def _open_source(
+    backbone: Backbone, encoder: Encoder | None, options: TrainingOptions
+) -> FeatureSource:
+    encoder = encoder or Encoder(backbone)
+    if encoder.spec.fingerprint != backbone.spec.fingerprint:
+        raise UsageError("The encoder given belongs to another backbone than the one given.")
+    tokenizer = TextTokenizer(backbone.tokenizer)
+    return FeatureSource(encoder, tokenizer, cache_folder(options), options.cache_max_bytes)
 
 
 def _with_adapter(options: TrainingOptions, adapter: AdapterOptions) -> TrainingOptions:

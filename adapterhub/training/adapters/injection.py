@@ -236,16 +236,11 @@ class PeftLayers:
         return hasattr(self._model.base_model, "update_and_allocate")
 
     def load_weights(self, warm_start: WarmStart) -> None:
-        """Copies the weights of another adapter, at the depths that both change.
-
-        Raises:
-            UsageError: Its settings differ, it changes no depth of this one, or the method
-                cannot start from given weights.
-        """
+        """Copies the weights of another adapter, at the depths that both change."""
         if self._start or self.has_own_state:
             raise UsageError(
-                f"{_method_name(self._config)} has its own initialisation and cannot continue from "
-                f"another adapter; use lora."
+                "An adapter with an initialisation or schedule of its own (pissa, olora, adalora) "
+                "cannot continue from another one; use lora."
             )
         warm_start.check_fits(self.export().spec)
         state = peft_state(warm_start.spec, warm_start.tensors, stock=self._shape.tie_depths)
@@ -365,11 +360,7 @@ class BlockCopies:
         return model
 
     def load_weights(self, warm_start: WarmStart) -> None:
-        """Copies the weights of another block, at the depths that both change.
-
-        Raises:
-            UsageError: It has another method, or changes no depth of this one.
-        """
+        """Copies the weights of another block, at the depths that both change."""
         warm_start.check_fits(self.export().spec)
         with torch.no_grad():
             for name, parameter in self.parameters.items():

@@ -41,7 +41,12 @@ class TrainableAdapter(Protocol):
         ...
 
     def load_weights(self, warm_start: WarmStart) -> None:
-        """Copies the weights of another adapter, at the depths that both change."""
+        """Copies the weights of another adapter, at the depths that both change.
+
+        Raises:
+            UsageError: Its settings differ, the two change nothing in common, or the method cannot
+                start from given weights.
+        """
         ...
 
     def layer(self, depth: int) -> Any:

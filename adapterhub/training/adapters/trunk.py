@@ -142,7 +142,7 @@ def open_trunk(parts: Sequence[Examples], layout: TrunkLayout, source: FeatureSo
     if size > source.max_bytes:
         note = (
             f"The states at depth {layout.depth} would take {size} bytes, more than "
-            f"cache_max_bytes ({source.max_bytes}); the passes below the adapter are computed in every epoch."
+            f"cache_max_bytes ({source.max_bytes}); the trunk is computed in every epoch."
         )
         return OpenTrunk(ComputedTrunk(source.encoder, layout.depth), note)
     folder = source.folder / layout.folder

@@ -275,7 +275,8 @@ def split_notes(splits: Splits) -> Iterator[str]:
     if splits.folds:
         yield (
             f"Chosen by cross-validation with {max(splits.folds) + 1} folds: each of the {rows} "
-            f"rows was predicted by heads fitted on the other folds. The final head is fitted on all rows."
+            f"rows was predicted by heads fitted on the other folds. The final head is fitted "
+            f"on all rows."
         )
     else:
         shared = shared_rows(splits.train.inputs, splits.validation.inputs)

@@ -72,7 +72,7 @@ def make_problem(objective: Objective, judge: Judge, *, epochs: int = 20, seed: 
     return Problem(
         objective=objective,
         judge=judge,
-        copies=CVFolds.held_out(HELD_OUT),
+        cv_folds=CVFolds.held_out(HELD_OUT),
         ranking=None,
         hidden_size=H,
         epochs=epochs,
@@ -242,7 +242,7 @@ def crossed_problem(kind: Kind, *, folds: int) -> Problem:
     return replace(
         problem(kind),
         judge=judge,
-        copies=CVFolds.crossed(torch.arange(ROWS) % folds),
+        cv_folds=CVFolds.cross_validated(torch.arange(ROWS) % folds),
     )
 
 
