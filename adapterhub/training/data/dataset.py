@@ -14,9 +14,16 @@ import numpy.typing as npt
 from adapterhub.errors import DataError
 from adapterhub.specs import Kind, TaskSpec
 from adapterhub.tags import entity_types
-from adapterhub.training.data.columns import Columns, Target, find_columns, find_labels, labels_of
 from adapterhub.training.data.mentions import rows_with_mentions
-from adapterhub.training.data.parsing import Example, parse_records
+from adapterhub.training.data.parsing import (
+    Columns,
+    Example,
+    Target,
+    find_columns,
+    find_labels,
+    labels_of,
+    parse_records,
+)
 from adapterhub.training.data.records import Records, read_records
 from adapterhub.training.data.splits import (
     Parts,
