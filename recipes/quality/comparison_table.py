@@ -1,4 +1,4 @@
-"""The figures of a comparison as Markdown."""
+"""The results of a comparison as Markdown."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ def _method(found: Comparison) -> str:
         f"{budget.patience} epochs without a better one; {FULL} has an epoch per "
         f"{LABELS_PER_EPOCH} labels of a text where that is more. {_precisions(found.sets)} No "
         f"system has n-grams beside it. The validation rows choose head or epoch and are "
-        f"measured too, so all columns flatter. *Kept* is {PER_DEPTH} as a part of {FULL}. "
+        f"measured too, so all columns are too optimistic. *Kept* is {PER_DEPTH} as a part of "
+        f"{FULL}. "
         f"*Trained* (numbers), *passes* (per text, where nothing else is scored), *own* (passes "
         f"that no other task shares) and *seconds* (of training; the first system encodes the "
         f"texts for the others) have the four systems in order. "
@@ -52,7 +53,7 @@ def _method(found: Comparison) -> str:
 
 
 def _precisions(sets: Sequence[ComparedSet]) -> str:
-    """Says in what precision the block was trained, naming where it was the rarer one."""
+    """Returns a sentence on the precision of training, naming the sets of the rarer one."""
     places: dict[Precision, list[str]] = {}
     for one in sets:
         trained = {name: found for name, found in one.outcomes.items() if name != HEAD}
@@ -135,7 +136,7 @@ def _cell(one: ComparedSet, system: str, text: Callable[[Outcome], str]) -> str:
 
 
 def _says_something(one: ComparedSet) -> bool:
-    # Where full fine-tuning hardly learned anything, to keep more than that is no feat.
+    # The share means nothing where full fine-tuning hardly learned anything.
     return one.outcomes[FULL].value >= one.outcomes[HEAD].value / 2
 
 

@@ -1,4 +1,4 @@
-"""The figures of heads beside the baseline as a section of a page."""
+"""The metrics of heads and the baseline as a section of a page."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _TASKS_HEAD = (
 
 
 def write_table(figures: Quality, path: Path) -> None:
-    """Writes the figures of data sets as Markdown; other sections of the page stay."""
+    """Writes the metrics of data sets as Markdown; other sections of the page stay."""
     rows = figures.rows
     lines = [*_head(figures), "", *_summary(rows, "set"), "", *_table(rows, "set")]
     write_section(path, "heads", "\n".join(lines))
 
 
 def write_tasks(figures: Quality, path: Path) -> None:
-    """Writes the figures of tasks as Markdown; other sections of the page stay."""
+    """Writes the metrics of tasks as Markdown; other sections of the page stay."""
     rows = figures.rows
     lines = [*_TASKS_HEAD, "", *_summary(rows, "task"), "", *_table(rows, "task")]
     write_section(path, "tasks", "\n".join(lines))
@@ -43,7 +43,7 @@ def _head(figures: Quality) -> Iterator[str]:
         f"{figures.backbone.num_hidden_layers} depths of width {figures.backbone.hidden_size}. "
         f"At most {figures.max_rows:,} training and as many validation rows per set, the same "
         f"for both systems. The validation rows choose among the candidates of both, and the "
-        f"same rows are measured here, so both columns flatter: the head a little more, since "
+        f"same rows are measured here, so both are too optimistic: the head a little more, since "
         f"it is chosen among more candidates. Shipped tasks with more rows, or an adapter, have "
         f"other figures, which stand under that name below. "
         f"Made by `scripts/quality`."
@@ -58,8 +58,8 @@ def _head(figures: Quality) -> Iterator[str]:
 
 
 def _summary(rows: Sequence[QualityRow], what: str) -> Iterator[str]:
-    """Yields how often and by how much heads are ahead, by what is asked and by language."""
-    yield f"| asked | language | {what}s | ahead | points on average |"
+    """Yields how often and by how much heads are ahead, by kind of task and language."""
+    yield f"| task | language | {what}s | ahead | points on average |"
     yield "| --- | --- | ---: | ---: | ---: |"
     groups = {
         "label or labels of one text": [row for row in rows if _is_text(row)],
@@ -67,14 +67,14 @@ def _summary(rows: Sequence[QualityRow], what: str) -> Iterator[str]:
         "both": [row for row in rows if _is_text(row) or row.pair],
         "entities": [row for row in rows if row.kind == "tagging"],
     }
-    for asked, found in groups.items():
+    for kind, found in groups.items():
         for language, name in {**_LANGUAGES, "": "both"}.items():
             own = [row for row in found if language in ("", row.language)]
             if own:
                 won = sum(row.head > row.baseline for row in own)
                 mean = 100 * sum(row.head - row.baseline for row in own) / len(own)
                 ahead = f"{won} ({won / len(own):.0%})"
-                yield f"| {asked} | {name} | {len(own)} | {ahead} | {mean:+.1f} |"
+                yield f"| {kind} | {name} | {len(own)} | {ahead} | {mean:+.1f} |"
 
 
 def _is_text(row: QualityRow) -> bool:

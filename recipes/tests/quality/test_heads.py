@@ -151,6 +151,6 @@ def test_tasks_are_measured_as_they_are(
     write_tasks(figures, page)
     text = page.read_text(encoding="utf-8")
     assert "## Shipped tasks" in text
-    assert "| asked | language | tasks | ahead |" in text
+    assert "| task | language | tasks | ahead |" in text
     assert f"| {row.baseline:.3f} | {row.head:.3f} |" in text
     assert f"| adapter from depth 2, depth 4 {row.pooling}" in text
