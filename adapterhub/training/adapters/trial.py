@@ -71,11 +71,12 @@ def choose_head_shape(
 
 _RATE = 5e-4
 _RATES: Mapping[str, float] = {BLOCK_METHOD: 2e-4, "ia3": 1e-2, "vera": 1e-2}
+# Epochs by default: as many as see 40,000 rows, between 4 and 20.
 _MOST_EPOCHS, _FEWEST_EPOCHS, _VISITS = 20, 4, 40_000
 _RUNS = "runs"
 _DECIDING = frozenset({"seed", "max_length", "max_windows", "metric"})
-"""The options that decide what a run does. Rows, labels and the head are in its name themselves;
-others, such as where the rows lie, would make a run that was stopped begin anew."""
+"""The options that determine a run, beside rows, labels and head. With others in its name, such as
+the path of the rows, a stopped run would not resume."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -123,8 +123,8 @@ def rows_within(sizes: Sequence[int], budget: int, seed: int) -> list[int]:
 _SplitFeatures = Mapping[Part, Features] | Mapping[Part, PairFeatures]
 
 _HALF_BYTES = 2
-# Points below the tolerance at which a head is dropped before the last stage.
-_HOPELESS_POINTS = 4.0
+# Points on top of the tolerance within which a head survives a halving.
+_SLACK_POINTS = 4.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -267,7 +267,7 @@ def _fit_inputs(
 
     truth, held_out = truths
     dataset = splits.train
-    device = source.encoder.device
+    device, margin = source.encoder.device, two_standard_errors(len(splits.validation))
     objective = make_objective(dataset.kind, truth, len(dataset.labels)).to(device)
     problem = Problem(
         objective=objective,
@@ -277,10 +277,7 @@ def _fit_inputs(
         hidden_size=features["train"].hidden_size,
         epochs=options.epochs or _default_epochs(len(truth), dataset.kind == "tagging"),
         batch_size=options.batch_size or _default_batch(len(truth)),
-        slack=(
-            options.tolerance + max(_HOPELESS_POINTS, two_standard_errors(len(splits.validation)))
-        )
-        / 100,
+        slack=(options.tolerance + max(_SLACK_POINTS, margin)) / 100,
         seed=options.seed,
         device=device,
         dropout=options.head_dropout,
@@ -299,6 +296,7 @@ def _cv_folds(splits: Splits, features: Features | PairFeatures, *, held_out: in
 
 
 def _default_epochs(rows: int, are_words: bool) -> int:
+    # Large sets need fewer epochs; words are many, so a head sees more of them.
     most, visits = (20, 1_000_000) if are_words else (24, 400_000)
     return min(most, max(6, visits // rows))
 
