@@ -1,1 +1,1 @@
-"""Rows with answers -> a task: encode once, fit all heads together, keep the cheapest good one."""
+"""Labelled rows -> a task: encode once, fit all heads together, keep the cheapest good one."""

@@ -1,11 +1,10 @@
-"""A chosen head's last steps: n-grams, tag biases or recalibration, calibration, metrics."""
+"""The last steps of training: n-grams, tag biases or recalibration, calibration, metrics."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -15,26 +14,22 @@ from adapterhub.model.heads.heads import RowLogits
 from adapterhub.saving import save_tasks
 from adapterhub.specs import Metric, TaskSpec, TrainingRecord
 from adapterhub.store.registry import NEAREST, Resolved
-from adapterhub.training.adapters.result import AdapterTable, FittedAdapter, FoundAdapter
+from adapterhub.training.adapters.result import AdapterSearchResult, AdapterTable, FittedAdapter
 from adapterhub.training.data.dataset import Splits
-from adapterhub.training.evaluation.calibration import Straightened, straighten
+from adapterhub.training.evaluation.calibration import TunedHead, recalibrate, tune_tag_bias
 from adapterhub.training.evaluation.measure import (
     calibrated,
-    diagnose,
+    compute_metrics,
     fold_logits,
-    measured,
+    make_diagnostics,
     run_head,
 )
-from adapterhub.training.evaluation.tag_bias import Balanced, balance
 from adapterhub.training.features.encoding import FeatureSource
-from adapterhub.training.heads.candidates import Fitted
-from adapterhub.training.heads.fit_inputs import Material
-from adapterhub.training.heads.search_heads import Found
+from adapterhub.training.heads.candidates import FittedHead
+from adapterhub.training.heads.fit_inputs import FitInputs
+from adapterhub.training.heads.search_heads import SearchResult
 from adapterhub.training.heads.table import SearchTable
 from adapterhub.training.options import TrainingOptions
-
-if TYPE_CHECKING:
-    from adapterhub.training.heads.fit_ngrams import Wide
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,12 +37,12 @@ class TrainedTask:
     """A task that was just trained.
 
     Attributes:
-        spec: The whole task, as its head file says it.
+        spec: The whole task, as in its head file.
         tensors: Its tensors by name.
         table: All heads, or adapters, that were tried.
         backbone: What it was trained on.
-        aliases: Aliases that shall point to it.
-        saved: Where it stands in a registry, or None.
+        aliases: Aliases of the new version.
+        saved: Its entry in a registry, or None.
     """
 
     spec: TaskSpec
@@ -59,7 +54,7 @@ class TrainedTask:
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """Returns what the task reached on the validation rows."""
+        """Returns the metrics on the validation rows."""
         return self.spec.metrics
 
     def save(self, registry: str | Path = NEAREST) -> Resolved:
@@ -75,88 +70,74 @@ class TrainedTask:
         return save_tasks((self,), registry)[0]
 
 
-def finish(
+def finalize(
     task: str,
-    found: Found | FoundAdapter,
-    material: Material,
+    found: SearchResult | AdapterSearchResult,
+    fit_inputs: FitInputs,
     *,
     options: TrainingOptions,
     source: FeatureSource,
     backbone: Backbone,
 ) -> TrainedTask:
-    """Returns what was chosen with n-grams, calibration, metrics, record and known answers."""
-    splits = material.splits
-    spec = _bare_spec(task, found, material, options, backbone)
+    """Returns the selected head, tuned and calibrated, with its metrics, record and known answers.
+
+    Args:
+        task: Name of the task.
+        found: The selected head, or head and adapter.
+        fit_inputs: The rows as it reads them.
+        options: Of the training.
+        source: Encoder, tokenizer and cache.
+        backbone: What it was trained on.
+    """
+    splits = fit_inputs.splits
+    spec = _bare_spec(task, found, fit_inputs, options, backbone)
     logits = _validation_logits(spec, found, splits, options=options, source=source)
-    head = _improved(
-        _Outcome(spec, found.chosen.tensors, logits), material, source=source, options=options
-    )
-    table = replace(found.table, notes=(*found.table.notes, *head.notes))
+    head = TunedHead(spec, found.chosen.tensors, logits)
+    head = _tune(head, fit_inputs, source=source, options=options)
     tensors, logits = head.tensors, head.logits
     spec = calibrated(head.spec, logits, splits.validation)
     known = make_known_answers(
         spec, tensors, probes_for(spec), encoder=source.encoder, tokenizer=source.tokenizer
     )
-    metrics = measured(spec, logits, splits.validation, split=splits.measured_on)
-    # model_copy skips the checks, so the whole is checked once more.
-    diagnostics = diagnose(spec, logits, splits.validation, split=splits.measured_on)
-    changes = {"metrics": metrics, "diagnostics": diagnostics, "known_answers": known}
-    whole = spec.model_copy(update=changes)
-    checked = TaskSpec.model_validate_json(whole.model_dump_json())
+    changes = {
+        "metrics": compute_metrics(spec, logits, splits.validation, split=splits.measured_on),
+        "diagnostics": make_diagnostics(spec, logits, splits.validation, split=splits.measured_on),
+        "known_answers": known,
+    }
+    # model_copy skips validation, so the whole spec is validated once more.
+    checked = TaskSpec.model_validate_json(spec.model_copy(update=changes).model_dump_json())
+    table = replace(found.table, notes=(*found.table.notes, *head.notes))
     return TrainedTask(checked, tensors, table, backbone, options.aliases)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Outcome:
-    """A head and what it says of the validation rows."""
-
-    spec: TaskSpec
-    tensors: Mapping[str, torch.Tensor]
-    logits: RowLogits
-    notes: tuple[str, ...] = ()
-
-    def with_step(self, step: Wide | Balanced | Straightened | None) -> _Outcome:
-        """Returns what a step made of it; None is a step that won nothing."""
-        if step is None:
-            return self
-        return replace(
-            self, tensors=step.tensors, logits=step.logits, notes=(*self.notes, step.note)
-        )
-
-
-def _improved(
-    head: _Outcome, material: Material, *, source: FeatureSource, options: TrainingOptions
-) -> _Outcome:
-    """Returns a head after the steps that its kind has, each kept only where it wins."""
-    spec, held_out = head.spec, material.splits.validation
+def _tune(
+    head: TunedHead, fit_inputs: FitInputs, *, source: FeatureSource, options: TrainingOptions
+) -> TunedHead:
+    """Returns a head after the steps of its kind, each kept only if it improves the metric."""
     if options.ngrams:
-        # scikit-learn is in the extra `train`; that it is missing has been said before this.
-        from adapterhub.training.heads.fit_ngrams import widen
+        # scikit-learn is in the extra `train`, which `train` has checked before.
+        from adapterhub.training.heads.fit_ngrams import fit_ngrams
 
-        wide = widen(
-            spec, head.tensors, head.logits, material=material, source=source, options=options
-        )
-        head = head if wide is None else replace(head.with_step(wide), spec=wide.spec)
-    if spec.kind == "tagging":
-        even = balance(head.spec, head.tensors, head.logits, held_out, tolerance=options.tolerance)
-        return head.with_step(even)
-    if spec.kind == "regression":
-        truth = material.truth.numpy()
-        return head.with_step(straighten(head.spec, head.tensors, head.logits, truth))
+        head = fit_ngrams(head, fit_inputs=fit_inputs, source=source, options=options) or head
+    if head.spec.kind == "tagging":
+        validation = fit_inputs.splits.validation
+        return tune_tag_bias(head, validation, tolerance=options.tolerance) or head
+    if head.spec.kind == "regression":
+        return recalibrate(head, fit_inputs.truth.numpy()) or head
     return head
 
 
 def _validation_logits(
     spec: TaskSpec,
-    found: Found | FoundAdapter,
+    found: SearchResult | AdapterSearchResult,
     splits: Splits,
     *,
     options: TrainingOptions,
     source: FeatureSource,
 ) -> RowLogits:
-    """Returns the raw outputs for the validation rows, none by a head that was fitted on it."""
+    """Returns the validation logits, each row's by a head that was not fitted on it."""
     chosen, windows = found.chosen, options.max_windows
-    if isinstance(chosen, Fitted) and chosen.folds:
+    if isinstance(chosen, FittedHead) and chosen.folds:
         return fold_logits(spec, chosen.folds, splits, source=source, max_windows=windows)
     inputs = splits.validation.inputs
     return run_head(spec, chosen.tensors, inputs, source=source, max_windows=windows)
@@ -164,13 +145,13 @@ def _validation_logits(
 
 def _bare_spec(
     task: str,
-    found: Found | FoundAdapter,
-    material: Material,
+    found: SearchResult | AdapterSearchResult,
+    fit_inputs: FitInputs,
     options: TrainingOptions,
     backbone: Backbone,
 ) -> TaskSpec:
-    train_rows, chosen = material.splits.train, found.chosen
-    is_adapter = isinstance(chosen, FittedAdapter)
+    train_rows, chosen = fit_inputs.splits.train, found.chosen
+    fitted = chosen if isinstance(chosen, FittedAdapter) else None
     value_range = options.value_range
     if train_rows.kind == "regression" and value_range is None:
         values = train_rows.truth()
@@ -182,10 +163,10 @@ def _bare_spec(
         rows=len(train_rows),
         seed=options.seed,
         candidates=found.table.candidates,
-        epochs=chosen.epoch if is_adapter else material.problem.epochs,
-        learning_rate=chosen.setting.learning_rate,
-        weight_decay=chosen.setting.weight_decay,
-        continued_from=chosen.earlier if isinstance(chosen, FittedAdapter) else None,
+        epochs=fit_inputs.problem.epochs if fitted is None else fitted.epoch,
+        learning_rate=chosen.hyperparameters.learning_rate,
+        weight_decay=chosen.hyperparameters.weight_decay,
+        continued_from=None if fitted is None else fitted.earlier,
     )
     return TaskSpec(
         task=task,
@@ -195,11 +176,11 @@ def _bare_spec(
         license=options.license,
         labels=train_rows.labels,
         fields=train_rows.fields,
-        apart=material.reading.apart,
-        max_length=material.reading.max_length,
-        overlap=material.reading.overlap,
+        apart=fit_inputs.reading.apart,
+        max_length=fit_inputs.reading.max_length,
+        overlap=fit_inputs.reading.overlap,
         backbone=backbone.spec,
-        adapter=chosen.adapter if isinstance(chosen, FittedAdapter) else None,
+        adapter=None if fitted is None else fitted.adapter,
         head=chosen.head,
         value_range=value_range if train_rows.kind == "regression" else None,
         training=record,

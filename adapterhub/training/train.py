@@ -1,4 +1,4 @@
-"""`train`: rows with answers in, a task in the registry out."""
+"""`train`: labelled rows in, a task in the registry out."""
 
 from __future__ import annotations
 
@@ -7,26 +7,23 @@ from dataclasses import replace
 from pathlib import Path
 
 from adapterhub.errors import UsageError
-from adapterhub.model.backbone.open_backbone import (
-    Backbone,
-)
+from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.tokens import TextTokenizer
 from adapterhub.saving import check_place, open_for
 from adapterhub.store.references import check_name
 from adapterhub.store.registry import NEAREST, registry_to_write
 from adapterhub.training.adapter_options import AdapterOptions
-from adapterhub.training.adapters.result import FoundAdapter
-from adapterhub.training.adapters.search_adapters import reuse_adapter
+from adapterhub.training.adapters.result import AdapterSearchResult
 from adapterhub.training.data.dataset import read_splits
 from adapterhub.training.evaluation.metrics import require_extra
 from adapterhub.training.features.encoding import FeatureSource
-from adapterhub.training.features.pairs import ways_of
-from adapterhub.training.finalize import TrainedTask, finish
-from adapterhub.training.heads.fit_inputs import Material, gather, read_by
-from adapterhub.training.heads.search_heads import Found, search_ways
+from adapterhub.training.features.pairs import pair_readings
+from adapterhub.training.finalize import TrainedTask, finalize
+from adapterhub.training.heads.fit_inputs import FitInputs, make_fit_inputs, matching_inputs
+from adapterhub.training.heads.search_heads import SearchResult, search_heads
 from adapterhub.training.options import TrainingOptions, cache_folder
-from adapterhub.training.warm_start import Existing, existing_of, read_existing
+from adapterhub.training.warm_start import WarmStart, read_warm_start
 
 
 def train(
@@ -67,70 +64,78 @@ def train(
     opened = open_for(registry, backbone)
     if registry is not None:
         check_place(registry_to_write(registry), task, splits.train.kind, opened)
-    source = FeatureSource(
-        encoder=encoder or Encoder(opened),
-        tokenizer=TextTokenizer(opened.tokenizer),
-        cache=cache_folder(options),
-        max_bytes=options.cache_max_bytes,
-    )
-    if source.encoder.spec.fingerprint != opened.spec.fingerprint:
-        raise UsageError("The encoder given belongs to another backbone than the one given.")
-    reused = existing = None
+    source = _open_source(opened, encoder, options)
+    warm_start = shared = None
     if options.adapter_of is not None:
-        reused = reuse_adapter(options.adapter_of, registry=_named(registry), source=source)
-        source, options = reused.source, reused.reads(options)
+        # PEFT takes seconds to import, and heads alone do not need it.
+        from adapterhub.training.adapters.search_adapters import share_adapter
+
+        shared = share_adapter(options.adapter_of, registry=_named(registry), source=source)
+        source, options = shared.source, shared.restrict_depths(options)
     if options.adapter is not None and options.adapter.continue_from is not None:
-        head = read_existing(
+        warm_start = read_warm_start(
             options.adapter.continue_from, registry=_named(registry), backbone=opened.spec
         )
-        existing = existing_of(head)
-        options = _like(existing, options, options.adapter)
-    ways = ways_of(options, splits.train.fields)
-    materials = [gather(splits, options=options, source=source, apart=apart) for apart in ways]
-    found = _search(materials, options, source, opened, existing)
-    material = read_by(found.chosen.apart, materials)
-    if reused is not None and isinstance(found, Found):
-        found = reused.join(found)
-    trained = finish(task, found, material, options=options, source=source, backbone=opened)
+        options = _with_shape_of(warm_start, options, options.adapter)
+    all_inputs = [
+        make_fit_inputs(splits, options=options, source=source, apart=apart)
+        for apart in pair_readings(options, splits.train.fields)
+    ]
+    found = _search(all_inputs, options, source, opened, warm_start)
+    if shared is not None and isinstance(found, SearchResult):
+        found = shared.with_head(found)
+    fit_inputs = matching_inputs(found.chosen.apart, all_inputs)
+    trained = finalize(task, found, fit_inputs, options=options, source=source, backbone=opened)
     if registry is not None:
         trained = replace(trained, saved=trained.save(registry))
-    if isinstance(found, FoundAdapter):
-        found.forget_runs()
+    if isinstance(found, AdapterSearchResult):
+        found.remove_checkpoints()
     return trained
 
 
+def _open_source(
+    backbone: Backbone, encoder: Encoder | None, options: TrainingOptions
+) -> FeatureSource:
+    encoder = encoder or Encoder(backbone)
+    if encoder.spec.fingerprint != backbone.spec.fingerprint:
+        raise UsageError("The encoder given belongs to another backbone than the one given.")
+    tokenizer = TextTokenizer(backbone.tokenizer)
+    return FeatureSource(encoder, tokenizer, cache_folder(options), options.cache_max_bytes)
+
+
 def _with_adapter(options: TrainingOptions, adapter: AdapterOptions) -> TrainingOptions:
-    """Returns the options of a training with an adapter, once its method is known to work."""
-    # PEFT takes seconds to import, and heads do not need it.
+    """Returns the options of training with an adapter, whose method is checked."""
     from adapterhub.training.adapters.injection import check_method
 
     check_method(adapter.method)
-    # Its epochs are chosen on rows that were held out; folds would train it that many times.
+    # Cross-validation would train the adapter once per fold.
     return options.model_copy(update={"folds": 0})
 
 
 def _named(registry: str | Path | None) -> Path:
-    """Returns the registry that names of other tasks are of."""
+    """Returns the registry in which names of other tasks are looked up."""
     return registry_to_write(NEAREST if registry is None else registry)
 
 
-def _like(existing: Existing, options: TrainingOptions, adapter: AdapterOptions) -> TrainingOptions:
-    """Returns options by which an adapter has the shape of one that exists."""
-    from adapterhub.training.adapters.injection import taken_over
+def _with_shape_of(
+    warm_start: WarmStart, options: TrainingOptions, adapter: AdapterOptions
+) -> TrainingOptions:
+    """Returns options by which the new adapter has the shape of an existing one."""
+    from adapterhub.training.adapters.injection import inherit_shape
 
-    return options.model_copy(update={"adapter": taken_over(adapter, existing.spec)})
+    return options.model_copy(update={"adapter": inherit_shape(adapter, warm_start.spec)})
 
 
 def _search(
-    materials: Sequence[Material],
+    all_inputs: Sequence[FitInputs],
     options: TrainingOptions,
     source: FeatureSource,
     backbone: Backbone,
-    existing: Existing | None,
-) -> Found | FoundAdapter:
+    warm_start: WarmStart | None,
+) -> SearchResult | AdapterSearchResult:
     if options.adapter is None:
-        return search_ways(materials, options=options, source=source)
+        return search_heads(all_inputs, options=options, source=source)
     from adapterhub.training.adapters.search_adapters import search_adapters
-    from adapterhub.training.adapters.trial import Workbench
+    from adapterhub.training.adapters.trial import AdapterTrials
 
-    return search_adapters(Workbench(materials, options, source, backbone, existing))
+    return search_adapters(AdapterTrials(all_inputs, options, source, backbone, warm_start))

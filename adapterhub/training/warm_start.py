@@ -1,4 +1,4 @@
-"""The adapter of a task that exists: for a new head to read, or for a new adapter to begin with."""
+"""The adapter of an existing task: for a new head to read, or for a new adapter to start from."""
 
 from __future__ import annotations
 
@@ -11,48 +11,50 @@ import torch
 from adapterhub.errors import BackboneMismatchError, UsageError
 from adapterhub.remote.find import find
 from adapterhub.specs import AdapterSpec, BackboneSpec, EarlierTask
-from adapterhub.store.headfile import HeadFile, adapter_tensors
+from adapterhub.store.headfile import adapter_tensors
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Existing:
-    """An adapter that a new one begins with.
+class WarmStart:
+    """The adapter of an existing task.
 
     Attributes:
         spec: What it changes.
         tensors: By the names of a head file.
-        record: Its task, as the new one's head file names it.
+        record: Its task, as in the head file of a task that starts from it.
+        source: Its head file, for messages.
     """
 
     spec: AdapterSpec
     tensors: Mapping[str, torch.Tensor]
     record: EarlierTask
+    source: str
 
-    def check_like(self, other: AdapterSpec) -> None:
-        """Checks that its numbers mean the same in an adapter with `other`'s settings.
+    def check_fits(self, other: AdapterSpec) -> None:
+        """Checks that its weights mean the same in an adapter with `other`'s settings.
 
         Raises:
-            UsageError: A setting is another one, or they change no map in common.
+            UsageError: A setting differs, or the two change no linear map in common.
         """
         named = f"the adapter of '{self.record.task}'"
-        mine, new = _meaning(self.spec), _meaning(other)
+        mine, new = _settings(self.spec), _settings(other)
         for name in sorted(mine.keys() | new.keys()):
             there, here = mine.get(name), new.get(name)
             if there != here:
                 raise UsageError(
-                    f"It cannot go on from {named}: {name} is {there} there and {here} here. "
-                    f"Leave the options of its shape away to take them over."
+                    f"It cannot continue from {named}: {name} is {there} there and {here} here. "
+                    f"Leave out the options of its shape to take them over."
                 )
         depths, sites = set(self.spec.depths), set(self.spec.sites)
         if not depths & set(other.depths) or not sites & set(other.sites):
             raise UsageError(
-                f"It cannot go on from {named}, which changes {_places(self.spec)}; this one "
+                f"It cannot continue from {named}, which changes {_places(self.spec)}; this one "
                 f"changes {_places(other)}."
             )
 
 
-def read_existing(reference: str, *, registry: Path, backbone: BackboneSpec) -> HeadFile:
-    """Returns the head file of a task with an adapter for `backbone`.
+def read_warm_start(reference: str, *, registry: Path, backbone: BackboneSpec) -> WarmStart:
+    """Returns the adapter of a task on `backbone`.
 
     Args:
         reference: A task of the registry, a head file, or a task on the Hub.
@@ -65,28 +67,22 @@ def read_existing(reference: str, *, registry: Path, backbone: BackboneSpec) -> 
         HeadFileError: The file is damaged.
     """
     head = find(reference, registry).load()
-    if head.spec.adapter is None:
+    spec, training = head.spec.adapter, head.spec.training
+    if spec is None:
         raise UsageError(f"Task '{reference}' has no adapter; its head reads the frozen trunk.")
     if head.spec.backbone.fingerprint != backbone.fingerprint:
         raise BackboneMismatchError(reference, head.spec.backbone.name, backbone.name)
-    return head
-
-
-def existing_of(head: HeadFile) -> Existing:
-    """Returns the adapter of a head file that has one."""
-    spec, training = head.spec.adapter, head.spec.training
-    assert spec is not None
     record = EarlierTask(
         task=head.spec.task,
         adapter=spec.digest,
         dataset=None if training is None else training.dataset,
         dataset_license=None if training is None else training.dataset_license,
     )
-    return Existing(spec, adapter_tensors(head.tensors), record)
+    return WarmStart(spec, adapter_tensors(head.tensors), record, head.source)
 
 
-def _meaning(spec: AdapterSpec) -> dict[str, object]:
-    """Returns the settings that say what an adapter's numbers compute."""
+def _settings(spec: AdapterSpec) -> dict[str, object]:
+    """Returns the settings that decide what an adapter's weights compute."""
     config = {
         name: value
         for name, value in spec.config.items()

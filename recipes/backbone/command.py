@@ -182,7 +182,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("tokenizer", type=Path, help="folder that `vocabulary` wrote")
     one.add_argument("out", type=Path, help="shard folder to write")
 
-    one = verb("train", run, "Trains, or goes on from the newest checkpoint.")
+    one = verb("train", run, "Trains, or resumes from the newest checkpoint.")
     one.add_argument("shards", type=Path, help="folder that `shards` wrote")
     one.add_argument("out", type=Path, help="run folder: checkpoints, log.jsonl, final")
     one.add_argument("--hours", type=float, default=1.0, help="time budget of all starts together")
@@ -202,7 +202,7 @@ def parser() -> argparse.ArgumentParser:
         help="start the word embeddings from counts of pairs (vocab_size^2 floats of memory)",
     )
 
-    one = verb("vectors", vectors, "Asks larger encoders for vectors of sentences, for `tune`.")
+    one = verb("vectors", vectors, "Computes vectors of sentences by larger encoders, for `tune`.")
     one.add_argument("corpus", type=Path)
     one.add_argument("data", type=Path, help="folder of data sets: <set>/train.jsonl.gz")
     one.add_argument("tokenizer", type=Path)

@@ -25,7 +25,7 @@ _LARGEST_DIFFERENCE = (
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What the model card says beside the text of its template.
+    """What fills the template of the model card.
 
     Attributes:
         config: Shape of the model.

@@ -39,7 +39,7 @@ _BATCH = 32
 _PROBE_STRENGTHS = (0.003, 0.03)
 _TFIDF_STRENGTHS = (1.0, 10.0)
 _MOST_WORDS = 4000
-"""Words of a tagging set that a probe is fitted on, at most, and half as many that it is asked."""
+"""Words of a tagging set for fitting a probe, at most; half as many for evaluating it."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class SteeringSet:
     Attributes:
         name: Its folder.
         language: `en` or `zh`.
-        asks: What an answer takes: topic, sentiment, question, pair, syntax; or surface, where
+        asks: The ability it tests: topic, sentiment, question, pair, syntax; or surface, where
             its texts are sorted into quarters by their length instead.
     """
 
@@ -59,7 +59,7 @@ class SteeringSet:
 
     @property
     def title(self) -> str:
-        """Returns its name for people."""
+        """Returns its name in tables."""
         return f"{self.name}, length" if self.asks == "surface" else self.name
 
 
@@ -76,7 +76,7 @@ STEERING_SETS = (
     SteeringSet("ud_chinese_gsd", "zh", "syntax"),
 )
 SURFACE_SETS = (SteeringSet("sst2", "en", "surface"), SteeringSet("waimai_10k", "zh", "surface"))
-"""Asked too, to show what depths are good for; they steer nothing."""
+"""Evaluated too, to show what depths encode; no decision depends on them."""
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ def _best(
     scores = []
     for strength in strengths:
         with warnings.catch_warnings():
-            # Every probe gets the same few steps; one more digit would not change who is ahead.
+            # Every probe has the same few steps; converging further would not change the ranking.
             warnings.simplefilter("ignore", ConvergenceWarning)
             guess = make(strength).fit(*train).predict(validation[0])
         scores.append(float(f1_score(validation[1], guess, average="macro", zero_division=0)))

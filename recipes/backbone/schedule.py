@@ -20,7 +20,7 @@ LATE_PROGRESS = 0.85
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What every run is told.
+    """The options of every run.
 
     Attributes:
         hours: Time budget; the learning rate reaches 0 at its end.

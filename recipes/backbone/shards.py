@@ -147,7 +147,7 @@ def read_shard(folder: Path, language: str, split: Split) -> Shard:
 
 @dataclass(frozen=True)
 class _SentenceRules:
-    """Per token id, what it says about sentence borders. All arrays are (V,) bool."""
+    """Per token id, whether it marks a sentence border. All arrays are (V,) bool."""
 
     stop: npt.NDArray[np.bool_]
     """The token ends a sentence, if a new one can start behind it: . ! ? 。 ;"""

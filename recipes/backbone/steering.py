@@ -1,4 +1,4 @@
-"""Compares backbones on the ten steering sets and says so as JSON and Markdown."""
+"""Compares backbones on the ten steering sets, as JSON and Markdown."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class SetResult:
     Attributes:
         name: The set.
         language: `en` or `zh`.
-        asks: What an answer takes.
+        asks: The ability it tests.
         words: TF-IDF + logistic regression.
         depths: By backbone, one value per depth from 0.
     """
@@ -71,7 +71,7 @@ def compare(
         data: Folder of the data sets.
         contenders: Backbones by name; models in eval mode.
         train: Rows of each set that probes are fitted on.
-        validation: Rows that they are asked.
+        validation: Rows on which they are evaluated.
     """
     results = []
     for item in (*STEERING_SETS, *SURFACE_SETS):
@@ -98,7 +98,7 @@ def best_table(steering: Steering) -> str:
 
 
 def depth_table(steering: Steering, name: str) -> str:
-    """Returns Markdown: mean macro-F1 of one backbone by what sets ask and depth, best in bold."""
+    """Returns Markdown: mean macro-F1 of one backbone by ability and depth, best in bold."""
     depths = range(len(steering.sets[0].depths[name]))
     lines = [
         f"| target | {' | '.join(f'depth {depth}' for depth in depths)} |",

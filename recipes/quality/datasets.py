@@ -19,16 +19,16 @@ _FOREIGN_KEYS = {"prompt", "question", "head"}
 
 
 def chosen_sets(folder: Path, only: Sequence[str] | None) -> list[str]:
-    """Returns the names of the data sets whose kind a head can answer, or those of `only`.
+    """Returns the names of the data sets that a head can be trained on, or those of `only`.
 
     Raises:
-        UsageError: `only` names a set that is not there or that no head can answer.
+        UsageError: `only` names a set that does not exist or that no head can be trained on.
     """
     known = list(_data_sets(folder))
     unknown = sorted(set(only or ()) - set(known))
     if unknown:
         raise UsageError(
-            f"{folder} has no data set '{unknown[0]}' that a head can answer; "
+            f"{folder} has no data set '{unknown[0]}' that a head can be trained on; "
             f"known: {', '.join(known) or 'none'}."
         )
     return [name for name in known if only is None or name in only]
@@ -51,7 +51,7 @@ def options_for(folder: Path, max_rows: int) -> TrainingOptions:
 
 
 def compared_metric(kind: Kind) -> MetricName:
-    """Returns the figure that is compared on sets of a kind."""
+    """Returns the metric that is compared on sets of a kind."""
     return "macro_f1" if kind == "single_label" else METRICS[kind][0]
 
 

@@ -1,4 +1,4 @@
-"""Full fine-tuning by transformers' Trainer, on the rows and by the figures of heads."""
+"""Full fine-tuning by transformers' Trainer, with the rows and metrics of heads."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from adapterhub.plan import Reading
 from adapterhub.specs import HeadSpec, TaskSpec
 from adapterhub.training.data.dataset import Dataset, Splits
 from adapterhub.training.data.tagging import unit_tags
-from adapterhub.training.evaluation.measure import calibrated, measured
+from adapterhub.training.evaluation.measure import calibrated, compute_metrics
 from adapterhub.training.options import MetricName
 from recipes.quality.finetuning_batches import IGNORED, LikeLengthTrainer, collate, lengths_of
 from recipes.quality.systems import Budget, Given, Outcome
@@ -37,15 +37,15 @@ _PROBLEMS = {
 
 
 def fine_tune(splits: Splits, given: Given) -> Outcome:
-    """Returns what an ALBERT with all weights trained reaches on the validation rows.
+    """Returns the validation metric of an ALBERT with all weights trained.
 
     Every step size of the budget is tried, and the one that is best on these rows counts.
 
     Rows are cut to one window, as users of the Trainer cut them; its length is that of heads.
 
     Args:
-        splits: Rows to train on, and rows that choose the epoch and are measured.
-        given: What every system is given.
+        splits: The training set, and the validation set, on which the epoch is chosen too.
+        given: The settings of all systems.
     """
     budget, backbone, device = given.budget, given.backbone, given.encoder.device
     rows = _Rows(splits, backbone, min(512, given.encoder.max_positions))
@@ -77,7 +77,7 @@ def fine_tune(splits: Splits, given: Given) -> Outcome:
 def _run(
     model: Any, arguments: dict[str, Any], rows: _Rows, metric: MetricName, *, patience: int
 ) -> float:
-    """Returns the figure of the best epoch."""
+    """Returns the metric of the best epoch."""
     validation = rows.splits.validation
     train, held_out = rows.items(rows.splits.train), rows.items(validation)
     # Rows of like length share a batch, as they do where adapters are trained.
@@ -141,7 +141,7 @@ def _model(train: Dataset, backbone: Backbone, *, is_half: bool) -> Any:
 
 
 class _Rows:
-    """The rows of a data set as transformers takes them, and its outputs as figures."""
+    """The rows of a data set for transformers, and metrics of its outputs."""
 
     def __init__(self, splits: Splits, backbone: Backbone, length: int) -> None:
         self.splits = splits
@@ -166,15 +166,15 @@ class _Rows:
             self._mean, self._deviation = float(truth.mean()), float(truth.std()) or 1.0
 
     def items(self, dataset: Dataset) -> Any:
-        """Returns a list with one item per row: its first window and its answer."""
+        """Returns a list with one item per row: its first window and its target."""
         rows = self._tokenizer.rows(dataset.inputs, reading=self._reading, max_windows=1)
         windows = self._tokenizer.windows(rows, reading=self._reading)
         items: list[dict[str, Any]] = [
             {"input_ids": one.ids, "token_type_ids": one.type_ids} for one in windows
         ]
         if dataset.kind != "tagging":
-            for item, answer in zip(items, self._standard(dataset), strict=True):
-                item["labels"] = answer
+            for item, target in zip(items, self._standard(dataset), strict=True):
+                item["labels"] = target
             return items
         index = {label: place for place, label in enumerate(dataset.labels)}
         for number, item in enumerate(items):
@@ -186,7 +186,7 @@ class _Rows:
         return items
 
     def value(self, predictions: Any, dataset: Dataset, metric: MetricName) -> float:
-        """Returns the figure of outputs (N, K), for tagging (N, S, K)."""
+        """Returns the metric of outputs (N, K), for tagging (N, S, K)."""
         values = np.asarray(predictions, np.float32)
         if dataset.kind == "tagging":
             rows = self._tokenizer.rows(dataset.inputs, reading=self._reading, max_windows=1)
@@ -201,7 +201,7 @@ class _Rows:
         else:
             outputs = values.reshape(len(dataset), -1)
             logits = RowLogits(outputs * np.float32(self._deviation) + np.float32(self._mean))
-        found = measured(calibrated(self._spec, logits, dataset), logits, dataset)
+        found = compute_metrics(calibrated(self._spec, logits, dataset), logits, dataset)
         return next(one.value for one in found if one.name == metric)
 
     def _standard(self, dataset: Dataset) -> Any:

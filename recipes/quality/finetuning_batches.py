@@ -20,7 +20,7 @@ Items = Sequence[dict[str, Any]]
 """Rows as transformers takes them: `input_ids`, `token_type_ids` and `labels`."""
 
 IGNORED = -100
-"""The label of tokens that are not asked."""
+"""The label of tokens without a target."""
 
 
 class LikeLengthTrainer(Trainer):

@@ -31,19 +31,19 @@ class QualityRow(Spec):
 
     Attributes:
         name: Its folder.
-        kind: What it asks.
+        kind: Kind of its task.
         pair: Whether on text pairs.
         language: `zh` where most of its signs are Han, else `en`.
         train: Training rows used.
         validation: Validation rows.
-        metric: The figure that is compared.
-        head: What the hub's head reached.
-        baseline: What TF-IDF + logistic regression reached.
+        metric: The metric that is compared.
+        head: That of the head.
+        baseline: That of TF-IDF + logistic regression.
         depths: The depths that the head reads.
         pooling: How it pools.
         hidden_width: Width of its hidden layer, or None.
-        apart: Whether it reads the two texts of a pair each alone.
-        ngrams: How many n-grams of pieces it has beside its features, or None.
+        apart: Whether it encodes the two texts of a pair separately.
+        ngrams: How many n-grams of word pieces it has, or None.
         from_depth: Where its adapter starts, or None.
     """
 
@@ -65,13 +65,13 @@ class QualityRow(Spec):
 
 
 class Quality(Spec):
-    """All figures of one backbone.
+    """All results of one backbone.
 
     Attributes:
         backbone: What the heads were fitted on.
         max_rows: Training rows, and validation rows, at most; None where tasks have their own.
         rows: One per data set, or per task.
-        baselines: What the baseline reached, by digest of rows and metric; it outlives a backbone.
+        baselines: Values of the baseline by digest of rows and metric, for any backbone.
     """
 
     backbone: BackboneSpec
@@ -89,7 +89,7 @@ def measure_folder(
     max_rows: int,
     record: Path,
 ) -> Quality:
-    """Returns the figures of every data set in `folder`, and writes them to `record` as it goes.
+    """Returns the metrics of every data set in `folder`, and adds each to `record`.
 
     Args:
         folder: Holds a folder per data set.
@@ -97,7 +97,7 @@ def measure_folder(
         registry: Tasks in it that were trained on these very rows are taken as they are.
         only: Names of data sets; None for all.
         max_rows: Training rows, and validation rows, at most; drawn by a fixed seed.
-        record: Where the figures are kept; sets in it are not measured again.
+        record: File of the metrics; sets in it are not computed again.
     """
     opened = open_backbone(backbone)
     encoder = Encoder(opened)
@@ -124,13 +124,13 @@ def measure_folder(
 def measure_tasks(
     tasks: Mapping[str, tuple[Path, TrainingOptions]], *, registry: Path, record: Path
 ) -> Quality:
-    """Returns the figures of tasks as they are, and adds them to those in `record`.
+    """Returns the metrics of existing tasks, and adds them to `record`.
 
     Args:
         tasks: Training file and options of the data set of each; what a task learned beside it
             is left out.
         registry: Has the tasks.
-        record: Where the figures are kept; a baseline on the same rows is not fitted again.
+        record: File of the metrics; a baseline on the same rows is not fitted again.
     """
     known = read_registry(registry)
     specs = {name: _newest(known, name) for name in tasks}
@@ -153,7 +153,7 @@ def _newest(known: Registry, name: str) -> TaskSpec:
 
 
 def _baseline(splits: Splits, known: dict[str, float]) -> float:
-    """Returns what the baseline reaches, and adds it to those that are known."""
+    """Returns the metric of the baseline, and adds it to the known ones."""
     metric = compared_metric(splits.train.kind)
     key = f"{splits.train.digest()}:{splits.validation.digest()}:{metric}"
     if key not in known:

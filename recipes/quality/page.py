@@ -1,4 +1,4 @@
-"""A page of several sections, each of which can be written again without the others."""
+"""A page of sections, each of which can be rewritten without the others."""
 
 from __future__ import annotations
 

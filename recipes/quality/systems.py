@@ -23,18 +23,18 @@ Precision = Literal["float32", "bfloat16"]
 """Of products where the block is trained: fp32, or bf16 with fp32 weights."""
 
 LABELS_PER_EPOCH = 5
-"""Full fine-tuning starts its output layer from chance: many labels take it more epochs."""
+"""Full fine-tuning starts from a random output layer: many labels need more epochs."""
 
 
 class Budget(Spec):
-    """What every system is given.
+    """The budget of every system.
 
     Attributes:
         max_rows: Training rows, and validation rows, at most; drawn by a fixed seed.
         epochs: Passes over the training rows at most, where the block is trained; full
             fine-tuning has one per `LABELS_PER_EPOCH` labels where that is more.
         batch_size: Rows per step there.
-        patience: Epochs without a better validation value after which training stops.
+        patience: Epochs without a better validation metric before early stopping.
         rank: Of the adapters.
         full_rates: Greatest step sizes of full fine-tuning, the best of which counts; adapters
             have their default.
@@ -51,20 +51,20 @@ class Budget(Spec):
 
     def full_epochs(self, kind: Kind, labels: int) -> int:
         """Returns the passes over the rows of full fine-tuning, on a task with so many labels."""
-        # In tagging a row has many answers.
+        # In tagging a row has many labels.
         wanted = 0 if kind == "tagging" else labels // LABELS_PER_EPOCH
         return max(self.epochs, wanted)
 
 
 class Outcome(Spec):
-    """What one system reached on one data set.
+    """The result of one system on one data set.
 
     Attributes:
-        value: The compared figure on the validation rows.
-        trained: Numbers that were trained.
-        passes: Passes per text where nothing else is scored.
+        value: The compared metric on the validation rows.
+        trained: Number of trained parameters.
+        passes: Passes per text if nothing else is scored.
         own_passes: Those of them that no other task shares.
-        seconds: What the training took.
+        seconds: Training time.
         precision: Of the products where the block was trained.
     """
 
@@ -78,14 +78,14 @@ class Outcome(Spec):
 
 @dataclass(frozen=True)
 class Given:
-    """What the systems are given on one data set, beside its rows.
+    """The settings of all systems on one data set.
 
     Attributes:
-        metric: The figure that is compared.
-        budget: Rows, epochs, batches and step sizes.
+        metric: The metric that is compared.
+        budget: Rows, epochs, batches and learning rates.
         precision: Of products where the block is trained.
         backbone: The weights to start from.
-        encoder: The same on its device; says how many positions it has.
+        encoder: The same on its device.
     """
 
     metric: MetricName
@@ -111,7 +111,7 @@ def adapter_of(system: str, given: Given) -> AdapterOptions | None:
 
 
 def train_here(data: Path, options: TrainingOptions, given: Given) -> Outcome:
-    """Returns what `train` reaches with these options."""
+    """Returns the result of `train` with these options."""
     started = time.perf_counter()
     trained = train(
         data,

@@ -4,7 +4,7 @@
 
 Run it with a Python that has adapterhub and its extra `train`. A task whose newest version was
 made with this backbone from these rows, and has an adapter where its recipe has one, is left as
-it is, so a run that was cut off goes on.
+it is, so a stopped run resumes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def main() -> int:
-    """Returns 0 where all tasks that were asked for are in the registry."""
+    """Returns 0 if all requested tasks are in the registry."""
     arguments = parse_arguments()
     with tempfile.TemporaryDirectory() as folder:
         recipes = read_recipes(
@@ -47,7 +47,7 @@ def main() -> int:
 
 
 def build(arguments: argparse.Namespace, recipes: Recipes) -> int:
-    """Returns 0 where all tasks of the recipes are in the registry afterwards."""
+    """Returns 0 if all tasks of the recipes are in the registry afterwards."""
     if arguments.fresh or known_tasks(arguments.registry) is None:
         empty(arguments.registry)
     backbone = open_backbone(arguments.backbone)
@@ -85,7 +85,7 @@ def build(arguments: argparse.Namespace, recipes: Recipes) -> int:
 
 
 def parse_arguments() -> argparse.Namespace:
-    """Returns what the command line says."""
+    """Returns the arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data_dir", type=Path, help="folder with one folder per data set")
     parser.add_argument("--only", help="names of tasks, with commas between them")
@@ -101,7 +101,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def given_options(arguments: argparse.Namespace) -> dict[str, object]:
-    """Returns the options that the command line has instead of a recipe's own."""
+    """Returns the options of the command line, which override those of recipes."""
     asked = {"max_rows": arguments.max_rows, "cache_dir": arguments.cache_dir}
     return {name: value for name, value in asked.items() if value is not None}
 
@@ -138,7 +138,7 @@ def is_made(
 
 
 def is_asked_for(spec: TaskSpec, options: TrainingOptions, known: Registry) -> bool:
-    """Returns whether the adapter of a task, or its absence, is what the options say of it.
+    """Returns whether the adapter of a task, or its absence, matches the options.
 
     Where it is, what it changes and what it began with are compared. Other options count only when
     a task is trained, as those of heads do; `--again` trains with them.
@@ -157,7 +157,7 @@ def is_asked_for(spec: TaskSpec, options: TrainingOptions, known: Registry) -> b
 
 
 def earlier_of(spec: TaskSpec) -> str | None:
-    """Returns the digest of the adapter that a task's own began with, if any."""
+    """Returns the digest of the adapter that a task's own started from, if any."""
     earlier = None if spec.training is None else spec.training.continued_from
     return None if earlier is None else earlier.adapter
 

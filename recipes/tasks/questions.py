@@ -1,10 +1,9 @@
-"""Pairs of questions, from questions that were written as groups that ask the same.
+"""Pairs of questions, made from groups of paraphrases.
 
-People who pair questions by hand write the second one after the first, so that the two share most
-of their words, and who learned from them alone takes another word for another question. Here every
-group says one thing in several ways, and a set holds groups that lie near each other: they are
-about the same things, and ask something else. Questions of two sets that differ in one place only
-("how long does a rooster live", "how long does a tortoise live") are paired too.
+In hand-made pairs the two questions share most of their words, and a model trained on them alone
+takes another word for another question. Here every group holds paraphrases of one question, and a
+set holds groups about the same things that differ in meaning. Questions of two sets that differ in
+one place only ("how long does a rooster live", "how long does a tortoise live") are paired too.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ def question_rows(
 
     Args:
         sets: Sets of groups of questions.
-        labels: Of pairs that ask the same, and of those that do not.
+        labels: Of paraphrases, and of different questions.
         columns: Of the two questions and of the label.
     """
     draw = random.Random(0)
@@ -52,7 +51,7 @@ def question_rows(
 
     def add(pairs: Sequence[Pair], label: str) -> None:
         for pair in pairs:
-            # Which of the two comes first says nothing.
+            # The order of the two must not predict the label.
             first, second = draw.sample(pair, 2)
             rows.append(dict(zip(columns, (first, second, label), strict=True)))
 
@@ -67,12 +66,12 @@ def question_rows(
 def pairs_of(
     groups: Sequence[Group], others: Sequence[Group], draw: random.Random
 ) -> tuple[list[Pair], list[Pair]]:
-    """Returns pairs of questions of a set that ask the same, and pairs that do not.
+    """Returns pairs of paraphrases of a set, and pairs of different questions.
 
     Args:
         groups: The set.
         others: The groups of all other sets.
-        draw: Chooses.
+        draw: Random generator.
     """
     same: list[Pair] = []
     different: list[Pair] = []
@@ -91,7 +90,7 @@ def twins(sets: Sequence[Sequence[Group]], draw: random.Random) -> list[Pair]:
 
     Args:
         sets: Sets of groups of questions.
-        draw: Chooses.
+        draw: Random generator.
     """
     by_rest: dict[str, list[Cut]] = defaultdict(list)
     for place, groups in enumerate(sets):

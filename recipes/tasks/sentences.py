@@ -1,9 +1,9 @@
 """Tagged rows of plain sentences, with entities of a data set and of a list in their gaps.
 
-News tags long sentences only, and who learned from them alone may miss what is plain to people.
-A sentence here says what stands where: "{name} lives in {city}" is "Ann lives in Oslo". A gap may
-have a text of its own, as in "{name:Ann} lives in {city:Oslo}": the sentence is then a row as it
-stands too, and the text one of the list.
+Tagged news has long sentences only, and a model trained on it alone fails on plain ones. Here a
+sentence is a template: "{name} lives in {city}" gives "Ann lives in Oslo". A gap may have its own
+text, as in "{name:Ann} lives in {city:Oslo}": the sentence is then also a row by itself, and the
+text one of the list.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PLAIN = re.compile(r"《?[\u4e00-\u9fff·]{2,12}》?")
 _TIMES = 6
 """Rows of one sentence with gaps, each with other entities."""
 _LISTED = 0.5
-"""Part of the entities that are drawn from the list, where it has their type."""
+"""Share of the entities that are drawn from the list, where it has their type."""
 
 
 def sentence_rows(
@@ -70,7 +70,7 @@ def with_own_texts(mentions: Words, sentences: Sequence[str]) -> dict[str, list[
 
 def parts_of(sentence: str) -> list[Part]:
     """Returns a sentence as what stands between its gaps, and the gaps."""
-    # Splitting at the gaps gives what stands before one, its type and its text in turn.
+    # Splitting at the gaps yields the text before a gap, its type and its own text in turn.
     between, *rest = _GAP.split(sentence)
     parts = [Part(None, between)]
     for place in range(0, len(rest), 3):

@@ -37,7 +37,7 @@ def read_recipes(
         changed: Where data sets are written of which a recipe changes something.
         only: Names of tasks; None for all.
         given: Options instead of the recipes' own.
-        without: Keys of recipes that do not count.
+        without: Keys of recipes to ignore.
 
     Raises:
         DataError: A data set is missing.

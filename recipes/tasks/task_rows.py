@@ -1,4 +1,4 @@
-"""The rows of a shipped task: a data set, with what its recipe says to change in it."""
+"""The rows of a shipped task: a data set with the changes of its recipe."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HERE = Path(__file__).resolve().parent
 PARTS = ("train", "validation")
 Row = dict[str, Any]
 Change = Callable[[Row], Row]
-"""Gives the columns of a row that are other ones."""
+"""Returns the changed columns of a row."""
 
 WRITTEN = ("mentions", "questions", "sentences", "times")
 """Keys of recipes that add training rows to those of a data set."""
@@ -33,7 +33,7 @@ _QUOTED = re.compile(r'" (.*?) "')
 
 
 def rows_of(recipe: dict[str, Any], data_dir: Path, target: Path, *, name: str) -> Path:
-    """Returns the folder with the rows of a task, and takes out of its recipe what names them.
+    """Returns the folder with the rows of a task, and removes their options from its recipe.
 
     Args:
         recipe: The recipe of the task.
@@ -68,7 +68,7 @@ def rows_of(recipe: dict[str, Any], data_dir: Path, target: Path, *, name: str) 
 
 
 def read_json(path: Path) -> Any:
-    """Returns what a file beside the recipes holds."""
+    """Returns the content of a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -120,7 +120,7 @@ def restored_score(whole: Path) -> Change:
     """Returns the change that undoes a cut of scores to whole numbers, on average.
 
     Args:
-        whole: The data set before the cut; its training rows say what is cut to each number.
+        whole: The data set before the cut; its training rows give the mean of each number.
     """
     by_cut = defaultdict(list)
     for row in read_rows(whole / "train.jsonl.gz"):
@@ -130,7 +130,7 @@ def restored_score(whole: Path) -> Change:
 
 
 def joined_words(column: str) -> Change:
-    """Returns the change of texts whose words and marks stand apart to what people write."""
+    """Returns the change that joins words and punctuation to ordinary text."""
 
     def change(row: Row) -> Row:
         words = tuple(_QUOTES.get(word, word) for word in row[column].replace("\\/", "/").split())

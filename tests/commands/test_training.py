@@ -95,7 +95,7 @@ def test_an_adapter_is_trained_and_scored(run: Run, tiny_backbone_folder: Path) 
     assert run("doctor").code == 0
     table = run(*words, "--from-depth", "3", "--tie-depths", "--alpha", "4")
     assert table.code == 0, table.err
-    assert "The adapter is" in table.out
+    assert "The adapter scores" in table.out
     assert "liked:2" in table.err
     shown = run("show", "liked:2").out
     assert "lora of rank 8, in the passes from depth 3, one for all of them, on query, " in shown

@@ -85,7 +85,7 @@ def test_every_kind_is_measured_on_all_rows(
     assert trained.table.metric == metric
     text = trained.table.render()
     assert "Chosen by cross-validation" in text
-    assert "figures on 40 rows can be off by 16 points" in text
+    assert "a metric on 40 rows is about ±16 points" in text
 
 
 def test_metrics_are_of_heads_that_did_not_see_the_row(
@@ -122,7 +122,7 @@ def test_two_validation_rows_give_no_warning_and_no_certainty(
     options = quick.model_copy(update={"validation": held_out})
     trained = _train(rows, tiny_backbone, tiny_encoder, options)
     assert {(one.split, one.rows) for one in trained.metrics} == {("validation", 2)}
-    assert any("figures on 2 rows can be off by 71 points" in note for note in trained.table.notes)
+    assert any("a metric on 2 rows is about ±71 points" in note for note in trained.table.notes)
     assert 0.2 <= trained.spec.calibration.temperature <= 20
 
 

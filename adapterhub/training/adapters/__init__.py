@@ -1,1 +1,1 @@
-"""PEFT layers and a head, trained on cached states below them."""
+"""Adapters and a head, trained on cached states of the trunk below."""

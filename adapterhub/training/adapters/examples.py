@@ -1,4 +1,4 @@
-"""Rows as the training of an adapter reads them: windows, and where the answers are read."""
+"""Rows for the training of an adapter: windows, and the tokens of words."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from adapterhub.training.features.shards import text_key
 
 Indices = npt.NDArray[np.int64]
 
-# Rows of like lengths share a batch; they are sorted among this many batches, so that batches
-# still differ from epoch to epoch.
+# Rows are sorted by length within chunks of this many batches: like lengths share a batch, and
+# batches still differ from epoch to epoch.
 _SORTED_BATCHES = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Examples:
-    """The N rows of one part.
+    """The N rows of one split.
 
     Attributes:
         keys: Key of each row's texts in the cache.
         windows: All windows, in the order of rows and of the texts of a row.
-        sides: Texts of a row that are encoded alone: 2 for pairs that are read apart, else 1.
+        sides: Texts of a row that are encoded separately: 2 for pairs apart, else 1.
         first: (N * sides + 1,) index of each text's first window; the last is their number.
         tokens: (N + 1,) index of each row's first token among those of all windows.
-        words: (N + 1,) index of each row's first word; None where whole texts are answered.
-        places: (words, 2) per word its window and its token in it; None likewise.
+        words: (N + 1,) index of each row's first word; None except for tagging.
+        places: (words, 2) per word its window and its token in it; None except for tagging.
     """
 
     keys: tuple[bytes, ...]
@@ -49,27 +49,27 @@ class Examples:
         return len(self.keys)
 
     @property
-    def answers(self) -> int:
-        """Returns how many answers are expected: one per row, or per word for tagging."""
+    def predictions(self) -> int:
+        """Returns the number of predictions: one per row, or per word for tagging."""
         return len(self) if self.places is None else len(self.places)
 
     def lengths(self) -> Indices:
-        """Returns the tokens of each row, those of all its windows: (N,)."""
+        """Returns the number of tokens of each row in all its windows: (N,)."""
         return np.diff(self.tokens)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExampleBatch:
-    """Some rows, packed.
+    """B rows as one packed batch.
 
     Attributes:
         tokens: Their windows.
-        order: (P,) for each packed token its place among the rows' tokens in row order.
-        sides: Texts of a row that are encoded alone, as in `Examples`.
-        texts: (W,) for each packed window the place of its text, among B * sides in row order.
+        order: (P,) for each packed token its index among the rows' tokens in row order.
+        sides: As in `Examples`.
+        texts: (W,) for each packed window the index of its text, among B * sides in row order.
         counts: (B * sides,) fp32 windows of each text.
         picks: Tagging: (M,) the packed token of each word, in row order; None otherwise.
-        targets: (B,) or (M,) indices into the targets of the part.
+        targets: (B,) or (M,) indices into the targets of the split.
     """
 
     tokens: TokenBatch
@@ -89,7 +89,7 @@ def read_examples(
     reading: Reading,
     max_windows: int,
 ) -> Examples:
-    """Returns rows cut into windows as scoring cuts them; texts of pairs apart each alone."""
+    """Returns rows cut into windows as in scoring; of pairs apart each text by itself."""
     keys = tuple(text_key(texts) for texts in inputs)
     sides = len(reading.fields) if reading.apart else 1
     if reading.apart:
@@ -147,15 +147,13 @@ def make_batch(examples: Examples, rows: Sequence[int], *, device: torch.device)
 
 
 def training_order(lengths: Indices, *, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
-    """Returns the rows of each step of one epoch; a function of its arguments alone.
-
-    Rows of like length share a step.
+    """Returns the rows of each step of one epoch, a pure function; like lengths share a step.
 
     Args:
         lengths: Tokens of every row, (N,).
         batch_size: Rows per step.
         seed: Of the order.
-        epoch: Another one has another order.
+        epoch: Every epoch has another order.
     """
     draw = np.random.default_rng((seed, epoch))
     rows = draw.permutation(len(lengths))
@@ -172,7 +170,7 @@ def reading_order(lengths: Indices, rows: Sequence[int], *, max_tokens: int) -> 
 
     Args:
         lengths: Tokens of every row.
-        rows: Those that are wanted.
+        rows: Which of them.
         max_tokens: Tokens per batch at most.
     """
     batches: list[list[int]] = []
@@ -189,7 +187,7 @@ def reading_order(lengths: Indices, rows: Sequence[int], *, max_tokens: int) -> 
 def _word_places(
     text: str, row: Row, windows: Sequence[Window], own: range
 ) -> list[tuple[int, int]]:
-    """Returns window and token of each word of a row: the window that shows most around it."""
+    """Returns window and token of each word of a row, in the window with most context around it."""
     best = [(-1, 0, 0)] * len(row.ids)
     for index in own:
         window = windows[index]

@@ -1,4 +1,4 @@
-"""A method's name and a shape -> PEFT's config, and PEFT's own layers in an unrolled ALBERT."""
+"""Trainable adapters in an unrolled ALBERT: PEFT's own layers, or copies of the whole block."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ from adapterhub.model.adapters.unrolled import unrolled
 from adapterhub.peft.format import PeftAdapter, adapter_from_peft, peft_state
 from adapterhub.peft.settings import UNUSABLE, config_class, mutates, relative_lora
 from adapterhub.specs import BLOCK_METHOD, SITES, AdapterSpec, Site
-from adapterhub.store.adapter_names import module_path, prefixed
+from adapterhub.store.adapter_names import PREFIX, TIED, module_path, prefixed
+from adapterhub.store.headfile import adapter_digest
 from adapterhub.training.adapter_options import AdapterOptions, Shape
-from adapterhub.training.warm_start import Existing
+from adapterhub.training.warm_start import WarmStart
 
 VARIANTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "dora": ("lora", {"use_dora": True}),
@@ -31,12 +32,12 @@ VARIANTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "pissa": ("lora", {"init_lora_weights": "pissa"}),
     "olora": ("lora", {"init_lora_weights": "olora"}),
 }
-"""Names that people use for a method of PEFT with one setting."""
+"""Common names of a PEFT method with one setting."""
 
 _SETTINGS: Mapping[str, Mapping[str, object]] = {
     # Either a rank or a block size; the other is 0.
     "oft": {"oft_block_size": 0},
-    # A file says which numbers a map takes; their order in memory would not.
+    # The file has to hold which numbers a map takes.
     "unilora": {"save_indices": True},
 }
 _DIVISORS: Mapping[str, tuple[str, int]] = {
@@ -44,7 +45,7 @@ _DIVISORS: Mapping[str, tuple[str, int]] = {
     "road": ("group_size", 64),
     "vblora": ("vector_length", 256),
 }
-"""Settings that must divide the width, with PEFT's defaults, which may not."""
+"""Settings that must divide the width, with PEFT's defaults, which may not do so."""
 
 _NO_RANK = ("adalora", "boft", "ia3")
 ALPHAS = ("lora_alpha", "alpha", "randlora_alpha", "psoft_alpha")
@@ -52,10 +53,10 @@ _FEED_FORWARD: tuple[Site, ...] = ("ffn_output",)
 
 
 def sites_of_config(method: object) -> tuple[Site, ...] | None:
-    """Returns the sites that a PEFT config names; None for a name, or where it names none.
+    """Returns the sites that a PEFT config names, or None.
 
     Raises:
-        UsageError: It names something that is no linear map of the block.
+        UsageError: It names no linear map of the block.
     """
     targets = getattr(method, "target_modules", None)
     if targets is None:
@@ -71,7 +72,7 @@ def sites_of_config(method: object) -> tuple[Site, ...] | None:
 
 
 def depths_of_config(method: object) -> tuple[int, ...] | None:
-    """Returns the depths that a PEFT config names; None for a name, or where it names none."""
+    """Returns the depths that a PEFT config names, or None."""
     depths = getattr(method, "layers_to_transform", None)
     if depths is None:
         return None
@@ -97,7 +98,7 @@ def check_method(method: object) -> None:
 
 
 def config_for(shape: Shape, hidden_size: int) -> Any:
-    """Returns PEFT's config object for a shape; its target modules are still to be set.
+    """Returns PEFT's config object for a shape, without target modules.
 
     Raises:
         UsageError: PEFT has no such method, or none that changes linear maps.
@@ -129,23 +130,21 @@ def config_for(shape: Shape, hidden_size: int) -> Any:
 
 
 def _sizes(fields: set[str], shape: Shape, *, has_rank: bool) -> dict[str, object]:
-    """Returns rank, alpha and dropout under the names that a method has for them."""
+    """Returns rank, alpha and dropout by the method's own names."""
     values: dict[str, object] = {"r": shape.rank} if has_rank and "r" in fields else {}
     alpha = next((field for field in ALPHAS if field in fields), None)
     if alpha is not None and shape.alpha is not None:
         values[alpha] = int(shape.alpha) if shape.alpha == int(shape.alpha) else shape.alpha
-    return {**values, **_dropout(fields, shape)} if shape.dropout else values
-
-
-def _dropout(fields: set[str], shape: Shape) -> dict[str, object]:
-    names = sorted(field for field in fields if field.endswith("dropout"))
-    if not names:
-        raise UsageError(f"The method '{shape.method}' has no dropout; leave the option away.")
-    return {names[0]: shape.dropout}
+    if shape.dropout:
+        names = sorted(field for field in fields if field.endswith("dropout"))
+        if not names:
+            raise UsageError(f"The method '{shape.method}' has no dropout; leave the option out.")
+        values[names[0]] = shape.dropout
+    return values
 
 
 def _clear(config: Any) -> None:
-    """Takes out of a user's config what the shape already says."""
+    """Removes from a user's config what the shape determines."""
     for name in ("layers_to_transform", "layers_pattern"):
         if hasattr(config, name):
             setattr(config, name, None)
@@ -153,11 +152,11 @@ def _clear(config: Any) -> None:
         config.task_type = None
 
 
-def taken_over(options: AdapterOptions, spec: AdapterSpec) -> AdapterOptions:
-    """Returns options with the shape of an adapter wherever they do not say another one."""
+def inherit_shape(options: AdapterOptions, spec: AdapterSpec) -> AdapterOptions:
+    """Returns options that take over the shape of an adapter where they do not give one."""
     given = options.model_fields_set
     if not isinstance(options.method, str):
-        return options  # A PEFT config says all of it.
+        return options  # A PEFT config determines the whole shape.
     shape: dict[str, Any] = {
         "method": _name_of(spec),
         "from_depth": spec.from_depth,
@@ -173,7 +172,7 @@ def taken_over(options: AdapterOptions, spec: AdapterSpec) -> AdapterOptions:
 
 
 def _name_of(spec: AdapterSpec) -> str:
-    """Returns the name by which `config_for` makes an adapter like this one."""
+    """Returns the method name by which `config_for` makes an adapter like this one."""
     for name, (method, settings) in VARIANTS.items():
         if spec.method == method and all(spec.config.get(k) == v for k, v in settings.items()):
             return name
@@ -181,7 +180,7 @@ def _name_of(spec: AdapterSpec) -> str:
 
 
 def _alpha_of(spec: AdapterSpec) -> float | None:
-    """Returns its scale in PEFT's sense, where its method has one."""
+    """Returns its alpha, where its method has one."""
     found = next((spec.config[name] for name in ALPHAS if name in spec.config), None)
     return float(found) if isinstance(found, int | float) else None
 
@@ -189,14 +188,14 @@ def _alpha_of(spec: AdapterSpec) -> float | None:
 _NAME = "default"
 
 
-class Injected:
+class PeftLayers:
     """An ALBERT with PEFT's layers in it."""
 
     def __init__(self, model: AlbertModel, shape: Shape, *, seed: int) -> None:
-        """Puts layers into a copy of `model`.
+        """Injects layers into a copy of `model`.
 
         Raises:
-            UsageError: PEFT does not know the method, or cannot use it as asked.
+            UsageError: PEFT does not know the method, or cannot use it here.
         """
         config = config_for(shape, int(model.config.hidden_size))
         config.target_modules = [
@@ -221,45 +220,40 @@ class Injected:
 
     @property
     def parameters(self) -> dict[str, nn.Parameter]:
-        """Returns what is trained, by name."""
+        """Returns the trained parameters by name."""
         return {name: p for name, p in self._model.named_parameters() if p.requires_grad}
 
     @property
     def module(self) -> nn.Module:
-        """Returns the whole model, to move it or to switch dropout on and off."""
+        """Returns the whole model, to move it or to switch dropout."""
         model: nn.Module = self._model
         return model
 
     @property
-    def plans_ahead(self) -> bool:
-        """Returns whether the method keeps a state of its own over the steps."""
+    def has_own_state(self) -> bool:
+        """Returns whether the method keeps a state over the steps, as AdaLoRA does."""
         return hasattr(self._model.base_model, "update_and_allocate")
 
-    def begin_with(self, existing: Existing) -> None:
-        """Takes the numbers of another adapter, at the depths that both change.
-
-        Raises:
-            UsageError: Its settings are others, it changes no depth of this one, or the method
-                cannot begin with given numbers.
-        """
-        if self._start or self.plans_ahead:
+    def load_weights(self, warm_start: WarmStart) -> None:
+        """Copies the weights of another adapter, at the depths that both change."""
+        if self._start or self.has_own_state:
             raise UsageError(
-                f"{_said(self._config)} begins in a way of its own and cannot go on from another "
-                f"adapter; take lora."
+                "An adapter with an initialisation or schedule of its own (pissa, olora, adalora) "
+                "cannot continue from another one; use lora."
             )
-        existing.check_like(self.export().spec)
-        state = peft_state(existing.spec, existing.tensors, stock=self._shape.tie_depths)
+        warm_start.check_fits(self.export().spec)
+        state = peft_state(warm_start.spec, warm_start.tensors, stock=self._shape.tie_depths)
         own = self._state()
         common = {key: value for key, value in prefixed(state).items() if key in own}
         set_peft_model_state_dict(self._model, {**own, **common})
 
     def layer(self, depth: int) -> Any:
-        """Returns the layer that makes the pass from `depth` on."""
+        """Returns the layer of the pass from `depth` on."""
         return self._groups[0 if self._shape.tie_depths else depth].albert_layers[0]
 
     def after_step(self, step: int) -> None:
-        """Lets methods that spread a budget over the depths do so; gradients are still there."""
-        if self.plans_ahead:
+        """Lets AdaLoRA reallocate its rank budget, which needs the gradients."""
+        if self.has_own_state:
             self._model.base_model.update_and_allocate(step)
 
     def export(self) -> PeftAdapter:
@@ -284,23 +278,23 @@ class Injected:
 def _put(albert: AlbertModel, config: Any) -> Any:
     try:
         with warnings.catch_warnings():
-            # PEFT asks transformers for a property that has a new name there.
+            # PEFT uses a property of transformers that was renamed.
             warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
             return get_peft_model(albert, config)
-    # PEFT refuses sizes and settings with errors of many classes.
+    # PEFT raises errors of many classes for sizes and settings that it cannot use.
     except Exception as error:
-        raise UsageError(f"PEFT cannot use {_said(config)} here: {error}") from error
+        raise UsageError(f"PEFT cannot use {_method_name(config)} here: {error}") from error
 
 
 def _own_weights(albert: AlbertModel, paths: list[str]) -> None:
-    """Gives each depth its own copy of the weights that an initialisation will change."""
+    """Copies, for each depth, the weights that an initialisation changes."""
     for path in paths:
         linear: Any = albert.get_submodule(path)
         linear.weight = nn.Parameter(linear.weight.detach().clone(), requires_grad=False)
 
 
 def _check(model: Any, config: Any) -> None:
-    """Refuses what would train something other than factors at sites."""
+    """Refuses adapters that train anything but factors at sites."""
     if getattr(config, "modules_to_save", None):
         raise UsageError("The PEFT config has modules_to_save; the head is trained by adapterhub.")
     foreign = [
@@ -310,10 +304,89 @@ def _check(model: Any, config: Any) -> None:
     ]
     if foreign:
         raise UsageError(
-            f"{_said(config)} would train {foreign[0]}, which is part of the frozen block; an "
-            f"adapter adds to linear maps (bias='none', no layer norms)."
+            f"{_method_name(config)} would train {foreign[0]}, which is part of the frozen block; "
+            f"an adapter adds to linear maps (bias='none', no layer norms)."
         )
 
 
-def _said(config: Any) -> str:
+def _method_name(config: Any) -> str:
     return f"the method '{str(config.peft_type.value).lower()}'"
+
+
+_BLOCK_NAMES = {
+    "attention.query": "query",
+    "attention.key": "key",
+    "attention.value": "value",
+    "attention.dense": "dense",
+    "attention.LayerNorm": "dense.norm",
+    "ffn": "ffn",
+    "ffn_output": "ffn_output",
+    "full_layer_layer_norm": "ffn_output.norm",
+}
+"""Module in transformers' AlbertLayer -> its name in a head file; a norm belongs to its map."""
+
+
+class BlockCopies:
+    """Trainable copies of the whole block at some depths: fine-tuning of the last depths."""
+
+    has_own_state = False
+
+    def __init__(self, model: AlbertModel, shape: Shape) -> None:
+        self._shape = shape
+        self._model: Any = unrolled(copy.deepcopy(model))
+        self._groups: Any = self._model.encoder.albert_layer_groups
+        first = copy.deepcopy(self._groups[shape.from_depth]).requires_grad_(True)
+        for depth in shape.depths:
+            is_own = depth == shape.from_depth or shape.tie_depths
+            self._groups[depth] = first if is_own else copy.deepcopy(first)
+
+    @property
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """Returns the trained parameters by their names in a head file."""
+        tied = self._shape.tie_depths
+        return {
+            f"{PREFIX}{TIED if tied else depth}.{name}.{kind}": getattr(module, kind)
+            for depth in (self._shape.depths[:1] if tied else self._shape.depths)
+            for path, name in _BLOCK_NAMES.items()
+            for module in [self.layer(depth).get_submodule(path)]
+            for kind in ("weight", "bias")
+        }
+
+    @property
+    def module(self) -> nn.Module:
+        """Returns the whole model, to move it or to switch dropout."""
+        model: nn.Module = self._model
+        return model
+
+    def load_weights(self, warm_start: WarmStart) -> None:
+        """Copies the weights of another block, at the depths that both change."""
+        warm_start.check_fits(self.export().spec)
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                if name in warm_start.tensors:
+                    parameter.copy_(warm_start.tensors[name])
+
+    def layer(self, depth: int) -> Any:
+        """Returns the layer of the pass from `depth` on."""
+        return self._groups[depth].albert_layers[0]
+
+    def after_step(self, step: int) -> None:
+        """Does nothing."""
+        del step
+
+    def export(self) -> PeftAdapter:
+        """Returns spec and tensors, by the names of a head file."""
+        tensors: dict[str, torch.Tensor] = {
+            name: parameter.detach().cpu().float().clone()
+            for name, parameter in self.parameters.items()
+        }
+        shape = self._shape
+        spec = AdapterSpec(
+            method=BLOCK_METHOD,
+            depths=shape.depths,
+            sites=SITES,
+            tie_depths=shape.tie_depths,
+            parameters=sum(tensor.numel() for tensor in tensors.values()),
+            digest=adapter_digest(tensors, method=BLOCK_METHOD, depths=shape.depths, config={}),
+        )
+        return PeftAdapter(spec, tensors)

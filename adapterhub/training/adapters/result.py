@@ -1,4 +1,4 @@
-"""What training adapters gives: one adapter with its head, and the table of all that were tried."""
+"""The result of a search for an adapter: the selected one with its head, and the result table."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.table import Table
 
 from adapterhub.specs import AdapterSpec, EarlierTask, HeadSpec
 from adapterhub.training.adapters.train_loop import Checkpoints
-from adapterhub.training.heads.candidates import Setting
+from adapterhub.training.heads.candidates import Hyperparameters
 from adapterhub.training.heads.table import SearchTable, as_text
 
 _POINTS = 100
@@ -25,12 +25,12 @@ class AdapterRow:
     Attributes:
         head: What the head reads and its shape.
         from_depth: Where the adapter starts; None for the head alone, on the frozen trunk.
-        rank: Its rank; None where there is none.
-        value: Its validation value.
+        rank: None where there is none.
+        value: Validation metric.
         learning_rate: Of the adapter, or of the head alone.
-        weight_decay: How it was trained.
-        epoch: The epoch that was best, from 1.
-        parameters: Numbers that are stored, the head's included.
+        weight_decay: With which it was trained.
+        epoch: The best epoch, from 1.
+        parameters: Numbers in the file, the head's included.
         seconds: Time of one epoch; 0 for the head alone.
     """
 
@@ -46,7 +46,7 @@ class AdapterRow:
 
     @property
     def passes(self) -> int:
-        """Returns the passes per text where nothing else is scored: the deepest depth."""
+        """Returns the passes per text if nothing else is scored: the deepest depth."""
         return self.head.depths[-1]
 
     @property
@@ -60,13 +60,13 @@ class AdapterTable:
     """All adapters that were tried, the cheapest first, after the head alone.
 
     Attributes:
-        metric: What the values are.
-        tolerance: Points that the chosen one may be worse than the best.
+        metric: Its name.
+        tolerance: How many points below the best the chosen one may score.
         rows: The head alone, then the adapters by cost.
         best: Index of the adapter with the highest value.
         chosen: Index of the cheapest adapter within the tolerance.
         candidates: How many heads and adapters were fitted.
-        notes: What was left out or cut, and why.
+        notes: What was left out, and why.
     """
 
     metric: str
@@ -78,11 +78,7 @@ class AdapterTable:
     notes: tuple[str, ...] = ()
 
     def render(self, *, every: bool = False) -> str:
-        """Returns the table for people.
-
-        Args:
-            every: Of no use here: all rows are always shown.
-        """
+        """Returns the table as text; `every` is ignored, since all rows are shown."""
         del every
         table = Table(box=box.ASCII2, caption_justify="left")
         for name in (*_HEADINGS, self.metric, ""):
@@ -93,17 +89,17 @@ class AdapterTable:
 
     @property
     def summary(self) -> str:
-        """Returns the outcome in one line."""
+        """Returns the choice in one line."""
         frozen, best, chosen = self.rows[0], self.rows[self.best], self.rows[self.chosen]
         gained = (chosen.value - frozen.value) * _POINTS
-        said = f"The adapter is {gained:+.2f} points from the best head alone"
+        text = f"The adapter scores {gained:+.2f} points against the best head alone"
         if self.best != self.chosen:
             lost = (best.value - chosen.value) * _POINTS
-            said += (
+            text += (
                 f"; chosen: {chosen.own_passes} own passes instead of {best.own_passes}, "
                 f"{lost:.2f} points below the best (tolerance {self.tolerance:g})"
             )
-        return f"{said}."
+        return f"{text}."
 
     def _cells(self, index: int) -> tuple[str, ...]:
         row = self.rows[index]
@@ -125,7 +121,7 @@ class AdapterTable:
 
 
 def cost(row: AdapterRow) -> tuple[float, ...]:
-    """Returns what adapters are sorted by: passes, own passes, numbers, and then their value."""
+    """Returns the sort key of adapters: passes, own passes, parameters, ties by metric."""
     return row.passes, row.own_passes, row.parameters, -row.value
 
 
@@ -138,7 +134,7 @@ def make_adapter_table(
     candidates: int,
     notes: Sequence[str],
 ) -> AdapterTable:
-    """Returns the table of adapters that are sorted by cost; marks the best and the chosen."""
+    """Returns the table of adapters sorted by cost; marks the best and the chosen one."""
     best = max(range(len(rows)), key=lambda index: rows[index].value)
     enough = rows[best].value - tolerance / _POINTS
     chosen = next(index for index, row in enumerate(rows) if row.value >= enough)
@@ -148,26 +144,26 @@ def make_adapter_table(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FittedAdapter:
-    """An adapter and its head, as a task takes them.
+    """A trained adapter and its head.
 
     Attributes:
         head: What the head reads and its shape.
         adapter: What the adapter changes.
         tensors: Of both, by the names of a head file.
-        apart: Whether the head compares two texts that are read alone.
-        setting: How the adapter was trained.
-        value: Its validation value.
-        epoch: The epoch that gave it, from 1.
+        apart: Whether the head compares two texts that are encoded separately.
+        hyperparameters: With which it was trained.
+        value: Validation metric.
+        epoch: Its best epoch, from 1.
         seconds: Mean time of an epoch.
-        checkpoints: What is of no use any more once the task is saved.
-        earlier: The task whose adapter it began with, if any.
+        checkpoints: To be deleted once the task is saved.
+        earlier: The task whose adapter it started from, if any.
     """
 
     head: HeadSpec
     adapter: AdapterSpec
     tensors: Mapping[str, torch.Tensor]
     apart: bool
-    setting: Setting
+    hyperparameters: Hyperparameters
     value: float
     epoch: int
     seconds: float
@@ -176,20 +172,20 @@ class FittedAdapter:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FoundAdapter:
-    """The outcome of a search among adapters.
+class AdapterSearchResult:
+    """The result of a search for an adapter.
 
     Attributes:
         chosen: The cheapest adapter within the tolerance of the best.
-        table: All that were tried: adapters, or heads on one that stays as it is.
-        checkpoints: What is of no use any more once the task is saved.
+        table: All candidates: adapters, or heads on an existing adapter.
+        checkpoints: To be deleted once the task is saved.
     """
 
     chosen: FittedAdapter
     table: AdapterTable | SearchTable
     checkpoints: tuple[Checkpoints, ...]
 
-    def forget_runs(self) -> None:
-        """Removes the checkpoints of all trials."""
+    def remove_checkpoints(self) -> None:
+        """Deletes the checkpoints of all trials."""
         for one in self.checkpoints:
             one.remove()

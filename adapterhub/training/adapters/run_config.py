@@ -1,4 +1,4 @@
-"""What the training of one adapter is given, and what it says of each epoch."""
+"""Configuration of one training run, its optimiser, and the record of an epoch."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from adapterhub.training.heads.selection import Judge
 
 if TYPE_CHECKING:
     from adapterhub.peft.format import PeftAdapter
-    from adapterhub.training.warm_start import Existing
+    from adapterhub.training.warm_start import WarmStart
 
 ADAPTER, HEAD = "adapter.", "head."
-"""What the names of trained parameters begin with."""
+"""Prefixes of the names of trained parameters."""
 
 
-class Change(Protocol):
-    """An ALBERT with something trainable in its block."""
+class TrainableAdapter(Protocol):
+    """An ALBERT with an adapter to be trained."""
 
     @property
     def parameters(self) -> dict[str, nn.Parameter]:
-        """Returns what is trained, by name."""
+        """Returns the trained parameters by name."""
         ...
 
     @property
@@ -36,20 +36,25 @@ class Change(Protocol):
         ...
 
     @property
-    def plans_ahead(self) -> bool:
-        """Returns whether it keeps a state of its own over the steps, which no file holds."""
+    def has_own_state(self) -> bool:
+        """Returns whether it keeps a state over the steps that no checkpoint holds."""
         ...
 
-    def begin_with(self, existing: Existing) -> None:
-        """Takes the numbers of another adapter, at the depths that both change."""
+    def load_weights(self, warm_start: WarmStart) -> None:
+        """Copies the weights of another adapter, at the depths that both change.
+
+        Raises:
+            UsageError: Its settings differ, the two change nothing in common, or the method cannot
+                start from given weights.
+        """
         ...
 
     def layer(self, depth: int) -> Any:
-        """Returns the layer that makes the pass from `depth` on."""
+        """Returns the layer of the pass from `depth` on."""
         ...
 
     def after_step(self, step: int) -> None:
-        """Is told of every step while its gradients are still there."""
+        """Called after every optimiser step, before gradients are cleared."""
         ...
 
     def export(self) -> PeftAdapter:
@@ -58,14 +63,14 @@ class Change(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Setup:
-    """What a run needs and does not change.
+class RunConfig:
+    """The configuration of one run.
 
     Attributes:
-        options: Step sizes, batches, patience.
+        options: Learning rates, batch size, patience.
         objective: Targets and loss.
-        judge: Gives the validation value of outputs.
-        trunk: Gives the states where the adapter starts.
+        judge: Computes the validation metric.
+        trunk: Reads the states where the adapter starts.
         from_depth: That depth.
         train: The training rows.
         validation: The validation rows.
@@ -74,7 +79,7 @@ class Setup:
         max_tokens: Tokens per batch of validation.
         seed: Of the order and of dropout.
         device: Where everything is trained.
-        dtype: Of products: fp32, or bf16 with fp32 weights.
+        dtype: Of matrix products: fp32, or bf16 with fp32 weights.
     """
 
     options: AdapterOptions
@@ -104,13 +109,13 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class EpochRecord:
-    """What one epoch gave.
+    """The result of one epoch.
 
     Attributes:
         epoch: From 1.
         loss: Mean over its steps.
-        value: Validation value after it.
-        seconds: What it took, validation included.
+        value: Validation metric after it.
+        seconds: Its time, validation included.
     """
 
     epoch: int
@@ -119,11 +124,11 @@ class EpochRecord:
     seconds: float
 
 
-def make_optimiser(parameters: dict[str, nn.Parameter], setup: Setup) -> torch.optim.AdamW:
-    """Returns AdamW with the step sizes of adapter and head; vectors do not decay."""
+def make_optimiser(parameters: dict[str, nn.Parameter], config: RunConfig) -> torch.optim.AdamW:
+    """Returns AdamW with the learning rates of adapter and head; vectors have no weight decay."""
     groups: list[dict[str, Any]] = []
-    options = setup.options
-    for prefix, rate in ((ADAPTER, setup.learning_rate), (HEAD, options.head_learning_rate)):
+    options = config.options
+    for prefix, rate in ((ADAPTER, config.learning_rate), (HEAD, options.head_learning_rate)):
         for is_matrix in (True, False):
             chosen = [
                 p
@@ -136,7 +141,7 @@ def make_optimiser(parameters: dict[str, nn.Parameter], setup: Setup) -> torch.o
     return torch.optim.AdamW(groups)
 
 
-def schedule(step: int, setup: Setup) -> float:
+def schedule(step: int, setup: RunConfig) -> float:
     """Returns the factor of the peak learning rate: linear warm-up, then linear decay to 0."""
     # A function of the step has no state that a checkpoint must hold. The linear schedule of
     # transformers is no shorter to call, and its first step has the learning rate 0.
@@ -147,7 +152,7 @@ def schedule(step: int, setup: Setup) -> float:
 
 
 def product_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """Returns in what matrix products are computed while an adapter is trained."""
+    """Returns the dtype of matrix products in training."""
     if precision == "auto":
         is_better = device.type == "cuda" and torch.cuda.is_bf16_supported()
         return torch.bfloat16 if is_better else torch.float32

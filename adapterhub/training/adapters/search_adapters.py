@@ -1,65 +1,63 @@
-"""One training, one for each depth and rank, or the adapter of another task: the one to keep."""
+"""The search for an adapter: one trial per depth and rank, or the adapter of another task."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
 from adapterhub.errors import UsageError
 from adapterhub.model.adapters.compile import compile_adapter
-from adapterhub.specs import BLOCK_METHOD, AdapterSpec
+from adapterhub.specs import BLOCK_METHOD
 from adapterhub.training.adapter_options import AdapterOptions, from_depth_of
 from adapterhub.training.adapters.result import (
     AdapterRow,
+    AdapterSearchResult,
     FittedAdapter,
-    FoundAdapter,
     cost,
     make_adapter_table,
 )
-from adapterhub.training.adapters.trial import Fork, Workbench
+from adapterhub.training.adapters.trial import AdapterTrials, Fork
 from adapterhub.training.features.encoding import FeatureSource
-from adapterhub.training.heads.search_heads import Found
+from adapterhub.training.heads.search_heads import SearchResult
 from adapterhub.training.options import TrainingOptions, selection_metric
-from adapterhub.training.warm_start import existing_of, read_existing
+from adapterhub.training.warm_start import WarmStart, read_warm_start
 
 _SEARCHED_RANKS = (4, 16)
 
 
-def search_adapters(bench: Workbench) -> FoundAdapter:
-    """Returns the adapter to keep.
+def search_adapters(trials: AdapterTrials) -> AdapterSearchResult:
+    """Returns the selected adapter.
 
     Raises:
-        UsageError: PEFT does not know the method or cannot use it so, or the options leave
-            nothing to try.
+        UsageError: PEFT does not know the method or cannot use it here, or the options leave no
+            candidate.
         TrainingError: A loss became NaN or infinite.
     """
-    notes = list(bench.material.notes)
-    if bench.existing is not None:
-        notes.append(f"It went on from the adapter of '{bench.existing.record.task}'.")
+    notes = list(trials.fit_inputs.notes)
+    if trials.warm_start is not None:
+        notes.append(f"Training started from the adapter of '{trials.warm_start.record.task}'.")
     heads = 0
-    trials: list[tuple[AdapterRow, FittedAdapter]] = []
-    for from_depth in _from_depths(bench.adapter, bench.source.encoder.depth):
-        fork = bench.fork(from_depth)
+    fits: list[tuple[AdapterRow, FittedAdapter]] = []
+    for from_depth in _from_depths(trials.adapter, trials.source.encoder.depth):
+        fork = trials.fork(from_depth)
         heads += fork.candidates
         if fork.trunk.note is not None:
             notes.append(fork.trunk.note)
-        for rank in _ranks(bench.adapter):
-            fitted = bench.fit(fork, rank)
-            trials.append((_row(fitted, fork, rank, bench.adapter), fitted))
-    trials.sort(key=lambda trial: cost(trial[0]))
+        for rank in _ranks(trials.adapter):
+            fitted = trials.fit(fork, rank)
+            fits.append((_row(fitted, fork, rank, trials.adapter), fitted))
+    fits.sort(key=lambda fit: cost(fit[0]))
     table = make_adapter_table(
-        _head_row(bench.alone),
-        [row for row, _ in trials],
-        metric=selection_metric(bench.options, bench.material.splits.train.kind),
-        tolerance=bench.options.tolerance,
-        candidates=bench.alone.table.candidates + heads + len(trials),
+        _head_row(trials.alone),
+        [row for row, _ in fits],
+        metric=selection_metric(trials.options, trials.fit_inputs.splits.train.kind),
+        tolerance=trials.options.tolerance,
+        candidates=trials.alone.table.candidates + heads + len(fits),
         notes=notes,
     )
-    kept = tuple(one.checkpoints for _, one in trials if one.checkpoints is not None)
-    return FoundAdapter(trials[table.chosen - 1][1], table, kept)
+    kept = tuple(one.checkpoints for _, one in fits if one.checkpoints is not None)
+    return AdapterSearchResult(fits[table.chosen - 1][1], table, kept)
 
 
 def _from_depths(options: AdapterOptions, depth: int) -> Sequence[int]:
@@ -79,14 +77,14 @@ def _ranks(options: AdapterOptions) -> Sequence[int]:
 
 def _row(fitted: FittedAdapter, fork: Fork, rank: int, options: AdapterOptions) -> AdapterRow:
     own = fitted.adapter.config.get("r")
-    # A user's own config has a rank of its own; some starts double the one that was asked for.
+    # A PEFT config has its own rank; some initialisations store twice the rank of the options.
     known = rank if isinstance(options.method, str) else own
     return AdapterRow(
         head=fitted.head,
         from_depth=fork.from_depth,
         rank=known if isinstance(own, int) and isinstance(known, int) else None,
         value=fitted.value,
-        learning_rate=fitted.setting.learning_rate,
+        learning_rate=fitted.hyperparameters.learning_rate,
         weight_decay=options.weight_decay,
         epoch=fitted.epoch,
         parameters=sum(tensor.numel() for tensor in fitted.tensors.values()),
@@ -94,16 +92,16 @@ def _row(fitted: FittedAdapter, fork: Fork, rank: int, options: AdapterOptions) 
     )
 
 
-def _head_row(alone: Found) -> AdapterRow:
-    """Returns the best head on the frozen trunk, which may read any depth."""
+def _head_row(alone: SearchResult) -> AdapterRow:
+    """Returns the table row of the best head on the frozen trunk."""
     chosen = alone.chosen
     return AdapterRow(
         head=chosen.head,
         from_depth=None,
         rank=None,
         value=chosen.value,
-        learning_rate=chosen.setting.learning_rate,
-        weight_decay=chosen.setting.weight_decay,
+        learning_rate=chosen.hyperparameters.learning_rate,
+        weight_decay=chosen.hyperparameters.weight_decay,
         epoch=chosen.epoch,
         parameters=sum(tensor.numel() for tensor in chosen.tensors.values()),
         seconds=0.0,
@@ -111,58 +109,56 @@ def _head_row(alone: Found) -> AdapterRow:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Reused:
-    """The adapter of another task.
+class SharedAdapter:
+    """The adapter of another task, unchanged, so that both tasks share one branch.
 
     Attributes:
-        spec: What it changes; with the same digest, so that both tasks share one branch.
-        tensors: By the names of a head file.
-        source: Gives the features of its branch.
+        adapter: Its spec and tensors.
+        source: Of the features of its branch.
     """
 
-    spec: AdapterSpec
-    tensors: Mapping[str, torch.Tensor]
+    adapter: WarmStart
     source: FeatureSource
 
-    def reads(self, options: TrainingOptions) -> TrainingOptions:
-        """Returns options by which heads read the branch, and no depth below it.
+    def restrict_depths(self, options: TrainingOptions) -> TrainingOptions:
+        """Returns options by which heads read the branch only.
 
         Raises:
             UsageError: The options leave no such depth.
         """
-        start, depth = self.spec.from_depth, self.source.encoder.depth
+        start, depth = self.adapter.spec.from_depth, self.source.encoder.depth
         depths = tuple(d for d in options.depths or range(depth + 1) if d > start)
         if not depths:
             raise UsageError(
                 f"Option depths: the head reads no depth over {start}, where the adapter starts."
             )
-        # The folds of cross-validation would need a file of their own for each.
+        # Cross-validation would need a file of the branch for each fold.
         return options.model_copy(update={"depths": depths, "folds": 0})
 
-    def join(self, found: Found) -> FoundAdapter:
-        """Returns the head that was found together with the adapter."""
+    def with_head(self, found: SearchResult) -> AdapterSearchResult:
+        """Returns the selected head together with the adapter."""
         chosen = found.chosen
         fitted = FittedAdapter(
             head=chosen.head,
-            adapter=self.spec,
-            tensors={**chosen.tensors, **self.tensors},
+            adapter=self.adapter.spec,
+            tensors={**chosen.tensors, **self.adapter.tensors},
             apart=chosen.apart,
-            setting=chosen.setting,
+            hyperparameters=chosen.hyperparameters,
             value=chosen.value,
             epoch=chosen.epoch,
             seconds=0.0,
             checkpoints=None,
         )
-        return FoundAdapter(fitted, found.table, ())
+        return AdapterSearchResult(fitted, found.table, ())
 
 
-def reuse_adapter(reference: str, *, registry: Path, source: FeatureSource) -> Reused:
+def share_adapter(reference: str, *, registry: Path, source: FeatureSource) -> SharedAdapter:
     """Returns the adapter of the task that `reference` names.
 
     Args:
         reference: A task of the registry, a head file, or a task on the Hub.
         registry: The registry.yaml for names without a place.
-        source: The encoder that it shall run on.
+        source: The encoder that it will run on.
 
     Raises:
         UsageError: The task has no adapter, or the name follows none of the forms.
@@ -170,7 +166,6 @@ def reuse_adapter(reference: str, *, registry: Path, source: FeatureSource) -> R
         HeadFileError: The file is damaged, or its adapter does not fit.
     """
     encoder = source.encoder
-    head = read_existing(reference, registry=registry, backbone=encoder.spec)
-    found = existing_of(head)
-    compiled = compile_adapter(found.spec, head.tensors, encoder=encoder, source=head.source)
-    return Reused(found.spec, found.tensors, replace(source, adapter=compiled))
+    found = read_warm_start(reference, registry=registry, backbone=encoder.spec)
+    compiled = compile_adapter(found.spec, found.tensors, encoder=encoder, source=found.source)
+    return SharedAdapter(found, replace(source, adapter=compiled))

@@ -30,9 +30,9 @@ from adapterhub.training.adapters.examples import (
 from adapterhub.training.adapters.run_config import (
     ADAPTER,
     HEAD,
-    Change,
     EpochRecord,
-    Setup,
+    RunConfig,
+    TrainableAdapter,
     make_optimiser,
     schedule,
 )
@@ -43,15 +43,15 @@ _KEY = "run"
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a run is.
+    """The progress of a run.
 
     Attributes:
-        epoch: The epoch that is under way, from 1.
-        step: Steps of it that are done.
+        epoch: The current epoch, from 1.
+        step: Its finished steps.
         loss: Sum of their losses.
-        seconds: What they took.
-        is_done: Whether the training is over.
-        history: The epochs that are done.
+        seconds: Their time.
+        is_done: Whether the training is finished.
+        history: The finished epochs.
     """
 
     epoch: int = 1
@@ -64,11 +64,11 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Checkpoint:
-    """A run at one moment.
+    """The state of a run.
 
     Attributes:
-        progress: Where it is.
-        tensors: Parameters, kept parameters and moments, by names that the run gives.
+        progress: Epoch and step.
+        tensors: Current and best parameters and the optimiser's moments, by name.
     """
 
     progress: Progress
@@ -76,20 +76,20 @@ class Checkpoint:
 
 
 class Checkpoints:
-    """The place of one run on disk."""
+    """The checkpoint file of one run."""
 
     def __init__(self, folder: Path, meaning: object) -> None:
-        """Names the place by all that decides what the run does.
+        """Names the file by a digest of what determines the run.
 
         Args:
-            folder: Where runs are kept; made when one is written.
-            meaning: Anything that JSON takes; other options are another run.
+            folder: Made when a checkpoint is written.
+            meaning: Options and data, as JSON; a change makes another run.
         """
         digest = hashlib.sha256(json.dumps(meaning, sort_keys=True, default=str).encode())
         self.path = folder / f"{digest.hexdigest()[:32]}{_SUFFIX}"
 
     def read(self) -> Checkpoint | None:
-        """Returns the last state; None where there is none, or the file is damaged."""
+        """Returns the last checkpoint; None if there is none or the file is damaged."""
         if not self.path.is_file():
             return None
         try:
@@ -97,13 +97,13 @@ class Checkpoints:
                 text = (file.metadata() or {})[_KEY]
                 tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
             return Checkpoint(TypeAdapter(Progress).validate_json(text), tensors)
-        # What it held is trained again, so a damaged file costs time and nothing else.
+        # The run starts again: a damaged file costs time only.
         except (SafetensorError, ValueError, KeyError):
             self.remove()
             return None
 
     def write(self, checkpoint: Checkpoint) -> None:
-        """Keeps a state, whole or not at all.
+        """Writes a checkpoint atomically.
 
         Raises:
             UsageError: The folder cannot be written.
@@ -115,13 +115,13 @@ class Checkpoints:
             write_atomic(self.path, data, replace=True)
         except OSError as error:
             raise UsageError(
-                f"The state of the training cannot be kept in {self.path.parent}: "
+                f"The checkpoint of the training cannot be written to {self.path.parent}: "
                 f"{reason(error)}. Choose another folder with the option cache_dir or "
                 f"$ADAPTERHUB_CACHE."
             ) from error
 
     def remove(self) -> None:
-        """Forgets the run."""
+        """Deletes the checkpoint."""
         self.path.unlink(missing_ok=True)
 
 
@@ -130,19 +130,19 @@ _SECONDS_PER_MINUTE = 60
 
 
 class AdapterRun:
-    """The state of one training, from its first step to the epoch that is kept."""
+    """One training run, from its first step to the selected epoch."""
 
-    def __init__(self, setup: Setup, change: Change, head: TrainedHead) -> None:
-        self.setup = setup
-        self.change = change
+    def __init__(self, config: RunConfig, adapter: TrainableAdapter, head: TrainedHead) -> None:
+        self.config = config
+        self.adapter = adapter
         self.head = head
-        change.module.to(setup.device)
-        head.to(setup.device)
+        adapter.module.to(config.device)
+        head.to(config.device)
         self._parameters = {
-            **{ADAPTER + name: p for name, p in change.parameters.items()},
+            **{ADAPTER + name: p for name, p in adapter.parameters.items()},
             **{HEAD + name: p for name, p in head.named_parameters()},
         }
-        self._optimiser = make_optimiser(self._parameters, setup)
+        self._optimiser = make_optimiser(self._parameters, config)
         self._kept: dict[str, torch.Tensor] = {}
         self._epoch, self._step, self._loss, self._seconds = 1, 0, 0.0, 0.0
         self._is_done = False
@@ -150,24 +150,24 @@ class AdapterRun:
 
     @property
     def kept(self) -> EpochRecord:
-        """Returns the first epoch with the highest validation value, or the last of all."""
-        if self.setup.options.keep == "last":
+        """Returns the first epoch with the best validation metric, or the last epoch."""
+        if self.config.options.keep == "last":
             return self.history[-1]
         return max(self.history, key=lambda record: record.value)
 
     def train(self, checkpoints: Checkpoints | None = None) -> None:
-        """Trains until the last epoch or until patience ends, then restores the kept epoch.
+        """Trains until the last epoch or early stopping, then restores the selected epoch.
 
         Args:
-            checkpoints: Where a stopped run goes on from; None keeps nothing.
+            checkpoints: From which a stopped run resumes; None writes none.
 
         Raises:
             TrainingError: The loss became NaN or infinite.
             UsageError: A checkpoint cannot be written.
         """
         saved = None if checkpoints is None else checkpoints.read()
-        # Dropout draws from torch's own generator; the caller's shall not notice.
-        devices = [self.setup.device] if self.setup.device.type == "cuda" else []
+        # Dropout draws from torch's global generator, whose state belongs to the caller.
+        devices = [self.config.device] if self.config.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
             if saved is not None:
                 self._restore(saved)
@@ -179,30 +179,30 @@ class AdapterRun:
 
     @torch.no_grad()
     def validation_logits(self) -> torch.Tensor:
-        """Returns the outputs of all validation rows, for tagging of their words: (M, K)."""
-        part, device = self.setup.validation, self.setup.device
+        """Returns the logits of all validation rows, for tagging of their words: (M, K)."""
+        part, device = self.config.validation, self.config.device
         self._switch(training=False)
-        values = torch.zeros(part.answers, self.setup.objective.outputs, device=device)
+        values = torch.zeros(part.predictions, self.config.objective.outputs, device=device)
         lengths = part.lengths()
-        for rows in reading_order(lengths, range(len(part)), max_tokens=self.setup.max_tokens):
+        for rows in reading_order(lengths, range(len(part)), max_tokens=self.config.max_tokens):
             batch = make_batch(part, rows, device=device)
             values[batch.targets] = self._logits(part, rows, batch)
         return values
 
     def _run_epoch(self, checkpoints: Checkpoints | None) -> None:
-        """Takes the steps of an epoch that are not done yet, validates, and keeps the state."""
-        setup, options = self.setup, self.setup.options
+        """Runs the remaining steps of an epoch, validates, and writes a checkpoint."""
+        config, options = self.config, self.config.options
         started = time.perf_counter() - self._seconds
         saved = time.monotonic()
         steps = training_order(
-            setup.train.lengths(),
+            config.train.lengths(),
             batch_size=options.batch_size,
-            seed=setup.seed,
+            seed=config.seed,
             epoch=self._epoch,
         )
         self._switch(training=True)
-        name = f"epoch {self._epoch} of {setup.epochs}"
-        # `disable=None` is off where stderr is no terminal.
+        name = f"epoch {self._epoch} of {config.epochs}"
+        # `disable=None` shows no bar where stderr is not a terminal.
         with tqdm(
             total=len(steps), initial=self._step, desc=name, unit="step", disable=None
         ) as bar:
@@ -218,68 +218,68 @@ class AdapterRun:
             self._validate(self._epoch)
             bar.set_postfix(loss=self.history[-1].loss, value=self.history[-1].value)
         waited = self._epoch - self.kept.epoch
-        self._is_done = self._epoch >= setup.epochs or waited >= options.patience
+        self._is_done = self._epoch >= config.epochs or waited >= options.patience
         self._epoch, self._step, self._loss, self._seconds = self._epoch + 1, 0, 0.0, 0.0
         if checkpoints is not None:
             checkpoints.write(self._snapshot())
 
     def _take_step(self, rows: Sequence[int]) -> float:
-        """Changes the parameters once and returns the loss before that."""
-        setup = self.setup
-        number = (self._epoch - 1) * setup.steps_per_epoch + self._step
-        # Dropout depends on the step alone, so that a run that was stopped goes on alike.
-        torch.manual_seed(setup.seed * 1_000_003 + number)
+        """Takes one optimiser step; returns the loss before it."""
+        config = self.config
+        number = (self._epoch - 1) * config.steps_per_epoch + self._step
+        # Dropout depends on the step alone, so that a resumed run has the same result.
+        torch.manual_seed(config.seed * 1_000_003 + number)
         for group in self._optimiser.param_groups:
-            group["lr"] = group["highest"] * schedule(number, setup)
-        batch = make_batch(setup.train, rows, device=setup.device)
+            group["lr"] = group["highest"] * schedule(number, config)
+        batch = make_batch(config.train, rows, device=config.device)
         if not len(batch.targets):
-            return 0.0  # Tagging: no text of this batch has a word.
-        logits = self._logits(setup.train, rows, batch)
-        objective = setup.objective
+            return 0.0  # Tagging: no text of this batch has words.
+        logits = self._logits(config.train, rows, batch)
+        objective = config.objective
         loss = objective.loss(logits[None, None], objective.targets[batch.targets]).sum()
         value = float(loss.detach())
         if not math.isfinite(value):
-            raise TrainingError(self._epoch, number + 1, setup.learning_rate)
+            raise TrainingError(self._epoch, number + 1, config.learning_rate)
         torch.autograd.backward([loss])
-        torch.nn.utils.clip_grad_norm_(self._parameters.values(), setup.options.clip)
+        torch.nn.utils.clip_grad_norm_(self._parameters.values(), config.options.clip)
         self._optimiser.step()
-        self.change.after_step(number)
+        self.adapter.after_step(number)
         self._optimiser.zero_grad(set_to_none=True)
         return value
 
     def _logits(self, part: Examples, rows: Sequence[int], batch: ExampleBatch) -> torch.Tensor:
-        """Returns fp32 outputs per row, or per word for tagging: (B, K) or (M, K)."""
-        setup = self.setup
-        hidden = setup.trunk.read(part, rows, batch)
-        is_mixed = setup.dtype != torch.float32
-        with torch.autocast(setup.device.type, setup.dtype, enabled=is_mixed):
+        """Returns fp32 logits per row, or per word for tagging: (B, K) or (M, K)."""
+        config = self.config
+        hidden = config.trunk.read(part, rows, batch)
+        is_mixed = config.dtype != torch.float32
+        with torch.autocast(config.device.type, config.dtype, enabled=is_mixed):
             taps = run_layers(
                 hidden,
                 batch.tokens,
-                self.change.layer,
-                start=setup.from_depth,
+                self.adapter.layer,
+                start=config.from_depth,
                 taps=self.head.spec.depths,
             )
         features = self.head.features(taps, batch.tokens, batch.picks)
         if batch.picks is not None:
             return self.head.logits(features)
-        # As in scoring, answers are averaged over windows; of texts that are compared, features.
+        # As in scoring, logits are averaged over windows; of pairs apart, features.
         if batch.sides == 1:
             return _mean_of_windows(self.head.logits(features), batch)
         first, second = _mean_of_windows(features, batch).view(len(rows), batch.sides, -1).unbind(1)
         return self.head.logits(compare(first, second))
 
     def _validate(self, epoch: int) -> None:
-        """Measures an epoch, and keeps its parameters if it is the one to keep so far."""
+        """Computes the validation metric, and keeps the parameters of the best epoch so far."""
         started = time.perf_counter()
-        value = float(self.setup.judge(self.validation_logits()[None])[0])
+        value = float(self.config.judge(self.validation_logits()[None])[0])
         seconds = self._seconds + time.perf_counter() - started
         self.history.append(EpochRecord(epoch, self._loss / max(1, self._step), value, seconds))
         if self.kept.epoch == epoch:
             self._kept = {name: p.detach().clone() for name, p in self._parameters.items()}
 
     def _switch(self, *, training: bool) -> None:
-        self.change.module.train(training)
+        self.adapter.module.train(training)
         self.head.train(training)
 
     def _snapshot(self) -> Checkpoint:
@@ -300,7 +300,7 @@ class AdapterRun:
 
     @torch.no_grad()
     def _restore(self, saved: Checkpoint) -> None:
-        device = self.setup.device
+        device = self.config.device
         for name, parameter in self._parameters.items():
             parameter.copy_(saved.tensors[_NOW + name])
             self._kept[name] = saved.tensors[_KEPT + name].to(device)

@@ -1,4 +1,4 @@
-"""One adapter from its shape to the epoch that is kept, and what several trials share."""
+"""One trial of an adapter, from its shape to the selected epoch, and what trials share."""
 
 from __future__ import annotations
 
@@ -14,36 +14,40 @@ from adapterhub.specs import BLOCK_METHOD, SITES, HeadSpec
 from adapterhub.training.adapter_options import AdapterOptions, Shape
 from adapterhub.training.adapters.differentiable_passes import TrainedHead, scale_of
 from adapterhub.training.adapters.examples import Examples, read_examples
-from adapterhub.training.adapters.full_block import UntiedBlock
-from adapterhub.training.adapters.injection import Injected, depths_of_config, sites_of_config
+from adapterhub.training.adapters.injection import (
+    BlockCopies,
+    PeftLayers,
+    depths_of_config,
+    sites_of_config,
+)
 from adapterhub.training.adapters.result import FittedAdapter
-from adapterhub.training.adapters.run_config import Change, Setup, product_dtype
+from adapterhub.training.adapters.run_config import RunConfig, TrainableAdapter, product_dtype
 from adapterhub.training.adapters.train_loop import AdapterRun, Checkpoints
-from adapterhub.training.adapters.trunk import Level, Opened, open_trunk
+from adapterhub.training.adapters.trunk import OpenTrunk, TrunkLayout, open_trunk
 from adapterhub.training.features.encoding import FeatureSource
 from adapterhub.training.features.standardized_features import Scale
-from adapterhub.training.heads.candidates import Setting, depths_of
-from adapterhub.training.heads.fit_inputs import Material, read_by
-from adapterhub.training.heads.search_heads import Found, search, search_ways
+from adapterhub.training.heads.candidates import Hyperparameters, depths_of
+from adapterhub.training.heads.fit_inputs import FitInputs, matching_inputs
+from adapterhub.training.heads.search_heads import SearchResult, search_heads
 from adapterhub.training.options import TrainingOptions
-from adapterhub.training.warm_start import Existing
+from adapterhub.training.warm_start import WarmStart
 
 _PLAIN = {"mixes": False, "hidden_widths": (), "poolings": ("cls", "mean", "max")}
-"""An adapter makes of the states what a mix or a hidden layer would have to."""
+"""An adapter makes mixes and hidden layers superfluous."""
 
 
-def find_shape(
-    from_depth: int, material: Material, *, options: TrainingOptions, source: FeatureSource
-) -> Found:
-    """Returns heads on frozen states, the chosen one of which has the shape to train.
+def choose_head_shape(
+    from_depth: int, fit_inputs: FitInputs, *, options: TrainingOptions, source: FeatureSource
+) -> SearchResult:
+    """Returns heads on frozen states, of which the chosen one has the shape to train.
 
-    It reads the deepest states, which pass through all of the adapter; the pooling is the best of
-    linear heads. Depths, poolings, shapes and mixes that the options name are tried instead.
+    By default it is a linear head on the deepest states, which pass through the whole adapter, with
+    the best pooling. Depths, poolings, shapes and mixes of the options replace that.
 
     Args:
         from_depth: Where the adapter starts.
-        material: Frozen features, targets and judge.
-        options: Which heads may be tried.
+        fit_inputs: Frozen features, targets and judge.
+        options: Which heads are candidates.
         source: Encoder and cache.
 
     Raises:
@@ -58,18 +62,21 @@ def find_shape(
     given = options.model_fields_set
     changes: dict[str, object] = {n: value for n, value in _PLAIN.items() if n not in given}
     changes["depths"] = reads if {"depths", "mixes"} & given else reads[-1:]
-    return search(
-        material, options=options.model_copy(update={**changes, "tolerance": 0.0}), source=source
+    return search_heads(
+        (fit_inputs,),
+        options=options.model_copy(update={**changes, "tolerance": 0.0}),
+        source=source,
     )
 
 
 _RATE = 5e-4
 _RATES: Mapping[str, float] = {BLOCK_METHOD: 2e-4, "ia3": 1e-2, "vera": 1e-2}
+# Epochs by default: as many as see 40,000 rows, between 4 and 20.
 _MOST_EPOCHS, _FEWEST_EPOCHS, _VISITS = 20, 4, 40_000
 _RUNS = "runs"
 _DECIDING = frozenset({"seed", "max_length", "max_windows", "metric"})
-"""The options that decide what a run does. Rows, labels and the head are in its name themselves;
-others, such as where the rows lie, would make a run that was stopped begin anew."""
+"""The options that determine a run, beside rows, labels and head. With others in its name, such as
+the path of the rows, a stopped run would not resume."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,8 +86,8 @@ class Fork:
     Attributes:
         from_depth: That depth.
         head: What the head reads and its shape.
-        candidates: How many heads were fitted on frozen features to find that.
-        scale: Mean and deviation of the features that it reads.
+        candidates: How many heads were fitted to choose it.
+        scale: Of the features that it reads.
         trunk: The states at that depth.
     """
 
@@ -88,26 +95,26 @@ class Fork:
     head: HeadSpec
     candidates: int
     scale: Scale
-    trunk: Opened
+    trunk: OpenTrunk
 
 
 @dataclass(frozen=True, eq=False)
-class Workbench:
-    """Rows, options and the frozen parts, as all trials of one task use them.
+class AdapterTrials:
+    """The trials of adapters for one task.
 
     Attributes:
-        materials: Targets, judge and frozen features, for each way of reading the rows.
+        all_inputs: Targets, judge and frozen features, with pairs together and apart.
         options: Of the whole training.
         source: Encoder, tokenizer and cache.
-        backbone: The frozen model, which PEFT's layers are put into a copy of.
-        existing: The adapter that training goes on from, if any.
+        backbone: The frozen model, a copy of which gets the adapter.
+        warm_start: The adapter that training starts from, if any.
     """
 
-    materials: Sequence[Material]
+    all_inputs: Sequence[FitInputs]
     options: TrainingOptions
     source: FeatureSource
     backbone: Backbone
-    existing: Existing | None = None
+    warm_start: WarmStart | None = None
 
     @property
     def adapter(self) -> AdapterOptions:
@@ -115,83 +122,85 @@ class Workbench:
         return self.options.adapter or AdapterOptions()
 
     @cached_property
-    def alone(self) -> Found:
+    def alone(self) -> SearchResult:
         """Returns the best head on the frozen trunk."""
-        return search_ways(self.materials, options=self.options, source=self.source)
+        return search_heads(self.all_inputs, options=self.options, source=self.source)
 
     @cached_property
-    def material(self) -> Material:
-        """Returns the rows as that head reads them: to train with every way costs too much."""
-        return read_by(self.alone.chosen.apart, self.materials)
+    def fit_inputs(self) -> FitInputs:
+        """Returns the rows as that head reads them: adapters are trained with one encoding only."""
+        return matching_inputs(self.alone.chosen.apart, self.all_inputs)
 
     @cached_property
     def train(self) -> Examples:
         """Returns the training rows."""
-        return self._examples(self.material.splits.train.inputs)
+        return self._examples(self.fit_inputs.splits.train.inputs)
 
     @cached_property
     def validation(self) -> Examples:
         """Returns the validation rows."""
-        return self._examples(self.material.splits.validation.inputs)
+        return self._examples(self.fit_inputs.splits.validation.inputs)
 
     def fork(self, from_depth: int) -> Fork:
-        """Returns what adapters from a depth on need.
+        """Returns what adapters from a depth on share.
 
         Raises:
             UsageError: The options leave the head no depth above it.
         """
-        found = find_shape(from_depth, self.material, options=self.options, source=self.source)
-        level = Level(
-            from_depth, self.material.reading, self.options.max_windows, self.adapter.trunk_dtype
+        found = choose_head_shape(
+            from_depth, self.fit_inputs, options=self.options, source=self.source
+        )
+        layout = TrunkLayout(
+            from_depth, self.fit_inputs.reading, self.options.max_windows, self.adapter.trunk_dtype
         )
         return Fork(
             from_depth,
             head=found.chosen.head,
             candidates=found.table.candidates,
-            scale=scale_of(found.chosen.head, self.material.tap),
-            trunk=open_trunk((self.train, self.validation), level, self.source),
+            scale=scale_of(found.chosen.head, self.fit_inputs.tap),
+            trunk=open_trunk((self.train, self.validation), layout, self.source),
         )
 
     def fit(self, fork: Fork, rank: int) -> FittedAdapter:
         """Returns a trained adapter from `fork` on.
 
         Raises:
-            UsageError: PEFT does not know the method, or cannot use it as asked, or it cannot go on
-                from the adapter that it was given.
+            UsageError: PEFT does not know the method, cannot use it here, or it cannot start from
+                the given adapter.
             TrainingError: The loss became NaN or infinite.
         """
-        setup = self._setup(fork)
-        shape = self.shape(fork, rank, setup.steps)
-        change = make_change(shape, self.backbone, seed=self.options.seed)
-        if self.existing is not None:
-            change.begin_with(self.existing)
+        config = self._run_config(fork)
+        shape = self.shape(fork, rank, config.steps)
+        adapter = make_adapter(shape, self.backbone, seed=self.options.seed)
+        if self.warm_start is not None:
+            adapter.load_weights(self.warm_start)
         head = TrainedHead(
             fork.head,
             fork.scale,
-            objective=self.material.problem.objective,
+            objective=self.fit_inputs.problem.objective,
             dropout=self.adapter.head_dropout,
             seed=self.options.seed,
         )
-        run = AdapterRun(setup, change, head)
-        checkpoints = None if change.plans_ahead else self._checkpoints(fork, rank)
+        run = AdapterRun(config, adapter, head)
+        checkpoints = None if adapter.has_own_state else self._checkpoints(fork, rank)
         run.train(checkpoints)
-        exported = change.export()
+        exported = adapter.export()
         epochs = run.history
         return FittedAdapter(
             head=head.spec,
             adapter=exported.spec,
             tensors={**head.export(), **exported.tensors},
-            apart=self.material.reading.apart,
-            setting=Setting(setup.learning_rate, self.adapter.weight_decay),
+            apart=self.fit_inputs.reading.apart,
+            hyperparameters=Hyperparameters(config.learning_rate, self.adapter.weight_decay),
             value=run.kept.value,
             epoch=run.kept.epoch,
             seconds=sum(record.seconds for record in epochs) / len(epochs),
             checkpoints=checkpoints,
-            earlier=None if self.existing is None else self.existing.record,
+            earlier=None if self.warm_start is None else self.warm_start.record,
         )
 
     def shape(self, fork: Fork, rank: int, steps: int) -> Shape:
-        """Returns what is built for a rank."""
+        """Returns the shape of an adapter with a rank."""
         options = self.adapter
         depths = tuple(range(fork.from_depth, fork.head.depths[-1]))
         own = depths_of_config(options.method)
@@ -208,11 +217,11 @@ class Workbench:
             steps=steps,
         )
 
-    def _setup(self, fork: Fork) -> Setup:
-        options, encoder, problem = self.adapter, self.source.encoder, self.material.problem
+    def _run_config(self, fork: Fork) -> RunConfig:
+        options, encoder, problem = self.adapter, self.source.encoder, self.fit_inputs.problem
         few = max(_FEWEST_EPOCHS, _VISITS // len(self.train))
         method = options.method if isinstance(options.method, str) else ""
-        return Setup(
+        return RunConfig(
             options=options,
             objective=problem.objective,
             judge=problem.judge,
@@ -229,7 +238,7 @@ class Workbench:
         )
 
     def _checkpoints(self, fork: Fork, rank: int) -> Checkpoints:
-        splits = self.material.splits
+        splits = self.fit_inputs.splits
         meaning = {
             "backbone": self.backbone.spec.fingerprint,
             "device": str(self.source.encoder.device),
@@ -237,10 +246,10 @@ class Workbench:
             "validation": splits.validation.digest(),
             "labels": splits.train.labels,
             "kind": splits.train.kind,
-            "apart": self.material.reading.apart,
+            "apart": self.fit_inputs.reading.apart,
             "options": self.options.model_dump(mode="json", include=set(_DECIDING)),
             "adapter": self.adapter.model_dump(mode="json"),
-            "existing": None if self.existing is None else self.existing.spec.digest,
+            "existing": None if self.warm_start is None else self.warm_start.spec.digest,
             "from_depth": fork.from_depth,
             "head": fork.head.model_dump(mode="json"),
             "rank": rank,
@@ -250,20 +259,20 @@ class Workbench:
     def _examples(self, inputs: Sequence[tuple[str, ...]]) -> Examples:
         return read_examples(
             inputs,
-            kind=self.material.splits.train.kind,
+            kind=self.fit_inputs.splits.train.kind,
             tokenizer=self.source.tokenizer,
-            reading=self.material.reading,
+            reading=self.fit_inputs.reading,
             max_windows=self.options.max_windows,
         )
 
 
-def make_change(shape: Shape, backbone: Backbone, *, seed: int) -> Change:
-    """Returns a copy of the backbone with the adapter of a shape in it.
+def make_adapter(shape: Shape, backbone: Backbone, *, seed: int) -> TrainableAdapter:
+    """Returns a copy of the backbone with a new adapter.
 
     Raises:
-        UsageError: PEFT does not know the method, or cannot use it as asked.
+        UsageError: PEFT does not know the method, or cannot use it here.
     """
     if shape.method == BLOCK_METHOD:
-        return UntiedBlock(backbone.model, shape)
+        return BlockCopies(backbone.model, shape)
     with torch.random.fork_rng([]):
-        return Injected(backbone.model, shape, seed=seed)
+        return PeftLayers(backbone.model, shape, seed=seed)

@@ -1,8 +1,8 @@
-"""The states below an adapter: computed once, kept on disk, read row by row.
+"""The states below an adapter: computed once, cached on disk, read row by row.
 
-The trunk is frozen, so its states at a depth are a function of backbone, window and text. They
-lie in shards like the features of heads, in the same folder and under the same bound. The files
-are memory-mapped: an epoch reads the rows of a batch and holds no others.
+The trunk is frozen, so its states at a depth depend on backbone, window and text only. They are in
+shards like the features of heads, in the same folder and with the same size limit. The files are
+memory-mapped: only the rows of one batch are in memory.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ _BYTES = {"float16": 2, "float32": 4}
 
 
 class TrunkStates(Protocol):
-    """Gives the hidden states at the depth where the adapter starts."""
+    """Reads the hidden states at the depth where the adapter starts."""
 
     def read(self, examples: Examples, rows: Sequence[int], batch: ExampleBatch) -> torch.Tensor:
         """Returns the states of a batch in its packed order: (P, H) fp32 on its device.
 
         Args:
-            examples: The part that the rows are of.
+            examples: The split of the rows.
             rows: The rows of the batch, in order.
             batch: The same rows, packed.
         """
@@ -65,7 +65,7 @@ class ComputedTrunk:
     def read(self, examples: Examples, rows: Sequence[int], batch: ExampleBatch) -> torch.Tensor:
         """Returns the states of a batch: (P, H) fp32."""
         del examples, rows
-        # A tensor made under inference_mode cannot enter a graph; its copy can.
+        # A tensor of inference_mode cannot enter an autograd graph; its copy can.
         return _states(self._encoder, batch.tokens, self._depth).float().clone()
 
 
@@ -87,12 +87,12 @@ class CachedTrunk:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Opened:
-    """A trunk, and what there is to say about it.
+class OpenTrunk:
+    """A trunk, computed or cached.
 
     Attributes:
-        trunk: Gives the states.
-        note: Why they are computed again in every epoch; None where they are not.
+        trunk: Reads the states.
+        note: Why the cache is not used, or None.
     """
 
     trunk: TrunkStates
@@ -100,14 +100,14 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True)
-class Level:
-    """Which states are kept.
+class TrunkLayout:
+    """What is cached.
 
     Attributes:
         depth: Where the adapter starts.
         reading: Fields and window.
         max_windows: Windows per text at most.
-        dtype: In which they are kept.
+        dtype: Of the cache.
     """
 
     depth: int
@@ -117,62 +117,62 @@ class Level:
 
     @property
     def folder(self) -> str:
-        """Returns the name of the folder for such states."""
+        """Returns the name of the cache folder."""
         reading = self.reading
         window = f"{len(reading.fields)}x{reading.max_length}-{reading.overlap}-{self.max_windows}"
         apart = "-apart" if reading.apart else ""
         return f"states-{window}{apart}-d{self.depth}-{self.dtype}"
 
 
-def open_trunk(parts: Sequence[Examples], level: Level, source: FeatureSource) -> Opened:
-    """Returns the states of all rows; those that the cache lacks are computed and added.
+def open_trunk(parts: Sequence[Examples], layout: TrunkLayout, source: FeatureSource) -> OpenTrunk:
+    """Returns the states of all rows; those that are not cached are computed and added.
 
     Raises:
         UsageError: The cache cannot be written.
     """
-    if level.depth == 0:
-        # A table look-up and one small product cost less than reading them.
-        return Opened(ComputedTrunk(source.encoder, 0))
+    if layout.depth == 0:
+        # A table look-up and one small product cost less than reading a cache.
+        return OpenTrunk(ComputedTrunk(source.encoder, 0))
     lengths = {
         key: length
         for part in parts
         for key, length in zip(part.keys, part.lengths().tolist(), strict=True)
     }
-    size = sum(lengths.values()) * source.encoder.hidden_size * _BYTES[level.dtype]
+    size = sum(lengths.values()) * source.encoder.hidden_size * _BYTES[layout.dtype]
     if size > source.max_bytes:
         note = (
-            f"The states at depth {level.depth} would take {size} bytes, over cache_max_bytes "
-            f"({source.max_bytes}); the passes below the adapter run again in every epoch."
+            f"The states at depth {layout.depth} would take {size} bytes, more than "
+            f"cache_max_bytes ({source.max_bytes}); the trunk is computed in every epoch."
         )
-        return Opened(ComputedTrunk(source.encoder, level.depth), note)
-    folder = source.folder / level.folder
+        return OpenTrunk(ComputedTrunk(source.encoder, layout.depth), note)
+    folder = source.folder / layout.folder
     shards = open_shards(folder)
     known = {key for shard in shards for key in shard.keys}
     for part in parts:
         rows = {key: row for row, key in enumerate(part.keys) if key not in known}
-        shards += _compute(part, sorted(rows.values()), level, source, folder)
+        shards += _compute(part, sorted(rows.values()), layout, source, folder)
         known |= rows.keys()
     used = [shard for shard in shards if not lengths.keys().isdisjoint(shard.keys)]
     mark_used(used)
     drop_oldest(source.cache, source.max_bytes)
-    return Opened(CachedTrunk(used))
+    return OpenTrunk(CachedTrunk(used))
 
 
 def _compute(
-    part: Examples, rows: Sequence[int], level: Level, source: FeatureSource, folder: Path
+    part: Examples, rows: Sequence[int], layout: TrunkLayout, source: FeatureSource, folder: Path
 ) -> Iterator[Shard]:
     """Yields new shards with the states of some rows."""
     encoder, lengths = source.encoder, part.lengths()
-    most = max(1, _SHARD_BYTES // (encoder.hidden_size * _BYTES[level.dtype]))
+    most = max(1, _SHARD_BYTES // (encoder.hidden_size * _BYTES[layout.dtype]))
     with tqdm(total=len(rows), desc="trunk", unit="text", disable=None) as bar:
         for chunk in reading_order(lengths, rows, max_tokens=most):
             starts = np.concatenate([[0], np.cumsum(lengths[chunk])])
-            values: Any = np.empty((1, int(starts[-1]), encoder.hidden_size), level.dtype)
+            values: Any = np.empty((1, int(starts[-1]), encoder.hidden_size), layout.dtype)
             for places in reading_order(
                 lengths[chunk], range(len(chunk)), max_tokens=encoder.batch_tokens
             ):
                 batch = make_batch(part, [chunk[place] for place in places], device=encoder.device)
-                states = _states(encoder, batch.tokens, level.depth).float().cpu().numpy()
+                states = _states(encoder, batch.tokens, layout.depth).float().cpu().numpy()
                 limit = np.finfo(values.dtype).max
                 found = np.empty_like(states)
                 found[batch.order.numpy()] = states.clip(-limit, limit)

@@ -1,1 +1,1 @@
-"""Files and tables -> rows with targets, split, with their labels."""
+"""Files and tables -> training and validation set."""

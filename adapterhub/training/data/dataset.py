@@ -1,4 +1,4 @@
-"""Data sets: rows with targets, split into training and validation, and warnings about them."""
+"""Data sets: rows with targets, split into training and validation set, and warnings about them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,16 @@ import numpy.typing as npt
 from adapterhub.errors import DataError
 from adapterhub.specs import Kind, TaskSpec
 from adapterhub.tags import entity_types
-from adapterhub.training.data.columns import Columns, Target, find_columns, find_labels, labels_of
 from adapterhub.training.data.mentions import rows_with_mentions
-from adapterhub.training.data.parsing import Example, parse_records
+from adapterhub.training.data.parsing import (
+    Columns,
+    Example,
+    Target,
+    find_columns,
+    find_labels,
+    labels_of,
+    parse_records,
+)
 from adapterhub.training.data.records import Records, read_records
 from adapterhub.training.data.splits import (
     Parts,
@@ -34,12 +41,12 @@ _FEWEST_ROWS = 8
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
-    """Rows with their answers.
+    """Rows with targets.
 
     Attributes:
         name: Name of the data set.
-        kind: What the rows answer.
-        fields: The fields that a task on it reads.
+        kind: Kind of its task.
+        fields: Input fields of its task.
         inputs: One string per field and row.
         targets: Per row a label, labels, a number, or entity spans.
         labels: Label names in the order of a head's outputs; empty for regression.
@@ -57,7 +64,7 @@ class Dataset:
         return len(self.inputs)
 
     def digest(self) -> str:
-        """Returns the sha256 over inputs and targets in order, as lines of canonical JSON."""
+        """Returns the sha256 of inputs and targets in order, as lines of canonical JSON."""
         digest = hashlib.sha256()
         for texts, target in zip(self.inputs, self.targets, strict=True):
             line = json.dumps([texts, _plain(target)], ensure_ascii=False, separators=(",", ":"))
@@ -77,7 +84,7 @@ class Dataset:
         return cast("tuple[tuple[Span, ...], ...]", self.targets)
 
     def truth(self) -> npt.NDArray[np.float32] | npt.NDArray[np.int64]:
-        """Returns the targets of whole texts as numbers.
+        """Returns the targets as numbers, except for tagging.
 
         (N,) int64 label indices, (N, K) float32 zeros and ones for multi-label, or (N,)
         float32 values for regression.
@@ -95,12 +102,13 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Splits:
-    """What a head is fitted on, and what it is chosen on.
+    """Training and validation set.
 
     Attributes:
         train: The training rows.
-        validation: The validation rows; the same labels. In cross-validation the training rows.
-        folds: The fold of each row in cross-validation; empty where rows are held out.
+        validation: The validation rows, with the same labels; in cross-validation the training
+            rows.
+        folds: The fold of each row in cross-validation, else empty.
     """
 
     train: Dataset
@@ -108,7 +116,7 @@ class Splits:
     folds: tuple[int, ...] = ()
 
     def keep(self, rows: Sequence[int]) -> Splits:
-        """Returns them with some of the training rows; these only, in cross-validation."""
+        """Returns the splits with some of the training rows only."""
         train = self.train.take(rows)
         if not self.folds:
             return replace(self, train=train)
@@ -116,7 +124,7 @@ class Splits:
 
     @property
     def measured_on(self) -> str:
-        """Returns the name of what metrics on the validation rows stand on."""
+        """Returns the name of the split in metrics."""
         return "cross-validation" if self.folds else "validation"
 
 
@@ -152,7 +160,7 @@ def read_splits(data: object, options: TrainingOptions) -> Splits:
     if labels:
         owner = "the training rows (skip_unseen leaves such rows out)"
         _refuse_unknown(validation, labels, source=other.source, owner=owner)
-    # Labels are those of all rows: a cut must not decide which answers a task can give.
+    # Labels are those of all rows: max_rows must not decide which labels a task has.
     kept = replace(train.take(draw_rows(len(train), options)), labels=labels)
     if options.mentions:
         types = entity_types(labels) if kept.kind == "tagging" else ()
@@ -165,7 +173,7 @@ def read_splits(data: object, options: TrainingOptions) -> Splits:
 
 
 def _crossed(records: Records, columns: Columns, options: TrainingOptions) -> Splits:
-    """Returns all rows as training and as validation rows, with their folds."""
+    """Returns all rows as training and validation rows of cross-validation."""
     examples = parse_records(records, columns)
     name = options.dataset or records.name
     empty = Dataset(name, columns.kind, columns.fields, (), (), ())
@@ -181,11 +189,11 @@ def _crossed(records: Records, columns: Columns, options: TrainingOptions) -> Sp
 
 
 def read_for_task(data: object, spec: TaskSpec, options: TrainingOptions) -> Dataset:
-    """Returns all rows of a data set as truth for an existing task.
+    """Returns all rows of a data set with the labels of an existing task.
 
     Raises:
         DataError: The data cannot be read, or hold labels that the task does not have.
-        UsageError: The data answer something else than the task.
+        UsageError: The data are of another kind than the task.
     """
     records = read_records(data)
     columns = find_columns(records, options.model_copy(update={"kind": spec.kind}))
@@ -264,33 +272,33 @@ def _refuse_unknown(dataset: Dataset, labels: tuple[str, ...], *, source: str, o
                 )
 
 
-# Of less, a figure hardly moves: short texts such as greetings occur in both parts of many sets.
+# Below this share metrics hardly change: many sets have short texts, such as greetings, in both.
 _SHARED = 0.01
 
 
 def split_notes(splits: Splits) -> Iterator[str]:
-    """Yields how the choice is made, where rows are few, and what its figures are worth."""
+    """Yields warnings about the validation set: cross-validation, shared rows, few rows."""
     rows = len(splits.validation)
     if splits.folds:
         yield (
-            f"Chosen by cross-validation: heads fitted on the other {max(splits.folds)} of "
-            f"{max(splits.folds) + 1} parts answered each of the {rows} rows. The head that is "
-            f"kept was fitted on all of them."
+            f"Chosen by cross-validation with {max(splits.folds) + 1} folds: each of the {rows} "
+            f"rows was predicted by heads fitted on the other folds. The final head is fitted "
+            f"on all rows."
         )
     else:
         shared = shared_rows(splits.train.inputs, splits.validation.inputs)
         if shared >= max(1, rows * _SHARED):
             yield (
-                f"{shared} of {rows} validation rows are training rows too (but for case, spaces "
-                f"and the order of pairs), so figures on them flatter."
+                f"{shared} of {rows} validation rows are also training rows (ignoring case, spaces "
+                f"and the order of pairs), so the metrics are too optimistic."
             )
     if rows < FEWEST_HELD_OUT:
         yield (
-            f"Few rows: figures on {rows} rows can be off by {doubt(rows):.0f} points; on 400 "
-            f"rows by {doubt(400):.0f}, on 2,500 by {doubt(2_500):.0f}."
+            f"Few rows: the 95 % confidence interval of a metric on {rows} rows is about "
+            f"±{two_standard_errors(rows):.0f} points; on 400 rows it is ±5, on 2,500 rows ±2."
         )
 
 
-def doubt(rows: int) -> float:
-    """Returns how many points a rate on a number of rows can be off: two standard errors."""
+def two_standard_errors(rows: int) -> float:
+    """Returns two standard errors, in points, of a rate on so many rows, at its maximum (0.5)."""
     return float(100 / rows**0.5)

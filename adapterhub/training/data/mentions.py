@@ -1,7 +1,7 @@
-"""Other mentions in the place of a row's entities, so that a head learns where they stand.
+"""Mention replacement: augments tagged rows with other mentions of the same entity type.
 
-Source: Dai and Adel, "An Analysis of Simple Data Augmentation for Named Entity Recognition", 2020,
-there called mention replacement; here the mentions are given, not those of the training rows.
+Source: Dai and Adel, "An Analysis of Simple Data Augmentation for Named Entity Recognition", 2020;
+here the mentions are given, not taken from the training set.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ def rows_with_mentions(
     types: Sequence[str],
     options: TrainingOptions,
 ) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[Span, ...], ...]]:
-    """Returns the rows in which other mentions can stand, with drawn ones: inputs and entities.
+    """Returns inputs and entities of new rows, with random mentions, of all rows that have any.
 
     Args:
         inputs: One text per row.
         entities: Of each row.
-        types: The entity types of all rows; none where it is no tagging task.
-        options: Gives the mentions and the seed.
+        types: The entity types of all rows; none unless the task is tagging.
+        options: Of the mentions and the seed.
 
     Raises:
-        UsageError: The rows have no entities of a type that mentions are given of.
+        UsageError: Mentions are given for a type that the rows do not have.
     """
     check_mentions(options.mentions, types)
     draw = random.Random(options.seed)
@@ -45,16 +45,13 @@ def rows_with_mentions(
 def with_other_mentions(
     text: str, spans: Sequence[Span], mentions: Mentions, draw: random.Random
 ) -> tuple[str, tuple[Span, ...]] | None:
-    """Returns a text with drawn mentions in the place of its entities of the types that have some.
+    """Returns a text and its entities with random mentions, or None where none can be replaced.
 
     Args:
         text: The text.
         spans: Its entities in text order.
-        mentions: What may stand there.
-        draw: Chooses.
-
-    Returns:
-        The text and its entities, or None where it has no entity of these types.
+        mentions: Replacements by entity type.
+        draw: Random generator.
     """
     if not any(span.entity in mentions for span in spans):
         return None
@@ -63,24 +60,24 @@ def with_other_mentions(
     end = length = 0
     for span in spans:
         known = mentions.get(span.entity)
-        said = text[span.start : span.end] if known is None else draw.choice(known)
+        mention = text[span.start : span.end] if known is None else draw.choice(known)
         before = text[end : span.start]
         start = length + len(before)
-        length, end = start + len(said), span.end
+        length, end = start + len(mention), span.end
         moved.append(Span(start, length, span.entity))
-        parts += (before, said)
+        parts += (before, mention)
     return "".join(parts) + text[end:], tuple(moved)
 
 
 def check_mentions(mentions: Mentions, types: Sequence[str]) -> None:
-    """Checks that mentions are of entity types that the rows have.
+    """Checks that the rows have the entity types of all mentions.
 
     Raises:
-        UsageError: The rows have no entities, or none of a type.
+        UsageError: The rows do not have one of the types.
     """
     for entity in mentions:
         if entity not in types:
-            known = ", ".join(types[:12]) or "none, since it is no tagging task"
+            known = ", ".join(types[:12]) or "none, since the task is not tagging"
             raise UsageError(
                 f"Option mentions has mentions of '{entity}', which is no entity type of the rows; "
                 f"types are {known}{', …' if len(types) > 12 else ''}."

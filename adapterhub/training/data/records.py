@@ -1,7 +1,7 @@
-"""Files and tables -> records: one mapping of column to value per row, and where it stands.
+"""Files and tables -> records: one mapping of column to value per row, and its line.
 
-Files are read as scoring reads them; but a row that is none is an error here, because a task
-would be trained and measured on other rows than the ones meant.
+Files are read as in scoring, but a bad row is an error: otherwise a task would be trained and
+evaluated on other rows than intended.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from adapterhub.rows.reading import SourceRow, read_file, refuse_duplicates
 
 Values = Mapping[str, object]
 
-# Files of these names are parts of a data set, which mostly is called as their folder.
+# Files of these names are splits of a data set, whose name is mostly that of the folder.
 _NAMES_OF_PARTS = ("train", "training", "data")
 
 
@@ -31,10 +31,10 @@ class Records:
 
     Attributes:
         source: File name, or `data` for rows from Python.
-        name: Name of the data set where none is given: the file's name without endings, or its
-            folder's where the file is called `train`, `training` or `data`.
+        name: Default name of the data set: the file's name without endings, or its folder's if
+            the file is called `train`, `training` or `data`.
         by_line: Whether `place` is a line of a file.
-        rows: The rows in order, without a bad one.
+        rows: The rows in order.
     """
 
     source: str
@@ -48,7 +48,7 @@ class Records:
         return tuple(map(str, self.rows[0].values))
 
     def refuse(self, problem: str, record: SourceRow | None = None) -> NoReturn:
-        """Raises the error that names this source and the place of `record`.
+        """Raises an error with this source and the place of `record`.
 
         Raises:
             DataError: Always.
@@ -76,8 +76,7 @@ def read_records(data: object) -> Records:
     """Returns the rows of a file, a pyarrow table, a pandas data frame, or mappings.
 
     Args:
-        data: A path that ends in .jsonl, .csv, .tsv (each also with .gz) or .parquet, or rows that
-            are already in Python.
+        data: A path that ends in .jsonl, .csv, .tsv (each also with .gz) or .parquet, or rows.
 
     Raises:
         DataError: It cannot be read, is damaged, or holds no rows or a bad one; names the line.
@@ -112,7 +111,7 @@ def _set_name(path: Path) -> str:
 
 
 def is_list(value: object) -> TypeGuard[Sequence[object]]:
-    """Returns whether a value of a row is several values."""
+    """Returns whether a value of a row is a list."""
     return isinstance(value, list | tuple | np.ndarray)
 
 

@@ -1,8 +1,8 @@
 """Tagged words <-> entity spans of a text.
 
-Training truth comes as words with BIO tags; scoring answers with character spans. Both meet in
-spans: words are joined to a text, their tags become spans of it, and the units that scoring
-tags (`spans.words_of`) get their tags back from the spans.
+Training data are words with BIO tags; predictions are character spans. Words are joined to a text,
+their tags become spans of it, and the words that scoring tags (`spans.words_of`) get tags from the
+spans.
 """
 
 from __future__ import annotations
@@ -16,18 +16,17 @@ from adapterhub.model.heads.spans import Word, is_han
 from adapterhub.tags import OUTSIDE, entity_types, have_ends, tags_of
 from adapterhub.training.options import Joining
 
-# Data sets tagged by character have a few longer tokens, mostly numbers and names in Latin.
+# Data sets tagged by character have a few longer tokens, mostly numbers and Latin names.
 _SHARE_OF_CHARACTERS = 0.95
 
-# B- and I-, and what other schemes have beside them: E-, S-, L-, U-, M-.
+# B- and I-, and the E-, S-, L-, U-, M- of other schemes.
 _SCHEME = re.compile(r"[A-Z]-")
 
-
-# Treebanks have these as words of their own: 's of "it's", n't of "don't".
+# Treebanks split these off as words: 's of "it's", n't of "don't".
 _LEANS_LEFT = re.compile(r"[,;:)\]}%…]|[.!?]+|n['’]t|['’](?:s|m|d|re|ve|ll)", re.IGNORECASE)
 _LEANS_RIGHT = re.compile(r"[(\[{$£€#]")
 
-# BIO, BIOES, BILOU and BMES together: E or L ends an entity, S or U is one by itself, M is I.
+# Union of BIO, BIOES, BILOU and BMES: E or L ends an entity, S or U is a whole one, M is I.
 _MARKS, _BEGINNING, _ENDING = tuple("BIMELSU"), ("B", "S", "U"), ("E", "L", "S", "U")
 
 
@@ -48,7 +47,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class TaggedWords:
-    """One row as it was read.
+    """One tagged row as it was read.
 
     Attributes:
         words: The words.
@@ -75,28 +74,28 @@ class SpannedText:
 def repair_tags(tags: Sequence[str]) -> tuple[str, ...]:
     """Returns the same entities in plain BIO, from BIO, BIOES, BILOU or BMES.
 
-    An `I-x` that continues nothing begins an entity, as in the older IOB1 writing.
+    An `I-x` that continues nothing begins an entity, as in IOB1.
 
     Raises:
         ValueError: A tag is neither `O` nor of one of these schemes.
     """
     repaired: list[str] = []
-    goes_on = ""  # the type of the entity that is not over yet
+    current = ""  # type of the open entity
     for tag in tags:
         mark, dash, entity = tag.partition("-")
         if tag != OUTSIDE and (mark not in _MARKS or not dash or not entity):
             raise ValueError(
-                f"the tag '{tag}' is not BIO: expected 'O', 'B-…' or 'I-…', or as ends 'E-…', "
-                f"'S-…' or 'L-…', 'U-…'"
+                f"the tag '{tag}' is not BIO: expected 'O', 'B-…' or 'I-…', in schemes with ends "
+                f"also 'E-…', 'S-…' or 'L-…', 'U-…'"
             )
-        begins = mark in _BEGINNING or goes_on != entity
+        begins = mark in _BEGINNING or current != entity
         repaired.append(OUTSIDE if tag == OUTSIDE else f"{'B' if begins else 'I'}-{entity}")
-        goes_on = "" if mark in _ENDING else entity
+        current = "" if mark in _ENDING else entity
     return tuple(repaired)
 
 
 def mark_words(labels: Sequence[str]) -> tuple[str, ...]:
-    """Returns the labels of words, such as parts of speech, as BIO: every word is an entity.
+    """Returns word labels, such as parts of speech, as BIO: every word is an entity.
 
     Raises:
         ValueError: A label is empty.
@@ -107,21 +106,20 @@ def mark_words(labels: Sequence[str]) -> tuple[str, ...]:
 
 
 def are_word_labels(tags: Iterable[str]) -> bool:
-    """Returns whether tags say what each word is: none is of a scheme for entities, as BIO is."""
+    """Returns whether tags are word labels: none follows a scheme for entities such as BIO."""
     return not any(tag == OUTSIDE or _SCHEME.match(tag) for tag in tags)
 
 
 def tag_labels(tags: Iterable[str]) -> tuple[str, ...]:
-    """Returns the labels of a task with these tags: BIOES, the types in order of their names.
+    """Returns the labels of a task with these tags: BIOES, types by name.
 
-    A head that says where an entity ends is better at saying where it goes on: with the last word
-    tagged apart, each border is seen from both of its sides.
+    BIOES instead of BIO, because a separate tag of the last word makes both borders explicit.
     """
     return tags_of(sorted(entity_types(tags)), ends=True)
 
 
 def are_characters(rows: Iterable[TaggedWords]) -> bool:
-    """Returns whether the rows are tagged by character: Han text, one character per word."""
+    """Returns whether the rows are Han text tagged by character."""
     words = single = han = 0
     for row in rows:
         words += len(row.words)
@@ -137,8 +135,8 @@ def join_words(row: TaggedWords, joining: Joining) -> SpannedText:
 
     Args:
         row: The words and their tags.
-        joining: `none` puts nothing between words, `space` a space, `auto` a space except where
-            people write none: between two Han characters and at punctuation.
+        joining: `none` puts nothing between words, `space` a space, `auto` a space except between
+            Han characters and at punctuation.
     """
     parts: list[str] = []
     length = 0
@@ -157,10 +155,9 @@ def join_words(row: TaggedWords, joining: Joining) -> SpannedText:
 
 
 def unit_tags(units: Sequence[Word], spans: Sequence[Span], labels: Sequence[str]) -> list[str]:
-    """Returns the tag of each unit of scoring, by the scheme of `labels`.
+    """Returns the tag of each word of scoring, by the scheme of `labels`.
 
-    An entity begins with the first unit that its span touches, and ends with the last one: a unit
-    that it covers only in part counts as covered, since scoring cannot cut it.
+    An entity covers all words that its span overlaps, since scoring cannot split a word.
     """
     ends = have_ends(labels)
     tags = [OUTSIDE] * len(units)
@@ -177,14 +174,14 @@ def unit_tags(units: Sequence[Word], spans: Sequence[Span], labels: Sequence[str
 
 
 def _marks(size: int, *, ends: bool) -> str:
-    """Returns the marks of an entity of so many words."""
+    """Returns the marks of an entity of `size` words."""
     if not ends or size == 0:
         return ("B" + "I" * size)[:size]
     return "S" if size == 1 else "B" + "I" * (size - 2) + "E"
 
 
 def character_tags(length: int, spans: Iterable[Span]) -> list[str]:
-    """Returns the spans of a text of `length` code points as one BIO tag per code point."""
+    """Returns one BIO tag per code point of a text of `length` code points."""
     tags = [OUTSIDE] * length
     for span in spans:
         tags[span.start : span.end] = [f"I-{span.entity}"] * (span.end - span.start)
@@ -202,5 +199,5 @@ def _apart(before: str, after: str, joining: Joining) -> bool:
 
 
 def _is_wide_mark(sign: str) -> bool:
-    """Returns whether a sign is punctuation as wide as a Han character, which brings its space."""
+    """Returns whether a character is full-width punctuation, which includes its space."""
     return unicodedata.category(sign)[0] == "P" and unicodedata.east_asian_width(sign) in "WF"

@@ -1,1 +1,1 @@
-"""Logits -> calibration and metrics."""
+"""Validation logits -> calibration and metrics."""

@@ -1,4 +1,4 @@
-"""A head's last steps: calibration, its metrics by the code that will serve it, its confusions."""
+"""Metrics, calibration and confusions of a task, from logits by the code that serves it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def run_head(
     source: FeatureSource,
     max_windows: int,
 ) -> RowLogits:
-    """Returns the raw outputs of a task that is not resident, as scoring would give them."""
+    """Returns the logits of a task that is not resident, as scoring computes them."""
     encoder = source.encoder
     adapter = None
     if spec.adapter is not None:
@@ -74,7 +74,7 @@ def fold_logits(
     source: FeatureSource,
     max_windows: int,
 ) -> RowLogits:
-    """Returns the outputs for all rows in cross-validation, each by the head of its fold."""
+    """Returns out-of-fold logits of all rows: each row's by the head of its fold."""
     of_rows = np.array(splits.folds)
     rows = [np.flatnonzero(of_rows == fold) for fold in range(len(folds))]
     parts = [
@@ -105,17 +105,10 @@ def calibrated(spec: TaskSpec, logits: RowLogits, dataset: Dataset) -> TaskSpec:
     return spec.model_copy(update={"calibration": calibration})
 
 
-def measured(
+def compute_metrics(
     spec: TaskSpec, logits: RowLogits, dataset: Dataset, *, split: str = "validation"
 ) -> tuple[Metric, ...]:
-    """Returns the metrics of a calibrated task on the rows of `dataset`.
-
-    Args:
-        spec: The task.
-        logits: Its raw outputs for them.
-        dataset: The rows.
-        split: Name of what they are.
-    """
+    """Returns the metrics of a calibrated task on the rows of `dataset`, the split `split`."""
     if isinstance(logits.values, tuple):
         answers = DECODERS[spec.kind](logits, spec, 1)
         figures = span_figures(answer_spans(answers), dataset)
@@ -125,7 +118,7 @@ def measured(
 
 
 def _word_logits(logits: RowLogits, dataset: Dataset) -> tuple[Array, Truth]:
-    """Returns the logits of the words on which tagging decides, (words, K), and their labels."""
+    """Returns the logits of the words that get a tag, (words, K), and their labels."""
     index = {label: place for place, label in enumerate(dataset.labels)}
     rows: list[Array] = []
     truth: list[int] = []
@@ -147,17 +140,14 @@ def _joined(parts: Sequence[RowLogits]) -> RowLogits:
 _BINS = 15
 
 
-def diagnose(
+def make_diagnostics(
     spec: TaskSpec, logits: RowLogits, dataset: Dataset, *, split: str = "validation"
 ) -> Diagnostics | None:
-    """Returns where a calibrated task is wrong on the rows of `dataset`; `split` names them.
+    """Returns confusion matrix and reliability of a calibrated task on the rows of `dataset`.
 
-    None for tagging and regression, whose mistakes are neither confusions nor scores of rows.
+    None for tagging and regression, which have neither one label nor one score per row.
     """
-    if not isinstance(logits.values, np.ndarray) or spec.kind not in (
-        "single_label",
-        "multi_label",
-    ):
+    if isinstance(logits.values, tuple) or spec.kind == "regression":
         return None
     scaled = logits.values / np.float32(spec.calibration.temperature)
     truth = dataset.truth()
@@ -166,21 +156,21 @@ def diagnose(
         bins = reliability(sigmoid(scaled).ravel(), truth.ravel() > 0)
         return Diagnostics(split=split, rows=rows, reliability=bins)
     scores = softmax(scaled)
-    given = scores.argmax(1)
+    predicted = scores.argmax(1)
     counts = np.zeros((len(spec.labels),) * 2, np.int64)
-    np.add.at(counts, (truth.astype(np.int64), given), 1)
+    np.add.at(counts, (truth.astype(np.int64), predicted), 1)
     small = len(spec.labels) <= MOST_LABELS
     return Diagnostics(
         split=split,
         rows=rows,
-        reliability=reliability(scores.max(1), given == truth),
+        reliability=reliability(scores.max(1), predicted == truth),
         confusion=tuple(map(tuple, counts.tolist())) if small else (),
         confused=() if small else worst_pairs(counts),
     )
 
 
 def reliability(scores: Array, hits: npt.NDArray[np.bool_]) -> tuple[ReliabilityBin, ...]:
-    """Returns 15 equal bins of scores (N,) in [0, 1], without those that are empty.
+    """Returns the non-empty ones of 15 equal bins of scores (N,) in [0, 1].
 
     Source: Guo et al., "On Calibration of Modern Neural Networks", 2017, section 2.
     """
@@ -197,13 +187,13 @@ def reliability(scores: Array, hits: npt.NDArray[np.bool_]) -> tuple[Reliability
 
 
 def worst_pairs(counts: npt.NDArray[Any]) -> tuple[ConfusedPair, ...]:
-    """Returns the labels that are confused most, from a confusion matrix (K, K)."""
+    """Returns the most confused pairs of true label and predicted label, from a matrix (K, K)."""
     wrong = counts.copy()
     np.fill_diagonal(wrong, 0)
     order = np.argsort(-wrong.ravel(), kind="stable")[:MOST_PAIRS]
     pairs = ((int(place) // len(wrong), int(place) % len(wrong)) for place in order)
     return tuple(
-        ConfusedPair(true=true, given=given, rows=int(wrong[true, given]))
-        for true, given in pairs
-        if wrong[true, given]
+        ConfusedPair(true=true, given=predicted, rows=int(wrong[true, predicted]))
+        for true, predicted in pairs
+        if wrong[true, predicted]
     )

@@ -1,6 +1,6 @@
-"""The figures that a task reports, by scikit-learn and seqeval.
+"""The metrics that a task reports, by scikit-learn and seqeval.
 
-Both come with the extra `[train]` and are imported here only, when they are first used.
+Both come with the extra `[train]` and are imported when they are first used.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Figures = dict[str, float]
 
 
 def require_extra() -> None:
-    """Checks that the packages of the extra are there, before hours are spent without them.
+    """Checks that the packages of the extra are installed, before hours of training.
 
     Raises:
         MissingExtraError: One is not installed.
@@ -39,12 +39,12 @@ def require_extra() -> None:
 def evaluate(
     spec: TaskSpec, scores: TaskScores, dataset: Dataset, *, split: str = "validation"
 ) -> tuple[Metric, ...]:
-    """Returns the metrics of a task's answers to the rows of a data set.
+    """Returns the metrics of a task's predictions for the rows of a data set.
 
     Args:
         spec: The task.
-        scores: What `Hub.score(dataset.inputs, …, logits=True)` gave for it.
-        dataset: The truth, with the labels of the task.
+        scores: Its scores of `dataset.inputs` by `Hub.score`, with logits.
+        dataset: The rows, with the labels of the task.
         split: Name of these rows.
 
     Raises:
@@ -52,16 +52,16 @@ def evaluate(
         MissingExtraError: scikit-learn or seqeval is not installed.
     """
     if len(scores) != len(dataset):
-        raise UsageError(f"There are {len(scores)} answers, but {len(dataset)} rows of truth.")
+        raise UsageError(f"There are {len(scores)} predictions, but {len(dataset)} labelled rows.")
     if spec.kind == "tagging":
         return to_metrics(span_figures(answer_spans(scores.answers), dataset), split, len(dataset))
     if not isinstance(scores.logits, np.ndarray):
-        raise UsageError("Metrics need the logits; ask for them with logits=True.")
+        raise UsageError("Metrics need logits; score with logits=True.")
     return to_metrics(text_figures(spec, scores.logits, dataset), split, len(dataset))
 
 
 def text_figures(spec: TaskSpec, logits: Array, dataset: Dataset) -> Figures:
-    """Returns the figures of a task on whole texts from its raw logits (N, K)."""
+    """Returns the metrics of a text-level task from its raw logits (N, K)."""
     truth = dataset.truth()
     if spec.kind == "regression":
         values = logits[:, 0] if spec.value_range is None else logits[:, 0].clip(*spec.value_range)
@@ -78,7 +78,7 @@ def label_figures(scores: Array, truth: npt.NDArray[Any]) -> Figures:
     """Returns accuracy, macro-F1, MCC and ECE of single labels: (N, K) scores, (N,) truth."""
     measures = _module("scikit-learn")
     chosen = scores.argmax(1)
-    # scikit-learn gives 0 too, with a warning.
+    # Constant values have no correlation; scikit-learn gives 0 too, with a warning.
     flat = np.ptp(chosen) == 0 or np.ptp(truth) == 0
     return {
         "accuracy": measures.accuracy_score(truth, chosen),
@@ -88,20 +88,22 @@ def label_figures(scores: Array, truth: npt.NDArray[Any]) -> Figures:
     }
 
 
-def set_figures(given: npt.NDArray[np.bool_], scores: Array, truth: npt.NDArray[Any]) -> Figures:
+def set_figures(
+    predicted: npt.NDArray[np.bool_], scores: Array, truth: npt.NDArray[Any]
+) -> Figures:
     """Returns macro- and micro-F1 and ECE of label sets, each (N, K).
 
-    Labels that no row has and no row was given do not count.
+    Labels that are neither true nor predicted in any row do not count.
     """
     measures = _module("scikit-learn")
     # With one column scikit-learn would take 0 and 1 for two classes: a second one, of no row.
-    wide_truth, wide_given = (np.pad(sets, ((0, 0), (0, 1))) for sets in (truth, given))
-    seen = np.flatnonzero(truth.any(0) | given.any(0))
+    padded = [np.pad(sets, ((0, 0), (0, 1))) for sets in (truth, predicted)]
+    seen = np.flatnonzero(truth.any(0) | predicted.any(0))
     options = {"labels": seen, "zero_division": 0}
     figures = {"macro_f1": 0.0, "micro_f1": 0.0}
     if len(seen):
-        figures["macro_f1"] = measures.f1_score(wide_truth, wide_given, average="macro", **options)
-        figures["micro_f1"] = measures.f1_score(wide_truth, wide_given, average="micro", **options)
+        figures["macro_f1"] = measures.f1_score(*padded, average="macro", **options)
+        figures["micro_f1"] = measures.f1_score(*padded, average="micro", **options)
     return {**figures, "ece": calibration_error(scores.ravel(), truth.ravel() > 0)}
 
 
@@ -119,22 +121,22 @@ def number_figures(values: Array, truth: npt.NDArray[Any]) -> Figures:
 def span_figures(found: Sequence[Sequence[Span]], dataset: Dataset) -> Figures:
     """Returns F1, precision and recall of exact spans.
 
-    Spans become one tag per character, so that a hit has the same type and the same first and
-    last character, whatever words or tokens lie between.
+    Spans become one tag per character for seqeval, so a hit has the same type and the same first
+    and last character, whatever the words or tokens.
     """
     measures = _module("seqeval")
     lengths = [len(texts[0]) for texts in dataset.inputs]
     truth = [character_tags(n, row) for n, row in zip(lengths, dataset.spans(), strict=True)]
-    given = [character_tags(n, row) for n, row in zip(lengths, found, strict=True)]
+    predicted = [character_tags(n, row) for n, row in zip(lengths, found, strict=True)]
     return {
-        "span_f1": measures.f1_score(truth, given, zero_division=0),
-        "span_precision": measures.precision_score(truth, given, zero_division=0),
-        "span_recall": measures.recall_score(truth, given, zero_division=0),
+        "span_f1": measures.f1_score(truth, predicted, zero_division=0),
+        "span_precision": measures.precision_score(truth, predicted, zero_division=0),
+        "span_recall": measures.recall_score(truth, predicted, zero_division=0),
     }
 
 
 def answer_spans(answers: Sequence[Answer]) -> list[list[Span]]:
-    """Returns the spans in the answers of a tagging task; rows without an answer have none."""
+    """Returns the predicted spans of a tagging task; rows without a result have none."""
     found = [cast("list[Entity]", answer or []) for answer in answers]
     return [[Span(e["start"], e["end"], e["entity_group"]) for e in row] for row in found]
 
@@ -150,7 +152,7 @@ def calibration_error(scores: Array, hits: npt.NDArray[np.bool_]) -> float:
 
 
 def to_metrics(figures: Mapping[str, float], split: str, rows: int) -> tuple[Metric, ...]:
-    """Returns figures as they stand in a head file."""
+    """Returns metrics in the form of a head file."""
     return tuple(
         Metric(name=name, value=round(float(value), 6), split=split, rows=rows)
         for name, value in figures.items()

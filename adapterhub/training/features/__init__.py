@@ -1,1 +1,1 @@
-"""Rows -> features, encoded once and kept on disk."""
+"""Rows -> features, encoded once and cached on disk."""

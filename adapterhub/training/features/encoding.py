@@ -1,4 +1,4 @@
-"""Texts -> features, encoded once and kept on disk."""
+"""Texts -> features, encoded once and cached on disk."""
 
 from __future__ import annotations
 
@@ -33,24 +33,23 @@ from adapterhub.training.features.shards import (
 Content = Literal["pooled", "words", "tokens"]
 
 POOLED: tuple[Pooling, ...] = ("cls", "mean", "max")
-"""Poolings without weights of their own, in the order in which the cache keeps them."""
-
+"""Poolings without parameters, in the order of the cache."""
 
 _VERSION = 2
-"""Counts up when the same text gets other items, so that those of older code are not read."""
+"""Increased when the items of a text change, so that caches of older code are not read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What the cache keeps of each text.
+    """What is cached of each text.
 
     Attributes:
         content: `pooled`: one item per text, taps are depths times POOLED. `words`: the first
-            token of each word that tagging decides on. `tokens`: all tokens of the first
-            window, special ones included. For the last two, taps are depths.
+            token of each word. `tokens`: all tokens of the first window, special ones
+            included. For the last two, taps are depths.
         reading: Fields and window.
         max_windows: Windows per text at most.
-        depths: The depths kept, ascending.
+        depths: Ascending.
     """
 
     content: Content
@@ -65,14 +64,14 @@ class Layout:
 
     @property
     def folder(self) -> str:
-        """Returns the name of the folder for such features."""
+        """Returns the name of the cache folder."""
         reading = self.reading
         window = f"{len(reading.fields)}x{reading.max_length}-{reading.overlap}-{self.max_windows}"
         depths = ".".join(map(str, self.depths))
         return f"{self.content}{_VERSION}-{window}-d{depths}"
 
     def index(self, depth: int, pooling: Pooling) -> int:
-        """Returns the place of one tap."""
+        """Returns the index of one tap."""
         place = self.depths.index(depth)
         return place * len(POOLED) + POOLED.index(pooling) if self.content == "pooled" else place
 
@@ -85,8 +84,8 @@ class FeatureSource:
         encoder: The frozen backbone on its device.
         tokenizer: Of the same backbone.
         cache: Root folder of the cache.
-        max_bytes: Size of the cache from which old shards are dropped.
-        adapter: Features are of its branch; None for the trunk.
+        max_bytes: Size above which the oldest shards are deleted.
+        adapter: Features are from its branch; None for the trunk.
     """
 
     encoder: Encoder
@@ -97,7 +96,7 @@ class FeatureSource:
 
     @property
     def folder(self) -> Path:
-        """Returns the folder for the features of this backbone and adapter."""
+        """Returns the cache folder of this backbone and adapter."""
         fingerprint = self.encoder.spec.fingerprint.removeprefix("sha256:")
         dtype = str(self.encoder.dtype).removeprefix("torch.")
         adapter = "" if self.adapter is None else f"-{self.adapter.digest[:16]}"
@@ -107,7 +106,7 @@ class FeatureSource:
 def encode(
     inputs: Sequence[tuple[str, ...]], layout: Layout, source: FeatureSource
 ) -> tuple[list[int], Halves]:
-    """Returns the items of each row, and the features of all of them: (T, items, H) fp16."""
+    """Returns the number of items of each row, and all features: (T, items, H) fp16."""
     windows_kept = 1 if layout.content == "tokens" else layout.max_windows
     rows = source.tokenizer.rows(inputs, reading=layout.reading, max_windows=windows_kept)
     windows = source.tokenizer.windows(rows, reading=layout.reading)
@@ -126,8 +125,8 @@ def encode(
             features = [POOLINGS[pooling](states.hidden, states.batch) for pooling in POOLED]
         else:
             features = [states.hidden.index_select(0, tokens.to(encoder.device)).float()]
-        # A text's windows are averaged: a linear head then gives the mean of their logits,
-        # which is what scoring gives.
+        # The windows of a text are averaged: a linear head of the mean gives the mean of its
+        # logits over windows, as scoring does.
         taps = values[place * len(features) : (place + 1) * len(features)]
         taps.index_add_(1, targets, torch.stack(features).cpu())
     values /= torch.from_numpy(picks.shares)
@@ -136,7 +135,7 @@ def encode(
 
 
 class _Picks:
-    """Which item each window, or each picked token of a window, adds to."""
+    """Maps each window, or each picked token of a window, to the item that it adds to."""
 
     def __init__(
         self,
@@ -184,10 +183,10 @@ class _Picks:
         return np.concatenate(targets or [none]), np.concatenate(tokens or [none])
 
 
-# Long enough that batches of like lengths are full, short enough that a stopped run loses little.
+# Large enough for full batches of like lengths, small enough that a stopped run loses little.
 _SHARD_BYTES = 64 * 2**20
 _SHARD_ROWS = 4096
-# An average text is shorter; this only bounds a shard's size before its texts are tokenised.
+# More than in an average text: bounds the size of a shard before its texts are tokenised.
 _GUESSED_ITEMS = 48
 
 
@@ -196,9 +195,9 @@ class Features:
     """The features of N rows, read from the cache tap by tap.
 
     Attributes:
-        layout: What is kept.
+        layout: What is cached.
         counts: (N,) int64, items of each row.
-        places: Per row its shard and its place in it.
+        places: Per row its shard and its index there.
         shards: The open shards.
         hidden_size: Width H.
     """
@@ -233,7 +232,7 @@ class Features:
 def read_features(
     inputs: Sequence[tuple[str, ...]], *, layout: Layout, source: FeatureSource
 ) -> Features:
-    """Returns the features of all rows; texts that the cache lacks are encoded and added.
+    """Returns the features of all rows; texts that are not cached are encoded and added.
 
     Raises:
         UsageError: The cache cannot be written.
@@ -262,13 +261,13 @@ def read_features(
 def _encode_missing(
     missing: dict[bytes, tuple[str, ...]], layout: Layout, source: FeatureSource, folder: Path
 ) -> Iterator[Shard]:
-    """Yields new shards with the texts that the cache lacks."""
-    # Texts of like lengths go together: full batches, and an even bar.
+    """Yields new shards with the missing texts."""
+    # Texts of like length go together, for full batches and an even progress bar.
     items = sorted(missing.items(), key=lambda item: sum(map(len, item[1])))
     item_bytes = layout.taps * source.encoder.hidden_size * 2
     item_bytes *= 1 if layout.content == "pooled" else _GUESSED_ITEMS
     rows = max(1, min(_SHARD_ROWS, _SHARD_BYTES // item_bytes))
-    # `disable=None` is off where stderr is no terminal.
+    # `disable=None` shows no bar where stderr is not a terminal.
     with tqdm(total=len(items), desc="encoding", unit="text", disable=None) as bar:
         for start in range(0, len(items), rows):
             chunk = items[start : start + rows]

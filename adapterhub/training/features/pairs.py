@@ -1,7 +1,7 @@
-"""Pairs whose texts are encoded each alone: their features, and heads on a mix of depths of them.
+"""Pairs whose two texts are encoded separately: their features, and mixes of depths of them.
 
-Both texts come from the cache of single texts, so a text that occurs in many pairs, or in
-another task, is encoded once. What is compared is made for the taps that are being fitted only.
+Both texts come from the cache of single texts, so a text of many pairs or tasks is encoded once.
+Comparisons are computed only for the taps that are being fitted.
 """
 
 from __future__ import annotations
@@ -56,11 +56,11 @@ class PairFeatures:
 
     @property
     def hidden_size(self) -> int:
-        """Returns the width of what is compared, 4H."""
+        """Returns the width of a comparison, 4H."""
         return self.first.hidden_size * COMPARED_PARTS
 
     def tap(self, depth: int, pooling: Pooling) -> torch.Tensor:
-        """Returns what heads on one tap read of all pairs in order: (N, 4H) fp16."""
+        """Returns the comparisons of all pairs in order at one tap: (N, 4H) fp16."""
         first, second = (side.tap(depth, pooling) for side in (self.first, self.second))
         values = torch.empty(len(first), self.hidden_size, dtype=torch.float16)
         for rows in _slices(len(first)):
@@ -71,12 +71,12 @@ class PairFeatures:
 def read_pairs(
     splits: Splits, reading: Reading, *, layout: Layout, source: FeatureSource
 ) -> dict[Part, PairFeatures]:
-    """Returns the features of the pairs of both parts; texts that the cache lacks are encoded.
+    """Returns the features of the pairs of both splits; texts that are not cached are encoded.
 
     Args:
         splits: The rows, with two texts each.
         reading: Reads them apart.
-        layout: What is kept of each text, read alone.
+        layout: What is cached of each single text.
         source: Where features come from.
 
     Raises:
@@ -84,7 +84,7 @@ def read_pairs(
     """
     parts: dict[Part, Dataset] = {"train": splits.train, "validation": splits.validation}
     texts = {(text,): None for part in parts.values() for row in part.inputs for text in row}
-    # One run encodes what all of them lack.
+    # Encodes all missing texts in one run.
     read_features(tuple(texts), layout=layout, source=source)
 
     def side(part: Dataset, index: int) -> Features:
@@ -95,25 +95,25 @@ def read_pairs(
     }
 
 
-def ways_of(options: TrainingOptions, fields: Sequence[str]) -> tuple[bool, ...]:
-    """Returns the ways of reading rows that are tried: whether their fields are apart.
+def pair_readings(options: TrainingOptions, fields: Sequence[str]) -> tuple[bool, ...]:
+    """Returns which encodings of the rows are tried: together (False), apart (True), or both.
 
     Raises:
-        UsageError: The rows have one text, and it shall be read apart.
+        UsageError: The options ask for pairs apart, but rows have one text.
     """
     if len(fields) != 2:
         if options.pairs == "apart":
-            raise UsageError("Option pairs is 'apart', but the rows have one text; it is for two.")
+            raise UsageError("Option pairs is 'apart', but the rows have one text; it needs two.")
         return (False,)
     has_apart = options.pairs != "together" and set(options.poolings) != {"attentive"}
     return ((False,) if options.pairs != "apart" else ()) + ((True,) if has_apart else ())
 
 
 class ComparedMix:
-    """Heads that compare learned mixes of depths, with one pooling.
+    """Reads comparisons of learned mixes of depths, with one pooling.
 
-    A mix is of each text, before the two are compared, as in scoring. Comparing is not linear, so
-    what comes out cannot be standardised for every mix; it is for the mix that fitting starts at.
+    Each text is mixed before the two are compared, as in scoring. Comparing is not linear, so the
+    scale cannot follow the mix; it is that of the initial mix.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class ComparedMix:
         """Returns a reader of the depths that `heads` name; they have one pooling."""
 
         def texts(part: Part, depth: int, pooling: Pooling) -> torch.Tensor:
-            # The first half of what is compared are the two texts themselves.
+            # The first half of a comparison are the features of the two texts.
             return _texts(tap(part, depth, pooling))
 
         depths, taps = stack_taps(heads, texts, device)
@@ -161,7 +161,7 @@ class ComparedMix:
         heads = [self.heads[group] for group in groups]
         return ComparedMix(heads, self._depths, self._taps, [self._scales[g] for g in groups])
 
-    def fold(self, group: int, own: Parameters) -> tuple[Scale, Parameters]:
+    def export(self, group: int, own: Parameters) -> tuple[Scale, Parameters]:
         """Returns the scale of the compared mix, and `mix.weights` of the depths read."""
         reads = self._reads[group]
         return self._scales[group], {"mix.weights": mix_shares(own["mix"], reads)[reads]}
@@ -178,7 +178,7 @@ def _compare_halves(texts: torch.Tensor) -> torch.Tensor:
 
 
 def _scale(texts: torch.Tensor, shares: torch.Tensor) -> Scale:
-    """Returns mean and deviation of a compared mix of (D, N, 2H)."""
+    """Returns the scale of comparisons of a mix of (D, N, 2H)."""
     parts = [
         _halves(_compare_halves(torch.einsum("d,dbh->bh", shares, texts[:, rows].float())))
         for rows in _slices(texts.shape[1])

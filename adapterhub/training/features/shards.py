@@ -1,8 +1,8 @@
-"""The feature cache on disk: features by text, in files that are written once and never changed.
+"""The feature cache on disk: immutable files of features by text.
 
-A shard is one safetensors file with the rows of some texts. It appears whole, by a rename, so a
-stopped run leaves nothing half written and goes on from the shards it has. Any number of
-processes may use one folder; two that encode the same text write it twice, which does no harm.
+A shard is one safetensors file with the rows of some texts. It is renamed into place, so a stopped
+run leaves only whole shards and continues from them. Processes may share a folder; two that encode
+the same text write it twice, which is harmless.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Shard:
     Attributes:
         path: The file.
         keys: Key of each of its rows.
-        starts: (rows + 1,) int64, where the items of each row start; the last is their number.
+        starts: (rows + 1,) int64, the first item of each row; the last is the number of items.
         file: Its tensors, read on demand; `values` is (T, items, H) fp16.
     """
 
@@ -54,18 +54,18 @@ class Shard:
 
 
 def text_key(inputs: Sequence[str]) -> bytes:
-    """Returns the key of one row: a digest over its strings."""
+    """Returns the cache key of one row: a digest of its strings."""
     text = json.dumps(list(inputs), ensure_ascii=False)
     return hashlib.blake2b(text.encode(), digest_size=KEY_BYTES).digest()
 
 
 def open_shards(folder: Path) -> list[Shard]:
-    """Returns all shards in `folder`; damaged ones are removed and count as missing."""
+    """Returns all shards in `folder`; damaged ones are deleted."""
     shards = []
     for path in sorted(folder.glob(f"*{_SUFFIX}")):
         try:
             shards.append(_open(path))
-        # What it held is encoded again, so a damaged file costs time and nothing else.
+        # Its texts are encoded again: a damaged file costs time only.
         except (SafetensorError, ValueError):
             with contextlib.suppress(OSError):
                 path.unlink()
@@ -106,17 +106,14 @@ def write_shard(
 
 
 def mark_used(shards: Sequence[Shard]) -> None:
-    """Makes shards count as new, so that others are dropped before them."""
+    """Updates the modification time of shards, by which the least recently used are dropped."""
     for shard in shards:
         with contextlib.suppress(OSError):
             os.utime(shard.path)
 
 
 def drop_oldest(root: Path, max_bytes: int) -> None:
-    """Removes the shards that were not used for the longest time, until the rest fits.
-
-    Whoever has a removed shard open keeps reading it.
-    """
+    """Deletes the least recently used shards until the rest fits; open ones stay readable."""
     found = sorted(_sizes(root), reverse=True)
     total = 0
     for _, size, path in found:

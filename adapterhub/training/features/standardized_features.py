@@ -1,8 +1,8 @@
-"""Features as heads read them while they are fitted: standardised, for many heads at once.
+"""Standardised features for fitting many heads at once.
 
-A reader serves G heads that differ in what they read. Each of them is fitted with C settings,
-so parameters and features carry the leading axes (G, C). Standardisation makes one learning
-rate fit all taps; `fold` puts it into the weights at the end, so that scoring needs none.
+A reader serves G heads that differ in what they read, each with C hyperparameter settings, so
+parameters and features have the leading axes (G, C). Standardisation makes one learning rate fit
+all taps; `export` returns its scale, which goes into the weights, so that scoring needs none.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 import torch
 
 from adapterhub.specs import HeadSpec, Pooling
+from adapterhub.training.features.encoding import Features
 
 Part = Literal["train", "validation"]
 Parameters = dict[str, torch.Tensor]
@@ -25,19 +26,19 @@ _ROWS_AT_ONCE = 65_536
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scale:
-    """What was subtracted from features, and what they were divided by; both (H,)."""
+    """Mean and standard deviation of features, both (H,)."""
 
     mean: torch.Tensor
     deviation: torch.Tensor
 
 
 class Reader(Protocol):
-    """Gives features to G heads."""
+    """Reads the features of G heads."""
 
     heads: tuple[HeadSpec, ...]
 
     def parameters(self, settings: int) -> Parameters:
-        """Returns the reader's own parameters at their start, each (G, C, …)."""
+        """Returns the initial values of the reader's own parameters, each (G, C, …)."""
         ...
 
     def read(self, part: Part, rows: torch.Tensor, own: Parameters) -> torch.Tensor:
@@ -48,8 +49,8 @@ class Reader(Protocol):
         """Returns a reader for some of the heads."""
         ...
 
-    def fold(self, group: int, own: Parameters) -> tuple[Scale, Parameters]:
-        """Returns the scale that one head's features had, and the tensors it adds to a file.
+    def export(self, group: int, own: Parameters) -> tuple[Scale, Parameters]:
+        """Returns the scale of one head's features, and its own tensors by their names in a file.
 
         Args:
             group: Index of the head.
@@ -59,7 +60,7 @@ class Reader(Protocol):
 
 
 class SingleTaps:
-    """Heads that read one tap each; all settings of a head share its features."""
+    """Reads one tap for each head; all settings of a head share its features."""
 
     def __init__(
         self,
@@ -87,7 +88,7 @@ class SingleTaps:
         return cls(heads, taps, scales)
 
     def parameters(self, settings: int) -> Parameters:
-        """Returns none."""
+        """Returns no parameters."""
         del settings
         return {}
 
@@ -104,7 +105,7 @@ class SingleTaps:
             [self._scales[group] for group in groups],
         )
 
-    def fold(self, group: int, own: Parameters) -> tuple[Scale, Parameters]:
+    def export(self, group: int, own: Parameters) -> tuple[Scale, Parameters]:
         """Returns the scale of the head's tap."""
         del own
         return self._scales[group], {}
@@ -113,7 +114,7 @@ class SingleTaps:
 def stack_taps(
     heads: Sequence[HeadSpec], tap: TapReader, device: torch.device
 ) -> tuple[tuple[int, ...], dict[Part, torch.Tensor]]:
-    """Returns the depths that heads of one pooling read, and what is there: (D, N, H) each."""
+    """Returns the depths that heads of one pooling read, and their features: (D, N, H) each."""
     depths = tuple(sorted({depth for head in heads for depth in head.depths}))
     parts: tuple[Part, ...] = ("train", "validation")
     pooling = heads[0].pooling
@@ -124,10 +125,10 @@ def stack_taps(
 
 
 class MixedTaps:
-    """Heads that read a learned mix of depths with one pooling.
+    """Reads learned mixes of depths, with one pooling.
 
-    All depths are divided by one deviation, because a mix of depths with a deviation each could
-    not be folded into one weight matrix.
+    All depths share one deviation, because a mix of depths with a deviation each could not be
+    merged into one weight matrix.
     """
 
     def __init__(
@@ -170,7 +171,7 @@ class MixedTaps:
         heads = [self.heads[group] for group in groups]
         return MixedTaps(heads, self._depths, self._taps, self._scales)
 
-    def fold(self, group: int, own: Parameters) -> tuple[Scale, Parameters]:
+    def export(self, group: int, own: Parameters) -> tuple[Scale, Parameters]:
         """Returns the scale of the mixed features, and `mix.weights` of the depths read."""
         shares = mix_shares(own["mix"], self._reads[group])
         means = torch.stack([scale.mean for scale in self._scales])
@@ -187,12 +188,12 @@ def reads_of(
 
 
 def mix_shares(mix: torch.Tensor, reads: torch.Tensor) -> torch.Tensor:
-    """Returns the weights of a mix from its logits (…, D), zero at depths that are not read."""
+    """Returns mix weights from their logits (…, D), zero at depths that are not read."""
     return mix.masked_fill(~reads, -torch.inf).softmax(-1)
 
 
 def measure(values: torch.Tensor) -> Scale:
-    """Returns mean and deviation of features (N, H) fp16, per dimension, in fp32."""
+    """Returns mean and standard deviation of features (N, H) fp16 per dimension, in fp32."""
     total = torch.zeros(values.shape[1], dtype=torch.float64, device=values.device)
     squares = torch.zeros_like(total)
     for chunk in torch.split(values, _ROWS_AT_ONCE):
@@ -200,7 +201,7 @@ def measure(values: torch.Tensor) -> Scale:
         squares += chunk.double().square().sum(0)
     mean = total / len(values)
     variance = (squares / len(values) - mean.square()).clamp(min=0)
-    # A dimension that hardly varies carries rounding errors only; dividing would blow them up.
+    # A nearly constant dimension holds rounding errors only; dividing would amplify them.
     floor = 1e-4 * variance.mean().sqrt()
     deviation = torch.where(variance.sqrt() > floor, variance.sqrt(), torch.ones_like(variance))
     return Scale(mean.float(), deviation.float())
@@ -210,3 +211,111 @@ def standardise(values: torch.Tensor, scale: Scale) -> None:
     """Changes features (N, H) fp16 in place to zero mean and unit deviation."""
     for chunk in torch.split(values, _ROWS_AT_ONCE):
         chunk.copy_((chunk.float() - scale.mean) / scale.deviation)
+
+
+# Rows are padded within chunks of like length; more chunks pad less but launch more kernels.
+_LENGTH_CHUNKS = 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenStates:
+    """The token states of one split at G depths.
+
+    Attributes:
+        states: (G, P, H) fp16.
+        starts: (N,) int64, the first token of each row.
+        counts: (N,) int64, tokens of each row.
+    """
+
+    states: torch.Tensor
+    starts: torch.Tensor
+    counts: torch.Tensor
+
+    @classmethod
+    def load(cls, features: Features, device: torch.device) -> TokenStates:
+        """Returns the states at all depths of `features`."""
+        depths = features.layout.depths
+        states = torch.stack([features.tap(depth, "attentive") for depth in depths])
+        counts = torch.from_numpy(features.counts)
+        starts = counts.cumsum(0) - counts
+        return cls(states.to(device), starts.to(device), counts.to(device))
+
+    def means(self, group: int) -> torch.Tensor:
+        """Returns the mean state of each row at one depth: (N, H) fp16."""
+        return torch.segment_reduce(
+            self.states[group].float(), "mean", lengths=self.counts, axis=0
+        ).half()
+
+
+class AttentiveTokens:
+    """Reads attentive pooling with learned queries, one head per depth.
+
+    A zero query is mean pooling; queries start there, and features are standardised as means.
+    """
+
+    def __init__(
+        self,
+        heads: Sequence[HeadSpec],
+        states: dict[Part, TokenStates],
+        places: Sequence[int],
+        scales: Sequence[Scale],
+    ) -> None:
+        self.heads = tuple(heads)
+        self._states = states
+        self._places = tuple(places)
+        self._scales = tuple(scales)
+
+    @classmethod
+    def load(
+        cls, heads: Sequence[HeadSpec], train: TokenStates, validation: TokenStates
+    ) -> AttentiveTokens:
+        """Returns a reader of token states, whose depths are those of `heads` in order."""
+        scales = [measure(train.means(group)) for group in range(len(heads))]
+        states: dict[Part, TokenStates] = {"train": train, "validation": validation}
+        return cls(heads, states, range(len(heads)), scales)
+
+    def parameters(self, settings: int) -> Parameters:
+        """Returns the queries, zeros (G, C, H)."""
+        hidden_size = self._states["train"].states.shape[2]
+        return {"query": torch.zeros(len(self.heads), settings, hidden_size)}
+
+    def read(self, part: Part, rows: torch.Tensor, own: Parameters) -> torch.Tensor:
+        """Returns (G, C, B, H)."""
+        order = self._states[part].counts[rows].argsort(stable=True)
+        chunks = torch.chunk(rows[order], _LENGTH_CHUNKS)
+        features = torch.cat([self._pool(part, chunk, own) for chunk in chunks], dim=2)
+        return features.index_select(2, order.argsort())
+
+    def _pool(self, part: Part, rows: torch.Tensor, own: Parameters) -> torch.Tensor:
+        """Returns (G, C, B, H) for rows of like length."""
+        tokens = self._states[part]
+        counts = tokens.counts[rows]
+        steps = torch.arange(int(counts.max()), device=rows.device)
+        places = tokens.starts[rows, None] + steps  # (B, L)
+        beyond = steps >= counts[:, None]
+        places = places.masked_fill(beyond, 0)
+        pooled = []
+        for group, place in enumerate(self._places):
+            states = tokens.states[place][places].float()  # (B, L, H)
+            query = own["query"][group] * states.shape[2] ** -0.5
+            # (B, L, H) @ (H, C) -> (B, L, C) -> (B, C, L)
+            weights = (states @ query.T).transpose(1, 2)
+            weights = weights.masked_fill(beyond[:, None], -torch.inf).softmax(-1)
+            # (B, C, L) @ (B, L, H) -> (B, C, H) -> (C, B, H)
+            features = (weights @ states).transpose(0, 1)
+            scale = self._scales[group]
+            pooled.append((features - scale.mean) / scale.deviation)
+        return torch.stack(pooled)
+
+    def keep(self, groups: Sequence[int]) -> AttentiveTokens:
+        """Returns a reader for some of the heads."""
+        return AttentiveTokens(
+            [self.heads[group] for group in groups],
+            self._states,
+            [self._places[group] for group in groups],
+            [self._scales[group] for group in groups],
+        )
+
+    def export(self, group: int, own: Parameters) -> tuple[Scale, Parameters]:
+        """Returns the scale of the features, and `pool.query`."""
+        return self._scales[group], {"pool.query": own["query"]}

@@ -1,1 +1,1 @@
-"""Features -> many heads fitted together -> the one to keep."""
+"""Features -> many heads fitted together -> the selected one."""

@@ -1,4 +1,4 @@
-"""G x C heads of one shape as stacked tensors, and the optimizer that steps all of them at once."""
+"""G x C heads of one shape as stacked tensors, and an AdamW that updates all of them at once."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import torch
 from torch.nn import functional
 
 from adapterhub.training.features.standardized_features import Parameters, Scale
-from adapterhub.training.heads.candidates import Objective, Setting
+from adapterhub.training.heads.candidates import Hyperparameters, Objective
 
 _BETAS = (0.9, 0.999)
 _EPS = 1e-8
-# Biases and the few weights of mixes and queries need no pull to zero.
+# Weight decay is for matrices: biases, mixes and queries have few parameters.
 _DECAYED = ("first", "last")
 
 
 @dataclass(frozen=True, slots=True)
 class BatchShape:
-    """Sizes of a stack.
+    """Sizes of a batch of heads.
 
     Attributes:
         groups: Number G of heads that differ in what they read.
-        settings: Number C of settings, each tried for every head.
+        settings: Number C of hyperparameter settings for each of them.
         hidden_size: Width H of the features.
         hidden_width: Width W of the hidden layer, or None for linear heads.
     """
@@ -35,11 +35,13 @@ class BatchShape:
     hidden_width: int | None
 
 
-def start_heads(shape: BatchShape, objective: Objective, generator: torch.Generator) -> Parameters:
-    """Returns the first parameters of a stack; each group starts its settings alike.
+def initial_heads(
+    shape: BatchShape, objective: Objective, generator: torch.Generator
+) -> Parameters:
+    """Returns initial parameters, equal for all settings of a group; outputs are the prior.
 
     `first` (G, C, H, K) and `first_bias` (G, C, K); with a hidden layer `first` is (G, C, H, W)
-    and `last` (G, C, W, K), `last_bias` (G, C, K) follow. They answer the prior to every text.
+    and `last` (G, C, W, K), `last_bias` (G, C, K) follow.
     """
     lead = (shape.groups, shape.settings)
     prior = objective.prior.expand(*lead, -1).clone()
@@ -70,15 +72,15 @@ def head_logits(parameters: Parameters, features: torch.Tensor) -> torch.Tensor:
     return hidden @ parameters["last"] + parameters["last_bias"][:, :, None]
 
 
-def fold_head(one: Parameters, scale: Scale, unit: tuple[float, float]) -> Parameters:
-    """Returns the tensors of one head for raw features and the task's own unit.
+def export_head(one: Parameters, scale: Scale, unit: tuple[float, float]) -> Parameters:
+    """Returns the tensors of one head, for raw features and in the task's own unit.
 
     `W ((x - m) / d) + b = (W / d) x + (b - (W / d) m)`, and the outputs times the unit's
     deviation plus its mean.
 
     Args:
         one: The parameters of one head, without the leading axes.
-        scale: What its features were standardised with.
+        scale: Of its features.
         unit: Mean and deviation of the outputs.
     """
     weight = (one["first"] / scale.deviation[:, None]).T  # (H, J) -> (J, H)
@@ -91,13 +93,13 @@ def fold_head(one: Parameters, scale: Scale, unit: tuple[float, float]) -> Param
     return {**tensors, "head.weight": weight * deviation, "head.bias": bias * deviation + mean}
 
 
-class StackedAdamW:
-    """AdamW with a learning rate and a weight decay for each head of a stack.
+class BatchedAdamW:
+    """AdamW with a learning rate and a weight decay for each head of a batch.
 
     Source: Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019, algorithm 2.
     """
 
-    def __init__(self, settings: Sequence[Sequence[Setting]], device: torch.device) -> None:
+    def __init__(self, settings: Sequence[Sequence[Hyperparameters]], device: torch.device) -> None:
         self._rates = _matrix([[s.learning_rate for s in row] for row in settings], device)
         self._decays = _matrix([[s.weight_decay for s in row] for row in settings], device)
         self._moments: Parameters = {}
@@ -106,11 +108,11 @@ class StackedAdamW:
 
     @torch.no_grad()
     def step(self, parameters: Parameters, factor: float) -> None:
-        """Changes the parameters in place by their gradients, and drops these.
+        """Updates the parameters in place, and clears their gradients.
 
         Args:
             parameters: Each (G, C, …).
-            factor: What the schedule multiplies the learning rates with.
+            factor: Of the schedule, for all learning rates.
         """
         self._steps += 1
         unbias = [1 - beta**self._steps for beta in _BETAS]
@@ -129,9 +131,11 @@ class StackedAdamW:
             parameter.sub_(moment.div(size).mul_(rates / unbias[0]))
             parameter.grad = None
 
-    def select(self, settings: Sequence[Sequence[Setting]], kept: Kept) -> StackedAdamW:
-        """Returns the optimiser of the heads that are kept, with their moments."""
-        other = StackedAdamW(settings, self._rates.device)
+    def select(
+        self, settings: Sequence[Sequence[Hyperparameters]], kept: KeptHeads
+    ) -> BatchedAdamW:
+        """Returns the optimiser of the kept heads, with their moments."""
+        other = BatchedAdamW(settings, self._rates.device)
         other._steps = self._steps
         other._moments = kept.of(self._moments)
         other._squares = kept.of(self._squares)
@@ -139,8 +143,8 @@ class StackedAdamW:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Kept:
-    """Which heads of a stack go on.
+class KeptHeads:
+    """The heads of a batch that are kept.
 
     Attributes:
         groups: (G', 1) indices of groups.

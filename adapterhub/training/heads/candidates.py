@@ -1,9 +1,8 @@
-"""What is tried, and what all candidates of one task share: targets, loss, folds and budget.
+"""The candidates of one task, and what they share: targets, loss, folds and budget.
 
-With held-out rows there is one copy of each candidate. In cross-validation there is one per fold,
-which is fitted on the rows of the other folds and predicts its own, and one more that is fitted on
-all rows: the one to keep. All copies take their steps together, so the epoch that is best for the
-folds is that of the kept one too.
+With a validation set there is one copy of each candidate. In cross-validation there is one per
+fold, fitted on the rows of the other folds, and a last one that is fitted on all rows and kept. All
+copies step together, so the best epoch of the folds is that of the last copy too.
 """
 
 from __future__ import annotations
@@ -24,29 +23,29 @@ from adapterhub.training.options import TrainingOptions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Copies:
+class CVFolds:
     """The R copies of each candidate.
 
     Attributes:
-        answers: Per copy the validation rows that it answers; together all of them, once.
-        seen: (R, N) fp32, one where a copy is fitted on a training row; None where all are.
+        validation_rows: Per copy the rows that it predicts; together each row once.
+        train_mask: (R, N) fp32, one where a copy is fitted on a training row; None for all.
     """
 
-    answers: tuple[torch.Tensor, ...]
-    seen: torch.Tensor | None = None
+    validation_rows: tuple[torch.Tensor, ...]
+    train_mask: torch.Tensor | None = None
 
     def __len__(self) -> int:
-        """Returns the number R; the last copy is the one to keep."""
-        return len(self.answers)
+        """Returns the number R of copies; the last one is kept."""
+        return len(self.validation_rows)
 
     @classmethod
-    def held_out(cls, rows: int) -> Copies:
-        """Returns the one copy that answers all validation rows."""
+    def held_out(cls, rows: int) -> CVFolds:
+        """Returns one copy, which predicts all validation rows."""
         return cls((torch.arange(rows),))
 
     @classmethod
-    def crossed(cls, folds: torch.Tensor) -> Copies:
-        """Returns the copies of cross-validation, where validation rows are the training rows.
+    def cross_validated(cls, folds: torch.Tensor) -> CVFolds:
+        """Returns the copies of cross-validation, whose validation rows are the training rows.
 
         Args:
             folds: (N,) int64, the fold of each row, from 0.
@@ -55,18 +54,18 @@ class Copies:
         apart = folds != numbers[:, None]
         return cls(tuple(torch.nonzero(~row).flatten() for row in apart), apart.float())
 
-    def to(self, device: torch.device) -> Copies:
+    def to(self, device: torch.device) -> CVFolds:
         """Returns them on a device."""
-        seen = None if self.seen is None else self.seen.to(device)
-        return replace(self, answers=tuple(rows.to(device) for rows in self.answers), seen=seen)
+        mask = None if self.train_mask is None else self.train_mask.to(device)
+        return CVFolds(tuple(rows.to(device) for rows in self.validation_rows), mask)
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
-    """How one candidate is fitted.
+class Hyperparameters:
+    """Hyperparameters of one candidate.
 
     Attributes:
-        learning_rate: Greatest step size of AdamW, on standardised features.
+        learning_rate: Peak learning rate of AdamW, on standardised features.
         weight_decay: Decoupled from the gradient.
     """
 
@@ -74,17 +73,17 @@ class Setting:
     weight_decay: float
 
 
-def settings_of(options: TrainingOptions) -> tuple[Setting, ...]:
+def hyperparameter_grid(options: TrainingOptions) -> tuple[Hyperparameters, ...]:
     """Returns every combination of learning rate and weight decay."""
     pairs = product(options.learning_rates, options.weight_decays)
-    return tuple(Setting(rate, decay) for rate, decay in pairs)
+    return tuple(Hyperparameters(rate, decay) for rate, decay in pairs)
 
 
 def depths_of(options: TrainingOptions, depth: int) -> tuple[int, ...]:
-    """Returns the depths that heads may read on a backbone with `depth` of them.
+    """Returns the depths that heads may read on a backbone of `depth` depths.
 
     Raises:
-        UsageError: The backbone does not have one that the options name.
+        UsageError: The options name a depth that the backbone does not have.
     """
     if options.depths is None:
         return tuple(range(depth + 1))
@@ -94,7 +93,7 @@ def depths_of(options: TrainingOptions, depth: int) -> tuple[int, ...]:
 
 
 def single_heads(options: TrainingOptions, kind: Kind, depth: int) -> list[HeadSpec]:
-    """Returns a linear head for each depth and each pooling without weights of its own."""
+    """Returns a linear head for each depth and each pooling without parameters."""
     poolings: tuple[Pooling, ...] = ("tokens",)
     if kind != "tagging":
         poolings = tuple(pooling for pooling in POOLED if pooling in options.poolings)
@@ -103,7 +102,7 @@ def single_heads(options: TrainingOptions, kind: Kind, depth: int) -> list[HeadS
 
 
 def mixed_heads(options: TrainingOptions, pooling: Pooling, depth: int) -> list[HeadSpec]:
-    """Returns a linear head on a mix of the lowest depths, for each number of them from two."""
+    """Returns a linear head on a mix of the n lowest depths, for each n from two."""
     depths = depths_of(options, depth)
     if not options.mixes or pooling == "attentive":
         return []
@@ -112,11 +111,11 @@ def mixed_heads(options: TrainingOptions, pooling: Pooling, depth: int) -> list[
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """A part of the training rows that stands for all of them.
+    """A weighted sample of the training rows.
 
     Attributes:
         rows: (n,) int64, ascending.
-        weights: (n,) fp32, how many rows each stands for.
+        weights: (n,) fp32, how many rows each represents.
     """
 
     rows: torch.Tensor
@@ -125,22 +124,22 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stage:
-    """What candidates are fitted and judged on in a part of the schedule.
+    """The rows of one stage of successive halving.
 
     Attributes:
         sample: The training rows.
-        answers: Per copy the validation rows that it answers.
-        judge: Gives the value of candidates on these, in ascending order of rows.
+        validation_rows: Per copy the rows that it predicts.
+        judge: Computes the metric of candidates on these, in ascending order of rows.
     """
 
     sample: Sample
-    answers: tuple[torch.Tensor, ...]
+    validation_rows: tuple[torch.Tensor, ...]
     judge: Judge
 
     def to(self, device: torch.device) -> Stage:
-        """Returns it on a device; the judge is where it was made."""
+        """Returns it on a device; the judge stays where it is."""
         sample = Sample(self.sample.rows.to(device), self.sample.weights.to(device))
-        return Stage(sample, tuple(rows.to(device) for rows in self.answers), self.judge)
+        return Stage(sample, tuple(rows.to(device) for rows in self.validation_rows), self.judge)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -149,21 +148,21 @@ class Problem:
 
     Attributes:
         objective: Targets and loss.
-        judge: Gives the validation value of candidates.
-        copies: Which rows each copy of a candidate is fitted on, and which it answers.
-        ranking: What candidates are ranked on while there are many; None for all rows.
-        hidden_size: Width H of the features; four times the backbone's where pairs are apart.
+        judge: Computes the validation metric of candidates.
+        cv_folds: Which rows each copy of a candidate is fitted on, and which it predicts.
+        ranking: The rows of the stages before the last; None for all rows.
+        hidden_size: Width H of the features; four times the backbone's for pairs apart.
         epochs: Passes over the training rows.
         batch_size: Rows per step.
-        slack: How far the value of a head may be behind the best before it is given up.
+        slack: How far below the best metric a head may be before it is dropped.
         seed: Of initial weights and order.
         device: Where features and heads are.
-        dropout: Part of the features that a step leaves out.
+        dropout: On the features.
     """
 
     objective: Objective
     judge: Judge
-    copies: Copies
+    cv_folds: CVFolds
     ranking: Stage | None
     hidden_size: int
     epochs: int
@@ -174,30 +173,30 @@ class Problem:
     dropout: float = 0.0
 
     @property
-    def everything(self) -> Stage:
+    def all_rows(self) -> Stage:
         """Returns all rows."""
         count = len(self.objective.targets)
         whole = Sample(torch.arange(count), torch.ones(count))
-        return Stage(whole, self.copies.answers, self.judge).to(self.device)
+        return Stage(whole, self.cv_folds.validation_rows, self.judge).to(self.device)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Fitted:
+class FittedHead:
     """The best candidate of one head.
 
     Attributes:
         head: What it reads and its shape.
-        setting: How it was fitted.
-        value: Its validation value.
-        epoch: The epoch that gave it, from 1.
+        hyperparameters: With which it was fitted.
+        value: Its validation metric.
+        epoch: Its best epoch, from 1.
         tensors: Its tensors, by the names of a head file.
         candidates: How many candidates of this head were tried.
-        folds: In cross-validation the tensors by which the rows of each fold were answered.
-        apart: Whether it compares two texts that are read alone.
+        folds: In cross-validation the tensors of the copy that was not fitted on each fold.
+        apart: Whether it compares two texts that are encoded separately.
     """
 
     head: HeadSpec
-    setting: Setting
+    hyperparameters: Hyperparameters
     value: float
     epoch: int
     tensors: Parameters
@@ -217,21 +216,21 @@ class Loss(Protocol):
         Args:
             logits: Of all candidates.
             targets: Of the B rows.
-            weights: (B,) or (C, B), what each row counts; None counts all alike.
+            weights: (B,) or (C, B) of rows; None for equal weights.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Objective:
-    """What the heads of one task are fitted to.
+    """Targets and loss of one task.
 
     Attributes:
         outputs: Number K of logits.
         loss: Of a batch.
         targets: One per training row (or word): (N,) int64, (N, K) fp32 zeros and ones, or
             (N,) fp32 standardised values.
-        prior: (K,) logits that fit the training rows best without looking at the text.
+        prior: (K,) logits of the label frequencies in the training set.
         unit: Mean and deviation that turn outputs into the task's own unit.
     """
 
@@ -252,13 +251,13 @@ def make_objective(kind: Kind, truth: torch.Tensor, labels: int) -> Objective:
     Args:
         kind: Kind of task; tagging is fitted as one label per word.
         truth: (N,) int64 label indices, (N, K) fp32 zeros and ones, or (N,) fp32 values.
-        labels: Number of labels; of no use for regression.
+        labels: Number of labels; unused for regression.
     """
     if kind == "regression":
         mean, deviation = float(truth.mean()), float(truth.std())
         targets = (truth - mean) / deviation
         return Objective(1, _squares, targets, torch.zeros(1), (mean, deviation))
-    # One imagined row for and against each label keeps the logarithms finite.
+    # Laplace smoothing keeps the logarithms finite.
     if kind == "multi_label":
         share = (truth.sum(0) + 1) / (len(truth) + 2)
         return Objective(labels, _binary, truth, torch.log(share / (1 - share)))
@@ -291,5 +290,5 @@ def _squares(
 def _mean(losses: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
     if weights is None:
         return losses.mean(-1)
-    # In cross-validation a small batch may hold no row that a fold is fitted on.
+    # In cross-validation a small batch may have no training row of a copy.
     return (losses * weights).sum(-1) / weights.sum(-1).clamp(min=1)

@@ -1,4 +1,4 @@
-"""Splits -> what fitting works on: features of every tap, targets of rows or words, a metric."""
+"""Splits -> inputs of fitting: features of every tap, targets of rows or words, a metric."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from adapterhub.model.heads.spans import TaggedText, Word, words_of
 from adapterhub.plan import Reading
 from adapterhub.specs import Pooling
 from adapterhub.tags import OUTSIDE
-from adapterhub.training.data.dataset import Dataset, Splits, doubt, split_notes
+from adapterhub.training.data.dataset import Dataset, Splits, split_notes, two_standard_errors
 from adapterhub.training.data.tagging import unit_tags
 from adapterhub.training.features.encoding import Features, FeatureSource, Layout, read_features
 from adapterhub.training.features.pairs import PairFeatures, read_pairs
 from adapterhub.training.features.standardized_features import Part, TapReader
 from adapterhub.training.heads.candidates import (
-    Copies,
+    CVFolds,
     Problem,
     Sample,
     Stage,
@@ -41,16 +41,16 @@ from adapterhub.training.options import (
     selection_metric,
 )
 
-# Most words are outside of all entities, and most of those say the same.
+# Most words are outside of all entities and much alike: a fifth of them, weighted by 5, will do.
 _OUTSIDE_RANKED = 0.2
-# Validation words that suffice to tell good candidates from bad ones.
+# Validation words that suffice to rank candidates.
 _RANKED_WORDS = 30_000
 
 
 def units_of(
     dataset: Dataset, reading: Reading, options: TrainingOptions, source: FeatureSource
 ) -> list[list[Word]]:
-    """Returns the words of each row as scoring finds them."""
+    """Returns the words of each row, as in scoring."""
     windows = options.max_windows
     rows = source.tokenizer.rows(dataset.inputs, reading=reading, max_windows=windows)
     texts = [texts[0] for texts in dataset.inputs]
@@ -71,7 +71,7 @@ def tag_indices(units: Sequence[Sequence[Word]], dataset: Dataset) -> torch.Tens
 def word_ranking(
     problem: Problem, splits: Splits, truth: torch.Tensor, held_out: Sequence[Sequence[Word]]
 ) -> Stage:
-    """Returns the words by which many candidates are ranked.
+    """Returns the words on which candidates are ranked before the last stage.
 
     Args:
         problem: All of the task.
@@ -85,7 +85,7 @@ def word_ranking(
     sizes = [len(row) for row in held_out]
     rows = rows_within(sizes, _RANKED_WORDS, problem.seed)
     if splits.folds or len(rows) == len(sizes):
-        return Stage(sample, problem.copies.answers, problem.judge)
+        return Stage(sample, problem.cv_folds.validation_rows, problem.judge)
     spans = validation.spans()
     units = unit_rows([held_out[row] for row in rows], [spans[row] for row in rows], labels)
     places = torch.zeros(len(sizes), dtype=torch.bool)
@@ -95,7 +95,7 @@ def word_ranking(
 
 
 def _ranked_words(inside: torch.Tensor, seed: int) -> Sample:
-    """Returns the words of entities and their neighbours, and some that stand for the others."""
+    """Returns the words of entities, their neighbours, and a weighted sample of the others."""
     near = inside.clone()
     near[1:] |= inside[:-1]
     near[:-1] |= inside[1:]
@@ -106,7 +106,7 @@ def _ranked_words(inside: torch.Tensor, seed: int) -> Sample:
 
 
 def rows_within(sizes: Sequence[int], budget: int, seed: int) -> list[int]:
-    """Returns the rows, in order, whose sizes together fit in a budget, drawn by the seed."""
+    """Returns random rows, in order, whose total size fits a budget."""
     if sum(sizes) <= budget:
         return list(range(len(sizes)))
     order = list(range(len(sizes)))
@@ -120,26 +120,26 @@ def rows_within(sizes: Sequence[int], budget: int, seed: int) -> list[int]:
     return sorted(kept)
 
 
-Parts = Mapping[Part, Features] | Mapping[Part, PairFeatures]
+_SplitFeatures = Mapping[Part, Features] | Mapping[Part, PairFeatures]
 
 _HALF_BYTES = 2
-# How far behind a head may be, in points over the tolerance, before it is given up.
-_HOPELESS_POINTS = 4.0
+# Points on top of the tolerance within which a head survives a halving.
+_SLACK_POINTS = 4.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Material:
+class FitInputs:
     """What the candidates of one task are fitted on.
 
     Attributes:
-        splits: The rows, after cuts.
+        splits: The rows that are used.
         reading: Fields and window.
-        tap: Gives the features of one tap.
+        tap: Reads the features of one tap.
         tap_bytes: Size of the features of one tap.
         problem: Targets, judge and budget.
-        metric: What `problem.judge` measures.
+        metric: That of `problem.judge`.
         truth: Validation targets: as `Dataset.truth`, for tagging one label per word.
-        notes: What was cut, and why.
+        notes: What was left out, and why.
     """
 
     splits: Splits
@@ -153,43 +153,43 @@ class Material:
 
 
 def reading_for(options: TrainingOptions, dataset: Dataset, source: FeatureSource) -> Reading:
-    """Returns the window of a new task: what the options say, at most what the backbone has."""
+    """Returns the window of a new task: by the options, at most the backbone's positions."""
     positions = min(512, source.encoder.max_positions)
     return Reading(dataset.fields, min(options.max_length or positions, positions), 0)
 
 
-def gather(
+def make_fit_inputs(
     splits: Splits, *, options: TrainingOptions, source: FeatureSource, apart: bool = False
-) -> Material:
-    """Returns the material for a task on `splits`; texts that the cache lacks are encoded.
+) -> FitInputs:
+    """Returns the inputs of fitting a task on `splits`; texts that are not cached are encoded.
 
     Args:
         splits: The rows.
         options: Window, memory and budget.
         source: Where features come from.
-        apart: Whether the two texts of each row are encoded alone and compared.
+        apart: Whether the two texts of each row are encoded separately and compared.
 
     Raises:
         UsageError: The cache cannot be written, or the metric does not fit the kind.
     """
-    _metric(splits, options)  # A wrong one is refused before anything is encoded.
-    material = _gather(splits, options, source, apart)
-    return replace(material, notes=(*material.notes, *split_notes(material.splits)))
+    _metric(splits, options)  # Refuses a wrong one before anything is encoded.
+    fit_inputs = _make_fit_inputs(splits, options, source, apart)
+    return replace(fit_inputs, notes=(*fit_inputs.notes, *split_notes(fit_inputs.splits)))
 
 
-def read_by(apart: bool, materials: Sequence[Material]) -> Material:
-    """Returns the one of `materials` that reads the rows in one of the two ways."""
-    return next(one for one in materials if one.reading.apart == apart)
+def matching_inputs(apart: bool, all_inputs: Sequence[FitInputs]) -> FitInputs:
+    """Returns the one of `all_inputs` whose texts are encoded together or apart."""
+    return next(one for one in all_inputs if one.reading.apart == apart)
 
 
-def _gather(
+def _make_fit_inputs(
     splits: Splits, options: TrainingOptions, source: FeatureSource, apart: bool
-) -> Material:
+) -> FitInputs:
     if splits.train.kind == "tagging":
-        return _gather_words(splits, options, source)
+        return _make_word_inputs(splits, options, source)
     reading = reading_for(options, splits.train, source)
     depths = tuple(range(source.encoder.depth + 1))
-    features: Parts
+    features: _SplitFeatures
     if apart:
         alone = Layout("pooled", reading.alone, options.max_windows, depths)
         features = read_pairs(splits, replace(reading, apart=True), layout=alone, source=source)
@@ -199,11 +199,11 @@ def _gather(
     truth = torch.from_numpy(splits.train.truth())
     held_out = torch.from_numpy(splits.validation.truth())
     judge = _judge_texts(splits, held_out.to(source.encoder.device), options)
-    return _material(splits, features, (truth, held_out), judge, options, source)
+    return _fit_inputs(splits, features, (truth, held_out), judge, options, source)
 
 
-def _gather_words(splits: Splits, options: TrainingOptions, source: FeatureSource) -> Material:
-    """Returns the material for tagging: rows are words, as scoring will find them."""
+def _make_word_inputs(splits: Splits, options: TrainingOptions, source: FeatureSource) -> FitInputs:
+    """Returns the inputs for tagging, whose rows are words."""
     reading = reading_for(options, splits.train, source)
     depths = depths_of(options, source.encoder.depth)
     held_out = units_of(splits.validation, reading, options, source)
@@ -215,8 +215,8 @@ def _gather_words(splits: Splits, options: TrainingOptions, source: FeatureSourc
     notes: tuple[str, ...] = ()
     if len(kept) < len(units):
         notes = (
-            f"{len(kept)} of {len(units)} training rows are used: the words of all of them would "
-            f"take more than memory_bytes ({options.memory_bytes}).",
+            f"{len(kept)} of {len(units)} training rows are used: the words of all would exceed "
+            f"memory_bytes ({options.memory_bytes}).",
         )
         splits = splits.keep(kept)
         units = [units[row] for row in kept]
@@ -229,10 +229,10 @@ def _gather_words(splits: Splits, options: TrainingOptions, source: FeatureSourc
     truth = tag_indices(units, splits.train)
     held_out_truth = tag_indices(held_out, splits.validation)
     judge = judge_spans(unit_rows(held_out, splits.validation.spans(), labels), labels)
-    material = _material(splits, features, (truth, held_out_truth), judge, options, source)
-    ranking = word_ranking(material.problem, splits, truth, held_out)
-    problem = replace(material.problem, ranking=ranking.to(source.encoder.device))
-    return replace(material, problem=problem, notes=notes)
+    fit_inputs = _fit_inputs(splits, features, (truth, held_out_truth), judge, options, source)
+    ranking = word_ranking(fit_inputs.problem, splits, truth, held_out)
+    problem = replace(fit_inputs.problem, ranking=ranking.to(source.encoder.device))
+    return replace(fit_inputs, problem=problem, notes=notes)
 
 
 def _check_words(
@@ -240,13 +240,13 @@ def _check_words(
 ) -> None:
     if features.counts.tolist() != list(map(len, units)):
         raise UsageError(
-            f"The feature cache {source.folder} holds other words for these texts; another "
-            f"version of adapterhub wrote it. Remove that folder."
+            f"The feature cache {source.folder} holds other words for these texts, from another "
+            f"version of adapterhub. Remove that folder."
         )
 
 
 def _read_parts(splits: Splits, layout: Layout, source: FeatureSource) -> dict[Part, Features]:
-    """Returns the features of both parts; one run encodes what both lack."""
+    """Returns the features of both splits; encodes all missing texts in one run."""
     read_features((*splits.train.inputs, *splits.validation.inputs), layout=layout, source=source)
     return {
         "train": read_features(splits.train.inputs, layout=layout, source=source),
@@ -254,48 +254,49 @@ def _read_parts(splits: Splits, layout: Layout, source: FeatureSource) -> dict[P
     }
 
 
-def _material(
+def _fit_inputs(
     splits: Splits,
-    features: Parts,
+    features: _SplitFeatures,
     truths: tuple[torch.Tensor, torch.Tensor],
     judge: Judge,
     options: TrainingOptions,
     source: FeatureSource,
-) -> Material:
+) -> FitInputs:
     def tap(part: Part, depth: int, pooling: Pooling) -> torch.Tensor:
         return features[part].tap(depth, pooling)
 
     truth, held_out = truths
     dataset = splits.train
-    device = source.encoder.device
+    device, margin = source.encoder.device, two_standard_errors(len(splits.validation))
     objective = make_objective(dataset.kind, truth, len(dataset.labels)).to(device)
     problem = Problem(
         objective=objective,
         judge=judge,
-        copies=_copies(splits, features["train"], held_out=len(held_out)).to(device),
+        cv_folds=_cv_folds(splits, features["train"], held_out=len(held_out)).to(device),
         ranking=None,
         hidden_size=features["train"].hidden_size,
         epochs=options.epochs or _default_epochs(len(truth), dataset.kind == "tagging"),
         batch_size=options.batch_size or _default_batch(len(truth)),
-        slack=(options.tolerance + max(_HOPELESS_POINTS, doubt(len(splits.validation)))) / 100,
+        slack=(options.tolerance + max(_SLACK_POINTS, margin)) / 100,
         seed=options.seed,
         device=device,
         dropout=options.head_dropout,
     )
     tap_bytes = (len(truth) + len(held_out)) * features["train"].hidden_size * _HALF_BYTES
     reading = features["train"].reading
-    return Material(splits, reading, tap, tap_bytes, problem, _metric(splits, options), held_out)
+    return FitInputs(splits, reading, tap, tap_bytes, problem, _metric(splits, options), held_out)
 
 
-def _copies(splits: Splits, features: Features | PairFeatures, *, held_out: int) -> Copies:
-    """Returns the copies of each candidate; a row's items are all in its fold."""
+def _cv_folds(splits: Splits, features: Features | PairFeatures, *, held_out: int) -> CVFolds:
+    """Returns the copies of each candidate; the words of a row are all in its fold."""
     if not splits.folds:
-        return Copies.held_out(held_out)
+        return CVFolds.held_out(held_out)
     counts = torch.from_numpy(features.counts)
-    return Copies.crossed(torch.tensor(splits.folds).repeat_interleave(counts))
+    return CVFolds.cross_validated(torch.tensor(splits.folds).repeat_interleave(counts))
 
 
 def _default_epochs(rows: int, are_words: bool) -> int:
+    # Large sets need fewer epochs; words are many, so a head sees more of them.
     most, visits = (20, 1_000_000) if are_words else (24, 400_000)
     return min(most, max(6, visits // rows))
 

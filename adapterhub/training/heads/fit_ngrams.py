@@ -1,64 +1,147 @@
-"""Fits the wide part of a head: weights of n-grams, and their share beside the encoder."""
+"""Fits n-gram weights by scikit-learn, and adds them to a head where that improves its metric."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from scipy import sparse
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression, Ridge
 
 from adapterhub.model.heads.heads import Array, RowLogits
 from adapterhub.model.heads.ngrams import Ints
-from adapterhub.specs import TaskSpec
+from adapterhub.specs import Kind, TaskSpec
 from adapterhub.training.data.dataset import Dataset
-from adapterhub.training.evaluation.calibration import calibrate
-from adapterhub.training.evaluation.measure import measured
+from adapterhub.training.evaluation.calibration import TunedHead, calibrate
+from adapterhub.training.evaluation.measure import compute_metrics
 from adapterhub.training.features.encoding import FeatureSource
-from adapterhub.training.features.ngram_features import GramFeatures, read_ids
-from adapterhub.training.heads.fit_inputs import Material, units_of
-from adapterhub.training.heads.linear import LinearMap, fit_linear
+from adapterhub.training.features.ngram_features import NgramFeatures, read_ids
+from adapterhub.training.heads.fit_inputs import FitInputs, units_of
 from adapterhub.training.options import TrainingOptions
+
+_CERTAIN = 10.0
+"""Logit of a label that every training row has, and less, of one that no row has: 0.99995."""
+_MOST_STEPS = 500
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Items:
-    """What n-grams are counted for: N rows, or for tagging the tokens of all rows.
+class LinearMap:
+    """Features -> logits.
 
     Attributes:
-        known: The n-grams of the training rows, and how they become features.
+        weight: (F, K).
+        bias: (K,).
+    """
+
+    weight: npt.NDArray[np.float64]
+    bias: npt.NDArray[np.float64]
+
+    def logits(self, features: sparse.csr_matrix) -> Array:
+        """Returns logits (N, K), of regression values, for features (N, F)."""
+        found: Array = np.asarray(features @ self.weight + self.bias, np.float32)
+        return found
+
+
+def fit_linear(
+    features: sparse.csr_matrix,
+    truth: npt.NDArray[np.float32] | npt.NDArray[np.int64],
+    kind: Kind,
+    *,
+    outputs: int,
+    strength: float,
+    steps: int = _MOST_STEPS,
+) -> LinearMap:
+    """Returns logistic regression, one per label for multi-label tasks, or ridge regression.
+
+    Args:
+        features: (N, F); for tagging of words.
+        truth: As `Dataset.truth` gives it; for tagging the labels of words.
+        kind: Of the task.
+        outputs: Number K of logits.
+        strength: Inverse of the L2 penalty.
+        steps: Solver iterations at most.
+    """
+    if kind == "regression":
+        ridge = Ridge(alpha=1 / strength).fit(features, truth)
+        return LinearMap(ridge.coef_.reshape(-1, 1), np.array([float(ridge.intercept_)]))
+    made = LinearMap(np.zeros((features.shape[1], outputs)), np.full(outputs, -_CERTAIN))
+    if kind == "multi_label":
+        for label in range(outputs):
+            _fit_label(made, label, features, truth[:, label] > 0, strength)
+        return made
+    classes = np.unique(truth)
+    if len(classes) == 1:
+        made.bias[classes] = _CERTAIN
+        return made
+    model = LogisticRegression(C=strength, max_iter=steps)
+    with warnings.catch_warnings():
+        # The fit is judged on held-out rows, converged or not.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(features, truth)
+    if len(classes) == 2:  # scikit-learn fits one column for both
+        made.bias[classes[0]] = 0.0
+        classes = classes[1:]
+    made.weight[:, classes], made.bias[classes] = model.coef_.T, model.intercept_
+    return made
+
+
+def _fit_label(
+    made: LinearMap,
+    label: int,
+    features: sparse.csr_matrix,
+    own: npt.NDArray[np.bool_],
+    strength: float,
+) -> None:
+    if own.all() or not own.any():
+        made.bias[label] = _CERTAIN if own.all() else -_CERTAIN
+        return
+    model = LogisticRegression(C=strength, max_iter=_MOST_STEPS, solver="liblinear")
+    model.fit(features, own)
+    made.weight[:, label], made.bias[label] = model.coef_[0], model.intercept_[0]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Inputs:
+    """Sparse n-gram features of N rows, or for tagging of the tokens of all rows.
+
+    Attributes:
+        known: The n-grams with weights, and how they become features.
         train: (N, F) features of the training rows.
         validation: The same of the validation rows.
-        fitted: Which of `train` have the answers that `material` knows: words' first tokens.
-        judged: Which of `validation` have.
-        folds: Of each of `train` in cross-validation, else empty.
+        train_items: Rows of `train` that have a target; for tagging the first tokens of words.
+        validation_items: The same of `validation`.
+        folds: Fold of each row of `train` in cross-validation, else empty.
         lengths: Tokens of each validation row, for tagging.
     """
 
-    known: GramFeatures
+    known: NgramFeatures
     train: sparse.csr_matrix
     validation: sparse.csr_matrix
-    fitted: Ints
-    judged: Ints
+    train_items: Ints
+    validation_items: Ints
     folds: Ints
     lengths: list[int]
 
     @classmethod
     def read(
-        cls, material: Material, source: FeatureSource, options: TrainingOptions, outputs: int
-    ) -> Items | None:
-        """Returns them, or None where no n-gram is in enough rows."""
-        splits, around = material.splits, material.splits.train.kind == "tagging"
+        cls, fit_inputs: FitInputs, source: FeatureSource, options: TrainingOptions, outputs: int
+    ) -> _Inputs | None:
+        """Returns the features, or None where no n-gram is in enough rows."""
+        splits, reading = fit_inputs.splits, fit_inputs.reading
+        per_token = splits.train.kind == "tagging"
 
         def ids_of(dataset: Dataset) -> list[list[list[int]]]:
-            windows = options.max_windows
-            return read_ids(dataset.inputs, material.reading, source.tokenizer, windows)
+            return read_ids(dataset.inputs, reading, source.tokenizer, options.max_windows)
 
-        def answering(dataset: Dataset, lengths: list[int]) -> Ints:
-            if not around:
+        def items_of(dataset: Dataset, lengths: list[int]) -> Ints:
+            if not per_token:
                 return np.arange(len(dataset))
-            units = units_of(dataset, material.reading, options, source)
+            units = units_of(dataset, reading, options, source)
             starts = np.cumsum([0, *lengths[:-1]])
             words = (
                 start + word.token for start, row in zip(starts, units, strict=True) for word in row
@@ -66,30 +149,32 @@ class Items:
             return np.fromiter(words, np.int64)
 
         ids = ids_of(splits.train)
-        known = GramFeatures.choose(ids, outputs, around=around)
+        known = NgramFeatures.choose(ids, outputs, per_token=per_token)
         if known is None:
             return None
         lengths = list(map(len, ids[0]))
-        train, fitted = known.of(ids), answering(splits.train, lengths)
+        train, train_items = known.of(ids), items_of(splits.train, lengths)
         folds = np.array(splits.folds, np.int64)
-        if len(folds) and around:
+        if len(folds) and per_token:
             folds = np.repeat(folds, lengths)
-        held_out, judged = train, fitted
+        validation, items = train, train_items
         if not splits.folds:
             ids = ids_of(splits.validation)
             lengths = list(map(len, ids[0]))
-            held_out, judged = known.of(ids), answering(splits.validation, lengths)
-        return cls(known, train, held_out, fitted, judged, folds, lengths if around else [])
+            validation, items = known.of(ids), items_of(splits.validation, lengths)
+        return cls(
+            known, train, validation, train_items, items, folds, lengths if per_token else []
+        )
 
-    def answers(self, logits: RowLogits) -> Array:
-        """Returns the logits that answer for validation rows, or for their words: (M, K)."""
+    def item_logits(self, logits: RowLogits) -> Array:
+        """Returns the logits of validation rows, or of their words: (M, K)."""
         if not isinstance(logits.values, tuple):
             return logits.values
-        answers: Array = np.concatenate(logits.values)[self.judged]
-        return answers
+        items: Array = np.concatenate(logits.values)[self.validation_items]
+        return items
 
-    def join(self, logits: RowLogits, share: float, added: Array) -> RowLogits:
-        """Returns `share` of the logits of the validation rows, and what is added to them."""
+    def add(self, logits: RowLogits, share: float, added: Array) -> RowLogits:
+        """Returns `share` times the logits of the validation rows plus `added`."""
         if not isinstance(logits.values, tuple):
             return RowLogits((share * logits.values + added).astype(np.float32))
         parts = np.split(added, np.cumsum(self.lengths)[:-1])
@@ -100,116 +185,73 @@ class Items:
 Tensors = Mapping[str, torch.Tensor]
 
 _SHARES = (0.25, 0.5, 0.75)
-"""Shares of the joined output that n-grams may have."""
-
-
+"""Candidate weights of the n-grams in the sum with the head's own output."""
 _SMALLEST = 1e-12
 
-
-@dataclass(frozen=True, slots=True)
-class _Effort:
-    """What is tried.
-
-    Attributes:
-        strengths: Inverse strengths of the regularisation.
-        steps: Of each fit at most.
-    """
-
-    strengths: tuple[float, ...]
-    steps: int
+_TEXT_STRENGTHS, _TEXT_STEPS = (0.03, 0.15, 0.75, 4.0), 500
+_WORD_STRENGTHS, _WORD_STEPS = (5.0, 20.0), 100
+"""Words are many and much alike: more solver iterations change little."""
 
 
-_FOR_TEXTS = _Effort((0.03, 0.15, 0.75, 4.0), 500)
-_FOR_WORDS = _Effort((5.0, 20.0), 100)
-"""Words are many, and most say the same; more steps change little."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Wide:
-    """A head with its n-grams.
-
-    Attributes:
-        spec: The task, with the number of n-grams.
-        tensors: All its tensors.
-        logits: Its raw outputs for the validation rows.
-        note: What was won, for people.
-    """
-
-    spec: TaskSpec
-    tensors: Tensors
-    logits: RowLogits
-    note: str
-
-
-def widen(
-    spec: TaskSpec,
-    tensors: Tensors,
-    logits: RowLogits,
-    *,
-    material: Material,
-    source: FeatureSource,
-    options: TrainingOptions,
-) -> Wide | None:
-    """Returns the head with n-grams, or None where they win no more than the tolerance.
+def fit_ngrams(
+    head: TunedHead, *, fit_inputs: FitInputs, source: FeatureSource, options: TrainingOptions
+) -> TunedHead | None:
+    """Returns a head with n-gram weights added, or None where they gain too little.
 
     Args:
-        spec: A task, not calibrated yet.
-        tensors: Its tensors.
-        logits: Its raw outputs for the validation rows.
-        material: The rows and what judges.
+        head: Not calibrated yet.
+        fit_inputs: Rows, targets and metric.
         source: Gives the tokens.
-        options: Give windows and tolerance.
+        options: Give the windows, and the tolerance that has to be exceeded.
     """
-    items = Items.read(material, source, options, spec.outputs)
-    if items is None:
+    spec, logits = head.spec, head.logits
+    inputs = _Inputs.read(fit_inputs, source, options, spec.outputs)
+    if inputs is None:
         return None
-    effort = _FOR_WORDS if spec.kind == "tagging" else _FOR_TEXTS
-    tried = [_fit(items, material, strength, effort.steps) for strength in effort.strengths]
-    best = max(tried, key=lambda one: _value(spec, items.join(logits, 0.0, one.logits), material))
-    own = _scale(spec, items.answers(logits), material)
-    other = _scale(spec, best.logits[items.judged], material)
-    ways = [items.join(logits, (1 - part) * own, part * other * best.logits) for part in _SHARES]
-    plain, *values = (_value(spec, way, material) for way in (logits, *ways))
-    value = max(values)
-    if value - plain <= options.tolerance / 100:
+    is_tagging = spec.kind == "tagging"
+    strengths = _WORD_STRENGTHS if is_tagging else _TEXT_STRENGTHS
+    steps = _WORD_STEPS if is_tagging else _TEXT_STEPS
+    fits = [_fit(inputs, fit_inputs, strength, steps) for strength in strengths]
+    best = max(fits, key=lambda one: _value(spec, inputs.add(logits, 0.0, one.logits), fit_inputs))
+    own = _scale(spec, inputs.item_logits(logits), fit_inputs)
+    other = _scale(spec, best.logits[inputs.validation_items], fit_inputs)
+    sums = [inputs.add(logits, (1 - part) * own, part * other * best.logits) for part in _SHARES]
+    before, *values = (_value(spec, one, fit_inputs) for one in (logits, *sums))
+    after = max(values)
+    if after - before <= options.tolerance / 100:
         return None
-    chosen = values.index(value)
-    part = _SHARES[chosen]
-    known = items.known
-    count, shares = len(known.keys), known.shares
-    sizes = {"ngrams": count, "pieces": None if shares is None else len(shares.rarity)}
+    chosen = values.index(after)
+    part, overlap = _SHARES[chosen], inputs.known.overlap
+    count = len(inputs.known.keys)
+    sizes = {"ngrams": count, "pieces": None if overlap is None else len(overlap.rarity)}
     note = (
-        f"{count:,} n-grams of pieces beside it: {material.metric} {value:.4f} instead of "
-        f"{plain:.4f}, at no pass more."
+        f"{count:,} n-grams of word pieces were added to the head, at no extra pass: "
+        f"{fit_inputs.metric} {after:.4f} instead of {before:.4f}."
     )
-    return Wide(
+    return replace(
+        head,
         spec=spec.model_copy(update={"head": spec.head.model_copy(update=sizes)}),
-        tensors=_joined(
-            tensors,
-            (1 - part) * own,
-            known,
-            best.map.scaled(part * other),
-        ),
-        logits=ways[chosen],
-        note=note,
+        tensors=_add_tensors(head.tensors, (1 - part) * own, inputs.known, best.map, part * other),
+        logits=sums[chosen],
+        notes=(*head.notes, note),
     )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Tried:
+class _Fit:
     map: LinearMap
     logits: Array
 
 
-def _fit(items: Items, material: Material, strength: float, steps: int) -> _Tried:
-    """Returns the map fitted on all training rows, and what rows not fitted on get."""
-    train, outputs = material.splits.train, material.problem.objective.outputs
-    targets = material.problem.objective.targets  # of regression standardised
+def _fit(inputs: _Inputs, fit_inputs: FitInputs, strength: float, steps: int) -> _Fit:
+    """Returns the map fitted on all training rows, and logits of rows that were held out."""
+    train, outputs = fit_inputs.splits.train, fit_inputs.problem.objective.outputs
+    targets = fit_inputs.problem.objective.targets  # of regression standardised
     truth = targets.cpu().numpy() if train.kind == "tagging" else train.truth()
 
     def fit(own: Ints) -> LinearMap:
         return fit_linear(
-            items.train[items.fitted[own]],
+            inputs.train[inputs.train_items[own]],
             truth[own],
             train.kind,
             outputs=outputs,
@@ -218,55 +260,57 @@ def _fit(items: Items, material: Material, strength: float, steps: int) -> _Trie
         )
 
     whole = fit(np.arange(len(truth)))
-    if not len(items.folds):
-        return _Tried(whole, whole.logits(items.validation))
-    logits = np.zeros((items.train.shape[0], outputs), np.float32)
-    for fold in np.unique(items.folds):
-        own = np.flatnonzero(items.folds == fold)
-        others = np.flatnonzero(items.folds[items.fitted] != fold)
-        logits[own] = fit(others).logits(items.train[own])
-    return _Tried(whole, logits)
+    if not len(inputs.folds):
+        return _Fit(whole, whole.logits(inputs.validation))
+    logits = np.zeros((inputs.train.shape[0], outputs), np.float32)
+    for fold in np.unique(inputs.folds):
+        own = np.flatnonzero(inputs.folds == fold)
+        others = np.flatnonzero(inputs.folds[inputs.train_items] != fold)
+        logits[own] = fit(others).logits(inputs.train[own])
+    return _Fit(whole, logits)
 
 
-def _joined(tensors: Tensors, share: float, known: GramFeatures, scaled: LinearMap) -> Tensors:
-    """Returns the tensors of a head, its outputs times `share`, with n-grams added."""
-    weight = scaled.weight[: len(known.keys)] * known.rarity[:, None]
-    bias = scaled.bias
-    joined = {
+def _add_tensors(
+    tensors: Tensors, share: float, known: NgramFeatures, fitted: LinearMap, factor: float
+) -> Tensors:
+    """Returns the tensors of `share` times a head plus `factor` times the n-gram map."""
+    count, scaled = len(known.keys), fitted.weight * factor
+    weight, bias = scaled[:count] * known.rarity[:, None], fitted.bias * factor
+    added = {
         "ngrams.keys": torch.from_numpy(known.keys),
         "ngrams.weight": torch.from_numpy(weight).to(torch.float16),
     }
-    if known.shares is not None:
-        of_shares = scaled.weight[len(known.keys) :] / known.shares.deviation[:, None]
-        bias = bias - known.shares.mean @ of_shares
-        joined["ngrams.rarity"] = torch.from_numpy(known.shares.rarity).to(torch.float16)
-        joined["ngrams.overlap"] = torch.from_numpy(of_shares).float()
+    if known.overlap is not None:
+        of_overlap = scaled[count:] / known.overlap.deviation[:, None]
+        bias = bias - known.overlap.mean @ of_overlap
+        added["ngrams.rarity"] = torch.from_numpy(known.overlap.rarity).to(torch.float16)
+        added["ngrams.overlap"] = torch.from_numpy(of_overlap).float()
     return {
         **tensors,
-        **joined,
+        **added,
         "head.weight": tensors["head.weight"] * share,
         "head.bias": tensors["head.bias"] * share + torch.from_numpy(bias).float(),
     }
 
 
-def _value(spec: TaskSpec, logits: RowLogits, material: Material) -> float:
-    """Returns how good the logits of the validation rows are; of tags, as they are decoded."""
+def _value(spec: TaskSpec, logits: RowLogits, fit_inputs: FitInputs) -> float:
+    """Returns the metric of validation logits; tags are decoded as in scoring."""
     if isinstance(logits.values, tuple):
-        figures = measured(spec, logits, material.splits.validation)
-        return next(figure.value for figure in figures if figure.name == material.metric)
+        figures = compute_metrics(spec, logits, fit_inputs.splits.validation)
+        return next(figure.value for figure in figures if figure.name == fit_inputs.metric)
     stacked = torch.from_numpy(logits.values[None])
-    return float(material.problem.judge(stacked.to(material.problem.device))[0])
+    return float(fit_inputs.problem.judge(stacked.to(fit_inputs.problem.device))[0])
 
 
-def _scale(spec: TaskSpec, logits: Array, material: Material) -> float:
-    """Returns what logits are multiplied with so that those of two heads mean the same."""
+def _scale(spec: TaskSpec, logits: Array, fit_inputs: FitInputs) -> float:
+    """Returns the factor that makes the logits of two heads comparable."""
     if spec.kind == "regression":
-        return _slope(logits[:, 0], material.truth.numpy())
-    return 1 / calibrate(spec.kind, logits, material.truth.numpy()).temperature
+        return _slope(logits[:, 0], fit_inputs.truth.numpy())
+    return 1 / calibrate(spec.kind, logits, fit_inputs.truth.numpy()).temperature
 
 
 def _slope(values: Array, truth: Array) -> float:
-    """Returns the slope from values to the truth by least squares, both (M,); 1 if it is none."""
+    """Returns the least-squares slope of the truth on values, both (M,); 1 if not positive."""
     centred = values - values.mean()
     slope = float(centred @ truth / max(centred @ centred, _SMALLEST))
     return slope if slope > 0 else 1.0

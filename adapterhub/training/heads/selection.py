@@ -1,7 +1,7 @@
-"""Validation values of many candidates at once, to choose among them while they are fitted.
+"""Validation metrics of many candidates at once, for model selection during fitting.
 
-The figures that a task reports come from scikit-learn and seqeval (`metrics`); these here are
-the same measures for X candidates together, some thousand times per run.
+Reported metrics come from scikit-learn and seqeval (`metrics`); these are the same for X candidates
+together, some thousand times per run.
 """
 
 from __future__ import annotations
@@ -20,14 +20,13 @@ from adapterhub.training.data.tagging import Span
 from adapterhub.training.options import MetricName
 
 Judge = Callable[[torch.Tensor], torch.Tensor]
-"""Takes logits (X, M, K) of X candidates for M validation rows, gives their values (X,)."""
+"""Takes logits (X, M, K) of X candidates for M validation rows, returns their metric (X,)."""
 
 THRESHOLDS = torch.arange(5, 96, 5) / 100
-"""Scores from which a label may be given; the same bounds hold for the final thresholds."""
-
+"""Candidate thresholds, within the same bounds as the final ones."""
 
 _TEMPERATURES = (0.5, 1.0, 2.0, 4.0, 8.0)
-"""Likelihood is at the best of these, since a temperature is fitted afterwards."""
+"""Likelihood is that of the best of these, since a temperature is fitted afterwards."""
 
 
 def judge_labels(metric: MetricName, truth: torch.Tensor, labels: int) -> Judge:
@@ -37,19 +36,21 @@ def judge_labels(metric: MetricName, truth: torch.Tensor, labels: int) -> Judge:
         if metric == "likelihood":
             own = truth.expand(logits.shape[:-1])[..., None]
             return _likelihood(logits, lambda z: z.log_softmax(-1).gather(-1, own))
-        chosen = logits.argmax(-1)
-        hits = chosen == truth
+        predicted = logits.argmax(-1)
+        hits = predicted == truth
         if metric == "accuracy":
             return hits.float().mean(-1)
-        given, true = _count(chosen, labels), _count(truth[None], labels)
-        both = _count(torch.where(hits, chosen, labels), labels + 1)[:, :labels]
-        return _macro_f1(both, given, true) if metric == "macro_f1" else _mcc(both, given, true)
+        positive, true = _count(predicted, labels), _count(truth[None], labels)
+        both = _count(torch.where(hits, predicted, labels), labels + 1)[:, :labels]
+        return (
+            _macro_f1(both, positive, true) if metric == "macro_f1" else _mcc(both, positive, true)
+        )
 
     return judge
 
 
 def judge_label_sets(metric: MetricName, truth: torch.Tensor) -> Judge:
-    """Returns the judge of label sets, given zeros and ones (M, K); at the best thresholds."""
+    """Returns the judge of label sets at the best thresholds, given zeros and ones (M, K)."""
     labels = truth.shape[1]
     positives = truth.sum(0)
 
@@ -64,20 +65,20 @@ def judge_label_sets(metric: MetricName, truth: torch.Tensor) -> Judge:
         weights = truth.expand(logits.shape).flatten()
         size = len(logits) * labels * bins
         shape = (len(logits), labels, bins)
-        given = torch.bincount(places, minlength=size).view(shape)
+        positive = torch.bincount(places, minlength=size).view(shape)
         both = torch.bincount(places, weights, minlength=size).view(shape)
-        # What passes threshold t is all that lies in higher bins.
-        given, both = (n.flip(-1).cumsum(-1).flip(-1)[..., 1:] for n in (given, both))
+        # Scores over threshold t are those of all higher bins.
+        positive, both = (n.flip(-1).cumsum(-1).flip(-1)[..., 1:] for n in (positive, both))
         if metric == "micro_f1":
-            return (2 * both.sum(1) / (given.sum(1) + positives.sum()).clamp(min=1)).amax(-1)
-        f1 = (2 * both / (given + positives[:, None]).clamp(min=1)).amax(-1)
+            return (2 * both.sum(1) / (positive.sum(1) + positives.sum()).clamp(min=1)).amax(-1)
+        f1 = (2 * both / (positive + positives[:, None]).clamp(min=1)).amax(-1)
         return f1[:, positives > 0].sum(-1) / (positives > 0).sum().clamp(min=1)
 
     return judge
 
 
 def judge_numbers(metric: MetricName, truth: torch.Tensor) -> Judge:
-    """Returns the judge of numbers, given the true ones (M,)."""
+    """Returns the judge of regression values, given the true ones (M,)."""
     target = truth.double()
     if metric == "spearman":
         target = _ranks(target)
@@ -93,11 +94,11 @@ def judge_numbers(metric: MetricName, truth: torch.Tensor) -> Judge:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class UnitRows:
-    """The units of tagging of all validation rows, one after the other.
+    """The words of all validation rows, concatenated.
 
     Attributes:
-        first: (M,) whether a unit is the first of its row.
-        spans: Keys of the true spans that units can express, see `_keys`.
+        first: (M,) whether a word is the first of its row.
+        spans: Keys of the true spans that words can express, see `unit_rows`.
         total: Number of all true spans.
     """
 
@@ -109,7 +110,10 @@ class UnitRows:
 def unit_rows(
     rows: Sequence[Sequence[Word]], spans: Sequence[Sequence[Span]], labels: Sequence[str]
 ) -> UnitRows:
-    """Returns the units and true spans of all validation rows."""
+    """Returns the words and true spans of all validation rows.
+
+    The key of a span is (first word * words + last word) * labels + type.
+    """
     types = {label[2:]: index for index, label in enumerate(labels) if label.startswith("B-")}
     size = sum(map(len, rows))
     first = np.zeros(size, np.bool_)
@@ -129,9 +133,9 @@ def unit_rows(
 
 
 def judge_spans(rows: UnitRows, labels: Sequence[str]) -> Judge:
-    """Returns the judge of tags: F1 of exact spans, with the best tag of each unit.
+    """Returns the judge of tags: F1 of exact spans, by the argmax tag of each word.
 
-    Scoring finds the best valid sequence instead; that is slower and moves all candidates alike.
+    Scoring finds the best valid sequence instead, which is slower and shifts all candidates alike.
     """
     meanings = _Meanings.of(labels)
 
@@ -147,9 +151,9 @@ class _Meanings:
     """What each of K tags means.
 
     Attributes:
-        types: (K,) the place of `B-x` for all tags of x, -1 for `O`.
+        types: (K,) the index of `B-x` for all tags of x, -1 for `O`.
         begins: (K,) whether an entity begins with it.
-        closes: (K,) whether one is over with it.
+        closes: (K,) whether an entity ends with it.
     """
 
     types: npt.NDArray[np.int64]
@@ -179,37 +183,37 @@ def _span_f1(tags: npt.NDArray[np.int64], rows: UnitRows, meanings: _Meanings) -
 
 
 def _likelihood(
-    logits: torch.Tensor, log_chances: Callable[[torch.Tensor], torch.Tensor]
+    logits: torch.Tensor, log_probabilities: Callable[[torch.Tensor], torch.Tensor]
 ) -> torch.Tensor:
-    """Returns the geometric mean of the chances of the true answers: (X, M, K) -> (X,)."""
-    means = [log_chances(logits / value).flatten(1).mean(1) for value in _TEMPERATURES]
+    """Returns the geometric mean of the true labels' probabilities: (X, M, K) -> (X,)."""
+    means = [log_probabilities(logits / value).flatten(1).mean(1) for value in _TEMPERATURES]
     return torch.stack(means).amax(0).exp()
 
 
-def _count(chosen: torch.Tensor, labels: int) -> torch.Tensor:
-    """Returns how often each label was chosen: (X, M) -> (X, K)."""
-    offsets = torch.arange(len(chosen), device=chosen.device)[:, None] * labels
-    counts = torch.bincount((chosen + offsets).flatten(), minlength=len(chosen) * labels)
-    return counts.view(len(chosen), labels).double()
+def _count(predicted: torch.Tensor, labels: int) -> torch.Tensor:
+    """Returns how often each label was predicted: (X, M) -> (X, K)."""
+    offsets = torch.arange(len(predicted), device=predicted.device)[:, None] * labels
+    counts = torch.bincount((predicted + offsets).flatten(), minlength=len(predicted) * labels)
+    return counts.view(len(predicted), labels).double()
 
 
-def _macro_f1(both: torch.Tensor, given: torch.Tensor, true: torch.Tensor) -> torch.Tensor:
-    seen = given + true
+def _macro_f1(both: torch.Tensor, positive: torch.Tensor, true: torch.Tensor) -> torch.Tensor:
+    seen = positive + true
     f1 = 2 * both / seen.clamp(min=1)
     return f1.sum(-1) / (seen > 0).sum(-1)
 
 
-def _mcc(both: torch.Tensor, given: torch.Tensor, true: torch.Tensor) -> torch.Tensor:
+def _mcc(both: torch.Tensor, positive: torch.Tensor, true: torch.Tensor) -> torch.Tensor:
     # Source: Gorodkin, "Comparing two K-category assignments by a K-category correlation
     # coefficient", 2004.
     rows = true.sum(-1)
-    covariance = both.sum(-1) * rows - (given * true).sum(-1)
-    spread = (rows**2 - given.square().sum(-1)) * (rows**2 - true.square().sum(-1))
+    covariance = both.sum(-1) * rows - (positive * true).sum(-1)
+    spread = (rows**2 - positive.square().sum(-1)) * (rows**2 - true.square().sum(-1))
     return torch.where(spread > 0, covariance / spread.clamp(min=1).sqrt(), 0.0)
 
 
 def _ranks(values: torch.Tensor) -> torch.Tensor:
-    """Returns the ranks of values (M,), equal ones sharing the mean of theirs."""
+    """Returns the ranks of values (M,); equal values share their mean rank."""
     _, inverse, counts = torch.unique(values, return_inverse=True, return_counts=True)
     ranks: torch.Tensor = counts.cumsum(0).double() - (counts - 1) / 2
     return ranks[inverse]

@@ -1,4 +1,4 @@
-"""All candidates fitted together on cached features; at each stage the worse part is dropped."""
+"""Successive halving: fits all candidates together and drops the worse half at each stage."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from tqdm import tqdm
 from adapterhub.specs import HeadSpec
 from adapterhub.training.features.standardized_features import Parameters, Reader
 from adapterhub.training.heads.batched_heads import (
+    BatchedAdamW,
     BatchShape,
-    Kept,
-    StackedAdamW,
-    fold_head,
+    KeptHeads,
+    export_head,
     head_logits,
-    start_heads,
+    initial_heads,
 )
-from adapterhub.training.heads.candidates import Fitted, Problem, Sample, Setting, Stage
+from adapterhub.training.heads.candidates import FittedHead, Hyperparameters, Problem, Sample, Stage
 
 _VALIDATION_ROWS = 4096
 _VALIDATION_VALUES = _VALIDATION_ROWS * 1024
-"""Mixes of depths have features of their own for every candidate, so wide ones take fewer rows."""
+"""Bounds of rows, and of rows times width, at once: mixes have features per candidate."""
 
 
-class Field:
+class CandidateBatch:
     """G heads with C settings each, every candidate in R copies.
 
-    Parameters are (G, C R, …); the copies of a setting lie side by side.
+    Parameters are (G, C R, …); the copies of a setting are adjacent.
     """
 
     def __init__(
         self,
         reader: Reader,
-        settings: Sequence[Sequence[Setting]],
+        settings: Sequence[Sequence[Hyperparameters]],
         parameters: Parameters,
         problem: Problem,
     ) -> None:
@@ -43,7 +43,7 @@ class Field:
         self._settings = [tuple(row) for row in settings]
         self._parameters = {name: p.requires_grad_() for name, p in parameters.items()}
         self._problem = problem
-        self._optimiser = StackedAdamW(self._of_copies(), problem.device)
+        self._optimiser = BatchedAdamW(self._copied_settings(), problem.device)
         shape = (len(settings), len(settings[0]))
         self._tried = shape[1]
         self._best = torch.full(shape, -torch.inf, device=problem.device)
@@ -54,44 +54,44 @@ class Field:
     def start(
         cls,
         reader: Reader,
-        settings: Sequence[Setting],
+        settings: Sequence[Hyperparameters],
         hidden_width: int | None,
         problem: Problem,
-    ) -> Field:
-        """Returns all candidates at their start."""
+    ) -> CandidateBatch:
+        """Returns all candidates with initial parameters."""
         generator = torch.Generator().manual_seed(problem.seed)
-        count = len(settings) * len(problem.copies)
+        count = len(settings) * len(problem.cv_folds)
         shape = BatchShape(len(reader.heads), count, problem.hidden_size, hidden_width)
-        heads = start_heads(shape, problem.objective, generator)
+        heads = initial_heads(shape, problem.objective, generator)
         parameters = {**heads, **reader.parameters(count)}
         on_device = {name: value.to(problem.device) for name, value in parameters.items()}
         return cls(reader, [settings] * len(reader.heads), on_device, problem)
 
     def train(self, epoch: int, sample: Sample, generator: torch.Generator) -> None:
-        """Takes the steps of one epoch over a sample of the training rows."""
+        """Trains one epoch on a sample of the training rows."""
         problem = self._problem
-        targets, seen = problem.objective.targets, problem.copies.seen
+        targets, mask = problem.objective.targets, problem.cv_folds.train_mask
         order = torch.randperm(len(sample.rows), generator=generator).to(problem.device)
         batches = torch.split(order, problem.batch_size)
         for number, places in enumerate(batches):
             rows, weights = sample.rows[places], sample.weights[places]
             features = self.reader.read("train", rows, self._parameters)
             logits = head_logits(self._parameters, _dropped(features, problem.dropout, generator))
-            if seen is not None:
-                weights = (weights * seen[:, rows]).repeat(len(self._settings[0]), 1)
+            if mask is not None:
+                weights = (weights * mask[:, rows]).repeat(len(self._settings[0]), 1)
             loss = problem.objective.loss(logits, targets[rows], weights).sum()
             torch.autograd.backward([loss])
             progress = (epoch - 1 + number / len(batches)) / problem.epochs
             self._optimiser.step(self._parameters, 0.5 + 0.5 * math.cos(math.pi * progress))
 
     @torch.no_grad()
-    def remember(self, epoch: int, stage: Stage) -> None:
-        """Keeps the parameters of those that are better on validation rows than before."""
-        copies = len(self._problem.copies)
-        answers = [self._answers(copy, rows) for copy, rows in enumerate(stage.answers)]
-        logits = torch.cat(answers, dim=2)
+    def validate(self, epoch: int, stage: Stage) -> None:
+        """Keeps the parameters of candidates whose validation metric improved."""
+        copies = len(self._problem.cv_folds)
+        parts = enumerate(stage.validation_rows)
+        logits = torch.cat([self._validation_logits(copy, rows) for copy, rows in parts], dim=2)
         if copies > 1:
-            logits = logits[:, :, torch.cat(stage.answers).argsort()]
+            logits = logits[:, :, torch.cat(stage.validation_rows).argsort()]
         values = stage.judge(logits.flatten(0, 1)).view(self._best.shape).float()
         better = values > self._best
         self._best = torch.where(better, values, self._best)
@@ -102,13 +102,13 @@ class Field:
             best = self._best_parameters[name]
             self._best_parameters[name] = torch.where(where, parameter.detach(), best)
 
-    def forget(self) -> None:
-        """Forgets how good candidates were; the next look keeps their parameters."""
+    def reset_best(self) -> None:
+        """Resets the best metrics, which those on other rows cannot be compared with."""
         self._best.fill_(-torch.inf)
 
-    def _answers(self, copy: int, rows: torch.Tensor) -> torch.Tensor:
+    def _validation_logits(self, copy: int, rows: torch.Tensor) -> torch.Tensor:
         """Returns the logits of one copy of all candidates: (G, C, M, K)."""
-        copies, outputs = len(self._problem.copies), self._problem.objective.outputs
+        copies, outputs = len(self._problem.cv_folds), self._problem.objective.outputs
         own = {name: p.detach()[:, copy::copies] for name, p in self._parameters.items()}
         parts = [own["first"].new_empty(*self._best.shape, 0, outputs)]
         at_once = min(_VALIDATION_ROWS, max(1, _VALIDATION_VALUES // self._problem.hidden_size))
@@ -117,35 +117,37 @@ class Field:
                 parts.append(head_logits(own, self.reader.read("validation", chunk, own)))
         return torch.cat(parts, dim=2)
 
-    def halve(self, slack: float) -> tuple[Field, list[Fitted]]:
-        """Returns the better half of the candidates, and the results of heads that are out.
+    def halve(self, slack: float) -> tuple[CandidateBatch, list[FittedHead]]:
+        """Returns the better half of the candidates, and the results of dropped heads.
 
         Args:
-            slack: How far the value of a head may be behind the best.
+            slack: How far below the best metric a head may be.
         """
-        groups = self._leading(slack)
+        groups = self._best_half(slack)
         out = [group for group in range(len(self.reader.heads)) if group not in groups]
         index = torch.tensor(groups, device=self._best.device)
         count = -(-self._best.shape[1] // 2)
         chosen = self._best[index].argsort(dim=1, descending=True, stable=True)[:, :count]
-        steps = torch.arange(len(self._problem.copies), device=chosen.device)
+        steps = torch.arange(len(self._problem.cv_folds), device=chosen.device)
         places = (chosen[..., None] * len(steps) + steps).flatten(1)
-        kept, every = Kept(index[:, None], chosen), Kept(index[:, None], places)
+        kept, every = KeptHeads(index[:, None], chosen), KeptHeads(index[:, None], places)
         settings = [
             [self._settings[group][setting] for setting in row]
             for group, row in zip(groups, chosen.tolist(), strict=True)
         ]
         detached = {name: p.detach() for name, p in self._parameters.items()}
-        other = Field(self.reader.keep(groups), settings, every.of(detached), self._problem)
-        other._optimiser = self._optimiser.select(other._of_copies(), every)
+        other = CandidateBatch(
+            self.reader.keep(groups), settings, every.of(detached), self._problem
+        )
+        other._optimiser = self._optimiser.select(other._copied_settings(), every)
         other._best = self._best[kept.groups, kept.settings]
         other._epochs = self._epochs[kept.groups, kept.settings]
         other._best_parameters = every.of(self._best_parameters)
         other._tried = self._tried
-        return other, self.finish(out)
+        return other, self.results(out)
 
-    def _leading(self, slack: float) -> list[int]:
-        """Returns the better half of the heads of each depth that are not far behind the best."""
+    def _best_half(self, slack: float) -> list[int]:
+        """Returns the better half of the heads of each depth, of those within the slack."""
         values = self._best.amax(1)
         least = float(values.max()) - slack
         ranking: dict[tuple[int, ...], list[int]] = defaultdict(list)
@@ -154,22 +156,22 @@ class Field:
         halves = (rivals[: -(-len(rivals) // 2)] for rivals in ranking.values())
         return sorted(group for half in halves for group in half if float(values[group]) >= least)
 
-    def finish(self, groups: Sequence[int]) -> list[Fitted]:
+    def results(self, groups: Sequence[int]) -> list[FittedHead]:
         """Returns the best candidate of each of some heads."""
         results = []
         for group in groups:
             setting = int(self._best[group].argmax())
-            first = setting * len(self._problem.copies)
+            first = setting * len(self._problem.cv_folds)
             tensors = [
                 self._tensors(group, place)
-                for place in range(first, first + len(self._problem.copies))
+                for place in range(first, first + len(self._problem.cv_folds))
             ]
             hidden = tensors[-1].get("head.hidden.bias")
             width = None if hidden is None else len(hidden)
             results.append(
-                Fitted(
+                FittedHead(
                     head=self.reader.heads[group].model_copy(update={"hidden_width": width}),
-                    setting=self._settings[group][setting],
+                    hyperparameters=self._settings[group][setting],
                     value=float(self._best[group, setting]),
                     epoch=int(self._epochs[group, setting]),
                     tensors=tensors[-1],
@@ -180,19 +182,19 @@ class Field:
         return results
 
     def _tensors(self, group: int, place: int) -> Parameters:
-        """Returns the tensors of one copy, as a head file has them."""
+        """Returns the tensors of one copy, by the names of a head file."""
         one = {name: p[group, place] for name, p in self._best_parameters.items()}
-        scale, extra = self.reader.fold(group, one)
-        tensors = {**fold_head(one, scale, self._problem.objective.unit), **extra}
+        scale, extra = self.reader.export(group, one)
+        tensors = {**export_head(one, scale, self._problem.objective.unit), **extra}
         return {name: value.cpu().contiguous() for name, value in tensors.items()}
 
-    def _of_copies(self) -> list[list[Setting]]:
-        copies = range(len(self._problem.copies))
+    def _copied_settings(self) -> list[list[Hyperparameters]]:
+        copies = range(len(self._problem.cv_folds))
         return [[setting for setting in row for _ in copies] for row in self._settings]
 
 
 def _dropped(features: torch.Tensor, part: float, generator: torch.Generator) -> torch.Tensor:
-    """Returns features of which a part is zero and the rest is larger, alike on average."""
+    """Returns features after dropout; the mask is drawn on the CPU, equal on all devices."""
     if not part:
         return features
     kept = torch.rand(features.shape, generator=generator).ge_(part).to(features.device)
@@ -200,46 +202,51 @@ def _dropped(features: torch.Tensor, part: float, generator: torch.Generator) ->
 
 
 # Source: Jamieson and Talwalkar, "Non-stochastic Best Arm Identification and Hyperparameter
-# Optimization", 2016. Parts of the schedule after which half is dropped.
+# Optimization", 2016. Fractions of the epochs after which half is dropped.
 _HALVINGS = (0.1, 0.25, 0.5)
-# Looking at the validation rows more often than this costs more than it finds.
-_MOST_LOOKS = 24
+# Validating more often costs more time than better epochs are worth.
+_MOST_VALIDATIONS = 24
 
 
 def fit(
-    reader: Reader, settings: Sequence[Setting], *, hidden_width: int | None, problem: Problem
-) -> list[Fitted]:
+    reader: Reader,
+    settings: Sequence[Hyperparameters],
+    *,
+    hidden_width: int | None,
+    problem: Problem,
+) -> list[FittedHead]:
     """Returns the best candidate for each head of `reader`.
 
     Args:
-        reader: Gives the features of G heads.
-        settings: The C settings that are tried for each of them.
+        reader: Of the features of G heads.
+        settings: C hyperparameter settings, each tried for every head.
         hidden_width: Width of a hidden layer, or None for linear heads.
         problem: Targets, validation and budget.
     """
-    field = Field.start(reader, settings, hidden_width, problem)
+    batch = CandidateBatch.start(reader, settings, hidden_width, problem)
     epochs = problem.epochs
     halvings = {max(1, round(part * epochs)) for part in _HALVINGS} - {epochs}
-    looks = {round(epochs * look / _MOST_LOOKS) for look in range(_MOST_LOOKS)} | {epochs}
+    validations = {round(epochs * n / _MOST_VALIDATIONS) for n in range(_MOST_VALIDATIONS)} | {
+        epochs
+    }
     generator = torch.Generator().manual_seed(problem.seed)
-    everything = problem.everything
-    ranking = problem.ranking or everything
-    done: list[Fitted] = []
+    all_rows = problem.all_rows
+    ranking = problem.ranking or all_rows
+    done: list[FittedHead] = []
     shape = "linear" if hidden_width is None else f"hidden-{hidden_width}"
     name = f"fitting {len(reader.heads) * len(settings)} {shape} heads"
     for epoch in tqdm(range(1, epochs + 1), desc=name, unit="epoch", disable=None):
-        stage = ranking if epoch <= max(halvings, default=0) else everything
-        field.train(epoch, stage.sample, generator)
-        if epoch in looks | halvings:
-            field.remember(epoch, stage)
+        stage = ranking if epoch <= max(halvings, default=0) else all_rows
+        batch.train(epoch, stage.sample, generator)
+        if epoch in validations | halvings:
+            batch.validate(epoch, stage)
         if epoch in halvings:
-            # What is behind late will not catch up.
-            field, dropped = field.halve(problem.slack * (1 - epoch / epochs))
+            # The later, the less can a head catch up.
+            batch, dropped = batch.halve(problem.slack * (1 - epoch / epochs))
             done.extend(dropped)
-            if epoch == max(halvings) and ranking is not everything:
-                # Values on some rows and values on all do not compare.
-                field.forget()
-    done.extend(field.finish(range(len(field.reader.heads))))
+            if epoch == max(halvings) and ranking is not all_rows:
+                batch.reset_best()
+    done.extend(batch.results(range(len(batch.reader.heads))))
     order = {head: place for place, head in enumerate(reader.heads)}
     return sorted(done, key=lambda fitted: order[_linear(fitted.head)])
 

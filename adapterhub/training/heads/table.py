@@ -1,4 +1,4 @@
-"""The table that a search for heads ends with: what was tried, its metric and its cost."""
+"""The result table of a search for heads: candidates, metric and cost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from adapterhub.specs import HeadSpec
-from adapterhub.training.heads.candidates import Fitted
+from adapterhub.training.heads.candidates import FittedHead
 
 _WIDTH = 100
 
@@ -36,12 +36,12 @@ class TableRow:
 
     Attributes:
         head: What it reads and its shape.
-        value: Its validation value.
-        learning_rate: How it was fitted.
-        weight_decay: How it was fitted.
-        epoch: The epoch that was best.
-        parameters: Numbers that it stores.
-        apart: Whether it compares two texts that are read alone.
+        value: Its validation metric.
+        learning_rate: With which it was fitted.
+        weight_decay: With which it was fitted.
+        epoch: Its best epoch.
+        parameters: Numbers in its file.
+        apart: Whether it compares two texts that are encoded separately.
     """
 
     head: HeadSpec
@@ -54,7 +54,7 @@ class TableRow:
 
     @property
     def passes(self) -> int:
-        """Returns the passes per text that it needs: its deepest depth."""
+        """Returns the passes per text: its deepest depth."""
         return self.head.depths[-1]
 
 
@@ -63,13 +63,13 @@ class SearchTable:
     """All heads that were tried, the cheapest first.
 
     Attributes:
-        metric: What the values are.
-        tolerance: Points that the chosen head may be worse than the best.
+        metric: Its name.
+        tolerance: How many points below the best the chosen head may score.
         rows: The best candidate of each head, by cost.
         best: Index of the row with the highest value.
         chosen: Index of the cheapest row within the tolerance.
         candidates: How many candidates were fitted.
-        notes: What was left out or cut, and why.
+        notes: What was left out, and why.
     """
 
     metric: str
@@ -81,10 +81,10 @@ class SearchTable:
     notes: tuple[str, ...] = ()
 
     def render(self, *, every: bool = False) -> str:
-        """Returns the table for people.
+        """Returns the table as text.
 
         Args:
-            every: All rows; otherwise the best of each number of passes, and what was chosen.
+            every: All rows; otherwise the best of each number of passes, and the chosen one.
         """
         table = Table(box=box.ASCII2, caption_justify="left")
         pairs = ("pairs",) if self._has_pairs else ()
@@ -135,13 +135,10 @@ class SearchTable:
         )
 
 
-def by_cost(fitted: Iterable[Fitted]) -> list[Fitted]:
-    """Returns heads with the cheapest first: fewest passes, linear before hidden, fewest depths.
+def by_cost(fitted: Iterable[FittedHead]) -> list[FittedHead]:
+    """Returns heads from cheap to expensive: by passes, hidden width, depths; ties by metric."""
 
-    Of heads that cost the same, the better one comes first.
-    """
-
-    def cost(one: Fitted) -> tuple[float, ...]:
+    def cost(one: FittedHead) -> tuple[float, ...]:
         head = one.head
         return head.depths[-1], head.hidden_width or 0, len(head.depths), -one.value
 
@@ -149,20 +146,19 @@ def by_cost(fitted: Iterable[Fitted]) -> list[Fitted]:
 
 
 def make_table(
-    fitted: Sequence[Fitted], *, metric: str, tolerance: float, notes: Sequence[str]
+    fitted: Sequence[FittedHead], *, metric: str, tolerance: float, notes: Sequence[str]
 ) -> SearchTable:
-    """Returns the table of heads that are sorted by cost, with the best and the chosen marked."""
+    """Returns the table of heads sorted by cost; marks the best and the chosen one."""
     values = [one.value for one in fitted]
     best = max(range(len(values)), key=lambda index: values[index])
     enough = values[best] - tolerance / _POINTS
-    # Of heads that cost the same, `by_cost` put the best first.
     chosen = next(index for index, value in enumerate(values) if value >= enough)
     rows = tuple(
         TableRow(
             head=one.head,
             value=one.value,
-            learning_rate=one.setting.learning_rate,
-            weight_decay=one.setting.weight_decay,
+            learning_rate=one.hyperparameters.learning_rate,
+            weight_decay=one.hyperparameters.weight_decay,
             epoch=one.epoch,
             parameters=sum(tensor.numel() for tensor in one.tensors.values()),
             apart=one.apart,

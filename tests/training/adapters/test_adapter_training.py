@@ -22,14 +22,14 @@ from adapterhub.store.headfile import read_head
 from adapterhub.training.adapter_options import AdapterOptions, adapter_options
 from adapterhub.training.adapters.result import AdapterTable
 from adapterhub.training.adapters.train_loop import AdapterRun
-from adapterhub.training.adapters.trial import Workbench
+from adapterhub.training.adapters.trial import AdapterTrials
 from adapterhub.training.data.dataset import read_splits
-from adapterhub.training.evaluation.calibration import best_line
+from adapterhub.training.evaluation.calibration import best_affine
 from adapterhub.training.evaluation.measure import run_head
 from adapterhub.training.features.encoding import FeatureSource
-from adapterhub.training.features.pairs import ways_of
+from adapterhub.training.features.pairs import pair_readings
 from adapterhub.training.finalize import TrainedTask
-from adapterhub.training.heads.fit_inputs import gather
+from adapterhub.training.heads.fit_inputs import make_fit_inputs
 from adapterhub.training.options import TrainingOptions, training_options
 from adapterhub.training.train import train
 from tests.training.rows import (
@@ -156,7 +156,7 @@ def test_scoring_gives_what_training_gave(
     assert trained.spec.apart == bench.alone.chosen.apart
     assert trained.spec.apart == (pairs == "apart") or pairs == "both"
     inside = runs[-1].validation_logits().numpy()
-    validation = bench.material.splits.validation
+    validation = bench.fit_inputs.splits.validation
     scored = run_head(
         trained.spec, trained.tensors, validation.inputs, source=source, max_windows=16
     )
@@ -168,10 +168,10 @@ def test_scoring_gives_what_training_gave(
             tokens = [np.abs(values - word).max(1).min() for word in own]
             assert max(tokens, default=0.0) < 1e-4
         return
-    mean, deviation = bench.material.problem.objective.unit
+    mean, deviation = bench.fit_inputs.problem.objective.unit
     expected = inside * deviation + mean
     if trained.spec.kind == "regression":
-        line = best_line(expected[:, 0], validation.truth(), trained.spec.value_range)
+        line = best_affine(expected[:, 0], validation.truth(), trained.spec.value_range)
         expected = line.of(expected)
     assert np.allclose(scored.values, expected, atol=1e-4)
     assert np.ptp(scored.values, axis=0).max() > 1e-3
@@ -179,11 +179,13 @@ def test_scoring_gives_what_training_gave(
 
 def bench_for(
     rows: Rows, options: TrainingOptions, source: FeatureSource, backbone: Backbone
-) -> Workbench:
+) -> AdapterTrials:
     splits = read_splits(rows, options)
-    ways = ways_of(options, splits.train.fields)
-    materials = [gather(splits, options=options, source=source, apart=apart) for apart in ways]
-    return Workbench(materials, options, source, backbone)
+    ways = pair_readings(options, splits.train.fields)
+    all_inputs = [
+        make_fit_inputs(splits, options=options, source=source, apart=apart) for apart in ways
+    ]
+    return AdapterTrials(all_inputs, options, source, backbone)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from adapterhub.model.encoder.tokens import Window, pack
 from adapterhub.specs import SITES, Site
 from adapterhub.training.adapter_options import Shape
 from adapterhub.training.adapters.differentiable_passes import run_layers
-from adapterhub.training.adapters.trial import make_change
+from adapterhub.training.adapters.trial import make_adapter
 
 LENGTHS = (9, 9, 5, 3)
 
@@ -33,7 +33,7 @@ def shape(method: object = "lora", *, sites: tuple[Site, ...] = SITES, tied: boo
 def test_packed_passes_are_those_of_transformers(
     tiny_backbone: Backbone, method: str, tied: bool
 ) -> None:
-    change = make_change(shape(method, tied=tied), tiny_backbone, seed=0)
+    change = make_adapter(shape(method, tied=tied), tiny_backbone, seed=0)
     change.module.train(False)
     draw = torch.Generator().manual_seed(1)
     with torch.no_grad():

@@ -24,7 +24,7 @@ def test_a_packed_batch_names_row_and_place_of_every_token(source: FeatureSource
     reading = Reading(("text",), 8, 2)
     options = {"tokenizer": source.tokenizer, "reading": reading, "max_windows": 3}
     examples = read_examples(TEXTS, kind="single_label", **options)
-    assert len(examples) == examples.answers == 4
+    assert len(examples) == examples.predictions == 4
     assert np.diff(examples.first).tolist() == [1, 2, 1, 1]
     batch = make_batch(examples, [3, 1, 0], device=CPU)
     assert batch.counts.tolist() == [1, 2, 1]
@@ -54,7 +54,7 @@ def test_each_word_is_read_where_most_is_around_it(source: FeatureSource, length
     expected = [rows[row].ids[word.token] for row, own in zip((1, 3), words, strict=True)
                 for word in own]  # fmt: skip
     assert ids == expected
-    assert examples.answers == sum(
+    assert examples.predictions == sum(
         len(words_of(TaggedText(texts[0], row.offsets)))
         for texts, row in zip(TEXTS, rows, strict=True)
     )
@@ -90,7 +90,7 @@ def test_texts_of_a_pair_apart_have_windows_of_their_own(source: FeatureSource) 
     reading = Reading(("text", "text_pair"), 8, 2, apart=True)
     options = {"tokenizer": source.tokenizer, "reading": reading, "max_windows": 3}
     examples = read_examples(pairs, kind="single_label", **options)
-    assert len(examples) == examples.answers == 2
+    assert len(examples) == examples.predictions == 2
     assert np.diff(examples.first).tolist() == [1, 2, 1, 1]
     sizes = [len(window.ids) for window in examples.windows]
     assert examples.lengths().tolist() == [sum(sizes[:3]), sum(sizes[3:])]

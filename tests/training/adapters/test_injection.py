@@ -11,7 +11,7 @@ from adapterhub.model.encoder.tokens import Window, pack
 from adapterhub.peft.settings import UNUSABLE
 from adapterhub.training.adapter_options import Shape
 from adapterhub.training.adapters.differentiable_passes import run_layers
-from adapterhub.training.adapters.trial import make_change
+from adapterhub.training.adapters.trial import make_adapter
 
 VARIANTS = ("dora", "rslora", "pissa", "olora")
 METHODS = sorted(
@@ -32,7 +32,7 @@ def test_a_method_trains_per_depth(method: str, tiny_backbone: Backbone) -> None
         steps=20,
     )
     before = {name: p.clone() for name, p in tiny_backbone.model.named_parameters()}
-    change = make_change(shape, tiny_backbone, seed=0)
+    change = make_adapter(shape, tiny_backbone, seed=0)
     change.module.train(False)  # The tiny backbone drops out, which would hide small gains.
     window = Window(0, 0, 7, [2, 60, 61, 62, 63, 64, 3], [0] * 7)
     batch = pack([window, window], device=torch.device("cpu"))

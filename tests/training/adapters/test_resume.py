@@ -64,5 +64,5 @@ def test_a_damaged_checkpoint_counts_as_none(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file")
-    with pytest.raises(UsageError, match=r"cannot be kept in .*runs"):
+    with pytest.raises(UsageError, match=r"cannot be written to .*runs"):
         Checkpoints(tmp_path / "runs", {}).write(Checkpoint(Progress(), {}))

@@ -11,7 +11,7 @@ import torch
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.plan import Reading
 from adapterhub.training.adapters.examples import Examples, make_batch, read_examples
-from adapterhub.training.adapters.trunk import CachedTrunk, ComputedTrunk, Level, open_trunk
+from adapterhub.training.adapters.trunk import CachedTrunk, ComputedTrunk, TrunkLayout, open_trunk
 from adapterhub.training.features.encoding import FeatureSource
 from adapterhub.training.features.shards import open_shards
 
@@ -34,7 +34,7 @@ def test_states_from_disk_are_those_of_the_encoder(
     dtype: str,
     tolerance: float,
 ) -> None:
-    level = Level(2, READING, 3, dtype)  # type: ignore[arg-type]
+    level = TrunkLayout(2, READING, 3, dtype)  # type: ignore[arg-type]
     opened = open_trunk((examples,), level, source)
     assert opened.note is None
     monkeypatch.setattr(Encoder, "run", None)  # From here on nothing may be computed.
@@ -53,7 +53,7 @@ def test_states_from_disk_are_those_of_the_encoder(
 
 
 def test_only_new_texts_are_computed(source: FeatureSource, examples: Examples) -> None:
-    level = Level(1, READING, 3, "float16")
+    level = TrunkLayout(1, READING, 3, "float16")
     open_trunk((examples,), level, source)
     folder = source.folder / level.folder
     assert len(list(folder.iterdir())) == 1
@@ -77,17 +77,17 @@ def test_what_does_not_fit_is_computed_again_and_said(
 ) -> None:
     tokens = int(examples.tokens[-1])
     needed = tokens * source.encoder.hidden_size * 2
-    level = Level(2, READING, 3, "float16")
+    level = TrunkLayout(2, READING, 3, "float16")
     fits = open_trunk((examples, examples), level, replace(source, max_bytes=needed))
     assert isinstance(fits.trunk, CachedTrunk)
     opened = open_trunk((examples,), level, replace(source, max_bytes=needed - 1))
     assert isinstance(opened.trunk, ComputedTrunk)
     assert opened.note is not None
-    assert f"would take {needed} bytes, over cache_max_bytes ({needed - 1})" in opened.note
+    assert f"would take {needed} bytes, more than cache_max_bytes ({needed - 1})" in opened.note
 
 
 def test_nothing_is_kept_at_depth_0(source: FeatureSource, examples: Examples) -> None:
-    opened = open_trunk((examples,), Level(0, READING, 3, "float16"), source)
+    opened = open_trunk((examples,), TrunkLayout(0, READING, 3, "float16"), source)
     assert isinstance(opened.trunk, ComputedTrunk)
     assert opened.note is None
     assert not source.cache.exists()

@@ -1,4 +1,4 @@
-"""Adapters that begin with that of another task."""
+"""Adapters that start from the adapter of another task."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_an_adapter_begins_with_the_numbers_and_the_shape_of_another(
         "dataset": "films",
         "dataset_license": "CC0",
     }
-    assert "It went on from the adapter of 'first'." in two.table.notes
+    assert "Training started from the adapter of 'first'." in two.table.notes
     hub = Hub(tasks.registry, device="cpu")
     assert hub.score(["the food was good"], tasks=["first", "second"]).to_columns()["second"]
     assert two.saved is not None
@@ -138,8 +138,8 @@ def test_depths_that_the_other_does_not_change_begin_anew(tasks: Tasks) -> None:
             {"sites": ("ffn",)},
             "which changes query, value at depths 2 to 3; this one changes ffn at",
         ),
-        ({"method": "pissa"}, "begins in a way of its own"),
-        ({"method": "adalora"}, "begins in a way of its own"),
+        ({"method": "pissa"}, "cannot continue from another one"),
+        ({"method": "adalora"}, "cannot continue from another one"),
         ({"method": LoraConfig(r=8, lora_alpha=4)}, "r is 2 there and 8 here"),
     ],
     ids=["rank", "dora", "ia3", "tied", "sites", "pissa", "adalora", "config"],

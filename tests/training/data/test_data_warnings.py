@@ -20,7 +20,7 @@ def test_validation_rows_that_were_learned_are_counted(rows: object, tmp_path: P
     options = training_options(validation=tmp_path / "validation.jsonl")
     notes = list(split_notes(read_splits(tmp_path / "train.jsonl", options)))
     assert len(notes) == 1
-    assert notes[0].startswith("250 of 250 validation rows are training rows too")
+    assert notes[0].startswith("250 of 250 validation rows are also training rows")
 
 
 def test_rows_are_told_apart_as_an_encoder_tells_them(tmp_path: Path) -> None:

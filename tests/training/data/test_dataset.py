@@ -335,10 +335,10 @@ def test_bad_rows_name_their_line(tmp_path: Path, row: dict[str, Any], problem: 
         ([{"tokens": [""], "tags": ["O"]}] * 20, {}, "token 0 is empty"),
         ([{"tokens": [], "tags": []}] * 20, {}, "there are no tokens"),
         ([{"tokens": "a b", "tags": "O O"}] * 20, {"kind": "tagging"}, "must be lists"),
-        ([{"text": "a"}] * 20, {}, "no column 'label', 'labels', 'score' or 'tags'"),
+        ([{"text": "a"}] * 20, {}, "no target column 'label', 'labels', 'score' or 'tags'"),
         ([{"text": "a", "score": "1_0"}] * 20, {}, "'score' is '1_0'; expected a number"),
-        ([{"text": "a", "score": 1e39}] * 20, {}, "1e\\+15 at most"),
-        ([{"text": f"{i}", "score": 1.7e9 + i} for i in range(40)], {}, "take their mean off"),
+        ([{"text": "a", "score": 1e39}] * 20, {}, "largest absolute value is 1e\\+15"),
+        ([{"text": f"{i}", "score": 1.7e9 + i} for i in range(40)], {}, "subtract their mean"),
         ([{"tokens": ["a"], "tags": [None]}] * 20, {}, "the tag None is no text"),
         ([{"tokens": ["a"], "tags": [1]}] * 20, {}, "write the names of tags"),
         ([{"tokens": ["a"], "tags": ["B-" + "x" * 253]}] * 20, {}, "255 characters long; 254"),
@@ -360,7 +360,7 @@ def test_unusable_data_are_refused(rows: Rows, options: dict[str, Any], problem:
     [
         ({"target": "text"}, "Column 'text' would be read as two things"),
         ({"pair": "text"}, "Column 'text' would be read as two things"),
-        ({"value_range": (0.0, 1.0)}, "value_range is for numbers"),
+        ({"value_range": (0.0, 1.0)}, "value_range is for regression"),
     ],
 )
 def test_options_that_do_not_fit_the_data_are_refused(
@@ -387,7 +387,7 @@ def test_a_set_is_read_for_an_existing_task() -> None:
         read_for_task([*rows, {"text": "a", "label": "odd"}], spec, DEFAULTS)
     with pytest.raises(DataError, match="reads text"):
         read_for_task(pair_rows(10), spec, DEFAULTS)
-    with pytest.raises(DataError, match="no column"):
+    with pytest.raises(DataError, match="no target column"):
         read_for_task(rows, task_spec("multi_label"), DEFAULTS)
 
 

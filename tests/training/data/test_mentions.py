@@ -78,7 +78,7 @@ def test_few_rows_are_held_out_and_not_crossed() -> None:
     ("rows", "message"),
     [
         (ROWS, "'town', which is no entity type of the rows; types are "),
-        (LABELS, "no tagging task"),
+        (LABELS, "the task is not tagging"),
     ],
     ids=["tagging", "labels"],
 )
@@ -103,7 +103,7 @@ def test_a_file_of_mentions_is_read_and_checked(tmp_path: Path) -> None:
         ("[]", "it is not an object"),
         ('{"city": "Oslo"}', "'city' is no list of texts"),
         ('{"city": [1]}', "'city' is no list of texts"),
-        ("{", "no JSON of mentions"),
+        ("{", "not JSON of mentions"),
     ):
         path.write_text(content)
         with pytest.raises(DataError, match=message):

@@ -1,4 +1,4 @@
-"""Regression: values along the line that errs least once they are clipped."""
+"""Linear recalibration of regression heads: the least mean absolute error after clipping."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from adapterhub.model.heads.heads import RowLogits
-from adapterhub.training.evaluation.calibration import Line, best_line, straighten
+from adapterhub.training.evaluation.calibration import Affine, TunedHead, best_affine, recalibrate
 from tests.builders import task_spec
 
 RANGE = (0.0, 5.0)
@@ -24,7 +24,7 @@ def truth() -> np.ndarray:
 
 
 def test_the_best_line_undoes_what_was_done(truth: np.ndarray) -> None:
-    line = best_line(drawn_to_the_mean(truth), truth, RANGE)
+    line = best_affine(drawn_to_the_mean(truth), truth, RANGE)
     assert line.slope == pytest.approx(1 / 0.6, rel=0.1)
     assert line.of(np.array([1.2 + 0.6 * 2.5], np.float32))[0] == pytest.approx(2.5, abs=0.1)
 
@@ -32,13 +32,13 @@ def test_the_best_line_undoes_what_was_done(truth: np.ndarray) -> None:
 def test_no_other_line_errs_less(truth: np.ndarray) -> None:
     values = drawn_to_the_mean(truth)
 
-    def error(line: Line) -> float:
+    def error(line: Affine) -> float:
         return float(np.abs(line.of(values).clip(*RANGE) - truth).mean())
 
-    best = best_line(values, truth, RANGE)
+    best = best_affine(values, truth, RANGE)
     for slope in np.linspace(0.5, 2.5, 21):
         for offset in np.linspace(-4, 2, 25):
-            assert error(best) <= error(Line(slope, offset)) + 1e-4
+            assert error(best) <= error(Affine(slope, offset)) + 1e-4
 
 
 def test_tensors_give_the_values_along_the_line(truth: np.ndarray) -> None:
@@ -51,11 +51,11 @@ def test_tensors_give_the_values_along_the_line(truth: np.ndarray) -> None:
         "ngrams.weight": torch.randn(5, 1, generator=generator).half(),
     }
     spec = task_spec("regression", value_range=RANGE)
-    found = straighten(spec, tensors, RowLogits(values[:, None]), truth)
+    found = recalibrate(TunedHead(spec, tensors, RowLogits(values[:, None])), truth)
     assert found is not None
     assert found.tensors["hidden.weight"] is tensors["hidden.weight"]
     assert found.tensors["ngrams.weight"].dtype == torch.float16
-    line = best_line(values, truth, RANGE)
+    line = best_affine(values, truth, RANGE)
     features, grams = torch.randn(3, 8), torch.randn(3, 5)
 
     def value(own: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -65,7 +65,7 @@ def test_tensors_give_the_values_along_the_line(truth: np.ndarray) -> None:
     expected = value(tensors) * line.slope + line.offset
     assert torch.allclose(value(dict(found.tensors)), expected, atol=5e-3)
     assert np.allclose(found.logits.values, line.of(values)[:, None])
-    assert "mean error" in found.note
+    assert "mean absolute error" in found.notes[-1]
 
 
 @pytest.mark.parametrize("values", [np.linspace(5, 0, 50), np.linspace(0, 5, 50)])
@@ -73,4 +73,4 @@ def test_what_says_the_contrary_or_is_right_stays(values: np.ndarray) -> None:
     truth = np.linspace(0, 5, 50).astype(np.float32)
     spec = task_spec("regression", value_range=RANGE)
     logits = RowLogits(values.astype(np.float32)[:, None])
-    assert straighten(spec, {"head.bias": torch.zeros(1)}, logits, truth) is None
+    assert recalibrate(TunedHead(spec, {"head.bias": torch.zeros(1)}, logits), truth) is None

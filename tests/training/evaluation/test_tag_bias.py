@@ -1,4 +1,4 @@
-"""Two numbers on the biases of tags: entities begin less readily, or go on longer."""
+"""Biases of tags: fewer entities begin, or they continue longer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from adapterhub.model.heads.heads import RowLogits
 from adapterhub.model.heads.spans import TaggedText
 from adapterhub.specs import TaskSpec
 from adapterhub.training.data.dataset import Dataset, read_for_task
-from adapterhub.training.evaluation.tag_bias import Balance, balance, best_balance
+from adapterhub.training.evaluation.calibration import (
+    TagBias,
+    TunedHead,
+    best_tag_bias,
+    tune_tag_bias,
+)
 from adapterhub.training.options import TrainingOptions
 from tests.builders import task_spec
 
@@ -42,7 +47,7 @@ def logits_for(rows: Dataset, likely: float) -> RowLogits:
 def test_entities_that_end_too_early_go_on(spec: TaskSpec, rows: Dataset) -> None:
     logits = logits_for(rows, 3.2)
     tensors = {"head.bias": torch.zeros(3), "head.weight": torch.ones(3, 2)}
-    found = balance(spec, tensors, logits, rows, tolerance=0.5)
+    found = tune_tag_bias(TunedHead(spec, tensors, logits), rows, tolerance=0.5)
     assert found is not None
     bias = found.tensors["head.bias"]
     assert bias[0] == 0
@@ -51,21 +56,23 @@ def test_entities_that_end_too_early_go_on(spec: TaskSpec, rows: Dataset) -> Non
     for before, after in zip(logits.values, found.logits.values, strict=True):
         assert np.allclose(after - before, bias.numpy())
     assert found.logits.texts == logits.texts
-    assert "span_f1 1.0000 instead of 0.5000" in found.note
+    assert "span_f1 1.0000 instead of 0.5000" in found.notes[-1]
     assert torch.equal(tensors["head.bias"], torch.zeros(3))
 
 
 def test_what_is_right_stays_as_it_is(spec: TaskSpec, rows: Dataset) -> None:
     tensors = {"head.bias": torch.zeros(3)}
-    assert balance(spec, tensors, logits_for(rows, 6.0), rows, tolerance=0.5) is None
+    correct = TunedHead(spec, tensors, logits_for(rows, 6.0))
+    assert tune_tag_bias(correct, rows, tolerance=0.5) is None
     # What is gained has to be more than the tolerance.
-    assert balance(spec, tensors, logits_for(rows, 3.2), rows, tolerance=60) is None
+    too_short = TunedHead(spec, tensors, logits_for(rows, 3.2))
+    assert tune_tag_bias(too_short, rows, tolerance=60) is None
 
 
 def test_the_best_balance_is_found_one_number_after_the_other() -> None:
-    def value(way: Balance) -> float:
+    def value(way: TagBias) -> float:
         return -((way.inside - 1.0) ** 2) - (way.begin + 0.5) ** 2
 
-    assert best_balance(value) == Balance(begin=-0.5, inside=1.0)
-    assert best_balance(lambda way: 1.0) == Balance()
-    assert Balance(-0.5, 1.0).of(LABELS).tolist() == [0.0, -0.5, 1.0]
+    assert best_tag_bias(value) == TagBias(begin=-0.5, inside=1.0)
+    assert best_tag_bias(lambda way: 1.0) == TagBias()
+    assert TagBias(-0.5, 1.0).per_label(LABELS).tolist() == [0.0, -0.5, 1.0]

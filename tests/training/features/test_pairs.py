@@ -25,10 +25,10 @@ from adapterhub.specs import HeadSpec
 from adapterhub.store.registry import read_registry
 from adapterhub.training.data.dataset import read_splits
 from adapterhub.training.features.encoding import FeatureSource
-from adapterhub.training.features.pairs import ComparedMix, ways_of
-from adapterhub.training.heads.candidates import Setting
-from adapterhub.training.heads.fit_inputs import Material, gather
-from adapterhub.training.heads.search_heads import search_ways
+from adapterhub.training.features.pairs import ComparedMix, pair_readings
+from adapterhub.training.heads.candidates import Hyperparameters
+from adapterhub.training.heads.fit_inputs import FitInputs, make_fit_inputs
+from adapterhub.training.heads.search_heads import search_heads
 from adapterhub.training.heads.successive_halving import fit
 from adapterhub.training.options import TrainingOptions, training_options
 from adapterhub.training.train import train
@@ -75,8 +75,10 @@ def options() -> TrainingOptions:
 
 
 @pytest.fixture
-def material(options: TrainingOptions, source: FeatureSource) -> Material:
-    return gather(read_splits(same_rows(), options), options=options, source=source, apart=True)
+def fit_inputs(options: TrainingOptions, source: FeatureSource) -> FitInputs:
+    return make_fit_inputs(
+        read_splits(same_rows(), options), options=options, source=source, apart=True
+    )
 
 
 def test_features_are_of_each_text_alone_and_each_text_is_encoded_once(
@@ -91,13 +93,13 @@ def test_features_are_of_each_text_alone_and_each_text_is_encoded_once(
 
     monkeypatch.setattr(Encoder, "embed", counting)
     splits = read_splits(same_rows(), options)
-    material = gather(splits, options=options, source=source, apart=True)
+    fit_inputs = make_fit_inputs(splits, options=options, source=source, apart=True)
     assert sum(encoded) == len(WORDS)
-    assert material.reading == Reading(("text", "text_pair"), 64, 0, apart=True)
+    assert fit_inputs.reading == Reading(("text", "text_pair"), 64, 0, apart=True)
     # A task on single texts of the same words finds them in the cache.
     single = [{"text": word, "label": word[0]} for word in WORDS * 6]
     plain = options.model_copy(update={"pairs": "both"})
-    gather(read_splits(single, plain), options=plain, source=source)
+    make_fit_inputs(read_splits(single, plain), options=plain, source=source)
     assert sum(encoded) == len(WORDS)
     inputs = splits.train.inputs
     context = ExecutionContext(source.encoder, source.tokenizer, options.max_windows)
@@ -114,38 +116,41 @@ def test_features_are_of_each_text_alone_and_each_text_is_encoded_once(
             for side in (0, 1)
         ]
         expected = compare(*sides)
-        found = material.tap("train", depth, pooling)  # type: ignore[arg-type]
+        found = fit_inputs.tap("train", depth, pooling)  # type: ignore[arg-type]
         assert found.dtype == torch.float16
         assert found.shape == (len(inputs), 4 * source.encoder.hidden_size)
         assert torch.allclose(found.float(), expected, rtol=2e-3, atol=1e-2)
 
 
 def test_a_fitted_mix_gives_in_a_file_what_it_gave_while_it_was_fitted(
-    material: Material, options: TrainingOptions, source: FeatureSource
+    fit_inputs: FitInputs, options: TrainingOptions, source: FeatureSource
 ) -> None:
     heads = [HeadSpec(depths=depths, pooling="mean") for depths in ((0, 1), (0, 1, 3))]
-    reader = ComparedMix.load(heads, material.tap, material.problem.device)
-    settings = [Setting(0.05, 0.0), Setting(0.01, 0.1)]
-    for one in fit(reader, settings, hidden_width=None, problem=material.problem):
+    reader = ComparedMix.load(heads, fit_inputs.tap, fit_inputs.problem.device)
+    settings = [Hyperparameters(0.05, 0.0), Hyperparameters(0.01, 0.1)]
+    for one in fit(reader, settings, hidden_width=None, problem=fit_inputs.problem):
         shares = one.tensors["mix.weights"]
         assert shares.shape == (len(one.head.depths),)
         assert float(shares.sum()) == pytest.approx(1.0)
         assert float((shares - 1 / len(shares)).abs().max()) > 1e-3
         size = source.encoder.hidden_size
         texts = torch.stack(
-            [material.tap("validation", depth, "mean")[:, : 2 * size] for depth in one.head.depths]
+            [
+                fit_inputs.tap("validation", depth, "mean")[:, : 2 * size]
+                for depth in one.head.depths
+            ]
         ).float()
         mixed = torch.einsum("d,dbh->bh", shares, texts)
         features = compare(mixed[:, :size], mixed[:, size:])
         logits = features @ one.tensors["head.weight"].T + one.tensors["head.bias"]
-        value = float(material.problem.judge(logits[None])[0])
+        value = float(fit_inputs.problem.judge(logits[None])[0])
         assert value == pytest.approx(one.value, abs=0.04)
 
 
-def test_the_start_of_a_mix_is_standardised(material: Material) -> None:
+def test_the_start_of_a_mix_is_standardised(fit_inputs: FitInputs) -> None:
     heads = [HeadSpec(depths=(0, 1, 3), pooling="mean"), HeadSpec(depths=(0, 1), pooling="mean")]
-    reader = ComparedMix.load(heads, material.tap, material.problem.device)
-    rows = torch.arange(len(material.splits.train))
+    reader = ComparedMix.load(heads, fit_inputs.tap, fit_inputs.problem.device)
+    rows = torch.arange(len(fit_inputs.splits.train))
     features = reader.read("train", rows, reader.parameters(2))
     assert features.shape[:3] == (2, 2, len(rows))
     assert float(features.mean(2).abs().max()) < 0.02
@@ -249,14 +254,14 @@ def test_one_way_alone_can_be_asked_for(tmp_path: Path, tiny_backbone: Backbone)
 def test_which_ways_are_tried() -> None:
     pair = ("text", "text_pair")
     base = TrainingOptions()
-    assert ways_of(base, pair) == (False, True)
-    assert ways_of(base, ("text",)) == (False,)
-    assert ways_of(base.model_copy(update={"poolings": ("attentive",)}), pair) == (False,)
-    assert ways_of(base.model_copy(update={"adapter_of": "other"}), pair) == (False, True)
-    assert ways_of(training_options(pairs="apart"), pair) == (True,)
-    assert ways_of(training_options(pairs="together"), pair) == (False,)
-    with pytest.raises(UsageError, match="the rows have one text; it is for two"):
-        ways_of(training_options(pairs="apart"), ("text",))
+    assert pair_readings(base, pair) == (False, True)
+    assert pair_readings(base, ("text",)) == (False,)
+    assert pair_readings(base.model_copy(update={"poolings": ("attentive",)}), pair) == (False,)
+    assert pair_readings(base.model_copy(update={"adapter_of": "other"}), pair) == (False, True)
+    assert pair_readings(training_options(pairs="apart"), pair) == (True,)
+    assert pair_readings(training_options(pairs="together"), pair) == (False,)
+    with pytest.raises(UsageError, match="the rows have one text; it needs two"):
+        pair_readings(training_options(pairs="apart"), ("text",))
     with pytest.raises(UsageError, match="texts apart are pooled by cls, mean, max"):
         training_options(pairs="apart", poolings=("attentive",))
     with pytest.raises(UsageError, match="pairs"):
@@ -274,9 +279,11 @@ def test_ways_are_searched_as_one(options: TrainingOptions, source: FeatureSourc
         update={"pairs": "both", "hidden_widths": (), "mixes": False, "depths": (1,)}
     )
     splits = read_splits(same_rows(), few)
-    ways = [gather(splits, options=few, source=source, apart=apart) for apart in (False, True)]
+    ways = [
+        make_fit_inputs(splits, options=few, source=source, apart=apart) for apart in (False, True)
+    ]
     noted = [replace(way, notes=("seen",)) for way in ways]
-    found = search_ways(noted, options=few, source=source)
+    found = search_heads(noted, options=few, source=source)
     assert found.table.candidates == 2 * 2 * 2  # ways, poolings, settings
     assert found.table.notes == ("seen",)
     assert [row.apart for row in found.table.rows].count(True) == 2

@@ -9,7 +9,7 @@ from adapterhub.model.heads.spans import Word
 from adapterhub.training.data.dataset import Dataset, Splits
 from adapterhub.training.data.tagging import Span
 from adapterhub.training.heads import fit_inputs as words_module
-from adapterhub.training.heads.candidates import Copies, Problem, make_objective
+from adapterhub.training.heads.candidates import CVFolds, Problem, make_objective
 from adapterhub.training.heads.fit_inputs import rows_within, word_ranking
 from adapterhub.training.heads.selection import judge_spans, unit_rows
 
@@ -35,7 +35,7 @@ def _splits(folds: tuple[int, ...] = ()) -> Splits:
 def _problem(truth: torch.Tensor, splits: Splits) -> Problem:
     units = [_units()] * ROWS
     judge = judge_spans(unit_rows(units, splits.validation.spans(), LABELS), LABELS)
-    copies = Copies.held_out(len(truth))
+    copies = CVFolds.held_out(len(truth))
     objective = make_objective("single_label", truth, len(LABELS))
     cpu = torch.device("cpu")
     return Problem(objective, judge, copies, None, 4, 2, 8, 0.1, 0, cpu)
@@ -61,13 +61,13 @@ def test_some_validation_rows_are_judged_as_a_whole(monkeypatch: pytest.MonkeyPa
     splits = _splits()
     problem = _problem(TRUTH, splits)
     stage = word_ranking(problem, splits, TRUTH, [_units()] * ROWS)
-    (answers,) = stage.answers
-    assert len(answers) == 800
-    assert torch.equal(answers.view(-1, 8) % 8, torch.arange(8).expand(100, 8))
+    (words,) = stage.validation_rows
+    assert len(words) == 800
+    assert torch.equal(words.view(-1, 8) % 8, torch.arange(8).expand(100, 8))
     right = torch.nn.functional.one_hot(TRUTH, 3).float()
     wrong = right.clone()
-    wrong[answers[:80], 0] += 2
-    logits = torch.stack([right, wrong])[:, answers]
+    wrong[words[:80], 0] += 2
+    logits = torch.stack([right, wrong])[:, words]
     assert stage.judge(logits).tolist() == pytest.approx([1, 2 * 90 / (90 + 100)])
     monkeypatch.undo()
     whole = word_ranking(problem, splits, TRUTH, [_units()] * ROWS)

@@ -91,7 +91,7 @@ def test_they_are_kept_where_they_win_and_left_out_where_told(
     assert plain.spec.head.ngrams is None
     assert wide.spec.head.ngrams == len(wide.tensors["ngrams.keys"]) > 10
     assert values[1] > values[0] + 0.15
-    assert "n-grams of pieces" in wide.table.render()
+    assert "n-grams of word pieces" in wide.table.render()
 
 
 def test_scoring_adds_them_to_the_outputs_of_the_head(

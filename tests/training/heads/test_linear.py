@@ -8,7 +8,7 @@ from scipy import sparse
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from adapterhub.model.heads.heads import sigmoid, softmax
-from adapterhub.training.heads.linear import fit_linear
+from adapterhub.training.heads.fit_ngrams import fit_linear
 
 
 @pytest.fixture

@@ -12,20 +12,21 @@ from adapterhub.model.encoder.tokens import Window, pack
 from adapterhub.model.heads.heads import read_weights
 from adapterhub.specs import HeadSpec, Kind, Pooling
 from adapterhub.training.features.standardized_features import (
+    AttentiveTokens,
     MixedTaps,
     Parameters,
     Part,
     Reader,
     SingleTaps,
+    TokenStates,
 )
-from adapterhub.training.heads.attentive import AttentiveTokens, TokenStates
 from adapterhub.training.heads.candidates import (
-    Copies,
-    Fitted,
+    CVFolds,
+    FittedHead,
+    Hyperparameters,
     Objective,
     Problem,
     Sample,
-    Setting,
     Stage,
     make_objective,
 )
@@ -36,7 +37,7 @@ from tests.builders import backbone_spec, task_spec
 CPU = torch.device("cpu")
 H = 16
 ROWS, HELD_OUT = 256, 96
-SETTINGS = (Setting(0.01, 0.01), Setting(0.03, 0.1))
+SETTINGS = (Hyperparameters(0.01, 0.01), Hyperparameters(0.03, 0.1))
 GENERATOR = torch.Generator().manual_seed(0)
 # Far from zero mean and unit deviation, so that folding has something to do.
 SPREAD = torch.rand(3, 1, H, generator=GENERATOR) * 5 + 0.2
@@ -71,7 +72,7 @@ def make_problem(objective: Objective, judge: Judge, *, epochs: int = 20, seed: 
     return Problem(
         objective=objective,
         judge=judge,
-        copies=Copies.held_out(HELD_OUT),
+        cv_folds=CVFolds.held_out(HELD_OUT),
         ranking=None,
         hidden_size=H,
         epochs=epochs,
@@ -87,7 +88,7 @@ def singles(pooling: Pooling = "mean") -> SingleTaps:
     return SingleTaps.load(heads, tap, CPU)
 
 
-def served(one: Fitted, kind: Kind, *, part: Part = "validation") -> torch.Tensor:
+def served(one: FittedHead, kind: Kind, *, part: Part = "validation") -> torch.Tensor:
     """Returns the logits that scoring would give for raw features."""
     spec = task_spec(
         kind,
@@ -171,7 +172,7 @@ def test_dropout_keeps_a_hidden_layer_from_learning_rows_by_heart() -> None:
     )
     assert all(torch.equal(dropped.tensors[name], again.tensors[name]) for name in again.tensors)
 
-    def fits(one: Fitted) -> float:
+    def fits(one: FittedHead) -> float:
         answers = served(one, "single_label", part="train").argmax(1)
         return float((answers == truth).float().mean())
 
@@ -198,13 +199,13 @@ def test_halving_keeps_the_best_pooling_of_each_depth() -> None:
         for depth in (1, 2)
         for pooling in ("mean", "max", "cls")
     ]
-    settings = [Setting(rate, 0.01) for rate in (1e-5, 1e-4, 0.02, 0.01)]
+    settings = [Hyperparameters(rate, 0.01) for rate in (1e-5, 1e-4, 0.02, 0.01)]
     fitted = fit(SingleTaps.load(heads, tap, CPU), settings, hidden_width=None, problem=problem())
     assert [one.head for one in fitted] == heads
     assert all(one.candidates == 4 for one in fitted)
     knows = fitted[3]
     assert knows.value == max(one.value for one in fitted) > 0.9
-    assert knows.setting.learning_rate >= 0.01
+    assert knows.hyperparameters.learning_rate >= 0.01
 
 
 def test_what_is_far_behind_is_given_up() -> None:
@@ -241,7 +242,7 @@ def crossed_problem(kind: Kind, *, folds: int) -> Problem:
     return replace(
         problem(kind),
         judge=judge,
-        copies=Copies.crossed(torch.arange(ROWS) % folds),
+        cv_folds=CVFolds.cross_validated(torch.arange(ROWS) % folds),
     )
 
 

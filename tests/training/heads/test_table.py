@@ -3,15 +3,17 @@ from __future__ import annotations
 import torch
 
 from adapterhub.specs import HeadSpec
-from adapterhub.training.heads.candidates import Fitted, Setting
+from adapterhub.training.heads.candidates import FittedHead, Hyperparameters
 from adapterhub.training.heads.table import SearchTable, by_cost, make_table
 
 
 def _fitted(
     depths: tuple[int, ...], value: float, *, width: int | None = None, pooling: str = "mean"
-) -> Fitted:
+) -> FittedHead:
     head = HeadSpec(depths=depths, pooling=pooling, hidden_width=width)  # type: ignore[arg-type]
-    return Fitted(head, Setting(0.01, 0.1), value, 3, {"head.weight": torch.zeros(2, 8)}, 4)
+    return FittedHead(
+        head, Hyperparameters(0.01, 0.1), value, 3, {"head.weight": torch.zeros(2, 8)}, 4
+    )
 
 
 FITTED = (
