@@ -68,7 +68,7 @@ def read_mentions(path: Path | str) -> dict[str, tuple[str, ...]]:
     except OSError as error:
         raise DataError(path, f"it cannot be read: {reason(error)}") from error
     except ValueError as error:
-        raise DataError(path, f"it is no JSON of mentions by entity type: {error}") from error
+        raise DataError(path, f"it is not JSON of mentions by entity type: {error}") from error
     for entity, texts in content.items():
         if not isinstance(texts, list) or not all(isinstance(one, str) and one for one in texts):
             raise DataError(path, f'{shown(entity)} is no list of texts, such as ["Oslo"]')

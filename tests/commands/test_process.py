@@ -133,6 +133,7 @@ def test_a_full_disk_under_stdout_is_one_line(tiny_registry: Path, words: str) -
     assert done.stderr == "adapterhub: stdout: it cannot be written: No space left on device\n"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
 @pytest.mark.parametrize(
     ("line", "code", "err"),

@@ -170,6 +170,7 @@ def test_starts_that_change_the_weights(
     assert all(torch.equal(a, b) for a, b in zip(before, weights, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "changes"), CASES, ids=NAMES)
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "per-depth"])
 def test_every_method_answers_as_peft_does(

@@ -63,6 +63,7 @@ def lora(backbone: Backbone, **changes: Any) -> PeftModel:
     return adapted(backbone.model, peft_settings("lora", tied=False, **changes), tied=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "changes"), CASES, ids=NAMES)
 def test_a_per_depth_adapter_goes_out_and_comes_back(
     method: str, changes: dict[str, Any], tiny_backbone: Backbone

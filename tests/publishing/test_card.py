@@ -212,6 +212,7 @@ EVIL = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EVIL)
 def test_nothing_breaks_out_of_the_card(name: str) -> None:
     evil = EVIL[name]

@@ -140,6 +140,7 @@ def test_a_dry_run_sends_nothing(hub_server: HubServer) -> None:
     assert {method for method, _ in hub_server.faults.log} <= {"GET", "HEAD"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize(
     "faults",
@@ -158,6 +159,7 @@ def test_trouble_that_passes_is_waited_for(
     assert fetched(f"{REPO}:spam") == to_publish("spam").data
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("route", ROUTES)
 def test_trouble_that_stays_names_the_call_and_publishes_nothing(
     route: str, hub_server: HubServer
@@ -183,6 +185,7 @@ def test_a_commit_whose_answer_is_lost_is_found(hub_server: HubServer) -> None:
     assert len(hub_server.repository(REPO).history()) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("route", ["look for the repository", "upload", "commit"])
 def test_a_silent_hub_is_not_waited_for_beyond_the_limit(
     route: str, hub_server: HubServer, monkeypatch: pytest.MonkeyPatch
@@ -205,6 +208,7 @@ def test_a_repository_that_is_being_made_is_waited_for(hub_server: HubServer) ->
         put("spam", repo="acme/others")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trouble", [0.0, 0.03], ids=["calm", "trouble"])
 def test_many_publishers_at_once_all_win(trouble: float, hub_server: HubServer) -> None:
     put("first")

@@ -104,6 +104,7 @@ def test_a_lost_connection_is_made_again(route: str, fault: Fault, published: Hu
     assert load()[1] == to_publish("spam").data
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "headers", [{"Retry_After": "1"}, {"RateLimit": '"api";r=0;t=1'}], ids=["retry", "ratelimit"]
 )
@@ -123,6 +124,7 @@ def test_a_wait_that_is_too_long_is_not_begun(
         load()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("route", ROUTES)
 def test_a_silent_hub_is_not_waited_for_beyond_the_limit(
     route: str, published: HubServer, monkeypatch: pytest.MonkeyPatch
@@ -136,6 +138,7 @@ def test_a_silent_hub_is_not_waited_for_beyond_the_limit(
     assert time.monotonic() - start <= 0.5 + 1.1
 
 
+@pytest.mark.slow
 def test_a_body_that_only_drips_is_given_up(
     published: HubServer, fresh_home: Fresh, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,6 +153,7 @@ def test_a_body_that_only_drips_is_given_up(
     assert not [name for name in cached_files(home) if "incomplete" in name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("body", ["resolve-cache/.*registry", "/cdn/"])
 def test_a_cut_body_is_resumed(body: str, published: HubServer) -> None:
     published.faults.add("GET", body, CUT)

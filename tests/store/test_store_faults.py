@@ -108,6 +108,7 @@ class TestRaces:
         assert check_every_head(path) == 50
         assert unlisted_files(path) == []
 
+    @pytest.mark.slow
     def test_twenty_processes_add_versions_of_one_task(
         self, path: Path, server: ForkServerContext
     ) -> None:
@@ -183,6 +184,7 @@ def die_before_registry_of_many(path: Path) -> None:
 
 
 class TestKilledWriters:
+    @pytest.mark.slow
     def test_at_random_moments(self, path: Path, server: ForkServerContext) -> None:
         first = add(path)
         chance = random.Random(0)

@@ -69,6 +69,7 @@ def _train(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rows", "metric", "least"),
     [

@@ -64,6 +64,7 @@ def run(rows: Rows, options: TrainingOptions, backbone: Backbone, **more: Any) -
     return train(rows, options=options, backbone=backbone, **settings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rows", "changes"),
     [
@@ -115,6 +116,7 @@ def check_diagnostics(spec: TaskSpec) -> None:
         assert accuracy == pytest.approx(right / 16, abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mixes", [True, False])
 @pytest.mark.parametrize(
     ("rows", "method", "tied", "pairs"),

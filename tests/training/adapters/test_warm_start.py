@@ -65,6 +65,7 @@ def factors(trained: TrainedTask) -> dict[str, torch.Tensor]:
     return {name: t for name, t in trained.tensors.items() if name.startswith("adapter.")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "first",
     [
@@ -127,6 +128,7 @@ def test_depths_that_the_other_does_not_change_begin_anew(tasks: Tasks) -> None:
             assert float(tensor.abs().max()) < 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
