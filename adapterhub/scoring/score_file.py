@@ -42,7 +42,7 @@ class ScoringJob:
 
 @dataclass(frozen=True, slots=True)
 class ScoredFile:
-    """What a run did.
+    """The outcome of scoring a file.
 
     Attributes:
         path: The file with the predictions; None where none was written.

@@ -32,11 +32,11 @@ class AdapterOptions(Options):
         Any, Option("METHOD", "none: a head on the frozen backbone", ("--adapter",))
     ] = "lora"
     """Train an adapter by this method: lora, dora, rslora, pissa, olora, PEFT's name of any other
-    method, or block for an own copy of the whole block. In Python also a PEFT config object, whose
-    sites, depths, rank and alpha hold."""
+    method, or block for an own copy of the whole block. In Python lora is the default, and a PEFT
+    config object may stand here, whose sites, depths, rank and alpha are used."""
     continue_from: Annotated[str | None, Option("TASK")] = Field(default=None, min_length=1)
-    """Begin with the adapter of this task of the registry, head file or task on the Hub. Its shape
-    holds where no other is given; depths that it does not change begin as in a new adapter."""
+    """Initialise from the adapter of this task: of the registry, a head file, or on the Hub. Its
+    shape is used where no other is given; depths that it does not change start as usual."""
     from_depth: Annotated[Depth | None, Option("N[,N]", "2/3 of all", several="from_depths")] = None
     """Depth where the adapter starts; the cheapest good one of several is kept."""
     rank: Annotated[Rank, Option("N[,N]", several="ranks")] = 8
