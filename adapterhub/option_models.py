@@ -69,10 +69,21 @@ class Options(Spec):
     def __pydantic_init_subclass__(cls, **settings: Any) -> None:
         """Lists the fields in the docstring, where `help()` shows them."""
         super().__pydantic_init_subclass__(**settings)
-        fields = [
-            f"    {name}: {help_text(name, field)}" for name, field in cls.model_fields.items()
-        ]
-        cls.__doc__ = "\n".join([inspect.cleandoc(cls.__doc__ or ""), "", "Attributes:", *fields])
+        fields = cls.model_fields.items()
+        lines = [f"    {name}: {help_text('True', field)}" for name, field in fields]
+        cls.__doc__ = "\n".join([inspect.cleandoc(cls.__doc__ or ""), "", "Attributes:", *lines])
+        # Without the markers of the command line, which are no types.
+        cls.__signature__ = inspect.Signature(
+            [
+                inspect.Parameter(
+                    name,
+                    inspect.Parameter.KEYWORD_ONLY,
+                    default=field.get_default(call_default_factory=True),
+                    annotation=field.annotation,
+                )
+                for name, field in fields
+            ]
+        )
 
 
 _Options = TypeVar("_Options", bound=Options)

@@ -25,9 +25,10 @@ class ScoringOptions(Options):
     force: bool = False
     """Replace files that exist."""
     top_k: Annotated[int | None, Option("K", flags=("--top-k", "-k"))] = Field(default=1, ge=1)
-    """Number of labels per text, best first, with their scores; None for all of them."""
+    """Number of labels per text, best first, with their scores; --all gives all
+    of them (in Python None)."""
     format: Annotated[Format | None, Option("FORMAT")] = None
     """Format of a file or stream that is read: text, jsonl, csv, tsv or parquet. Without it the
-    ending of the name decides, and a stream is text."""
+    ending of the name decides; a stream without a name is text."""
     progress: bool = True
     """Show a progress bar on stderr, if that is a terminal."""

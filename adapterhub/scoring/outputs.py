@@ -45,7 +45,8 @@ def check_output(out: Path, source: RowSource, options: ScoringOptions) -> None:
     """
     form = find_format(out, answers=True)
     for path in (out, errors_path(out)) if options.on_error == "skip" else (out,):
-        if source.path is not None and path.exists() and path.samefile(source.path):
+        found = path.stat() if path.exists() else None
+        if found is not None and (found.st_dev, found.st_ino) == source.identity:
             raise UsageError(
                 f"The input itself would be written, {path}; give --out (out) another name."
             )

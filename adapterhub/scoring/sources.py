@@ -44,6 +44,7 @@ class RowSource:
         name: The file, `stdin` or `arguments`, for messages.
         form: How the rows are written; plain texts are `text`, records of a call `jsonl`.
         path: The file, if it is a regular one.
+        identity: Device and inode of what is read, so that it is not overwritten; None for rows.
         again: Reads all rows once more; None for a stream, a pipe or a generator.
         columns: The columns of the first rows, in order; of all rows, but for JSON Lines.
         common: Those that all of the first rows have.
@@ -53,6 +54,7 @@ class RowSource:
     name: str
     form: FileFormat
     path: Path | None
+    identity: tuple[int, int] | None
     again: Callable[[], Iterator[SourceRow]] | None
     columns: tuple[str, ...]
     common: frozenset[str]
@@ -81,8 +83,8 @@ def open_source(source: object, form: Format | None = None) -> RowSource:
 
     Args:
         source: A path; an open stream, best in binary mode; or an iterable.
-        form: Format of a file or stream; None goes by the name of a file, and takes a stream for
-            one text per line.
+        form: Format of a file or stream; None goes by the name of a file, also of an open one,
+            and takes any other stream for one text per line.
 
     Raises:
         DataError: It cannot be read, or holds no row that can.
@@ -95,7 +97,7 @@ def open_source(source: object, form: Format | None = None) -> RowSource:
         return file_source(path, FileFormat(form, packed) if form else find_format(path))
     if hasattr(source, "read"):
         name = str(getattr(source, "name", "stream"))
-        return stream_source(source, form or "text", name=name)
+        return stream_source(source, form or _format_of(name), name=name)
     # Iterating over bytes gives numbers, over a data frame the names of its columns.
     is_other = isinstance(source, bytes | bytearray | Mapping) or hasattr(source, "columns")
     if is_other or not isinstance(source, Iterable):
@@ -116,7 +118,9 @@ def file_source(path: Path, form: FileFormat) -> RowSource:
         # A pipe (`<(zcat …)`) can be read, but only once.
         return _source(str(path), form, read_file(path, form))
     again = partial(read_file, path, form)
-    return _source(str(path), form, again(), path=path, again=again)
+    found = path.stat()
+    identity = (found.st_dev, found.st_ino)
+    return _source(str(path), form, again(), path=path, identity=identity, again=again)
 
 
 def stream_source(stream: Any, form: Format, *, name: str) -> RowSource:
@@ -130,7 +134,20 @@ def stream_source(stream: Any, form: Format, *, name: str) -> RowSource:
     """
     if form == "parquet":
         raise UsageError(f"Parquet cannot be read from {name}; use --file (in Python, its path).")
-    return _source(name, FileFormat(form), _stream_rows(stream, form, name))
+    identity = None
+    # A stream in memory has no file behind it.
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        found = os.fstat(stream.fileno())
+        identity = (found.st_dev, found.st_ino)
+    return _source(name, FileFormat(form), _stream_rows(stream, form, name), identity=identity)
+
+
+def _format_of(name: str) -> Format:
+    """Returns the format that the name of an open file says; `text` for any other stream."""
+    try:
+        return find_format(Path(name)).name
+    except UsageError:
+        return "text"
 
 
 def row_source(rows: Iterable[Record]) -> RowSource:
@@ -154,6 +171,7 @@ def _source(
     rows: Iterator[SourceRow],
     *,
     path: Path | None = None,
+    identity: tuple[int, int] | None = None,
     again: Callable[[], Iterator[SourceRow]] | None = None,
 ) -> RowSource:
     first = list(islice(rows, CHUNK_ROWS))
@@ -164,7 +182,7 @@ def _source(
     if form.name == "text":
         columns = (TEXT_COLUMN,)
     common = frozenset(columns).intersection(*good)
-    source = RowSource(name, form, path, again, columns, common, chain(first, rows))
+    source = RowSource(name, form, path, identity, again, columns, common, chain(first, rows))
     if not columns:
         bad = next((row for row in first if row.problem is not None), first[0])
         source.refuse(bad.place, bad.problem or "it has no columns")

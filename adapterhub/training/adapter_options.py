@@ -22,6 +22,8 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 Epochs = Annotated[int, Field(ge=1, le=10_000)]
 Several: Any = Field(strict=False, min_length=1)
 
+_WHOLE = "whole numbers such as 4 or 2,4"
+
 
 class AdapterOptions(Options):
     """Options of one adapter's training; the defaults suit some hundred rows or more."""
@@ -37,9 +39,11 @@ class AdapterOptions(Options):
     continue_from: Annotated[str | None, Option("TASK")] = Field(default=None, min_length=1)
     """Initialise from the adapter of this task: of the registry, a head file, or on the Hub. Its
     shape is used where no other is given; depths that it does not change start as usual."""
-    from_depth: Annotated[Depth | None, Option("N[,N]", "2/3 of all", several="from_depths")] = None
+    from_depth: Annotated[
+        Depth | None, Option("N[,N]", "2/3 of all", expected=_WHOLE, several="from_depths")
+    ] = None
     """Depth where the adapter starts; the cheapest good one of several is kept."""
-    rank: Annotated[Rank, Option("N[,N]", several="ranks")] = 8
+    rank: Annotated[Rank, Option("N[,N]", expected=_WHOLE, several="ranks")] = 8
     """Rank R, where the method has one; the cheapest good one of several is kept."""
     alpha: Annotated[float | None, Option(shown="2 rank")] = Field(default=None, gt=0)
     """Scale alpha of PEFT, where the method has one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pydoc
 import subprocess
 import sys
 from pathlib import Path
@@ -200,3 +201,12 @@ def test_the_help_of_all_verbs_needs_no_model() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("model", [model for models in MODELS.values() for model in models])
+def test_help_shows_every_field_and_no_marker(model: type[Options]) -> None:
+    text = pydoc.render_doc(model, renderer=pydoc.plaintext)
+    shown = text.partition("Method resolution order")[0]
+    assert "Option(" not in shown
+    for name in model.model_fields:
+        assert f"{name}: " in shown

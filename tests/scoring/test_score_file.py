@@ -252,3 +252,26 @@ def test_options_are_checked() -> None:
     with pytest.raises(UsageError, match=r"Option text: Extra inputs"):
         parse_options(ScoringOptions, {"text": "review"})
     assert all(field.description for field in ScoringOptions.model_fields.values())
+
+
+def test_an_open_file_is_read_by_the_format_of_its_name(hub: Hub, tmp_path: Path) -> None:
+    source = tmp_path / "rows.jsonl"
+    source.write_text('{"text": "a good day"}\n{"text": "it is late"}\n', encoding="utf-8")
+    by_path = hub.score_file(source, tmp_path / "path.jsonl", tasks="sentiment")
+    for name, mode in (("text", "r"), ("binary", "rb")):
+        with source.open(mode) as stream:
+            hub.score_file(stream, tmp_path / f"{name}.jsonl", tasks="sentiment")
+        found = (tmp_path / f"{name}.jsonl").read_bytes()
+        assert found == (tmp_path / "path.jsonl").read_bytes()
+    assert by_path.rows == 2
+
+
+def test_an_open_file_is_not_overwritten(hub: Hub, tmp_path: Path) -> None:
+    source = tmp_path / "rows.csv"
+    source.write_text("text\na good day\n", encoding="utf-8")
+    with (
+        source.open("rb") as stream,
+        pytest.raises(UsageError, match="The input itself would be written"),
+    ):
+        hub.score_file(stream, source, tasks="sentiment", options=ScoringOptions(force=True))
+    assert source.read_text(encoding="utf-8") == "text\na good day\n"
