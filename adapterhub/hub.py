@@ -287,7 +287,7 @@ class Hub:
         Raises:
             DataError: The source or a row of it cannot be used, or a file cannot be written.
             UsageError: Tasks, columns and options do not fit each other.
-            InputError: `source` is nothing that has rows.
+            InputError: `source` has none of these types.
             AdapterHubError: As `load`.
         """
         names = [] if tasks is None else _names(tasks)
@@ -301,7 +301,9 @@ class Hub:
             for spec in specs.values():
                 check_fits(spec, self._encoder)
             read_rows(request, make_plan(specs))
-        return compute_scores(request, self._acquire(names, found), context=self._context)
+        resident = self._acquire(names, found)
+        del found  # the bytes of head files, which may be large
+        return compute_scores(request, resident, context=self._context)
 
     def encode(
         self,

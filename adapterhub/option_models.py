@@ -100,14 +100,14 @@ def parse_options(
         names: What errors call a field; None for its own name.
 
     Raises:
-        UsageError: An option is unknown or its value makes no sense.
+        UsageError: An option is unknown or its value is not valid.
     """
     try:
         return model.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         name = ".".join(str(part) for part in first["loc"])
-        name = (names or {}).get(name, name)
+        name = (names or {}).get(str(first["loc"][0]) if first["loc"] else "", name)
         problem = first["msg"].removeprefix("Value error, ")
         if not name:
             raise UsageError(f"The {model.called}s: {problem}.") from error

@@ -98,7 +98,7 @@ def check_place(registry: Path, task: str, kind: Kind, backbone: Backbone) -> No
     if known is None or task not in known.tasks:
         return
     entry = known.tasks[task]
-    key = backbone_key(known.backbones, backbone.spec)
+    key = backbone_key(known.backbones, backbone.spec, prefer=entry.backbone)
     if (entry.kind, entry.backbone) != (kind, key):
         raise RegistryError(
             registry,

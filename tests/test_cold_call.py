@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from adapterhub import Hub
+from adapterhub.remote import find
 from adapterhub.store import header
 from tests.hubserver.server import HubServer
 
@@ -93,3 +94,18 @@ def test_a_cold_call_resolves_a_revision_once(
     heads = [count for line, count in asked.items() if line.endswith(".safetensors")]
     assert list(revisions.values()) == [1]
     assert heads == [1, 1]
+
+
+def test_the_tasks_of_one_look_up_are_of_one_state_of_the_registry(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[Path] = []
+    read = find.read_registry
+
+    def counting(path: Path) -> Any:
+        reads.append(path)
+        return read(path)
+
+    monkeypatch.setattr(find, "read_registry", counting)
+    find.find_all(TASKS, hub.registry_path)
+    assert reads == [hub.registry_path]

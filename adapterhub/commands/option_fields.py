@@ -268,4 +268,7 @@ def read_options(
         if name in given and name in model.model_fields:
             found |= option.read(given[name])
     flags = {name: option.flags[0].partition("/")[0] for name, option in options.items()}
+    flags |= {
+        one.option.several: flags[name] for name, one in options.items() if one.option.several
+    }
     return parse_options(model, found, names=flags)

@@ -56,6 +56,11 @@ class FoundTask:
         """Returns the task, as the header of its head file says."""
         return self.header.spec
 
+    @property
+    def pinned(self) -> str:
+        """Returns the name of this very version in the registry; elsewhere the reference itself."""
+        return self.reference if self.found is None else f"{self.name}:{self.version}"
+
     def load(self) -> HeadFile:
         """Returns the head file with its tensors; this imports torch.
 
@@ -102,6 +107,9 @@ def find_all(references: Iterable[str], registry: Registry | Path) -> list[Found
         lookup = Lookup()
     else:
         lookup = None
+    if isinstance(registry, Path) and any(one.kind == "task" for one in parsed):
+        # Once, so that all tasks are of one state of the file.
+        registry = read_registry(registry)
     return [_find(reference, registry, lookup) for reference in parsed]
 
 

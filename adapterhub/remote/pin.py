@@ -92,13 +92,13 @@ def update(registry: Registry, names: tuple[str, ...], *, allow_older: bool) -> 
         if _origin(registry.resolve(name).entry) is None:
             raise UsageError(f"Task '{name}' was not added from the Hub; nothing can update it.")
     done: dict[str, Updated] = {}
-    heads = []
+    heads, lookup = [], Lookup()
     for name in names or registry.names():
         origin = _origin(registry.tasks[name])
         if origin is None:
             continue
         try:
-            head = None if origin.fixed else _newer(registry, name, origin, allow_older)
+            head = _newer(registry, name, lookup, allow_older=allow_older)
         except AdapterHubError as error:
             done[name] = Updated(name, origin, "refused", str(error))
             continue
@@ -151,11 +151,14 @@ def check_history(
         )
 
 
-def _newer(registry: Registry, name: str, origin: Origin, allow_older: bool) -> NewHead | None:
+def _newer(registry: Registry, name: str, lookup: Lookup, *, allow_older: bool) -> NewHead | None:
     """Returns the version that a pinned task can be updated to, or None."""
-    alias = f"@{origin.alias}" if origin.alias else ""
-    remote = find_task(parse_reference(f"{origin.repo}:{origin.task}{alias}"))
     entry = registry.tasks[name]
+    origin = _origin(entry)
+    if origin is None or origin.fixed:
+        return None
+    alias = f"@{origin.alias}" if origin.alias else ""
+    remote = find_task(parse_reference(f"{origin.repo}:{origin.task}{alias}"), lookup)
     check_history(entry, name, remote, allow_older=allow_older)
     if remote.record.sha256 == entry.versions[entry.newest].sha256:
         return None
@@ -197,6 +200,9 @@ def _add(registry: Path, heads: Sequence[NewHead]) -> dict[str, str]:
     try:
         add_heads(registry, heads)
     except AdapterHubError as error:
+        # A lock that is held or a full disk concerns all of them, so none is tried again.
+        if isinstance(error.__cause__, OSError):
+            raise
         if len(heads) == 1:
             return {heads[0].name: str(error)}
         alone = [_add(registry, [head]) for head in heads]

@@ -28,7 +28,7 @@ class Assignment:
     """Tasks that fit a source, ready to run.
 
     Attributes:
-        request: What is done with every row.
+        request: How every row is scored.
         specs: Task by the column of its predictions.
         shown: The columns that the tasks read.
         left_out: Tasks that lack a column, where all that fit were chosen.
@@ -89,7 +89,13 @@ def assign_columns(
     check_columns(source.columns, columns)
     renamed = {field: column for field, column in fields.items() if field != column}
     return Assignment(
-        request=Request(names, columns, renamed, options.top_k),
+        request=Request(
+            names=names,
+            versions={task.reference: task.pinned for task in chosen},
+            columns=columns,
+            fields=renamed,
+            top_k=options.top_k,
+        ),
         specs=specs,
         shown=tuple(dict.fromkeys(fields.values())),
         left_out=left_out,
@@ -134,18 +140,24 @@ def _columns_of(spec: TaskSpec, source: RowSource, options: ScoringOptions) -> d
 def _candidates(registry: Registry, backbone: str | None) -> list[FoundTask]:
     """Returns all tasks of a registry that belong to one backbone."""
     keys = {entry.backbone for entry in registry.tasks.values()}
-    if len(keys) > 1 and backbone not in registry.backbones:
+    # Several keys may list one backbone.
+    prints = {key: registry.backbones[key].fingerprint for key in keys}
+    listed = registry.backbones.get(backbone or "")
+    wanted = None if listed is None else listed.fingerprint
+    if wanted is None and len(set(prints.values())) > 1:
         wrong = "" if backbone is None else f", and '{backbone}' is none of these names"
         raise UsageError(
             f"Registry {registry.path} has tasks of {len(keys)} backbones ({', '.join(keys)})"
             f"{wrong}; name tasks with --task (tasks=…), or one of the backbones with --backbone."
         )
-    names = [
-        name
-        for name, entry in registry.tasks.items()
-        if backbone not in registry.backbones or entry.backbone == backbone
-    ]
-    return find_all(names, registry)
+    return find_all(
+        [
+            name
+            for name, entry in registry.tasks.items()
+            if wanted is None or prints[entry.backbone] == wanted
+        ],
+        registry,
+    )
 
 
 def _fitting(

@@ -39,16 +39,18 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is done with every row.
+    """How every row is scored.
 
     Attributes:
         names: Column of each task's predictions, by the task's reference.
+        versions: Name of the version to run, by reference; it stays the same in all chunks.
         columns: All columns that the predictions take.
         fields: Column that a field is read from, by field; other fields are read by their name.
         top_k: As in `Hub.score`.
     """
 
     names: Mapping[str, str]
+    versions: Mapping[str, str]
     columns: tuple[str, ...]
     fields: Mapping[str, str]
     top_k: int | None
@@ -110,16 +112,15 @@ def score_chunk(scorer: Scorer, rows: Sequence[SourceRow], request: Request) -> 
     truncated = 0
     if records:
         try:
-            scores = scorer.score(
-                records, list(request.names), top_k=request.top_k, on_error="skip"
-            )
+            versions = list(dict.fromkeys(request.versions.values()))
+            scores = scorer.score(records, versions, top_k=request.top_k, on_error="skip")
         except NonFiniteError as error:
             # The scorer counts the good rows of this chunk; a user counts lines.
             raise NonFiniteError(error.task, rows[places[error.row]].place) from error
         for found in scores.errors:
             row = rows[places[found.row]]
             bad.setdefault(places[found.row], RejectedRow(row.place, found.problem, row.values))
-        predictions = dict(zip(places, _named(scores, request.names).rows(), strict=True))
+        predictions = dict(zip(places, _named(scores, request).rows(), strict=True))
         truncated = sum(map(any, zip(*(task.truncated for task in scores.values()), strict=True)))
     good = [index for index in range(len(rows)) if index not in bad]
     return ScoredChunk(
@@ -137,8 +138,10 @@ def missing_column(column: str, columns: Sequence[str]) -> str:
     return f"there is no column '{column}'; columns are {have}.{meant}"
 
 
-def _named(scores: Scores, names: Mapping[str, str]) -> Scores:
-    return Scores({names[reference]: task for reference, task in scores.items()})
+def _named(scores: Scores, request: Request) -> Scores:
+    return Scores(
+        {column: scores[request.versions[name]] for name, column in request.names.items()}
+    )
 
 
 def _misfit(values: Mapping[str, object], request: Request) -> str | None:
@@ -147,7 +150,7 @@ def _misfit(values: Mapping[str, object], request: Request) -> str | None:
         if column not in values:
             return missing_column(column, [str(name) for name in values])
     taken = [name for name in request.columns if name in values]
-    return f"its column '{taken[0]}' has the name of an answer" if taken else None
+    return f"its column '{taken[0]}' has the name of a prediction" if taken else None
 
 
 def _record(values: Mapping[str, object], fields: Mapping[str, str]) -> Mapping[str, object]:

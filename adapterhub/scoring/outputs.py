@@ -88,11 +88,12 @@ def open_output(
         DataError: A file cannot be written, or not in this format.
     """
     with contextlib.ExitStack() as stack:
-        temp = stack.enter_context(whole_file(out, force=options.force))
-        writer = stack.enter_context(contextlib.closing(_open_writer(out, temp, source, assigned)))
         errors = None
         if options.on_error == "skip":
+            # Entered first, so that it gets its name after the output, and not without it.
             errors = stack.enter_context(_bad_rows_file(errors_path(out), force=options.force))
+        temp = stack.enter_context(whole_file(out, force=options.force))
+        writer = stack.enter_context(contextlib.closing(_open_writer(out, temp, source, assigned)))
 
         def write(chunk: ScoredChunk) -> None:
             if errors is not None and chunk.bad:

@@ -25,7 +25,7 @@ from adapterhub.store.registry import Registry, read_registry
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoringJob:
-    """A run that is checked as far as can be without a backbone.
+    """A run, checked as far as possible without a backbone.
 
     Attributes:
         source: The rows.
@@ -140,14 +140,14 @@ def run(
     Args:
         scorer: A `Hub`.
         job: What to do.
-        show: Is given every chunk.
+        show: Called with every chunk.
 
     Raises:
-        DataError: A row is bad and shall not be left out, or a file cannot be written.
+        DataError: A row is bad and is not to be skipped, or a file cannot be written.
         AdapterHubError: As `Hub.load`.
     """
     assigned, out = job.assigned, job.out
-    scorer.load(*assigned.request.names)
+    scorer.load(*dict.fromkeys(assigned.request.versions.values()))
     takers = [] if show is None else [show]
     scored = bad = truncated = 0
     with ExitStack() as stack:
@@ -188,7 +188,7 @@ def _scored_chunks(scorer: Scorer, job: ScoringJob) -> Iterator[ScoredChunk]:
 
 
 def _progress(job: ScoringJob) -> tqdm[None]:
-    """Returns a bar on stderr; none where nobody looks."""
+    """Returns a bar on stderr, which shows only on a terminal."""
     # Python has no stderr where the shell closed it.
     shown = job.options.progress and sys.stderr is not None and sys.stderr.isatty()
     source = job.source

@@ -232,11 +232,19 @@ def version_record(spec: TaskSpec, file: str, *, size: int, sha256: str) -> Vers
     )
 
 
-def backbone_key(known: Mapping[str, BackboneEntry], backbone: BackboneSpec) -> str:
-    """Returns the key that lists a backbone in a registry, or a new one made of its name."""
-    for key, entry in known.items():
-        if entry.fingerprint == backbone.fingerprint:
-            return key
+def backbone_key(
+    known: Mapping[str, BackboneEntry], backbone: BackboneSpec, *, prefer: str | None = None
+) -> str:
+    """Returns the key that lists a backbone in a registry, or a new one made of its name.
+
+    Args:
+        known: The registry's backbones.
+        backbone: The backbone.
+        prefer: The key to return where several list it.
+    """
+    found = [key for key, entry in known.items() if entry.fingerprint == backbone.fingerprint]
+    if found:
+        return prefer if prefer in found else found[0]
     key = _slug(backbone.name)
     digest = backbone.fingerprint.removeprefix("sha256:")
     return key if key not in known else f"{key}-{digest[:8]}"

@@ -182,7 +182,8 @@ def _merge(
     known = tasks.get(head.name)
     if head.check is not None:
         head.check(known)
-    key = head.backbone_key or backbone_key(backbones, file.spec.backbone)
+    own = None if known is None else known.backbone
+    key = head.backbone_key or backbone_key(backbones, file.spec.backbone, prefer=own)
     backbones[key] = _fitting_backbone(
         place, file.spec, head.backbone_entry, backbones.get(key), key
     )

@@ -132,8 +132,8 @@ def test_a_checkpoint_of_transformers(run: Run, tmp_path: Path, tiny_backbone: B
         (("--labels", "a,b"), 2, "2 labels are given"),
         (("--labels", LABELS, "--kind", "taging"), 2, "Did you mean 'tagging'?"),
         (("--labels", LABELS, "--max-length", "4"), 2, "Option --max-length"),
-        (("--labels", LABELS, "--languages", "english"), 2, "Option languages"),
-        (("--labels", LABELS, "--aliases", "No Good"), 2, "Option aliases"),
+        (("--labels", LABELS, "--languages", "english"), 2, "Option --languages"),
+        (("--labels", LABELS, "--aliases", "No Good"), 2, "Option --aliases"),
         (("--labels", LABELS, "--per-depth", "--pair"), 0, ""),
     ],
 )

@@ -152,7 +152,7 @@ def test_one_depth_is_no_search_and_several_are() -> None:
         ({"folds": 1}, "The options: folds are 2 or more"),
         ({"folds": 21}, "Option --folds: Input should be less than or equal to 20, found 21."),
         ({"method": "lora", "rank": "0"}, "Adapter option --rank: .* found 0."),
-        ({"method": "lora", "rank": ""}, "Adapter option ranks: Tuple should have at least 1"),
+        ({"method": "lora", "rank": ""}, "Adapter option --rank: Tuple should have at least 1"),
         ({"tie_depths": True}, "--tie-depths is for adapters; name a method"),
     ],
 )

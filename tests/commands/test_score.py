@@ -227,7 +227,7 @@ def test_bad_rows_are_skipped_and_accounted_for(
     assert {row["file"] for row in bad} == {"in.jsonl"}
     assert bad[0]["row"] == {"id": 1, "text": None}
     assert "is None; expected a string" in bad[0]["reason"]
-    assert "has the name of an answer" in bad[4]["reason"]
+    assert "has the name of a prediction" in bad[4]["reason"]
     assert (bad[5]["row"], "no JSON record" in bad[5]["reason"]) == ("not json", True)
 
 

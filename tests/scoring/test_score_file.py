@@ -275,3 +275,44 @@ def test_an_open_file_is_not_overwritten(hub: Hub, tmp_path: Path) -> None:
     ):
         hub.score_file(stream, source, tasks="sentiment", options=ScoringOptions(force=True))
     assert source.read_text(encoding="utf-8") == "text\na good day\n"
+
+
+def test_all_rows_are_scored_by_one_version(
+    hub: Hub, tiny_backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A version that is added and loaded in the middle of a run is not for its later rows."""
+    monkeypatch.setattr(score_file, "CHUNK_ROWS", 2)
+    texts = ["a good day"] * 6
+    expected = hub.score(texts[0], "sentiment", top_k=None)["sentiment"][0]
+
+    def rows() -> Iterator[str]:
+        for place, text in enumerate(texts):
+            if place == 3:
+                spec = tiny_task(tiny_backbone, "single_label", task="sentiment")
+                add_task(
+                    hub.registry_path, spec, encoder=hub.encoder, tokenizer=hub.tokenizer, seed=9
+                )
+                hub.load("sentiment")
+            yield text
+
+    monkeypatch.setattr(sources, "CHUNK_ROWS", 2)
+    out = tmp_path / "out.jsonl"
+    done = hub.score_file(rows(), out, tasks="sentiment", options=ScoringOptions(top_k=None))
+    found = [json.loads(line)["sentiment"] for line in out.read_text().splitlines()]
+    for labels in found:
+        scores = {one["label"]: one["score"] for one in labels}
+        assert scores == pytest.approx({one["label"]: one["score"] for one in expected}, abs=1e-5)
+    assert done.tasks == ("sentiment",)
+    newer = hub.score(texts[0], "sentiment", top_k=None)["sentiment"][0]
+    scores = {one["label"]: one["score"] for one in newer}
+    assert scores != pytest.approx({one["label"]: one["score"] for one in expected}, abs=1e-3)
+
+
+def test_backbones_with_two_keys_are_one(hub: Hub, tmp_path: Path) -> None:
+    registry = hub.registry_path
+    text = registry.read_text(encoding="utf-8")
+    entry = text.partition("  tiny:\n")[2].partition("tasks:")[0]
+    registry.write_text(text.replace("backbones:\n", f"backbones:\n  another:\n{entry}"))
+    other = Hub(registry, backbone="another", device="cpu")
+    done = other.score_file(["a good day"], tmp_path / "out.jsonl")
+    assert "sentiment" in done.tasks

@@ -143,27 +143,21 @@ def run_batch(
     forks = {branch.fork for branch in trunk.branches}
     stops = tuple(sorted(forks | {tap.depth for tap in trunk.taps}))
     route = Route(States(batch, 0, encoder.embed(batch)), stops)
-    at_fork: dict[int, States] = {}
+    starts: list[tuple[Branch, States]] = []
     kept = partial(_kept_on_trunk, trunk, readers)
     for _, states in run_routes([route], encoder=encoder, kept=kept):
         readers.read(states, trunk.taps)
-        if states.depth in forks:
-            at_fork[states.depth] = states
-    _run_branches(trunk, at_fork, readers, encoder)
+        for branch in (branch for branch in trunk.branches if branch.fork == states.depth):
+            own = states.only(readers.places(states.batch, branch.tasks))
+            starts += [(branch, own)] if own.batch.windows else []
+    _run_branches(starts, readers, encoder)
     return readers.logits()
 
 
 def _run_branches(
-    trunk: Trunk, at_fork: Mapping[int, States], readers: Readers, encoder: Encoder
+    starts: Sequence[tuple[Branch, States]], readers: Readers, encoder: Encoder
 ) -> None:
-    """Runs branches from their forks to their stops and reads their taps."""
-    starts: list[tuple[Branch, States]] = []
-    for branch in trunk.branches:
-        # A fork is missing where no window reached it.
-        if branch.fork in at_fork:
-            states = at_fork[branch.fork]
-            own = states.only(readers.places(states.batch, branch.tasks))
-            starts += [(branch, own)] if own.batch.windows else []
+    """Runs branches from their states at the fork to their stops and reads their taps."""
     max_tokens = encoder.stack_tokens
     for group in groups_of(starts, lambda start: start[1].batch.tokens, max_tokens=max_tokens):
         branches = [branch for branch, _ in group]
