@@ -249,7 +249,7 @@ def read_options(
         values: The parameters of the command by field, None where an option is not given.
 
     Raises:
-        UsageError: An option makes no sense, or is of a part that there is not.
+        UsageError: An option is not valid, or belongs to a part that is not used.
     """
     from adapterhub.option_models import parse_options
 

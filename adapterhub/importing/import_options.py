@@ -11,7 +11,7 @@ from adapterhub.specs import FieldName, Kind, Label, Language, TaskName
 
 
 class ImportOptions(Options):
-    """What the user says about a task that is imported."""
+    """What the folder of an imported task does not contain."""
 
     labels: Annotated[tuple[Label, ...], Option("A,B", "config.json")] = ()
     """Labels in the order of the model's outputs."""

@@ -29,8 +29,8 @@ class FoundTask:
 
     Attributes:
         reference: The name as the user gave it.
-        name: Its name where it was found; for a file the one that the file says.
-        alias: The alias that it was asked for by, or None.
+        name: Its name where it was found; for a file the one in its header.
+        alias: The alias in the reference, or None.
         header: What the header of its head file says.
         data: The bytes of the head file.
         sha256: Their digest.

@@ -225,7 +225,7 @@ def plain_value(value: Any) -> object:
     """Returns what stands in JSON for a value of Parquet or NumPy that JSON has no form for.
 
     Raises:
-        TypeError: There is nothing that does.
+        TypeError: Nothing does.
     """
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()

@@ -151,7 +151,7 @@ def adapter_options(**values: object) -> AdapterOptions:
     """Returns options from keyword arguments.
 
     Raises:
-        UsageError: An option is unknown or its value makes no sense.
+        UsageError: An option is unknown or its value is not valid.
     """
     return parse_options(AdapterOptions, values)
 

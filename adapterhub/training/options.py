@@ -71,7 +71,7 @@ def read_mentions(path: Path | str) -> dict[str, tuple[str, ...]]:
         raise DataError(path, f"it is not JSON of mentions by entity type: {error}") from error
     for entity, texts in content.items():
         if not isinstance(texts, list) or not all(isinstance(one, str) and one for one in texts):
-            raise DataError(path, f'{shown(entity)} is no list of texts, such as ["Oslo"]')
+            raise DataError(path, f'{shown(entity)} is not a list of texts, such as ["Oslo"]')
     return {entity: tuple(texts) for entity, texts in content.items() if isinstance(texts, list)}
 
 
@@ -211,7 +211,7 @@ def training_options(**values: object) -> TrainingOptions:
     """Returns options from keyword arguments.
 
     Raises:
-        UsageError: An option is unknown or its value makes no sense.
+        UsageError: An option is unknown or its value is not valid.
     """
     return parse_options(TrainingOptions, values)
 

@@ -50,7 +50,7 @@ def train(
 
     Raises:
         DataError: The data cannot be read or used.
-        UsageError: The options or the name make no sense, or do not fit the data.
+        UsageError: The options or the name are not valid, or do not fit the data.
         MissingExtraError: scikit-learn or seqeval is not installed.
         BackboneError: The backbone cannot be opened.
         RegistryError: The registry cannot be read or written.

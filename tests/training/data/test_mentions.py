@@ -101,8 +101,8 @@ def test_a_file_of_mentions_is_read_and_checked(tmp_path: Path) -> None:
     assert read_mentions(path) == MENTIONS
     for content, message in (
         ("[]", "it is not an object"),
-        ('{"city": "Oslo"}', "'city' is no list of texts"),
-        ('{"city": [1]}', "'city' is no list of texts"),
+        ('{"city": "Oslo"}', "'city' is not a list of texts"),
+        ('{"city": [1]}', "'city' is not a list of texts"),
         ("{", "not JSON of mentions"),
     ):
         path.write_text(content)
