@@ -73,17 +73,12 @@ class Options(Spec):
         lines = [f"    {name}: {help_text('True', field)}" for name, field in fields]
         cls.__doc__ = "\n".join([inspect.cleandoc(cls.__doc__ or ""), "", "Attributes:", *lines])
         # Without the markers of the command line, which are no types.
-        cls.__signature__ = inspect.Signature(
-            [
-                inspect.Parameter(
-                    name,
-                    inspect.Parameter.KEYWORD_ONLY,
-                    default=field.get_default(call_default_factory=True),
-                    annotation=field.annotation,
-                )
-                for name, field in fields
-            ]
-        )
+        kind = inspect.Parameter.KEYWORD_ONLY
+        parameters = [
+            inspect.Parameter(name, kind, default=field.default, annotation=field.annotation)
+            for name, field in fields
+        ]
+        cls.__signature__ = inspect.Signature(parameters)
 
 
 _Options = TypeVar("_Options", bound=Options)

@@ -82,7 +82,7 @@ def open_registry(registry: Path | None) -> Registry:
 
 
 def find(reference: str, registry: Registry | Path) -> FoundTask:
-    """Returns the task that a name means, as `find_all`."""
+    """Returns the task that a name means; see `find_all`."""
     return find_all([reference], registry)[0]
 
 
@@ -100,13 +100,12 @@ def find_all(references: Iterable[str], registry: Registry | Path) -> list[Found
         RemoteError: The Hub refuses it or is out of reach.
     """
     parsed = [parse_reference(reference) for reference in references]
+    lookup = None
     if any(one.kind == "hub" for one in parsed):
         # The Hub's client takes most of a second to import.
         from adapterhub.remote.repository import Lookup
 
         lookup = Lookup()
-    else:
-        lookup = None
     if isinstance(registry, Path) and any(one.kind == "task" for one in parsed):
         # Once, so that all tasks are of one state of the file.
         registry = read_registry(registry)

@@ -12,8 +12,6 @@ from adapterhub.store.atomic import reason
 
 Format = Literal["text", "jsonl", "csv", "tsv", "parquet"]
 
-FORMATS: tuple[Format, ...] = ("text", "jsonl", "csv", "tsv", "parquet")
-
 _FORMAT_OF_ENDING: dict[str, Format] = {
     ".txt": "text",
     ".jsonl": "jsonl",

@@ -150,14 +150,9 @@ def _candidates(registry: Registry, backbone: str | None) -> list[FoundTask]:
             f"Registry {registry.path} has tasks of {len(keys)} backbones ({', '.join(keys)})"
             f"{wrong}; name tasks with --task (tasks=…), or one of the backbones with --backbone."
         )
-    return find_all(
-        [
-            name
-            for name, entry in registry.tasks.items()
-            if wanted is None or prints[entry.backbone] == wanted
-        ],
-        registry,
-    )
+    tasks = registry.tasks.items()
+    names = [name for name, one in tasks if wanted in (None, prints[one.backbone])]
+    return find_all(names, registry)
 
 
 def _fitting(
