@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from adapterhub.rows.reading import SourceRow
 from adapterhub.training.data.columns import Columns
 from adapterhub.training.data.records import Records, is_list
-from adapterhub.training.data.tagging import (
-    TaggedWords,
-    are_word_labels,
-    mark_words,
-    repair_tags,
-)
+from adapterhub.training.data.tagging import Marks, TaggedWords, find_scheme
 from adapterhub.training.data.values import (
+    normalized,
     read_label,
     read_labels,
     read_number,
@@ -24,8 +21,6 @@ from adapterhub.training.data.values import (
 )
 
 Truth = str | tuple[str, ...] | float | TaggedWords
-Marks = Callable[[Sequence[str]], tuple[str, ...]]
-"""Converts the tags of one row to BIO."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +43,10 @@ def parse_records(records: Records, columns: Columns) -> list[Example]:
         DataError: A value is missing or invalid; names the line.
     """
     if columns.kind == "tagging":
-        # By all rows, so that one invalid row of entities is not taken for word labels.
-        words = are_word_labels(_tags(records, columns))
-        marks = mark_words if words else repair_tags
+        try:
+            marks = find_scheme(Counter(_tags(records, columns)))
+        except ValueError as error:
+            records.refuse(f"column '{columns.target}': {error}")
         return [_parse_words(records, record, columns, marks) for record in records.rows]
     return [_parse_texts(records, record, columns) for record in records.rows]
 
@@ -78,7 +74,8 @@ _READERS: dict[str, Callable[[object], Truth]] = {
 def _tags(records: Records, columns: Columns) -> Iterator[str]:
     for record in records.rows:
         tags = records.value(record, columns.target)
-        yield from (tag.strip() for tag in (tags if is_list(tags) else ()) if isinstance(tag, str))
+        texts = (tag for tag in (tags if is_list(tags) else ()) if isinstance(tag, str))
+        yield from map(normalized, texts)
 
 
 def _parse_words(records: Records, record: SourceRow, columns: Columns, marks: Marks) -> Example:
