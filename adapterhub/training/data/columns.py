@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
 
@@ -26,11 +27,13 @@ class Columns:
         kind: Kind of the task.
         inputs: The text column, or two for a pair; for tagging the column of words.
         target: The column of the target.
+        labels: Those of an existing task, in its order; empty for a new one.
     """
 
     kind: Kind
     inputs: tuple[str, ...]
     target: str
+    labels: tuple[str, ...] = ()
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -101,7 +104,7 @@ def _fits(kind: Kind, options: TrainingOptions) -> bool:
 
 
 def _kind_of(value: object, target: str, usual: dict[str, Kind], *, tagged: bool) -> Kind:
-    if is_list(value):
+    if is_list(value) or isinstance(value, Mapping):
         return "tagging" if tagged else "multi_label"
     if isinstance(value, Real) and not isinstance(value, Integral):
         return "regression"

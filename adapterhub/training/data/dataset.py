@@ -206,7 +206,7 @@ def read_for_task(data: object, spec: TaskSpec, options: TrainingOptions) -> Dat
             f"its rows have the fields {' and '.join(columns.fields)}, but task '{spec.task}' "
             f"reads {' and '.join(spec.fields)}"
         )
-    examples = parse_records(records, columns)
+    examples = parse_records(records, replace(columns, labels=spec.labels))
     joining = _joining(examples, options.join_tokens)
     empty = Dataset(records.name, spec.kind, spec.fields, (), (), spec.labels)
     dataset = _fill(empty, examples, joining)

@@ -87,24 +87,41 @@ def read_label(value: object) -> str:
 
 
 def read_labels(value: object) -> tuple[str, ...]:
-    """Returns the labels of a list, or of a cell of a CSV file.
+    """Returns the labels of a list, of a cell of a CSV file, or of a mapping of label to 0 or 1.
 
     Raises:
-        ValueError: It is neither, or holds something that is no label.
+        ValueError: It is none of these, or holds something that is no label.
     """
-    if isinstance(value, str):
-        value = [part for part in plain_parts(value) if part.strip()]
-    if not is_list(value) or isinstance(value, Mapping):
+    if isinstance(value, Mapping) and value and all(map(is_flag, value.values())):
+        value = [name for name, flag in value.items() if as_flag(flag)]
+    parts = parts_of(value)
+    if parts is None:
         raise ValueError(
             f"is {shown(value)}; expected a list of labels, or in a CSV file labels separated by "
             f"'{LIST_SEPARATOR}'"
         )
-    return tuple(dict.fromkeys(read_label(part) for part in value))
+    return tuple(dict.fromkeys(read_label(part) for part in parts))
 
 
-def plain_parts(cell: str) -> list[str]:
-    """Returns the parts of a cell that holds several labels."""
-    return str.__str__(cell).split(LIST_SEPARATOR)
+def parts_of(value: object) -> list[object] | None:
+    """Returns the parts of a list, or of a cell that holds several labels; None for others."""
+    if isinstance(value, str):
+        return [part for part in str.__str__(value).split(LIST_SEPARATOR) if part.strip()]
+    return list(value) if is_list(value) and getattr(value, "shape", None) != () else None
+
+
+def is_flag(value: object) -> bool:
+    """Returns whether a value says whether something is so: 0, 1, True, False, or as text."""
+    value = plain(value)
+    if isinstance(value, str):
+        return value.strip().lower() in ("0", "1", "0.0", "1.0", "true", "false")
+    return isinstance(value, bool | int | float) and value in (0, 1)
+
+
+def as_flag(value: object) -> bool:
+    """Returns what a value for which `is_flag` is true says."""
+    value = plain(value)
+    return value.strip().lower() in ("1", "1.0", "true") if isinstance(value, str) else bool(value)
 
 
 def read_number(value: object) -> float:
@@ -148,11 +165,3 @@ def read_tag(value: object) -> str:
 def normalized(label: str) -> str:
     """Returns a label without outer spaces: the same one, however its accents are encoded."""
     return normalize("NFC", label.strip())
-
-
-def is_zero_or_one(value: object) -> bool:
-    """Returns whether a value says that something is so or not: 0, 1, True, False, or as text."""
-    value = plain(value)
-    if isinstance(value, str):
-        return value.strip().lower() in ("0", "1", "0.0", "1.0", "true", "false")
-    return isinstance(value, bool | int | float) and value in (0, 1)
