@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
@@ -26,8 +27,10 @@ from adapterhub.training.data.labels import (
 from adapterhub.training.data.list_columns import read_lists
 from adapterhub.training.data.mentions import rows_with_mentions
 from adapterhub.training.data.parsing import Example, parse_records
-from adapterhub.training.data.records import Records, read_records
+from adapterhub.training.data.records import Records, part_of, read_records
 from adapterhub.training.data.splits import (
+    TRAIN,
+    VALIDATION,
     Parts,
     are_crossed,
     draw_folds,
@@ -39,6 +42,8 @@ from adapterhub.training.data.tagging import Span, TaggedWords, are_characters, 
 from adapterhub.training.options import FEWEST_HELD_OUT, Joining, TrainingOptions
 
 _FEWEST_ROWS = 8
+
+_log = logging.getLogger("adapterhub")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,6 +146,7 @@ def read_splits(data: object, options: TrainingOptions) -> Splits:
         DataError: The data cannot be read or used; names file and line.
         UsageError: The options do not fit the data.
     """
+    data, options = _choose_parts(data, options)
     records = read_lists(read_records(data), options)
     columns = find_columns(records, options)
     name = options.dataset or records.name
@@ -174,6 +180,22 @@ def read_splits(data: object, options: TrainingOptions) -> Splits:
         kept,
         replace(validation.take(draw_rows(len(validation), options)), labels=labels),
     )
+
+
+def _choose_parts(data: object, options: TrainingOptions) -> tuple[object, TrainingOptions]:
+    """Returns the training set of a data set in parts, and options with its validation set."""
+    train = part_of(data, TRAIN)
+    if train is None:
+        return data, options
+    given = (options.validation, options.split_column, options.validation_fraction)
+    is_split = any(one is not None for one in given)
+    validation = None if is_split else part_of(data, VALIDATION)
+    used = "trained on its part 'train'"
+    if validation is not None:
+        used += " and validated on its part 'validation'"
+        options = options.model_copy(update={"validation": validation})
+    _log.warning("The data are %s; other parts are not read.", used)
+    return train, options
 
 
 def _crossed(records: Records, columns: Columns, options: TrainingOptions) -> Splits:

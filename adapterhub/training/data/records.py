@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import NoReturn, TypeGuard
 
 import numpy as np
-import pyarrow as pa
 
 from adapterhub.errors import DataError, nearest
 from adapterhub.rows.formats import PACKED, find_format
-from adapterhub.rows.reading import SourceRow, read_file, refuse_duplicates
+from adapterhub.rows.reading import SourceRow, read_file
+from adapterhub.rows.tables import is_table, parts_of_table, table_rows
 
 Values = Mapping[str, object]
 
@@ -73,10 +73,12 @@ class Records:
 
 
 def read_records(data: object) -> Records:
-    """Returns the rows of a file, a pyarrow table, a pandas data frame, or mappings.
+    """Returns the rows of a file, a table, mappings, or tuples.
 
     Args:
-        data: A path that ends in .jsonl, .csv, .tsv (each also with .gz) or .parquet, or rows.
+        data: A path that ends in .jsonl, .csv, .tsv (each also with .gz) or .parquet; a data
+            frame, an Arrow table, a `datasets.Dataset` or a mapping of columns; mappings of
+            column to value; or tuples, see `_from_tuple`.
 
     Raises:
         DataError: It cannot be read, is damaged, or holds no rows or a bad one; names the line.
@@ -85,11 +87,17 @@ def read_records(data: object) -> Records:
     if isinstance(data, str | Path):
         records = _read_file(Path(os.path.expanduser(data)))
     else:
-        rows = tuple(SourceRow(place, row) for place, row in enumerate(_python_rows(data), start=1))
-        records = Records("data", "data", False, rows)
+        records = Records("data", "data", False, ())
+        records = replace(records, rows=tuple(_good_rows(records, _python_rows(data))))
     if not records.rows:
         raise DataError(records.source, "it holds no rows")
     return records
+
+
+def part_of(data: object, names: Sequence[str]) -> object:
+    """Returns the table of a data set in parts that has one of `names`, or None without it."""
+    parts = parts_of_table(data) or {}
+    return next((part for name, part in parts.items() if str(name).lower() in names), None)
 
 
 def _read_file(path: Path) -> Records:
@@ -115,23 +123,33 @@ def is_list(value: object) -> TypeGuard[Sequence[object]]:
     return isinstance(value, list | tuple | np.ndarray)
 
 
-def _python_rows(data: object) -> Iterator[Values]:
-    if isinstance(data, pa.Table):
-        refuse_duplicates(data.column_names, "data")
-        for batch in data.to_batches():
-            yield from batch.to_pylist()
+def _python_rows(data: object) -> Iterator[SourceRow]:
+    if is_table(data):
+        yield from table_rows(data, "data")
         return
-    to_dict = getattr(data, "to_dict", None)
-    if hasattr(data, "dtypes") and to_dict is not None:
-        refuse_duplicates(list(getattr(data, "columns", ())), "data")
-        data = to_dict("records")
-    if isinstance(data, Mapping) or not isinstance(data, Iterable):
+    if isinstance(data, bytes | bytearray) or not isinstance(data, Iterable):
         raise DataError(
             "data",
-            f"it is a {type(data).__name__}; expected a path, a pyarrow table, a pandas data "
-            f"frame, or a list of mappings",
+            f"it is a {type(data).__name__}; expected a path, a data frame, an Arrow table, a "
+            f"dataset, a mapping of columns, or a list of mappings or tuples",
         )
     for place, row in enumerate(data, start=1):
-        if not isinstance(row, Mapping):
-            raise DataError("data", f"row {place}: it is a {type(row).__name__}, not a mapping")
-        yield row
+        values = _from_tuple(row) if isinstance(row, tuple | list) else row
+        if not isinstance(values, Mapping):
+            size = f" of {len(row)}" if isinstance(row, tuple | list) else ""
+            raise DataError(
+                "data",
+                f"row {place}: it is a {type(row).__name__}{size}, not a mapping, (text, label) or "
+                f"(text, text_pair, label)",
+            )
+        yield SourceRow(place, values)
+
+
+def _from_tuple(row: Sequence[object]) -> Values | None:
+    """Returns the columns of (text, label), (text, text_pair, label) or (tokens, tags)."""
+    names = getattr(row, "_fields", None)
+    if names is None and len(row) in (2, 3):
+        target = "labels" if is_list(row[-1]) else "label"
+        names = ("text", target) if len(row) == 2 else ("text", "text_pair", target)
+        names = ("tokens", "tags") if len(row) == 2 and is_list(row[0]) else names
+    return None if names is None else dict(zip(names, row, strict=True))

@@ -18,8 +18,8 @@ from adapterhub.training.options import FEWEST_HELD_OUT, HELD_OUT, TrainingOptio
 
 Inputs = tuple[str, ...]
 
-_TRAIN = ("train", "training")
-_VALIDATION = ("validation", "valid", "val", "dev")
+TRAIN = ("train", "training")
+VALIDATION = ("validation", "valid", "val", "dev")
 _LEFT_OUT = ("test", "", None)
 
 
@@ -48,8 +48,8 @@ def split_records(records: Records, columns: Columns, options: TrainingOptions) 
     for record in records.rows:
         value = records.value(record, options.split_column)
         part = value.strip().lower() if isinstance(value, str) else value
-        if part in _TRAIN or part in _VALIDATION:
-            rows[part in _TRAIN].append(record)
+        if part in TRAIN or part in VALIDATION:
+            rows[part in TRAIN].append(record)
         elif part not in _LEFT_OUT:
             records.refuse(
                 f"column '{options.split_column}' is {value!r:.40}; expected 'train', "
@@ -72,7 +72,7 @@ def are_crossed(rows: int, options: TrainingOptions) -> bool:
     """
     given = (options.validation, options.split_column, options.validation_fraction)
     adapted = options.adapter is not None or options.adapter_of is not None
-    if adapted or options.mentions or options.folds == 0 or given != (None, None, None):
+    if adapted or options.mentions or options.folds == 0 or any(one is not None for one in given):
         return False
     return HELD_OUT * min(rows, options.max_rows or rows) < FEWEST_HELD_OUT
 
