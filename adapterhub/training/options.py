@@ -79,8 +79,9 @@ class TrainingOptions(Options):
     """Options of one training run; the defaults suit data sets of some hundred to 100,000 rows."""
 
     kind: Annotated[Kind | None, Option("KIND", "by the columns")] = None
-    """Kind of the task. Without it the columns decide: `tokens` with tags means tagging, a list of
-    labels multi_label, a number regression, anything else single_label."""
+    """Kind of the task. Without it names and values of the columns decide: `tokens` with tags means
+    tagging, lists of labels multi_label, fractions or a column `score` regression, other values
+    single_label; where they may be more than one kind, none is guessed."""
     text: Annotated[str, Option("COLUMN", flags=("--text-column", "--text"))] = "text"
     """Column of the text."""
     pair: Annotated[
