@@ -13,6 +13,7 @@ from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 
+from adapterhub.diagnostics import figure_text
 from adapterhub.model.heads.heads import Array, RowLogits
 from adapterhub.model.heads.ngrams import Ints
 from adapterhub.specs import Kind, TaskSpec
@@ -245,7 +246,7 @@ def fit_ngrams(
     sizes = {"ngrams": count, "pieces": None if overlap is None else len(overlap.rarity)}
     note = (
         f"{count:,} n-grams of word pieces were added to the head, at no extra pass: "
-        f"{fit_inputs.metric} {after:.4f} instead of {before:.4f}."
+        f"{fit_inputs.metric} {figure_text(after)} instead of {figure_text(before)}."
     )
     return replace(
         head,
