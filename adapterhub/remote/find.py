@@ -6,7 +6,6 @@ Only the header of a head file is parsed, which is fast.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +14,8 @@ from typing import TYPE_CHECKING
 from adapterhub.errors import BackboneError, UsageError
 from adapterhub.specs import TaskSpec
 from adapterhub.store.header import Header, read_bytes, read_header
-from adapterhub.store.references import Reference, parse_reference
+from adapterhub.store.paths import absolute_path
+from adapterhub.store.references import Reference, absolute, parse_reference
 from adapterhub.store.registry import Registry, Resolved, locate_registry, read_registry
 
 if TYPE_CHECKING:
@@ -58,8 +58,11 @@ class FoundTask:
 
     @property
     def pinned(self) -> str:
-        """Returns the name of this very version in the registry; elsewhere the reference itself."""
-        return self.reference if self.found is None else f"{self.name}:{self.version}"
+        """Returns the name of this very version, in any working folder; of a file its path."""
+        if self.version is None:
+            return absolute(self.reference)
+        place = "" if self.origin is None else f"{self.origin}:"
+        return f"{place}{self.name}:{self.version}"
 
     def load(self) -> HeadFile:
         """Returns the head file with its tensors; this imports torch.
@@ -114,7 +117,7 @@ def find_all(references: Iterable[str], registry: Registry | Path) -> list[Found
 
 def _find(reference: Reference, registry: Registry | Path, lookup: Lookup | None) -> FoundTask:
     if reference.path is not None:
-        path = Path(os.path.expanduser(reference.path))
+        path = absolute_path(reference.path)
         return replace(task_in(read_bytes(path), str(path)), reference=reference.text)
     if reference.kind == "hub":
         return _on_the_hub(reference, lookup)
