@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
-from adapterhub.errors import DataError
+from adapterhub.errors import DataError, nearest
 from adapterhub.specs import Kind, TaskSpec
 from adapterhub.tags import entity_types
-from adapterhub.training.data.mentions import rows_with_mentions
-from adapterhub.training.data.parsing import (
-    Columns,
-    Example,
+from adapterhub.training.data.columns import Columns, find_columns
+from adapterhub.training.data.labels import (
     Target,
-    find_columns,
     find_labels,
-    labels_of,
-    parse_records,
+    names_of,
+    own_names,
+    renamed,
+    whole_numbers,
 )
+from adapterhub.training.data.mentions import rows_with_mentions
+from adapterhub.training.data.parsing import Example, parse_records
 from adapterhub.training.data.records import Records, read_records
 from adapterhub.training.data.splits import (
     Parts,
@@ -153,7 +154,9 @@ def read_splits(data: object, options: TrainingOptions) -> Splits:
     joining = _joining([*parts.train, *parts.validation], options.join_tokens)
     whole = Dataset(name, columns.kind, columns.fields, (), (), ())
     train, validation = (_fill(whole, part, joining) for part in (parts.train, parts.validation))
+    train = _with_names(train, whole_numbers(_names(train)))
     labels = find_labels(columns.kind, train.targets, records)
+    validation = _with_names(validation, own_names(_names(validation), _named(labels, train.kind)))
     if options.skip_unseen and labels:
         validation = _without_unseen(validation, labels)
     _check_rows(train, validation, source=records.source, other=other.source)
@@ -183,6 +186,7 @@ def _crossed(records: Records, columns: Columns, options: TrainingOptions) -> Sp
     folds = draw_folds([examples[row] for row in rows], options)
     if max(folds) == 0:
         records.refuse("all rows have the same text; nothing can be learned")
+    whole = _with_names(whole, whole_numbers(_names(whole)))
     labels = find_labels(columns.kind, whole.targets, records)
     dataset = replace(whole.take(rows), labels=labels)
     return Splits(dataset, dataset, folds)
@@ -202,10 +206,11 @@ def read_for_task(data: object, spec: TaskSpec, options: TrainingOptions) -> Dat
             f"its rows have the fields {' and '.join(columns.fields)}, but task '{spec.task}' "
             f"reads {' and '.join(spec.fields)}"
         )
-    examples = parse_records(records, columns)
+    examples = parse_records(records, replace(columns, labels=spec.labels))
     joining = _joining(examples, options.join_tokens)
     empty = Dataset(records.name, spec.kind, spec.fields, (), (), spec.labels)
     dataset = _fill(empty, examples, joining)
+    dataset = _with_names(dataset, own_names(_names(dataset), _named(spec.labels, spec.kind)))
     if spec.kind != "regression":
         owner = f"task '{spec.task}'"
         _refuse_unknown(dataset, spec.labels, source=records.source, owner=owner)
@@ -254,21 +259,40 @@ def _check_fewest(rows: int, source: str) -> None:
         )
 
 
+def _names(dataset: Dataset) -> set[str]:
+    """Returns the labels of all targets; for tagging the entity types."""
+    return {name for target in dataset.targets for name in names_of(target)}
+
+
+def _named(labels: tuple[str, ...], kind: Kind) -> tuple[str, ...]:
+    """Returns the labels of a task as targets have them: for tagging the entity types."""
+    return entity_types(labels) if kind == "tagging" else labels
+
+
+def _with_names(dataset: Dataset, names: Mapping[str, str]) -> Dataset:
+    if not names:
+        return dataset
+    return replace(dataset, targets=tuple(renamed(target, names) for target in dataset.targets))
+
+
 def _without_unseen(validation: Dataset, labels: tuple[str, ...]) -> Dataset:
-    known = set(labels)
+    known = set(_named(labels, validation.kind))
     targets = enumerate(validation.targets)
-    return validation.take([row for row, t in targets if known.issuperset(labels_of(t))])
+    return validation.take([row for row, t in targets if known.issuperset(names_of(t))])
 
 
 def _refuse_unknown(dataset: Dataset, labels: tuple[str, ...], *, source: str, owner: str) -> None:
-    known = set(labels)
+    named = _named(labels, dataset.kind)
+    known = set(named)
     for row, target in enumerate(dataset.targets, start=1):
-        for label in labels_of(target):
-            if label not in known:
+        for name in names_of(target):
+            if name not in known:
+                hint = nearest(name, named)
                 raise DataError(
                     source,
-                    f"row {row} of those read has the label '{label}', which {owner} do not "
-                    f"have; labels are {', '.join(labels[:8])}{', …' if len(labels) > 8 else ''}",
+                    f"row {row} of those read has the label '{name}', which {owner} do not "
+                    f"have; labels are {', '.join(named[:8])}{', …' if len(named) > 8 else ''}"
+                    f"{f'. Did you mean {hint!r}?' if hint else ''}",
                 )
 
 
