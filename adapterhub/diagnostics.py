@@ -1,4 +1,4 @@
-"""The errors of a task: confusion matrix and reliability, small enough for a head file."""
+"""What was measured of a task, in its head file: metrics, confusion matrix, reliability."""
 
 from __future__ import annotations
 
@@ -18,6 +18,32 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class _Frozen(BaseModel):
     # The same as specs.Spec, which cannot be imported here: specs imports this module.
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+_PLACES = 4
+
+
+def figure_text(value: float, places: int = _PLACES) -> str:
+    """Returns a figure for people; what is not 0 or 1 does not become that by rounding."""
+    text = f"{value:.{places}f}"
+    is_small = 0 < abs(value) < 10 ** (1 - places)
+    return f"{value:.6g}" if is_small or (float(text) == 1 and value != 1) else text
+
+
+class Metric(_Frozen):
+    """A measured metric.
+
+    Attributes:
+        name: For instance `accuracy`, `macro_f1`, `mcc`, `spearman`, `span_f1`, `ece`.
+        value: Its value; rates are in [0, 1].
+        split: The split that it was measured on, for instance `test`.
+        rows: Number of rows of the split.
+    """
+
+    name: str = Field(min_length=1)
+    value: float
+    split: str = Field(min_length=1)
+    rows: int = Field(ge=1)
 
 
 class ReliabilityBin(_Frozen):

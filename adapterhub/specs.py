@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from adapterhub.diagnostics import Diagnostics
+from adapterhub.diagnostics import Metric as Metric
 from adapterhub.tags import check_tags
 
 Kind = Literal["single_label", "multi_label", "regression", "tagging"]
@@ -149,22 +150,6 @@ class Calibration(Spec):
 
     temperature: float = Field(default=1.0, ge=1e-3, le=1e3)
     thresholds: tuple[Annotated[float, Field(ge=0, le=1)], ...] | None = None
-
-
-class Metric(Spec):
-    """A measured metric.
-
-    Attributes:
-        name: For instance `accuracy`, `macro_f1`, `mcc`, `spearman`, `span_f1`, `ece`.
-        value: Its value; rates are in [0, 1].
-        split: The split that it was measured on, for instance `validation`.
-        rows: Number of rows of the split.
-    """
-
-    name: str = Field(min_length=1)
-    value: float
-    split: str = Field(min_length=1)
-    rows: int = Field(ge=1)
 
 
 class EarlierTask(Spec):

@@ -9,6 +9,7 @@ import typer
 from adapterhub.commands.option_fields import Only, uses
 from adapterhub.commands.options import AsJson, LabelledRows, Registry
 from adapterhub.commands.printing import note, print_json, print_table
+from adapterhub.diagnostics import figure_text
 
 if TYPE_CHECKING:
     from adapterhub.commands.verb_options import HubOptions
@@ -53,4 +54,4 @@ def evaluate(
         return
     version = "" if made_by.version is None else f":{made_by.version}"
     note(f"adapterhub: {made_by.task}{version} on {len(dataset)} rows of {data}")
-    print_table(("metric", "value"), [(m.name, f"{m.value:.4f}") for m in metrics])
+    print_table(("metric", "value"), [(m.name, figure_text(m.value)) for m in metrics])

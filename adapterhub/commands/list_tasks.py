@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from adapterhub.commands.options import AsJson, OnlyKind, OnlyLanguage, Registry, one_of
 from adapterhub.commands.printing import note, print_json, print_table, size_text
+from adapterhub.diagnostics import figure_text
 
 if TYPE_CHECKING:
     from adapterhub.store.registry import Resolved
@@ -56,7 +57,7 @@ def _values(task: Resolved) -> dict[str, object]:
 
 def _cells(task: Resolved) -> tuple[str, ...]:
     aliases = [name for name, version in task.entry.aliases.items() if version == task.version]
-    measured = (f"{name} {value:.3f}" for name, value in task.record.metrics.items())
+    measured = (f"{name} {figure_text(value, 3)}" for name, value in task.record.metrics.items())
     return (
         task.task,
         " ".join([str(task.version), *(f"@{name}" for name in aliases)]),

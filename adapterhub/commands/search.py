@@ -9,6 +9,7 @@ from adapterhub.commands.list_tasks import list_tasks
 from adapterhub.commands.option_fields import uses
 from adapterhub.commands.options import AsJson, OnlyKind, OnlyLanguage, Registry, one_of
 from adapterhub.commands.printing import note, print_json, print_table
+from adapterhub.diagnostics import figure_text
 from adapterhub.errors import UsageError
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def _values(one: Listed, name: str, entry: TaskEntry) -> dict[str, object]:
 
 def _cells(found: dict[str, object]) -> tuple[str, ...]:
     metrics = cast("dict[str, float]", found["metrics"])
-    measured = (f"{name} {value:.3f}" for name, value in metrics.items())
+    measured = (f"{name} {figure_text(value, 3)}" for name, value in metrics.items())
     return (
         str(found["name"]),
         str(found["version"]),

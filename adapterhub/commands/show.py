@@ -8,6 +8,7 @@ import typer
 
 from adapterhub.commands.options import AsJson, Registry
 from adapterhub.commands.printing import counted, print_fields, print_json, size_text
+from adapterhub.diagnostics import figure_text
 
 if TYPE_CHECKING:
     from adapterhub.remote.find import FoundTask
@@ -140,5 +141,5 @@ def _measured(spec: TaskSpec) -> str:
     rows: dict[str, list[str]] = {}
     for metric in spec.metrics:
         where = f"on {metric.rows} {metric.split} rows"
-        rows.setdefault(where, []).append(f"{metric.name} {metric.value:.4f}")
+        rows.setdefault(where, []).append(f"{metric.name} {figure_text(metric.value)}")
     return "; ".join(f"{', '.join(figures)} {where}" for where, figures in rows.items())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from adapterhub.commands.option_fields import uses
 from adapterhub.commands.options import AsJson, Backbone, LabelledRows, NewTask, RegistryToWrite
 from adapterhub.commands.printing import counted, note, print_json, print_line
+from adapterhub.diagnostics import figure_text
 
 if TYPE_CHECKING:
     from adapterhub.specs import AdapterSpec
@@ -47,7 +48,7 @@ def train(
 
 def _print(trained: TrainedTask, where: str) -> None:
     print_line(trained.table.render().rstrip())
-    measured = (f"{metric.name} {metric.value:.4f}" for metric in trained.metrics)
+    measured = (f"{metric.name} {figure_text(metric.value)}" for metric in trained.metrics)
     if trained.metrics:
         first = trained.metrics[0]
         rows = counted(first.rows, "row")

@@ -15,6 +15,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
+from adapterhub.diagnostics import figure_text
 from adapterhub.errors import RegistryError, RemoteContentError
 from adapterhub.publishing.figures import is_drawable
 from adapterhub.publishing.hub_metadata import (
@@ -132,7 +133,7 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(code=_code, metric_name=metric_name)
+    environment.filters.update(code=_code, figure=figure_text, metric_name=metric_name)
     return environment.get_template("card.md.jinja")
 
 

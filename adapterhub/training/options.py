@@ -15,6 +15,7 @@ from adapterhub.option_models import Option, Options, Part, parse_options
 from adapterhub.specs import APART_POOLINGS, TEXT_POOLINGS, Kind, Language, TaskName, TextPooling
 from adapterhub.store.atomic import reason
 from adapterhub.store.jsonsafe import read_json_object, shown
+from adapterhub.store.paths import absolute_path
 from adapterhub.training.adapter_options import (
     AdapterOptions,
     Decay,
@@ -220,9 +221,9 @@ def training_options(**values: object) -> TrainingOptions:
 def cache_folder(options: TrainingOptions) -> Path:
     """Returns the folder where features are kept."""
     if options.cache_dir is not None:
-        return options.cache_dir.expanduser()
-    root = os.environ.get("ADAPTERHUB_CACHE")
-    return (Path(root) if root else Path.home() / ".cache" / "adapterhub") / "features"
+        return absolute_path(options.cache_dir)
+    root = os.environ.get("ADAPTERHUB_CACHE") or "~/.cache/adapterhub"
+    return absolute_path(root) / "features"
 
 
 def selection_metric(options: TrainingOptions, kind: Kind, *, crossed: bool = False) -> MetricName:

@@ -57,13 +57,14 @@ def train(
     """
     options = options or TrainingOptions()
     check_name(task, "task")
+    registry = None if registry is None else registry_to_write(registry)
     if options.adapter is not None:
         options = _with_adapter(options, options.adapter)
     require_extra()
     splits = read_splits(data, options)
     opened = open_for(registry, backbone)
     if registry is not None:
-        check_place(registry_to_write(registry), task, splits.train.kind, opened)
+        check_place(registry, task, splits.train.kind, opened)
     source = _open_source(opened, encoder, options)
     warm_start = shared = None
     if options.adapter_of is not None:

@@ -25,6 +25,7 @@ from adapterhub.training.heads.candidates import (
     Sample,
     Stage,
     depths_of,
+    fold_priors,
     make_objective,
 )
 from adapterhub.training.heads.selection import (
@@ -269,10 +270,13 @@ def _fit_inputs(
     dataset = splits.train
     device, margin = source.encoder.device, two_standard_errors(len(splits.validation))
     objective = make_objective(dataset.kind, truth, len(dataset.labels)).to(device)
+    cv_folds = _cv_folds(splits, features["train"], held_out=len(held_out)).to(device)
+    if (mask := cv_folds.train_mask) is not None:
+        objective = replace(objective, prior=fold_priors(dataset.kind, objective, mask))
     problem = Problem(
         objective=objective,
         judge=judge,
-        cv_folds=_cv_folds(splits, features["train"], held_out=len(held_out)).to(device),
+        cv_folds=cv_folds,
         ranking=None,
         hidden_size=features["train"].hidden_size,
         epochs=options.epochs or _default_epochs(len(truth), dataset.kind == "tagging"),
