@@ -15,7 +15,8 @@ from adapterhub.saving import save_tasks
 from adapterhub.specs import Metric, TaskSpec, TrainingRecord
 from adapterhub.store.registry import NEAREST, Resolved
 from adapterhub.training.adapters.result import AdapterSearchResult, AdapterTable, FittedAdapter
-from adapterhub.training.data.dataset import Splits
+from adapterhub.training.data.dataset import Splits, summary_of
+from adapterhub.training.data.summary import DataSummary
 from adapterhub.training.evaluation.calibration import TunedHead, recalibrate, tune_tag_bias
 from adapterhub.training.evaluation.measure import (
     calibrated,
@@ -43,6 +44,7 @@ class TrainedTask:
         backbone: What it was trained on.
         aliases: Aliases of the new version.
         saved: Its entry in a registry, or None.
+        data: What was read of the data set.
     """
 
     spec: TaskSpec
@@ -51,6 +53,7 @@ class TrainedTask:
     backbone: Backbone
     aliases: tuple[str, ...] = ()
     saved: Resolved | None = None
+    data: DataSummary | None = None
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -107,7 +110,7 @@ def finalize(
     # model_copy skips validation, so the whole spec is validated once more.
     checked = TaskSpec.model_validate_json(spec.model_copy(update=changes).model_dump_json())
     table = replace(found.table, notes=(*found.table.notes, *head.notes))
-    return TrainedTask(checked, tensors, table, backbone, options.aliases)
+    return TrainedTask(checked, tensors, table, backbone, options.aliases, data=summary_of(splits))
 
 
 def _tune(

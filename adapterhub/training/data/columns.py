@@ -31,12 +31,16 @@ class Columns:
         inputs: The text column, or two for a pair; for tagging the column of words.
         target: The column of the target.
         labels: Those of an existing task, in its order; empty for a new one.
+        unread: All other columns.
+        hints: What some of them may be meant for; see `summary`.
     """
 
     kind: Kind
     inputs: tuple[str, ...]
     target: str
     labels: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
+    hints: tuple[str, ...] = ()
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -67,10 +71,15 @@ def find_columns(records: Records, options: TrainingOptions) -> Columns:
         records.value(records.rows[0], column)
         if used.count(column) > 1:
             raise UsageError(f"Column '{column}' would be read as two things of: {_ROLES}.")
-    return Columns(kind, inputs, target)
+    return Columns(kind, inputs, target, unread=_unread(records, (*used, options.split_column)))
 
 
-_USUAL: dict[str, Kind] = {
+def _unread(records: Records, used: Sequence[str | None]) -> tuple[str, ...]:
+    names = (name for record in records.rows for name in record.values)
+    return tuple(name for name in dict.fromkeys(map(str, names)) if name not in used)
+
+
+USUAL: dict[str, Kind] = {
     "label": "single_label",
     "labels": "multi_label",
     "score": "regression",
@@ -83,11 +92,11 @@ def _find_target(records: Records, options: TrainingOptions) -> tuple[Kind, str]
     names = records.columns
     target = options.target
     if target is None:
-        found = [name for name in _USUAL if name in names and _fits(_USUAL[name], options)]
+        found = [name for name in USUAL if name in names and _fits(USUAL[name], options)]
         if options.tokens in names and "tags" in names and options.kind in (None, "tagging"):
             found = ["tags"]
         if not found:
-            wanted = next((n for n, kind in _USUAL.items() if kind == options.kind), None)
+            wanted = next((n for n, kind in USUAL.items() if kind == options.kind), None)
             expected = f"'{wanted}'" if wanted else "'label', 'labels', 'score' or 'tags'"
             records.refuse(
                 f"there is no target column {expected}; columns are {', '.join(names[:8])}. "
@@ -132,9 +141,9 @@ def _kind_of(values: Sequence[object], target: str, *, tagged: bool) -> Kind:
     if not isinstance(value, str | int | float):
         raise UsageError(
             f"The kind of task cannot be determined from {shown(value)} in column '{target}'; "
-            f"{_choice(*KINDS)}."
+            f"{choice(*KINDS)}."
         )
-    usual = _USUAL.get(target)
+    usual = USUAL.get(target)
     if usual == "regression":
         return usual
     if usual == "multi_label":
@@ -163,7 +172,7 @@ def _kind_of_numbers(numbers: Sequence[object], target: str, *, is_label: bool) 
     example = shown(numbers[0] if fraction is None else fraction)
     raise UsageError(
         f"Column '{target}' holds {len(distinct)} different numbers, such as {example}, which may "
-        f"be values or labels; {_choice('regression', 'single_label')}."
+        f"be values or labels; {choice('regression', 'single_label')}."
     )
 
 
@@ -181,7 +190,7 @@ def _check_labels(texts: Sequence[str], target: str) -> None:
         raise UsageError(
             f"Column '{target}' holds {len(numbers)} different numbers, such as '{numbers[0]}', "
             f"but {shown(odd)} is not written as one; correct such rows and "
-            f"{_choice('regression', 'single_label')}."
+            f"{choice('regression', 'single_label')}."
         )
     separator = find_separator(counts)
     if separator is not None:
@@ -189,7 +198,7 @@ def _check_labels(texts: Sequence[str], target: str) -> None:
         how = "" if separator == LIST_SEPARATOR else f" and write '{LIST_SEPARATOR}' instead"
         raise UsageError(
             f"Column '{target}' holds values such as {shown(joined)}, which look like several "
-            f"labels with {shown(separator)} between them; {_choice('multi_label')}{how}, "
+            f"labels with {shown(separator)} between them; {choice('multi_label')}{how}, "
             f"or {_ONE_EACH}."
         )
     if len(counts) > max(_MOST_NUMBERS, len(texts) / 2):
@@ -214,7 +223,7 @@ def _check_sets(values: Sequence[object], target: str) -> None:
         _check_separator(values, target)
         raise UsageError(
             f"Column '{target}' holds one label per row, such as {shown(values[0])}; "
-            f"{_choice('single_label', 'multi_label')}."
+            f"{choice('single_label', 'multi_label')}."
         )
 
 
@@ -274,7 +283,7 @@ def _is_missing(value: object) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-def _choice(*kinds: Kind) -> str:
+def choice(*kinds: Kind) -> str:
     """Returns what to write to choose one of some kinds."""
     flags = [f"--kind {kind} (in Python kind='{kind}')" for kind in kinds]
     return f"choose {', '.join(flags[:-1])}{' or ' if flags[1:] else ''}{flags[-1]}"

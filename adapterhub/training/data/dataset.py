@@ -34,6 +34,7 @@ from adapterhub.training.data.splits import (
     shared_rows,
     split_records,
 )
+from adapterhub.training.data.summary import DataSummary, note_unread, summarize
 from adapterhub.training.data.tagging import Span, TaggedWords, are_characters, join_words
 from adapterhub.training.options import FEWEST_HELD_OUT, Joining, TrainingOptions
 
@@ -51,6 +52,7 @@ class Dataset:
         inputs: One string per field and row.
         targets: Per row a label, labels, a number, or entity spans.
         labels: Label names in the order of a head's outputs; empty for regression.
+        columns: Which columns were read; None for rows from elsewhere.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Dataset:
     inputs: tuple[tuple[str, ...], ...]
     targets: tuple[Target, ...]
     labels: tuple[str, ...]
+    columns: Columns | None = None
 
     def __len__(self) -> int:
         """Returns the number N of rows."""
@@ -129,6 +132,18 @@ class Splits:
         return "cross-validation" if self.folds else "validation"
 
 
+def summary_of(splits: Splits) -> DataSummary:
+    """Returns what was read of a data set."""
+    train = splits.train
+    return summarize(
+        train.kind,
+        train.targets,
+        columns=train.columns,
+        validation_rows=len(splits.validation),
+        validated_by=splits.measured_on,
+    )
+
+
 def read_splits(data: object, options: TrainingOptions) -> Splits:
     """Returns the training and validation rows of a data set.
 
@@ -142,6 +157,7 @@ def read_splits(data: object, options: TrainingOptions) -> Splits:
     """
     records = read_records(data)
     columns = find_columns(records, options)
+    columns = note_unread(records, columns, guessed=options.kind is None)
     name = options.dataset or records.name
     if are_crossed(len(records.rows), options):
         return _crossed(records, columns, options)
@@ -152,7 +168,7 @@ def read_splits(data: object, options: TrainingOptions) -> Splits:
         other = records
         parts = split_records(records, columns, options)
     joining = _joining([*parts.train, *parts.validation], options.join_tokens)
-    whole = Dataset(name, columns.kind, columns.fields, (), (), ())
+    whole = Dataset(name, columns.kind, columns.fields, (), (), (), columns)
     train, validation = (_fill(whole, part, joining) for part in (parts.train, parts.validation))
     train = _with_names(train, whole_numbers(_names(train)))
     labels = find_labels(columns.kind, train.targets, records)
@@ -179,7 +195,7 @@ def _crossed(records: Records, columns: Columns, options: TrainingOptions) -> Sp
     """Returns all rows as training and validation rows of cross-validation."""
     examples = parse_records(records, columns)
     name = options.dataset or records.name
-    empty = Dataset(name, columns.kind, columns.fields, (), (), ())
+    empty = Dataset(name, columns.kind, columns.fields, (), (), (), columns)
     whole = _fill(empty, examples, _joining(examples, options.join_tokens))
     _check_fewest(len(whole), records.source)
     rows = draw_rows(len(whole), options)
