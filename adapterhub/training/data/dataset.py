@@ -30,6 +30,7 @@ from adapterhub.training.data.splits import (
     are_crossed,
     draw_folds,
     draw_rows,
+    draw_test,
     shared_rows,
     split_records,
 )
@@ -102,25 +103,30 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Splits:
-    """Training and validation set.
+    """Training, validation and test set.
 
     Attributes:
         train: The training rows.
         validation: The validation rows, with the same labels; in cross-validation the training
             rows.
         folds: The fold of each row in cross-validation, else empty.
+        test: Rows that are only measured on; None where there are none.
+        notes: What was left out of the test set, and why.
     """
 
     train: Dataset
     validation: Dataset
     folds: tuple[int, ...] = ()
+    test: Dataset | None = None
+    notes: tuple[str, ...] = ()
 
     def keep(self, rows: Sequence[int]) -> Splits:
         """Returns the splits with some of the training rows only."""
         train = self.train.take(rows)
         if not self.folds:
             return replace(self, train=train)
-        return Splits(train, train, tuple(self.folds[row] for row in rows))
+        folds = tuple(self.folds[row] for row in rows)
+        return replace(self, train=train, validation=train, folds=folds)
 
     @property
     def measured_on(self) -> str:
@@ -129,7 +135,7 @@ class Splits:
 
 
 def read_splits(data: object, options: TrainingOptions) -> Splits:
-    """Returns the training and validation rows of a data set.
+    """Returns the training, validation and test rows of a data set.
 
     Args:
         data: A file, a table, or rows; see `records.read_records`.
@@ -143,7 +149,7 @@ def read_splits(data: object, options: TrainingOptions) -> Splits:
     columns = find_columns(records, options)
     name = options.dataset or records.name
     if are_crossed(len(records.rows), options):
-        return _crossed(records, columns, options)
+        return _with_test(_crossed(records, columns, options), options)
     if options.validation is not None:
         other = read_records(options.validation)
         parts = Parts(parse_records(records, columns), parse_records(other, columns))
@@ -152,24 +158,66 @@ def read_splits(data: object, options: TrainingOptions) -> Splits:
         parts = split_records(records, columns, options)
     joining = _joining([*parts.train, *parts.validation], options.join_tokens)
     whole = Dataset(name, columns.kind, columns.fields, (), (), ())
-    train, validation = (_fill(whole, part, joining) for part in (parts.train, parts.validation))
+    train, validation, test = (
+        _fill(whole, part, joining) for part in (parts.train, parts.validation, parts.test)
+    )
     labels = find_labels(columns.kind, train.targets, records)
+    notes = parts.notes
+    if parts.test and labels:
+        test = _without_unseen(test, labels)
+        if left_out := len(parts.test) - len(test):
+            notes = (*notes, f"{left_out:,} test rows have labels that no training row has.")
+    validation, test = _divided(parts, validation, test, options)
     if options.skip_unseen and labels:
-        validation = _without_unseen(validation, labels)
+        validation, test = _without_unseen(validation, labels), _without_unseen(test, labels)
     _check_rows(train, validation, source=records.source, other=other.source)
     if labels:
         owner = "the training rows (skip_unseen leaves such rows out)"
-        _refuse_unknown(validation, labels, source=other.source, owner=owner)
+        for part in (validation, test):
+            _refuse_unknown(part, labels, source=other.source, owner=owner)
     # Labels are those of all rows: max_rows must not decide which labels a task has.
-    kept = replace(train.take(draw_rows(len(train), options)), labels=labels)
+    kept, validation, test = (
+        replace(part.take(draw_rows(len(part), options)), labels=labels)
+        for part in (train, validation, test)
+    )
     if options.mentions:
         types = entity_types(labels) if kept.kind == "tagging" else ()
         inputs, targets = rows_with_mentions(kept.inputs, kept.spans(), types, options)
         kept = replace(kept, inputs=kept.inputs + inputs, targets=kept.targets + targets)
-    return Splits(
-        kept,
-        replace(validation.take(draw_rows(len(validation), options)), labels=labels),
-    )
+    return _with_test(Splits(kept, validation, (), test if len(test) else None, notes), options)
+
+
+def _divided(
+    parts: Parts, validation: Dataset, test: Dataset, options: TrainingOptions
+) -> tuple[Dataset, Dataset]:
+    """Returns validation and test rows; where none are given, the latter are of the former."""
+    if parts.test or options.test is not None:
+        return validation, test
+    own, drawn = draw_test(parts.validation, options)
+    return validation.take(own), validation.take(drawn)
+
+
+def _with_test(splits: Splits, options: TrainingOptions) -> Splits:
+    """Returns splits with the test set that the options give, if any."""
+    if options.test is None:
+        return splits
+    records, train = read_records(options.test), splits.train
+    columns = find_columns(records, options.model_copy(update={"kind": train.kind}))
+    examples = parse_records(records, columns)
+    if columns.fields != train.fields:
+        records.refuse(
+            f"its rows have the fields {' and '.join(columns.fields)}, those of training "
+            f"{' and '.join(train.fields)}"
+        )
+    empty = Dataset(train.name, train.kind, train.fields, (), (), train.labels)
+    test = _fill(empty, examples, _joining(examples, options.join_tokens))
+    if train.labels:
+        owner = "the training rows (skip_unseen leaves such rows out)"
+        test = _without_unseen(test, train.labels) if options.skip_unseen else test
+        _refuse_unknown(test, train.labels, source=records.source, owner=owner)
+    if len(test) < 2:
+        records.refuse(f"there are {len(test)} test rows; 2 or more are needed")
+    return replace(splits, test=test.take(draw_rows(len(test), options)))
 
 
 def _crossed(records: Records, columns: Columns, options: TrainingOptions) -> Splits:
@@ -292,6 +340,16 @@ def split_notes(splits: Splits) -> Iterator[str]:
                 f"{shared} of {rows} validation rows are also training rows (ignoring case, spaces "
                 f"and the order of pairs), so the metrics are too optimistic."
             )
+    if splits.test is not None:
+        known = (*splits.train.inputs, *splits.validation.inputs)
+        shared = shared_rows(known, splits.test.inputs)
+        if shared >= max(1, len(splits.test) * _SHARED):
+            yield (
+                f"{shared} of {len(splits.test)} test rows are also training or validation rows "
+                f"(ignoring case, spaces and the order of pairs), so the metrics are too "
+                f"optimistic."
+            )
+    yield from splits.notes
     if rows < FEWEST_HELD_OUT:
         yield (
             f"Few rows: the 95 % confidence interval of a metric on {rows} rows is about "
