@@ -78,6 +78,7 @@ def _values(trained: TrainedTask) -> dict[str, object]:
         "separate_passes": trained.spec.backbone.num_hidden_layers,
         "candidates": table.candidates,
         "metric": table.metric,
+        "measure": table.measure or table.metric,
         "adapter": _adapter_values(trained.spec.adapter),
         "tried": _tried(table),
         "notes": list(table.notes),

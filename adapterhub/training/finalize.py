@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from adapterhub.diagnostics import Diagnostics, Use
+from adapterhub.diagnostics import Diagnostics, Use, figure_text
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.model.execution.known_answers import make_known_answers, probes_for
 from adapterhub.model.heads.heads import RowLogits
@@ -30,7 +30,7 @@ from adapterhub.training.heads.candidates import FittedHead
 from adapterhub.training.heads.fit_inputs import FitInputs
 from adapterhub.training.heads.search_heads import SearchResult
 from adapterhub.training.heads.table import SearchTable
-from adapterhub.training.options import TrainingOptions
+from adapterhub.training.options import SELECTION_FORMS, TrainingOptions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,6 +95,7 @@ def finalize(
     spec = _bare_spec(task, found, fit_inputs, options, backbone)
     logits = _validation_logits(spec, found, splits, options=options, source=source)
     head = TunedHead(spec, found.chosen.tensors, logits)
+    head = replace(head, notes=_scored_notes(head, fit_inputs))
     head = _tune(head, fit_inputs, source=source, options=options)
     tensors = head.tensors
     spec = calibrated(head.spec, head.logits, splits.validation)
@@ -132,6 +133,17 @@ def _measure(
         figures = compute_metrics(spec, logits, rows, split=split)
         metrics = (*(one.model_copy(update={"used_for": ()}) for one in figures), *metrics)
     return metrics, make_diagnostics(spec, logits, rows, split=split)
+
+
+def _scored_notes(head: TunedHead, fit_inputs: FitInputs) -> tuple[str, ...]:
+    """Returns the metric of the chosen head as scored, where candidates are compared otherwise."""
+    rows, metric = fit_inputs.splits.validation, fit_inputs.metric
+    if fit_inputs.measure == metric:
+        return ()
+    how = SELECTION_FORMS[head.spec.kind][1]
+    figures = compute_metrics(calibrated(head.spec, head.logits, rows), head.logits, rows)
+    value = next(figure.value for figure in figures if figure.name == metric)
+    return (f"The chosen head, scored with {how}: {metric} {figure_text(value)}.",)
 
 
 def _tune(

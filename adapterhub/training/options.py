@@ -238,6 +238,20 @@ def cache_folder(options: TrainingOptions) -> Path:
     return (Path(root) if root else Path.home() / ".cache" / "adapterhub") / "features"
 
 
+SELECTION_FORMS: dict[Kind, tuple[str, str]] = {
+    "tagging": ("argmax tags", "the best valid sequence of tags"),
+    "multi_label": ("best thresholds", "the thresholds of its file"),
+    "regression": ("unclipped", "values clipped to its range"),
+}
+"""How outputs are read where candidates are compared, and how in scoring, where these differ."""
+
+
+def measure_name(metric: MetricName, kind: Kind) -> str:
+    """Returns the name of a metric as it is computed for choosing among candidates."""
+    forms = SELECTION_FORMS.get(kind)
+    return metric if forms is None or metric == "likelihood" else f"{metric} ({forms[0]})"
+
+
 def selection_metric(options: TrainingOptions, kind: Kind, *, crossed: bool = False) -> MetricName:
     """Returns the metric that chooses among the candidates of a task of `kind`.
 
