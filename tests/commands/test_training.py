@@ -60,6 +60,52 @@ def test_train_score_and_eval(run: Run, tiny_backbone_folder: Path) -> None:
     assert f"{value['metrics']['accuracy']:.4f}" in table.out
 
 
+def test_figures_say_of_which_rows_they_are(run: Run, tiny_backbone_folder: Path) -> None:
+    data, words = rows_file(Path("rows.jsonl"), 120), ("-t", "liked", *QUICK)
+    held_out = rows_file(Path("held-out.jsonl"), 60)
+    words = (*words, "--backbone", tiny_backbone_folder, "--validation", held_out)
+    ran = run("train", data, *words, "--test-fraction", "0.5")
+    assert ran.code == 0, ran.err
+    none, both = "no part in training, selection or calibration: accuracy", "chose the head and set"
+    assert f"rows that had {none}" in ran.out
+    assert both in ran.out
+    assert ran.out.index(none) < ran.out.index(both)
+    shown = run("show", "liked").out
+    assert shown.index("test rows that had no part") < shown.index("validation rows that also")
+    first, second = run("show", "liked", "--json").value["measured"]
+    assert (first["split"], first["used_for"]) == ("test", [])
+    assert (second["split"], second["used_for"]) == ("validation", ["selection", "calibration"])
+    (listed,) = run("list", "--json").value["tasks"]
+    assert (listed["measured_on"], listed["metrics"]) == ("test", first["metrics"])
+    assert "(test)" in run("list").out
+    value = run("train", data, *words, "--json").value
+    assert (value["measured_on"], value["validation_rows"]) == ("validation", 60)
+    assert [one["split"] for one in value["measured"]] == ["validation"]
+
+
+@pytest.mark.parametrize(
+    ("options", "rows", "use"),
+    [
+        ((), "rows.jsonl", "all 120 rows are those that the task was trained on"),
+        (("--folds", "0"), "rows.jsonl", "of 120 rows are those that the task was trained on"),
+        (("--validation", "held-out.jsonl"), "rows.jsonl", "all 120 rows are those that"),
+        (("--validation", "held-out.jsonl"), "held-out.jsonl", "all 60 rows chose the head"),
+        (("--validation", "held-out.jsonl"), "new.jsonl", None),
+        (("--validation-fraction", "0.1"), "rows.jsonl", "of 120 rows are those that"),
+    ],
+)
+def test_eval_tells_of_rows_that_had_a_part_in_training(
+    run: Run, tiny_backbone_folder: Path, options: tuple[str, ...], rows: str, use: str | None
+) -> None:
+    for name, count in (("rows", 120), ("held-out", 60), ("new", 44)):
+        rows_file(Path(f"{name}.jsonl"), count)
+    words = ("train", "rows.jsonl", "-t", "liked", *QUICK, "--backbone", tiny_backbone_folder)
+    assert run(*words, *options).code == 0
+    value = run("eval", "liked", rows, "--json").value["earlier_use"]
+    assert (value is None) == (use is None)
+    assert use is None or use in value
+
+
 def test_train_as_json_prints_one_object(run: Run, tiny_backbone_folder: Path) -> None:
     Path("rows.csv").write_text(
         "review,stars\n"

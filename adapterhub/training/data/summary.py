@@ -31,6 +31,7 @@ class DataSummary:
         train_rows: Number of training rows.
         validation_rows: Number of validation rows; in cross-validation all rows.
         validated_by: `validation`, or `cross-validation`.
+        test_rows: Number of rows that are only measured on.
         columns: The columns that are read.
         unread: All others.
         values: Regression: smallest, mean and largest value.
@@ -42,6 +43,7 @@ class DataSummary:
     train_rows: int
     validation_rows: int
     validated_by: str
+    test_rows: int
     columns: tuple[str, ...]
     unread: tuple[str, ...]
     values: tuple[float, float, float] | None
@@ -51,10 +53,12 @@ class DataSummary:
         """Yields lines about all of it but the warnings."""
         unread = f"; not read: {_listed(self.unread)}" if self.unread else ""
         yield f"Read as {self.kind}: columns {_listed(self.columns)}{unread}."
+        test = f", {self.test_rows:,} test rows" if self.test_rows else ""
         if self.validated_by == "validation":
-            yield f"{self.train_rows:,} training rows, {self.validation_rows:,} validation rows."
+            held_out = f"{self.validation_rows:,} validation rows"
+            yield f"{self.train_rows:,} training rows, {held_out}{test}."
         else:
-            yield f"{self.train_rows:,} rows, for training and {self.validated_by}."
+            yield f"{self.train_rows:,} rows, for training and {self.validated_by}{test}."
         if self.values is not None:
             low, mean, high = self.values
             yield f"Values from {low:g} to {high:g}, mean {mean:.4g}."
@@ -86,6 +90,7 @@ def summarize(
     columns: Columns | None,
     validation_rows: int,
     validated_by: str,
+    test_rows: int,
 ) -> DataSummary:
     """Returns what was read of a data set.
 
@@ -95,6 +100,7 @@ def summarize(
         columns: Which columns were read.
         validation_rows: Number of validation rows.
         validated_by: How they are used.
+        test_rows: Number of rows that are only measured on.
     """
     counts = Counter(name for target in targets for name in names_of(target))
     values = None
@@ -110,6 +116,7 @@ def summarize(
         train_rows=len(targets),
         validation_rows=validation_rows,
         validated_by=validated_by,
+        test_rows=test_rows,
         columns=() if columns is None else (*columns.inputs, columns.target),
         unread=() if columns is None else columns.unread,
         values=values,
