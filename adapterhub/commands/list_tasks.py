@@ -48,6 +48,7 @@ def _values(task: Resolved) -> dict[str, object]:
         "depths": list(task.record.depths),
         "pooling": task.record.pooling,
         "metrics": dict(task.record.metrics),
+        "measured_on": task.record.measured_on,
         "aliases": dict(task.entry.aliases),
         "license": task.entry.license,
         "size": task.record.size,
@@ -55,15 +56,17 @@ def _values(task: Resolved) -> dict[str, object]:
 
 
 def _cells(task: Resolved) -> tuple[str, ...]:
+    from adapterhub.diagnostics import figure_text
+
     aliases = [name for name, version in task.entry.aliases.items() if version == task.version]
-    measured = (f"{name} {value:.3f}" for name, value in task.record.metrics.items())
+    measured = (f"{name} {figure_text(value, 3)}" for name, value in task.record.metrics.items())
     return (
         task.task,
         " ".join([str(task.version), *(f"@{name}" for name in aliases)]),
         task.entry.kind,
         " ".join(task.entry.languages),
         _depths(task.record.depths),
-        next(measured, ""),
+        next(measured, "") + (f" ({task.record.measured_on})" if task.record.measured_on else ""),
         size_text(task.record.size),
         task.entry.description,
     )

@@ -88,8 +88,10 @@ def _values(one: Listed, name: str, entry: TaskEntry) -> dict[str, object]:
 
 
 def _cells(found: dict[str, object]) -> tuple[str, ...]:
+    from adapterhub.diagnostics import figure_text
+
     metrics = cast("dict[str, float]", found["metrics"])
-    measured = (f"{name} {value:.3f}" for name, value in metrics.items())
+    measured = (f"{name} {figure_text(value, 3)}" for name, value in metrics.items())
     return (
         str(found["name"]),
         str(found["version"]),

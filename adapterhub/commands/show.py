@@ -37,6 +37,8 @@ def show(
 
 
 def _values(task: FoundTask) -> dict[str, object]:
+    from adapterhub.commands.measured import split_values
+
     values: dict[str, object] = {"reference": task.reference}
     if (found := task.found) is not None:
         values |= {
@@ -49,6 +51,7 @@ def _values(task: FoundTask) -> dict[str, object]:
         }
     values["passes"] = task.spec.deepest
     values["separate_passes"] = task.spec.backbone.num_hidden_layers
+    values["measured"] = split_values(task.spec)
     values["spec"] = task.spec.model_dump(mode="json")
     return values
 
@@ -137,8 +140,6 @@ def _origin(task: FoundTask) -> dict[str, str]:
 
 
 def _measured(spec: TaskSpec) -> str:
-    rows: dict[str, list[str]] = {}
-    for metric in spec.metrics:
-        where = f"on {metric.rows} {metric.split} rows"
-        rows.setdefault(where, []).append(f"{metric.name} {metric.value:.4f}")
-    return "; ".join(f"{', '.join(figures)} {where}" for where, figures in rows.items())
+    from adapterhub.commands.measured import by_rows
+
+    return "; ".join(f"{metrics} on {where}" for where, metrics in by_rows(spec).items())

@@ -49,8 +49,12 @@ def table_rows(data: object, name: str) -> Rows:
         raise DataError(
             name, f"it has the parts {', '.join(map(str, parts))}; give one, such as data['train']"
         )
-    reader = _reader_of(data) or _mapping_rows
-    return reader(data, name)
+    reader = _reader_of(data)
+    if reader is not None:
+        return reader(data, name)
+    if not isinstance(data, Mapping):
+        raise DataError(name, f"it is a {type(data).__name__}, no table")
+    return _mapping_rows(data, name)
 
 
 def _reader_of(data: object) -> Callable[[Any, str], Rows] | None:

@@ -6,6 +6,7 @@ evaluated on other rows than intended.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,14 +16,28 @@ from typing import NoReturn, TypeGuard
 import numpy as np
 
 from adapterhub.errors import DataError, nearest
+from adapterhub.rows.cells import cell_value
 from adapterhub.rows.formats import PACKED, find_format
 from adapterhub.rows.reading import SourceRow, read_file
 from adapterhub.rows.tables import is_table, parts_of_table, table_rows
+from adapterhub.training.options import TrainingOptions
 
 Values = Mapping[str, object]
 
 # Files of these names are splits of a data set, whose name is mostly that of the folder.
 _NAMES_OF_PARTS = ("train", "training", "data")
+PARTS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test", "testing"),
+}
+"""Names of the parts of a data set, in any case."""
+
+_TARGETS = ("label", "labels", "score", "tags")
+_TAGS = "tags"
+_PART_COLUMN = "part of the data set"
+
+_log = logging.getLogger("adapterhub")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +109,6 @@ def read_records(data: object) -> Records:
     return records
 
 
-def part_of(data: object, names: Sequence[str]) -> object:
-    """Returns the table of a data set in parts that has one of `names`, or None without it."""
-    parts = parts_of_table(data) or {}
-    return next((part for name, part in parts.items() if str(name).lower() in names), None)
-
-
 def _read_file(path: Path) -> Records:
     form = find_format(path, answers=True)
     records = Records(str(path), _set_name(path), form.name != "parquet", ())
@@ -153,3 +162,126 @@ def _from_tuple(row: Sequence[object]) -> Values | None:
         names = ("text", target) if len(row) == 2 else ("text", "text_pair", target)
         names = ("tokens", "tags") if len(row) == 2 and is_list(row[0]) else names
     return None if names is None else dict(zip(names, row, strict=True))
+
+
+def read_parts(data: object, options: TrainingOptions) -> tuple[Records, TrainingOptions]:
+    """Returns the records of a data set, and the options by which they are split.
+
+    Of a data set in parts, `train`, `validation` and `test` are the sets of these names; without
+    the second, or with options that say how to split, only `train` is read.
+
+    Raises:
+        DataError: The data cannot be read, or none of the parts is for training.
+    """
+    parts = _by_role(parts_of_table(data) or {})
+    if "train" not in parts:
+        return read_lists(read_records(data), options), options
+    given = (options.validation, options.split_column, options.validation_fraction)
+    if "validation" not in parts or any(one is not None for one in given):
+        _log.warning("Of the data set, only the part 'train' is read.")
+        return read_lists(read_records(parts["train"]), options), options
+    _log.warning("The parts of the data set are its splits: %s.", ", ".join(parts))
+    found = {role: read_records(part) for role, part in parts.items()}
+    rows = tuple(
+        replace(row, values={**row.values, _PART_COLUMN: role})
+        for role, records in found.items()
+        for row in records.rows
+    )
+    options = options.model_copy(update={"split_column": _PART_COLUMN})
+    return read_lists(replace(found["train"], rows=rows), options), options
+
+
+def _by_role(parts: Mapping[str, object]) -> dict[str, object]:
+    names = {name.lower(): part for name, part in parts.items()}
+    roles = ((role, name) for role, known in PARTS.items() for name in known if name in names)
+    return {role: names[name] for role, name in roles}
+
+
+def read_lists(records: Records, options: TrainingOptions) -> Records:
+    """Returns the records with lists in the place of cells that hold one.
+
+    Only the columns of the target and of tokens are read so: a text may look like a list. Tokens
+    and tags of a file may also be words with spaces between. Labels with scores, as scoring
+    predicts them, become the labels.
+
+    Raises:
+        DataError: Labels with scores are all of a task's, so that they do not say which a row has.
+    """
+    names = (options.target,) if options.target is not None else _TARGETS
+    columns = [name for name in (*names, options.tokens) if name not in _texts(options)]
+    rows = [
+        _with(row, {name: _cell(row.values.get(name)) for name in columns}) for row in records.rows
+    ]
+    tags = options.target or _TAGS
+    # In rows from Python a text in the place of a list is more likely a mistake.
+    if records.by_line and (options.kind == "tagging" or (not options.kind and tags == _TAGS)):
+        rows = [_with(row, _words(row, (options.tokens, tags))) for row in rows]
+    for name in names:
+        rows = _without_scores(replace(records, rows=tuple(rows)), name)
+    return replace(records, rows=tuple(rows))
+
+
+def _texts(options: TrainingOptions) -> tuple[str | None, ...]:
+    return options.text, options.pair, options.split_column
+
+
+def _with(row: SourceRow, values: Mapping[str, object]) -> SourceRow:
+    changed = {
+        name: value
+        for name, value in values.items()
+        if name in row.values and value is not row.values[name]
+    }
+    return replace(row, values={**row.values, **changed}) if changed else row
+
+
+def _cell(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    found = cell_value(str.__str__(value))
+    return value if found is None else found
+
+
+def _words(row: SourceRow, columns: Sequence[str]) -> dict[str, object]:
+    """Returns the words of tokens and tags that are texts with spaces between the words."""
+    values = [row.values.get(column) for column in columns]
+    if not all(isinstance(value, str) for value in values):
+        return {}
+    return {name: str(value).split() for name, value in zip(columns, values, strict=True)}
+
+
+def _without_scores(records: Records, column: str) -> list[SourceRow]:
+    """Returns the rows with labels in the place of predictions, which have scores too."""
+    found = [row.values.get(column) for row in records.rows]
+    lists = [value for value in found if isinstance(value, list | tuple)]
+    items = [item for value in lists for item in value]
+    if not items or not all(map(_is_prediction, items)):
+        return list(records.rows)
+    if len(lists) > 1 and {len(value) for value in lists} != {1} and _are_equal(map(len, lists)):
+        records.refuse(
+            f"column '{column}' lists {len(lists[0])} labels with their scores in every row, as "
+            f"scoring with top_k (--top-k, --all) does, which does not say which of them a text "
+            f"has; score without it"
+        )
+    _log.warning(
+        "The labels with scores in column '%s' are predictions; all that a row lists are taken for "
+        "its labels.",
+        column,
+    )
+    return [
+        _with(row, {column: [_label_of(item) for item in value]})
+        if isinstance(value, list | tuple)
+        else row
+        for row, value in zip(records.rows, found, strict=True)
+    ]
+
+
+def _label_of(item: object) -> object:
+    return item["label"] if isinstance(item, Mapping) else item
+
+
+def _is_prediction(item: object) -> bool:
+    return isinstance(item, Mapping) and set(item) == {"label", "score"}
+
+
+def _are_equal(sizes: Iterable[int]) -> bool:
+    return len(set(sizes)) == 1

@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from adapterhub.diagnostics import figure_text
 from adapterhub.model.heads.heads import DECODERS, Array, RowLogits, log_softmax, sigmoid
 from adapterhub.specs import Calibration, Kind, TaskSpec
 from adapterhub.tags import mark_of
 from adapterhub.training.data.dataset import Dataset
-from adapterhub.training.evaluation.metrics import answer_spans, span_figures
+from adapterhub.training.evaluation.metrics import answer_spans, significant, span_figures
 
 _LOG_TEMPERATURES = (np.log(0.2), np.log(20.0))
 _GOLDEN = (np.sqrt(5) - 1) / 2
@@ -187,7 +188,7 @@ def tune_tag_bias(head: TunedHead, dataset: Dataset, *, tolerance: float) -> Tun
     def span_f1(bias: TagBias) -> float:
         logits = _shifted(head.logits, bias.per_label(labels))
         answers = DECODERS["tagging"](logits, head.spec, 1)
-        return round(float(span_figures(answer_spans(answers), dataset)["span_f1"]), 6)
+        return significant(span_figures(answer_spans(answers), dataset)["span_f1"])
 
     before, best = span_f1(TagBias()), best_tag_bias(span_f1)
     after = span_f1(best)
@@ -196,7 +197,7 @@ def tune_tag_bias(head: TunedHead, dataset: Dataset, *, tolerance: float) -> Tun
     added = best.per_label(labels)
     note = (
         f"Tag biases {best.begin:+g} (B-, S-) and {best.inside:+g} (I-, E-): "
-        f"span_f1 {after:.4f} instead of {before:.4f}."
+        f"span_f1 {figure_text(after)} instead of {figure_text(before)}."
     )
     tensors = {**head.tensors, _BIAS: head.tensors[_BIAS] + torch.from_numpy(added)}
     logits = _shifted(head.logits, added)
@@ -258,8 +259,8 @@ def recalibrate(head: TunedHead, truth: Array) -> TunedHead | None:
     }
     changed[_BIAS] = changed[_BIAS] + best.offset
     note = (
-        f"Linear recalibration, {best.slope:.3f} * value {best.offset:+.3f}: mean absolute error "
-        f"{after:.4f} instead of {before:.4f}."
+        f"Linear recalibration, {best.slope:.4g} * value {best.offset:+.4g}: "
+        f"mean_absolute_error {figure_text(after)} instead of {figure_text(before)}."
     )
     tensors, logits = {**head.tensors, **changed}, RowLogits(best.of(values))
     return replace(head, tensors=tensors, logits=logits, notes=(*head.notes, note))

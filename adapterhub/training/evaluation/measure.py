@@ -29,6 +29,7 @@ from adapterhub.training.data.tagging import unit_tags
 from adapterhub.training.evaluation.calibration import Truth, calibrate
 from adapterhub.training.evaluation.metrics import (
     answer_spans,
+    significant,
     span_figures,
     text_figures,
     to_metrics,
@@ -177,8 +178,8 @@ def reliability(scores: Array, hits: npt.NDArray[np.bool_]) -> tuple[Reliability
     places = np.minimum((scores * _BINS).astype(np.int64), _BINS - 1)
     return tuple(
         ReliabilityBin(
-            score=round(float(scores[chosen].mean(dtype=np.float64)), 6),
-            hits=round(float(hits[chosen].mean()), 6),
+            score=significant(scores[chosen].mean(dtype=np.float64)),
+            hits=significant(hits[chosen].mean()),
             answers=int(chosen.sum()),
         )
         for chosen in (places == place for place in range(_BINS))

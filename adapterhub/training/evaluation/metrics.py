@@ -37,7 +37,7 @@ def require_extra() -> None:
 
 
 def evaluate(
-    spec: TaskSpec, scores: TaskScores, dataset: Dataset, *, split: str = "validation"
+    spec: TaskSpec, scores: TaskScores, dataset: Dataset, *, split: str = "given"
 ) -> tuple[Metric, ...]:
     """Returns the metrics of a task's predictions for the rows of a data set.
 
@@ -154,9 +154,14 @@ def calibration_error(scores: Array, hits: npt.NDArray[np.bool_]) -> float:
 def to_metrics(figures: Mapping[str, float], split: str, rows: int) -> tuple[Metric, ...]:
     """Returns metrics in the form of a head file."""
     return tuple(
-        Metric(name=name, value=round(float(value), 6), split=split, rows=rows)
+        Metric(name=name, value=significant(value), split=split, rows=rows)
         for name, value in figures.items()
     )
+
+
+def significant(value: float) -> float:
+    """Returns a value with six significant digits, so that a small one does not become 0."""
+    return float(f"{float(value):.6g}")
 
 
 def _module(package: str) -> Any:

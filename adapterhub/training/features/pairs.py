@@ -21,6 +21,7 @@ from adapterhub.specs import HeadSpec, Pooling
 from adapterhub.training.data.dataset import Dataset, Splits
 from adapterhub.training.features.encoding import Features, FeatureSource, Layout, read_features
 from adapterhub.training.features.standardized_features import (
+    CopyScales,
     Parameters,
     Part,
     Scale,
@@ -121,19 +122,26 @@ class ComparedMix:
         heads: Sequence[HeadSpec],
         depths: tuple[int, ...],
         taps: dict[Part, torch.Tensor],
-        scales: Sequence[Scale],
+        scales: CopyScales,
     ) -> None:
         self.heads = tuple(heads)
         self._depths = depths
         self._taps = taps
-        self._scales = tuple(scales)
+        self._scales = scales
         self._reads = reads_of(heads, depths, taps["train"].device)
-        self._mean = torch.stack([scale.mean for scale in scales])[:, None, None]
-        self._deviation = torch.stack([scale.deviation for scale in scales])[:, None, None]
 
     @classmethod
-    def load(cls, heads: Sequence[HeadSpec], tap: TapReader, device: torch.device) -> ComparedMix:
-        """Returns a reader of the depths that `heads` name; they have one pooling."""
+    def load(
+        cls,
+        heads: Sequence[HeadSpec],
+        tap: TapReader,
+        device: torch.device,
+        train_mask: torch.Tensor | None = None,
+    ) -> ComparedMix:
+        """Returns a reader of the depths that `heads` name, as in `SingleTaps.load`.
+
+        The heads have one pooling.
+        """
 
         def texts(part: Part, depth: int, pooling: Pooling) -> torch.Tensor:
             # The first half of a comparison are the features of the two texts.
@@ -142,29 +150,31 @@ class ComparedMix:
         depths, taps = stack_taps(heads, texts, device)
         reads = reads_of(heads, depths, device)
         start = mix_shares(torch.zeros_like(reads, dtype=torch.float32), reads)
-        scales = [_scale(taps["train"], shares) for shares in start]
-        return cls(heads, depths, taps, scales)
+        scales = [_scale(taps["train"], shares, train_mask) for shares in start]
+        return cls(heads, depths, taps, CopyScales.stack(scales))
 
     def parameters(self, settings: int) -> Parameters:
         """Returns the logits of the mixes, zeros (G, C, D): all depths alike."""
         return {"mix": torch.zeros(len(self.heads), settings, len(self._depths))}
 
-    def read(self, part: Part, rows: torch.Tensor, own: Parameters) -> torch.Tensor:
-        """Returns (G, C, B, 4H)."""
+    def read(
+        self, part: Part, rows: torch.Tensor, own: Parameters, copy: int | None = None
+    ) -> torch.Tensor:
+        """Returns (G, C, B, 4H), in cross-validation (G, C R, B, 4H) or of one copy."""
         values = self._taps[part].index_select(1, rows).float()  # (D, B, 2H)
         shares = mix_shares(own["mix"], self._reads[:, None])
         compared = _compare_halves(torch.einsum("gcd,dbh->gcbh", shares, values))
-        return (compared - self._mean) / self._deviation
+        return self._scales.apply(compared, copy)
 
     def keep(self, groups: Sequence[int]) -> ComparedMix:
         """Returns a reader for some of the heads."""
         heads = [self.heads[group] for group in groups]
-        return ComparedMix(heads, self._depths, self._taps, [self._scales[g] for g in groups])
+        return ComparedMix(heads, self._depths, self._taps, self._scales.keep(groups))
 
-    def export(self, group: int, own: Parameters) -> tuple[Scale, Parameters]:
+    def export(self, group: int, own: Parameters, copy: int = 0) -> tuple[Scale, Parameters]:
         """Returns the scale of the compared mix, and `mix.weights` of the depths read."""
         reads = self._reads[group]
-        return self._scales[group], {"mix.weights": mix_shares(own["mix"], reads)[reads]}
+        return self._scales.of(group, copy), {"mix.weights": mix_shares(own["mix"], reads)[reads]}
 
 
 def _texts(compared: torch.Tensor) -> torch.Tensor:
@@ -177,13 +187,13 @@ def _compare_halves(texts: torch.Tensor) -> torch.Tensor:
     return compare(first, second)
 
 
-def _scale(texts: torch.Tensor, shares: torch.Tensor) -> Scale:
+def _scale(texts: torch.Tensor, shares: torch.Tensor, train_mask: torch.Tensor | None) -> Scale:
     """Returns the scale of comparisons of a mix of (D, N, 2H)."""
     parts = [
         _halves(_compare_halves(torch.einsum("d,dbh->bh", shares, texts[:, rows].float())))
         for rows in _slices(texts.shape[1])
     ]
-    return measure(torch.cat(parts))
+    return measure(torch.cat(parts), train_mask)
 
 
 def _halves(values: torch.Tensor) -> torch.Tensor:

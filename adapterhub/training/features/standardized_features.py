@@ -3,6 +3,9 @@
 A reader serves G heads that differ in what they read, each with C hyperparameter settings, so
 parameters and features have the leading axes (G, C). Standardisation makes one learning rate fit
 all taps; `export` returns its scale, which goes into the weights, so that scoring needs none.
+
+In cross-validation each setting has R adjacent copies, and each copy standardises features by the
+rows that it is fitted on: statistics of a held-out row would tell about that row.
 """
 
 from __future__ import annotations
@@ -14,7 +17,6 @@ from typing import Literal, Protocol
 import torch
 
 from adapterhub.specs import HeadSpec, Pooling
-from adapterhub.training.features.encoding import Features
 
 Part = Literal["train", "validation"]
 Parameters = dict[str, torch.Tensor]
@@ -32,6 +34,47 @@ class Scale:
     deviation: torch.Tensor
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class CopyScales:
+    """The scales of G heads in each of R copies.
+
+    Attributes:
+        mean: (G, R, H).
+        deviation: (G, R, H).
+    """
+
+    mean: torch.Tensor
+    deviation: torch.Tensor
+
+    @classmethod
+    def stack(cls, scales: Sequence[Scale]) -> CopyScales:
+        """Returns the scales of heads, each (R, H), or (H,) where there is one copy."""
+        means = torch.stack([by_copy(scale.mean) for scale in scales])
+        return cls(means, torch.stack([by_copy(scale.deviation) for scale in scales]))
+
+    def apply(self, features: torch.Tensor, copy: int | None) -> torch.Tensor:
+        """Returns standardised features: (G, C R or 1, B, H) -> (G, C R or R, B, H).
+
+        Args:
+            features: Raw; of all copies, which are adjacent, or of one.
+            copy: Which one; None for all.
+        """
+        mean, deviation = self.mean, self.deviation
+        if copy is not None:
+            mean, deviation = mean[:, copy, None], deviation[:, copy, None]
+        times = max(1, features.shape[1] // mean.shape[1]) if copy is None else 1
+        mean, deviation = mean.repeat(1, times, 1), deviation.repeat(1, times, 1)
+        return (features - mean[:, :, None]) / deviation[:, :, None]
+
+    def keep(self, groups: Sequence[int]) -> CopyScales:
+        """Returns those of some of the heads."""
+        return CopyScales(self.mean[list(groups)], self.deviation[list(groups)])
+
+    def of(self, group: int, copy: int) -> Scale:
+        """Returns the scale of one head in one copy."""
+        return Scale(self.mean[group, copy], self.deviation[group, copy])
+
+
 class Reader(Protocol):
     """Reads the features of G heads."""
 
@@ -41,20 +84,33 @@ class Reader(Protocol):
         """Returns the initial values of the reader's own parameters, each (G, C, …)."""
         ...
 
-    def read(self, part: Part, rows: torch.Tensor, own: Parameters) -> torch.Tensor:
-        """Returns standardised features (G, C or 1, B, H) fp32 of the rows (B,)."""
+    def read(
+        self, part: Part, rows: torch.Tensor, own: Parameters, copy: int | None = None
+    ) -> torch.Tensor:
+        """Returns standardised features fp32 of the rows (B,).
+
+        (G, C, B, H), or (G, 1, B, H) where all settings share them; in cross-validation
+        (G, C R, B, H) or (G, R, B, H).
+
+        Args:
+            part: Whose rows.
+            rows: Their indices.
+            own: The reader's parameters.
+            copy: The one copy of cross-validation that reads; None for all of them.
+        """
         ...
 
     def keep(self, groups: Sequence[int]) -> Reader:
         """Returns a reader for some of the heads."""
         ...
 
-    def export(self, group: int, own: Parameters) -> tuple[Scale, Parameters]:
+    def export(self, group: int, own: Parameters, copy: int = 0) -> tuple[Scale, Parameters]:
         """Returns the scale of one head's features, and its own tensors by their names in a file.
 
         Args:
             group: Index of the head.
             own: Its parameters, without the leading axes.
+            copy: Its copy.
         """
         ...
 
@@ -66,49 +122,68 @@ class SingleTaps:
         self,
         heads: Sequence[HeadSpec],
         taps: Sequence[dict[Part, torch.Tensor]],
-        scales: Sequence[Scale],
+        scales: CopyScales,
     ) -> None:
         self.heads = tuple(heads)
         self._taps = tuple(taps)
-        self._scales = tuple(scales)
+        self._scales = scales
 
     @classmethod
-    def load(cls, heads: Sequence[HeadSpec], tap: TapReader, device: torch.device) -> SingleTaps:
-        """Returns a reader of the taps that `heads` name."""
+    def load(
+        cls,
+        heads: Sequence[HeadSpec],
+        tap: TapReader,
+        device: torch.device,
+        train_mask: torch.Tensor | None = None,
+    ) -> SingleTaps:
+        """Returns a reader of the taps that `heads` name.
+
+        Args:
+            heads: With one depth each.
+            tap: Reads their features.
+            device: Where they are put.
+            train_mask: In cross-validation (R, N), one where a copy is fitted on a row.
+        """
         taps: list[dict[Part, torch.Tensor]] = []
         scales = []
         for head in heads:
             train = tap("train", head.depths[0], head.pooling).to(device)
             held_out = tap("validation", head.depths[0], head.pooling).to(device)
-            scale = measure(train)
-            standardise(train, scale)
-            standardise(held_out, scale)
+            scale = measure(train, train_mask)
+            if train_mask is None:
+                # One scale for all: once here instead of at every step.
+                standardise(train, scale)
+                standardise(held_out, scale)
             taps.append({"train": train, "validation": held_out})
             scales.append(scale)
-        return cls(heads, taps, scales)
+        return cls(heads, taps, CopyScales.stack(scales))
 
     def parameters(self, settings: int) -> Parameters:
         """Returns no parameters."""
         del settings
         return {}
 
-    def read(self, part: Part, rows: torch.Tensor, own: Parameters) -> torch.Tensor:
-        """Returns (G, 1, B, H)."""
+    def read(
+        self, part: Part, rows: torch.Tensor, own: Parameters, copy: int | None = None
+    ) -> torch.Tensor:
+        """Returns (G, 1, B, H), in cross-validation (G, R, B, H) or of one copy."""
         del own
-        return torch.stack([tap[part].index_select(0, rows) for tap in self._taps]).float()[:, None]
+        values = torch.stack([tap[part].index_select(0, rows) for tap in self._taps]).float()
+        one_copy = self._scales.mean.shape[1] == 1
+        return values[:, None] if one_copy else self._scales.apply(values[:, None], copy)
 
     def keep(self, groups: Sequence[int]) -> SingleTaps:
         """Returns a reader for some of the heads."""
         return SingleTaps(
             [self.heads[group] for group in groups],
             [self._taps[group] for group in groups],
-            [self._scales[group] for group in groups],
+            self._scales.keep(groups),
         )
 
-    def export(self, group: int, own: Parameters) -> tuple[Scale, Parameters]:
+    def export(self, group: int, own: Parameters, copy: int = 0) -> tuple[Scale, Parameters]:
         """Returns the scale of the head's tap."""
         del own
-        return self._scales[group], {}
+        return self._scales.of(group, copy), {}
 
 
 def stack_taps(
@@ -145,13 +220,22 @@ class MixedTaps:
         self._reads = reads_of(heads, depths, taps["train"].device)
 
     @classmethod
-    def load(cls, heads: Sequence[HeadSpec], tap: TapReader, device: torch.device) -> MixedTaps:
-        """Returns a reader of the depths that `heads` name; they have one pooling."""
+    def load(
+        cls,
+        heads: Sequence[HeadSpec],
+        tap: TapReader,
+        device: torch.device,
+        train_mask: torch.Tensor | None = None,
+    ) -> MixedTaps:
+        """Returns a reader of the depths that `heads` name, as in `SingleTaps.load`.
+
+        The heads have one pooling.
+        """
         depths, taps = stack_taps(heads, tap, device)
-        own = [measure(values) for values in taps["train"]]
+        own = [measure(values, train_mask) for values in taps["train"]]
         common = torch.stack([scale.deviation for scale in own]).square().mean(0).sqrt()
         scales = [Scale(scale.mean, common) for scale in own]
-        for values in taps.values():
+        for values in taps.values() if train_mask is None else ():
             for depth_values, scale in zip(values, scales, strict=True):
                 standardise(depth_values, scale)
         return cls(heads, depths, taps, scales)
@@ -160,22 +244,35 @@ class MixedTaps:
         """Returns the logits of the mixes, zeros (G, C, D): all depths alike."""
         return {"mix": torch.zeros(len(self.heads), settings, len(self._depths))}
 
-    def read(self, part: Part, rows: torch.Tensor, own: Parameters) -> torch.Tensor:
-        """Returns (G, C, B, H)."""
+    def read(
+        self, part: Part, rows: torch.Tensor, own: Parameters, copy: int | None = None
+    ) -> torch.Tensor:
+        """Returns (G, C, B, H), in cross-validation (G, C R, B, H) or of one copy."""
         values = self._taps[part].index_select(1, rows).float()  # (D, B, H)
         shares = mix_shares(own["mix"], self._reads[:, None])
-        return torch.einsum("gcd,dbh->gcbh", shares, values)
+        features = torch.einsum("gcd,dbh->gcbh", shares, values)
+        if self._scales[0].mean.dim() == 1:
+            return features
+        mean = torch.stack([scale.mean for scale in self._scales])  # (D, R, H)
+        deviation = self._scales[0].deviation  # (R, H)
+        if copy is not None:
+            mean, deviation = mean[:, copy, None], deviation[copy, None]
+        count, _, depths = shares.shape
+        copied = shares.view(count, -1, len(deviation), depths)  # (G, C, R, D)
+        mixed = torch.einsum("gcrd,drh->gcrh", copied, mean).flatten(1, 2)
+        every = deviation.repeat(copied.shape[1], 1)
+        return (features - mixed[:, :, None]) / every[:, None]
 
     def keep(self, groups: Sequence[int]) -> MixedTaps:
         """Returns a reader for some of the heads."""
         heads = [self.heads[group] for group in groups]
         return MixedTaps(heads, self._depths, self._taps, self._scales)
 
-    def export(self, group: int, own: Parameters) -> tuple[Scale, Parameters]:
+    def export(self, group: int, own: Parameters, copy: int = 0) -> tuple[Scale, Parameters]:
         """Returns the scale of the mixed features, and `mix.weights` of the depths read."""
         shares = mix_shares(own["mix"], self._reads[group])
-        means = torch.stack([scale.mean for scale in self._scales])
-        scale = Scale(shares @ means, self._scales[0].deviation)
+        means = torch.stack([by_copy(scale.mean)[copy] for scale in self._scales])
+        scale = Scale(shares @ means, by_copy(self._scales[0].deviation)[copy])
         return scale, {"mix.weights": shares[self._reads[group]]}
 
 
@@ -192,17 +289,39 @@ def mix_shares(mix: torch.Tensor, reads: torch.Tensor) -> torch.Tensor:
     return mix.masked_fill(~reads, -torch.inf).softmax(-1)
 
 
-def measure(values: torch.Tensor) -> Scale:
-    """Returns mean and standard deviation of features (N, H) fp16 per dimension, in fp32."""
-    total = torch.zeros(values.shape[1], dtype=torch.float64, device=values.device)
-    squares = torch.zeros_like(total)
-    for chunk in torch.split(values, _ROWS_AT_ONCE):
-        total += chunk.double().sum(0)
-        squares += chunk.double().square().sum(0)
-    mean = total / len(values)
-    variance = (squares / len(values) - mean.square()).clamp(min=0)
+def by_copy(values: torch.Tensor) -> torch.Tensor:
+    """Returns values (R, H) of copies as they are, and those of all (H,) as (1, H)."""
+    return values.view(-1, values.shape[-1])
+
+
+def measure(values: torch.Tensor, train_mask: torch.Tensor | None = None) -> Scale:
+    """Returns mean and standard deviation of features (N, H) fp16 per dimension, in fp32.
+
+    Args:
+        values: The features.
+        train_mask: (R, N), one where a copy of cross-validation is fitted on a row; the scale is
+            (R, H) then, of the rows of each copy.
+    """
+    if train_mask is None:
+        total = torch.zeros(values.shape[1], dtype=torch.float64, device=values.device)
+        squares = torch.zeros_like(total)
+        for chunk in torch.split(values, _ROWS_AT_ONCE):
+            total += chunk.double().sum(0)
+            squares += chunk.double().square().sum(0)
+        count: torch.Tensor | int = len(values)
+    else:
+        shape = (len(train_mask), values.shape[1])
+        total = torch.zeros(shape, dtype=torch.float64, device=values.device)
+        squares = torch.zeros_like(total)
+        masks = torch.split(train_mask.double(), _ROWS_AT_ONCE, dim=1)
+        for chunk, mask in zip(torch.split(values, _ROWS_AT_ONCE), masks, strict=True):
+            total += mask @ chunk.double()
+            squares += mask @ chunk.double().square()
+        count = train_mask.double().sum(1, keepdim=True)
+    mean = total / count
+    variance = (squares / count - mean.square()).clamp(min=0)
     # A nearly constant dimension holds rounding errors only; dividing would amplify them.
-    floor = 1e-4 * variance.mean().sqrt()
+    floor = 1e-4 * variance.mean(-1, keepdim=True).sqrt()
     deviation = torch.where(variance.sqrt() > floor, variance.sqrt(), torch.ones_like(variance))
     return Scale(mean.float(), deviation.float())
 
@@ -211,111 +330,3 @@ def standardise(values: torch.Tensor, scale: Scale) -> None:
     """Changes features (N, H) fp16 in place to zero mean and unit deviation."""
     for chunk in torch.split(values, _ROWS_AT_ONCE):
         chunk.copy_((chunk.float() - scale.mean) / scale.deviation)
-
-
-# Rows are padded within chunks of like length; more chunks pad less but launch more kernels.
-_LENGTH_CHUNKS = 4
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TokenStates:
-    """The token states of one split at G depths.
-
-    Attributes:
-        states: (G, P, H) fp16.
-        starts: (N,) int64, the first token of each row.
-        counts: (N,) int64, tokens of each row.
-    """
-
-    states: torch.Tensor
-    starts: torch.Tensor
-    counts: torch.Tensor
-
-    @classmethod
-    def load(cls, features: Features, device: torch.device) -> TokenStates:
-        """Returns the states at all depths of `features`."""
-        depths = features.layout.depths
-        states = torch.stack([features.tap(depth, "attentive") for depth in depths])
-        counts = torch.from_numpy(features.counts)
-        starts = counts.cumsum(0) - counts
-        return cls(states.to(device), starts.to(device), counts.to(device))
-
-    def means(self, group: int) -> torch.Tensor:
-        """Returns the mean state of each row at one depth: (N, H) fp16."""
-        return torch.segment_reduce(
-            self.states[group].float(), "mean", lengths=self.counts, axis=0
-        ).half()
-
-
-class AttentiveTokens:
-    """Reads attentive pooling with learned queries, one head per depth.
-
-    A zero query is mean pooling; queries start there, and features are standardised as means.
-    """
-
-    def __init__(
-        self,
-        heads: Sequence[HeadSpec],
-        states: dict[Part, TokenStates],
-        places: Sequence[int],
-        scales: Sequence[Scale],
-    ) -> None:
-        self.heads = tuple(heads)
-        self._states = states
-        self._places = tuple(places)
-        self._scales = tuple(scales)
-
-    @classmethod
-    def load(
-        cls, heads: Sequence[HeadSpec], train: TokenStates, validation: TokenStates
-    ) -> AttentiveTokens:
-        """Returns a reader of token states, whose depths are those of `heads` in order."""
-        scales = [measure(train.means(group)) for group in range(len(heads))]
-        states: dict[Part, TokenStates] = {"train": train, "validation": validation}
-        return cls(heads, states, range(len(heads)), scales)
-
-    def parameters(self, settings: int) -> Parameters:
-        """Returns the queries, zeros (G, C, H)."""
-        hidden_size = self._states["train"].states.shape[2]
-        return {"query": torch.zeros(len(self.heads), settings, hidden_size)}
-
-    def read(self, part: Part, rows: torch.Tensor, own: Parameters) -> torch.Tensor:
-        """Returns (G, C, B, H)."""
-        order = self._states[part].counts[rows].argsort(stable=True)
-        chunks = torch.chunk(rows[order], _LENGTH_CHUNKS)
-        features = torch.cat([self._pool(part, chunk, own) for chunk in chunks], dim=2)
-        return features.index_select(2, order.argsort())
-
-    def _pool(self, part: Part, rows: torch.Tensor, own: Parameters) -> torch.Tensor:
-        """Returns (G, C, B, H) for rows of like length."""
-        tokens = self._states[part]
-        counts = tokens.counts[rows]
-        steps = torch.arange(int(counts.max()), device=rows.device)
-        places = tokens.starts[rows, None] + steps  # (B, L)
-        beyond = steps >= counts[:, None]
-        places = places.masked_fill(beyond, 0)
-        pooled = []
-        for group, place in enumerate(self._places):
-            states = tokens.states[place][places].float()  # (B, L, H)
-            query = own["query"][group] * states.shape[2] ** -0.5
-            # (B, L, H) @ (H, C) -> (B, L, C) -> (B, C, L)
-            weights = (states @ query.T).transpose(1, 2)
-            weights = weights.masked_fill(beyond[:, None], -torch.inf).softmax(-1)
-            # (B, C, L) @ (B, L, H) -> (B, C, H) -> (C, B, H)
-            features = (weights @ states).transpose(0, 1)
-            scale = self._scales[group]
-            pooled.append((features - scale.mean) / scale.deviation)
-        return torch.stack(pooled)
-
-    def keep(self, groups: Sequence[int]) -> AttentiveTokens:
-        """Returns a reader for some of the heads."""
-        return AttentiveTokens(
-            [self.heads[group] for group in groups],
-            self._states,
-            [self._places[group] for group in groups],
-            [self._scales[group] for group in groups],
-        )
-
-    def export(self, group: int, own: Parameters) -> tuple[Scale, Parameters]:
-        """Returns the scale of the features, and `pool.query`."""
-        return self._scales[group], {"pool.query": own["query"]}

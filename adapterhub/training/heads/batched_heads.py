@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-from adapterhub.training.features.standardized_features import Parameters, Scale
+from adapterhub.training.features.standardized_features import Parameters, Scale, by_copy
 from adapterhub.training.heads.candidates import Hyperparameters, Objective
 
 _BETAS = (0.9, 0.999)
@@ -40,11 +40,14 @@ def initial_heads(
 ) -> Parameters:
     """Returns initial parameters, equal for all settings of a group; outputs are the prior.
 
+    In cross-validation the prior is that of each copy, and the copies of a setting are adjacent.
+
     `first` (G, C, H, K) and `first_bias` (G, C, K); with a hidden layer `first` is (G, C, H, W)
     and `last` (G, C, W, K), `last_bias` (G, C, K) follow.
     """
     lead = (shape.groups, shape.settings)
-    prior = objective.prior.expand(*lead, -1).clone()
+    priors = by_copy(objective.prior)
+    prior = priors.repeat(shape.settings // len(priors), 1).expand(*lead, -1).clone()
     if shape.hidden_width is None:
         first = torch.zeros(*lead, shape.hidden_size, objective.outputs)
         return {"first": first, "first_bias": prior}
@@ -59,10 +62,16 @@ def initial_heads(
 
 
 def head_logits(parameters: Parameters, features: torch.Tensor) -> torch.Tensor:
-    """Returns the logits of all heads: (G, C or 1, B, H) -> (G, C, B, K)."""
+    """Returns the logits of all heads: (G, C or 1, B, H) -> (G, C, B, K).
+
+    In cross-validation C are settings times copies, and settings may share features (G, R, B, H).
+    """
     first = parameters["first"]
     if features.shape[1] == 1:
         hidden = torch.einsum("gbh,gchj->gcbj", features[:, 0], first)
+    elif features.shape[1] < first.shape[1]:
+        copied = first.view(len(first), -1, features.shape[1], *first.shape[2:])
+        hidden = torch.einsum("grbh,gcrhj->gcrbj", features, copied).flatten(1, 2)
     else:
         hidden = torch.einsum("gcbh,gchj->gcbj", features, first)
     hidden = hidden + parameters["first_bias"][:, :, None]

@@ -230,7 +230,8 @@ class Objective:
         loss: Of a batch.
         targets: One per training row (or word): (N,) int64, (N, K) fp32 zeros and ones, or
             (N,) fp32 standardised values.
-        prior: (K,) logits of the label frequencies in the training set.
+        prior: (K,) logits of the label frequencies in the training set; in cross-validation
+            (R, K), by the rows that each copy is fitted on.
         unit: Mean and deviation that turn outputs into the task's own unit.
     """
 
@@ -263,6 +264,25 @@ def make_objective(kind: Kind, truth: torch.Tensor, labels: int) -> Objective:
         return Objective(labels, _binary, truth, torch.log(share / (1 - share)))
     counts = torch.bincount(truth, minlength=labels) + 1
     return Objective(labels, _classes, truth, torch.log(counts / counts.sum()))
+
+
+def fold_priors(kind: Kind, objective: Objective, train_mask: torch.Tensor) -> torch.Tensor:
+    """Returns the prior of each copy of cross-validation, by its own rows: (R, K).
+
+    Args:
+        kind: As in `make_objective`.
+        objective: Of all rows.
+        train_mask: (R, N), one where a copy is fitted on a row.
+    """
+    targets, rows = objective.targets, train_mask.sum(1, keepdim=True)
+    if kind == "regression":
+        return train_mask @ targets[:, None] / rows
+    if kind == "multi_label":
+        share = (train_mask @ targets + 1) / (rows + 2)
+        return torch.log(share / (1 - share))
+    each = functional.one_hot(targets, objective.outputs).to(train_mask)
+    counts = train_mask @ each + 1
+    return torch.log(counts / counts.sum(1, keepdim=True))
 
 
 def _classes(

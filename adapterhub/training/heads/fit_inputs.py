@@ -25,6 +25,7 @@ from adapterhub.training.heads.candidates import (
     Sample,
     Stage,
     depths_of,
+    fold_priors,
     make_objective,
 )
 from adapterhub.training.heads.selection import (
@@ -38,6 +39,7 @@ from adapterhub.training.heads.selection import (
 from adapterhub.training.options import (
     MetricName,
     TrainingOptions,
+    measure_name,
     selection_metric,
 )
 
@@ -150,6 +152,11 @@ class FitInputs:
     metric: MetricName
     truth: torch.Tensor
     notes: tuple[str, ...] = ()
+
+    @property
+    def measure(self) -> str:
+        """Returns the name of the metric as `problem.judge` computes it."""
+        return measure_name(self.metric, self.splits.train.kind)
 
 
 def reading_for(options: TrainingOptions, dataset: Dataset, source: FeatureSource) -> Reading:
@@ -269,10 +276,13 @@ def _fit_inputs(
     dataset = splits.train
     device, margin = source.encoder.device, two_standard_errors(len(splits.validation))
     objective = make_objective(dataset.kind, truth, len(dataset.labels)).to(device)
+    cv_folds = _cv_folds(splits, features["train"], held_out=len(held_out)).to(device)
+    if (mask := cv_folds.train_mask) is not None:
+        objective = replace(objective, prior=fold_priors(dataset.kind, objective, mask))
     problem = Problem(
         objective=objective,
         judge=judge,
-        cv_folds=_cv_folds(splits, features["train"], held_out=len(held_out)).to(device),
+        cv_folds=cv_folds,
         ranking=None,
         hidden_size=features["train"].hidden_size,
         epochs=options.epochs or _default_epochs(len(truth), dataset.kind == "tagging"),

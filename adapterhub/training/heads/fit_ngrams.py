@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +13,7 @@ from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 
+from adapterhub.diagnostics import figure_text
 from adapterhub.model.heads.heads import Array, RowLogits
 from adapterhub.model.heads.ngrams import Ints
 from adapterhub.specs import Kind, TaskSpec
@@ -116,6 +117,8 @@ class _Inputs:
         train_items: Rows of `train` that have a target; for tagging the first tokens of words.
         validation_items: The same of `validation`.
         folds: Fold of each row of `train` in cross-validation, else empty.
+        of_folds: Per fold the features of all rows, by the n-grams, rarities and overlaps of the
+            rows of the other folds; empty where rows are held out.
         lengths: Tokens of each validation row, for tagging.
     """
 
@@ -125,6 +128,7 @@ class _Inputs:
     train_items: Ints
     validation_items: Ints
     folds: Ints
+    of_folds: tuple[sparse.csr_matrix, ...]
     lengths: list[int]
 
     @classmethod
@@ -158,13 +162,13 @@ class _Inputs:
         if len(folds) and per_token:
             folds = np.repeat(folds, lengths)
         validation, items = train, train_items
+        of_folds = fold_features(ids, splits.folds, outputs, per_token=per_token)
         if not splits.folds:
             ids = ids_of(splits.validation)
             lengths = list(map(len, ids[0]))
             validation, items = known.of(ids), items_of(splits.validation, lengths)
-        return cls(
-            known, train, validation, train_items, items, folds, lengths if per_token else []
-        )
+        lengths = lengths if per_token else []
+        return cls(known, train, validation, train_items, items, folds, of_folds, lengths)
 
     def item_logits(self, logits: RowLogits) -> Array:
         """Returns the logits of validation rows, or of their words: (M, K)."""
@@ -180,6 +184,22 @@ class _Inputs:
         parts = np.split(added, np.cumsum(self.lengths)[:-1])
         joined = (share * row + part for row, part in zip(logits.values, parts, strict=True))
         return RowLogits(tuple(row.astype(np.float32) for row in joined), logits.texts)
+
+
+def fold_features(
+    ids: Sequence[Sequence[list[int]]], folds: Sequence[int], outputs: int, *, per_token: bool
+) -> tuple[sparse.csr_matrix, ...]:
+    """Returns the features of all rows for each fold, chosen by the rows of the other folds."""
+    of_folds = []
+    for fold in sorted(set(folds)):
+        others = [
+            [row for row, of in zip(field, folds, strict=True) if of != fold] for field in ids
+        ]
+        known = NgramFeatures.choose(others, outputs, per_token=per_token)
+        count = sum(map(len, ids[0])) if per_token else len(folds)
+        # Where no n-gram is in enough of these rows, one feature that is zero in all.
+        of_folds.append(sparse.csr_matrix((count, 1)) if known is None else known.of(ids))
+    return tuple(of_folds)
 
 
 Tensors = Mapping[str, torch.Tensor]
@@ -223,10 +243,11 @@ def fit_ngrams(
     chosen = values.index(after)
     part, overlap = _SHARES[chosen], inputs.known.overlap
     count = len(inputs.known.keys)
+    measure = fit_inputs.metric if is_tagging else fit_inputs.measure
     sizes = {"ngrams": count, "pieces": None if overlap is None else len(overlap.rarity)}
     note = (
         f"{count:,} n-grams of word pieces were added to the head, at no extra pass: "
-        f"{fit_inputs.metric} {after:.4f} instead of {before:.4f}."
+        f"{measure} {figure_text(after)} instead of {figure_text(before)}."
     )
     return replace(
         head,
@@ -249,9 +270,9 @@ def _fit(inputs: _Inputs, fit_inputs: FitInputs, strength: float, steps: int) ->
     targets = fit_inputs.problem.objective.targets  # of regression standardised
     truth = targets.cpu().numpy() if train.kind == "tagging" else train.truth()
 
-    def fit(own: Ints) -> LinearMap:
+    def fit(features: sparse.csr_matrix, own: Ints) -> LinearMap:
         return fit_linear(
-            inputs.train[inputs.train_items[own]],
+            features[inputs.train_items[own]],
             truth[own],
             train.kind,
             outputs=outputs,
@@ -259,14 +280,14 @@ def _fit(inputs: _Inputs, fit_inputs: FitInputs, strength: float, steps: int) ->
             steps=steps,
         )
 
-    whole = fit(np.arange(len(truth)))
+    whole = fit(inputs.train, np.arange(len(truth)))
     if not len(inputs.folds):
         return _Fit(whole, whole.logits(inputs.validation))
     logits = np.zeros((inputs.train.shape[0], outputs), np.float32)
-    for fold in np.unique(inputs.folds):
+    for fold, features in zip(np.unique(inputs.folds), inputs.of_folds, strict=True):
         own = np.flatnonzero(inputs.folds == fold)
         others = np.flatnonzero(inputs.folds[inputs.train_items] != fold)
-        logits[own] = fit(others).logits(inputs.train[own])
+        logits[own] = fit(features, others).logits(features[own])
     return _Fit(whole, logits)
 
 

@@ -13,14 +13,10 @@ from dataclasses import dataclass, replace
 
 from adapterhub.errors import UsageError
 from adapterhub.specs import HeadSpec
+from adapterhub.training.features.attentive_features import AttentiveTokens, TokenStates
 from adapterhub.training.features.encoding import FeatureSource, Layout, read_features
 from adapterhub.training.features.pairs import ComparedMix
-from adapterhub.training.features.standardized_features import (
-    AttentiveTokens,
-    MixedTaps,
-    SingleTaps,
-    TokenStates,
-)
+from adapterhub.training.features.standardized_features import MixedTaps, SingleTaps
 from adapterhub.training.heads.candidates import (
     FittedHead,
     depths_of,
@@ -70,6 +66,7 @@ def search_heads(
     table = make_table(
         ordered,
         metric=all_inputs[0].metric,
+        measure=all_inputs[0].measure,
         tolerance=options.tolerance,
         notes=tuple(dict.fromkeys(notes)),
     )
@@ -102,7 +99,8 @@ def _fit_singles(
     settings = hyperparameter_grid(options)
     for start in range(0, len(heads), at_once):
         part = heads[start : start + at_once]
-        reader = SingleTaps.load(part, fit_inputs.tap, fit_inputs.problem.device)
+        mask = fit_inputs.problem.cv_folds.train_mask
+        reader = SingleTaps.load(part, fit_inputs.tap, fit_inputs.problem.device, mask)
         yield from fit(reader, settings, hidden_width=width, problem=fit_inputs.problem)
 
 
@@ -134,7 +132,8 @@ def _fit_mixes(
         notes.append("Mixes of depths are left out: their features would exceed memory_bytes.")
         return
     mixed: type[ComparedMix | MixedTaps] = ComparedMix if fit_inputs.reading.apart else MixedTaps
-    reader = mixed.load(heads, fit_inputs.tap, fit_inputs.problem.device)
+    mask = fit_inputs.problem.cv_folds.train_mask
+    reader = mixed.load(heads, fit_inputs.tap, fit_inputs.problem.device, mask)
     width = best.head.hidden_width
     yield from fit(
         reader, hyperparameter_grid(options), hidden_width=width, problem=fit_inputs.problem
@@ -173,7 +172,9 @@ def _fit_attentive(
         for part in (splits.train, splits.validation)
     ]
     heads = [HeadSpec(depths=(depth,), pooling="attentive") for depth in depths]
-    reader = AttentiveTokens.load(heads, *parts)
+    train, validation = parts
+    mask = fit_inputs.problem.cv_folds.train_mask
+    reader = AttentiveTokens.load(heads, train, validation, mask)
     for width in widths:
         yield from fit(
             reader, hyperparameter_grid(options), hidden_width=width, problem=fit_inputs.problem

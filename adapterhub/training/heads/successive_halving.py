@@ -114,7 +114,7 @@ class CandidateBatch:
         at_once = min(_VALIDATION_ROWS, max(1, _VALIDATION_VALUES // self._problem.hidden_size))
         for chunk in torch.split(rows, at_once):
             if len(chunk):
-                parts.append(head_logits(own, self.reader.read("validation", chunk, own)))
+                parts.append(head_logits(own, self.reader.read("validation", chunk, own, copy)))
         return torch.cat(parts, dim=2)
 
     def halve(self, slack: float) -> tuple[CandidateBatch, list[FittedHead]]:
@@ -184,7 +184,8 @@ class CandidateBatch:
     def _tensors(self, group: int, place: int) -> Parameters:
         """Returns the tensors of one copy, by the names of a head file."""
         one = {name: p[group, place] for name, p in self._best_parameters.items()}
-        scale, extra = self.reader.export(group, one)
+        copy = place % len(self._problem.cv_folds)
+        scale, extra = self.reader.export(group, one, copy)
         tensors = {**export_head(one, scale, self._problem.objective.unit), **extra}
         return {name: value.cpu().contiguous() for name, value in tensors.items()}
 

@@ -133,7 +133,11 @@ def test_parts_of_a_data_set_are_its_splits(caplog: pytest.LogCaptureFixture) ->
         found = _splits(parts)
     assert found.train.digest() == expected.train.digest()
     assert found.validation.digest() == expected.validation.digest()
-    assert "trained on its part 'train' and validated on its part 'validation'" in caplog.text
+    assert "The parts of the data set are its splits: train, validation, test." in caplog.text
+    assert found.test is not None
+    assert len(found.test) == 12
+    unknown = {**parts, "test": pd.DataFrame(MORE).assign(label=None)}
+    assert _splits(unknown).test is None
     # Options that say how to split go before.
     assert len(_splits({"train": ROWS, "dev": MORE}, validation_fraction=0.5).validation) < 13
     assert _splits({"train": ROWS, "test": MORE}).folds

@@ -65,7 +65,7 @@ def test_tensors_give_the_values_along_the_line(truth: np.ndarray) -> None:
     expected = value(tensors) * line.slope + line.offset
     assert torch.allclose(value(dict(found.tensors)), expected, atol=5e-3)
     assert np.allclose(found.logits.values, line.of(values)[:, None])
-    assert "mean absolute error" in found.notes[-1]
+    assert "mean_absolute_error" in found.notes[-1]
 
 
 @pytest.mark.parametrize("values", [np.linspace(5, 0, 50), np.linspace(0, 5, 50)])

@@ -11,14 +11,13 @@ from adapterhub.model.encoder.pooling import pool_attentive
 from adapterhub.model.encoder.tokens import Window, pack
 from adapterhub.model.heads.heads import read_weights
 from adapterhub.specs import HeadSpec, Kind, Pooling
+from adapterhub.training.features.attentive_features import AttentiveTokens, TokenStates
 from adapterhub.training.features.standardized_features import (
-    AttentiveTokens,
     MixedTaps,
     Parameters,
     Part,
     Reader,
     SingleTaps,
-    TokenStates,
 )
 from adapterhub.training.heads.candidates import (
     CVFolds,
@@ -214,9 +213,11 @@ def test_what_is_far_behind_is_given_up() -> None:
     steps: list[int] = []
 
     class Counting(SingleTaps):
-        def read(self, part: Part, rows: torch.Tensor, own: Parameters) -> torch.Tensor:
+        def read(
+            self, part: Part, rows: torch.Tensor, own: Parameters, copy: int | None = None
+        ) -> torch.Tensor:
             steps.append(len(self.heads))
-            return super().read(part, rows, own)
+            return super().read(part, rows, own, copy)
 
         def keep(self, groups: Sequence[int]) -> SingleTaps:
             kept = super().keep(groups)
@@ -254,7 +255,7 @@ def test_cross_validation_answers_no_row_by_a_head_that_saw_it(
     """Each fold's head is the one that is fitted on the other rows alone."""
     task = crossed_problem(kind, folds=4)
     heads = [HeadSpec(depths=(2,), pooling="mean")]
-    reader = SingleTaps.load(heads, twice, CPU)
+    reader = SingleTaps.load(heads, twice, CPU, task.cv_folds.train_mask)
     (one,) = fit(reader, SETTINGS, hidden_width=width, problem=task)
     assert len(one.folds) == 4
     answered = torch.empty(ROWS, 1 if kind == "regression" else 3)
@@ -268,18 +269,21 @@ def test_cross_validation_answers_no_row_by_a_head_that_saw_it(
 
 def test_rows_of_a_fold_do_not_change_its_head() -> None:
     task = crossed_problem("single_label", folds=2)
-    reader = SingleTaps.load([HeadSpec(depths=(2,), pooling="mean")], twice, CPU)
+    heads = [HeadSpec(depths=(2,), pooling="mean")]
+    reader = SingleTaps.load(heads, twice, CPU, task.cv_folds.train_mask)
     targets = task.objective.targets.clone()
     targets[::2] = (targets[::2] + 1) % 3
     changed = replace(task, objective=replace(task.objective, targets=targets))
-    (other,) = fit(reader, SETTINGS[:1], hidden_width=None, problem=replace(changed, judge=_last))
-    (same,) = fit(reader, SETTINGS[:1], hidden_width=None, problem=replace(task, judge=_last))
+    (other,) = fit(
+        reader, SETTINGS[:1], hidden_width=None, problem=replace(changed, judge=constant)
+    )
+    (same,) = fit(reader, SETTINGS[:1], hidden_width=None, problem=replace(task, judge=constant))
     # Fold 0 holds the even rows: the head that answers them never sees their targets.
     torch.testing.assert_close(other.folds[0], same.folds[0])
     assert not torch.equal(other.folds[1]["head.weight"], same.folds[1]["head.weight"])
 
 
-def _last(logits: torch.Tensor) -> torch.Tensor:
+def constant(logits: torch.Tensor) -> torch.Tensor:
     """Judges all alike, so that the first look is kept."""
     return torch.zeros(len(logits))
 
@@ -340,7 +344,7 @@ def test_attention_finds_the_token_that_knows(width: int | None) -> None:
         token_states(counts[ROWS:], truth[ROWS:], seed=2),
     ]
     head = HeadSpec(depths=(1,), pooling="attentive")
-    reader: Reader = AttentiveTokens.load([head], *parts)
+    reader: Reader = AttentiveTokens.load([head], parts[0], parts[1])
     judge = judge_labels("accuracy", truth[ROWS:], 3)
     objective = make_objective("single_label", truth[:ROWS], 3)
     task = make_problem(objective, judge)
