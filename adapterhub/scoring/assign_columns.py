@@ -165,7 +165,8 @@ def _fitting(
     fitting = [
         task
         for task in tasks
-        if source.common.issuperset(_columns_of(task.spec, source, options).values())
+        if source.is_blank
+        or source.common.issuperset(_columns_of(task.spec, source, options).values())
     ]
     if not fitting:
         have = ", ".join(source.columns[:8])
@@ -181,7 +182,7 @@ def _fitting(
 def _check_fields(tasks: Sequence[FoundTask], fields: Mapping[str, str], source: RowSource) -> None:
     for task in tasks:
         for field in task.spec.fields:
-            if fields[field] in source.columns:
+            if source.is_blank or fields[field] in source.columns:
                 continue
             problem = "plain texts have one field; give records, with --file or --format jsonl."
             if not source.is_plain:
