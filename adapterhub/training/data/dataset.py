@@ -23,6 +23,7 @@ from adapterhub.training.data.labels import (
     renamed,
     whole_numbers,
 )
+from adapterhub.training.data.list_columns import read_lists
 from adapterhub.training.data.mentions import rows_with_mentions
 from adapterhub.training.data.parsing import Example, parse_records
 from adapterhub.training.data.records import Records, read_records
@@ -140,13 +141,13 @@ def read_splits(data: object, options: TrainingOptions) -> Splits:
         DataError: The data cannot be read or used; names file and line.
         UsageError: The options do not fit the data.
     """
-    records = read_records(data)
+    records = read_lists(read_records(data), options)
     columns = find_columns(records, options)
     name = options.dataset or records.name
     if are_crossed(len(records.rows), options):
         return _crossed(records, columns, options)
     if options.validation is not None:
-        other = read_records(options.validation)
+        other = read_lists(read_records(options.validation), options)
         parts = Parts(parse_records(records, columns), parse_records(other, columns))
     else:
         other = records
@@ -199,7 +200,7 @@ def read_for_task(data: object, spec: TaskSpec, options: TrainingOptions) -> Dat
         DataError: The data cannot be read, or hold labels that the task does not have.
         UsageError: The data are of another kind than the task.
     """
-    records = read_records(data)
+    records = read_lists(read_records(data), options)
     columns = find_columns(records, options.model_copy(update={"kind": spec.kind}))
     if columns.fields != spec.fields:
         records.refuse(

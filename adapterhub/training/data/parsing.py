@@ -96,7 +96,11 @@ def _parse_words(records: Records, record: SourceRow, columns: Columns, marks: M
     tags = records.value(record, columns.target)
     words = records.value(record, columns.inputs[0])
     if not is_list(words) or not is_list(tags):
-        records.refuse("tokens and tags must be lists; a CSV file cannot hold them", record)
+        records.refuse(
+            'tokens and tags must be lists, such as ["Oslo", "is"] and ["B-place", "O"], in a '
+            "CSV file also words with spaces between",
+            record,
+        )
     if len(words) != len(tags):
         records.refuse(f"there are {len(words)} tokens, but {len(tags)} tags", record)
     if not len(words):

@@ -14,6 +14,7 @@ from numbers import Integral, Real
 from unicodedata import normalize
 
 from adapterhub.inputs import text_problem
+from adapterhub.rows.cells import looks_like_list
 from adapterhub.store.jsonsafe import shown
 from adapterhub.training.data.records import is_list
 
@@ -94,6 +95,11 @@ def read_labels(value: object) -> tuple[str, ...]:
     """
     if isinstance(value, Mapping) and value and all(map(is_flag, value.values())):
         value = [name for name, flag in value.items() if as_flag(flag)]
+    if isinstance(value, str) and looks_like_list(value):
+        raise ValueError(
+            f'is {shown(value)}, which is no complete list; write ["a", "b"], or labels '
+            f"separated by '{LIST_SEPARATOR}'"
+        )
     parts = parts_of(value)
     if parts is None:
         raise ValueError(
