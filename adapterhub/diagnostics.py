@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 MOST_LABELS = 50
 """Up to this many labels the whole confusion matrix is stored, above only the worst pairs."""
@@ -20,6 +28,11 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+Use = Literal["selection", "calibration"]
+_USES: Mapping[Use, str] = {
+    "selection": "chose the head",
+    "calibration": "set its calibration",
+}
 _PLACES = 4
 
 
@@ -38,12 +51,38 @@ class Metric(_Frozen):
         value: Its value; rates are in [0, 1].
         split: The split that it was measured on, for instance `test`.
         rows: Number of rows of the split.
+        used_for: What the rows had done before they were measured on; None where it is not
+            recorded.
     """
 
     name: str = Field(min_length=1)
     value: float
     split: str = Field(min_length=1)
     rows: int = Field(ge=1)
+    used_for: tuple[Use, ...] | None = None
+
+    @model_serializer(mode="wrap")
+    def _dump(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = dump(self)
+        if self.used_for is None:
+            # Files from before the field existed keep their bytes, and so their sha256.
+            del content["used_for"]
+        return content
+
+
+def rows_text(metric: Metric, used_for: tuple[Use, ...] | None) -> str:
+    """Returns which rows a metric is of, and what these rows had done before.
+
+    Args:
+        metric: The metric.
+        used_for: As in `Metric`, or as `TaskSpec.used_for` knows it.
+    """
+    rows = f"{metric.rows:,} {metric.split} row{'' if metric.rows == 1 else 's'}"
+    if used_for is None:
+        return f"{rows}, not recorded whether they had a part in training"
+    if not used_for:
+        return f"{rows} that had no part in training, selection or calibration"
+    return f"{rows} that also {' and '.join(_USES[use] for use in used_for)}"
 
 
 class ReliabilityBin(_Frozen):

@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from adapterhub.diagnostics import Diagnostics
+from adapterhub.diagnostics import Diagnostics, Use
 from adapterhub.diagnostics import Metric as Metric
 from adapterhub.tags import check_tags
 
@@ -178,6 +178,7 @@ class TrainingRecord(Spec):
         learning_rate: Learning rate of the chosen head.
         weight_decay: Weight decay of the chosen head.
         continued_from: The task whose adapter initialized the training, if any.
+        validation_digest: As `data_digest`, of validation rows that were held out, if known.
     """
 
     dataset: str = Field(min_length=1)
@@ -190,6 +191,16 @@ class TrainingRecord(Spec):
     learning_rate: float = Field(ge=0)
     weight_decay: float = Field(ge=0)
     continued_from: EarlierTask | None = None
+    validation_digest: Sha256 | None = None
+
+    @model_serializer(mode="wrap")
+    def _dump(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = dump(self)
+        # Files from before a field existed keep their bytes, and so their sha256.
+        return {k: v for k, v in content.items() if v is not None or k not in _LATER}
+
+
+_LATER = ("validation_digest",)
 
 
 class KnownAnswer(Spec):
@@ -256,6 +267,17 @@ class TaskSpec(Spec):
     def deepest(self) -> int:
         """Returns the deepest depth that the head reads."""
         return self.head.depths[-1]
+
+    def used_for(self, metric: Metric) -> tuple[Use, ...] | None:
+        """Returns what the rows of a metric had done before, or None where that is not known.
+
+        Files from before it was recorded were all chosen and calibrated on the rows of `train`'s
+        validation set; those of importers name no training data.
+        """
+        own_split = metric.split in ("validation", "cross-validation")
+        if metric.used_for is None and self.training is not None and own_split:
+            return ("selection", "calibration")
+        return metric.used_for
 
     @model_validator(mode="after")
     def _is_consistent(self) -> TaskSpec:

@@ -9,7 +9,6 @@ import typer
 from adapterhub.commands.option_fields import Only, uses
 from adapterhub.commands.options import AsJson, LabelledRows, Registry
 from adapterhub.commands.printing import note, print_json, print_table
-from adapterhub.diagnostics import figure_text
 
 if TYPE_CHECKING:
     from adapterhub.commands.verb_options import HubOptions
@@ -34,8 +33,10 @@ def evaluate(
     opened = open_registry(registry)
     task = find(name, opened)
     # From here on it takes seconds: torch.
+    from adapterhub.diagnostics import figure_text
     from adapterhub.hub import Hub
     from adapterhub.training.data.dataset import read_for_task
+    from adapterhub.training.evaluation.earlier_use import earlier_use
     from adapterhub.training.evaluation.metrics import evaluate as measure
     from adapterhub.training.evaluation.metrics import require_extra
 
@@ -45,12 +46,16 @@ def evaluate(
     hub = Hub(opened.path, **{**loading.model_dump(), "backbone": key})
     rows = [dict(zip(dataset.fields, texts, strict=True)) for texts in dataset.inputs]
     scores = hub.score(rows, name, logits=True)[name]
-    metrics = measure(task.spec, scores, dataset, split="given")
+    metrics = measure(task.spec, scores, dataset)
+    used = earlier_use(data, dataset, task.spec, columns)
+    if used is not None:
+        note(f"adapterhub: {used}: figures of new rows can be lower")
     made_by = scores.made_by
     if as_json:
         values = {metric.name: metric.value for metric in metrics}
         where = {"task": made_by.task, "version": made_by.version, "sha256": made_by.sha256}
-        print_json({**where, "data": str(data), "rows": len(dataset), "metrics": values})
+        rows_read = {"data": str(data), "rows": len(dataset), "earlier_use": used}
+        print_json({**where, **rows_read, "metrics": values})
         return
     version = "" if made_by.version is None else f":{made_by.version}"
     note(f"adapterhub: {made_by.task}{version} on {len(dataset)} rows of {data}")

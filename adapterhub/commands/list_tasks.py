@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, cast
 
 from adapterhub.commands.options import AsJson, OnlyKind, OnlyLanguage, Registry, one_of
 from adapterhub.commands.printing import note, print_json, print_table, size_text
-from adapterhub.diagnostics import figure_text
 
 if TYPE_CHECKING:
     from adapterhub.store.registry import Resolved
@@ -49,6 +48,7 @@ def _values(task: Resolved) -> dict[str, object]:
         "depths": list(task.record.depths),
         "pooling": task.record.pooling,
         "metrics": dict(task.record.metrics),
+        "measured_on": task.record.measured_on,
         "aliases": dict(task.entry.aliases),
         "license": task.entry.license,
         "size": task.record.size,
@@ -56,6 +56,8 @@ def _values(task: Resolved) -> dict[str, object]:
 
 
 def _cells(task: Resolved) -> tuple[str, ...]:
+    from adapterhub.diagnostics import figure_text
+
     aliases = [name for name, version in task.entry.aliases.items() if version == task.version]
     measured = (f"{name} {figure_text(value, 3)}" for name, value in task.record.metrics.items())
     return (
@@ -64,7 +66,7 @@ def _cells(task: Resolved) -> tuple[str, ...]:
         task.entry.kind,
         " ".join(task.entry.languages),
         _depths(task.record.depths),
-        next(measured, ""),
+        next(measured, "") + (f" ({task.record.measured_on})" if task.record.measured_on else ""),
         size_text(task.record.size),
         task.entry.description,
     )

@@ -9,7 +9,6 @@ from adapterhub.commands.list_tasks import list_tasks
 from adapterhub.commands.option_fields import uses
 from adapterhub.commands.options import AsJson, OnlyKind, OnlyLanguage, Registry, one_of
 from adapterhub.commands.printing import note, print_json, print_table
-from adapterhub.diagnostics import figure_text
 from adapterhub.errors import UsageError
 
 if TYPE_CHECKING:
@@ -89,6 +88,8 @@ def _values(one: Listed, name: str, entry: TaskEntry) -> dict[str, object]:
 
 
 def _cells(found: dict[str, object]) -> tuple[str, ...]:
+    from adapterhub.diagnostics import figure_text
+
     metrics = cast("dict[str, float]", found["metrics"])
     measured = (f"{name} {figure_text(value, 3)}" for name, value in metrics.items())
     return (

@@ -8,7 +8,6 @@ import typer
 
 from adapterhub.commands.options import AsJson, Registry
 from adapterhub.commands.printing import counted, print_fields, print_json, size_text
-from adapterhub.diagnostics import figure_text
 
 if TYPE_CHECKING:
     from adapterhub.remote.find import FoundTask
@@ -38,6 +37,8 @@ def show(
 
 
 def _values(task: FoundTask) -> dict[str, object]:
+    from adapterhub.commands.measured import split_values
+
     values: dict[str, object] = {"reference": task.reference}
     if (found := task.found) is not None:
         values |= {
@@ -50,6 +51,7 @@ def _values(task: FoundTask) -> dict[str, object]:
         }
     values["passes"] = task.spec.deepest
     values["separate_passes"] = task.spec.backbone.num_hidden_layers
+    values["measured"] = split_values(task.spec)
     values["spec"] = task.spec.model_dump(mode="json")
     return values
 
@@ -138,8 +140,6 @@ def _origin(task: FoundTask) -> dict[str, str]:
 
 
 def _measured(spec: TaskSpec) -> str:
-    rows: dict[str, list[str]] = {}
-    for metric in spec.metrics:
-        where = f"on {metric.rows} {metric.split} rows"
-        rows.setdefault(where, []).append(f"{metric.name} {figure_text(metric.value)}")
-    return "; ".join(f"{', '.join(figures)} {where}" for where, figures in rows.items())
+    from adapterhub.commands.measured import by_rows
+
+    return "; ".join(f"{metrics} on {where}" for where, metrics in by_rows(spec).items())

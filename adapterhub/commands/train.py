@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from adapterhub.commands.option_fields import uses
 from adapterhub.commands.options import AsJson, Backbone, LabelledRows, NewTask, RegistryToWrite
-from adapterhub.commands.printing import counted, note, print_json, print_line
-from adapterhub.diagnostics import figure_text
+from adapterhub.commands.printing import note, print_json, print_line
 
 if TYPE_CHECKING:
     from adapterhub.specs import AdapterSpec
@@ -47,18 +46,19 @@ def train(
 
 
 def _print(trained: TrainedTask, where: str) -> None:
+    from adapterhub.commands.measured import by_rows
+
     print_line(trained.table.render().rstrip())
-    measured = (f"{metric.name} {figure_text(metric.value)}" for metric in trained.metrics)
-    if trained.metrics:
-        first = trained.metrics[0]
-        rows = counted(first.rows, "row")
-        print_line(f"Measured on {rows} ({first.split}): {', '.join(measured)}")
+    for where, metrics in by_rows(trained.spec).items():
+        print_line(f"Measured on {where}: {metrics}")
     if (saved := trained.saved) is not None:
         note(f"adapterhub: {saved.task}:{saved.version} is in {saved.path}")
         note(f'adapterhub: try: adapterhub score "…" --task {saved.task}{where}')
 
 
 def _values(trained: TrainedTask) -> dict[str, object]:
+    from adapterhub.commands.measured import split_values
+
     table, saved = trained.table, trained.saved
     values: dict[str, object] = {"task": trained.spec.task}
     if saved is not None:
@@ -70,16 +70,19 @@ def _values(trained: TrainedTask) -> dict[str, object]:
         "labels": list(trained.spec.labels),
         "metrics": {metric.name: metric.value for metric in trained.metrics},
         "measured_on": trained.metrics[0].split if trained.metrics else None,
-        "validation_rows": trained.metrics[0].rows if trained.metrics else 0,
+        "measured": split_values(trained.spec),
+        "validation_rows": next((m.rows for m in trained.spec.metrics if m.split != "test"), 0),
         "apart": trained.spec.apart,
         "head": trained.spec.head.model_dump(mode="json"),
         "passes": trained.spec.deepest,
         "separate_passes": trained.spec.backbone.num_hidden_layers,
         "candidates": table.candidates,
         "metric": table.metric,
+        "measure": table.measure or table.metric,
         "adapter": _adapter_values(trained.spec.adapter),
         "tried": _tried(table),
         "notes": list(table.notes),
+        "data": None if trained.data is None else trained.data.as_dict(),
     }
 
 

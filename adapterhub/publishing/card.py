@@ -15,7 +15,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from adapterhub.diagnostics import figure_text
+from adapterhub.diagnostics import figure_text, rows_text
 from adapterhub.errors import RegistryError, RemoteContentError
 from adapterhub.publishing.figures import is_drawable
 from adapterhub.publishing.hub_metadata import (
@@ -107,6 +107,9 @@ def task_section(repo: str, name: str, spec: TaskSpec, extras: Collection[str]) 
         source=_source(spec),
         dataset=_dataset(spec),
         errors=_errors(spec),
+        measured=dict.fromkeys(rows_text(one, spec.used_for(one)) for one in spec.metrics),
+        optimistic=dict.fromkeys(one.split for one in spec.metrics if spec.used_for(one)),
+        is_crossed=any(one.split == "cross-validation" for one in spec.metrics),
         pictures=[path for path in sorted(extras) if path.endswith(".png")],
         has_peft=_has_peft(extras),
     )

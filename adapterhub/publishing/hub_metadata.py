@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from adapterhub.diagnostics import rows_text
 from adapterhub.remote.find import FoundTask
 from adapterhub.specs import TaskSpec
 from adapterhub.store.entries import RegistryContent, TaskEntry
@@ -148,6 +149,7 @@ def _index_entry(name: str, spec: TaskSpec) -> dict[str, Any] | None:
 def evaluation_results(name: str, spec: TaskSpec) -> list[dict[str, Any]]:
     """Returns the content of `.eval_results/<task>.yaml`: one entry per metric.
 
+    Of several splits only the first is in it, the test set where there is one.
     Empty unless the data set is on the Hub, because an entry refers to it by its Hub name.
     """
     dataset = hub_dataset(spec)
@@ -157,11 +159,10 @@ def evaluation_results(name: str, spec: TaskSpec) -> list[dict[str, Any]]:
         {
             "dataset": {"id": dataset, "task_id": name},
             "value": metric.value,
-            "notes": f"{metric_name(metric.name)} on {metric.rows} rows of the "
-            f"split '{metric.split}'",
+            "notes": f"{metric_name(metric.name)} on {rows_text(metric, spec.used_for(metric))}",
         }
         for metric in spec.metrics
-        if metric.name in _HUB_METRICS
+        if metric.name in _HUB_METRICS and metric.split == spec.metrics[0].split
     ]
 
 

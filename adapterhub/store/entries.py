@@ -100,6 +100,7 @@ class VersionRecord(Spec):
         depths: The depths that the head reads.
         pooling: How it pools.
         metrics: Value by metric name, copied from the head file.
+        measured_on: The split that they are of, where the head file records its use.
         data_digest: Digest of the training rows, where known.
         seed: Seed of the training, where known.
         origin: Where on the Hub it was fetched from; None for a task that was made locally.
@@ -115,6 +116,7 @@ class VersionRecord(Spec):
     metrics: Annotated[Mapping[str, float], AfterValidator(_freeze)] = Field(
         default_factory=_nothing
     )
+    measured_on: str | None = None
     data_digest: Sha256 | None = None
     seed: int | None = None
     origin: Origin | None = None
@@ -222,6 +224,7 @@ def version_record(spec: TaskSpec, file: str, *, size: int, sha256: str) -> Vers
     metrics: dict[str, float] = {}
     for metric in spec.metrics:
         metrics.setdefault(metric.name, metric.value)
+    first = next(iter(spec.metrics), None)
     training = spec.training
     return VersionRecord(
         file=file,
@@ -230,6 +233,7 @@ def version_record(spec: TaskSpec, file: str, *, size: int, sha256: str) -> Vers
         depths=spec.head.depths,
         pooling=spec.head.pooling,
         metrics=metrics,
+        measured_on=None if first is None or first.used_for is None else first.split,
         data_digest=training.data_digest if training else None,
         seed=training.seed if training else None,
     )

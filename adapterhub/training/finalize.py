@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from adapterhub.diagnostics import Diagnostics, Use, figure_text
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.model.execution.known_answers import make_known_answers, probes_for
 from adapterhub.model.heads.heads import RowLogits
@@ -15,7 +16,8 @@ from adapterhub.saving import save_tasks
 from adapterhub.specs import Metric, TaskSpec, TrainingRecord
 from adapterhub.store.registry import NEAREST, Resolved
 from adapterhub.training.adapters.result import AdapterSearchResult, AdapterTable, FittedAdapter
-from adapterhub.training.data.dataset import Splits
+from adapterhub.training.data.dataset import Splits, summary_of
+from adapterhub.training.data.summary import DataSummary
 from adapterhub.training.evaluation.calibration import TunedHead, recalibrate, tune_tag_bias
 from adapterhub.training.evaluation.measure import (
     calibrated,
@@ -29,7 +31,7 @@ from adapterhub.training.heads.candidates import FittedHead
 from adapterhub.training.heads.fit_inputs import FitInputs
 from adapterhub.training.heads.search_heads import SearchResult
 from adapterhub.training.heads.table import SearchTable
-from adapterhub.training.options import TrainingOptions
+from adapterhub.training.options import SELECTION_FORMS, TrainingOptions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,6 +45,7 @@ class TrainedTask:
         backbone: What it was trained on.
         aliases: Aliases of the new version.
         saved: Its entry in a registry, or None.
+        data: What was read of the data set.
     """
 
     spec: TaskSpec
@@ -51,11 +54,13 @@ class TrainedTask:
     backbone: Backbone
     aliases: tuple[str, ...] = ()
     saved: Resolved | None = None
+    data: DataSummary | None = None
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """Returns the metrics on the validation rows."""
-        return self.spec.metrics
+        """Returns the metrics of the test set where there is one, else of the validation set."""
+        metrics = self.spec.metrics
+        return tuple(one for one in metrics if one.split == metrics[0].split)
 
     def save(self, registry: str | Path = NEAREST) -> Resolved:
         """Writes the head file and the registry's entry, as the next version of the task.
@@ -93,21 +98,55 @@ def finalize(
     spec = _bare_spec(task, found, fit_inputs, options, backbone)
     logits = _validation_logits(spec, found, splits, options=options, source=source)
     head = TunedHead(spec, found.chosen.tensors, logits)
+    head = replace(head, notes=_scored_notes(head, fit_inputs))
     head = _tune(head, fit_inputs, source=source, options=options)
-    tensors, logits = head.tensors, head.logits
-    spec = calibrated(head.spec, logits, splits.validation)
+    tensors = head.tensors
+    spec = calibrated(head.spec, head.logits, splits.validation)
     known = make_known_answers(
         spec, tensors, probes_for(spec), encoder=source.encoder, tokenizer=source.tokenizer
     )
-    changes = {
-        "metrics": compute_metrics(spec, logits, splits.validation, split=splits.measured_on),
-        "diagnostics": make_diagnostics(spec, logits, splits.validation, split=splits.measured_on),
-        "known_answers": known,
-    }
+    metrics, diagnostics = _measure(spec, head, splits, source=source, options=options)
+    changes = {"metrics": metrics, "diagnostics": diagnostics, "known_answers": known}
     # model_copy skips validation, so the whole spec is validated once more.
     checked = TaskSpec.model_validate_json(spec.model_copy(update=changes).model_dump_json())
     table = replace(found.table, notes=(*found.table.notes, *head.notes))
-    return TrainedTask(checked, tensors, table, backbone, options.aliases)
+    return TrainedTask(checked, tensors, table, backbone, options.aliases, data=summary_of(splits))
+
+
+def _measure(
+    spec: TaskSpec,
+    head: TunedHead,
+    splits: Splits,
+    *,
+    source: FeatureSource,
+    options: TrainingOptions,
+) -> tuple[tuple[Metric, ...], Diagnostics | None]:
+    """Returns the metrics of a calibrated head, of the test set first, and its diagnostics.
+
+    The validation rows chose the head and set its calibration, so their figures are optimistic.
+    """
+    used: tuple[Use, ...] = ("selection", "calibration")
+    split, rows, logits = splits.measured_on, splits.validation, head.logits
+    figures = compute_metrics(spec, logits, rows, split=split)
+    metrics = tuple(one.model_copy(update={"used_for": used}) for one in figures)
+    if splits.test is not None:
+        split, rows = "test", splits.test
+        windows = options.max_windows
+        logits = run_head(spec, head.tensors, rows.inputs, source=source, max_windows=windows)
+        figures = compute_metrics(spec, logits, rows, split=split)
+        metrics = (*(one.model_copy(update={"used_for": ()}) for one in figures), *metrics)
+    return metrics, make_diagnostics(spec, logits, rows, split=split)
+
+
+def _scored_notes(head: TunedHead, fit_inputs: FitInputs) -> tuple[str, ...]:
+    """Returns the metric of the chosen head as scored, where candidates are compared otherwise."""
+    rows, metric = fit_inputs.splits.validation, fit_inputs.metric
+    if fit_inputs.measure == metric:
+        return ()
+    how = SELECTION_FORMS[head.spec.kind][1]
+    figures = compute_metrics(calibrated(head.spec, head.logits, rows), head.logits, rows)
+    value = next(figure.value for figure in figures if figure.name == metric)
+    return (f"The chosen head, scored with {how}: {metric} {figure_text(value)}.",)
 
 
 def _tune(
@@ -150,7 +189,8 @@ def _bare_spec(
     options: TrainingOptions,
     backbone: Backbone,
 ) -> TaskSpec:
-    train_rows, chosen = fit_inputs.splits.train, found.chosen
+    splits, chosen = fit_inputs.splits, found.chosen
+    train_rows = splits.train
     fitted = chosen if isinstance(chosen, FittedAdapter) else None
     value_range = options.value_range
     if train_rows.kind == "regression" and value_range is None:
@@ -167,6 +207,7 @@ def _bare_spec(
         learning_rate=chosen.hyperparameters.learning_rate,
         weight_decay=chosen.hyperparameters.weight_decay,
         continued_from=None if fitted is None else fitted.earlier,
+        validation_digest=None if splits.folds else splits.validation.digest(),
     )
     return TaskSpec(
         task=task,

@@ -43,6 +43,13 @@ METRICS: dict[Kind, tuple[MetricName, ...]] = {
 HELD_OUT = 0.1
 """Part of the rows that is held out where nothing else is asked for."""
 
+TEST_FRACTION = 0.5
+"""Part of the held-out rows that is the test set where these are plenty."""
+
+PLENTY_HELD_OUT = 1_000
+"""From so many held-out rows on, a half is enough to choose by, and to measure on: two standard
+errors of a rate on 500 rows are 4.5 points at most, about the slack of the search."""
+
 FEWEST_HELD_OUT = 200
 """Under so many validation rows a choice is mostly chance, and figures are rough."""
 
@@ -55,6 +62,7 @@ Loose: Any = Field(strict=False)
 
 _BY_ROWS = "by the number of rows"
 _SPLIT = f"{HELD_OUT}, or cross-validation where that is under {FEWEST_HELD_OUT} rows"
+_TEST = f"{TEST_FRACTION} of {PLENTY_HELD_OUT:,} rows or more, else 0"
 _SIZE = Option("SIZE", read=parse_bytes, expected="a size such as 500MB, 2GB or 1GiB")
 
 
@@ -80,8 +88,9 @@ class TrainingOptions(Options):
     """Options of one training run; the defaults suit data sets of some hundred to 100,000 rows."""
 
     kind: Annotated[Kind | None, Option("KIND", "by the columns")] = None
-    """Kind of the task. Without it the columns decide: `tokens` with tags means tagging, a list of
-    labels multi_label, a number regression, anything else single_label."""
+    """Kind of the task. Without it names and values of the columns decide: `tokens` with tags means
+    tagging, lists of labels multi_label, fractions or a column `score` regression, other values
+    single_label; where they may be more than one kind, none is guessed."""
     text: Annotated[str, Option("COLUMN", flags=("--text-column", "--text"))] = "text"
     """Column of the text."""
     pair: Annotated[
@@ -109,11 +118,15 @@ class TrainingOptions(Options):
     such an entity is trained a second time, with drawn texts in the place of its entities."""
     validation: Annotated[Path | None, Loose] = None
     """File with the validation set."""
+    test: Annotated[Path | None, Loose] = None
+    """File with the test set, which has no part in selection and calibration."""
     split_column: Annotated[str | None, Option("COLUMN")] = None
-    """Column that says train or validation; test rows are left out."""
+    """Column that says train, validation or test; test rows without a target are left out."""
     validation_fraction: Annotated[float | None, Option(shown=_SPLIT)] = Field(None, gt=0, lt=1)
     """Fraction of the rows to hold out as validation set, where neither a validation file nor a
     split column is given."""
+    test_fraction: Annotated[float | None, Option(shown=_TEST)] = Field(None, ge=0, lt=1)
+    """Fraction of the held-out rows that is a test set, where none is given; 0 for none."""
     folds: int = Field(default=5, ge=0, le=20)
     """Folds of cross-validation; 0 never cross-validates."""
     skip_unseen: bool = False
@@ -121,7 +134,7 @@ class TrainingOptions(Options):
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of the split, the initial weights and the order of the rows."""
     max_rows: Annotated[int | None, Option(shown="all")] = Field(default=None, ge=2)
-    """Maximum size of the training set and of the validation set, drawn by the seed."""
+    """Maximum size of the training, the validation and the test set each, drawn by the seed."""
     max_length: Annotated[Window | None, Option(shown="512, or the backbone's")] = None
     """Window in tokens; tasks that leave it alone share one pass."""
     max_windows: Count = 16
@@ -195,6 +208,8 @@ class TrainingOptions(Options):
             raise ValueError("give a validation file or a split column, not both")
         if self.validation is not None and self.validation_fraction is not None:
             raise ValueError("give a validation file or a fraction of the rows, not both")
+        if self.test is not None and self.test_fraction:
+            raise ValueError("give a test file or a fraction of the held-out rows, not both")
         if self.value_range is not None and not self.value_range[0] < self.value_range[1]:
             raise ValueError(f"value_range {self.value_range} is empty: the smaller number first")
         if self.folds == 1:
@@ -223,6 +238,20 @@ def cache_folder(options: TrainingOptions) -> Path:
         return absolute_path(options.cache_dir)
     root = os.environ.get("ADAPTERHUB_CACHE") or "~/.cache/adapterhub"
     return absolute_path(root) / "features"
+
+
+SELECTION_FORMS: dict[Kind, tuple[str, str]] = {
+    "tagging": ("argmax tags", "the best valid sequence of tags"),
+    "multi_label": ("best thresholds", "the thresholds of its file"),
+    "regression": ("unclipped", "values clipped to its range"),
+}
+"""How outputs are read where candidates are compared, and how in scoring, where these differ."""
+
+
+def measure_name(metric: MetricName, kind: Kind) -> str:
+    """Returns the name of a metric as it is computed for choosing among candidates."""
+    forms = SELECTION_FORMS.get(kind)
+    return metric if forms is None or metric == "likelihood" else f"{metric} ({forms[0]})"
 
 
 def selection_metric(options: TrainingOptions, kind: Kind, *, crossed: bool = False) -> MetricName:

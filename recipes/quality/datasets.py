@@ -43,6 +43,7 @@ def options_for(folder: Path, max_rows: int) -> TrainingOptions:
     """Returns the options that all systems share on a data set."""
     return TrainingOptions(
         validation=folder / "validation.jsonl.gz",
+        test_fraction=0,
         dataset=folder.name,
         max_rows=max_rows,
         poolings=("mean", "max"),

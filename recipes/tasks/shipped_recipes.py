@@ -56,7 +56,8 @@ def read_recipes(
             recipe["mentions"] = read_mentions(HERE / mentions)
         train_file, validation = (folder / f"{part}.jsonl.gz" for part in PARTS)
         try:
-            options = _read_options({**recipe, "validation": validation})
+            # All held-out rows choose, as they did for the tasks that ship.
+            options = _read_options({"test_fraction": 0, **recipe, "validation": validation})
         except UsageError as error:
             raise UsageError(f"The recipe of task '{name}' cannot be used: {error}") from error
         recipes[name] = train_file, options

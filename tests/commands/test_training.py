@@ -40,6 +40,10 @@ def test_train_score_and_eval(run: Run, tiny_backbone_folder: Path) -> None:
     assert "chosen" in ran.out
     assert "accuracy" in ran.out
     assert "liked:1" in ran.err
+    first, *said = ran.err.splitlines()
+    assert first == "adapterhub: Read as single_label: columns text, label."
+    assert said[0] == "adapterhub: 40 rows, for training and cross-validation."
+    assert said[1] == "adapterhub: 2 labels (rows): no (20), yes (20)."
     registry = read_registry(Path("registry.yaml"))
     assert registry.resolve("liked@prod").version == 1
     spec = run("show", "liked", "--json").value["spec"]
@@ -56,6 +60,52 @@ def test_train_score_and_eval(run: Run, tiny_backbone_folder: Path) -> None:
     assert f"{value['metrics']['accuracy']:.4f}" in table.out
 
 
+def test_figures_say_of_which_rows_they_are(run: Run, tiny_backbone_folder: Path) -> None:
+    data, words = rows_file(Path("rows.jsonl"), 120), ("-t", "liked", *QUICK)
+    held_out = rows_file(Path("held-out.jsonl"), 60)
+    words = (*words, "--backbone", tiny_backbone_folder, "--validation", held_out)
+    ran = run("train", data, *words, "--test-fraction", "0.5")
+    assert ran.code == 0, ran.err
+    none, both = "no part in training, selection or calibration: accuracy", "chose the head and set"
+    assert f"rows that had {none}" in ran.out
+    assert both in ran.out
+    assert ran.out.index(none) < ran.out.index(both)
+    shown = run("show", "liked").out
+    assert shown.index("test rows that had no part") < shown.index("validation rows that also")
+    first, second = run("show", "liked", "--json").value["measured"]
+    assert (first["split"], first["used_for"]) == ("test", [])
+    assert (second["split"], second["used_for"]) == ("validation", ["selection", "calibration"])
+    (listed,) = run("list", "--json").value["tasks"]
+    assert (listed["measured_on"], listed["metrics"]) == ("test", first["metrics"])
+    assert "(test)" in run("list").out
+    value = run("train", data, *words, "--json").value
+    assert (value["measured_on"], value["validation_rows"]) == ("validation", 60)
+    assert [one["split"] for one in value["measured"]] == ["validation"]
+
+
+@pytest.mark.parametrize(
+    ("options", "rows", "use"),
+    [
+        ((), "rows.jsonl", "all 120 rows are those that the task was trained on"),
+        (("--folds", "0"), "rows.jsonl", "of 120 rows are those that the task was trained on"),
+        (("--validation", "held-out.jsonl"), "rows.jsonl", "all 120 rows are those that"),
+        (("--validation", "held-out.jsonl"), "held-out.jsonl", "all 60 rows chose the head"),
+        (("--validation", "held-out.jsonl"), "new.jsonl", None),
+        (("--validation-fraction", "0.1"), "rows.jsonl", "of 120 rows are those that"),
+    ],
+)
+def test_eval_tells_of_rows_that_had_a_part_in_training(
+    run: Run, tiny_backbone_folder: Path, options: tuple[str, ...], rows: str, use: str | None
+) -> None:
+    for name, count in (("rows", 120), ("held-out", 60), ("new", 44)):
+        rows_file(Path(f"{name}.jsonl"), count)
+    words = ("train", "rows.jsonl", "-t", "liked", *QUICK, "--backbone", tiny_backbone_folder)
+    assert run(*words, *options).code == 0
+    value = run("eval", "liked", rows, "--json").value["earlier_use"]
+    assert (value is None) == (use is None)
+    assert use is None or use in value
+
+
 def test_train_as_json_prints_one_object(run: Run, tiny_backbone_folder: Path) -> None:
     Path("rows.csv").write_text(
         "review,stars\n"
@@ -70,6 +120,27 @@ def test_train_as_json_prints_one_object(run: Run, tiny_backbone_folder: Path) -
     assert value["metric"] == "spearman"
     assert sum(row["chosen"] for row in value["tried"]) == 1
     assert len(ran.out.splitlines()) == 1
+    assert value["data"]["values"] == [0.5, 1.0, 1.5]
+    assert value["data"]["columns"] == ["review", "stars"]
+
+
+def test_what_is_read_is_said_before_training(run: Run, tiny_backbone_folder: Path) -> None:
+    lines = [
+        {"text": f"t {i}", "label": ["DOG", "dog"][i % 2], "text2": f"u {i}"} for i in range(40)
+    ]
+    Path("rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    # The place of the task is looked at behind the rows, and training is never begun.
+    ran = run("train", "rows.jsonl", "-t", "x", "--backbone", "nowhere")
+    assert ran.code != 0
+    assert "columns text, label; not read: text2." in ran.err
+    assert "2 labels (rows): DOG (20), dog (20)." in ran.err
+    assert "'DOG' (20) and 'dog' (20) are different labels" in ran.err
+    assert "--pair text2" in ran.err
+    choice = [{**line, "choices": [f"{i}", "b"], "label": i % 2} for i, line in enumerate(lines)]
+    Path("rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in choice))
+    ran = run("train", "rows.jsonl", "-t", "x", "--backbone", tiny_backbone_folder)
+    assert ran.code == 2
+    assert "multiple choice" in ran.err
 
 
 def test_eval_refuses_other_labels(run: Run, tiny_registry: Path) -> None:

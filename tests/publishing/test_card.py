@@ -119,7 +119,8 @@ def test_evaluation_results_are_those_of_the_hub() -> None:
             dataset_id="acme/reviews",
             task_id="spam",
             value=0.9,
-            notes="Accuracy on 100 rows of the split 'validation'",
+            notes="Accuracy on 100 validation rows that also chose the head and set its "
+            "calibration",
         )
     ]
     own = RECORD.model_copy(update={"dataset": "rows.csv"})
@@ -140,7 +141,7 @@ def test_the_body_says_what_a_reader_asks() -> None:
         "![confusion](figures/spam-confusion.png)",
         "Trained on 900 rows",
         "terms of the data: cc-by-4.0",
-        "Most frequent errors in 100 rows: negative predicted as positive (9), positive predicted",
+        "Most frequent errors in 100 validation rows: negative predicted as positive (9), ",
         "Probabilities are calibrated with temperature 1.5.",
     ):
         assert part in text
@@ -347,3 +348,28 @@ def test_a_licence_of_several_goes_with_them() -> None:
     front = ModelCard(card(full("topic"), before=both)).data.to_dict()
     assert front["license"] == "apache-2.0"
     assert "license_name" not in front
+
+
+def test_the_card_says_of_which_rows_figures_are_and_what_these_had_done() -> None:
+    test = Metric(name="accuracy", value=0.8, split="test", rows=50, used_for=())
+    chosen = METRICS[0].model_copy(update={"used_for": ("selection", "calibration")})
+    both = card(full(metrics=(test, chosen)))
+    assert "| Accuracy | 0.8000 | [acme/reviews]" in both
+    assert "Measured on 50 test rows that had no part in training, selection or calib" in both
+    assert "Measured on 100 validation rows that also chose the head and set its calib" in both
+    assert "The validation rows also chose the head" in both
+    assert "| Accuracy 0.800 (test) |" in both
+    assert ModelCard(both).data.to_dict()["model-index"][0]["results"][0]["dataset"]["split"] == (
+        "test"
+    )
+    (entry,) = yaml.safe_load(files(full(metrics=(test, chosen)))[".eval_results/spam.yaml"])
+    assert entry["value"] == 0.8
+    crossed = METRICS[0].model_copy(update={"split": "cross-validation"})
+    old = card(full(metrics=(crossed,)))
+    assert "Chosen by cross-validation from 120" in old
+    assert "Measured on 100 cross-validation rows that also chose" in old
+    unknown = card(full(metrics=METRICS[:1], training=None))
+    assert "100 validation rows, not recorded whether they had a part in training" in unknown
+    assert "also chose the head" not in unknown
+    only = card(full(metrics=(test,)))
+    assert "also chose the head" not in only

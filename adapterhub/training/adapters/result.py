@@ -9,6 +9,7 @@ import torch
 from rich import box
 from rich.table import Table
 
+from adapterhub.diagnostics import figure_text
 from adapterhub.specs import AdapterSpec, EarlierTask, HeadSpec
 from adapterhub.training.adapters.train_loop import Checkpoints
 from adapterhub.training.heads.candidates import Hyperparameters
@@ -63,10 +64,11 @@ class AdapterTable:
         metric: Its name.
         tolerance: How many points below the best the chosen one may score.
         rows: The head alone, then the adapters by cost.
-        best: Index of the adapter with the highest value.
-        chosen: Index of the cheapest adapter within the tolerance.
+        best: Index of the row with the highest value, which may be the head alone.
+        chosen: Index of the cheapest adapter within the tolerance of the best adapter.
         candidates: How many heads and adapters were fitted.
         notes: What was left out, and why.
+        measure: The metric as it is computed here; empty for as it is reported.
     """
 
     metric: str
@@ -76,12 +78,13 @@ class AdapterTable:
     chosen: int
     candidates: int
     notes: tuple[str, ...] = ()
+    measure: str = ""
 
     def render(self, *, every: bool = False) -> str:
         """Returns the table as text; `every` is ignored, since all rows are shown."""
         del every
         table = Table(box=box.ASCII2, caption_justify="left")
-        for name in (*_HEADINGS, self.metric, ""):
+        for name in (*_HEADINGS, self.measure or self.metric, ""):
             table.add_column(name, justify="left" if name in ("head", "") else "right")
         for index in range(len(self.rows)):
             table.add_row(*self._cells(index))
@@ -90,10 +93,13 @@ class AdapterTable:
     @property
     def summary(self) -> str:
         """Returns the choice in one line."""
-        frozen, best, chosen = self.rows[0], self.rows[self.best], self.rows[self.chosen]
+        frozen, chosen = self.rows[0], self.rows[self.chosen]
+        best = max(self.rows[1:], key=lambda row: row.value)
         gained = (chosen.value - frozen.value) * _POINTS
         text = f"The adapter scores {gained:+.2f} points against the best head alone"
-        if self.best != self.chosen:
+        if chosen.value <= frozen.value:
+            text += ", which has no passes of its own: without an adapter the task is cheaper"
+        if best is not chosen:
             lost = (best.value - chosen.value) * _POINTS
             text += (
                 f"; chosen: {chosen.own_passes} own passes instead of {best.own_passes}, "
@@ -115,7 +121,7 @@ class AdapterTable:
             f"{row.parameters:,}",
             "-" if row.from_depth is None else f"{row.seconds:.1f}",
             f"{read} {row.head.pooling} {shape}",
-            f"{row.value * _POINTS:.2f}",
+            figure_text(row.value),
             " ".join(("<-", *marks)) if marks else "",
         )
 
@@ -126,20 +132,35 @@ def cost(row: AdapterRow) -> tuple[float, ...]:
 
 
 def make_adapter_table(
-    frozen: AdapterRow,
     rows: Sequence[AdapterRow],
     *,
     metric: str,
     tolerance: float,
     candidates: int,
     notes: Sequence[str],
+    measure: str = "",
 ) -> AdapterTable:
-    """Returns the table of adapters sorted by cost; marks the best and the chosen one."""
-    best = max(range(len(rows)), key=lambda index: rows[index].value)
-    enough = rows[best].value - tolerance / _POINTS
-    chosen = next(index for index, row in enumerate(rows) if row.value >= enough)
-    every = (frozen, *rows)
-    return AdapterTable(metric, tolerance, every, best + 1, chosen + 1, candidates, tuple(notes))
+    """Returns the table of the head alone and the adapters; marks the best and the chosen row.
+
+    Args:
+        rows: The head alone, then the adapters by cost.
+        metric: As in `AdapterTable`, and so are the others.
+        tolerance: How many points below the best adapter the chosen one may score.
+        candidates: How many heads and adapters were fitted.
+        notes: What was left out, and why.
+        measure: The metric as it is computed here.
+    """
+    enough = max(row.value for row in rows[1:]) - tolerance / _POINTS
+    return AdapterTable(
+        metric=metric,
+        tolerance=tolerance,
+        rows=tuple(rows),
+        best=max(range(len(rows)), key=lambda index: rows[index].value),
+        chosen=next(index for index, row in enumerate(rows) if index and row.value >= enough),
+        candidates=candidates,
+        notes=tuple(notes),
+        measure=measure,
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -20,7 +20,7 @@ from adapterhub.training.adapters.result import (
 from adapterhub.training.adapters.trial import AdapterTrials, Fork
 from adapterhub.training.features.encoding import FeatureSource
 from adapterhub.training.heads.search_heads import SearchResult
-from adapterhub.training.options import TrainingOptions, selection_metric
+from adapterhub.training.options import TrainingOptions
 from adapterhub.training.warm_start import WarmStart, read_warm_start
 
 _SEARCHED_RANKS = (4, 16)
@@ -49,9 +49,9 @@ def search_adapters(trials: AdapterTrials) -> AdapterSearchResult:
             fits.append((_row(fitted, fork, rank, trials.adapter), fitted))
     fits.sort(key=lambda fit: cost(fit[0]))
     table = make_adapter_table(
-        _head_row(trials.alone),
-        [row for row, _ in fits],
-        metric=selection_metric(trials.options, trials.fit_inputs.splits.train.kind),
+        [_head_row(trials.alone), *(row for row, _ in fits)],
+        metric=trials.fit_inputs.metric,
+        measure=trials.fit_inputs.measure,
         tolerance=trials.options.tolerance,
         candidates=trials.alone.table.candidates + heads + len(fits),
         notes=notes,

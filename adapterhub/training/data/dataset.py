@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
-from adapterhub.errors import DataError, nearest
+from adapterhub.errors import DataError
 from adapterhub.specs import Kind, TaskSpec
 from adapterhub.tags import entity_types
 from adapterhub.training.data.columns import Columns, find_columns
 from adapterhub.training.data.labels import (
     Target,
     find_labels,
-    names_of,
-    own_names,
-    renamed,
-    whole_numbers,
+    refuse_unknown,
+    rows_with_known,
+    with_own_names,
+    with_whole_numbers,
 )
 from adapterhub.training.data.list_columns import read_lists
 from adapterhub.training.data.mentions import rows_with_mentions
@@ -32,9 +32,11 @@ from adapterhub.training.data.splits import (
     are_crossed,
     draw_folds,
     draw_rows,
+    draw_test,
     shared_rows,
     split_records,
 )
+from adapterhub.training.data.summary import DataSummary, note_unread, summarize
 from adapterhub.training.data.tagging import Span, TaggedWords, are_characters, join_words
 from adapterhub.training.options import FEWEST_HELD_OUT, Joining, TrainingOptions
 
@@ -52,6 +54,7 @@ class Dataset:
         inputs: One string per field and row.
         targets: Per row a label, labels, a number, or entity spans.
         labels: Label names in the order of a head's outputs; empty for regression.
+        columns: Which columns were read; None for rows from elsewhere.
     """
 
     name: str
@@ -60,6 +63,7 @@ class Dataset:
     inputs: tuple[tuple[str, ...], ...]
     targets: tuple[Target, ...]
     labels: tuple[str, ...]
+    columns: Columns | None = None
 
     def __len__(self) -> int:
         """Returns the number N of rows."""
@@ -104,25 +108,30 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Splits:
-    """Training and validation set.
+    """Training, validation and test set.
 
     Attributes:
         train: The training rows.
         validation: The validation rows, with the same labels; in cross-validation the training
             rows.
         folds: The fold of each row in cross-validation, else empty.
+        test: Rows that are only measured on; None where there are none.
+        notes: What was left out of the test set, and why.
     """
 
     train: Dataset
     validation: Dataset
     folds: tuple[int, ...] = ()
+    test: Dataset | None = None
+    notes: tuple[str, ...] = ()
 
     def keep(self, rows: Sequence[int]) -> Splits:
         """Returns the splits with some of the training rows only."""
         train = self.train.take(rows)
         if not self.folds:
             return replace(self, train=train)
-        return Splits(train, train, tuple(self.folds[row] for row in rows))
+        folds = tuple(self.folds[row] for row in rows)
+        return replace(self, train=train, validation=train, folds=folds)
 
     @property
     def measured_on(self) -> str:
@@ -130,8 +139,21 @@ class Splits:
         return "cross-validation" if self.folds else "validation"
 
 
+def summary_of(splits: Splits) -> DataSummary:
+    """Returns what was read of a data set."""
+    train = splits.train
+    return summarize(
+        train.kind,
+        train.targets,
+        columns=train.columns,
+        validation_rows=len(splits.validation),
+        validated_by=splits.measured_on,
+        test_rows=0 if splits.test is None else len(splits.test),
+    )
+
+
 def read_splits(data: object, options: TrainingOptions) -> Splits:
-    """Returns the training and validation rows of a data set.
+    """Returns the training, validation and test rows of a data set.
 
     Args:
         data: A file, a table, or rows; see `records.read_records`.
@@ -142,52 +164,100 @@ def read_splits(data: object, options: TrainingOptions) -> Splits:
         UsageError: The options do not fit the data.
     """
     records = read_lists(read_records(data), options)
-    columns = find_columns(records, options)
+    columns = note_unread(records, find_columns(records, options), guessed=options.kind is None)
     name = options.dataset or records.name
     if are_crossed(len(records.rows), options):
-        return _crossed(records, columns, options)
-    if options.validation is not None:
-        other = read_lists(read_records(options.validation), options)
-        parts = Parts(parse_records(records, columns), parse_records(other, columns))
-    else:
-        other = records
-        parts = split_records(records, columns, options)
+        return _with_test(_crossed(records, columns, options), options)
+    other, parts = _read_parts(records, columns, options)
     joining = _joining([*parts.train, *parts.validation], options.join_tokens)
-    whole = Dataset(name, columns.kind, columns.fields, (), (), ())
-    train, validation = (_fill(whole, part, joining) for part in (parts.train, parts.validation))
-    train = _with_names(train, whole_numbers(_names(train)))
+    whole = Dataset(name, columns.kind, columns.fields, (), (), (), columns)
+    train, validation, test = (
+        _fill(whole, part, joining) for part in (parts.train, parts.validation, parts.test)
+    )
+    train = replace(train, targets=with_whole_numbers(train.targets))
     labels = find_labels(columns.kind, train.targets, records)
-    validation = _with_names(validation, own_names(_names(validation), _named(labels, train.kind)))
+    validation, test = _with_own_names(validation, labels), _with_own_names(test, labels)
+    notes = parts.notes
+    if parts.test and labels:
+        test = _without_unseen(test, labels)
+        if left_out := len(parts.test) - len(test):
+            notes = (*notes, f"{left_out:,} test rows have labels that no training row has.")
+    validation, test = _divided(parts, validation, test, options)
     if options.skip_unseen and labels:
-        validation = _without_unseen(validation, labels)
+        validation, test = _without_unseen(validation, labels), _without_unseen(test, labels)
     _check_rows(train, validation, source=records.source, other=other.source)
     if labels:
         owner = "the training rows (skip_unseen leaves such rows out)"
-        _refuse_unknown(validation, labels, source=other.source, owner=owner)
+        for part in (validation, test):
+            refuse_unknown(part.targets, labels, part.kind, source=other.source, owner=owner)
     # Labels are those of all rows: max_rows must not decide which labels a task has.
-    kept = replace(train.take(draw_rows(len(train), options)), labels=labels)
+    kept, validation, test = (
+        replace(part.take(draw_rows(len(part), options)), labels=labels)
+        for part in (train, validation, test)
+    )
     if options.mentions:
         types = entity_types(labels) if kept.kind == "tagging" else ()
         inputs, targets = rows_with_mentions(kept.inputs, kept.spans(), types, options)
         kept = replace(kept, inputs=kept.inputs + inputs, targets=kept.targets + targets)
-    return Splits(
-        kept,
-        replace(validation.take(draw_rows(len(validation), options)), labels=labels),
-    )
+    return _with_test(Splits(kept, validation, (), test if len(test) else None, notes), options)
+
+
+def _read_parts(
+    records: Records, columns: Columns, options: TrainingOptions
+) -> tuple[Records, Parts]:
+    """Returns the parts of the rows, and where the validation rows come from."""
+    if options.validation is None:
+        return records, split_records(records, columns, options)
+    other = read_lists(read_records(options.validation), options)
+    return other, Parts(parse_records(records, columns), parse_records(other, columns))
+
+
+def _divided(
+    parts: Parts, validation: Dataset, test: Dataset, options: TrainingOptions
+) -> tuple[Dataset, Dataset]:
+    """Returns validation and test rows; where none are given, the latter are of the former."""
+    if parts.test or options.test is not None:
+        return validation, test
+    own, drawn = draw_test(parts.validation, options)
+    return validation.take(own), validation.take(drawn)
+
+
+def _with_test(splits: Splits, options: TrainingOptions) -> Splits:
+    """Returns splits with the test set that the options give, if any."""
+    if options.test is None:
+        return splits
+    records, train = read_lists(read_records(options.test), options), splits.train
+    columns = find_columns(records, options.model_copy(update={"kind": train.kind}))
+    examples = parse_records(records, columns)
+    if columns.fields != train.fields:
+        records.refuse(
+            f"its rows have the fields {' and '.join(columns.fields)}, those of training "
+            f"{' and '.join(train.fields)}"
+        )
+    empty = Dataset(train.name, train.kind, train.fields, (), (), train.labels)
+    test = _fill(empty, examples, _joining(examples, options.join_tokens))
+    test = _with_own_names(test, train.labels)
+    if train.labels:
+        owner = "the training rows (skip_unseen leaves such rows out)"
+        test = _without_unseen(test, train.labels) if options.skip_unseen else test
+        refuse_unknown(test.targets, train.labels, test.kind, source=records.source, owner=owner)
+    if len(test) < 2:
+        records.refuse(f"there are {len(test)} test rows; 2 or more are needed")
+    return replace(splits, test=test.take(draw_rows(len(test), options)))
 
 
 def _crossed(records: Records, columns: Columns, options: TrainingOptions) -> Splits:
     """Returns all rows as training and validation rows of cross-validation."""
     examples = parse_records(records, columns)
     name = options.dataset or records.name
-    empty = Dataset(name, columns.kind, columns.fields, (), (), ())
+    empty = Dataset(name, columns.kind, columns.fields, (), (), (), columns)
     whole = _fill(empty, examples, _joining(examples, options.join_tokens))
     _check_fewest(len(whole), records.source)
     rows = draw_rows(len(whole), options)
     folds = draw_folds([examples[row] for row in rows], options)
     if max(folds) == 0:
         records.refuse("all rows have the same text; nothing can be learned")
-    whole = _with_names(whole, whole_numbers(_names(whole)))
+    whole = replace(whole, targets=with_whole_numbers(whole.targets))
     labels = find_labels(columns.kind, whole.targets, records)
     dataset = replace(whole.take(rows), labels=labels)
     return Splits(dataset, dataset, folds)
@@ -211,10 +281,10 @@ def read_for_task(data: object, spec: TaskSpec, options: TrainingOptions) -> Dat
     joining = _joining(examples, options.join_tokens)
     empty = Dataset(records.name, spec.kind, spec.fields, (), (), spec.labels)
     dataset = _fill(empty, examples, joining)
-    dataset = _with_names(dataset, own_names(_names(dataset), _named(spec.labels, spec.kind)))
+    dataset = _with_own_names(dataset, spec.labels)
     if spec.kind != "regression":
         owner = f"task '{spec.task}'"
-        _refuse_unknown(dataset, spec.labels, source=records.source, owner=owner)
+        refuse_unknown(dataset.targets, spec.labels, spec.kind, source=records.source, owner=owner)
     return dataset
 
 
@@ -260,41 +330,13 @@ def _check_fewest(rows: int, source: str) -> None:
         )
 
 
-def _names(dataset: Dataset) -> set[str]:
-    """Returns the labels of all targets; for tagging the entity types."""
-    return {name for target in dataset.targets for name in names_of(target)}
+def _with_own_names(dataset: Dataset, labels: tuple[str, ...]) -> Dataset:
+    """Returns rows whose labels are spelled as those of the task."""
+    return replace(dataset, targets=with_own_names(dataset.targets, labels, dataset.kind))
 
 
-def _named(labels: tuple[str, ...], kind: Kind) -> tuple[str, ...]:
-    """Returns the labels of a task as targets have them: for tagging the entity types."""
-    return entity_types(labels) if kind == "tagging" else labels
-
-
-def _with_names(dataset: Dataset, names: Mapping[str, str]) -> Dataset:
-    if not names:
-        return dataset
-    return replace(dataset, targets=tuple(renamed(target, names) for target in dataset.targets))
-
-
-def _without_unseen(validation: Dataset, labels: tuple[str, ...]) -> Dataset:
-    known = set(_named(labels, validation.kind))
-    targets = enumerate(validation.targets)
-    return validation.take([row for row, t in targets if known.issuperset(names_of(t))])
-
-
-def _refuse_unknown(dataset: Dataset, labels: tuple[str, ...], *, source: str, owner: str) -> None:
-    named = _named(labels, dataset.kind)
-    known = set(named)
-    for row, target in enumerate(dataset.targets, start=1):
-        for name in names_of(target):
-            if name not in known:
-                hint = nearest(name, named)
-                raise DataError(
-                    source,
-                    f"row {row} of those read has the label '{name}', which {owner} do not "
-                    f"have; labels are {', '.join(named[:8])}{', …' if len(named) > 8 else ''}"
-                    f"{f'. Did you mean {hint!r}?' if hint else ''}",
-                )
+def _without_unseen(dataset: Dataset, labels: tuple[str, ...]) -> Dataset:
+    return dataset.take(rows_with_known(dataset.targets, labels, dataset.kind))
 
 
 # Below this share metrics hardly change: many sets have short texts, such as greetings, in both.
@@ -317,6 +359,16 @@ def split_notes(splits: Splits) -> Iterator[str]:
                 f"{shared} of {rows} validation rows are also training rows (ignoring case, spaces "
                 f"and the order of pairs), so the metrics are too optimistic."
             )
+    if splits.test is not None:
+        known = (*splits.train.inputs, *splits.validation.inputs)
+        shared = shared_rows(known, splits.test.inputs)
+        if shared >= max(1, len(splits.test) * _SHARED):
+            yield (
+                f"{shared} of {len(splits.test)} test rows are also training or validation rows "
+                f"(ignoring case, spaces and the order of pairs), so the metrics are too "
+                f"optimistic."
+            )
+    yield from splits.notes
     if rows < FEWEST_HELD_OUT:
         yield (
             f"Few rows: the 95 % confidence interval of a metric on {rows} rows is about "

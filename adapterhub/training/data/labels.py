@@ -10,7 +10,9 @@ from unicodedata import category, combining, normalize
 
 import numpy as np
 
+from adapterhub.errors import DataError, nearest
 from adapterhub.specs import MAX_LABELS, Kind
+from adapterhub.tags import entity_types
 from adapterhub.training.data.records import Records
 from adapterhub.training.data.tagging import Span, tag_labels
 from adapterhub.training.data.values import MAX_LABEL, normalized
@@ -29,18 +31,6 @@ def names_of(target: Target) -> tuple[str, ...]:
     if isinstance(target, tuple):
         return tuple(part.entity if isinstance(part, Span) else part for part in target)
     return ()
-
-
-def renamed(target: Target, names: Mapping[str, str]) -> Target:
-    """Returns a target with other names of some labels or entity types."""
-    if isinstance(target, str):
-        return names.get(target, target)
-    if not isinstance(target, tuple):
-        return target
-    spans = tuple(p for p in target if isinstance(p, Span))
-    if spans:
-        return tuple(replace(span, entity=names.get(span.entity, span.entity)) for span in spans)
-    return tuple(dict.fromkeys(names.get(name, name) for name in names_of(target)))
 
 
 def find_labels(kind: Kind, targets: Sequence[Target], records: Records) -> tuple[str, ...]:
@@ -95,30 +85,87 @@ def _naturally(label: str) -> list[tuple[bool, int, str]]:
     return [(not digits, int(digits or 0), digits or other) for digits, other in parts]
 
 
-def whole_numbers(found: Iterable[str]) -> dict[str, str]:
-    """Returns other names of labels that are whole numbers: `1` for `1.0`.
+def with_whole_numbers(targets: Sequence[Target]) -> tuple[Target, ...]:
+    """Returns targets in which labels that are whole numbers are written as such: `1` for `1.0`.
 
     Tables with an empty cell, and the CSV files made of them, have whole numbers as 1.0. Where
     other labels are among them, as in `1.0` and `1.1`, all stay as they are.
     """
-    matches = [_WHOLE.fullmatch(label) for label in found]
+    matches = [_WHOLE.fullmatch(label) for label in _names(targets)]
     whole = [match for match in matches if match is not None]
-    return {match[0]: match[1] for match in whole} if len(whole) == len(matches) else {}
+    if len(whole) < len(matches):
+        return tuple(targets)
+    return _renamed(targets, {match[0]: match[1] for match in whole})
 
 
-def own_names(found: Iterable[str], labels: Iterable[str]) -> dict[str, str]:
-    """Returns which label of a task is meant by each name that is not exactly one of them.
+def with_own_names(
+    targets: Sequence[Target], labels: Sequence[str], kind: Kind
+) -> tuple[Target, ...]:
+    """Returns targets in which labels are spelled as in a task.
 
     Args:
-        found: Labels, or entity types, of a data set.
+        targets: Of some rows.
         labels: Those of the task, which may have been imported in any spelling.
+        kind: Of the task.
     """
-    own = set(labels)
+    own = set(_named(labels, kind))
     by_key: dict[str, list[str]] = defaultdict(list)
     for label in own:
         by_key[_key(label)].append(label)
-    meant = {name: by_key[_key(name)] for name in set(found) - own if _key(name) in by_key}
-    return {name: same[0] for name, same in meant.items() if len(same) == 1}
+    others = _names(targets) - own
+    meant = {name: by_key[_key(name)] for name in others if _key(name) in by_key}
+    return _renamed(targets, {name: same[0] for name, same in meant.items() if len(same) == 1})
+
+
+def rows_with_known(targets: Sequence[Target], labels: Sequence[str], kind: Kind) -> list[int]:
+    """Returns the rows all of whose labels a task has."""
+    known = set(_named(labels, kind))
+    return [row for row, target in enumerate(targets) if known.issuperset(names_of(target))]
+
+
+def refuse_unknown(
+    targets: Sequence[Target], labels: Sequence[str], kind: Kind, *, source: str, owner: str
+) -> None:
+    """Checks that a task has all labels of some rows.
+
+    Raises:
+        DataError: It lacks one.
+    """
+    named = _named(labels, kind)
+    for row, target in enumerate(targets, start=1):
+        for name in names_of(target):
+            if name not in named:
+                hint = nearest(name, named)
+                raise DataError(
+                    source,
+                    f"row {row} of those read has the label '{name}', which {owner} do not "
+                    f"have; labels are {', '.join([*named][:8])}{', …' if len(named) > 8 else ''}"
+                    f"{f'. Did you mean {hint!r}?' if hint else ''}",
+                )
+
+
+def _named(labels: Sequence[str], kind: Kind) -> dict[str, None]:
+    """Returns the labels of a task as targets have them: for tagging the entity types."""
+    return dict.fromkeys(entity_types(labels) if kind == "tagging" else labels)
+
+
+def _names(targets: Iterable[Target]) -> set[str]:
+    return {name for target in targets for name in names_of(target)}
+
+
+def _renamed(targets: Sequence[Target], names: Mapping[str, str]) -> tuple[Target, ...]:
+    return tuple(_rename(target, names) for target in targets) if names else tuple(targets)
+
+
+def _rename(target: Target, names: Mapping[str, str]) -> Target:
+    if isinstance(target, str):
+        return names.get(target, target)
+    if not isinstance(target, tuple):
+        return target
+    spans = tuple(p for p in target if isinstance(p, Span))
+    if spans:
+        return tuple(replace(span, entity=names.get(span.entity, span.entity)) for span in spans)
+    return tuple(dict.fromkeys(names.get(name, name) for name in names_of(target)))
 
 
 def _key(label: str) -> str:

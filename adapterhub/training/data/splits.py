@@ -1,4 +1,4 @@
-"""Which rows are for training and which for validation."""
+"""Which rows are for training, which for validation, and which for the test."""
 
 from __future__ import annotations
 
@@ -14,13 +14,20 @@ from adapterhub.training.data.columns import Columns
 from adapterhub.training.data.parsing import Example, parse_records
 from adapterhub.training.data.records import Records
 from adapterhub.training.data.tagging import TaggedWords
-from adapterhub.training.options import FEWEST_HELD_OUT, HELD_OUT, TrainingOptions
+from adapterhub.training.options import (
+    FEWEST_HELD_OUT,
+    HELD_OUT,
+    PLENTY_HELD_OUT,
+    TEST_FRACTION,
+    TrainingOptions,
+)
 
 Inputs = tuple[str, ...]
 
 _TRAIN = ("train", "training")
 _VALIDATION = ("validation", "valid", "val", "dev")
-_LEFT_OUT = ("test", "", None)
+_PARTS = {"train": _TRAIN, "validation": _VALIDATION, "test": ("test", "testing")}
+_LEFT_OUT = ("", None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +37,14 @@ class Parts:
     Attributes:
         train: For training.
         validation: For choosing and calibrating.
+        test: For measuring, with targets; may be empty.
+        notes: What was left out of the test set, and why.
     """
 
     train: list[Example]
     validation: list[Example]
+    test: Sequence[Example] = ()
+    notes: tuple[str, ...] = ()
 
 
 def split_records(records: Records, columns: Columns, options: TrainingOptions) -> Parts:
@@ -44,24 +55,76 @@ def split_records(records: Records, columns: Columns, options: TrainingOptions) 
     """
     if options.split_column is None:
         return _split_by_seed(parse_records(records, columns), options)
-    rows: dict[bool, list[SourceRow]] = {True: [], False: []}
+    rows: dict[str, list[SourceRow]] = {"train": [], "validation": [], "test": []}
     for record in records.rows:
         value = records.value(record, options.split_column)
         part = value.strip().lower() if isinstance(value, str) else value
-        if part in _TRAIN or part in _VALIDATION:
-            rows[part in _TRAIN].append(record)
-        elif part not in _LEFT_OUT:
+        if part in _LEFT_OUT:
+            continue
+        name = next((name for name, known in _PARTS.items() if part in known), None)
+        if name is None:
             records.refuse(
                 f"column '{options.split_column}' is {value!r:.40}; expected 'train', "
                 f"'validation' or 'test'",
                 record,
             )
-    for is_train, name in ((True, "train"), (False, "validation")):
-        if not rows[is_train]:
+        rows[name].append(record)
+    for name in ("train", "validation"):
+        if not rows[name]:
             records.refuse(f"column '{options.split_column}' marks no rows as '{name}'")
-    # Rows of a test part may have no answers.
-    examples = parse_records(replace(records, rows=(*rows[True], *rows[False])), columns)
-    return Parts(examples[: len(rows[True])], examples[len(rows[True]) :])
+    test = [] if options.test is not None else rows["test"]
+    answered = [record for record in test if _has_target(record.values.get(columns.target))]
+    count = len(rows["train"]), len(rows["validation"])
+    # Together, so that all parts read tags in the same form.
+    every = (*rows["train"], *rows["validation"], *answered)
+    examples = parse_records(replace(records, rows=every), columns)
+    held_out, notes = _told_apart(examples[sum(count) :], len(test))
+    return Parts(examples[: count[0]], examples[count[0] : sum(count)], held_out, notes)
+
+
+def _has_target(value: object) -> bool:
+    is_nan = isinstance(value, float) and value != value
+    return value is not None and not is_nan and not (isinstance(value, str) and not value.strip())
+
+
+def _told_apart(test: Sequence[Example], marked: int) -> tuple[Sequence[Example], tuple[str, ...]]:
+    """Returns the rows marked as test that have targets, and notes on the others.
+
+    Public test sets often have the same stand-in, such as -1, in the place of every target.
+    """
+    truths: set[object] = {
+        one.truth if isinstance(one.truth, float) else _names(one) for one in test
+    }
+    if any(isinstance(one.truth, TaggedWords) and _names(one) for one in test):
+        truths.add("entities")  # Which types a text has may well be the same everywhere.
+    if marked and len(truths) < 2:
+        why = "all the same target" if test else "no targets"
+        return (), (f"The {marked:,} rows marked as test are left out: they have {why}.",)
+    if len(test) < marked:
+        return test, (f"{marked - len(test):,} of {marked:,} test rows have no target.",)
+    return test, ()
+
+
+def draw_test(held_out: Sequence[Example], options: TrainingOptions) -> tuple[list[int], list[int]]:
+    """Returns the indices of held-out rows for validation, and of those for the test.
+
+    They are drawn by the seed; equal inputs stay together and labels are spread evenly.
+    """
+    fraction = options.test_fraction
+    if fraction is None:
+        fraction = TEST_FRACTION if len(held_out) >= PLENTY_HELD_OUT else 0.0
+    draw = random.Random(options.seed)
+    drawn: set[int] = set()
+    due = 0.0
+    for groups in _strata(held_out) if fraction else ():
+        draw.shuffle(groups)
+        for same in groups:
+            # By rows, so that a text that occurs often does not fill one part.
+            due += fraction * len(same)
+            if due >= 0.5 * len(same):
+                due -= len(same)
+                drawn.update(same)
+    return [row for row in range(len(held_out)) if row not in drawn], sorted(drawn)
 
 
 def are_crossed(rows: int, options: TrainingOptions) -> bool:
@@ -70,9 +133,10 @@ def are_crossed(rows: int, options: TrainingOptions) -> bool:
     With adapters rows are always held out: each fold would be a training of its own. So they are
     with mentions, which only training rows get.
     """
-    given = (options.validation, options.split_column, options.validation_fraction)
+    given: list[object] = [options.validation, options.split_column, options.validation_fraction]
+    given.append(options.test_fraction or None)
     adapted = options.adapter is not None or options.adapter_of is not None
-    if adapted or options.mentions or options.folds == 0 or given != (None, None, None):
+    if adapted or options.mentions or options.folds == 0 or given != [None] * 4:
         return False
     return HELD_OUT * min(rows, options.max_rows or rows) < FEWEST_HELD_OUT
 

@@ -37,7 +37,7 @@ def require_extra() -> None:
 
 
 def evaluate(
-    spec: TaskSpec, scores: TaskScores, dataset: Dataset, *, split: str = "validation"
+    spec: TaskSpec, scores: TaskScores, dataset: Dataset, *, split: str = "given"
 ) -> tuple[Metric, ...]:
     """Returns the metrics of a task's predictions for the rows of a data set.
 

@@ -39,6 +39,7 @@ from adapterhub.training.heads.selection import (
 from adapterhub.training.options import (
     MetricName,
     TrainingOptions,
+    measure_name,
     selection_metric,
 )
 
@@ -151,6 +152,11 @@ class FitInputs:
     metric: MetricName
     truth: torch.Tensor
     notes: tuple[str, ...] = ()
+
+    @property
+    def measure(self) -> str:
+        """Returns the name of the metric as `problem.judge` computes it."""
+        return measure_name(self.metric, self.splits.train.kind)
 
 
 def reading_for(options: TrainingOptions, dataset: Dataset, source: FeatureSource) -> Reading:

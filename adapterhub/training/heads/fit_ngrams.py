@@ -243,10 +243,11 @@ def fit_ngrams(
     chosen = values.index(after)
     part, overlap = _SHARES[chosen], inputs.known.overlap
     count = len(inputs.known.keys)
+    measure = fit_inputs.metric if is_tagging else fit_inputs.measure
     sizes = {"ngrams": count, "pieces": None if overlap is None else len(overlap.rarity)}
     note = (
         f"{count:,} n-grams of word pieces were added to the head, at no extra pass: "
-        f"{fit_inputs.metric} {figure_text(after)} instead of {figure_text(before)}."
+        f"{measure} {figure_text(after)} instead of {figure_text(before)}."
     )
     return replace(
         head,

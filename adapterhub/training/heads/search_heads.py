@@ -66,6 +66,7 @@ def search_heads(
     table = make_table(
         ordered,
         metric=all_inputs[0].metric,
+        measure=all_inputs[0].measure,
         tolerance=options.tolerance,
         notes=tuple(dict.fromkeys(notes)),
     )

@@ -10,6 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from adapterhub.diagnostics import figure_text
 from adapterhub.specs import HeadSpec
 from adapterhub.training.heads.candidates import FittedHead
 
@@ -70,6 +71,7 @@ class SearchTable:
         chosen: Index of the cheapest row within the tolerance.
         candidates: How many candidates were fitted.
         notes: What was left out, and why.
+        measure: The metric as it is computed here; empty for as it is reported.
     """
 
     metric: str
@@ -79,6 +81,7 @@ class SearchTable:
     chosen: int
     candidates: int
     notes: tuple[str, ...] = ()
+    measure: str = ""
 
     def render(self, *, every: bool = False) -> str:
         """Returns the table as text.
@@ -88,8 +91,9 @@ class SearchTable:
         """
         table = Table(box=box.ASCII2, caption_justify="left")
         pairs = ("pairs",) if self._has_pairs else ()
-        for name in ("passes", *pairs, *_COLUMNS, "parameters", self.metric, ""):
-            numbers = name in ("passes", "parameters", self.metric)
+        measure = self.measure or self.metric
+        for name in ("passes", *pairs, *_COLUMNS, "parameters", measure, ""):
+            numbers = name in ("passes", "parameters", measure)
             table.add_column(name, justify="right" if numbers else "left")
         for index in range(len(self.rows)) if every else self._leading():
             table.add_row(*self._cells(index))
@@ -130,7 +134,7 @@ class SearchTable:
             row.head.pooling,
             "linear" if row.head.hidden_width is None else f"hidden {row.head.hidden_width}",
             f"{row.parameters:,}",
-            f"{row.value * _POINTS:.2f}",
+            figure_text(row.value),
             " ".join(("<-", *marks)) if marks else "",
         )
 
@@ -146,7 +150,12 @@ def by_cost(fitted: Iterable[FittedHead]) -> list[FittedHead]:
 
 
 def make_table(
-    fitted: Sequence[FittedHead], *, metric: str, tolerance: float, notes: Sequence[str]
+    fitted: Sequence[FittedHead],
+    *,
+    metric: str,
+    tolerance: float,
+    notes: Sequence[str],
+    measure: str = "",
 ) -> SearchTable:
     """Returns the table of heads sorted by cost; marks the best and the chosen one."""
     values = [one.value for one in fitted]
@@ -166,4 +175,4 @@ def make_table(
         for one in fitted
     )
     total = sum(one.candidates for one in fitted)
-    return SearchTable(metric, tolerance, rows, best, chosen, total, tuple(notes))
+    return SearchTable(metric, tolerance, rows, best, chosen, total, tuple(notes), measure)

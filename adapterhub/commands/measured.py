@@ -1,0 +1,37 @@
+"""The metrics of a task by the rows that they are of, for people and for programs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from adapterhub.diagnostics import figure_text, rows_text
+
+if TYPE_CHECKING:
+    from adapterhub.specs import TaskSpec
+
+
+def by_rows(spec: TaskSpec) -> dict[str, str]:
+    """Returns metrics as text, by which rows they are of and what these had done before."""
+    rows: dict[str, list[str]] = {}
+    for metric in spec.metrics:
+        where = rows_text(metric, spec.used_for(metric))
+        rows.setdefault(where, []).append(f"{metric.name} {figure_text(metric.value)}")
+    return {where: ", ".join(figures) for where, figures in rows.items()}
+
+
+def split_values(spec: TaskSpec) -> list[dict[str, object]]:
+    """Returns the same as values: one object per split."""
+    splits = dict.fromkeys(metric.split for metric in spec.metrics)
+    values: list[dict[str, object]] = []
+    for split in splits:
+        own = [metric for metric in spec.metrics if metric.split == split]
+        used_for = spec.used_for(own[0])
+        values.append(
+            {
+                "split": split,
+                "rows": own[0].rows,
+                "used_for": None if used_for is None else list(used_for),
+                "metrics": {metric.name: metric.value for metric in own},
+            }
+        )
+    return values
