@@ -300,7 +300,7 @@ class Hub:
             specs = self._specs(names, found)
             for spec in specs.values():
                 check_fits(spec, self._encoder)
-            read_rows(request, make_plan(specs))
+            read_rows(request, make_plan(specs), self._tokenizer)
         resident = self._acquire(names, found)
         del found  # the bytes of head files, which may be large
         return compute_scores(request, resident, context=self._context)

@@ -113,8 +113,7 @@ def text_problem(value: object) -> str | None:
     if not value.strip():
         return "is empty."
     if is_invisible(value):
-        codes = ", ".join(f"U+{ord(sign):04X}" for sign in sorted(set(value))[:3])
-        return f"is empty: it has only invisible signs ({codes}), which leave no token."
+        return tokenless(value)
     if not value.isascii():
         try:
             value.encode("utf-8")
@@ -125,6 +124,13 @@ def text_problem(value: object) -> str | None:
                 f"decode the text as UTF-8 again."
             )
     return None
+
+
+def tokenless(text: str) -> str:
+    """Returns the problem of a text that leaves no token."""
+    signs = sorted(set(text) - set(" \t\r\n"))
+    codes = ", ".join(f"U+{ord(sign):04X}" for sign in signs[:3])
+    return f"is empty: no token is left of {codes}{', …' if len(signs) > 3 else ''}."
 
 
 def is_invisible(text: str) -> bool:

@@ -6,6 +6,7 @@ so that attention runs on (n, L) views of them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby
@@ -22,6 +23,10 @@ from adapterhub.model.encoder.offsets import Offsets, TextAligner, restored
 from adapterhub.plan import Reading
 
 Item = TypeVar("Item")
+
+# Characters that no tokenizer drops; a text without them is tokenized to see what it leaves.
+_SURE = re.compile("[0-9A-Za-z\u4e00-\u9fff]")
+_FEW = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +161,14 @@ class TextTokenizer:
     def _offsets(self, read: ReadText) -> Offsets:
         """Returns the offsets of all tokens in the text as given."""
         return restored(self._aligner.offsets(read.text, read.encoding), read.gaps)
+
+    def has_tokens(self, text: str) -> bool:
+        """Returns whether a text leaves any token; one of dropped signs leaves none."""
+        if _SURE.search(text):
+            return True
+        # The start of a text decides nearly always.
+        parts = (text[:_FEW], text)
+        return any(len(self._fast.encode(part, add_special_tokens=False)) for part in parts)
 
     def windows(self, rows: Sequence[Row], *, reading: Reading) -> list[Window]:
         """Returns the windows of all rows, in row order."""

@@ -12,7 +12,7 @@ from unicodedata import normalize
 import numpy as np
 
 from adapterhub.errors import UsageError
-from adapterhub.inputs import text_problem
+from adapterhub.inputs import is_invisible, text_problem
 from adapterhub.rows.reading import SourceRow
 from adapterhub.specs import MAX_LABELS, Kind
 from adapterhub.store.jsonsafe import shown
@@ -253,13 +253,14 @@ def _tagged_words(
     if not len(words):
         records.refuse("there are no tokens", record)
     for index, word in enumerate(words):
-        # A space can be a token where text is tagged by character.
-        problem = None if isinstance(word, str) and word.isspace() else text_problem(word)
+        # A space can be a token where text is tagged by character, a direction mark elsewhere.
+        blank = isinstance(word, str) and word != "" and is_invisible(word)
+        problem = None if blank else text_problem(word)
         if problem is not None:
             records.refuse(f"token {index} {problem}", record)
     texts = tuple(str(word) for word in words)
-    if all(text.isspace() for text in texts):
-        records.refuse("all tokens are spaces", record)
+    if is_invisible("".join(texts)):
+        records.refuse("all tokens are spaces or other invisible signs", record)
     try:
         return TaggedWords(texts, marks([_tag(tag) for tag in tags]))
     except ValueError as error:
