@@ -286,7 +286,8 @@ class Hub:
             specs = self._tasks.specs(list(own.values()), found)
             for spec in specs.values():
                 check_fits(spec, self._encoder)
-            read_rows(request, make_plan({name: specs[one] for name, one in own.items()}))
+            plan = make_plan({name: specs[one] for name, one in own.items()})
+            read_rows(request, plan, self._tokenizer)
         acquired = self._tasks.acquire(list(own.values()), found)
         del found  # the bytes of head files, which may be large
         resident = {name: acquired[one] for name, one in own.items()}

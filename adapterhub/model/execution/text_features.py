@@ -7,12 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from adapterhub.errors import UsageError
-from adapterhub.inputs import read_fields
 from adapterhub.model.encoder.depth_loop import each_depth
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.pooling import POOLINGS
 from adapterhub.model.encoder.tokens import Window, batches
-from adapterhub.model.execution.call import refuse_bad_rows
+from adapterhub.model.execution.call import read_texts, refuse_bad_rows
 from adapterhub.model.execution.run_trunk import ExecutionContext, mean_of_windows, tokens_of_rows
 from adapterhub.model.heads.heads import Array
 from adapterhub.plan import Reading, Tap
@@ -37,7 +36,7 @@ def features_of(
         InputError: A row cannot be read.
     """
     _check(tap, reading, context.encoder)
-    given = read_fields(rows, reading.fields)
+    given = read_texts(rows, reading.fields, context.tokenizer)
     refuse_bad_rows([given])
     return encode_rows(given.inputs, tap=tap, reading=reading, context=context)
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from adapterhub.errors import UsageError
+from adapterhub.errors import DataError, UsageError
+from adapterhub.inputs import tokenless
 from adapterhub.model.heads.spans import TaggedText, Word, words_of
 from adapterhub.plan import Reading
 from adapterhub.specs import Pooling
@@ -178,10 +179,22 @@ def make_fit_inputs(
 
     Raises:
         UsageError: The cache cannot be written, or the metric does not fit the kind.
+        DataError: A text leaves no token.
     """
     _metric(splits, options)  # Refuses a wrong one before anything is encoded.
+    for dataset in (splits.train, splits.validation):
+        _check_tokens(dataset, source)
     fit_inputs = _make_fit_inputs(splits, options, source, apart)
     return replace(fit_inputs, notes=(*fit_inputs.notes, *split_notes(fit_inputs.splits)))
+
+
+def _check_tokens(dataset: Dataset, source: FeatureSource) -> None:
+    for row, texts in enumerate(dataset.inputs, start=1):
+        for name, text in zip(dataset.fields, texts, strict=True):
+            if not source.tokenizer.has_tokens(text):
+                raise DataError(
+                    dataset.name, f"row {row} of those read: field '{name}' {tokenless(text)}"
+                )
 
 
 def matching_inputs(apart: bool, all_inputs: Sequence[FitInputs]) -> FitInputs:
