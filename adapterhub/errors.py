@@ -281,6 +281,18 @@ def _restore(
     return error
 
 
+def check_type(value: object, kind: type | tuple[type, ...], what: str, expected: str) -> None:
+    """Checks the type of an argument; True and False are no numbers.
+
+    Raises:
+        UsageError: It is of another type.
+    """
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        found = " ".join(repr(value)[:80].split())
+        raise UsageError(f"{what} is {found}, of type {type(value).__name__}; expected {expected}.")
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Returns the known name most similar to `name`, or None if none is similar."""
     matches = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.6)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
-from adapterhub.errors import RegistryError
+from adapterhub.errors import RegistryError, check_type
 from adapterhub.model.backbone.open_backbone import (
     SHIPPED,
     Backbone,
@@ -38,6 +38,7 @@ def open_for(registry: str | Path | None, backbone: str | Path | Backbone | None
     return open_backbone(SHIPPED if backbone is None else backbone)
 
 
+@runtime_checkable
 class FinishedTask(Protocol):
     """A task that can be saved, for instance a `TrainedTask`."""
 
@@ -70,10 +71,15 @@ def save_tasks(
         registry: As `train` takes it.
 
     Raises:
+        UsageError: One is no such task.
         RegistryError: The registry cannot be written, or a task conflicts with its entry.
         HeadFileError: A head file cannot be written.
     """
     path = registry_to_write(registry)
+    check_type(tasks, Iterable, "What is saved", "a list of trained or imported tasks")
+    tasks = tuple(tasks)
+    for task in tasks:
+        check_type(task, FinishedTask, "A task to save", "what train or import_task returned")
     return add_versions(
         path,
         (

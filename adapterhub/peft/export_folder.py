@@ -10,7 +10,7 @@ from pathlib import Path
 
 import safetensors.torch
 
-from adapterhub.errors import AdapterError
+from adapterhub.errors import AdapterError, check_type
 from adapterhub.peft.exported_head import HEAD_FILE, describe_head, encode_exported_head
 from adapterhub.peft.folder import CONFIG_FILE, WEIGHTS_FILE
 from adapterhub.peft.format import peft_config, peft_state
@@ -36,9 +36,11 @@ def export_peft(head: HeadFile, folder: str | Path) -> None:
         folder: Made; may exist if it is empty.
 
     Raises:
+        UsageError: An argument is of another type.
         AdapterError: The task has no adapter that PEFT knows, the folder is not empty, or the
             system cannot write it.
     """
+    check_type(head, HeadFile, "What is exported", "a head file, as read_head returns it")
     folder = absolute_path(folder, "folder")
     adapter = _exportable(head)
     stock = is_stock(head.spec)

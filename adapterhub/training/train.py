@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from adapterhub.errors import UsageError
+from adapterhub.errors import UsageError, check_type
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.tokens import TextTokenizer
+from adapterhub.option_models import read_options
 from adapterhub.saving import check_place, open_for
 from adapterhub.store.references import check_name
 from adapterhub.store.registry import NEAREST, registry_to_write
@@ -33,7 +34,7 @@ def train(
     data: object,
     *,
     task: str,
-    options: TrainingOptions | None = None,
+    options: TrainingOptions | Mapping[str, object] | None = None,
     registry: str | Path | None = NEAREST,
     backbone: str | Path | Backbone | None = None,
     encoder: Encoder | None = None,
@@ -44,7 +45,8 @@ def train(
         data: A .jsonl, .csv, .tsv (each also with .gz) or .parquet file, a pyarrow table, a
             pandas data frame, or a list of mappings.
         task: Name of the task; an existing one gets its next version.
-        options: Columns, split, candidates and budget; None takes the defaults.
+        options: Columns, split, candidates and budget, also as a dictionary; None takes the
+            defaults.
         registry: The registry.yaml, made if missing; "nearest" takes the nearest one from the
             working folder upwards, or makes one there; None writes nothing.
         backbone: A key of the registry's backbones, a source as `open_backbone` takes it, or an
@@ -58,11 +60,13 @@ def train(
         BackboneError: The backbone cannot be opened.
         RegistryError: The registry cannot be read or written.
     """
-    options = options or TrainingOptions()
+    options = read_options(TrainingOptions, options)
     check_name(task, "task")
     registry = None if registry is None else registry_to_write(registry)
     if options.adapter is not None:
         options = _with_adapter(options, options.adapter)
+    if encoder is not None:
+        check_type(encoder, Encoder, "The encoder", "an Encoder of the backbone")
     require_extra()
     splits = _read_rows(data, options)
     opened = open_for(registry, backbone)

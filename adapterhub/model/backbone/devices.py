@@ -8,7 +8,7 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
-from adapterhub.errors import UnsupportedDeviceError, UsageError, nearest
+from adapterhub.errors import UnsupportedDeviceError, UsageError, check_type, nearest
 
 DTYPES: dict[str, torch.dtype] = {
     "float32": torch.float32,
@@ -22,7 +22,9 @@ def find_device(name: str) -> torch.device:
 
     Raises:
         UnsupportedDeviceError: The device is not known or not available.
+        UsageError: It is no name.
     """
+    check_type(name, (str, torch.device), "device", "cpu, cuda, cuda:<n>, mps or auto")
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -48,7 +50,7 @@ def find_dtype(name: str) -> torch.dtype:
     Raises:
         UsageError: The name is none of these.
     """
-    if name not in DTYPES:
+    if not isinstance(name, str) or name not in DTYPES:
         hint = nearest(str(name), DTYPES)
         raise UsageError(
             f"Unknown dtype '{name}'. Expected {', '.join(DTYPES)}."

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch.nn import functional
 
-from adapterhub.errors import BackboneError
+from adapterhub.errors import BackboneError, check_type
 from adapterhub.model.backbone.checkpoint import Block, read_block, read_embeddings, tensors_of
 from adapterhub.model.backbone.devices import find_device, find_dtype, inference
 from adapterhub.model.backbone.open_backbone import Backbone
@@ -52,6 +52,7 @@ class Encoder:
             UsageError: The dtype is not known.
             BackboneError: The hidden states overflow in `dtype`.
         """
+        check_type(backbone, Backbone, "The backbone of an encoder", "one from open_backbone")
         config = backbone.config
         self.device = find_device(device)
         self.dtype = find_dtype(dtype)

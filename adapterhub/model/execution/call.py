@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from adapterhub.errors import InputError, NonFiniteError, UsageError
+from adapterhub.errors import InputError, NonFiniteError, UsageError, check_type
 from adapterhub.inputs import BadRow, FieldInputs, read_fields, tokenless
 from adapterhub.model.encoder.tokens import TextTokenizer
 from adapterhub.model.execution.passes import Requested
@@ -71,7 +71,7 @@ def compute_scores(
     return Scores(ordered, tuple(sorted(errors, key=lambda error: error.row)))
 
 
-def check_options(top_k: int | None, on_error: str) -> None:
+def check_options(top_k: int | None, on_error: str, logits: bool) -> None:
     """Checks the options of a call.
 
     Raises:
@@ -81,6 +81,7 @@ def check_options(top_k: int | None, on_error: str) -> None:
         raise UsageError(f"top_k is {top_k!r}; expected 1 or more, or None for all labels.")
     if on_error not in ("raise", "skip"):
         raise UsageError(f"on_error is {on_error!r}; expected 'raise' or 'skip'.")
+    check_type(logits, bool, "logits", "True or False")
 
 
 def refuse_bad_rows(given: Sequence[FieldInputs]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from adapterhub.errors import UsageError
+from adapterhub.errors import UsageError, check_type
 from adapterhub.model.encoder.depth_loop import each_depth
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.pooling import POOLINGS
@@ -66,6 +66,11 @@ def encode_rows(
 
 def _check(tap: Tap, reading: Reading, encoder: Encoder) -> None:
     fields = reading.fields
+    check_type(tap.depth, int, "depth", "a whole number")
+    check_type(reading.max_length, int, "max_length", "a whole number of tokens")
+    check_type(tap.pooling, str, "pooling", "cls, mean, max or tokens")
+    for field in fields:
+        check_type(field, str, "One of the fields", "the name of a field")
     if not 0 <= tap.depth <= encoder.depth:
         raise UsageError(f"depth is {tap.depth}; this backbone has 0 to {encoder.depth}.")
     if tap.pooling not in POOLINGS:
