@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from adapterhub.store.atomic import FREE_SUFFIX
 from adapterhub.store.headfile import read_head, write_head
+from adapterhub.store.owners import TEMP_SUFFIX
 from tests.commands.conftest import Run
 from tests.tiny import TASKS, save_model, vocabulary
 
@@ -118,7 +118,7 @@ def test_other_answers_than_promised_are_found(run: Run, tiny_registry: Path) ->
 def test_files_in_no_entry_are_a_note(run: Run, tiny_registry: Path) -> None:
     stray = tiny_registry.parent / "heads" / "left.safetensors"
     stray.write_bytes(b"")
-    (tiny_registry.parent / f".x{FREE_SUFFIX}").write_bytes(b"")
+    (tiny_registry.parent / f".x{TEMP_SUFFIX}").write_bytes(b"")
     ran = run("doctor", "-r", tiny_registry, "--no-replay")
     assert ran.code == 0
     assert ran.out.count("note     unlisted file") == 2
