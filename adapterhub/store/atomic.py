@@ -67,14 +67,14 @@ def removed_at_end(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        _remove(path)
+        remove(path)
         _HELD.discard(path)
 
 
 def remove_held() -> None:
     """Removes what `removed_at_end` would remove; this process is about to end."""
     for path in tuple(_HELD):
-        _remove(path)
+        remove(path)
 
 
 def write_atomic(path: Path, data: bytes, *, replace: bool, sync_name: bool = True) -> None:
@@ -154,7 +154,7 @@ def sweep(folder: Path) -> None:
     for path in stray_files(folder):
         with contextlib.suppress(OSError):
             if is_abandoned(path):
-                _remove(path)
+                remove(path)
 
 
 def stray_files(folder: Path) -> list[Path]:
@@ -207,7 +207,8 @@ def _locked(temp: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _remove(temp: Path) -> None:
+def remove(temp: Path) -> None:
+    """Removes a temporary file or folder if the system lets it."""
     if temp.is_dir():
         shutil.rmtree(temp, ignore_errors=True)
         return

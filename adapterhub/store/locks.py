@@ -92,6 +92,37 @@ def is_output_lock(path: Path) -> bool:
     return path.name.endswith(tuple(f"{OUTPUT_LOCK}{end}" for end in ("", _HOLDER, _SOFT)))
 
 
+def output_locks(folder: Path) -> list[Path]:
+    """Returns the files of all locks on outputs in `folder`, sorted."""
+    return sorted(path for path in folder.glob(f".*{OUTPUT_LOCK}*") if is_output_lock(path))
+
+
+def is_left_over(path: Path, *, remove: bool = False) -> bool:
+    """Returns whether a file of the lock on an output is held by nobody; in doubt it is False.
+
+    Args:
+        path: For which `is_output_lock` is True.
+        remove: Whether it is then removed, with what belongs to it.
+
+    Raises:
+        OSError: It cannot be opened or removed.
+    """
+    name = path.name.removesuffix(_HOLDER).removesuffix(_SOFT)
+    lock, holder = path.with_name(name), path.with_name(f"{name}{_HOLDER}")
+    if _soft_path(lock).exists():
+        return False  # whoever takes the lock next looks for its holder
+    files = [file for file in (holder, lock) if file.exists()]
+    with contextlib.ExitStack() as stack:
+        if lock in files:
+            descriptor = os.open(lock, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            if not try_lock(descriptor):
+                return False
+        for file in files if remove else ():
+            file.unlink(missing_ok=True)
+    return True
+
+
 @contextlib.contextmanager
 def _named_holder(lock_path: Path) -> Iterator[None]:
     """Names the lock's holder in a file beside it; waiting processes truncate the lock file."""
