@@ -153,13 +153,13 @@ def run(
         AdapterHubError: As `Hub.load`.
     """
     assigned, out = job.assigned, job.out
-    scorer.load(*dict.fromkeys(assigned.request.versions.values()))
     takers = [] if show is None else [show]
     scored = bad = truncated = 0
     with ExitStack() as stack:
         if out is not None:
             files = open_output(out, job.source, assigned, job.options)
             takers.append(stack.enter_context(files))
+        scorer.load(*dict.fromkeys(assigned.request.versions.values()))
         bar = stack.enter_context(_progress(job))
         started = time.perf_counter()
         for chunk in _scored_chunks(scorer, job):
