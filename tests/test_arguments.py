@@ -293,7 +293,11 @@ def test_a_wrong_argument_is_an_error_of_ours(
     assert not list(given.out.parent.iterdir())
 
 
-@pytest.mark.parametrize("value", [*NO_NAME, "sentimant"], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [*NO_NAME, "sentimant"],
+    ids=lambda value: "object" if type(value) is object else repr(value),
+)
 @pytest.mark.parametrize("name", ["load", "unload"])
 def test_a_wrong_reference_is_an_error_of_ours(given: Given, name: str, value: object) -> None:
     refused(lambda: getattr(given.hub, name)(value))

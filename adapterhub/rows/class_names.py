@@ -92,7 +92,7 @@ def _of_list(inner: Naming | None) -> Naming | None:
 
 
 def _of_struct(features: Mapping[str, object]) -> Naming | None:
-    inner = {name: naming for name, one in features.items() if (naming := _naming(one))}
+    inner = {name: of for name, one in features.items() if (of := _naming(one))}
     if not inner:
         return None
 
