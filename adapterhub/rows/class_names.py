@@ -92,7 +92,8 @@ def _of_list(inner: Naming | None) -> Naming | None:
 
 
 def _of_struct(features: Mapping[str, object]) -> Naming | None:
-    inner = {name: of for name, one in features.items() if (of := _naming(one))}
+    found = {name: _naming(one) for name, one in features.items()}
+    inner = {name: one for name, one in found.items() if one is not None}
     if not inner:
         return None
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from adapterhub.errors import DataError, UsageError
 from adapterhub.inputs import parse_bytes
@@ -84,6 +84,11 @@ def read_mentions(path: Path | str) -> dict[str, tuple[str, ...]]:
     return {entity: tuple(texts) for entity, texts in content.items() if isinstance(texts, list)}
 
 
+def path_or_table(data: object) -> object:
+    """Returns the path that a string is; any other data unchanged."""
+    return Path(data) if isinstance(data, str) else data
+
+
 class TrainingOptions(Options):
     """Options of one training run; the defaults suit data sets of some hundred to 100,000 rows."""
 
@@ -116,10 +121,11 @@ class TrainingOptions(Options):
     ] = Field(default={})
     """Tagging: texts by entity type (for the command line, in a JSON file). Each training row with
     such an entity is trained a second time, with drawn texts in the place of its entities."""
-    validation: Annotated[Path | None, Loose] = None
-    """File with the validation set."""
-    test: Annotated[Path | None, Loose] = None
-    """File with the test set, which has no part in selection and calibration."""
+    validation: Annotated[object, BeforeValidator(path_or_table), Option("FILE", read=Path)] = None
+    """File with the validation set; in Python also a table, as the training data."""
+    test: Annotated[object, BeforeValidator(path_or_table), Option("FILE", read=Path)] = None
+    """File with the test set, which has no part in selection and calibration; in Python also a
+    table."""
     split_column: Annotated[str | None, Option("COLUMN")] = None
     """Column that says train, validation or test; test rows without a target are left out."""
     validation_fraction: Annotated[float | None, Option(shown=_SPLIT)] = Field(None, gt=0, lt=1)

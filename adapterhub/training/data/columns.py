@@ -76,7 +76,7 @@ def find_columns(records: Records, options: TrainingOptions) -> Columns:
 
 def _unread(records: Records, used: Sequence[str | None]) -> tuple[str, ...]:
     names = (name for record in records.rows for name in record.values)
-    return tuple(name for name in dict.fromkeys(map(str, names)) if name not in used)
+    return tuple(name for name in dict.fromkeys(str(plain(n)) for n in names) if name not in used)
 
 
 USUAL: dict[str, Kind] = {

@@ -23,10 +23,9 @@ from adapterhub.training.data.labels import (
     with_own_names,
     with_whole_numbers,
 )
-from adapterhub.training.data.list_columns import read_lists
 from adapterhub.training.data.mentions import rows_with_mentions
 from adapterhub.training.data.parsing import Example, parse_records
-from adapterhub.training.data.records import Records, read_records
+from adapterhub.training.data.records import Records, read_lists, read_parts, read_records
 from adapterhub.training.data.splits import (
     Parts,
     are_crossed,
@@ -163,7 +162,7 @@ def read_splits(data: object, options: TrainingOptions) -> Splits:
         DataError: The data cannot be read or used; names file and line.
         UsageError: The options do not fit the data.
     """
-    records = read_lists(read_records(data), options)
+    records, options = read_parts(data, options)
     columns = note_unread(records, find_columns(records, options), guessed=options.kind is None)
     name = options.dataset or records.name
     if are_crossed(len(records.rows), options):

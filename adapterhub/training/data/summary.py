@@ -18,6 +18,7 @@ from adapterhub.training.data.values import as_flag, is_flag, plain
 
 _MOST_SHOWN = 12
 _LONGEST = 40
+_MISSING = ("-1", "nan", "null", "n/a", "#n/a", "<na>")
 _MANY_LABELS, _FEW_ROWS = 20, 10
 
 
@@ -131,6 +132,12 @@ def _label_warnings(counts: Mapping[str, int], rows: int, kind: Kind) -> Iterato
             f"Labels {names} are different labels, but differ only in case, spaces, dashes, "
             f"accents or characters that are not seen; write them alike if they are one."
         )
+    for label in counts:
+        if label.lower() in _MISSING:
+            yield (
+                f"The label {label!r} ({counts[label]:,}) is how empty cells and rows without a "
+                f"label are often written; leave such rows out if it is no label."
+            )
     if len(counts) > _MANY_LABELS and rows < _FEW_ROWS * len(counts) and kind != "tagging":
         yield (
             f"{len(counts):,} labels in {rows:,} rows: {rows / len(counts):.1f} rows per label are "

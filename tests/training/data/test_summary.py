@@ -156,6 +156,13 @@ def test_a_column_that_looks_like_something_is_pointed_at(
     assert column in _summary(rows).unread
 
 
+@pytest.mark.parametrize("label", [-1, "nan", "<NA>", "N/A"])
+def test_a_label_that_is_none_is_pointed_at(label: object) -> None:
+    rows = [{"text": f"text {i}", "label": [label, 0, 1][i % 3]} for i in range(60)]
+    (warning,) = _summary(rows).warnings
+    assert warning.startswith(f"The label '{label}' (20) is how empty cells")
+
+
 def test_columns_of_zeros_and_ones_are_pointed_at() -> None:
     rows = [
         {**row, "toxic": i % 2, "rude": i % 3 == 0, "one": 1}

@@ -78,6 +78,18 @@ def test_a_text_is_what_it_holds(carrier: str) -> None:
     assert scored == measured.inputs
 
 
+def test_a_column_is_named_by_what_its_name_holds() -> None:
+    class Column(str, Enum):
+        TEXT = "text"
+        LABEL = "label"
+
+    rows: list[Any] = [{Column.TEXT: f"text {i}", Column.LABEL: "ab"[i % 2]} for i in range(20)]
+    splits = read_splits(rows, DEFAULTS)
+    assert splits.train.labels == ("a", "b")
+    assert splits.train.columns is not None
+    assert splits.train.columns.unread == ()
+
+
 def test_words_and_tags_are_what_they_hold() -> None:
     class Tag(str, Enum):
         OUTSIDE = "O"
