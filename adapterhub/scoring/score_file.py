@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +54,7 @@ class ScoredFile:
         seconds: Time spent on reading, scoring and writing.
         tasks: References of the tasks that ran.
         plan: What was computed per text.
+        columns: By column of the predictions of a task, the column that each field was read from.
     """
 
     path: Path | None
@@ -65,6 +66,7 @@ class ScoredFile:
     seconds: float
     tasks: tuple[str, ...]
     plan: Plan
+    columns: Mapping[str, Mapping[str, str]]
 
 
 def score_file(
@@ -174,6 +176,7 @@ def run(
         seconds=seconds,
         tasks=tuple(assigned.request.names),
         plan=assigned.plan,
+        columns=assigned.read,
     )
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
 from adapterhub.errors import DataError
-from adapterhub.specs import Kind, TaskSpec
+from adapterhub.specs import Kind, Role, TaskSpec
 from adapterhub.tags import entity_types
 from adapterhub.training.data.mentions import rows_with_mentions
 from adapterhub.training.data.parsing import (
@@ -35,6 +35,7 @@ from adapterhub.training.data.splits import (
     split_records,
 )
 from adapterhub.training.data.tagging import Span, TaggedWords, are_characters, join_words
+from adapterhub.training.data.trained_columns import column_roles, with_trained_columns
 from adapterhub.training.options import FEWEST_HELD_OUT, Joining, TrainingOptions
 
 _FEWEST_ROWS = 8
@@ -51,6 +52,7 @@ class Dataset:
         inputs: One string per field and row.
         targets: Per row a label, labels, a number, or entity spans.
         labels: Label names in the order of a head's outputs; empty for regression.
+        columns: The column that was read, by what it is.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Dataset:
     inputs: tuple[tuple[str, ...], ...]
     targets: tuple[Target, ...]
     labels: tuple[str, ...]
+    columns: Mapping[Role, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Returns the number N of rows."""
@@ -157,7 +160,7 @@ def read_splits(data: object, options: TrainingOptions) -> Splits:
         other = records
         parts = split_records(records, columns, options)
     joining = _joining([*parts.train, *parts.validation], options.join_tokens)
-    whole = Dataset(name, columns.kind, columns.fields, (), (), ())
+    whole = Dataset(name, columns.kind, columns.fields, (), (), (), column_roles(columns))
     train, validation, test = (
         _fill(whole, part, joining) for part in (parts.train, parts.validation, parts.test)
     )
@@ -224,7 +227,7 @@ def _crossed(records: Records, columns: Columns, options: TrainingOptions) -> Sp
     """Returns all rows as training and validation rows of cross-validation."""
     examples = parse_records(records, columns)
     name = options.dataset or records.name
-    empty = Dataset(name, columns.kind, columns.fields, (), (), ())
+    empty = Dataset(name, columns.kind, columns.fields, (), (), (), column_roles(columns))
     whole = _fill(empty, examples, _joining(examples, options.join_tokens))
     _check_fewest(len(whole), records.source)
     rows = draw_rows(len(whole), options)
@@ -244,6 +247,7 @@ def read_for_task(data: object, spec: TaskSpec, options: TrainingOptions) -> Dat
         UsageError: The data are of another kind than the task.
     """
     records = read_records(data)
+    options = with_trained_columns(options, spec, records.columns)
     columns = find_columns(records, options.model_copy(update={"kind": spec.kind}))
     if columns.fields != spec.fields:
         records.refuse(
@@ -252,7 +256,8 @@ def read_for_task(data: object, spec: TaskSpec, options: TrainingOptions) -> Dat
         )
     examples = parse_records(records, columns)
     joining = _joining(examples, options.join_tokens)
-    empty = Dataset(records.name, spec.kind, spec.fields, (), (), spec.labels)
+    roles = column_roles(columns)
+    empty = Dataset(records.name, spec.kind, spec.fields, (), (), spec.labels, roles)
     dataset = _fill(empty, examples, joining)
     if spec.kind != "regression":
         owner = f"task '{spec.task}'"

@@ -1,0 +1,55 @@
+"""The names of the columns that a task was trained on: kept in its file, and found again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from adapterhub.specs import Role, TaskSpec
+from adapterhub.training.data.parsing import TEXT, TEXT_PAIR, Columns
+from adapterhub.training.options import TrainingOptions
+
+_USUAL: Mapping[Role, str] = {"text": TEXT, "pair": TEXT_PAIR, "tokens": "tokens"}
+
+
+def column_roles(columns: Columns) -> dict[Role, str]:
+    """Returns the column that is read, by what it is."""
+    roles: tuple[Role, ...] = ("tokens",) if columns.kind == "tagging" else ("text", "pair")
+    named = dict(zip(roles, columns.inputs, strict=False))
+    return {**named, "target": columns.target}
+
+
+def recorded_columns(
+    columns: Mapping[Role, str], options: TrainingOptions
+) -> dict[Role, str] | None:
+    """Returns what a head file records, or None where everything has its usual name."""
+    others = {role: name for role, name in columns.items() if _USUAL.get(role, name) != name}
+    return dict(columns) if others or options.target is not None else None
+
+
+def with_trained_columns(
+    options: TrainingOptions, spec: TaskSpec, columns: Sequence[str]
+) -> TrainingOptions:
+    """Returns options with the names of columns at training, where these are there.
+
+    An option that is given stays. The two texts of a pair are found together or not at all, so
+    that no text of another pair is read beside one of this.
+
+    Args:
+        options: Of the reading.
+        spec: The task.
+        columns: Those of the data.
+    """
+    record = spec.training
+    if record is None:
+        return options
+    given = options.model_fields_set
+    known = {} if record.columns is None else record.columns
+    changes: dict[str, str] = {}
+    groups: tuple[tuple[Role, ...], ...] = (("text", "pair"), ("tokens",), ("target",))
+    for group in groups:
+        roles = [role for role in group if role in known and role not in given]
+        if all(known[role] in columns for role in roles):
+            changes.update((role, known[role]) for role in roles)
+    if record.join_tokens is not None and "join_tokens" not in given:
+        changes["join_tokens"] = record.join_tokens
+    return options.model_copy(update=changes)
