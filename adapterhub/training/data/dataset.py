@@ -355,10 +355,11 @@ def split_notes(splits: Splits) -> Iterator[str]:
                 f"optimistic."
             )
     yield from splits.notes
-    if rows < FEWEST_HELD_OUT:
+    fewest = min(rows, rows if splits.test is None else len(splits.test))
+    if fewest < FEWEST_HELD_OUT:
         yield (
-            f"Few rows: the 95 % confidence interval of a metric on {rows} rows is about "
-            f"±{two_standard_errors(rows):.0f} points; on 400 rows it is ±5, on 2,500 rows ±2."
+            f"Few rows: the 95 % confidence interval of a metric on {fewest} rows is about "
+            f"±{two_standard_errors(fewest):.0f} points; on 400 rows it is ±5, on 2,500 rows ±2."
         )
 
 
