@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -55,6 +55,7 @@ class ScoredFile:
         seconds: Time spent on reading, scoring and writing.
         tasks: References of the tasks that ran.
         plan: What was computed per text.
+        columns: By column of the predictions of a task, the column that each field was read from.
     """
 
     path: Path | None
@@ -66,6 +67,7 @@ class ScoredFile:
     seconds: float
     tasks: tuple[str, ...]
     plan: Plan
+    columns: Mapping[str, Mapping[str, str]]
 
 
 def score_file(
@@ -180,6 +182,7 @@ def run(
         seconds=seconds,
         tasks=tuple(assigned.request.names),
         plan=assigned.plan,
+        columns=assigned.read,
     )
 
 

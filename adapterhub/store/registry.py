@@ -351,4 +351,5 @@ def task_info(registry: Registry, name: str, *, resident: bool = False) -> TaskI
         metrics=dict(found.record.metrics),
         size=found.record.size,
         resident=resident,
+        measured_on=found.record.measured_on,
     )
