@@ -51,6 +51,8 @@ FieldName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,
 Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})?$")]
 
 MAX_LABELS = 10_000
+MAX_WINDOW = 65_536
+"""Tokens of a window; a backbone has its own limit, its positions."""
 
 
 class Spec(BaseModel):
@@ -254,7 +256,7 @@ class TaskSpec(Spec):
     labels: tuple[Label, ...] = Field(default=(), max_length=MAX_LABELS)
     fields: tuple[FieldName, ...] = Field(default=("text",), min_length=1, max_length=2)
     apart: bool = False
-    max_length: int = Field(ge=8, le=512)
+    max_length: int = Field(ge=8, le=MAX_WINDOW)
     overlap: int = Field(default=0, ge=0)
     backbone: BackboneSpec
     adapter: AdapterSpec | None = None

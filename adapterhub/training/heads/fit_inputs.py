@@ -13,7 +13,7 @@ from adapterhub.errors import DataError, UsageError
 from adapterhub.inputs import tokenless
 from adapterhub.model.heads.spans import TaggedText, Word, words_of
 from adapterhub.plan import Reading
-from adapterhub.specs import Pooling
+from adapterhub.specs import MAX_WINDOW, Pooling
 from adapterhub.tags import OUTSIDE
 from adapterhub.training.data.dataset import Dataset, Splits, split_notes, two_standard_errors
 from adapterhub.training.data.tagging import unit_tags
@@ -161,9 +161,18 @@ class FitInputs:
 
 
 def reading_for(options: TrainingOptions, dataset: Dataset, source: FeatureSource) -> Reading:
-    """Returns the window of a new task: by the options, at most the backbone's positions."""
-    positions = min(512, source.encoder.max_positions)
-    return Reading(dataset.fields, min(options.max_length or positions, positions), 0)
+    """Returns the window of a new task: that of the options, or all positions of the backbone.
+
+    Raises:
+        UsageError: The backbone has fewer positions than the options want.
+    """
+    positions = source.encoder.max_positions
+    if options.max_length is not None and options.max_length > positions:
+        raise UsageError(
+            f"max_length is {options.max_length}; the backbone {source.encoder.spec.name} reads "
+            f"{positions} tokens at most."
+        )
+    return Reading(dataset.fields, options.max_length or min(positions, MAX_WINDOW), 0)
 
 
 def make_fit_inputs(

@@ -33,7 +33,7 @@ def tokenizers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, TextTokeni
         "spaced": save_tokenizer_json(tmp_path_factory.mktemp("spaced")),
     }
     return {
-        name: TextTokenizer(load_tokenizer(folder, vocab_size=2_000))
+        name: TextTokenizer(load_tokenizer(folder, vocab_size=1_200))
         for name, folder in folders.items()
     }
 
