@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from adapterhub.errors import UsageError, check_type
+from adapterhub.model.backbone.caller_state import own_state
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.tokens import TextTokenizer
@@ -27,6 +28,7 @@ from adapterhub.training.options import TrainingOptions, cache_folder
 from adapterhub.training.warm_start import WarmStart, read_warm_start
 
 
+@own_state
 def train(
     data: object,
     *,

@@ -8,6 +8,7 @@ import numpy as np
 
 from adapterhub.errors import UsageError, check_type
 from adapterhub.inputs import read_fields
+from adapterhub.model.backbone.caller_state import inference
 from adapterhub.model.encoder.depth_loop import each_depth
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.pooling import POOLINGS
@@ -42,6 +43,7 @@ def features_of(
     return encode_rows(given.inputs, tap=tap, reading=reading, context=context)
 
 
+@inference
 def encode_rows(
     inputs: Sequence[tuple[str, ...]], *, tap: Tap, reading: Reading, context: ExecutionContext
 ) -> Array | tuple[Array, ...]:
