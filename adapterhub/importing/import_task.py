@@ -18,6 +18,7 @@ from adapterhub.importing.description import (
 )
 from adapterhub.importing.import_options import ImportOptions
 from adapterhub.importing.injected import adapter_on
+from adapterhub.model.backbone.caller_state import own_state
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.tokens import TextTokenizer
@@ -52,6 +53,7 @@ class ImportedTask:
     saved: Resolved | None = None
 
 
+@own_state
 def import_task(
     folder: str | Path,
     *,

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from adapterhub.errors import UsageError, check_type
+from adapterhub.model.backbone.caller_state import own_state
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.tokens import TextTokenizer
@@ -30,6 +31,7 @@ from adapterhub.training.warm_start import WarmStart, read_warm_start
 _log = logging.getLogger("adapterhub")
 
 
+@own_state
 def train(
     data: object,
     *,

@@ -1,10 +1,6 @@
-"""Names of devices and dtypes -> torch's objects, and inference mode for functions."""
+"""Names of devices and dtypes -> torch's objects."""
 
 from __future__ import annotations
-
-import functools
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar
 
 import torch
 
@@ -57,26 +53,3 @@ def find_dtype(name: str) -> torch.dtype:
             + (f" Did you mean '{hint}'?" if hint else "")
         )
     return DTYPES[name]
-
-
-Params = ParamSpec("Params")
-Result = TypeVar("Result")
-
-_DEVICE_TYPES = ("cpu", "cuda")
-
-
-def inference(function: Callable[Params, Result]) -> Callable[Params, Result]:
-    """Wraps a function to run in inference mode, without the autocast of its caller.
-
-    Products write into buffers of a fixed dtype, which autocast would not keep.
-    """
-
-    @functools.wraps(function)
-    def run(*args: Params.args, **options: Params.kwargs) -> Result:
-        with torch.inference_mode():
-            if not any(map(torch.is_autocast_enabled, _DEVICE_TYPES)):
-                return function(*args, **options)
-            with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
-                return function(*args, **options)
-
-    return run

@@ -14,6 +14,7 @@ import torch
 from transformers import AlbertConfig, PreTrainedTokenizerFast
 
 from adapterhub.errors import BackboneError, BackboneMismatchError, UsageError, check_type
+from adapterhub.model.backbone.caller_state import own_state
 from adapterhub.model.backbone.checkpoint import WEIGHTS_FILE, read_weights
 from adapterhub.model.backbone.config import CONFIG_FILE, GELU, read_config
 from adapterhub.model.backbone.sources import hub_name, is_folder, locate
@@ -72,6 +73,7 @@ class Backbone:
         return model
 
 
+@own_state
 def open_backbone(source: str | Path, *, revision: str | None = None) -> Backbone:
     """Opens a frozen pretrained ALBERT and its tokenizer and computes its fingerprint.
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from adapterhub.errors import UsageError, check_type
+from adapterhub.model.backbone.caller_state import inference
 from adapterhub.model.encoder.depth_loop import each_depth
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.pooling import POOLINGS
@@ -41,6 +42,7 @@ def features_of(
     return encode_rows(given.inputs, tap=tap, reading=reading, context=context)
 
 
+@inference
 def encode_rows(
     inputs: Sequence[tuple[str, ...]], *, tap: Tap, reading: Reading, context: ExecutionContext
 ) -> Array | tuple[Array, ...]:
