@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from adapterhub.errors import UsageError
+from adapterhub.errors import AdapterHubError, SaveError, UsageError
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.tokens import TextTokenizer
 from adapterhub.saving import check_place, open_for
 from adapterhub.store.references import check_name
-from adapterhub.store.registry import NEAREST, registry_to_write
+from adapterhub.store.registry import NEAREST, Resolved, registry_to_write
+from adapterhub.store.room import check_room
 from adapterhub.training.adapter_options import AdapterOptions
 from adapterhub.training.adapters.result import AdapterSearchResult
 from adapterhub.training.data.dataset import read_splits
@@ -54,9 +55,12 @@ def train(
         MissingExtraError: scikit-learn or seqeval is not installed.
         BackboneError: The backbone cannot be opened.
         RegistryError: The registry cannot be read or written.
+        SaveError: It cannot be written at the end; holds what was trained.
     """
     options = options or TrainingOptions()
     check_name(task, "task")
+    if registry is not None:
+        check_room(registry_to_write(registry))
     if options.adapter is not None:
         options = _with_adapter(options, options.adapter)
     require_extra()
@@ -87,10 +91,18 @@ def train(
     fit_inputs = matching_inputs(found.chosen.apart, all_inputs)
     trained = finalize(task, found, fit_inputs, options=options, source=source, backbone=opened)
     if registry is not None:
-        trained = replace(trained, saved=trained.save(registry))
+        trained = replace(trained, saved=_save(trained, registry))
     if isinstance(found, AdapterSearchResult):
         found.remove_checkpoints()
     return trained
+
+
+def _save(trained: TrainedTask, registry: str | Path) -> Resolved:
+    try:
+        return trained.save(registry)
+    except (AdapterHubError, OSError) as error:
+        problem = f"task '{trained.spec.task}' was trained, but cannot be saved: {error}"
+        raise SaveError(registry, problem, trained) from error
 
 
 def _open_source(
