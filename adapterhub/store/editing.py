@@ -52,23 +52,28 @@ _NO_TASKS = b"tasks: {}\n"
 
 
 @contextlib.contextmanager
-def registry_lock(path: Path) -> Iterator[Path]:
+def registry_lock(path: Path, *, timeout: float | None = None) -> Iterator[Path]:
     """Holds the registry's write lock; yields its path with symbolic links resolved.
 
     The kernel frees the lock when its holder dies. Temporary files of dead writers are removed.
 
+    Args:
+        path: registry.yaml.
+        timeout: Seconds to wait for other writers; None for LOCK_TIMEOUT.
+
     Raises:
-        RegistryError: Another writer held the lock for LOCK_TIMEOUT, or the folder is read-only.
+        RegistryError: Another writer held the lock for that long, or the folder is read-only.
     """
     path = path.resolve()
+    timeout = LOCK_TIMEOUT if timeout is None else timeout
     lock_path = path.with_name(f"{path.name}.lock")
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(hold_lock(lock_path, timeout=LOCK_TIMEOUT))
+            stack.enter_context(hold_lock(lock_path, timeout=timeout))
         except Timeout as error:
             raise RegistryError(
                 path,
-                f"another process has held the lock {lock_path} for {LOCK_TIMEOUT:g} s"
+                f"another process has held the lock {lock_path} for {timeout:g} s"
                 f"{held_by(lock_path)}. Wait for it, or stop it; do not remove the lock file "
                 f"while it runs.",
             ) from error
