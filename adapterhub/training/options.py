@@ -12,7 +12,15 @@ from pydantic import BeforeValidator, Field, model_validator
 from adapterhub.errors import DataError, UsageError
 from adapterhub.inputs import parse_bytes
 from adapterhub.option_models import Option, Options, Part, parse_options
-from adapterhub.specs import APART_POOLINGS, TEXT_POOLINGS, Kind, Language, TaskName, TextPooling
+from adapterhub.specs import (
+    APART_POOLINGS,
+    MAX_WINDOW,
+    TEXT_POOLINGS,
+    Kind,
+    Language,
+    TaskName,
+    TextPooling,
+)
 from adapterhub.store.atomic import reason
 from adapterhub.store.jsonsafe import read_json_object, shown
 from adapterhub.store.paths import absolute_path
@@ -55,7 +63,7 @@ FEWEST_HELD_OUT = 200
 
 Count = Annotated[int, Field(ge=1)]
 Width = Annotated[int, Field(ge=1, le=16_384)]
-Window = Annotated[int, Field(ge=8, le=512)]
+Window = Annotated[int, Field(ge=8, le=MAX_WINDOW)]
 Name = Annotated[str, Field(min_length=1)]
 Mention = Annotated[str, Field(min_length=1, max_length=1_000)]
 Loose: Any = Field(strict=False)
@@ -141,7 +149,7 @@ class TrainingOptions(Options):
     """Seed of the split, the initial weights and the order of the rows."""
     max_rows: Annotated[int | None, Option(shown="all")] = Field(default=None, ge=2)
     """Maximum size of the training, the validation and the test set each, drawn by the seed."""
-    max_length: Annotated[Window | None, Option(shown="512, or the backbone's")] = None
+    max_length: Annotated[Window | None, Option(shown="the backbone's positions")] = None
     """Window in tokens; tasks that leave it alone share one pass."""
     max_windows: Count = 16
     """Maximum number of windows per text, as in scoring."""

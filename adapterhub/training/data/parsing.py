@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from adapterhub.inputs import is_invisible
 from adapterhub.rows.reading import SourceRow
 from adapterhub.store.jsonsafe import shown
 from adapterhub.training.data.columns import Columns
@@ -111,8 +112,8 @@ def _parse_words(records: Records, record: SourceRow, columns: Columns, marks: M
             texts.append(read_word(word))
         except ValueError as error:
             records.refuse(f"token {index} {error}", record)
-    if all(text.isspace() for text in texts):
-        records.refuse("all tokens are spaces", record)
+    if is_invisible("".join(texts)):
+        records.refuse("all tokens are spaces or other invisible signs", record)
     try:
         return Example((), TaggedWords(tuple(texts), marks([read_tag(tag) for tag in tags])))
     except ValueError as error:
