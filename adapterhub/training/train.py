@@ -71,8 +71,6 @@ def train(
         check_room(registry)
     if options.adapter is not None:
         options = _with_adapter(options, options.adapter)
-    if encoder is not None:
-        check_type(encoder, Encoder, "The encoder", "an Encoder of the backbone")
     require_extra()
     splits = _read_rows(data, options)
     opened = open_for(registry, backbone)
@@ -129,7 +127,8 @@ def _save(trained: TrainedTask, registry: str | Path) -> Resolved:
 def _open_source(
     backbone: Backbone, encoder: Encoder | None, options: TrainingOptions
 ) -> FeatureSource:
-    encoder = encoder or Encoder(backbone)
+    encoder = Encoder(backbone) if encoder is None else encoder
+    check_type(encoder, Encoder, "The encoder", "an Encoder of the backbone")
     if encoder.spec.fingerprint != backbone.spec.fingerprint:
         raise UsageError("The encoder given belongs to another backbone than the one given.")
     tokenizer = TextTokenizer(backbone.tokenizer)
