@@ -211,7 +211,7 @@ class Hub:
                 computed; `skip` predicts None for bad rows and lists them in `Scores.errors`.
 
         Raises:
-            InputError: There are no rows, or a bad row and `on_error="raise"`.
+            InputError: `texts` is no list of rows, or a row is bad and `on_error="raise"`.
             AdapterHubError: As `load`.
         """
         check_options(top_k, on_error, logits)
@@ -238,12 +238,14 @@ class Hub:
             As `score`, with None where a row does not request a task.
 
         Raises:
-            InputError: There are no rows, or a bad row and `on_error="raise"`.
+            InputError: `rows` is no list of rows, or a row is bad and `on_error="raise"`.
             UsageError: A row is not such a pair.
             AdapterHubError: As `load`.
         """
         check_options(top_k, on_error, logits)
         pairs = [_pair(row) for row in read_records(rows)]  # type: ignore[arg-type]
+        if not pairs:
+            return Scores({})
         requested = tuple(frozenset(names) for _, names in pairs)
         records = tuple(record for record, _ in pairs)
         request = Request(records, requested, on_error == "skip", top_k, logits)
@@ -264,7 +266,8 @@ class Hub:
 
         Args:
             source: A .jsonl, .csv, .tsv or .txt file (each also with .gz) or a .parquet file; an
-                open stream; or an iterable of strings or records.
+                open stream; a data frame, an Arrow table, a dataset or a mapping of columns; or
+                an iterable of strings or records.
             out: A .jsonl, .csv or .tsv file (each also with .gz) or a .parquet file to be made.
             tasks: Names as in `load`, each loaded first; None for all tasks of the registry for
                 this backbone that can read the source.

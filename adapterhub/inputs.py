@@ -46,10 +46,10 @@ class FieldInputs:
 
 
 def read_records(texts: Record | Iterable[Record]) -> tuple[object, ...]:
-    """Returns the rows of a call; a single text or record is one row.
+    """Returns the rows of a call; a single text or record is one row, and none are none.
 
     Raises:
-        InputError: There are no rows, or `texts` is not a list of rows.
+        InputError: `texts` is not a list of rows.
     """
     if isinstance(texts, str | Mapping):
         return (texts,)
@@ -59,10 +59,7 @@ def read_records(texts: Record | Iterable[Record]) -> tuple[object, ...]:
         raise InputError(
             f"Texts are of type {type(texts).__name__}; expected a list of strings or records."
         )
-    rows = tuple(texts)
-    if not rows:
-        raise InputError("There are no texts; give one at least.")
-    return rows
+    return tuple(texts)
 
 
 def read_fields(rows: Sequence[object], fields: Sequence[str]) -> FieldInputs:

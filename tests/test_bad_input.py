@@ -69,7 +69,6 @@ def refusal(call: Callable[[], object], kind: type[AdapterHubError]) -> AdapterH
 
 CALLS: dict[str, tuple[Call, type[AdapterHubError], str]] = {
     # Texts
-    "no texts": (lambda hub: hub.score([], "rating"), InputError, "There are no texts"),
     "None": (lambda hub: hub.score(None, "rating"), InputError, "Texts are of type NoneType"),  # type: ignore[arg-type]
     "a number": (lambda hub: hub.score(7, "rating"), InputError, "Texts are of type int"),  # type: ignore[arg-type]
     "bytes": (lambda hub: hub.score(b"good", "rating"), InputError, "Texts are of type bytes"),  # type: ignore[arg-type]
@@ -213,7 +212,6 @@ CALLS: dict[str, tuple[Call, type[AdapterHubError], str]] = {
         UsageError,
         "two without pooling 'tokens'",
     ),
-    "encode nothing": (lambda hub: hub.encode([]), InputError, "There are no texts"),
     "encode None": (
         lambda hub: hub.encode(["a", None]),  # type: ignore[list-item]
         InputError,

@@ -713,3 +713,17 @@ def test_a_name_that_is_no_string_is_refused(name: Any, hub: Hub) -> None:
             ask(name)
     with pytest.raises(UnknownTaskError):
         hub.score(["good"], ["sentiment"])[name if name != ["sentiment"] else 0]
+
+
+def test_no_texts_have_no_predictions(hub: Hub) -> None:
+    tasks = ["sentiment", "rating", "topics", "entities"]
+    for scores in (hub.score([], tasks, logits=True), hub.score(iter([]), tasks, logits=True)):
+        assert list(scores.rows()) == []
+        assert list(scores.to_pandas().columns) == [
+            *("sentiment", "sentiment_score", "rating", "topics", "entities")
+        ]
+        assert scores.to_arrow().num_rows == 0
+        assert (len(scores["rating"]), scores.errors) == (0, ())
+    assert dict(hub.score_rows([])) == {}
+    assert hub.encode([]).shape == (0, hub.encode("good").shape[1])  # type: ignore[union-attr]
+    assert hub.encode([], pooling="tokens") == ()

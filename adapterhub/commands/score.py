@@ -95,7 +95,7 @@ def score(
     hub = Hub(opened.path, **{**loading.model_dump(), "backbone": assigned.backbone})
     done = run(hub, job, Screen(job, as_json=as_json).show if out is None else None)
     _summarise(done, as_json=as_json)
-    if not done.scored:
+    if done.bad and not done.scored:
         raise typer.Exit(DataError.exit_code)
 
 
@@ -186,4 +186,6 @@ def _summarise(done: ScoredFile, *, as_json: bool) -> None:
         was = "was" if done.truncated == 1 else "were"
         cut = f"{counted(done.truncated, 'text')} {was} longer than its windows and cut"
         parts.append(f"{cut} (--max-windows)")
+    if done.bad and not done.scored:
+        parts.insert(0, "no row could be scored: all are bad")
     note(f"adapterhub: {', '.join(parts)}\nadapterhub: {done.plan.summary}")

@@ -56,7 +56,8 @@ def named_schema(schema: pa.Schema) -> pa.Schema:
     import pyarrow as pa
 
     features = features_of(schema)
-    return pa.schema([(one.name, _named_type(one.type, features.get(one.name))) for one in schema])
+    types = [(one, _named_type(one.type, features.get(one.name))) for one in schema]
+    return pa.schema([one.with_type(kind) for one, kind in types])
 
 
 def _naming(feature: object) -> Naming | None:

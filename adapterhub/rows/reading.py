@@ -52,7 +52,7 @@ def read_file(path: Path, form: FileFormat) -> Rows:
             stream = stack.enter_context(open_reading(path, packed=form.packed))
             found = read_stream(stream, form.name, name=str(path))
             columns, rows = found.columns, found.rows
-        return Rows(columns, _closing(stack.pop_all(), rows))
+        return Rows(columns, closing_rows(stack.pop_all(), rows))
 
 
 def read_stream(stream: Iterable[str], form: Format, *, name: str) -> Rows:
@@ -131,7 +131,8 @@ def _values_named(path: Path) -> Iterator[None]:
         raise DataError(path, f"it holds a value that Python has no form for: {error}") from error
 
 
-def _closing(opened: ExitStack, rows: Iterator[SourceRow]) -> Iterator[SourceRow]:
+def closing_rows(opened: ExitStack, rows: Iterator[SourceRow]) -> Iterator[SourceRow]:
+    """Yields rows within what was opened for them, which ends with the last row."""
     with opened:
         yield from rows
 

@@ -211,7 +211,8 @@ def _fitting(
     fitting = [
         task
         for task in tasks
-        if source.common.issuperset(_columns_of(task.spec, source, options).values())
+        if source.is_blank
+        or source.common.issuperset(_columns_of(task.spec, source, options).values())
     ]
     if not fitting:
         have = ", ".join(source.columns[:8])
@@ -227,7 +228,7 @@ def _fitting(
 def _check_fields(task: FoundTask, fields: Mapping[str, str], source: RowSource) -> None:
     trained = _trained_columns(task.spec)
     for field in task.spec.fields:
-        if fields[field] in source.columns:
+        if source.is_blank or fields[field] in source.columns:
             continue
         problem = "plain texts have one field; give records, with --file or --format jsonl."
         if not source.is_plain:
@@ -237,6 +238,7 @@ def _check_fields(task: FoundTask, fields: Mapping[str, str], source: RowSource)
             problem = (
                 f"{missing_column(fields[field], source.columns)}{nor} Name it with "
                 f"--{option}-column ({option}_column=…)."
+            )
             )
         raise DataError(
             source.name,

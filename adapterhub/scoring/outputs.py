@@ -18,6 +18,7 @@ from filelock import Timeout
 
 from adapterhub.errors import DataError, UsageError
 from adapterhub.results import column_types
+from adapterhub.rows.class_names import named_schema
 from adapterhub.rows.formats import PACKED, find_format
 from adapterhub.rows.reading import SourceRow
 from adapterhub.scoring.assign_columns import Assignment, check_columns
@@ -60,7 +61,8 @@ def check_output(out: Path, source: RowSource, options: ScoringOptions) -> None:
         check_writable(path, force=options.force)
         with _reserved(path):
             pass
-    if form.name != "jsonl" and source.form.name == "jsonl" and source.again is None:
+    is_stream = source.form.name == "jsonl" and source.again is None and not source.is_blank
+    if form.name != "jsonl" and is_stream:
         raise UsageError(
             f"{out.name} needs all columns before the first row, and rows of JSON from a stream "
             f"may have any; write .jsonl, or read them from a file with --file (in Python, from "
@@ -261,7 +263,7 @@ def source_columns(source: RowSource) -> tuple[str, ...]:
     """Returns all columns of a source, in order of first appearance."""
     if source.form.name != "jsonl" or source.again is None:
         return source.columns
-    found: dict[str, None] = {}
+    found = dict.fromkeys(source.columns)
     for row in source.again():
         found.update(dict.fromkeys(row.values))
     return tuple(found)
@@ -278,7 +280,7 @@ def source_schema(source: RowSource) -> pa.Schema:
 
     if source.form.name == "parquet" and source.path is not None:
         try:
-            return pq.read_schema(source.path).remove_metadata()
+            return named_schema(pq.read_schema(source.path))
         except (pa.ArrowException, OSError) as error:
             raise DataError(source.name, f"it is not a readable Parquet file: {error}") from error
     if source.form.name != "jsonl" or source.again is None:
@@ -286,7 +288,9 @@ def source_schema(source: RowSource) -> pa.Schema:
     schema = pa.schema([])
     for rows in take_chunks(source.again(), _SCANNED_ROWS):
         schema = _widen(schema, [row for row in rows if row.problem is None], source)
-    return schema
+    # Those of a table without rows.
+    unseen = [(column, pa.null()) for column in source.columns if column not in schema.names]
+    return pa.schema([*schema, *pa.schema(unseen)])
 
 
 def _widen(schema: pa.Schema, rows: Sequence[SourceRow], source: RowSource) -> pa.Schema:

@@ -17,13 +17,9 @@ from typing import IO, Any, NoReturn
 from adapterhub.errors import DataError, InputError, UsageError
 from adapterhub.inputs import Record
 from adapterhub.rows.formats import PACKED, FileFormat, Format, find_format
-from adapterhub.rows.reading import (
-    TEXT_COLUMN,
-    SourceRow,
-    encoding_problem,
-    read_file,
-    read_stream,
-)
+from adapterhub.rows.reading import TEXT_COLUMN, closing_rows, read_file, read_stream
+from adapterhub.rows.source_row import Rows, SourceRow, encoding_problem
+from adapterhub.rows.tables import is_table, table_rows
 from adapterhub.scoring.writers import plain_value
 from adapterhub.store.atomic import reason
 
@@ -65,6 +61,11 @@ class RowSource:
         """Returns whether the rows are nothing but texts."""
         return self.form.name == "text"
 
+    @property
+    def is_blank(self) -> bool:
+        """Returns whether there are neither rows nor columns, so that any task can read it."""
+        return not self.columns
+
     def refuse(self, place: int, problem: str) -> NoReturn:
         """Raises the error that names this source and the place of a row.
 
@@ -79,15 +80,16 @@ class RowSource:
 
 
 def open_source(source: object, form: Format | None = None) -> RowSource:
-    """Returns the rows of a file, a stream, or an iterable of texts or records.
+    """Returns the rows of a file, a stream, a table, or an iterable of texts or records.
 
     Args:
-        source: A path; an open stream, best in binary mode; or an iterable.
+        source: A path; an open stream, best in binary mode; a table, see `rows.tables`; or an
+            iterable.
         form: Format of a file or stream; None goes by the name of a file, also of an open one,
             and takes any other stream for one text per line.
 
     Raises:
-        DataError: It cannot be read, or holds no row that can.
+        DataError: It cannot be read, or none of its rows, of which there are some.
         UsageError: The name of a file does not say its format.
         InputError: It is none of these.
     """
@@ -98,21 +100,44 @@ def open_source(source: object, form: Format | None = None) -> RowSource:
     if hasattr(source, "read"):
         name = str(getattr(source, "name", "stream"))
         return stream_source(source, form or _format_of(name), name=name)
-    # Iterating over bytes gives numbers, over a data frame the names of its columns.
-    is_other = isinstance(source, bytes | bytearray | Mapping) or hasattr(source, "columns")
+    if is_table(source):
+        return table_source(source)
+    # Iterating over bytes gives numbers, over a lazy data frame the names of its columns.
+    is_other = isinstance(source, bytes | bytearray) or hasattr(source, "columns")
     if is_other or not isinstance(source, Iterable):
         raise InputError(
             f"What is to be scored is of type {type(source).__name__}; expected a path, a stream, "
-            f"or an iterable of strings or records."
+            f"or an iterable of strings or records, or a table."
         )
     return row_source(source)
+
+
+def table_source(table: object) -> RowSource:
+    """Returns the rows of a data frame, an Arrow table, a dataset, or a mapping of columns.
+
+    Raises:
+        DataError: It is no such table.
+    """
+
+    def read() -> Rows:
+        found = table_rows(table, ARGUMENTS)
+        return Rows(found.columns, map(_writable, found))
+
+    # A reader of batches can be gone through once.
+    again = None if isinstance(table, Iterator) or hasattr(table, "read_next_batch") else read
+    return _source(ARGUMENTS, FileFormat("jsonl"), read(), again=again)
+
+
+def _writable(row: SourceRow) -> SourceRow:
+    problem = row.problem or _record_problem(row.values)
+    return row if problem is None else SourceRow(row.place, {}, problem, repr(row.values)[:_SHOWN])
 
 
 def file_source(path: Path, form: FileFormat) -> RowSource:
     """Returns the rows of a file.
 
     Raises:
-        DataError: It cannot be read, or holds no row that can.
+        DataError: It cannot be read, or none of its rows, of which there are some.
     """
     if not path.is_file():
         # A pipe (`<(zcat …)`) can be read, but only once.
@@ -129,7 +154,7 @@ def stream_source(stream: Any, form: Format, *, name: str) -> RowSource:
     In binary mode, bytes that are not UTF-8 cost their row only.
 
     Raises:
-        DataError: It holds no row that can be read.
+        DataError: It cannot be read, or none of its rows, of which there are some.
         UsageError: Its format is Parquet.
     """
     if form == "parquet":
@@ -154,7 +179,7 @@ def row_source(rows: Iterable[Record]) -> RowSource:
     """Returns one row per text, or per record; the first says which of both.
 
     Raises:
-        DataError: There are none.
+        DataError: None can be read, of some.
     """
     given = iter(rows)
     first = list(islice(given, 1))
@@ -162,37 +187,43 @@ def row_source(rows: Iterable[Record]) -> RowSource:
     read = _text_rows if is_plain else _record_rows
     form = FileFormat("text" if is_plain else "jsonl")
     again = None if given is rows else partial(read, rows)
-    return _source(ARGUMENTS, form, read(chain(first, given)), again=again)
+    return _source(ARGUMENTS, form, Rows((), read(chain(first, given))), again=again)
 
 
 def _source(
     name: str,
     form: FileFormat,
-    rows: Iterator[SourceRow],
+    rows: Rows,
     *,
     path: Path | None = None,
     identity: tuple[int, int] | None = None,
     again: Callable[[], Iterator[SourceRow]] | None = None,
 ) -> RowSource:
     first = list(islice(rows, CHUNK_ROWS))
-    if not first:
-        raise DataError(name, "it holds no rows")
     good = [row.values for row in first if row.problem is None]
-    columns = tuple(dict.fromkeys(column for values in good for column in values))
+    columns = tuple(dict.fromkeys(chain(rows.columns, *good)))
     if form.name == "text":
         columns = (TEXT_COLUMN,)
     common = frozenset(columns).intersection(*good)
     source = RowSource(name, form, path, identity, again, columns, common, chain(first, rows))
-    if not columns:
+    if first and not columns:
         bad = next((row for row in first if row.problem is not None), first[0])
         source.refuse(bad.place, bad.problem or "it has no columns")
     return source
 
 
-def _stream_rows(stream: Any, form: Format, name: str) -> Iterator[SourceRow]:
+def _stream_rows(stream: Any, form: Format, name: str) -> Rows:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_damage_named(name))
+        found = read_stream(stack.enter_context(_decoded(stream)), form, name=name)
+        return Rows(found.columns, closing_rows(stack.pop_all(), found.rows))
+
+
+@contextlib.contextmanager
+def _damage_named(name: str) -> Iterator[None]:
+    """Raises our error for a stream that cannot be read."""
     try:
-        with _decoded(stream) as text:
-            yield from read_stream(text, form, name=name)
+        yield
     except UnicodeDecodeError as error:
         raise DataError(name, f"it is not UTF-8: {error}; open it in binary mode") from error
     except (OSError, EOFError, zlib.error) as error:

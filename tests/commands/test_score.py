@@ -78,11 +78,32 @@ def test_bytes_that_are_no_text_cost_one_row(score: Run) -> None:
     assert "scored 2 rows of 3" in ran.err
 
 
-@pytest.mark.parametrize("empty", ["", "text\n"])
-def test_no_rows_are_an_error(score: Run, empty: str) -> None:
-    ran = score("--format", "csv", stdin=empty)
-    assert (ran.code, ran.out) == (3, "")
-    assert "stdin: it holds no rows" in ran.err
+@pytest.mark.parametrize(
+    ("form", "empty"),
+    [("csv", ""), ("csv", "text\n"), ("jsonl", ""), ("jsonl", "\n"), ("text", "")],
+)
+def test_no_rows_are_an_empty_table(score: Run, form: str, empty: str) -> None:
+    ran = score("--format", form, "-t", "sentiment", stdin=empty)
+    assert (ran.code, ran.out) == (0, "")
+    assert "scored 0 rows" in ran.err
+    ran = score("--format", form, "-t", "sentiment", "-o", "out.tsv", "--json", stdin=empty)
+    assert (ran.code, ran.rows[0]["rows"]) == (0, 0)
+    assert Path("out.tsv").read_text().endswith("sentiment\tsentiment_score\n")
+
+
+def test_bad_rows_alone_are_no_success(score: Run) -> None:
+    Path("in.csv").write_text("text,n\n,1\n,2\na,b,3\n")
+    ran = score("-f", "in.csv", "-o", "out.csv", "-t", "sentiment", "--on-error", "skip")
+    assert ran.code == 3
+    assert "no row could be scored: all are bad" in ran.err
+    assert "scored 0 rows of 3" in ran.err
+    # Known by the header, though no row of it can be read.
+    Path("in.csv").write_text('text,n\n1\n1,2,3\n"x"y,1\n')
+    ran = score("-f", "in.csv", "-o", "o.csv", "-t", "sentiment", "--on-error", "skip")
+    assert (ran.code, "scored 0 rows of 3" in ran.err) == (3, True)
+    lines = Path("o.csv.errors.jsonl").read_text().splitlines()
+    reasons = [json.loads(line)["line"] for line in lines]
+    assert reasons == [2, 3, 4]
 
 
 def test_top_k_and_all(score: Run) -> None:

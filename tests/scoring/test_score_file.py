@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import csv
+import datetime
 import gzip
 import io
 import json
 import os
 import sys
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -19,6 +23,8 @@ from adapterhub import AdapterHubError, Hub, ScoringOptions
 from adapterhub.errors import DataError, UnknownTaskError, UsageError
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.option_models import parse_options
+from adapterhub.rows.formats import find_format
+from adapterhub.rows.reading import read_file
 from adapterhub.scoring import score_file, sources
 from tests.tiny import add_task, tiny_task
 
@@ -181,7 +187,6 @@ def test_a_file_that_exists_is_replaced_only_by_force(hub: Hub) -> None:
 def test_what_cannot_be_is_refused_before_anything_is_written(hub: Hub) -> None:
     write_lines("in.jsonl", RECORDS)
     refused: list[tuple[Any, str, Any, type[AdapterHubError], str]] = [
-        ([], "out.jsonl", "rating", DataError, "it holds no rows"),
         (TEXTS, "out.jsonl", "ratng", UnknownTaskError, "Did you mean 'rating'"),
         (TEXTS, "out.jsonl", [], UsageError, "pass at least one"),
         (TEXTS, "out.jsonl", "entails", DataError, "plain texts have one field"),
@@ -316,3 +321,80 @@ def test_backbones_with_two_keys_are_one(hub: Hub, tmp_path: Path) -> None:
     other = Hub(registry, backbone="another", device="cpu")
     done = other.score_file(["a good day"], tmp_path / "out.jsonl")
     assert "sentiment" in done.tasks
+
+
+FRAME = pd.DataFrame({"text": TEXTS, "price": [Decimal("1.50"), None, Decimal("20.25")]}).assign(
+    day=datetime.date(2024, 2, 1), size=pd.Series([1, None, 3], dtype="Int64")
+)
+
+
+@pytest.mark.parametrize("out", ["out.jsonl", "out.csv", "out.tsv", "out.parquet"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: FRAME,
+        lambda: pa.Table.from_pandas(FRAME),
+        lambda: {name: FRAME[name] for name in FRAME},
+    ],
+)
+def test_tables_are_scored(make: Any, out: str, hub: Hub, small_chunks: None) -> None:
+    done = hub.score_file(make(), out, tasks=TASKS)
+    assert (done.rows, done.scored) == (3, 3)
+    if out == "out.parquet":
+        found = read(out)
+        assert [row["price"] for row in found] == [Decimal("1.50"), None, Decimal("20.25")]
+        assert [row["day"] for row in found] == [datetime.date(2024, 2, 1)] * 3
+    else:
+        path = Path(out)
+        found = [dict(row.values) for row in read_file(path, find_format(path))]
+        assert [row["price"] for row in found] == [
+            "1.50",
+            None if out == "out.jsonl" else "",
+            "20.25",
+        ]
+        assert {row["day"] for row in found} == {"2024-02-01"}
+    assert [row["text"] for row in found] == TEXTS
+    assert [row["sentiment"] for row in found] == hub.score(TEXTS, TASKS).to_columns()["sentiment"]
+
+
+EMPTY: list[tuple[Any, list[str]]] = [
+    ([], []),
+    ({"text": [], "id": []}, ["text", "id"]),
+    (pd.DataFrame({"text": [], "id": []}), ["text", "id"]),
+    (pa.table({"text": pa.array([], pa.string())}), ["text"]),
+    ("in.jsonl", []),
+    ("in.csv", ["text", "id"]),
+    ("in.tsv", ["text", "id"]),
+    ("in.parquet", ["text"]),
+    ("in.txt", ["text"]),
+]
+
+
+@pytest.mark.parametrize("out", ["out.jsonl", "out.csv", "out.tsv", "out.parquet"])
+def test_no_rows_are_an_empty_table(out: str, hub: Hub) -> None:
+    for name, text in {"jsonl": "", "csv": "text,id\n", "tsv": "text\tid\n", "txt": ""}.items():
+        Path(f"in.{name}").write_text(text)
+    pq.write_table(pa.table({"text": pa.array([], pa.string())}), "in.parquet")
+    for source, columns in EMPTY:
+        done = hub.score_file(
+            source, out, tasks=["sentiment", "topics"], options=ScoringOptions(force=True)
+        )
+        assert (done.rows, done.scored, done.bad) == (0, 0, 0)
+        expected = [*columns, "sentiment", "sentiment_score", "topics"]
+        if out == "out.parquet":
+            schema = pq.read_schema(out)
+            assert schema.names == expected
+            assert pa.types.is_float64(schema.field("sentiment_score").type)
+        else:
+            found = read_file(Path(out), find_format(Path(out)))
+            assert found.columns == (() if out == "out.jsonl" else tuple(expected))
+            assert list(found) == []
+
+
+def test_numbers_of_classes_pass_as_their_names(hub: Hub) -> None:
+    info = {"info": {"features": {"label": {"names": ["no", "yes"], "_type": "ClassLabel"}}}}
+    table = pa.table({"text": TEXTS, "label": [0, 1, -1]})
+    pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps(info)}), "in.parquet")
+    for out in ("out.jsonl", "out.parquet"):
+        hub.score_file("in.parquet", out, tasks="rating")
+        assert [row["label"] for row in read(out)] == ["no", "yes", None]

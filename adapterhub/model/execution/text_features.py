@@ -51,6 +51,9 @@ def encode_rows(
     (N, H), the mean over a row's windows; for pooling `tokens` one (tokens, H) array per row.
     """
     encoder, tokenizer = context.encoder, context.tokenizer
+    if not inputs:
+        empty: Array = np.zeros((0, encoder.spec.hidden_size), np.float32)
+        return () if tap.pooling == "tokens" else empty
     rows = tokenizer.rows(inputs, reading=reading, max_windows=context.max_windows)
     windows = tokenizer.windows(rows, reading=reading)
     order: list[Window] = []
