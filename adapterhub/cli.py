@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -22,6 +23,7 @@ from adapterhub.commands.publish import publish
 from adapterhub.commands.score import score
 from adapterhub.commands.search import search
 from adapterhub.commands.show import show
+from adapterhub.commands.stopping import Stopped, end_on_signals
 from adapterhub.commands.train import train
 from adapterhub.commands.update import update
 
@@ -96,4 +98,8 @@ def adapterhub(
 
 def main() -> None:
     """Runs the command line of this process and exits."""
-    app()
+    end_on_signals()
+    try:
+        app()
+    except Stopped as stopped:
+        sys.exit(stopped.code)

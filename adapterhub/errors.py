@@ -16,6 +16,7 @@
     │   └── KnownAnswersError                     it does not reproduce its known answers
     ├── AdapterError                exit code 5   an adapter or checkpoint that cannot be used
     ├── RegistryError               exit code 5   registry.yaml is not valid, or cannot be written
+    │   └── SaveError                             a trained task that cannot be saved; holds it
     ├── ResidentError               exit code 1   a task that cannot be made or kept resident
     │   └── NonFiniteError                        the logits of a task have NaN or infinity
     └── RemoteError                 exit code 4   a call to the Hugging Face Hub that failed
@@ -32,6 +33,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 
 class AdapterHubError(Exception):
@@ -204,6 +206,18 @@ class RegistryError(AdapterHubError):
         super().__init__(f"Registry {place}: {problem}")
 
 
+class SaveError(RegistryError):
+    """A task was trained and cannot be saved; it is not lost.
+
+    Attributes:
+        trained: The `TrainedTask`; `error.trained.save(registry)` saves it elsewhere.
+    """
+
+    def __init__(self, path: str | Path, problem: str, trained: Any) -> None:
+        self.trained = trained
+        super().__init__(path, problem)
+
+
 class ResidentError(AdapterHubError):
     """A task cannot be made or kept resident."""
 
@@ -279,6 +293,18 @@ def _restore(
     error = kind.__new__(kind, *args)
     error.__dict__.update(fields)
     return error
+
+
+def check_type(value: object, kind: type | tuple[type, ...], what: str, expected: str) -> None:
+    """Checks the type of an argument; True and False are no numbers.
+
+    Raises:
+        UsageError: It is of another type.
+    """
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        found = " ".join(repr(value)[:80].split())
+        raise UsageError(f"{what} is {found}, of type {type(value).__name__}; expected {expected}.")
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

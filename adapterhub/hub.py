@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +17,7 @@ from adapterhub.model.execution.run_trunk import ExecutionContext
 from adapterhub.model.execution.task_loader import TaskLoader
 from adapterhub.model.execution.text_features import features_of
 from adapterhub.model.heads.heads import Array
-from adapterhub.option_models import parse_options
+from adapterhub.option_models import parse_options, read_options
 from adapterhub.plan import Plan, Reading, Tap, make_plan
 from adapterhub.publishing.publication import Published, PublishOptions
 from adapterhub.remote.find import find_all
@@ -25,7 +25,7 @@ from adapterhub.results import Scores, TaskInfo
 from adapterhub.scoring.options import ScoringOptions
 from adapterhub.scoring.score_file import ScoredFile, score_file
 from adapterhub.specs import BackboneSpec, Pooling, TaskSpec
-from adapterhub.store.references import absolute, parse_reference
+from adapterhub.store.references import absolute, check_repository, parse_reference
 from adapterhub.store.registry import locate_registry, read_registry, task_info
 
 OnError = Literal["raise", "skip"]
@@ -72,15 +72,14 @@ class Hub:
         """
         if type(max_windows) is not int or max_windows < 1:
             raise UsageError(f"max_windows is {max_windows!r}; expected 1 or more.")
+        size = parse_bytes(max_bytes)
         self.registry_path = locate_registry(registry)
         opened = choose_backbone(read_registry(self.registry_path), backbone)
         self.backbone: BackboneSpec = opened.spec
         self._encoder = Encoder(opened, device=device, dtype=dtype)
         self._tokenizer = TextTokenizer(opened.tokenizer)
         self._context = ExecutionContext(self._encoder, self._tokenizer, max_windows)
-        self._tasks = TaskLoader(
-            self.registry_path, self._context, max_bytes=parse_bytes(max_bytes)
-        )
+        self._tasks = TaskLoader(self.registry_path, self._context, max_bytes=size)
 
     @property
     def encoder(self) -> Encoder:
@@ -168,10 +167,12 @@ class Hub:
         # Imported here: it imports PEFT, which scoring does not need.
         from adapterhub.publishing.publish import publish
 
+        given = {"private": private, "tag": tag, "create_pr": create_pr, "dry_run": dry_run}
+        options = parse_options(PublishOptions, given)
+        check_repository(repo)
         found = find_all(_names(tasks), self.registry_path)
         self._tasks.check([task.load() for task in found])
-        given = {"private": private, "tag": tag, "create_pr": create_pr, "dry_run": dry_run}
-        return publish(repo, found, parse_options(PublishOptions, given))
+        return publish(repo, found, options)
 
     def explain(self, tasks: str | Sequence[str]) -> Plan:
         """Returns the plan of `score` for `tasks` and its cost, without computing it; printable.
@@ -213,7 +214,7 @@ class Hub:
             InputError: There are no rows, or a bad row and `on_error="raise"`.
             AdapterHubError: As `load`.
         """
-        check_options(top_k, on_error)
+        check_options(top_k, on_error, logits)
         request = Request(read_records(texts), None, on_error == "skip", top_k, logits)
         return self._score(request, _names(tasks))
 
@@ -241,7 +242,7 @@ class Hub:
             UsageError: A row is not such a pair.
             AdapterHubError: As `load`.
         """
-        check_options(top_k, on_error)
+        check_options(top_k, on_error, logits)
         pairs = [_pair(row) for row in read_records(rows)]  # type: ignore[arg-type]
         requested = tuple(frozenset(names) for _, names in pairs)
         records = tuple(record for record, _ in pairs)
@@ -254,7 +255,7 @@ class Hub:
         out: str | Path,
         *,
         tasks: str | Sequence[str] | None = None,
-        options: ScoringOptions | None = None,
+        options: ScoringOptions | Mapping[str, object] | None = None,
     ) -> ScoredFile:
         """Scores a file of any size and writes its rows, with their predictions, to another.
 
@@ -267,7 +268,8 @@ class Hub:
             out: A .jsonl, .csv or .tsv file (each also with .gz) or a .parquet file to be made.
             tasks: Names as in `load`, each loaded first; None for all tasks of the registry for
                 this backbone that can read the source.
-            options: Columns, bad rows, number of labels; None takes the defaults.
+            options: Columns, bad rows, number of labels, also as a dictionary; None takes the
+                defaults.
 
         Raises:
             DataError: The source or a row of it cannot be used, or a file cannot be written.
@@ -276,7 +278,8 @@ class Hub:
             AdapterHubError: As `load`.
         """
         names = [] if tasks is None else _names(tasks)
-        return score_file(self, source, out, tasks=names, options=options)
+        given = read_options(ScoringOptions, options)
+        return score_file(self, source, out, tasks=names, options=given)
 
     def _score(self, request: Request, names: Sequence[str]) -> Scores:
         own = {name: absolute(name) for name in names}
@@ -286,7 +289,8 @@ class Hub:
             specs = self._tasks.specs(list(own.values()), found)
             for spec in specs.values():
                 check_fits(spec, self._encoder)
-            read_rows(request, make_plan({name: specs[one] for name, one in own.items()}))
+            plan = make_plan({name: specs[one] for name, one in own.items()})
+            read_rows(request, plan, self._tokenizer)
         acquired = self._tasks.acquire(list(own.values()), found)
         del found  # the bytes of head files, which may be large
         resident = {name: acquired[one] for name, one in own.items()}
@@ -316,7 +320,9 @@ class Hub:
         """
         depth = self._encoder.depth if depth is None else depth
         max_length = self._encoder.max_positions if max_length is None else max_length
-        fields = (fields,) if isinstance(fields, str) else tuple(fields)
+        if isinstance(fields, str) or not isinstance(fields, Iterable):
+            fields = (fields,)
+        fields = tuple(fields)
         return features_of(
             read_records(texts),
             tap=Tap(depth, pooling, ()),

@@ -6,9 +6,15 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import regex
+
 from adapterhub.errors import InputError, UsageError, nearest
 
 Record = str | Mapping[str, object]
+
+# Format characters (U+00AD, U+2060), controls, and all that is not drawn by default (U+200B,
+# U+FEFF, variation selectors). Not U+0600 and its like, which are drawn around a number.
+_INVISIBLE = regex.compile(r"[\s\p{Z}\p{Cc}\p{WB=Format}\p{DI}]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +112,8 @@ def text_problem(value: object) -> str | None:
         return f"is of type {type(value).__name__} ({shown}); expected a string."
     if not value.strip():
         return "is empty."
+    if is_invisible(value):
+        return tokenless(value)
     if not value.isascii():
         try:
             value.encode("utf-8")
@@ -116,6 +124,18 @@ def text_problem(value: object) -> str | None:
                 f"decode the text as UTF-8 again."
             )
     return None
+
+
+def tokenless(text: str) -> str:
+    """Returns the problem of a text that leaves no token."""
+    signs = sorted(set(text) - set(" \t\r\n"))
+    codes = ", ".join(f"U+{ord(sign):04X}" for sign in signs[:3])
+    return f"is empty: no token is left of {codes}{', …' if len(signs) > 3 else ''}."
+
+
+def is_invisible(text: str) -> bool:
+    """Returns whether a text has only spaces, controls, format and other invisible characters."""
+    return _INVISIBLE.fullmatch(text) is not None
 
 
 def _missing(name: str, row: Mapping[str, object]) -> str:

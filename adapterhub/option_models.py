@@ -10,12 +10,12 @@ import inspect
 import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, get_args
 
 from pydantic import ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
-from adapterhub.errors import UsageError
+from adapterhub.errors import UsageError, check_type, nearest
 from adapterhub.specs import Spec
 
 
@@ -65,6 +65,32 @@ class Options(Spec):
     called: ClassVar[str] = "option"
     """What an error calls one of them."""
 
+    def __init__(self, **values: Any) -> None:
+        """Checks the options.
+
+        Raises:
+            UsageError: An option is unknown or its value is not valid.
+        """
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise _usage_error(type(self), error, {}) from error
+
+    # As on BaseModel: pydantic validates nested options itself, and reports all with their place.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+    @classmethod
+    def model_validate(cls: type[_Options], obj: Any, **settings: Any) -> _Options:
+        """Returns options from a mapping.
+
+        Raises:
+            UsageError: An option is unknown or its value is not valid.
+        """
+        try:
+            return super().model_validate(obj, **settings)
+        except ValidationError as error:
+            raise _usage_error(cls, error, {}) from error
+
     @classmethod
     def __pydantic_init_subclass__(cls, **settings: Any) -> None:
         """Lists the fields in the docstring, where `help()` shows them."""
@@ -97,19 +123,58 @@ def parse_options(
     Raises:
         UsageError: An option is unknown or its value is not valid.
     """
+    check_type(values, Mapping, f"The {model.called}s", f"{model.__name__} or a dictionary")
     try:
-        return model.model_validate(values)
+        made: _Options = model.__pydantic_validator__.validate_python(dict(values))
+        return made
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        name = ".".join(str(part) for part in first["loc"])
-        name = (names or {}).get(str(first["loc"][0]) if first["loc"] else "", name)
-        problem = first["msg"].removeprefix("Value error, ")
-        if not name:
-            raise UsageError(f"The {model.called}s: {problem}.") from error
-        found = reprlib.repr(first["input"])
-        raise UsageError(
-            f"{model.called.capitalize()} {name}: {problem}, found {found}."
-        ) from error
+        raise _usage_error(model, error, names or {}) from error
+
+
+def read_options(model: type[_Options], options: object) -> _Options:
+    """Returns the options of a call: as given, from a mapping, or the defaults for None.
+
+    Raises:
+        UsageError: It is none of these, or an option is unknown or its value is not valid.
+    """
+    if isinstance(options, model):
+        return options
+    if options is None:
+        return model()
+    if not isinstance(options, Mapping):
+        found = " ".join(repr(options)[:80].split())
+        raise UsageError(f"options is {found}; expected {model.__name__}, a dictionary or None.")
+    return parse_options(model, options)
+
+
+def _usage_error(
+    model: type[Options], error: ValidationError, names: Mapping[str, str]
+) -> UsageError:
+    """Returns the first problem as an error of ours."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    name = ".".join(str(part) for part in first["loc"])
+    problem = first["msg"].removeprefix("Value error, ")
+    if not name:
+        return UsageError(f"The {model.called}s: {problem}.")
+    shown = names.get(str(first["loc"][0]), name)
+    found = reprlib.repr(first["input"])
+    hint = None
+    if first["type"] == "extra_forbidden":
+        known = {known for one in _with_parts(model) for known in one.model_fields}
+        hint = nearest(str(first["loc"][-1]), sorted(known))
+    meant = f" Did you mean '{hint}'?" if hint else ""
+    return UsageError(f"{model.called.capitalize()} {shown}: {problem}, found {found}.{meant}")
+
+
+def _with_parts(model: type[Options]) -> list[type[Options]]:
+    """Returns a model and the models of options among its fields."""
+    parts = [
+        part
+        for field in model.model_fields.values()
+        for part in (field.annotation, *get_args(field.annotation))
+        if isinstance(part, type) and issubclass(part, Options)
+    ]
+    return [model, *parts]
 
 
 def option_of(field: FieldInfo) -> Option:

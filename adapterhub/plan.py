@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import prod
 
+from adapterhub.errors import UsageError, check_type
 from adapterhub.shapes import NGRAM_KEYS, head_bytes, tensor_shapes
 from adapterhub.specs import AdapterSpec, Pooling, TaskSpec
 
@@ -165,15 +166,23 @@ class Plan:
         )
 
 
+class PlanError(UsageError, ValueError):
+    """Tasks that no plan can hold together; a ValueError too, as it was called before."""
+
+
 def make_plan(tasks: Mapping[str, TaskSpec]) -> Plan:
     """Returns the plan of one call for `tasks`, the specs by the names that the caller uses.
 
     Raises:
-        ValueError: `tasks` is empty, or has backbones of different depths.
+        UsageError: `tasks` has no specs by name, is empty, or has backbones of different depths.
     """
+    check_type(tasks, Mapping, "What is to be planned", "specs of tasks by name")
+    for name, spec in tasks.items():
+        check_type(name, str, "A name of a plan", "a string")
+        check_type(spec, TaskSpec, f"'{name}' in a plan", "a TaskSpec")
     depths = {spec.backbone.num_hidden_layers for spec in tasks.values()}
     if len(depths) != 1:
-        raise ValueError(f"a plan needs tasks of one backbone, found depths {sorted(depths)}")
+        raise PlanError(f"a plan needs tasks of one backbone, found depths {sorted(depths)}")
     by_reading: dict[Reading, dict[str, TaskSpec]] = defaultdict(dict)
     for name, spec in tasks.items():
         by_reading[reading_of(spec)][name] = spec

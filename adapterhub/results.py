@@ -118,6 +118,7 @@ class TaskInfo:
         metrics: Value by metric name, as recorded in the registry.
         size: Size of the head file in bytes.
         resident: Whether any version of it is on the device.
+        measured_on: The split that the metrics are of, where it is recorded.
     """
 
     name: str
@@ -131,6 +132,7 @@ class TaskInfo:
     metrics: Mapping[str, float]
     size: int
     resident: bool
+    measured_on: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

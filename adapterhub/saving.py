@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
-from adapterhub.errors import RegistryError
+from adapterhub.errors import HeadFileError, RegistryError, check_type
 from adapterhub.model.backbone.open_backbone import (
     SHIPPED,
     Backbone,
@@ -17,6 +19,8 @@ from adapterhub.model.backbone.open_backbone import (
 )
 from adapterhub.specs import Kind, TaskSpec
 from adapterhub.store.entries import BackboneEntry, backbone_key
+from adapterhub.store.header import SUFFIX
+from adapterhub.store.headfile import write_head
 from adapterhub.store.registry import NEAREST, Resolved, read_registry, registry_to_write
 from adapterhub.store.versions import Addition, add_versions
 
@@ -38,6 +42,7 @@ def open_for(registry: str | Path | None, backbone: str | Path | Backbone | None
     return open_backbone(SHIPPED if backbone is None else backbone)
 
 
+@runtime_checkable
 class FinishedTask(Protocol):
     """A task that can be saved, for instance a `TrainedTask`."""
 
@@ -70,10 +75,15 @@ def save_tasks(
         registry: As `train` takes it.
 
     Raises:
+        UsageError: One is no such task.
         RegistryError: The registry cannot be written, or a task conflicts with its entry.
         HeadFileError: A head file cannot be written.
     """
     path = registry_to_write(registry)
+    check_type(tasks, Iterable, "What is saved", "a list of trained or imported tasks")
+    tasks = tuple(tasks)
+    for task in tasks:
+        check_type(task, FinishedTask, "A task to save", "what train or import_task returned")
     return add_versions(
         path,
         (
@@ -105,6 +115,28 @@ def check_place(registry: Path, task: str, kind: Kind, backbone: Backbone) -> No
             f"task '{task}' is {entry.kind} on the backbone '{entry.backbone}'; a version that is "
             f"{kind} on '{key}' cannot be added. Give the new task another name.",
         )
+
+
+def write_elsewhere(task: FinishedTask) -> Path:
+    """Writes a task that its registry refuses to a head file here, or in a temporary folder.
+
+    Raises:
+        HeadFileError: It cannot be written there either.
+        OSError: There is no temporary folder.
+    """
+    with contextlib.suppress(HeadFileError, OSError):
+        return _write_new(Path.cwd(), task)
+    return _write_new(Path(tempfile.mkdtemp(prefix="adapterhub-")), task)
+
+
+def _write_new(folder: Path, task: FinishedTask) -> Path:
+    path = folder / f"{task.spec.task}{SUFFIX}"
+    number = 1
+    while path.exists():
+        number += 1
+        path = folder / f"{task.spec.task}.{number}{SUFFIX}"
+    write_head(path, task.spec, task.tensors)
+    return path
 
 
 def _backbone_entry(backbone: Backbone, registry: Path) -> BackboneEntry:

@@ -51,6 +51,8 @@ FieldName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,
 Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})?$")]
 
 MAX_LABELS = 10_000
+MAX_WINDOW = 65_536
+"""Tokens of a window; a backbone has its own limit, its positions."""
 
 
 class Spec(BaseModel):
@@ -152,6 +154,10 @@ class Calibration(Spec):
     thresholds: tuple[Annotated[float, Field(ge=0, le=1)], ...] | None = None
 
 
+Role = Literal["text", "pair", "tokens", "target"]
+"""What a column of labelled rows is."""
+
+
 class EarlierTask(Spec):
     """The task whose adapter initialized the training of another one.
 
@@ -179,6 +185,8 @@ class TrainingRecord(Spec):
         weight_decay: Weight decay of the chosen head.
         continued_from: The task whose adapter initialized the training, if any.
         validation_digest: As `data_digest`, of validation rows that were held out, if known.
+        columns: Columns of the training data, where they have other names than the usual ones.
+        join_tokens: How words became texts, where an option said it.
     """
 
     dataset: str = Field(min_length=1)
@@ -192,6 +200,8 @@ class TrainingRecord(Spec):
     weight_decay: float = Field(ge=0)
     continued_from: EarlierTask | None = None
     validation_digest: Sha256 | None = None
+    columns: dict[Role, str] | None = None
+    join_tokens: Literal["space", "none"] | None = None
 
     @model_serializer(mode="wrap")
     def _dump(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -200,7 +210,7 @@ class TrainingRecord(Spec):
         return {k: v for k, v in content.items() if v is not None or k not in _LATER}
 
 
-_LATER = ("validation_digest",)
+_LATER = ("validation_digest", "columns", "join_tokens")
 
 
 class KnownAnswer(Spec):
@@ -246,7 +256,7 @@ class TaskSpec(Spec):
     labels: tuple[Label, ...] = Field(default=(), max_length=MAX_LABELS)
     fields: tuple[FieldName, ...] = Field(default=("text",), min_length=1, max_length=2)
     apart: bool = False
-    max_length: int = Field(ge=8, le=512)
+    max_length: int = Field(ge=8, le=MAX_WINDOW)
     overlap: int = Field(default=0, ge=0)
     backbone: BackboneSpec
     adapter: AdapterSpec | None = None
@@ -269,11 +279,8 @@ class TaskSpec(Spec):
         return self.head.depths[-1]
 
     def used_for(self, metric: Metric) -> tuple[Use, ...] | None:
-        """Returns what the rows of a metric had done before, or None where that is not known.
-
-        Files from before it was recorded were all chosen and calibrated on the rows of `train`'s
-        validation set; those of importers name no training data.
-        """
+        """Returns what the rows of a metric had done before, or None where that is not known."""
+        # Before it was recorded, `train` measured on what chose; importers name no training.
         own_split = metric.split in ("validation", "cross-validation")
         if metric.used_for is None and self.training is not None and own_split:
             return ("selection", "calibration")

@@ -1,4 +1,4 @@
-"""`adapterhub add`: tasks of the Hugging Face Hub into a local registry."""
+"""`adapterhub add`: tasks of the Hugging Face Hub, or head files, into a local registry."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def add(
         list[str],
         typer.Argument(
             metavar="NAME...",
-            help="owner/repo:task, followed by @alias, :version, @tag or @commit if wanted.",
+            help="owner/repo:task, followed by @alias, :version, @tag or @commit if wanted; or "
+            "./file.safetensors.",
         ),
     ],
     own_name: Annotated[
@@ -36,10 +37,10 @@ def add(
     allow_older: AllowOlder = False,
     as_json: AsJson = False,
 ) -> None:
-    """Copy tasks from the Hugging Face Hub into a registry, all of them or none.
+    """Copy tasks from the Hugging Face Hub, or head files, into a registry, all of them or none.
 
-    A task is pinned by commit, size and sha256, works without a network from then on, and changes
-    only by `update`. Without a registry.yaml here, one is created.
+    A task of the Hub is pinned by commit, size and sha256, works without a network from then on,
+    and changes only by `update`. Without a registry.yaml here, one is created.
     """
     from adapterhub.remote.pin import pin
     from adapterhub.store.registry import NEAREST, registry_to_write

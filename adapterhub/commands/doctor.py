@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -11,7 +12,9 @@ import typer
 
 from adapterhub.commands.options import AsJson, Registry
 from adapterhub.commands.printing import counted, print_json, print_line, printable
-from adapterhub.errors import AdapterHubError, RegistryError
+from adapterhub.errors import AdapterHubError, RegistryError, UsageError
+from adapterhub.store.atomic import OLD_SUFFIXES, reason, remove, stray_files
+from adapterhub.store.owners import is_abandoned, owner_of
 
 if TYPE_CHECKING:
     from adapterhub.model.backbone.open_backbone import Backbone
@@ -40,7 +43,20 @@ class Check:
 
 
 def doctor(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[FOLDER]",
+            show_default=False,
+            help="Where to look for temporary files that killed processes left, in all folders "
+            "below too; a registry in it is checked as with --registry.",
+        ),
+    ] = None,
     registry: Registry = None,
+    clean: Annotated[
+        bool,
+        typer.Option("--clean", help="Remove temporary files whose process has ended."),
+    ] = False,
     replay: Annotated[
         bool,
         typer.Option("--replay/--no-replay", help="Recompute known answers, on the CPU."),
@@ -48,16 +64,8 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Check a registry, its files and its backbones, and recompute known answers."""
-    from adapterhub.remote.find import open_registry
-
     checks: list[Check] = []
-    try:
-        opened = open_registry(registry)
-    except RegistryError as error:
-        found = iter([Check("registry", "problem", str(error))])
-    else:
-        found = _examine(opened, replay=replay)
-    for check in found:
+    for check in _all_checks(folder, registry, replay=replay, clean=clean):
         checks.append(check)
         if not as_json:
             print_line(f"{check.status:<8} {check.subject}: {printable(check.detail)}")
@@ -69,6 +77,33 @@ def doctor(
         print_line(f"{counted(len(checks), 'check')}, {found_wrong}.")
     if problems:
         raise typer.Exit(UNHEALTHY)
+
+
+def _all_checks(
+    folder: Path | None, registry: Path | None, *, replay: bool, clean: bool
+) -> Iterator[Check]:
+    from adapterhub.remote.find import open_registry
+    from adapterhub.store.editing import HEADS_FOLDER
+    from adapterhub.store.registry import REGISTRY_NAME
+
+    if folder is not None:
+        if registry is not None:
+            raise UsageError("There are FOLDER and --registry; give one of them.")
+        if not folder.exists():
+            raise UsageError(f"There is no folder {folder}.")
+        registry = folder
+    if folder is None or not folder.is_dir() or (folder / REGISTRY_NAME).exists():
+        try:
+            opened = open_registry(registry)
+        except RegistryError as error:
+            yield Check("registry", "problem", str(error))
+        else:
+            yield from _examine(opened, replay=replay)
+            if folder is None or not folder.is_dir():
+                heads = opened.path.parent / HEADS_FOLDER
+                yield from _strays((opened.path.parent, heads), clean=clean)
+    if folder is not None and folder.is_dir():
+        yield from _strays((Path(place) for place, _, _ in os.walk(folder)), clean=clean)
 
 
 def _examine(registry: store.Registry, *, replay: bool) -> Iterator[Check]:
@@ -145,11 +180,46 @@ def _examine_version(found: store.Resolved, answers: _Replay | None) -> Check:
 def _unlisted(path: Path) -> Iterator[Check]:
     from adapterhub.store.editing import unlisted_files
 
-    files = unlisted_files(path)
-    for file in files:
+    files = set(unlisted_files(path))
+    files -= {stray for file in files for stray in stray_files(file.parent)}
+    for file in sorted(files):
         yield Check("unlisted file", "note", f"{file} is in no entry; remove it if nobody writes")
     if not files:
         yield Check("unlisted files", "ok", "none")
+
+
+def _strays(folders: Iterable[Path], *, clean: bool) -> Iterator[Check]:
+    """Yields what killed processes left in folders, and what running ones write there."""
+    from adapterhub.store.locks import output_locks
+
+    are_any = False
+    for folder in folders:
+        for path in (*stray_files(folder), *output_locks(folder)):
+            are_any = True
+            yield Check("temporary file", "note", f"{path} {_state_of(path, clean=clean)}")
+    if not are_any:
+        yield Check("temporary files", "ok", "none")
+
+
+def _state_of(path: Path, *, clean: bool) -> str:
+    """Returns the state of a temporary file, after it was removed if that is wanted and safe."""
+    from adapterhub.store.locks import is_left_over, is_output_lock
+
+    try:
+        if is_output_lock(path):
+            owner, is_left = "a process", is_left_over(path, remove=clean)
+        else:
+            owner, is_left = owner_of(path), is_abandoned(path)
+            if is_left and clean:
+                remove(path)
+    except FileNotFoundError:
+        return "is gone by now"
+    except OSError as error:
+        return f"cannot be examined: {reason(error)}"
+    if not path.name.endswith(OLD_SUFFIXES):
+        after = "was removed" if clean else "is left over; --clean removes it"
+        return f"of {owner} that has ended {after}" if is_left else f"is in use by {owner}"
+    return "is of an earlier version; remove it if nobody writes"
 
 
 class _Replay:

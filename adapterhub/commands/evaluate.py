@@ -46,6 +46,8 @@ def evaluate(
     hub = Hub(opened.path, **{**loading.model_dump(), "backbone": key})
     rows = [dict(zip(dataset.fields, texts, strict=True)) for texts in dataset.inputs]
     scores = hub.score(rows, name, logits=True)[name]
+    read = ", ".join(f"{role} from '{name}'" for role, name in dataset.roles.items())
+    note(f"adapterhub: read {read}")
     metrics = measure(task.spec, scores, dataset)
     used = earlier_use(data, dataset, task.spec, columns)
     if used is not None:
@@ -54,7 +56,8 @@ def evaluate(
     if as_json:
         values = {metric.name: metric.value for metric in metrics}
         where = {"task": made_by.task, "version": made_by.version, "sha256": made_by.sha256}
-        rows_read = {"data": str(data), "rows": len(dataset), "earlier_use": used}
+        rows_read = {"data": str(data), "rows": len(dataset), "columns": dataset.roles}
+        rows_read["earlier_use"] = used
         print_json({**where, **rows_read, "metrics": values})
         return
     version = "" if made_by.version is None else f":{made_by.version}"

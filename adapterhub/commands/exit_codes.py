@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from adapterhub.commands.printing import note, to_stdout
+from adapterhub.commands.stopping import Stopped
 from adapterhub.errors import AdapterHubError, ConstantHeadWarning, DataError
 
 INTERRUPTED = 130
@@ -100,6 +101,9 @@ def _exit_code(command: Callable[[], Any], *, as_json: bool) -> int:
     except _CLICK_ERROR as error:
         _report("UsageError", _usage_problem(error), as_json=as_json)
         return 2
+    except Stopped as stopped:
+        _drop_unwritable()
+        return stopped.code
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except OSError as error:

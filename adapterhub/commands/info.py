@@ -33,6 +33,7 @@ def info(
     parameters = count_parameters(sizes)
     longest = sizes.max_position_embeddings
     lengths = [length for length in _LENGTHS if length <= longest] or [longest]
+    lengths += [longest] if longest > _LENGTHS[-1] else []
     operations = [count_operations(sizes, length) for length in lengths]
     if as_json:
         print_json(_values(source, sizes, parameters, operations))

@@ -87,6 +87,8 @@ def score(
         also = f" (left out for lack of a column: {left_out})" if left_out else ""
         chosen = ", ".join(assigned.request.names)
         note(f"adapterhub: no --task given, so all that can read this: {chosen}{also}")
+    for line in assigned.notes:
+        note(f"adapterhub: {line}")
     # From here on it takes seconds: torch, the backbone, the tasks.
     from adapterhub.hub import Hub
 
@@ -170,6 +172,7 @@ def _summarise(done: ScoredFile, *, as_json: bool) -> None:
     if as_json and done.path is not None:
         counts = {name: getattr(done, name) for name in ("rows", "scored", "bad", "truncated")}
         took = {"seconds": round(done.seconds, 3), "out": str(done.path)}
+        took["columns"] = {name: dict(own) for name, own in done.columns.items()}
         print_json({**counts, **took, "plan": plan_values(done.plan)})
         return
     of_all = f" of {done.rows:,}" if done.bad else ""

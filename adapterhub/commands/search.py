@@ -83,6 +83,7 @@ def _values(one: Listed, name: str, entry: TaskEntry) -> dict[str, object]:
         "description": entry.description,
         "depths": list(record.depths),
         "metrics": dict(record.metrics),
+        "measured_on": record.measured_on,
         "commit": one.commit.oid,
     }
 
@@ -98,6 +99,6 @@ def _cells(found: dict[str, object]) -> tuple[str, ...]:
         str(found["kind"]),
         " ".join(cast("list[str]", found["languages"])),
         "+".join(map(str, cast("list[int]", found["depths"]))),
-        next(measured, ""),
+        next(measured, "") + (f" ({found['measured_on']})" if found["measured_on"] else ""),
         str(found["description"]),
     )

@@ -129,6 +129,9 @@ def _origin(task: FoundTask) -> dict[str, str]:
     if (record := spec.training) is not None:
         licence = f" ({record.dataset_license})" if record.dataset_license else ""
         fields["data"] = f"{record.dataset}{licence}, {record.rows} rows, seed {record.seed}"
+        if record.columns is not None:
+            named = (f"{role} '{name}'" for role, name in record.columns.items())
+            fields["columns"] = ", ".join(named)
     answers = len(spec.known_answers)
     fields["known answers"] = (
         f"{counted(answers, 'probe')}, replayed on load" if answers else "none"

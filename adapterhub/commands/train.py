@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from adapterhub.commands.option_fields import uses
 from adapterhub.commands.options import AsJson, Backbone, LabelledRows, NewTask, RegistryToWrite
 from adapterhub.commands.printing import note, print_json, print_line
+from adapterhub.errors import RegistryError, SaveError
 
 if TYPE_CHECKING:
     from adapterhub.specs import AdapterSpec
@@ -34,15 +36,22 @@ def train(
     In brackets: the default of an option.
     """
     # From here on it takes seconds: torch.
+    from adapterhub.saving import write_elsewhere
     from adapterhub.store.registry import NEAREST
     from adapterhub.training.train import train as run
 
     where = registry or NEAREST
-    trained = run(data, task=task, options=options, registry=where, backbone=backbone)
+    at = "" if registry is None else f" --registry {shlex.quote(str(registry))}"
+    try:
+        trained = run(data, task=task, options=options, registry=where, backbone=backbone)
+    except SaveError as error:
+        file = shlex.quote(str(write_elsewhere(error.trained)))
+        way_out = f"It is in {file}; add it with `adapterhub add {file}{at}`"
+        raise RegistryError(error.path, f"{error.problem} {way_out}") from error
     if as_json:
         print_json(_values(trained))
     else:
-        _print(trained, "" if registry is None else f" --registry {registry}")
+        _print(trained, at)
 
 
 def _print(trained: TrainedTask, where: str) -> None:

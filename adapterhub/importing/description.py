@@ -10,9 +10,7 @@ from adapterhub.importing.import_options import ImportOptions
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.peft.exported_head import HEAD_FILE, ExportedHead
 from adapterhub.peft.folder import PeftFolder, Reads
-from adapterhub.specs import Kind, TaskSpec, identity
-
-_MOST_TOKENS = 512
+from adapterhub.specs import MAX_WINDOW, Kind, TaskSpec, identity
 
 
 def reads_of(
@@ -130,7 +128,7 @@ def _labels(
 def _max_length(backbone: Backbone, options: ImportOptions) -> int:
     positions = int(backbone.config.max_position_embeddings)
     if options.max_length is None:
-        return min(_MOST_TOKENS, positions)
+        return min(MAX_WINDOW, positions)
     if options.max_length > positions:
         raise UsageError(
             f"max_length is {options.max_length}; the backbone {backbone.spec.name} reads "

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from adapterhub.option_models import Option, Options
-from adapterhub.specs import FieldName, Kind, Label, Language, TaskName
+from adapterhub.specs import MAX_WINDOW, FieldName, Kind, Label, Language, TaskName
 
 
 class ImportOptions(Options):
@@ -22,8 +22,8 @@ class ImportOptions(Options):
         Option(shown="", flags=("--pair",), constant=("text", "text_pair")),
     ] = Field(default=("text",), min_length=1, max_length=2)
     """Input fields of the task: one text, or a pair of texts."""
-    max_length: Annotated[int | None, Option(shown="what the backbone reads, at most 512")] = Field(
-        default=None, ge=8, le=512
+    max_length: Annotated[int | None, Option(shown="the backbone's positions")] = Field(
+        default=None, ge=8, le=MAX_WINDOW
     )
     """Window in tokens."""
     tied: Annotated[

@@ -18,10 +18,12 @@ from adapterhub.importing.description import (
 )
 from adapterhub.importing.import_options import ImportOptions
 from adapterhub.importing.injected import adapter_on
+from adapterhub.model.backbone.caller_state import own_state
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.tokens import TextTokenizer
 from adapterhub.model.execution.known_answers import make_known_answers, probes_for
+from adapterhub.option_models import read_options
 from adapterhub.peft.exported_head import read_exported_head
 from adapterhub.peft.folder import PeftFolder, is_peft_folder, read_peft_folder
 from adapterhub.peft.format import PeftAdapter
@@ -51,11 +53,12 @@ class ImportedTask:
     saved: Resolved | None = None
 
 
+@own_state
 def import_task(
     folder: str | Path,
     *,
     task: str,
-    options: ImportOptions | None = None,
+    options: ImportOptions | Mapping[str, object] | None = None,
     registry: str | Path | None = NEAREST,
     backbone: str | Path | Backbone | None = None,
 ) -> ImportedTask:
@@ -66,7 +69,7 @@ def import_task(
             an `AlbertForSequenceClassification` or `AlbertForTokenClassification` whose encoder
             is bit-equal to the backbone.
         task: Name of the task; an existing one gets its next version.
-        options: What the folder does not contain.
+        options: What the folder does not contain, also as a dictionary.
         registry: The registry.yaml, created if missing; "nearest" takes the nearest one from the
             working folder upwards, or creates one there; None writes nothing.
         backbone: A key of the registry's backbones, a source as `open_backbone` takes it, or an
@@ -78,7 +81,7 @@ def import_task(
         BackboneError: The backbone cannot be opened.
         RegistryError: The registry cannot be read or written.
     """
-    options = options or ImportOptions()
+    options = read_options(ImportOptions, options)
     check_name(task, "task")
     folder = absolute_path(folder, "folder")
     if not folder.is_dir():

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
-import shutil
 from pathlib import Path
 
 import safetensors.torch
 
-from adapterhub.errors import AdapterError
+from adapterhub.errors import AdapterError, check_type
 from adapterhub.peft.exported_head import HEAD_FILE, describe_head, encode_exported_head
 from adapterhub.peft.folder import CONFIG_FILE, WEIGHTS_FILE
 from adapterhub.peft.format import peft_config, peft_state
 from adapterhub.specs import BLOCK_METHOD, AdapterSpec, TaskSpec
 from adapterhub.store.adapter_names import prefixed
-from adapterhub.store.atomic import FREE_SUFFIX, reason, sync_folder
+from adapterhub.store.atomic import held_temp, reason, sweep, sync_folder
 from adapterhub.store.headfile import HeadFile
 from adapterhub.store.paths import absolute_path
 
@@ -36,9 +34,11 @@ def export_peft(head: HeadFile, folder: str | Path) -> None:
         folder: Made; may exist if it is empty.
 
     Raises:
+        UsageError: An argument is of another type.
         AdapterError: The task has no adapter that PEFT knows, the folder is not empty, or the
             system cannot write it.
     """
+    check_type(head, HeadFile, "What is exported", "a head file, as read_head returns it")
     folder = absolute_path(folder, "folder")
     adapter = _exportable(head)
     stock = is_stock(head.spec)
@@ -98,24 +98,22 @@ def _exportable(head: HeadFile) -> AdapterSpec:
 def _write_folder(folder: Path, files: dict[str, bytes]) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise AdapterError(folder, "the folder is not empty; choose a new one")
-    temp = folder.with_name(f".{folder.name[:40]}.{secrets.token_hex(8)}{FREE_SUFFIX}")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        temp.mkdir()
-        for name, data in files.items():
-            with open(temp / name, "xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        sync_folder(temp)
-        if folder.exists():
-            folder.rmdir()
-        temp.rename(folder)
+        sweep(folder.parent)
+        with held_temp(folder, is_folder=True) as temp:
+            for name, data in files.items():
+                with open(temp / name, "xb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+            sync_folder(temp)
+            if folder.exists():
+                folder.rmdir()
+            temp.rename(folder)
         sync_folder(folder.parent)
     except OSError as error:
         raise AdapterError(folder, f"it cannot be written: {reason(error)}") from error
-    finally:
-        shutil.rmtree(temp, ignore_errors=True)
 
 
 def _readme(spec: TaskSpec, adapter: AdapterSpec, *, stock: bool) -> str:

@@ -15,6 +15,7 @@ from adapterhub.publishing.figures import draw
 from adapterhub.publishing.hub_metadata import evaluation_results
 from adapterhub.publishing.merging import Merged
 from adapterhub.remote.find import FoundTask
+from adapterhub.store.atomic import removed_at_end
 from adapterhub.store.registry import REGISTRY_NAME
 
 Extras = Mapping[str, Mapping[str, bytes]]
@@ -44,7 +45,7 @@ def _peft_files(task: FoundTask) -> dict[str, bytes]:
     # PEFT takes seconds to import, and most tasks have no adapter.
     from adapterhub.peft.export_folder import export_peft
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, removed_at_end(Path(folder)):
         place = Path(folder) / task.name
         try:
             export_peft(task.load(), place)

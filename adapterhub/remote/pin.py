@@ -6,15 +6,23 @@ explicitly, and other bytes under a version that was added before are always ref
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from adapterhub.errors import AdapterHubError, RemoteContentError, RemoteError, UsageError
+from adapterhub.errors import (
+    AdapterHubError,
+    HeadFileError,
+    RemoteContentError,
+    RemoteError,
+    UsageError,
+)
 from adapterhub.remote.repository import Lookup, RemoteTask, check_agreement, find_task, read_remote
 from adapterhub.store.editing import read_or_empty
 from adapterhub.store.entries import Origin, TaskEntry, is_portable, portable_entry
+from adapterhub.store.header import read_bytes
 from adapterhub.store.headfile import parse_head
 from adapterhub.store.references import check_name, parse_reference
 from adapterhub.store.registry import Registry, Resolved
@@ -46,16 +54,16 @@ class Updated:
 def pin(
     registry: Path, *references: str, name: str | None = None, allow_older: bool = False
 ) -> tuple[Resolved, ...]:
-    """Adds tasks of the Hub to a registry in one transaction; returns the added versions.
+    """Adds tasks to a registry in one transaction; returns the added versions.
 
     Args:
         registry: registry.yaml; created where it is missing.
-        references: Names of the tasks on the Hub.
+        references: Names of the tasks on the Hub, or paths of head files.
         name: Name in the registry, for one reference only; None keeps the name on the Hub.
         allow_older: Whether an older version may follow a newer one.
 
     Raises:
-        UsageError: A reference is not one to the Hub, or a name belongs to another task.
+        UsageError: A reference is neither, or a name belongs to another task.
         RemoteError: A task cannot be fetched, or is refused; nothing was added then.
         RegistryError: A task conflicts with the registry.
     """
@@ -63,11 +71,15 @@ def pin(
         raise UsageError(f"The name '{name}' is for one task; {len(references)} were given.")
     parsed = [parse_reference(reference) for reference in references]
     for one in parsed:
-        if one.kind != "hub":
-            raise UsageError(f"'{one.text}' is not on the Hub; write owner/repository:task.")
+        if one.kind == "task":
+            forms = "owner/repository:task, or ./file.safetensors"
+            raise UsageError(f"'{one.text}' is not on the Hub; write {forms}.")
     known = read_or_empty(registry.resolve())
     heads, lookup = [], Lookup()
     for one in parsed:
+        if one.path is not None:
+            heads.append(_local(known, name, Path(os.path.expanduser(one.path))))
+            continue
         own = name or one.task or ""
         check_name(own, "task")
         remote = find_task(one, lookup)
@@ -163,6 +175,22 @@ def _newer(registry: Registry, name: str, lookup: Lookup, *, allow_older: bool) 
     if remote.record.sha256 == entry.versions[entry.newest].sha256:
         return None
     return _fetch(registry, name, remote, allow_older=allow_older)
+
+
+def _local(registry: Registry, name: str | None, path: Path) -> NewHead:
+    """Returns the task of a head file as it is added to a registry."""
+    data = read_bytes(path)
+    spec = parse_head(data, source=str(path)).spec
+    same = (e for e in registry.backbones.values() if e.fingerprint == spec.backbone.fingerprint)
+    entry = next(same, None)
+    if entry is None and not is_portable(spec.backbone):
+        raise HeadFileError(
+            path,
+            f"it belongs to the backbone {spec.backbone.name} ({spec.backbone.fingerprint[:19]}…), "
+            f"a folder that {registry.path} does not list. Train a task there with --backbone "
+            f"FOLDER, or list the folder in it, and add this file again.",
+        )
+    return NewHead(name or spec.task, data, entry or portable_entry(spec.backbone))
 
 
 def _fetch(registry: Registry, name: str, remote: RemoteTask, *, allow_older: bool) -> NewHead:

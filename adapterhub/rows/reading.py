@@ -1,73 +1,62 @@
-"""Reads files and streams row by row; a bad row does not affect the others.
-
-CSV cells stay strings, without conversion (`NA`, `null`, `012`). CSV is read by Python's own
-reader, because pyarrow's does not return the line of a row.
-"""
+"""Reads files and streams row by row; a bad row does not affect the others."""
 
 from __future__ import annotations
 
-import csv
 import json
-import sys
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from gzip import BadGzipFile
+from itertools import chain, islice
 from pathlib import Path
-from typing import IO
+from typing import TYPE_CHECKING
 
 from adapterhub.errors import DataError
+from adapterhub.rows.class_names import features_of, named_rows
+from adapterhub.rows.delimited import csv_rows, tsv_rows
 from adapterhub.rows.formats import FileFormat, Format, open_reading, refuse_reading
+from adapterhub.rows.source_row import Rows, line_problem, wide_encoding
+from adapterhub.rows.source_row import SourceRow as SourceRow
+from adapterhub.rows.source_row import encoding_problem as encoding_problem
 from adapterhub.store.jsonsafe import read_json_object
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
 
 TEXT_COLUMN = "text"
 """The column of rows that have only a text."""
 
-_DELIMITERS = {"csv": ",", "tsv": "\t"}
-# Texts can be longer than the csv module's default limit of 131,072 characters.
-_LONGEST_CELL = 2**31 - 1
-_BATCH_ROWS = 2_048
+BATCH_ROWS = 2_048
+"""Rows of a table that are Python objects at a time."""
 
 
-@dataclass(frozen=True, slots=True)
-class SourceRow:
-    """One row of a file or stream.
-
-    Attributes:
-        place: Its first line, or in Parquet its row number, from 1.
-        values: Value by column; empty if there is a problem.
-        problem: Why it cannot be read, or None.
-        raw: Its text, if there is a problem.
-    """
-
-    place: int
-    values: Mapping[str, object] = field(default_factory=dict)
-    problem: str | None = None
-    raw: str = ""
-
-
-def read_file(path: Path, form: FileFormat) -> Iterator[SourceRow]:
-    """Yields the rows of a file.
+def read_file(path: Path, form: FileFormat) -> Rows:
+    """Returns the rows of a file; bad rows have a problem.
 
     Raises:
-        DataError: The file cannot be read or is damaged; bad rows are yielded with a problem.
+        DataError: The file cannot be read or is damaged, at once or where its rows are read.
     """
     if not path.exists():
         raise DataError(path, "there is no such file")
-    try:
+    with ExitStack() as stack:
+        stack.enter_context(_damage_named(path))
         if form.name == "parquet":
-            yield from _parquet_rows(path)
-            return
-        with open_reading(path, packed=form.packed) as stream:
-            yield from read_stream(stream, form.name, name=str(path))
-    except (EOFError, zlib.error, BadGzipFile) as error:
-        raise DataError(path, f"it is a damaged gzip file: {error}") from error
-    except OSError as error:
-        refuse_reading(path, error)
+            stack.enter_context(_values_named(path))
+            import pyarrow.parquet as pq
+
+            file = stack.enter_context(pq.ParquetFile(path))
+            refuse_duplicates(file.schema_arrow.names, path)
+            columns = tuple(file.schema_arrow.names)
+            rows = named_rows(_parquet_values(file), features_of(file.schema_arrow))
+        else:
+            stream = stack.enter_context(open_reading(path, packed=form.packed))
+            found = read_stream(stream, form.name, name=str(path))
+            columns, rows = found.columns, found.rows
+        return Rows(columns, _closing(stack.pop_all(), rows))
 
 
-def read_stream(stream: IO[str], form: Format, *, name: str) -> Iterator[SourceRow]:
-    """Yields the rows of an open text stream.
+def read_stream(stream: Iterable[str], form: Format, *, name: str) -> Rows:
+    """Returns the rows of an open text stream.
 
     Args:
         stream: Opened as `formats.open_reading` does.
@@ -75,16 +64,18 @@ def read_stream(stream: IO[str], form: Format, *, name: str) -> Iterator[SourceR
         name: Name of the stream, for messages.
 
     Raises:
-        DataError: The header of a CSV file is not valid.
+        DataError: The header of a CSV file is not valid, or the stream is UTF-16 or UTF-32.
     """
+    lines = _narrow_lines(iter(stream), name)
+    if form == "csv":
+        return csv_rows(lines, name)
+    if form == "tsv":
+        return tsv_rows(lines, name)
+    numbered = enumerate(lines, start=1)
     if form == "text":
-        lines = enumerate(stream, start=1)
-        yield from (_text_row(line, text.rstrip("\n").rstrip("\r")) for line, text in lines)
-    elif form == "jsonl":
-        lines = enumerate(stream, start=1)
-        yield from (_json_row(line, text) for line, text in lines if text.strip())
-    else:
-        yield from _csv_rows(stream, _DELIMITERS[form], name)
+        rows = (_text_row(line, text.rstrip("\n").rstrip("\r")) for line, text in numbered)
+        return Rows((TEXT_COLUMN,), rows)
+    return Rows((), (_json_row(line, text) for line, text in numbered if text.strip()))
 
 
 def count_rows(path: Path, form: FileFormat) -> int | None:
@@ -101,97 +92,7 @@ def count_rows(path: Path, form: FileFormat) -> int | None:
     # Reading the rows raises the same fault with a better message.
     except (OSError, ValueError):
         return None
-    return max(lines - (form.name in _DELIMITERS), 1)
-
-
-def _text_row(place: int, text: str) -> SourceRow:
-    problem = encoding_problem(text)
-    return SourceRow(place, {} if problem else {TEXT_COLUMN: text}, problem, text)
-
-
-def _json_row(line: int, text: str) -> SourceRow:
-    problem = encoding_problem(text)
-    if problem is None:
-        try:
-            values = read_json_object(text)
-        except ValueError as error:
-            return SourceRow(line, {}, f"it is no JSON record: {error}", text.strip())
-        if "\\ud" in text or "\\uD" in text:
-            problem = encoding_problem(json.dumps(values, ensure_ascii=False))
-        if problem is None:
-            return SourceRow(line, values)
-    return SourceRow(line, {}, problem, text.strip())
-
-
-def _csv_rows(stream: IO[str], delimiter: str, name: str) -> Iterator[SourceRow]:
-    csv.field_size_limit(min(_LONGEST_CELL, sys.maxsize))
-    reader = csv.reader(stream, delimiter=delimiter, strict=True)
-    header = _csv_header(reader, name)
-    while True:
-        line = reader.line_num + 1
-        try:
-            cells = next(reader, None)
-        except csv.Error as error:
-            fault = f"it cannot be read as CSV: {error}{_swallowed(line, reader.line_num)}"
-            yield SourceRow(line, {}, fault)
-            continue
-        if cells is None:
-            return
-        if not cells:
-            continue
-        raw = delimiter.join(cells)
-        problem = encoding_problem(raw)
-        if len(cells) != len(header):
-            found = f"it has {len(cells)} cells, the first line has {len(header)}"
-            found += _swallowed(line, reader.line_num)
-            problem = f"{found}; quote cells that hold a {delimiter!r}"
-        if problem is None:
-            yield SourceRow(line, dict(zip(header, cells, strict=True)))
-        else:
-            yield SourceRow(line, {}, problem, raw)
-
-
-def _swallowed(first: int, last: int) -> str:
-    """Returns which lines are lost with a row whose quote is not closed, or an empty string."""
-    if last == first:
-        return ""
-    return (
-        f" (a cell in quotes goes on to line {last}, and those lines are lost with it; write "
-        f'"" for a quote that belongs to a text)'
-    )
-
-
-def _csv_header(reader: Iterator[list[str]], name: str) -> list[str]:
-    try:
-        header = next(reader, None) or []
-    except csv.Error as error:
-        raise DataError(name, f"it cannot be read as CSV: {error}", 1) from error
-    twice = next((column for column in header if header.count(column) > 1), None)
-    if twice is not None:
-        raise DataError(name, f"the column '{twice}' occurs twice", 1)
-    problem = encoding_problem("".join(header))
-    if problem is not None:
-        raise DataError(name, f"the names of the columns: {problem}", 1)
-    return header
-
-
-def _parquet_rows(path: Path) -> Iterator[SourceRow]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(path) as file:
-            refuse_duplicates(file.schema_arrow.names, path)
-            place = 0
-            for batch in file.iter_batches(batch_size=_BATCH_ROWS):
-                for values in batch.to_pylist():
-                    place += 1
-                    yield SourceRow(place, values)
-    except (pa.ArrowException, UnicodeDecodeError) as error:
-        raise DataError(path, f"it is not a readable Parquet file: {error}") from error
-    except (OverflowError, ValueError) as error:
-        # A date after the year 9999, for instance, as databases write for "never".
-        raise DataError(path, f"it holds a value that Python has no form for: {error}") from error
+    return max(lines - (form.name in ("csv", "tsv")), 1)
 
 
 def refuse_duplicates(columns: Sequence[object], source: str | Path) -> None:
@@ -205,16 +106,72 @@ def refuse_duplicates(columns: Sequence[object], source: str | Path) -> None:
         raise DataError(source, f"the column '{twice}' occurs twice")
 
 
-def encoding_problem(text: str) -> str | None:
-    """Returns why `text` cannot be encoded as UTF-8, or None if it can."""
-    if text.isascii():
-        return None
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """Raises our error for a file that cannot be read."""
     try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        code = ord(text[error.start])
-        # The surrogates that surrogateescape makes of the bytes 0x80 to 0xFF.
-        if 0xDC80 <= code <= 0xDCFF:
-            return f"it is not UTF-8: byte 0x{code - 0xDC00:02X} at code point {error.start}"
-        return f"it has a lone surrogate (U+{code:04X}) at code point {error.start}"
-    return None
+        yield
+    except (EOFError, zlib.error, BadGzipFile) as error:
+        raise DataError(path, f"it is a damaged gzip file: {error}") from error
+    except OSError as error:
+        refuse_reading(path, error)
+
+
+@contextmanager
+def _values_named(path: Path) -> Iterator[None]:
+    """Raises our error for a Parquet file, or a value of it, that cannot be read."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise DataError(path, f"it is not a readable Parquet file: {error}") from error
+    except (OverflowError, ValueError) as error:
+        # A date after the year 9999, for instance, as databases write for "never".
+        raise DataError(path, f"it holds a value that Python has no form for: {error}") from error
+
+
+def _closing(opened: ExitStack, rows: Iterator[SourceRow]) -> Iterator[SourceRow]:
+    with opened:
+        yield from rows
+
+
+def _narrow_lines(lines: Iterator[str], name: str) -> Iterator[str]:
+    """Returns the lines of a stream.
+
+    Raises:
+        DataError: It is UTF-16 or UTF-32, whose characters would be read as texts with NULs.
+    """
+    first = list(islice(lines, 1))
+    encoding = wide_encoding(first[0]) if first else None
+    if encoding is not None:
+        raise DataError(
+            name,
+            f"it is {encoding}, expected UTF-8; convert it, for instance: "
+            f"iconv -f {encoding} -t UTF-8",
+        )
+    return chain(first, lines)
+
+
+def _text_row(place: int, text: str) -> SourceRow:
+    problem = line_problem(text)
+    return SourceRow(place, {} if problem else {TEXT_COLUMN: text}, problem, text)
+
+
+def _json_row(line: int, text: str) -> SourceRow:
+    problem = line_problem(text)
+    if problem is None:
+        try:
+            values = read_json_object(text)
+        except ValueError as error:
+            return SourceRow(line, {}, f"it is no JSON record: {error}", text.strip())
+        if "\\ud" in text or "\\uD" in text:
+            problem = encoding_problem(json.dumps(values, ensure_ascii=False))
+        if problem is None:
+            return SourceRow(line, values)
+    return SourceRow(line, {}, problem, text.strip())
+
+
+def _parquet_values(file: pq.ParquetFile) -> Iterator[Mapping[str, object]]:
+    for batch in file.iter_batches(batch_size=BATCH_ROWS):
+        yield from batch.to_pylist()

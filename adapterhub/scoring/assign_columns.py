@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from adapterhub.errors import DataError, UsageError
@@ -19,7 +19,7 @@ from adapterhub.rows.reading import TEXT_COLUMN
 from adapterhub.scoring.chunks import Request, missing_column
 from adapterhub.scoring.options import ScoringOptions
 from adapterhub.scoring.sources import RowSource
-from adapterhub.specs import TaskSpec
+from adapterhub.specs import Role, TaskSpec
 from adapterhub.store.registry import Registry
 
 
@@ -31,6 +31,8 @@ class Assignment:
         request: How every row is scored.
         specs: Task by the column of its predictions.
         shown: The columns that the tasks read.
+        read: By task the column of each field.
+        notes: Which columns of other names are read, and why.
         left_out: Tasks that lack a column, where all that fit were chosen.
         backbone: Key of their backbone in the registry, or what the user gave.
         plan: What it costs.
@@ -39,6 +41,8 @@ class Assignment:
     request: Request
     specs: Mapping[str, TaskSpec]
     shown: tuple[str, ...]
+    read: Mapping[str, Mapping[str, str]]
+    notes: tuple[str, ...]
     left_out: tuple[str, ...]
     backbone: str | None
     plan: Plan
@@ -79,28 +83,27 @@ def assign_columns(
         left_out = tuple(task.reference for task in candidates if task not in chosen)
     names = {task: options.prefix + name for task, name in column_names(chosen).items()}
     specs = {names[task.reference]: task.spec for task in chosen}
-    fields = {
-        field: column
-        for task in chosen
-        for field, column in _columns_of(task.spec, source, options).items()
-    }
-    _check_fields(chosen, fields, source)
+    read = {task.reference: _columns_of(task.spec, source, options) for task in chosen}
+    for task in chosen:
+        _check_fields(task, read[task.reference], source)
     columns = _prediction_columns(specs, options.top_k)
     check_columns(source.columns, columns)
-    renamed = {field: column for field, column in fields.items() if field != column}
+    by_name = {names[reference]: own for reference, own in read.items()}
     return Assignment(
         request=Request(
             names=names,
             versions={task.reference: task.pinned for task in chosen},
             columns=columns,
-            fields=renamed,
+            fields={task.pinned: _renamed(read[task.reference]) for task in chosen},
             top_k=options.top_k,
         ),
         specs=specs,
-        shown=tuple(dict.fromkeys(fields.values())),
+        shown=tuple(dict.fromkeys(c for own in read.values() for c in own.values())),
+        read=by_name,
+        notes=tuple(_notes(by_name, source)),
         left_out=left_out,
         backbone=choose_backbone_key(registry, chosen, backbone),
-        plan=make_plan(specs),
+        plan=_plan(specs, by_name),
     )
 
 
@@ -133,8 +136,51 @@ def _columns_of(spec: TaskSpec, source: RowSource, options: ScoringOptions) -> d
     """Returns the column of each field of a task."""
     if source.is_plain and len(spec.fields) == 1:
         return {spec.fields[0]: TEXT_COLUMN}
-    named = zip(spec.fields, (options.text_column, options.pair_column), strict=False)
-    return {field: column or field for field, column in named}
+    given = dict(zip(spec.fields, (options.text_column, options.pair_column), strict=False))
+    open_fields = [field for field, column in given.items() if column is None]
+    trained = _trained_columns(spec)
+    own = {field: trained[field] for field in open_fields if field in trained}
+    usual = set(open_fields)
+    # The column of the training first: where it is there, the data have the form of the training
+    # data, in which a column of the usual name was something else.
+    is_trained = len(own) == len(open_fields) and (
+        source.common.issuperset(own.values())
+        or (not source.common >= usual and set(own.values()) <= set(source.columns))
+    )
+    return {f: column or (own[f] if is_trained else f) for f, column in given.items()}
+
+
+def _trained_columns(spec: TaskSpec) -> dict[str, str]:
+    """Returns the column of each field in the training data, where the head file names it."""
+    known = spec.training.columns if spec.training is not None else None
+    roles: tuple[Role, ...] = ("text", "pair")
+    named = zip(spec.fields, roles, strict=False)
+    return {field: known[role] for field, role in named if known and role in known}
+
+
+def _renamed(columns: Mapping[str, str]) -> dict[str, str]:
+    return {field: column for field, column in columns.items() if field != column}
+
+
+def _plan(specs: Mapping[str, TaskSpec], read: Mapping[str, Mapping[str, str]]) -> Plan:
+    """Returns the plan of tasks, which share passes only where they read the same columns."""
+    if len({tuple(_renamed(own).items()) for own in read.values()}) > 1:
+        specs = {
+            name: spec.model_copy(update={"fields": tuple(read[name].values())})
+            for name, spec in specs.items()
+        }
+    return make_plan(specs)
+
+
+def _notes(read: Mapping[str, Mapping[str, str]], source: RowSource) -> Iterator[str]:
+    """Yields which columns are read where they have other names than the fields."""
+    for name, columns in read.items():
+        others = {} if source.is_plain else _renamed(columns)
+        if others:
+            what = " and ".join(f"{field} from column '{c}'" for field, c in others.items())
+            also = [f"'{field}'" for field in others if field in source.columns]
+            beside = f", though there is a column {' and '.join(also)} too" if also else ""
+            yield f"{name} reads {what}{beside}"
 
 
 def _candidates(registry: Registry, backbone: str | None) -> list[FoundTask]:
@@ -178,19 +224,21 @@ def _fitting(
     return fitting
 
 
-def _check_fields(tasks: Sequence[FoundTask], fields: Mapping[str, str], source: RowSource) -> None:
-    for task in tasks:
-        for field in task.spec.fields:
-            if fields[field] in source.columns:
-                continue
-            problem = "plain texts have one field; give records, with --file or --format jsonl."
-            if not source.is_plain:
-                option = "text" if field == task.spec.fields[0] else "pair"
-                problem = (
-                    f"{missing_column(fields[field], source.columns)} Name it with "
-                    f"--{option}-column ({option}_column=…)."
-                )
-            raise DataError(
-                source.name,
-                f"task '{task.reference}' reads {' + '.join(task.spec.fields)}, but {problem}",
+def _check_fields(task: FoundTask, fields: Mapping[str, str], source: RowSource) -> None:
+    trained = _trained_columns(task.spec)
+    for field in task.spec.fields:
+        if fields[field] in source.columns:
+            continue
+        problem = "plain texts have one field; give records, with --file or --format jsonl."
+        if not source.is_plain:
+            option = "text" if field == task.spec.fields[0] else "pair"
+            other = trained.get(field, fields[field])
+            nor = "" if other == fields[field] else f" It was '{other}' in the training data."
+            problem = (
+                f"{missing_column(fields[field], source.columns)}{nor} Name it with "
+                f"--{option}-column ({option}_column=…)."
             )
+        raise DataError(
+            source.name,
+            f"task '{task.reference}' reads {' + '.join(task.spec.fields)}, but {problem}",
+        )

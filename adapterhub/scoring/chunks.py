@@ -45,14 +45,15 @@ class Request:
         names: Column of each task's predictions, by the task's reference.
         versions: Name of the version to run, by reference; it stays the same in all chunks.
         columns: All columns that the predictions take.
-        fields: Column that a field is read from, by field; other fields are read by their name.
+        fields: By version, the column that a field is read from, by field; other fields are read
+            by their name.
         top_k: As in `Hub.score`.
     """
 
     names: Mapping[str, str]
     versions: Mapping[str, str]
     columns: tuple[str, ...]
-    fields: Mapping[str, str]
+    fields: Mapping[str, Mapping[str, str]]
     top_k: int | None
 
 
@@ -99,21 +100,18 @@ def score_chunk(scorer: Scorer, rows: Sequence[SourceRow], request: Request) -> 
         AdapterHubError: As `Hub.load`; not for a row.
     """
     bad: dict[int, RejectedRow] = {}
-    records: list[Mapping[str, object]] = []
     places: list[int] = []
     for index, row in enumerate(rows):
         problem = row.problem or _misfit(row.values, request)
         if problem is None:
             places.append(index)
-            records.append(_record(row.values, request.fields))
         else:
             bad[index] = RejectedRow(row.place, problem, row.values or row.raw)
     predictions: dict[int, dict[str, object]] = {}
     truncated = 0
-    if records:
+    if places:
         try:
-            versions = list(dict.fromkeys(request.versions.values()))
-            scores = scorer.score(records, versions, top_k=request.top_k, on_error="skip")
+            scores = _scores(scorer, [rows[index].values for index in places], request)
         except NonFiniteError as error:
             # The scorer counts the good rows of this chunk; a user counts lines.
             raise NonFiniteError(error.task, rows[places[error.row]].place) from error
@@ -128,6 +126,25 @@ def score_chunk(scorer: Scorer, rows: Sequence[SourceRow], request: Request) -> 
         bad=tuple(bad[index] for index in sorted(bad)),
         truncated=truncated,
     )
+
+
+def _scores(scorer: Scorer, values: Sequence[Mapping[str, object]], request: Request) -> Scores:
+    """Returns the scores of rows; tasks that read the same columns run together."""
+    together: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for version in dict.fromkeys(request.versions.values()):
+        own = tuple(request.fields.get(version, {}).items())
+        together.setdefault(own, []).append(version)
+    found = [
+        scorer.score(
+            [_record(row, dict(fields)) for row in values],
+            versions,
+            top_k=request.top_k,
+            on_error="skip",
+        )
+        for fields, versions in together.items()
+    ]
+    tasks = {name: one[name] for one in found for name in one}
+    return Scores(tasks, tuple(error for one in found for error in one.errors))
 
 
 def missing_column(column: str, columns: Sequence[str]) -> str:
@@ -146,7 +163,7 @@ def _named(scores: Scores, request: Request) -> Scores:
 
 def _misfit(values: Mapping[str, object], request: Request) -> str | None:
     """Returns why a row cannot be read and written as asked, or None."""
-    for column in request.fields.values():
+    for column in dict.fromkeys(c for own in request.fields.values() for c in own.values()):
         if column not in values:
             return missing_column(column, [str(name) for name in values])
     taken = [name for name in request.columns if name in values]

@@ -8,26 +8,32 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
-import stat
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from filelock import Timeout
+
 from adapterhub.errors import DataError, UsageError
 from adapterhub.results import column_types
-from adapterhub.rows.formats import find_format
+from adapterhub.rows.formats import PACKED, find_format
 from adapterhub.rows.reading import SourceRow
 from adapterhub.scoring.assign_columns import Assignment, check_columns
 from adapterhub.scoring.chunks import ScoredChunk, take_chunks
 from adapterhub.scoring.options import ScoringOptions
 from adapterhub.scoring.sources import RowSource
 from adapterhub.scoring.writers import DelimitedText, JsonLines, Parquet, refuse_writing
-from adapterhub.store.atomic import FREE_SUFFIX, sync_folder
+from adapterhub.store.atomic import held_temp, reason, sweep, sync_folder, take_name
+from adapterhub.store.locks import held_by, hold_lock, output_lock
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_RESERVE_TIMEOUT = 0.2
+"""Seconds to wait for a process that only checks a name."""
+_MOST_KEPT = 100
 _SCANNED_ROWS = 8_192
 
 
@@ -41,7 +47,8 @@ def check_output(out: Path, source: RowSource, options: ScoringOptions) -> None:
 
     Raises:
         UsageError: The format is unknown, or cannot be written from this source.
-        DataError: A file is in the way, or the folder cannot be written to.
+        DataError: A file is in the way, another process writes it, or the folder cannot be
+            written to.
     """
     form = find_format(out, answers=True)
     for path in (out, errors_path(out)) if options.on_error == "skip" else (out,):
@@ -51,6 +58,8 @@ def check_output(out: Path, source: RowSource, options: ScoringOptions) -> None:
                 f"The input itself would be written, {path}; give --out (out) another name."
             )
         check_writable(path, force=options.force)
+        with _reserved(path):
+            pass
     if form.name != "jsonl" and source.form.name == "jsonl" and source.again is None:
         raise UsageError(
             f"{out.name} needs all columns before the first row, and rows of JSON from a stream "
@@ -65,16 +74,17 @@ def check_writable(path: Path, *, force: bool) -> None:
     Raises:
         DataError: It exists and `force` is False, is no file, or its folder is not there.
     """
-    if path.is_dir():
+    target = _target(path)
+    if target.is_dir():
         raise DataError(path, "it is a folder; expected the name of a file to write")
-    if path.exists() and not force:
+    if target.exists() and not force:
         raise DataError(path, "it exists already; --force replaces it (force=True)")
-    if path.exists() and not path.is_file():
+    if target.exists() and not target.is_file():
         raise DataError(path, "it is no regular file, so it cannot be replaced in one step")
-    if not path.parent.is_dir():
-        raise DataError(path, f"there is no folder {path.parent}")
-    if not os.access(path.parent, os.W_OK):
-        raise DataError(path, f"the folder {path.parent} cannot be written to")
+    if not target.parent.is_dir():
+        raise DataError(path, f"there is no folder {target.parent}")
+    if not os.access(target.parent, os.W_OK):
+        raise DataError(path, f"the folder {target.parent} cannot be written to")
 
 
 @contextlib.contextmanager
@@ -109,57 +119,120 @@ def open_output(
 
 
 @contextlib.contextmanager
-def whole_file(path: Path, *, force: bool = False) -> Iterator[Path]:
+def whole_file(path: Path, *, force: bool = False, unless_empty: bool = False) -> Iterator[Path]:
     """Yields a temporary path beside `path`, which takes its name if the block ends well.
 
     Whatever stops the process, `path` is what it was before or the whole new file. A block
-    that fails or is interrupted leaves no temporary file; one that is killed may.
+    that fails or is interrupted leaves no temporary file; one that is killed may, which the next
+    one that writes to this folder removes. Until the end no other process can write to `path`
+    this way.
 
     Args:
-        path: The file to be made.
+        path: The file to be made; a link stands for the file that it leads to.
         force: Whether an existing file may be replaced.
+        unless_empty: Whether an empty file is not made.
 
     Raises:
-        DataError: It exists and `force` is False, or the system cannot write there.
+        DataError: It exists and `force` is False, another process writes it, or the system cannot
+            write there. If the whole file was written and cannot take its name, it is kept under
+            another, which the error names.
     """
     check_writable(path, force=force)
-    temp = path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}{FREE_SUFFIX}")
+    target = _target(path)
+    with _reserved(path), _held_temp(target, path) as temp:
+        sweep(target.parent)
+        try:
+            yield temp
+            _finish(temp, target, path=path, force=force, unless_empty=unless_empty)
+        except DataError as error:
+            if error.source != str(temp):
+                raise
+            raise DataError(path, error.problem, error.line) from error
+
+
+def _target(path: Path) -> Path:
     try:
+        return path.resolve()
+    except (OSError, RuntimeError) as error:  # RuntimeError until Python 3.13
+        raise DataError(path, "it is a link that leads in a circle") from error
+
+
+@contextlib.contextmanager
+def _reserved(path: Path) -> Iterator[None]:
+    """Keeps other processes from writing to `path` with `whole_file`."""
+    lock = output_lock(_target(path))
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(hold_lock(lock, timeout=_RESERVE_TIMEOUT, remove=True))
+        except Timeout as error:
+            raise DataError(
+                path, f"it is being written{held_by(lock)}. Wait for its end, or name another file"
+            ) from error
+        except OSError as error:
+            refuse_writing(path, error)
+        yield
+
+
+@contextlib.contextmanager
+def _held_temp(target: Path, path: Path) -> Iterator[Path]:
+    with contextlib.ExitStack() as stack:
+        try:
+            temp = stack.enter_context(held_temp(target))
+        except OSError as error:
+            refuse_writing(path, error)
         yield temp
-        _finish(temp, path, force=force)
-    except DataError as error:
-        if error.source != str(temp):
-            raise
-        raise DataError(path, error.problem, error.line) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temp.unlink(missing_ok=True)
 
 
-def _finish(temp: Path, path: Path, *, force: bool) -> None:
+def _finish(temp: Path, target: Path, *, path: Path, force: bool, unless_empty: bool) -> None:
     try:
         with temp.open("rb") as file:
             os.fsync(file.fileno())
-        if path.exists():
-            # Somebody else may have made it in the meantime.
-            check_writable(path, force=force)
-            temp.chmod(stat.S_IMODE(path.stat().st_mode))
-        os.replace(temp, path)
-        sync_folder(path.parent)
+        is_empty = not temp.stat().st_size
     except OSError as error:
         refuse_writing(path, error)
+    if unless_empty and is_empty:
+        if force:
+            target.unlink(missing_ok=True)
+        return
+    try:
+        take_name(temp, target, replace=force)
+    except FileExistsError as error:
+        kept = _keep(temp, target)
+        problem = "it was made by another program in the meantime and is not replaced"
+        raise DataError(path, f"{problem}; what was written is in {kept}") from error
+    except OSError as error:
+        kept = _keep(temp, target)
+        problem = f"it cannot be written: {reason(error)}"
+        raise DataError(path, f"{problem}; what was written is in {kept}") from error
+    sync_folder(target.parent)
+
+
+def _keep(temp: Path, target: Path) -> Path:
+    """Gives a whole file another name than its own, if need be in another folder."""
+    ending = "".join(target.suffixes[-2:]) if target.suffix.lower() == PACKED else target.suffix
+    stem = target.name.removesuffix(ending)
+    for number in range(2, _MOST_KEPT):
+        kept = target.with_name(f"{stem}.{number}{ending}")
+        try:
+            take_name(temp, kept, replace=False)
+        except FileExistsError:
+            continue
+        except OSError:
+            break
+        return kept
+    kept = Path(tempfile.mkdtemp(prefix="adapterhub-")) / target.name
+    shutil.copyfile(temp, kept)
+    return kept
 
 
 @contextlib.contextmanager
 def _bad_rows_file(path: Path, *, force: bool) -> Iterator[JsonLines]:
     """Yields the file of the bad rows; leaves none where there were none."""
     with (
-        whole_file(path, force=force) as temp,
+        whole_file(path, force=force, unless_empty=True) as temp,
         contextlib.closing(JsonLines(temp)) as file,
     ):
         yield file
-    if not path.stat().st_size:
-        path.unlink(missing_ok=True)
 
 
 def _open_writer(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -55,6 +55,7 @@ class ScoredFile:
         seconds: Time spent on reading, scoring and writing.
         tasks: References of the tasks that ran.
         plan: What was computed per text.
+        columns: By column of the predictions of a task, the column that each field was read from.
     """
 
     path: Path | None
@@ -66,6 +67,7 @@ class ScoredFile:
     seconds: float
     tasks: tuple[str, ...]
     plan: Plan
+    columns: Mapping[str, Mapping[str, str]]
 
 
 def score_file(
@@ -153,13 +155,13 @@ def run(
         AdapterHubError: As `Hub.load`.
     """
     assigned, out = job.assigned, job.out
-    scorer.load(*dict.fromkeys(assigned.request.versions.values()))
     takers = [] if show is None else [show]
     scored = bad = truncated = 0
     with ExitStack() as stack:
         if out is not None:
             files = open_output(out, job.source, assigned, job.options)
             takers.append(stack.enter_context(files))
+        scorer.load(*dict.fromkeys(assigned.request.versions.values()))
         bar = stack.enter_context(_progress(job))
         started = time.perf_counter()
         for chunk in _scored_chunks(scorer, job):
@@ -180,6 +182,7 @@ def run(
         seconds=seconds,
         tasks=tuple(assigned.request.names),
         plan=assigned.plan,
+        columns=assigned.read,
     )
 
 

@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn, Protocol, cast
 from uuid import UUID
 
 from adapterhub.errors import DataError
+from adapterhub.rows.delimited import tsv_cell
 from adapterhub.rows.formats import FileFormat
 from adapterhub.rows.reading import encoding_problem
 from adapterhub.store.atomic import reason
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 Row = Mapping[str, object]
 
 _CRLF = "\r\n"
-_DELIMITERS = {"csv": ",", "tsv": "\t"}
 # Row groups of a few thousand rows make Parquet files that are big and slow to read.
 _GROUP_ROWS = 65_536
 
@@ -96,15 +96,17 @@ class _LineFeeds:
 
 
 class DelimitedText:
-    """Writes CSV or TSV; lists and records become JSON in their cell, None an empty cell."""
+    """Writes CSV or TSV; lists and records become JSON in their cell, None an empty cell.
+
+    Each row of TSV is one line, see `rows.delimited`.
+    """
 
     def __init__(self, path: Path, form: FileFormat, columns: Sequence[str]) -> None:
         self._path = path
         self._columns = tuple(columns)
         self._file: IO[str] = _open(path, packed=form.packed)
-        delimiter = _DELIMITERS[form.name]
-        sink = _LineFeeds(self._file)
-        self._writer = csv.writer(sink, delimiter=delimiter, lineterminator=_CRLF)
+        self._is_tsv = form.name == "tsv"
+        self._writer = csv.writer(_LineFeeds(self._file), lineterminator=_CRLF)
         self._put([self._columns])
 
     def write(self, rows: Sequence[Row]) -> None:
@@ -120,8 +122,14 @@ class DelimitedText:
         _close(self._file, self._path)
 
     def _put(self, cells: Sequence[Sequence[str]]) -> None:
+        alone = len(self._columns) == 1
         try:
-            self._writer.writerows(cells)
+            if self._is_tsv:
+                for row in cells:
+                    line = "\t".join(tsv_cell(cell, alone=alone) for cell in row)
+                    self._file.write(f"{line}\n")
+            else:
+                self._writer.writerows(cells)
         except OSError as error:
             refuse_writing(self._path, error)
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
+import shutil
 import stat
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-FREE_SUFFIX = ".adapterhub-tmp"
-LOCKED_SUFFIX = ".adapterhub-locked-tmp"
-STALE_AFTER = 3_600.0
-"""Seconds after which a temporary file written without a lock counts as abandoned."""
+from adapterhub.store.owners import TEMP_SUFFIX, is_abandoned, owned_name, try_lock
+
+OLD_SUFFIXES = (".adapterhub-tmp", ".adapterhub-locked-tmp")
+"""Of temporary files of earlier versions, which nobody can know to be abandoned."""
 
 _NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 
@@ -37,9 +36,48 @@ def open_regular(path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
-def write_atomic(
-    path: Path, data: bytes, *, replace: bool, under_lock: bool = False, sync_name: bool = True
-) -> None:
+@contextlib.contextmanager
+def held_temp(path: Path, *, is_folder: bool = False) -> Iterator[Path]:
+    """Yields a new empty temporary file beside `path`, which other processes know to be in use.
+
+    It is removed at the end, unless the block has renamed it. One whose process was killed is
+    removed by `sweep`.
+
+    Args:
+        path: The file to be made; its folder must exist.
+        is_folder: Whether a folder is to be made.
+
+    Raises:
+        OSError: The disk is full, the folder is read-only, or another error of the system.
+    """
+    temp = path.with_name(owned_name(path.name))
+    if is_folder:
+        temp.mkdir()
+    else:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+        os.close(os.open(temp, flags, 0o666))
+    with removed_at_end(temp), _locked(temp):
+        yield temp
+
+
+@contextlib.contextmanager
+def removed_at_end(path: Path) -> Iterator[None]:
+    """Removes a file or folder of this process at the end of the block, if it is still there."""
+    _HELD.add(path)
+    try:
+        yield
+    finally:
+        remove(path)
+        _HELD.discard(path)
+
+
+def remove_held() -> None:
+    """Removes what `removed_at_end` would remove; this process is about to end."""
+    for path in tuple(_HELD):
+        remove(path)
+
+
+def write_atomic(path: Path, data: bytes, *, replace: bool, sync_name: bool = True) -> None:
     """Writes `data` durably, so that `path` holds either all of it or its previous content.
 
     The bytes go to a temporary file in the same folder, are flushed to disk and renamed. A new
@@ -50,7 +88,6 @@ def write_atomic(
         path: The file; its folder must exist.
         data: Its whole content.
         replace: Whether an existing file may be replaced.
-        under_lock: Whether the caller holds the registry's lock; see `sweep`.
         sync_name: Whether the file's name is flushed to disk too. A caller that writes many files
             to one folder passes False and calls `sync_folder` once.
 
@@ -58,28 +95,29 @@ def write_atomic(
         FileExistsError: The file exists and `replace` is False.
         OSError: The disk is full, the folder is read-only, or another error of the system.
     """
-    suffix = LOCKED_SUFFIX if under_lock else FREE_SUFFIX
-    # The name is cut, because file names may have at most 255 bytes.
-    temp = path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}{suffix}")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(temp, flags, 0o666)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
+    with held_temp(path) as temp:
+        with open(temp, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        if replace:
-            with contextlib.suppress(FileNotFoundError):
-                os.chmod(temp, stat.S_IMODE(path.stat().st_mode))
-            os.replace(temp, path)
-        else:
-            _take_new_name(temp, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temp.unlink()
-        raise
+        take_name(temp, path, replace=replace)
     if sync_name:
         sync_folder(path.parent)
+
+
+def take_name(temp: Path, path: Path, *, replace: bool) -> None:
+    """Gives a finished temporary file its name; a replaced file keeps its mode.
+
+    Raises:
+        FileExistsError: The file exists and `replace` is False.
+        OSError: The system refuses it.
+    """
+    if replace:
+        with contextlib.suppress(FileNotFoundError):
+            os.chmod(temp, stat.S_IMODE(path.stat().st_mode))
+        os.replace(temp, path)
+    else:
+        _take_new_name(temp, path)
 
 
 def make_folder(folder: Path) -> None:
@@ -112,24 +150,19 @@ def sync_folder(folder: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Removes temporary files of dead writers. The caller holds the registry's lock.
-
-    Only the lock's holder writes files with LOCKED_SUFFIX, so those that exist are abandoned.
-    Other temporary files may be in use, and are kept until STALE_AFTER.
-    """
+    """Removes temporary files in `folder` that no process writes any more."""
     for path in stray_files(folder):
         with contextlib.suppress(OSError):
-            abandoned = path.name.endswith(LOCKED_SUFFIX)
-            if abandoned or time.time() - path.stat().st_mtime > STALE_AFTER:
-                path.unlink()
+            if is_abandoned(path):
+                remove(path)
 
 
 def stray_files(folder: Path) -> list[Path]:
-    """Returns the temporary files in `folder`, sorted."""
+    """Returns the temporary files in `folder`, in use or not, sorted."""
     if not folder.is_dir():
         return []
     # Names instead of Path objects, because every writer lists a folder of thousands of heads.
-    suffixes = (FREE_SUFFIX, LOCKED_SUFFIX)
+    suffixes = (TEMP_SUFFIX, *OLD_SUFFIXES)
     return sorted(folder / name for name in os.listdir(folder) if name.endswith(suffixes))
 
 
@@ -152,3 +185,32 @@ def _take_new_name(temp: Path, path: Path) -> None:
         os.replace(temp, path)
     else:
         temp.unlink()
+
+
+_HELD: set[Path] = set()
+"""Files and folders of this process that do not outlive it."""
+
+
+@contextlib.contextmanager
+def _locked(temp: Path) -> Iterator[None]:
+    """Holds the lock on a temporary file, where the file system has locks."""
+    if os.name == "nt":  # An open file cannot be renamed there.
+        yield
+        return
+    descriptor = os.open(temp, os.O_RDONLY)
+    try:
+        # Nobody else touches a file whose owner runs, so the lock is free.
+        with contextlib.suppress(OSError):
+            try_lock(descriptor)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def remove(temp: Path) -> None:
+    """Removes a temporary file or folder if the system lets it."""
+    if temp.is_dir():
+        shutil.rmtree(temp, ignore_errors=True)
+        return
+    with contextlib.suppress(OSError):
+        temp.unlink(missing_ok=True)

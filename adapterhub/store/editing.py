@@ -7,20 +7,18 @@ Nothing here imports torch; adding a version, which does, is in `versions.py`.
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
 import yaml
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from pydantic import ValidationError
 
 from adapterhub.errors import RegistryError
 from adapterhub.specs import TaskSpec
-from adapterhub.store.atomic import open_regular, reason, stray_files, sweep, write_atomic
+from adapterhub.store.atomic import reason, stray_files, sweep, write_atomic
 from adapterhub.store.entries import (
     SCHEMA_VERSION,
     BackboneEntry,
@@ -30,6 +28,7 @@ from adapterhub.store.entries import (
     inconsistency,
 )
 from adapterhub.store.header import SUFFIX
+from adapterhub.store.locks import held_by, hold_lock
 from adapterhub.store.references import check_name
 from adapterhub.store.registry import (
     Registry,
@@ -44,7 +43,6 @@ HEADS_FOLDER = "heads"
 LOCK_TIMEOUT = 30.0
 """Seconds that a writer waits for other writers."""
 
-_LOCK_POLL = 0.01
 _COMMENT = (
     b"# adapterhub registry: written by `adapterhub`, which keeps values but no comments. "
     b"Format: docs/head-file.md\n"
@@ -54,65 +52,37 @@ _NO_TASKS = b"tasks: {}\n"
 
 
 @contextlib.contextmanager
-def registry_lock(path: Path) -> Iterator[Path]:
+def registry_lock(path: Path, *, timeout: float | None = None) -> Iterator[Path]:
     """Holds the registry's write lock; yields its path with symbolic links resolved.
 
     The kernel frees the lock when its holder dies. Temporary files of dead writers are removed.
 
+    Args:
+        path: registry.yaml.
+        timeout: Seconds to wait for other writers; None for LOCK_TIMEOUT.
+
     Raises:
-        RegistryError: Another writer held the lock for LOCK_TIMEOUT, or the folder is read-only.
+        RegistryError: Another writer held the lock for that long, or the folder is read-only.
     """
     path = path.resolve()
+    timeout = LOCK_TIMEOUT if timeout is None else timeout
     lock_path = path.with_name(f"{path.name}.lock")
-    lock = FileLock(lock_path)
-    try:
-        lock.acquire(timeout=LOCK_TIMEOUT, poll_interval=_LOCK_POLL)
-    except Timeout as error:
-        raise RegistryError(
-            path,
-            f"another process has held the lock {lock_path} for {LOCK_TIMEOUT:g} s"
-            f"{_holder(lock_path)}. Wait for it, or stop it; do not remove the lock file while it "
-            f"runs.",
-        ) from error
-    except OSError as error:
-        problem = f"its lock {lock_path} cannot be opened: {reason(error)}"
-        raise RegistryError(path, f"{problem}. Writers need write access here.") from error
-    try:
-        with _named_holder(lock_path):
-            sweep(path.parent)
-            sweep(path.parent / HEADS_FOLDER)
-            yield path
-    finally:
-        lock.release()
-
-
-@contextlib.contextmanager
-def _named_holder(lock_path: Path) -> Iterator[None]:
-    """Names the lock's holder in a file beside it; waiting processes truncate the lock file."""
-    note = _holder_path(lock_path)
-    # Only error messages of other processes read it, so a full disk must not stop a writer here.
-    with contextlib.suppress(OSError):
-        note.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            note.unlink(missing_ok=True)
-
-
-def _holder(lock_path: Path) -> str:
-    """Returns the holder of a lock for a message, or an empty string where it is unknown."""
-    try:
-        with open_regular(_holder_path(lock_path)) as file:
-            text = file.read(200).decode("utf-8", "replace")
-    except OSError:
-        return ""
-    shown = "".join(sign if sign.isprintable() else "?" for sign in text)
-    return f": {shown}" if shown else ""
-
-
-def _holder_path(lock_path: Path) -> Path:
-    return lock_path.with_name(f"{lock_path.name}-holder")
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(hold_lock(lock_path, timeout=timeout))
+        except Timeout as error:
+            raise RegistryError(
+                path,
+                f"another process has held the lock {lock_path} for {timeout:g} s"
+                f"{held_by(lock_path)}. Wait for it, or stop it; do not remove the lock file "
+                f"while it runs.",
+            ) from error
+        except OSError as error:
+            problem = f"its lock {lock_path} cannot be opened: {reason(error)}"
+            raise RegistryError(path, f"{problem}. Writers need write access here.") from error
+        sweep(path.parent)
+        sweep(path.parent / HEADS_FOLDER)
+        yield path
 
 
 def read_or_empty(path: Path) -> Registry:
@@ -206,7 +176,7 @@ def write_registry(registry: Registry) -> None:
     """
     data = registry_bytes(registry)
     try:
-        write_atomic(registry.path, data, replace=True, under_lock=True)
+        write_atomic(registry.path, data, replace=True)
     except OSError as error:
         raise RegistryError(registry.path, f"it cannot be written: {reason(error)}") from error
     remember(registry, data)

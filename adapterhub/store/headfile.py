@@ -18,7 +18,7 @@ import torch
 from pydantic import JsonValue
 from safetensors import SafetensorError
 
-from adapterhub.errors import HeadFileError, IntegrityError
+from adapterhub.errors import HeadFileError, IntegrityError, check_type
 from adapterhub.shapes import NGRAM_KEYS
 from adapterhub.specs import AdapterSpec, TaskSpec
 from adapterhub.store.adapter_names import PREFIX
@@ -33,6 +33,7 @@ from adapterhub.store.header import (
     read_bytes,
     read_header,
 )
+from adapterhub.store.paths import absolute_path
 
 _DTYPE_NAMES = {
     torch.float32: "F32",
@@ -99,7 +100,7 @@ def parse_head(data: bytes, *, source: str) -> HeadFile:
     return read_tensors(data, read_header(data, source), sha256=digest, source=source)
 
 
-def read_head(path: Path, *, sha256: str | None = None, size: int | None = None) -> HeadFile:
+def read_head(path: str | Path, *, sha256: str | None = None, size: int | None = None) -> HeadFile:
     """Returns the head file at `path`; the bytes are read once and never mapped.
 
     Args:
@@ -111,6 +112,9 @@ def read_head(path: Path, *, sha256: str | None = None, size: int | None = None)
         IntegrityError: The size or the digest differs.
         HeadFileError: The file cannot be read, or is damaged, unsafe or inconsistent.
     """
+    path = absolute_path(path, "head file")
+    check_type(sha256, (str, type(None)), "The sha256", "64 hexadecimal digits")
+    check_type(size, (int, type(None)), "The size", "a whole number of bytes")
     data = read_bytes(path, sha256=sha256, size=size)
     return parse_head(data, source=str(path))
 

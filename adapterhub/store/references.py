@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NoReturn
 
-from adapterhub.errors import UsageError
+from adapterhub.errors import UsageError, check_type
 from adapterhub.specs import TASK_NAME_PATTERN
 from adapterhub.store.paths import absolute_path
 
@@ -100,7 +100,7 @@ def check_name(name: str, what: str) -> None:
     Raises:
         UsageError: It is not.
     """
-    if not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise UsageError(
             f"The {what} {name!r} is not allowed: use 1 to 64 of a-z, 0-9, '-' and '_', starting "
             f"with a letter or digit."
@@ -113,6 +113,7 @@ def check_repository(repo: str) -> None:
     Raises:
         UsageError: It is not.
     """
+    check_type(repo, str, "The repository", "owner/name")
     names = repo.split("/")
     if len(names) != 2 or not all(_REPO_PART.fullmatch(name) for name in names):
         raise UsageError(f"{repo[:200]!r} is not a repository on the Hub; write owner/name.")

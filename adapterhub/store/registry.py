@@ -20,6 +20,7 @@ from adapterhub.errors import (
     RegistryError,
     UnknownTaskError,
     UsageError,
+    check_type,
 )
 from adapterhub.results import TaskInfo
 from adapterhub.specs import KINDS, Kind
@@ -95,6 +96,7 @@ class Registry:
         Raises:
             UsageError: The kind is unknown, or the language is empty.
         """
+        check_type(language, (str, type(None)), "The language", "a language tag")
         if kind is not None and kind not in KINDS:
             raise UsageError(f"Unknown kind '{kind}'. Known: {', '.join(KINDS)}.")
         return tuple(
@@ -109,7 +111,7 @@ class Registry:
             UnknownTaskError: There is no such task, version or alias.
             RegistryError: The entry's file lies outside the registry's folder.
         """
-        wanted = parse_reference(reference) if isinstance(reference, str) else reference
+        wanted = reference if isinstance(reference, Reference) else parse_reference(reference)
         if wanted.kind != "task" or wanted.task is None:
             raise UsageError(f"'{wanted.text}' does not name a task of the registry {self.path}.")
         entry = self.tasks.get(wanted.task)
@@ -150,12 +152,13 @@ def find_registry(start: Path) -> Path | None:
     return None
 
 
-def read_registry(path: Path) -> Registry:
+def read_registry(path: str | Path) -> Registry:
     """Returns the registry at `path`; a file in a state that was seen before is not parsed again.
 
     Raises:
         RegistryError: The file cannot be read, or is not a valid registry.
     """
+    path = absolute_path(path, "registry")
     try:
         path = path.resolve()
         with open_regular(path) as file:
@@ -301,8 +304,7 @@ def locate_registry(registry: str | Path | None) -> Path:
         UsageError: It is no path, or the working folder was removed.
     """
     if registry is not None:
-        path = absolute_path(registry, "registry")
-        return path / REGISTRY_NAME if path.is_dir() else path
+        return _given_registry(registry)
     return find_registry(working_folder()) or shipped_registry()
 
 
@@ -316,9 +318,14 @@ def registry_to_write(registry: str | Path = NEAREST) -> Path:
         UsageError: It is no path, or the working folder was removed.
     """
     if registry != NEAREST:
-        return locate_registry(registry)
+        return _given_registry(registry)
     here = working_folder()
     return find_registry(here) or here / REGISTRY_NAME
+
+
+def _given_registry(registry: str | Path) -> Path:
+    path = absolute_path(registry, "registry")
+    return path / REGISTRY_NAME if path.is_dir() else path
 
 
 def shipped_registry() -> Path:
@@ -344,4 +351,5 @@ def task_info(registry: Registry, name: str, *, resident: bool = False) -> TaskI
         metrics=dict(found.record.metrics),
         size=found.record.size,
         resident=resident,
+        measured_on=found.record.measured_on,
     )

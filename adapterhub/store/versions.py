@@ -247,7 +247,7 @@ def _put_heads(registry: Registry, heads: Sequence[NewHead], versions: Sequence[
             if not _holds(path, head.data):
                 # Either no entry lists this file, or the file was damaged.
                 make_folder(path.parent)
-                write_atomic(path, head.data, replace=True, under_lock=True, sync_name=False)
+                write_atomic(path, head.data, replace=True, sync_name=False)
                 written.add(path.parent)
         for path in written:
             sync_folder(path)

@@ -16,6 +16,7 @@ from adapterhub.saving import save_tasks
 from adapterhub.specs import Metric, TaskSpec, TrainingRecord
 from adapterhub.store.registry import NEAREST, Resolved
 from adapterhub.training.adapters.result import AdapterSearchResult, AdapterTable, FittedAdapter
+from adapterhub.training.data.columns import recorded_columns
 from adapterhub.training.data.dataset import Splits, summary_of
 from adapterhub.training.data.summary import DataSummary
 from adapterhub.training.evaluation.calibration import TunedHead, recalibrate, tune_tag_bias
@@ -207,6 +208,8 @@ def _bare_spec(
         learning_rate=chosen.hyperparameters.learning_rate,
         weight_decay=chosen.hyperparameters.weight_decay,
         continued_from=None if fitted is None else fitted.earlier,
+        columns=recorded_columns(train_rows.roles, options),
+        join_tokens=None if options.join_tokens == "auto" else options.join_tokens,
         validation_digest=None if splits.folds else splits.validation.digest(),
     )
     return TaskSpec(

@@ -7,12 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from adapterhub.errors import DataError, UsageError
 from adapterhub.inputs import parse_bytes
 from adapterhub.option_models import Option, Options, Part, parse_options
-from adapterhub.specs import APART_POOLINGS, TEXT_POOLINGS, Kind, Language, TaskName, TextPooling
+from adapterhub.specs import (
+    APART_POOLINGS,
+    MAX_WINDOW,
+    TEXT_POOLINGS,
+    Kind,
+    Language,
+    TaskName,
+    TextPooling,
+)
 from adapterhub.store.atomic import reason
 from adapterhub.store.jsonsafe import read_json_object, shown
 from adapterhub.store.paths import absolute_path
@@ -55,7 +63,7 @@ FEWEST_HELD_OUT = 200
 
 Count = Annotated[int, Field(ge=1)]
 Width = Annotated[int, Field(ge=1, le=16_384)]
-Window = Annotated[int, Field(ge=8, le=512)]
+Window = Annotated[int, Field(ge=8, le=MAX_WINDOW)]
 Name = Annotated[str, Field(min_length=1)]
 Mention = Annotated[str, Field(min_length=1, max_length=1_000)]
 Loose: Any = Field(strict=False)
@@ -82,6 +90,11 @@ def read_mentions(path: Path | str) -> dict[str, tuple[str, ...]]:
         if not isinstance(texts, list) or not all(isinstance(one, str) and one for one in texts):
             raise DataError(path, f'{shown(entity)} is not a list of texts, such as ["Oslo"]')
     return {entity: tuple(texts) for entity, texts in content.items() if isinstance(texts, list)}
+
+
+def path_or_table(data: object) -> object:
+    """Returns the path that a string is; any other data unchanged."""
+    return Path(data) if isinstance(data, str) else data
 
 
 class TrainingOptions(Options):
@@ -116,10 +129,11 @@ class TrainingOptions(Options):
     ] = Field(default={})
     """Tagging: texts by entity type (for the command line, in a JSON file). Each training row with
     such an entity is trained a second time, with drawn texts in the place of its entities."""
-    validation: Annotated[Path | None, Loose] = None
-    """File with the validation set."""
-    test: Annotated[Path | None, Loose] = None
-    """File with the test set, which has no part in selection and calibration."""
+    validation: Annotated[object, BeforeValidator(path_or_table), Option("FILE", read=Path)] = None
+    """File with the validation set; in Python also a table, as the training data."""
+    test: Annotated[object, BeforeValidator(path_or_table), Option("FILE", read=Path)] = None
+    """File with the test set, which has no part in selection and calibration; in Python also a
+    table."""
     split_column: Annotated[str | None, Option("COLUMN")] = None
     """Column that says train, validation or test; test rows without a target are left out."""
     validation_fraction: Annotated[float | None, Option(shown=_SPLIT)] = Field(None, gt=0, lt=1)
@@ -135,7 +149,7 @@ class TrainingOptions(Options):
     """Seed of the split, the initial weights and the order of the rows."""
     max_rows: Annotated[int | None, Option(shown="all")] = Field(default=None, ge=2)
     """Maximum size of the training, the validation and the test set each, drawn by the seed."""
-    max_length: Annotated[Window | None, Option(shown="512, or the backbone's")] = None
+    max_length: Annotated[Window | None, Option(shown="the backbone's positions")] = None
     """Window in tokens; tasks that leave it alone share one pass."""
     max_windows: Count = 16
     """Maximum number of windows per text, as in scoring."""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from adapterhub.errors import UsageError
+from adapterhub.errors import AdapterHubError, SaveError, UsageError, check_type
+from adapterhub.model.backbone.caller_state import own_state
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.tokens import TextTokenizer
+from adapterhub.option_models import read_options
 from adapterhub.saving import check_place, open_for
 from adapterhub.store.references import check_name
-from adapterhub.store.registry import NEAREST, registry_to_write
+from adapterhub.store.registry import NEAREST, Resolved, registry_to_write
+from adapterhub.store.room import check_room
 from adapterhub.training.adapter_options import AdapterOptions
 from adapterhub.training.adapters.result import AdapterSearchResult
 from adapterhub.training.data.dataset import Splits, read_splits, summary_of
@@ -29,11 +32,12 @@ from adapterhub.training.warm_start import WarmStart, read_warm_start
 _log = logging.getLogger("adapterhub")
 
 
+@own_state
 def train(
     data: object,
     *,
     task: str,
-    options: TrainingOptions | None = None,
+    options: TrainingOptions | Mapping[str, object] | None = None,
     registry: str | Path | None = NEAREST,
     backbone: str | Path | Backbone | None = None,
     encoder: Encoder | None = None,
@@ -44,7 +48,8 @@ def train(
         data: A .jsonl, .csv, .tsv (each also with .gz) or .parquet file, a pyarrow table, a
             pandas data frame, or a list of mappings.
         task: Name of the task; an existing one gets its next version.
-        options: Columns, split, candidates and budget; None takes the defaults.
+        options: Columns, split, candidates and budget, also as a dictionary; None takes the
+            defaults.
         registry: The registry.yaml, made if missing; "nearest" takes the nearest one from the
             working folder upwards, or makes one there; None writes nothing.
         backbone: A key of the registry's backbones, a source as `open_backbone` takes it, or an
@@ -57,12 +62,17 @@ def train(
         MissingExtraError: scikit-learn or seqeval is not installed.
         BackboneError: The backbone cannot be opened.
         RegistryError: The registry cannot be read or written.
+        SaveError: It cannot be written at the end; holds what was trained.
     """
-    options = options or TrainingOptions()
+    options = read_options(TrainingOptions, options)
     check_name(task, "task")
-    registry = None if registry is None else registry_to_write(registry)
+    if registry is not None:
+        registry = registry_to_write(registry)
+        check_room(registry)
     if options.adapter is not None:
         options = _with_adapter(options, options.adapter)
+    if encoder is not None:
+        check_type(encoder, Encoder, "The encoder", "an Encoder of the backbone")
     require_extra()
     splits = _read_rows(data, options)
     opened = open_for(registry, backbone)
@@ -91,7 +101,7 @@ def train(
     fit_inputs = matching_inputs(found.chosen.apart, all_inputs)
     trained = finalize(task, found, fit_inputs, options=options, source=source, backbone=opened)
     if registry is not None:
-        trained = replace(trained, saved=trained.save(registry))
+        trained = replace(trained, saved=_save(trained, registry))
     if isinstance(found, AdapterSearchResult):
         found.remove_checkpoints()
     return trained
@@ -106,6 +116,14 @@ def _read_rows(data: object, options: TrainingOptions) -> Splits:
     for warning in summary.warnings:
         _log.warning(warning)
     return splits
+
+
+def _save(trained: TrainedTask, registry: str | Path) -> Resolved:
+    try:
+        return trained.save(registry)
+    except (AdapterHubError, OSError) as error:
+        problem = f"task '{trained.spec.task}' was trained, but cannot be saved: {error}"
+        raise SaveError(registry, problem, trained) from error
 
 
 def _open_source(

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from adapterhub.store.atomic import FREE_SUFFIX
+from adapterhub.scoring.outputs import whole_file
+from adapterhub.store.atomic import OLD_SUFFIXES
 from adapterhub.store.headfile import read_head, write_head
+from adapterhub.store.owners import TEMP_SUFFIX
 from tests.commands.conftest import Run
 from tests.tiny import TASKS, save_model, vocabulary
 
@@ -118,8 +123,59 @@ def test_other_answers_than_promised_are_found(run: Run, tiny_registry: Path) ->
 def test_files_in_no_entry_are_a_note(run: Run, tiny_registry: Path) -> None:
     stray = tiny_registry.parent / "heads" / "left.safetensors"
     stray.write_bytes(b"")
-    (tiny_registry.parent / f".x{FREE_SUFFIX}").write_bytes(b"")
+    (tiny_registry.parent / f".x{TEMP_SUFFIX}").write_bytes(b"")
     ran = run("doctor", "-r", tiny_registry, "--no-replay")
     assert ran.code == 0
-    assert ran.out.count("note     unlisted file") == 2
+    assert ran.out.count("note     unlisted file") == 1
+    assert ran.out.count("note     temporary file") == 1
     assert str(stray) in ran.out
+
+
+def killed(path: Path) -> int:
+    """Returns the number of a process that was killed while it wrote `path`."""
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from adapterhub.scoring.outputs import whole_file\n"
+        "with whole_file(Path(sys.argv[1])) as temp: print('ready', flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as running:
+        assert running.stdout is not None
+        running.stdout.readline()
+        running.kill()
+    return running.pid
+
+
+def test_what_a_killed_process_left_is_found_and_removed(run: Run, tmp_path: Path) -> None:
+    deep = tmp_path / "results" / "of today"
+    deep.mkdir(parents=True)
+    old = deep / f".b{OLD_SUFFIXES[0]}"
+    old.write_bytes(b"")
+    with whole_file(deep / "live.csv") as live:
+        pid = killed(deep / "out.csv")
+        ran = run("doctor", tmp_path / "results")
+        assert ran.code == 0
+        assert ran.out.count(f"of process {pid} on this machine that has ended is left over") == 1
+        assert ran.out.count("of a process that has ended is left over; --clean") == 2
+        assert f"{live} is in use by process {os.getpid()}" in " ".join(ran.out.split())
+        assert f"{old} is of an earlier version" in " ".join(ran.out.split())
+        assert len(os.listdir(deep)) == 7
+        assert run("doctor", tmp_path / "results", "--clean").code == 0
+        assert live.exists()
+    assert sorted(os.listdir(deep)) == [old.name, "live.csv"]
+    old.unlink()
+    assert "temporary files: none" in run("doctor", tmp_path / "results").out
+
+
+def test_a_folder_with_a_registry_is_checked_too(run: Run, tiny_registry: Path) -> None:
+    ran = run("doctor", tiny_registry.parent, "--no-replay", "--json")
+    subjects = [check["subject"] for check in ran.value["checks"]]
+    assert subjects[0] == "registry"
+    assert subjects[-1] == "temporary files"
+    assert run("doctor", tiny_registry, "--no-replay", "--json").value == ran.value
+
+
+def test_a_folder_that_cannot_be(run: Run, tiny_registry: Path, tmp_path: Path) -> None:
+    assert run("doctor", tmp_path / "nothing").code == 2
+    assert run("doctor", tiny_registry.parent, "-r", tiny_registry).code == 2

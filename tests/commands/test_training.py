@@ -223,3 +223,77 @@ def test_pairs_are_read_as_asked(run: Run, tiny_backbone_folder: Path) -> None:
     single = run("train", rows_file(Path("one.jsonl")), "-t", "one", "--pairs", "apart", *QUICK)
     assert single.code != 0
     assert "the rows have one text" in single.err
+
+
+def _renamed(path: Path, names: dict[str, str], extra: dict[str, str] | None = None) -> Path:
+    rows = [json.loads(line) for line in rows_file(Path("usual.jsonl")).read_text().splitlines()]
+    renamed = [{names.get(key, key): row[key] for key in row} | (extra or {}) for row in rows]
+    path.write_text("".join(json.dumps(row) + "\n" for row in renamed))
+    return path
+
+
+def test_columns_named_in_training_need_no_name_in_score_and_eval(
+    run: Run, tiny_backbone_folder: Path
+) -> None:
+    own = _renamed(Path("own.jsonl"), {"text": "review", "label": "verdict"})
+    words = ("-t", "liked", "--backbone", tiny_backbone_folder, *QUICK)
+    words = (*words, "--text-column", "review", "--target-column", "verdict")
+    ran = run("train", own, *words, "--folds", "0")
+    assert ran.code == 0, ran.err
+    assert run("show", "liked", "--json").value["spec"]["training"]["columns"] == {
+        "text": "review",
+        "target": "verdict",
+    }
+    value = run("eval", "liked", own, "--json").value
+    assert value["columns"] == {"text": "review", "target": "verdict"}
+    assert "of 40 rows are those that the task was trained on" in value["earlier_use"]
+    told = run("eval", "liked", own)
+    assert "read text from 'review', target from 'verdict'" in told.err
+    # Columns of the usual names beside them were something else in the training data.
+    both = _renamed(
+        Path("both.jsonl"), {"text": "review", "label": "verdict"}, {"text": "x", "label": "no"}
+    )
+    assert run("eval", "liked", both, "--json").value["metrics"] == value["metrics"]
+    usual = run("eval", "liked", "usual.jsonl", "--json").value
+    assert usual["columns"] == {"text": "text", "target": "label"}
+    assert usual["metrics"] == value["metrics"]
+    named = ("--text-column", "text", "--target-column", "label")
+    other = run("eval", "liked", both, *named, "--json").value
+    assert other["columns"] == usual["columns"]
+    assert other["metrics"] != value["metrics"]
+    scored = run("score", "-f", own, "-t", "liked").rows
+    assert scored[0]["liked"] in ("no", "yes")
+
+
+def test_words_and_how_they_are_joined_are_found_again(
+    run: Run, tiny_backbone_folder: Path
+) -> None:
+    rows = [
+        {"words": ["she", "was", "city", "day"], "marks": ["O", "O", "B-place", "I-place"]},
+        {"words": ["city", "film", "was", "early"], "marks": ["B-place", "I-place", "O", "O"]},
+    ]
+    data = Path("tagged.jsonl")
+    numbered = [
+        {"words": [*row["words"], str(i)], "marks": [*row["marks"], "O"]}
+        for i in range(20)
+        for row in rows
+    ]
+    data.write_text("".join(json.dumps(row) + "\n" for row in numbered))
+    words = ("--tokens-column", "words", "--target-column", "marks", "--kind", "tagging")
+    words = (*words, "--join-tokens", "none", "--backbone", tiny_backbone_folder, *QUICK)
+    ran = run("train", data, "-t", "places", *words)
+    assert ran.code == 0, ran.err
+    record = run("show", "places", "--json").value["spec"]["training"]
+    assert record["columns"] == {"tokens": "words", "target": "marks"}
+    assert record["join_tokens"] == "none"
+    value = run("eval", "places", data, "--json").value
+    assert value["columns"] == record["columns"]
+    # Joined in the same way: otherwise these would not be the rows of the training.
+    assert "all 40 rows" in value["earlier_use"]
+
+
+def test_usual_names_are_not_recorded(run: Run, tiny_backbone_folder: Path) -> None:
+    words = ("-t", "liked", "--backbone", tiny_backbone_folder, *QUICK)
+    assert run("train", rows_file(Path("rows.jsonl")), *words).code == 0
+    training = run("show", "liked", "--json").value["spec"]["training"]
+    assert not training.keys() & {"columns", "join_tokens", "validation_digest"}

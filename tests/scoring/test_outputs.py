@@ -166,10 +166,11 @@ def test_a_file_that_came_in_the_meantime_is_not_replaced(tmp_path: Path) -> Non
             temp.write_text("new")
             path.write_text("of somebody else")
 
-    with pytest.raises(DataError, match="exists already"):
+    with pytest.raises(DataError, match=r"made by another program .* is in .*out\.2$"):
         meet()
     assert path.read_text() == "of somebody else"
-    assert os.listdir(tmp_path) == ["out"]
+    assert sorted(os.listdir(tmp_path)) == ["out", "out.2"]
+    assert (tmp_path / "out.2").read_text() == "new"
 
 
 def test_a_full_disk_is_our_error(tmp_path: Path) -> None:

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from adapterhub.errors import HeadFileError, RegistryError, UnknownTaskError, UsageError
 from adapterhub.specs import Metric, TaskSpec, TrainingRecord
 from adapterhub.store import editing
-from adapterhub.store.atomic import FREE_SUFFIX, LOCKED_SUFFIX
+from adapterhub.store.atomic import OLD_SUFFIXES
 from adapterhub.store.editing import registry_lock, set_alias, unlisted_files
 from adapterhub.store.entries import BackboneEntry
 from adapterhub.store.headfile import encode_head, read_head
+from adapterhub.store.owners import TEMP_SUFFIX
 from adapterhub.store.registry import Resolved, read_registry
 from adapterhub.store.versions import add_version
 from adapterhub.store.yamlsafe import read_yaml
@@ -263,24 +264,12 @@ def test_unlisted_files_are_named(path: Path) -> None:
     heads = path.parent / "heads"
     stray = [
         heads / "old.safetensors",
-        path.parent / f".x{LOCKED_SUFFIX}",
-        heads / f".y{FREE_SUFFIX}",
+        path.parent / f".x{OLD_SUFFIXES[0]}",
+        heads / f".y{TEMP_SUFFIX}",
     ]
     for file in stray:
         file.write_bytes(b"")
     assert unlisted_files(path) == sorted(stray)
-
-
-def test_sweeping_spares_temporary_files_in_use(path: Path) -> None:
-    add(path)
-    lost = path.parent / f".x{LOCKED_SUFFIX}"
-    old = path.parent / "heads" / f".y{FREE_SUFFIX}"
-    in_use = path.parent / "heads" / f".z{FREE_SUFFIX}"
-    for file in (lost, old, in_use):
-        file.write_bytes(b"")
-    os.utime(old, (1, 1))
-    add(path, seed=1)
-    assert unlisted_files(path) == [in_use]
 
 
 def test_waiting_for_the_lock_ends(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from adapterhub import Hub
 from adapterhub.diagnostics import Metric, rows_text
 from adapterhub.errors import DataError, UsageError
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.store.registry import read_registry
-from adapterhub.training.data.dataset import read_splits
+from adapterhub.training.data.dataset import read_splits, split_notes
 from adapterhub.training.finalize import TrainedTask
 from adapterhub.training.options import TrainingOptions, training_options
 from adapterhub.training.train import train
@@ -65,6 +66,7 @@ def test_few_held_out_rows_are_not_divided_unless_asked(tmp_path: Path) -> None:
     few = read_splits(sentiment_rows(200), training_options(test_fraction=0.25))
     assert few.test is not None
     assert (len(few.test), len(few.validation), few.folds) == (5, 14, ())
+    assert any("a metric on 5 rows is about ±45 points" in note for note in split_notes(few))
 
 
 def test_equal_inputs_are_in_one_part_and_labels_are_spread() -> None:
@@ -175,6 +177,7 @@ def test_metrics_are_of_both_splits_and_say_what_these_had_done(
     assert {one.split for one in trained.metrics} == {"test"}
     record = read_registry(registry).resolve("mine").record
     assert record.measured_on == "test"
+    assert Hub(registry, device="cpu").tasks()[0].measured_on == "test"
     assert record.metrics == {one.name: one.value for one in trained.metrics}
     if trained.spec.diagnostics is not None:
         assert (trained.spec.diagnostics.split, trained.spec.diagnostics.rows) == ("test", 24)

@@ -1,14 +1,10 @@
-"""Names of devices and dtypes -> torch's objects, and inference mode for functions."""
+"""Names of devices and dtypes -> torch's objects."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar
-
 import torch
 
-from adapterhub.errors import UnsupportedDeviceError, UsageError, nearest
+from adapterhub.errors import UnsupportedDeviceError, UsageError, check_type, nearest
 
 DTYPES: dict[str, torch.dtype] = {
     "float32": torch.float32,
@@ -22,7 +18,9 @@ def find_device(name: str) -> torch.device:
 
     Raises:
         UnsupportedDeviceError: The device is not known or not available.
+        UsageError: It is no name.
     """
+    check_type(name, (str, torch.device), "device", "cpu, cuda, cuda:<n>, mps or auto")
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -48,33 +46,10 @@ def find_dtype(name: str) -> torch.dtype:
     Raises:
         UsageError: The name is none of these.
     """
-    if name not in DTYPES:
+    if not isinstance(name, str) or name not in DTYPES:
         hint = nearest(str(name), DTYPES)
         raise UsageError(
             f"Unknown dtype '{name}'. Expected {', '.join(DTYPES)}."
             + (f" Did you mean '{hint}'?" if hint else "")
         )
     return DTYPES[name]
-
-
-Params = ParamSpec("Params")
-Result = TypeVar("Result")
-
-_DEVICE_TYPES = ("cpu", "cuda")
-
-
-def inference(function: Callable[Params, Result]) -> Callable[Params, Result]:
-    """Wraps a function to run in inference mode, without the autocast of its caller.
-
-    Products write into buffers of a fixed dtype, which autocast would not keep.
-    """
-
-    @functools.wraps(function)
-    def run(*args: Params.args, **options: Params.kwargs) -> Result:
-        with torch.inference_mode():
-            if not any(map(torch.is_autocast_enabled, _DEVICE_TYPES)):
-                return function(*args, **options)
-            with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
-                return function(*args, **options)
-
-    return run

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import torch
 from transformers import AlbertConfig, PreTrainedTokenizerFast
 
-from adapterhub.errors import BackboneError, BackboneMismatchError, UsageError
+from adapterhub.errors import BackboneError, BackboneMismatchError, UsageError, check_type
+from adapterhub.model.backbone.caller_state import own_state
 from adapterhub.model.backbone.checkpoint import WEIGHTS_FILE, read_weights
 from adapterhub.model.backbone.config import CONFIG_FILE, GELU, read_config
 from adapterhub.model.backbone.sources import hub_name, is_folder, locate
@@ -72,6 +73,7 @@ class Backbone:
         return model
 
 
+@own_state
 def open_backbone(source: str | Path, *, revision: str | None = None) -> Backbone:
     """Opens a frozen pretrained ALBERT and its tokenizer and computes its fingerprint.
 
@@ -81,9 +83,12 @@ def open_backbone(source: str | Path, *, revision: str | None = None) -> Backbon
         revision: Commit, tag or branch on the Hub.
 
     Raises:
+        UsageError: An argument is of another type.
         BackboneError: It is not found, not an ALBERT, incomplete, or has its weights in a pickle.
         TokenizerError: Its tokenizer files are missing or do not match its weights.
     """
+    check_type(source, (str, Path), "The backbone", "a folder or a name")
+    check_type(revision, (str, type(None)), "The revision", "a commit, tag or branch")
     folder, commit = locate(source, revision=revision, only=FILES)
     config = read_config(folder)
     weights = read_weights(folder, config)
@@ -168,6 +173,7 @@ def choose_backbone(registry: Registry, backbone: str | Path | None) -> Backbone
         UsageError: `backbone` is None and the registry does not have exactly one.
         BackboneError: It cannot be opened.
     """
+    check_type(backbone, (str, Path, type(None)), "The backbone", "a key, a folder or a name")
     if backbone is None:
         if len(registry.backbones) != 1:
             names = ", ".join(registry.backbones) or "none"

@@ -71,7 +71,8 @@ def load_tokenizer(folder: Path, *, vocab_size: int) -> PreTrainedTokenizerFast:
 
     Args:
         folder: The folder of the tokenizer files.
-        vocab_size: Rows of the backbone's token table; every id must be below it.
+        vocab_size: Rows of the backbone's token table; every id must be below it, and more than
+            half of them must be in use.
 
     Raises:
         TokenizerError: The files are missing, damaged, or do not match the backbone.
@@ -201,6 +202,13 @@ def _check(tokenizer: PreTrainedTokenizerFast, folder: Path, vocab_size: int) ->
             source,
             f"the tokenizer does not know {lowest:.0%} of plain English and Chinese text; "
             f"it was loaded wrongly or is for other languages",
+        )
+    # A table padded to a power of two has more rows used than not.
+    if highest + 1 <= vocab_size / 2:
+        raise TokenizerError(
+            source,
+            f"the tokenizer gives ids up to {highest}, most of the {vocab_size} rows of the token "
+            f"table are of no use to it; it belongs to another backbone",
         )
 
 

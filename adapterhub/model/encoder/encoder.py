@@ -13,9 +13,10 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch.nn import functional
 
-from adapterhub.errors import BackboneError
+from adapterhub.errors import BackboneError, check_type
+from adapterhub.model.backbone.caller_state import inference, own_state
 from adapterhub.model.backbone.checkpoint import Block, read_block, read_embeddings, tensors_of
-from adapterhub.model.backbone.devices import find_device, find_dtype, inference
+from adapterhub.model.backbone.devices import find_device, find_dtype
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.model.encoder.buffers import Buffers, Workspaces
 from adapterhub.model.encoder.changes import Applied, Changes, NormName, Packed, changes_at
@@ -39,6 +40,7 @@ class Encoder:
         stack_tokens: Maximum number of tokens of branches that run as one stack.
     """
 
+    @own_state
     def __init__(self, backbone: Backbone, *, device: str = "auto", dtype: str = "float32") -> None:
         """Copies the weights of `backbone` to a device.
 
@@ -52,6 +54,7 @@ class Encoder:
             UsageError: The dtype is not known.
             BackboneError: The hidden states overflow in `dtype`.
         """
+        check_type(backbone, Backbone, "The backbone of an encoder", "one from open_backbone")
         config = backbone.config
         self.device = find_device(device)
         self.dtype = find_dtype(dtype)

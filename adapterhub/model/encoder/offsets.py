@@ -94,6 +94,8 @@ def without(text: str, gaps: Iterable[Range]) -> str:
 
 def restored(offsets: Sequence[Range], gaps: Sequence[Range]) -> Offsets:
     """Returns offsets in a text, from those in the text without `gaps`."""
+    if not gaps:
+        return list(offsets)
     sizes = [0, *accumulate(stop - start for start, stop in gaps)]
     places = [start - size for (start, _), size in zip(gaps, sizes, strict=False)]
 

@@ -6,6 +6,7 @@ so that attention runs on (n, L) views of them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby
@@ -17,14 +18,15 @@ import torch
 from tokenizers import Tokenizer as FastTokenizer
 from transformers import PreTrainedTokenizerFast
 
-from adapterhub.model.encoder.offsets import TextAligner
+from adapterhub.model.encoder.long_texts import ReadText, read_texts
+from adapterhub.model.encoder.offsets import Offsets, TextAligner, restored
 from adapterhub.plan import Reading
 
 Item = TypeVar("Item")
 
-# Texts are cut to this many code points per token before they are tokenized, so that a very long
-# text costs no more than its windows. Running text has fewer code points per token.
-_CODE_POINTS_PER_TOKEN = 8
+# Characters that no tokenizer drops; a text without them is tokenized to see what it leaves.
+_SURE = re.compile("[0-9A-Za-z\u4e00-\u9fff]")
+_FEW = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,22 +145,30 @@ class TextTokenizer:
             reading: The length and the overlap of windows.
             max_windows: Maximum number of windows per row.
         """
-        limit = _budget(_room(reading), reading.overlap, max_windows) * _CODE_POINTS_PER_TOKEN
+        budget = _budget(_room(reading), reading.overlap, max_windows)
         fields = list(zip(*inputs, strict=True))
-        encoded = [
-            self._fast.encode_batch([text[:limit] for text in texts], add_special_tokens=False)
-            for texts in fields
-        ]
+        read = [read_texts(self._fast, texts, budget=budget) for texts in fields]
         rows = []
-        for index, texts in enumerate(inputs):
-            ids = [encoding[index].ids for encoding in encoded]
+        for found in zip(*read, strict=True):
+            ids = [text.encoding.ids for text in found]
             kept = _kept([len(tokens) for tokens in ids], reading, max_windows)
             cut = any(len(tokens) > size for tokens, size in zip(ids, kept, strict=True))
-            cut = cut or any(len(text) > limit for text in texts)
             ids = [tokens[:size] for tokens, size in zip(ids, kept, strict=True)]
-            offsets = self._aligner.offsets(texts[0][:limit], encoded[0][index])[: kept[0]]
+            offsets = self._offsets(found[0])[: kept[0]]
             rows.append(Row(ids[0], ids[1] if len(ids) > 1 else None, offsets, cut))
         return rows
+
+    def _offsets(self, read: ReadText) -> Offsets:
+        """Returns the offsets of all tokens in the text as given."""
+        return restored(self._aligner.offsets(read.text, read.encoding), read.gaps)
+
+    def has_tokens(self, text: str) -> bool:
+        """Returns whether a text leaves any token; one of dropped signs leaves none."""
+        if _SURE.search(text):
+            return True
+        # The start of a text decides nearly always.
+        parts = (text[:_FEW], text)
+        return any(len(self._fast.encode(part, add_special_tokens=False)) for part in parts)
 
     def windows(self, rows: Sequence[Row], *, reading: Reading) -> list[Window]:
         """Returns the windows of all rows, in row order."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from adapterhub.errors import InputError, NonFiniteError, UsageError
-from adapterhub.inputs import FieldInputs, read_fields
+from adapterhub.errors import InputError, NonFiniteError, UsageError, check_type
+from adapterhub.inputs import BadRow, FieldInputs, read_fields, tokenless
+from adapterhub.model.encoder.tokens import TextTokenizer
 from adapterhub.model.execution.passes import Requested
 from adapterhub.model.execution.resident import ResidentTask
 from adapterhub.model.execution.run_trunk import ExecutionContext, TrunkOutput, run_trunk
@@ -36,13 +37,13 @@ class Request:
     keep_logits: bool
 
 
-def read_rows(request: Request, plan: Plan) -> tuple[FieldInputs, ...]:
+def read_rows(request: Request, plan: Plan, tokenizer: TextTokenizer) -> tuple[FieldInputs, ...]:
     """Returns per trunk of the plan the good and bad rows among those that request its tasks.
 
     Raises:
         InputError: A row is bad, and bad rows are not skipped.
     """
-    given = tuple(_read_trunk(request, trunk) for trunk in plan.trunks)
+    given = tuple(_read_trunk(request, trunk, tokenizer) for trunk in plan.trunks)
     if not request.skip:
         refuse_bad_rows(given)
     return given
@@ -60,7 +61,7 @@ def compute_scores(
     plan = make_plan({name: task.spec for name, task in resident.items()})
     scores: dict[str, TaskScores] = {}
     errors: list[RowError] = []
-    for trunk, given in zip(plan.trunks, read_rows(request, plan), strict=True):
+    for trunk, given in zip(plan.trunks, read_rows(request, plan, context.tokenizer), strict=True):
         for bad in given.bad:
             errors.append(RowError(bad.row, bad.problem, _requested_of(request, bad.row, trunk)))
         output = _run(trunk, resident, given, context, request)
@@ -70,7 +71,7 @@ def compute_scores(
     return Scores(ordered, tuple(sorted(errors, key=lambda error: error.row)))
 
 
-def check_options(top_k: int | None, on_error: str) -> None:
+def check_options(top_k: int | None, on_error: str, logits: bool) -> None:
     """Checks the options of a call.
 
     Raises:
@@ -80,6 +81,7 @@ def check_options(top_k: int | None, on_error: str) -> None:
         raise UsageError(f"top_k is {top_k!r}; expected 1 or more, or None for all labels.")
     if on_error not in ("raise", "skip"):
         raise UsageError(f"on_error is {on_error!r}; expected 'raise' or 'skip'.")
+    check_type(logits, bool, "logits", "True or False")
 
 
 def refuse_bad_rows(given: Sequence[FieldInputs]) -> None:
@@ -95,11 +97,38 @@ def refuse_bad_rows(given: Sequence[FieldInputs]) -> None:
         raise InputError(first.problem + (more if len(bad) > 1 else ""), row=first.row)
 
 
-def _read_trunk(request: Request, trunk: Trunk) -> FieldInputs:
+def read_texts(
+    rows: Sequence[object], fields: Sequence[str], tokenizer: TextTokenizer
+) -> FieldInputs:
+    """Returns the strings of `fields` in every row that has them all, and the bad rows.
+
+    A row is also bad if one of its texts leaves no token.
+    """
+    given = read_fields(rows, fields)
+    bad: list[BadRow] = []
+    for row, texts in zip(given.rows, given.inputs, strict=True):
+        for name, text in zip(fields, texts, strict=True):
+            if not tokenizer.has_tokens(text):
+                what = f"field '{name}'" if isinstance(rows[row], Mapping) else "the text"
+                bad.append(BadRow(row, f"{what} {tokenless(text)}"))
+                break
+    if not bad:
+        return given
+    lost = {one.row for one in bad}
+    kept = [place for place, row in enumerate(given.rows) if row not in lost]
+    return FieldInputs(
+        rows=tuple(given.rows[place] for place in kept),
+        inputs=tuple(given.inputs[place] for place in kept),
+        bad=tuple(sorted((*given.bad, *bad), key=lambda one: one.row)),
+    )
+
+
+def _read_trunk(request: Request, trunk: Trunk, tokenizer: TextTokenizer) -> FieldInputs:
+    fields = trunk.reading.fields
     if request.tasks is None:
-        return read_fields(request.rows, trunk.reading.fields)
+        return read_texts(request.rows, fields, tokenizer)
     rows = [row for row, tasks in enumerate(request.tasks) if not tasks.isdisjoint(trunk.tasks)]
-    found = read_fields([request.rows[row] for row in rows], trunk.reading.fields)
+    found = read_texts([request.rows[row] for row in rows], fields, tokenizer)
     return FieldInputs(
         rows=tuple(rows[place] for place in found.rows),
         inputs=found.inputs,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 
 from adapterhub.errors import BackboneMismatchError, ConstantHeadWarning, UsageError
 from adapterhub.model.adapters.compile import compile_adapter
+from adapterhub.model.backbone.caller_state import own_state
 from adapterhub.model.encoder.changes import Adapter
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.tokens import TextTokenizer
@@ -15,6 +16,7 @@ from adapterhub.specs import BackboneSpec, TaskSpec, identity
 from adapterhub.store.headfile import HeadFile
 
 
+@own_state
 def check_tasks(
     heads: Iterable[HeadFile],
     *,

@@ -12,6 +12,7 @@ import torch
 
 from adapterhub.errors import KnownAnswersError
 from adapterhub.model.adapters.compile import compile_adapter
+from adapterhub.model.backbone.caller_state import own_state
 from adapterhub.model.encoder.changes import Adapter
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.tokens import TextTokenizer
@@ -67,6 +68,7 @@ def make_known_answers(
     return tuple(known)
 
 
+@own_state
 def check_known_answers(
     head: HeadFile, *, encoder: Encoder, tokenizer: TextTokenizer, adapter: Adapter | None = None
 ) -> None:

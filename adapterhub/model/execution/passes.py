@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 
 from adapterhub.errors import ResidentError
-from adapterhub.model.backbone.devices import inference
+from adapterhub.model.backbone.caller_state import inference
 from adapterhub.model.encoder.changes import Adapter
 from adapterhub.model.encoder.depth_loop import Places, Route, States, run_routes
 from adapterhub.model.encoder.encoder import Encoder

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from adapterhub.errors import UsageError
-from adapterhub.inputs import read_fields
+from adapterhub.errors import UsageError, check_type
+from adapterhub.model.backbone.caller_state import inference
 from adapterhub.model.encoder.depth_loop import each_depth
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.pooling import POOLINGS
 from adapterhub.model.encoder.tokens import Window, batches
-from adapterhub.model.execution.call import refuse_bad_rows
+from adapterhub.model.execution.call import read_texts, refuse_bad_rows
 from adapterhub.model.execution.run_trunk import ExecutionContext, mean_of_windows, tokens_of_rows
 from adapterhub.model.heads.heads import Array
 from adapterhub.plan import Reading, Tap
@@ -37,11 +37,12 @@ def features_of(
         InputError: A row cannot be read.
     """
     _check(tap, reading, context.encoder)
-    given = read_fields(rows, reading.fields)
+    given = read_texts(rows, reading.fields, context.tokenizer)
     refuse_bad_rows([given])
     return encode_rows(given.inputs, tap=tap, reading=reading, context=context)
 
 
+@inference
 def encode_rows(
     inputs: Sequence[tuple[str, ...]], *, tap: Tap, reading: Reading, context: ExecutionContext
 ) -> Array | tuple[Array, ...]:
@@ -67,6 +68,11 @@ def encode_rows(
 
 def _check(tap: Tap, reading: Reading, encoder: Encoder) -> None:
     fields = reading.fields
+    check_type(tap.depth, int, "depth", "a whole number")
+    check_type(reading.max_length, int, "max_length", "a whole number of tokens")
+    check_type(tap.pooling, str, "pooling", "cls, mean, max or tokens")
+    for field in fields:
+        check_type(field, str, "One of the fields", "the name of a field")
     if not 0 <= tap.depth <= encoder.depth:
         raise UsageError(f"depth is {tap.depth}; this backbone has 0 to {encoder.depth}.")
     if tap.pooling not in POOLINGS:

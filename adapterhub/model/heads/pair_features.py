@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from adapterhub.model.backbone.devices import inference
+from adapterhub.model.backbone.caller_state import inference
 from adapterhub.model.heads.heads import Array, HeadWeights
 
 Places = npt.NDArray[np.int64]

@@ -2,8 +2,10 @@
 
 Each word gets the tag of its first token, so that no span ends inside a word. Words are runs of
 letters and digits; a Han character or any other symbol is a word of its own, unless a token joins
-it to what follows. Viterbi decoding finds the best valid sequence of tags: in BIO `I-x` only
-follows `B-x` or `I-x`, and in BIOES every entity has its end.
+it to what follows. As in UAX 29, invisible characters such as the soft hyphen do not part a word,
+and no word ends inside a grapheme cluster such as a flag; none has only invisible characters.
+Viterbi decoding finds the best valid sequence of tags: in BIO `I-x` only follows `B-x` or `I-x`,
+and in BIOES every entity has its end.
 """
 
 from __future__ import annotations
@@ -11,11 +13,13 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import numpy.typing as npt
+import regex
 
+from adapterhub.inputs import is_invisible
 from adapterhub.results import Entity
 from adapterhub.tags import OUTSIDE, have_ends, mark_of
 
@@ -24,6 +28,10 @@ Places = npt.NDArray[np.int64]
 
 # Texts are decoded in groups of similar length, padded to the longest, to bound the padding.
 _GROUP_ROWS = 128
+# UAX 29 ignores these inside words (WB4), except controls: the tokenizer drops them there. A zero
+# width space is none of them: it parts words.
+_HIDDEN = regex.compile(r"[\p{WB=Format}\p{WB=ZWJ}\u200C\p{Cc}--\s]+", regex.V1)
+_CLUSTER = regex.compile(r"\X")
 _HAN_RANGES = ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x323AF))
 
 
@@ -69,11 +77,15 @@ def words_of(text: TaggedText) -> list[Word]:
     words: list[Word] = []
     for index, (start, end) in enumerate(text.offsets):
         # SentencePiece includes the space before a word in its first piece.
-        while start < end and text.text[start].isspace():
+        while start < end and _is_invisible(text.text[start]):
             start += 1
+        while start < end and _is_invisible(text.text[end - 1]):
+            end -= 1
         if start >= end or (words and start < words[-1].end):
             continue
-        last = max(_word_end(text.text, start), _word_end(text.text, end - 1))
+        last = _word_end(text.text, start)
+        if end > last:
+            last = _word_end(text.text, end - 1)
         words.append(Word(index, start, last))
     return words
 
@@ -207,16 +219,44 @@ def _entities(
 
 
 def _word_end(text: str, start: int) -> int:
-    end = start + 1
-    joins = _in_word if _in_word(text[start]) else _is_mark
-    while end < len(text) and joins(text[end]):
-        end += 1
-    return end
+    """Returns the end of the word to which the character at `start` belongs."""
+    end = _cluster_end(text, start)
+    in_word = _in_word(text[start]) or _is_letter(text[end - 1])
+    joins = _in_word if in_word else _is_mark
+    while end < len(text):
+        if joins(text[end]):
+            end += 1
+        elif in_word and _is_invisible(text[end]):
+            hidden = _HIDDEN.match(text, end)
+            behind = len(text) if hidden is None else hidden.end()
+            if behind == len(text) or not _in_word(text[behind]):
+                break
+            end = behind
+        else:
+            break
+    return _cluster_end(text, end - 1)
+
+
+def _cluster_end(text: str, start: int) -> int:
+    """Returns the end of the grapheme cluster that goes on from the character at `start`."""
+    following = text[start + 1 : start + 2]
+    if following.isascii() or is_han(following):  # or there is none; it begins a cluster
+        return start + 1
+    cluster = _CLUSTER.match(text, start)
+    return start + 1 if cluster is None else cluster.end()
+
+
+# Called for each token, mostly with characters that it has seen.
+_is_invisible = lru_cache(maxsize=10_000)(is_invisible)
 
 
 def _in_word(character: str) -> bool:
     """Returns whether a character is a letter, digit or combining mark, and not Han."""
-    return (character.isalnum() or _is_mark(character)) and not is_han(character)
+    return _is_letter(character) or _is_mark(character)
+
+
+def _is_letter(character: str) -> bool:
+    return character.isalnum() and not is_han(character)
 
 
 def _is_mark(character: str) -> bool:

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from adapterhub.errors import TrainingError, UsageError
 from adapterhub.model.heads.pair_features import compare
-from adapterhub.store.atomic import reason, write_atomic
+from adapterhub.store.atomic import reason, sweep, write_atomic
 from adapterhub.training.adapters.differentiable_passes import TrainedHead, run_layers
 from adapterhub.training.adapters.examples import (
     ExampleBatch,
@@ -90,6 +90,7 @@ class Checkpoints:
 
     def read(self) -> Checkpoint | None:
         """Returns the last checkpoint; None if there is none or the file is damaged."""
+        sweep(self.path.parent)
         if not self.path.is_file():
             return None
         try:

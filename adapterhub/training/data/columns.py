@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from adapterhub.errors import UsageError
-from adapterhub.specs import KINDS, Kind
+from adapterhub.specs import KINDS, Kind, Role, TaskSpec
 from adapterhub.store.jsonsafe import shown
 from adapterhub.training.data.records import Records, is_list
 from adapterhub.training.data.values import LIST_SEPARATOR, plain
@@ -46,6 +46,12 @@ class Columns:
     def fields(self) -> tuple[str, ...]:
         """Returns the input fields of the task in scoring."""
         return (TEXT,) if len(self.inputs) == 1 else (TEXT, TEXT_PAIR)
+
+    @property
+    def roles(self) -> dict[Role, str]:
+        """Returns the column that is read, by what it is."""
+        roles: tuple[Role, ...] = ("tokens",) if self.kind == "tagging" else ("text", "pair")
+        return {**dict(zip(roles, self.inputs, strict=False)), "target": self.target}
 
 
 def find_columns(records: Records, options: TrainingOptions) -> Columns:
@@ -290,3 +296,41 @@ def choice(*kinds: Kind) -> str:
 
 
 _ONE_EACH = "--kind single_label (in Python kind='single_label') if each is one label"
+
+
+_USUAL_NAMES: Mapping[Role, str] = {"text": TEXT, "pair": TEXT_PAIR, "tokens": "tokens"}
+
+
+def recorded_columns(roles: Mapping[Role, str], options: TrainingOptions) -> dict[Role, str] | None:
+    """Returns what a head file records, or None where everything has its usual name."""
+    others = {role: name for role, name in roles.items() if _USUAL_NAMES.get(role, name) != name}
+    return dict(roles) if others or options.target is not None else None
+
+
+def with_trained_columns(
+    options: TrainingOptions, spec: TaskSpec, columns: Sequence[str]
+) -> TrainingOptions:
+    """Returns options with the names of columns at training, where these are there.
+
+    An option that is given stays. The two texts of a pair are found together or not at all, so
+    that no text of another pair is read beside one of this.
+
+    Args:
+        options: Of the reading.
+        spec: The task.
+        columns: Those of the data.
+    """
+    record = spec.training
+    if record is None:
+        return options
+    given = options.model_fields_set
+    known = {} if record.columns is None else record.columns
+    changes: dict[str, str] = {}
+    groups: tuple[tuple[Role, ...], ...] = (("text", "pair"), ("tokens",), ("target",))
+    for group in groups:
+        roles = [role for role in group if role in known and role not in given]
+        if all(known[role] in columns for role in roles):
+            changes.update((role, known[role]) for role in roles)
+    if record.join_tokens is not None and "join_tokens" not in given:
+        changes["join_tokens"] = record.join_tokens
+    return options.model_copy(update=changes)

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from adapterhub.errors import DataError
-from adapterhub.specs import Kind, TaskSpec
+from adapterhub.specs import Kind, Role, TaskSpec
 from adapterhub.tags import entity_types
-from adapterhub.training.data.columns import Columns, find_columns
+from adapterhub.training.data.columns import Columns, find_columns, with_trained_columns
 from adapterhub.training.data.labels import (
     Target,
     find_labels,
@@ -25,7 +25,7 @@ from adapterhub.training.data.labels import (
 )
 from adapterhub.training.data.mentions import rows_with_mentions
 from adapterhub.training.data.parsing import Example, parse_records
-from adapterhub.training.data.records import Records, read_records
+from adapterhub.training.data.records import Records, read_lists, read_parts, read_records
 from adapterhub.training.data.splits import (
     Parts,
     are_crossed,
@@ -67,6 +67,11 @@ class Dataset:
     def __len__(self) -> int:
         """Returns the number N of rows."""
         return len(self.inputs)
+
+    @property
+    def roles(self) -> dict[Role, str]:
+        """Returns the column that was read, by what it is; empty for rows from elsewhere."""
+        return {} if self.columns is None else self.columns.roles
 
     def digest(self) -> str:
         """Returns the sha256 of inputs and targets in order, as lines of canonical JSON."""
@@ -162,7 +167,7 @@ def read_splits(data: object, options: TrainingOptions) -> Splits:
         DataError: The data cannot be read or used; names file and line.
         UsageError: The options do not fit the data.
     """
-    records = read_records(data)
+    records, options = read_parts(data, options)
     columns = note_unread(records, find_columns(records, options), guessed=options.kind is None)
     name = options.dataset or records.name
     if are_crossed(len(records.rows), options):
@@ -207,7 +212,7 @@ def _read_parts(
     """Returns the parts of the rows, and where the validation rows come from."""
     if options.validation is None:
         return records, split_records(records, columns, options)
-    other = read_records(options.validation)
+    other = read_lists(read_records(options.validation), options)
     return other, Parts(parse_records(records, columns), parse_records(other, columns))
 
 
@@ -225,7 +230,7 @@ def _with_test(splits: Splits, options: TrainingOptions) -> Splits:
     """Returns splits with the test set that the options give, if any."""
     if options.test is None:
         return splits
-    records, train = read_records(options.test), splits.train
+    records, train = read_lists(read_records(options.test), options), splits.train
     columns = find_columns(records, options.model_copy(update={"kind": train.kind}))
     examples = parse_records(records, columns)
     if columns.fields != train.fields:
@@ -269,7 +274,8 @@ def read_for_task(data: object, spec: TaskSpec, options: TrainingOptions) -> Dat
         DataError: The data cannot be read, or hold labels that the task does not have.
         UsageError: The data are of another kind than the task.
     """
-    records = read_records(data)
+    records = read_lists(read_records(data), options)
+    options = with_trained_columns(options, spec, records.columns)
     columns = find_columns(records, options.model_copy(update={"kind": spec.kind}))
     if columns.fields != spec.fields:
         records.refuse(
@@ -278,7 +284,7 @@ def read_for_task(data: object, spec: TaskSpec, options: TrainingOptions) -> Dat
         )
     examples = parse_records(records, replace(columns, labels=spec.labels))
     joining = _joining(examples, options.join_tokens)
-    empty = Dataset(records.name, spec.kind, spec.fields, (), (), spec.labels)
+    empty = Dataset(records.name, spec.kind, spec.fields, (), (), spec.labels, columns)
     dataset = _fill(empty, examples, joining)
     dataset = _with_own_names(dataset, spec.labels)
     if spec.kind != "regression":
@@ -368,10 +374,11 @@ def split_notes(splits: Splits) -> Iterator[str]:
                 f"optimistic."
             )
     yield from splits.notes
-    if rows < FEWEST_HELD_OUT:
+    fewest = min(rows, rows if splits.test is None else len(splits.test))
+    if fewest < FEWEST_HELD_OUT:
         yield (
-            f"Few rows: the 95 % confidence interval of a metric on {rows} rows is about "
-            f"±{two_standard_errors(rows):.0f} points; on 400 rows it is ±5, on 2,500 rows ±2."
+            f"Few rows: the 95 % confidence interval of a metric on {fewest} rows is about "
+            f"±{two_standard_errors(fewest):.0f} points; on 400 rows it is ±5, on 2,500 rows ±2."
         )
 
 

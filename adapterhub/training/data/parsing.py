@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from adapterhub.inputs import is_invisible
 from adapterhub.rows.reading import SourceRow
 from adapterhub.store.jsonsafe import shown
 from adapterhub.training.data.columns import Columns
@@ -96,7 +97,11 @@ def _parse_words(records: Records, record: SourceRow, columns: Columns, marks: M
     tags = records.value(record, columns.target)
     words = records.value(record, columns.inputs[0])
     if not is_list(words) or not is_list(tags):
-        records.refuse("tokens and tags must be lists; a CSV file cannot hold them", record)
+        records.refuse(
+            'tokens and tags must be lists, such as ["Oslo", "is"] and ["B-place", "O"], in a '
+            "CSV file also words with spaces between",
+            record,
+        )
     if len(words) != len(tags):
         records.refuse(f"there are {len(words)} tokens, but {len(tags)} tags", record)
     if not len(words):
@@ -107,8 +112,8 @@ def _parse_words(records: Records, record: SourceRow, columns: Columns, marks: M
             texts.append(read_word(word))
         except ValueError as error:
             records.refuse(f"token {index} {error}", record)
-    if all(text.isspace() for text in texts):
-        records.refuse("all tokens are spaces", record)
+    if is_invisible("".join(texts)):
+        records.refuse("all tokens are spaces or other invisible signs", record)
     try:
         return Example((), TaggedWords(tuple(texts), marks([read_tag(tag) for tag in tags])))
     except ValueError as error:

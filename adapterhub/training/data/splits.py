@@ -12,7 +12,7 @@ from adapterhub.rows.reading import SourceRow
 from adapterhub.tags import OUTSIDE
 from adapterhub.training.data.columns import Columns
 from adapterhub.training.data.parsing import Example, parse_records
-from adapterhub.training.data.records import Records
+from adapterhub.training.data.records import PARTS, Records
 from adapterhub.training.data.tagging import TaggedWords
 from adapterhub.training.options import (
     FEWEST_HELD_OUT,
@@ -24,9 +24,6 @@ from adapterhub.training.options import (
 
 Inputs = tuple[str, ...]
 
-_TRAIN = ("train", "training")
-_VALIDATION = ("validation", "valid", "val", "dev")
-_PARTS = {"train": _TRAIN, "validation": _VALIDATION, "test": ("test", "testing")}
 _LEFT_OUT = ("", None)
 
 
@@ -61,7 +58,7 @@ def split_records(records: Records, columns: Columns, options: TrainingOptions) 
         part = value.strip().lower() if isinstance(value, str) else value
         if part in _LEFT_OUT:
             continue
-        name = next((name for name, known in _PARTS.items() if part in known), None)
+        name = next((name for name, known in PARTS.items() if part in known), None)
         if name is None:
             records.refuse(
                 f"column '{options.split_column}' is {value!r:.40}; expected 'train', "
@@ -136,7 +133,7 @@ def are_crossed(rows: int, options: TrainingOptions) -> bool:
     given: list[object] = [options.validation, options.split_column, options.validation_fraction]
     given.append(options.test_fraction or None)
     adapted = options.adapter is not None or options.adapter_of is not None
-    if adapted or options.mentions or options.folds == 0 or given != [None] * 4:
+    if adapted or options.mentions or options.folds == 0 or any(one is not None for one in given):
         return False
     return HELD_OUT * min(rows, options.max_rows or rows) < FEWEST_HELD_OUT
 

@@ -13,7 +13,8 @@ from enum import Enum
 from numbers import Integral, Real
 from unicodedata import normalize
 
-from adapterhub.inputs import text_problem
+from adapterhub.inputs import is_invisible, text_problem
+from adapterhub.rows.cells import looks_like_list
 from adapterhub.store.jsonsafe import shown
 from adapterhub.training.data.records import is_list
 
@@ -59,13 +60,16 @@ def read_text(value: object) -> str:
 
 
 def read_word(value: object) -> str:
-    """Returns a word of a tagged row; a space can be one where text is tagged by character.
+    """Returns a word of a tagged row.
+
+    A space can be one where text is tagged by character, a direction mark elsewhere.
 
     Raises:
         ValueError: It is no text, or an empty one.
     """
     value = plain(value)
-    return value if isinstance(value, str) and value.isspace() else read_text(value)
+    blank = isinstance(value, str) and value != "" and is_invisible(value)
+    return str(value) if blank else read_text(value)
 
 
 def read_label(value: object) -> str:
@@ -94,6 +98,11 @@ def read_labels(value: object) -> tuple[str, ...]:
     """
     if isinstance(value, Mapping) and value and all(map(is_flag, value.values())):
         value = [name for name, flag in value.items() if as_flag(flag)]
+    if isinstance(value, str) and looks_like_list(value):
+        raise ValueError(
+            f'is {shown(value)}, which is no complete list; write ["a", "b"], or labels '
+            f"separated by '{LIST_SEPARATOR}'"
+        )
     parts = parts_of(value)
     if parts is None:
         raise ValueError(

@@ -32,7 +32,11 @@ def earlier_use(
         return f"all {rows:,} rows are those that the task was trained on"
     if digest == record.validation_digest:
         return f"all {rows:,} rows chose the head and set its calibration"
-    known = options.model_copy(update={"kind": spec.kind, "seed": record.seed})
+    changed: dict[str, object] = {"kind": spec.kind, "seed": record.seed}
+    changed.update((str(role), name) for role, name in dataset.roles.items())
+    if record.join_tokens is not None:
+        changed["join_tokens"] = record.join_tokens
+    known = options.model_copy(update=changed)
     for changes in ({"folds": 0}, {"validation": data}):
         try:
             splits = read_splits(data, known.model_copy(update=changes))

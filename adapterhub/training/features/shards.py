@@ -23,7 +23,7 @@ import safetensors.numpy
 from safetensors import SafetensorError, safe_open
 
 from adapterhub.errors import UsageError
-from adapterhub.store.atomic import reason, write_atomic
+from adapterhub.store.atomic import reason, sweep, write_atomic
 
 Halves = npt.NDArray[np.float16]
 
@@ -61,6 +61,7 @@ def text_key(inputs: Sequence[str]) -> bytes:
 
 def open_shards(folder: Path) -> list[Shard]:
     """Returns all shards in `folder`; damaged ones are deleted."""
+    sweep(folder)
     shards = []
     for path in sorted(folder.glob(f"*{_SUFFIX}")):
         try:

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from adapterhub.errors import UsageError
+from adapterhub.errors import DataError, UsageError
+from adapterhub.inputs import tokenless
 from adapterhub.model.heads.spans import TaggedText, Word, words_of
 from adapterhub.plan import Reading
-from adapterhub.specs import Pooling
+from adapterhub.specs import MAX_WINDOW, Pooling
 from adapterhub.tags import OUTSIDE
 from adapterhub.training.data.dataset import Dataset, Splits, split_notes, two_standard_errors
 from adapterhub.training.data.tagging import unit_tags
@@ -160,9 +161,18 @@ class FitInputs:
 
 
 def reading_for(options: TrainingOptions, dataset: Dataset, source: FeatureSource) -> Reading:
-    """Returns the window of a new task: by the options, at most the backbone's positions."""
-    positions = min(512, source.encoder.max_positions)
-    return Reading(dataset.fields, min(options.max_length or positions, positions), 0)
+    """Returns the window of a new task: that of the options, or all positions of the backbone.
+
+    Raises:
+        UsageError: The backbone has fewer positions than the options want.
+    """
+    positions = source.encoder.max_positions
+    if options.max_length is not None and options.max_length > positions:
+        raise UsageError(
+            f"max_length is {options.max_length}; the backbone {source.encoder.spec.name} reads "
+            f"{positions} tokens at most."
+        )
+    return Reading(dataset.fields, options.max_length or min(positions, MAX_WINDOW), 0)
 
 
 def make_fit_inputs(
@@ -178,10 +188,22 @@ def make_fit_inputs(
 
     Raises:
         UsageError: The cache cannot be written, or the metric does not fit the kind.
+        DataError: A text leaves no token.
     """
     _metric(splits, options)  # Refuses a wrong one before anything is encoded.
+    for dataset in (splits.train, splits.validation):
+        _check_tokens(dataset, source)
     fit_inputs = _make_fit_inputs(splits, options, source, apart)
     return replace(fit_inputs, notes=(*fit_inputs.notes, *split_notes(fit_inputs.splits)))
+
+
+def _check_tokens(dataset: Dataset, source: FeatureSource) -> None:
+    for row, texts in enumerate(dataset.inputs, start=1):
+        for name, text in zip(dataset.fields, texts, strict=True):
+            if not source.tokenizer.has_tokens(text):
+                raise DataError(
+                    dataset.name, f"row {row} of those read: field '{name}' {tokenless(text)}"
+                )
 
 
 def matching_inputs(apart: bool, all_inputs: Sequence[FitInputs]) -> FitInputs:

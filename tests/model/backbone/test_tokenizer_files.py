@@ -19,7 +19,7 @@ from adapterhub.model.backbone.tokenizer_files import (
 from tests.model.encoder.pieces import SPECIAL, save_pieces, save_tokenizer_json
 from tests.tiny import vocabulary
 
-ROWS = 2_000
+ROWS = 1_200
 TEXT = "The quick naïve fox, 中国 and a café."
 
 
@@ -185,6 +185,20 @@ def test_a_vocabulary_larger_than_the_token_table_is_refused(tmp_path: Path) -> 
         TokenizerError, match=f"ids up to {size - 1}, the token table has {size - 1}"
     ):
         load_tokenizer(folder, vocab_size=size - 1)
+
+
+@pytest.mark.parametrize("save", [save_words, save_pieces, save_tokenizer_json])
+def test_a_vocabulary_far_smaller_than_the_token_table_is_refused(
+    tmp_path: Path, save: Callable[[Path], Path]
+) -> None:
+    """A table padded to a power of two may have nearly twice the rows, but not more."""
+    folder = save(tmp_path)
+    size = len(load_tokenizer(folder, vocab_size=ROWS))
+    for rows in (size, size + 8, size + 128, 1_024, 2 * size - 1):
+        assert len(load_tokenizer(folder, vocab_size=rows)) == size
+    for rows in (2 * size, 3 * size, 30_000, 250_002):
+        with pytest.raises(TokenizerError, match=rf"ids up to {size - 1}, most of the {rows} rows"):
+            load_tokenizer(folder, vocab_size=rows)
 
 
 def test_a_tokenizer_without_its_special_tokens_is_refused(tmp_path: Path) -> None:

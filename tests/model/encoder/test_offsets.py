@@ -32,12 +32,12 @@ def keeping_accents(folder: Path) -> TextTokenizer:
 
 MAKERS: dict[str, Callable[[Path], TextTokenizer]] = {
     "shipped": lambda _: TextTokenizer(load_tokenizer(SHIPPED, vocab_size=16_000)),
-    "pieces": lambda folder: TextTokenizer(load_tokenizer(save_pieces(folder), vocab_size=2_000)),
+    "pieces": lambda folder: TextTokenizer(load_tokenizer(save_pieces(folder), vocab_size=1_200)),
     "accents": keeping_accents,
     "spaced": lambda folder: TextTokenizer(
-        load_tokenizer(save_tokenizer_json(folder), vocab_size=2_000)
+        load_tokenizer(save_tokenizer_json(folder), vocab_size=1_200)
     ),
-    "words": lambda folder: TextTokenizer(load_tokenizer(save_backbone(folder), vocab_size=2_000)),
+    "words": lambda folder: TextTokenizer(load_tokenizer(save_backbone(folder), vocab_size=1_200)),
 }
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adapterhub.inputs import is_invisible
 from adapterhub.model.backbone.tokenizer_files import load_tokenizer
 from adapterhub.model.encoder.tokens import TextTokenizer
 from adapterhub.model.heads.spans import TaggedText, best_tags, decode_spans, is_han, words_of
@@ -32,7 +33,7 @@ def tokenizers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, TextTokeni
         "spaced": save_tokenizer_json(tmp_path_factory.mktemp("spaced")),
     }
     return {
-        name: TextTokenizer(load_tokenizer(folder, vocab_size=2_000))
+        name: TextTokenizer(load_tokenizer(folder, vocab_size=1_200))
         for name, folder in folders.items()
     }
 
@@ -111,7 +112,59 @@ def test_a_token_that_reaches_into_a_word_takes_all_of_it() -> None:
 
 def test_a_sign_keeps_its_marks() -> None:
     text = TaggedText("❤\ufe0fgood 👍🏽", [(0, 1), (1, 2), (2, 6), (7, 8), (8, 9)])
-    assert words(text) == ["❤\ufe0f", "good", "👍", "🏽"]
+    assert words(text) == ["❤\ufe0f", "good", "👍🏽"]
+
+
+def by_sign(text: str) -> TaggedText:
+    return TaggedText(text, [(place, place + 1) for place in range(len(text))])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Lon\u00addon is", ["Lon\u00addon", "is"]),
+        ("London\u00ad is\u200e", ["London", "is"]),
+        ("\u00ad\u00adLon\u2060\ufeff\u00addon\u00ad", ["Lon\u2060\ufeff\u00addon"]),
+        ("\u2068London\u2069, \u202bPari\u200es\u202c", ["London", ",", "Pari\u200es"]),
+        ("می\u200cروم خانه", ["می\u200cروم", "خانه"]),
+        ("क्\u200dष good", ["क्\u200dष", "good"]),
+        ("Lon\x10don\x1b is", ["Lon\x10don", "is"]),
+        ("中\u00ad国", ["中", "国"]),
+        ("Lon\u200bdon", ["Lon", "don"]),  # a space of no width
+        ("Lon\x1fdon\x85is", ["Lon\x1fdon", "is"]),
+        ("\u0600\u0661\u0662 a", ["\u0600\u0661\u0662", "a"]),  # a sign drawn around a number
+        ("👩\u200d👩\u200d👧x", ["👩\u200d👩\u200d👧", "x"]),
+        ("🇬🇧🇫🇷 👍🏽", ["🇬🇧", "🇫🇷", "👍🏽"]),
+        ("1\ufe0f\u20e3 \u1100\u1161\u11a8", ["1\ufe0f\u20e3", "\u1100\u1161\u11a8"]),
+        ("it's 3.5 U.S.", ["it", "'", "s", "3", ".", "5", "U", ".", "S", "."]),
+        (
+            "@user well-known カタカナ 서울 ไทย",
+            ["@", "user", "well", "-", "known", "カタカナ", "서울", "ไทย"],
+        ),
+    ],
+    ids=ascii,
+)
+def test_invisible_signs_part_no_word_and_clusters_stay_whole(
+    text: str, expected: list[str]
+) -> None:
+    assert words(by_sign(text)) == expected
+
+
+@pytest.mark.parametrize(
+    "sign", ["\u00ad", "\u200b", "\u200d", "\ufeff", "\u2060", "\x10", "\ufe0f", "\u3164", "\ufff9"]
+)
+def test_no_word_has_only_invisible_signs(sign: str) -> None:
+    assert words(by_sign(sign)) == []
+    assert words(by_sign(f"a {sign} b {sign}{sign}c {sign}")) == ["a", "b", "c"]
+    wide = TaggedText(f"a {sign}b {sign}", [(0, 1), (1, 4), (4, 6)])
+    assert words(wide) == ["a", "b"]
+
+
+def test_a_token_of_a_word_and_an_invisible_sign_ends_with_the_word() -> None:
+    assert words(TaggedText("Lon\u00addon\u00ad é\u2060", [(0, 8), (8, 11)])) == [
+        "Lon\u00addon",
+        "é",
+    ]
 
 
 def test_tokens_without_characters_are_no_words() -> None:
@@ -137,6 +190,7 @@ def test_words_are_in_order_and_never_cut(
     found = words_of(given_text)
     for word in found:
         assert 0 <= word.start < word.end <= len(text)
+        assert not is_invisible(text[word.start : word.end])
         assert not text[word.start].isspace()
         assert word.end == len(text) or not joins(text, word.end)
         start, _ = given_text.offsets[word.token]

@@ -98,8 +98,8 @@ def test_what_has_no_rows_is_refused(tmp_path: Path) -> None:
     for name in ("a.xlsx", "a.txt"):
         with pytest.raises(UsageError, match=r"ends in none of \.jsonl"):
             read_records(tmp_path / name)
-    with pytest.raises(DataError, match="it is a dict; expected a path"):
-        read_records({"text": ["a"]})
+    with pytest.raises(DataError, match="it holds no rows"):
+        read_records({"text": []})
     with pytest.raises(DataError, match="row 1: it is a str, not a mapping"):
         read_records(["text"])
     with pytest.raises(DataError, match="it is a int"):

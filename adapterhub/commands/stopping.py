@@ -1,0 +1,78 @@
+"""Signals that end the command line: it cleans up, and is gone within a second."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from adapterhub.store.atomic import remove_held
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
+
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+_GRACE = 0.5
+"""Seconds in which the main thread may end by itself; it may be in a long call of torch."""
+
+
+class Stopped(BaseException):
+    """A signal ended the process. Not an error, so that nothing but `finally` sees it.
+
+    Attributes:
+        code: Exit code, 128 + number of the signal as shells count.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.code = 128 + number
+
+
+def end_on_signals() -> None:
+    """Makes the first SIGINT, SIGTERM or SIGHUP raise `Stopped` in the main thread.
+
+    Python runs a handler only between two of its own instructions, so a thread ends the process
+    where the main thread does not get there in time. For processes that are a command line only.
+    """
+    numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
+    for number in numbers:
+        # What `nohup`, or a shell for a job in the background, ignores stays ignored.
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, _raise_once)
+    sys.unraisablehook = _show_others
+    if os.name == "nt":
+        return
+    receiver, sender = os.pipe()
+    os.set_blocking(sender, False)
+    signal.set_wakeup_fd(sender, warn_on_full_buffer=False)
+    threading.Thread(
+        target=_end_late, args=(receiver, frozenset(numbers)), name="signals", daemon=True
+    ).start()
+
+
+def _raise_once(number: int, frame: FrameType | None) -> None:
+    del frame
+    for name in _NAMES:
+        if hasattr(signal, name):
+            # A second one would interrupt what cleans up.
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    raise Stopped(number)
+
+
+def _show_others(unraisable: UnraisableHookArgs) -> None:
+    """Shows exceptions that cannot be raised, for instance of `__del__`, but not `Stopped`."""
+    if not isinstance(unraisable.exc_value, Stopped):
+        sys.__unraisablehook__(unraisable)
+
+
+def _end_late(receiver: int, numbers: frozenset[int]) -> None:
+    """Ends the process some time after a signal, if it still runs then."""
+    while (number := os.read(receiver, 1)[0]) not in numbers:
+        pass
+    time.sleep(_GRACE)
+    remove_held()
+    os._exit(Stopped(number).code)

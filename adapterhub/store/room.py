@@ -1,0 +1,83 @@
+"""Whether a registry can take another version, tried out before hours are spent on making one."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from adapterhub.errors import RegistryError
+from adapterhub.store import editing
+from adapterhub.store.atomic import held_temp, reason
+from adapterhub.store.editing import HEADS_FOLDER, registry_lock
+from adapterhub.store.registry import inside, read_registry
+from adapterhub.store.yamlsafe import MAX_BYTES
+
+_LOCK_TIMEOUT = 5.0
+_HEAD_BYTES = 2**20
+_ENTRY_BYTES = 2**14
+_NO_ALLOCATION = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
+
+
+def check_room(path: Path) -> None:
+    """Checks that a version can be added to a registry: lock, folders, free space, size.
+
+    What it needs is really written and removed again. Nothing stays but the lock's file.
+
+    Args:
+        path: registry.yaml, which may not exist yet, nor its folder.
+
+    Raises:
+        RegistryError: It cannot be added, or the registry is not valid.
+    """
+    try:
+        path = path.resolve()
+        is_there, has_folder = path.exists(), path.parent.exists()
+    except (OSError, RuntimeError) as error:  # RuntimeError until Python 3.13
+        raise RegistryError(path, f"it cannot be written: {error}") from error
+    if not is_there:
+        folder = path.parent
+        while not folder.exists():
+            folder = folder.parent
+        _try_to_write(folder, path, _HEAD_BYTES + _ENTRY_BYTES)
+        if has_folder:
+            _check_heads(path)
+        return
+    read_registry(path)
+    size = path.stat().st_size
+    if size + _ENTRY_BYTES > MAX_BYTES:
+        raise RegistryError(
+            path, f"it is {size} bytes long, and with one more task it could exceed {MAX_BYTES}"
+        )
+    with registry_lock(path, timeout=min(_LOCK_TIMEOUT, editing.LOCK_TIMEOUT)):
+        _try_to_write(path.parent, path, size + _ENTRY_BYTES + _HEAD_BYTES)
+        _check_heads(path)
+
+
+def _check_heads(path: Path) -> None:
+    heads = path.parent / HEADS_FOLDER
+    inside(path, HEADS_FOLDER)
+    if heads.exists():
+        _try_to_write(heads, path, _HEAD_BYTES)
+
+
+def _try_to_write(folder: Path, path: Path, size: int) -> None:
+    """Writes a file of some size to a folder and removes it."""
+    try:
+        with held_temp(folder / path.name) as temp, open(temp, "r+b") as file:
+            _allocate(file.fileno(), size)
+    except OSError as error:
+        raise RegistryError(
+            path,
+            f"a new version could not be saved: {folder} cannot be written to: {reason(error)}",
+        ) from error
+
+
+def _allocate(descriptor: int, size: int) -> None:
+    if not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        if error.errno not in _NO_ALLOCATION:
+            raise

@@ -1,0 +1,364 @@
+"""Every public call refuses wrong arguments with an error of adapterhub's own."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import adapterhub
+from adapterhub import (
+    AdapterOptions,
+    Encoder,
+    Hub,
+    ImportOptions,
+    ScoringOptions,
+    TrainingOptions,
+    export_peft,
+    import_task,
+    make_plan,
+    open_backbone,
+    read_head,
+    read_registry,
+    save_tasks,
+    train,
+    unrolled,
+)
+from adapterhub.errors import AdapterHubError, UsageError
+from adapterhub.option_models import Options
+from adapterhub.publishing.publication import PublishOptions
+
+RESULTS = {"Plan", "Published", "ScoredFile", "Scores", "TaskScores", "TrainedTask", "TaskSpec"}
+"""What calls return; nobody makes one."""
+OTHERS = {"AdapterHubError", "__version__"}
+
+ROWS = [{"text": f"a good day {row}", "label": str(row % 2)} for row in range(8)]
+NO_PATH: tuple[object, ...] = (3, b"x", ["x"], object(), 1.5, "a\0b")
+NO_NAME: tuple[object, ...] = (3, None, b"x", object(), "No Name", "", ["a", "b"])
+NO_TASKS: tuple[object, ...] = (3, None, b"x", [3], [["sentiment"]], [], object(), "sentimant")
+NO_TEXTS: tuple[object, ...] = (3, None, b"x", object(), [], [3], [None], [[]])
+NO_BOOL: tuple[object, ...] = ("no", None, 3, [])
+NO_OPTIONS: tuple[object, ...] = (3, "x", [], object(), {"topk": 3}, {"epoch": 3}, {3: 3})
+
+
+@dataclass(frozen=True)
+class Given:
+    """What calls are made with."""
+
+    hub: Hub
+    registry: Path
+    out: Path
+
+
+@dataclass(frozen=True)
+class Call:
+    """A public call: its arguments where they are right, and wrong values by argument."""
+
+    function: Callable[[Given], Callable[..., object]]
+    right: Callable[[Given], dict[str, Any]]
+    wrong: dict[str, Iterable[object]]
+    several: str | None = None
+
+
+def _scoring(given: Given) -> dict[str, Any]:
+    return {"texts": "a good day", "tasks": "sentiment"}
+
+
+TOP_K = (0, -1, "x", True, 1.5, [])
+ON_ERROR = ("x", None, 3, [])
+CALLS: dict[str, Call] = {
+    "Hub": Call(
+        lambda given: Hub,
+        lambda given: {"registry": given.registry, "device": "cpu"},
+        {
+            "registry": NO_PATH,
+            "backbone": (3, b"x", [], object(), "nothing"),
+            "device": (7, None, [], b"cpu", "gpu", "cuda:99"),
+            "dtype": (7, None, [], "float8", object()),
+            "max_bytes": ("x", [], -1, 0, True, object()),
+            "max_windows": (0, "x", None, True, 1.5, []),
+        },
+    ),
+    "Hub.load": Call(lambda given: given.hub.load, lambda given: {}, {}, several="references"),
+    "Hub.unload": Call(lambda given: given.hub.unload, lambda given: {}, {}, several="references"),
+    "Hub.spec": Call(
+        lambda given: given.hub.spec, lambda given: {}, {"reference": (*NO_NAME, "sentimant")}
+    ),
+    "Hub.tasks": Call(lambda given: given.hub.tasks, lambda given: {}, {}),
+    "Hub.explain": Call(lambda given: given.hub.explain, lambda given: {}, {"tasks": NO_TASKS}),
+    "Hub.score": Call(
+        lambda given: given.hub.score,
+        _scoring,
+        {
+            "texts": NO_TEXTS,
+            "tasks": NO_TASKS,
+            "top_k": TOP_K,
+            "logits": NO_BOOL,
+            "on_error": ON_ERROR,
+        },
+    ),
+    "Hub.score_rows": Call(
+        lambda given: given.hub.score_rows,
+        lambda given: {"rows": [("a good day", "sentiment")]},
+        {
+            "rows": (*NO_TEXTS, "x", [("x", 3)], [("x",)], [("x", None)], [(3, "sentiment")]),
+            "top_k": TOP_K,
+            "logits": NO_BOOL,
+            "on_error": ON_ERROR,
+        },
+    ),
+    "Hub.score_file": Call(
+        lambda given: given.hub.score_file,
+        lambda given: {"source": ["a good day"], "out": given.out, "tasks": "sentiment"},
+        {
+            "source": (3, None, b"x", object(), "nothing.csv", "x"),
+            "out": (*NO_PATH, None, "nothing", "x.json"),
+            "tasks": (3, b"x", [3], "sentimant"),
+            "options": (*NO_OPTIONS, TrainingOptions(), {"top_k": 0}),
+        },
+    ),
+    "Hub.encode": Call(
+        lambda given: given.hub.encode,
+        lambda given: {"texts": "a good day"},
+        {
+            "texts": NO_TEXTS,
+            "depth": ("x", 1.5, True, -1, 99, []),
+            "pooling": ("x", 3, None, [], "attentive"),
+            "fields": (3, None, [3], [], ["a", "b", "c"], [None]),
+            "max_length": ("x", 9.5, True, 0, 1_000, []),
+        },
+    ),
+    "Hub.publish": Call(
+        lambda given: given.hub.publish,
+        lambda given: {"tasks": "sentiment", "repo": "acme/heads", "dry_run": True},
+        {
+            "tasks": NO_TASKS,
+            "repo": (3, None, b"x", "x", "a/b/c", []),
+            "private": NO_BOOL,
+            "tag": (3, [], b"x"),
+            "create_pr": NO_BOOL,
+            "dry_run": NO_BOOL,
+        },
+    ),
+    "Encoder": Call(
+        lambda given: Encoder,
+        lambda given: {"backbone": open_backbone(given.registry.parent / "backbone")},
+        {
+            "backbone": (3, None, "x", object()),
+            "device": (7, None, [], "gpu"),
+            "dtype": (7, None, [], "float8"),
+        },
+    ),
+    "open_backbone": Call(
+        lambda given: open_backbone,
+        lambda given: {"source": given.registry.parent / "backbone"},
+        {"source": (3, None, b"x", [], "", "x y", "./nothing"), "revision": (3, b"x", [])},
+    ),
+    "read_head": Call(
+        lambda given: read_head,
+        lambda given: {"path": given.registry.parent / "heads" / "sentiment.safetensors"},
+        {
+            "path": (*NO_PATH, None, "nothing.safetensors", "."),
+            "sha256": (3, b"x", [], "x"),
+            "size": ("x", 1.5, [], 3),
+        },
+    ),
+    "read_registry": Call(
+        lambda given: read_registry, lambda given: {}, {"path": (*NO_PATH, None, "nothing", ".")}
+    ),
+    "make_plan": Call(
+        lambda given: make_plan,
+        lambda given: {},
+        {"tasks": (3, None, [], {}, {"x": 3}, {"x": None}, "sentiment")},
+    ),
+    "export_peft": Call(
+        lambda given: export_peft,
+        lambda given: {
+            "head": read_head(given.registry.parent / "heads" / "sentiment.safetensors"),
+            "folder": given.out,
+        },
+        {"head": (3, None, "x", object()), "folder": NO_PATH},
+    ),
+    "unrolled": Call(lambda given: unrolled, lambda given: {}, {"model": (3, None, "x", object())}),
+    "save_tasks": Call(
+        lambda given: save_tasks,
+        lambda given: {"tasks": [], "registry": given.registry},
+        {"tasks": (3, None, [3], [None], "x"), "registry": (*NO_PATH, None)},
+    ),
+    "train": Call(
+        lambda given: train,
+        lambda given: {
+            "data": ROWS,
+            "task": "own",
+            "registry": None,
+            "backbone": given.registry.parent / "backbone",
+        },
+        {
+            "data": (3, None, b"x", [], [3], object(), "nothing.csv"),
+            "task": NO_NAME,
+            "options": (*NO_OPTIONS, ScoringOptions(), {"epochs": 0}),
+            "registry": NO_PATH,
+            "backbone": (3, b"x", [], "nothing"),
+            "encoder": (3, "x", []),
+        },
+    ),
+    "import_task": Call(
+        lambda given: import_task,
+        lambda given: {"folder": given.registry.parent, "task": "own", "registry": None},
+        {
+            "folder": (*NO_PATH, None, "nothing"),
+            "task": NO_NAME,
+            "options": (*NO_OPTIONS, TrainingOptions()),
+            "registry": NO_PATH,
+            "backbone": (3, b"x", [], "nothing"),
+        },
+    ),
+}
+OPTIONS: dict[type[Options], dict[str, object]] = {
+    ScoringOptions: {"top_k": 0, "topk": 1, "on_error": "x", "force": "x", "format": "xml"},
+    TrainingOptions: {
+        "epochs": 0,
+        "epoch": 3,
+        "kind": "x",
+        "depths": "x",
+        "learning_rates": 3,
+        "adapter": {"metod": "lora"},
+        "folds": 1,
+        "value_range": (2.0, 1.0),
+    },
+    AdapterOptions: {"depths": "x", "metod": "lora", "rank": 0, "from_depth": "x"},
+    ImportOptions: {"lables": ("a",), "labels": 3, "max_length": 1, "fields": ()},
+    PublishOptions: {"privat": True, "private": "x", "tag": 3},
+}
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory, _registry_original: Path) -> Given:
+    out = tmp_path_factory.mktemp("out") / "out.csv"
+    return Given(Hub(_registry_original, device="cpu"), _registry_original, out)
+
+
+def refused(call: Callable[[], object]) -> AdapterHubError:
+    with pytest.raises(AdapterHubError) as found:
+        call()
+    assert "pydantic.dev" not in str(found.value)
+    assert "validation error" not in str(found.value)
+    return found.value
+
+
+def public_calls() -> dict[str, Any]:
+    methods = {
+        f"Hub.{name}": method
+        for name, method in inspect.getmembers(Hub, inspect.isfunction)
+        if not name.startswith("_")
+    }
+    own = {name: getattr(adapterhub, name) for name in adapterhub.__all__}
+    options = {kind.__name__ for kind in OPTIONS}
+    return {
+        name: value
+        for name, value in {**own, **methods}.items()
+        if name not in RESULTS | OTHERS | options
+    }
+
+
+def test_every_argument_of_every_public_call_is_in_the_table() -> None:
+    calls = public_calls()
+    assert CALLS.keys() == calls.keys()
+    for name, function in calls.items():
+        named = set(inspect.signature(function).parameters) - {"self"}
+        assert named - {CALLS[name].several} == set(CALLS[name].wrong), name
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "value"),
+    [
+        pytest.param(name, argument, value, id=f"{name}-{argument}-{number}")
+        for name, call in CALLS.items()
+        for argument, values in call.wrong.items()
+        for number, value in enumerate(values)
+    ],
+)
+def test_a_wrong_argument_is_an_error_of_ours(
+    given: Given, name: str, argument: str, value: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(given.out.parent)
+    call = CALLS[name]
+    refused(lambda: call.function(given)(**{**call.right(given), argument: value}))
+    assert not list(given.out.parent.iterdir())
+
+
+@pytest.mark.parametrize(
+    "value",
+    [*NO_NAME, "sentimant"],
+    ids=lambda value: "object" if type(value) is object else repr(value),
+)
+@pytest.mark.parametrize("name", ["load", "unload"])
+def test_a_wrong_reference_is_an_error_of_ours(given: Given, name: str, value: object) -> None:
+    refused(lambda: getattr(given.hub, name)(value))
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "value"),
+    [(model, name, value) for model, names in OPTIONS.items() for name, value in names.items()],
+)
+def test_a_wrong_option_is_a_usage_error(model: type[Options], name: str, value: object) -> None:
+    values = {name: value}
+    for call in (lambda: model(**values), lambda: model.model_validate(values)):
+        error = refused(call)
+        assert isinstance(error, UsageError)
+        assert name in str(error) or "folds" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("model", "values", "nearest"),
+    [
+        (TrainingOptions, {"epoch": 3}, "epochs"),
+        (TrainingOptions, {"adapter": {"metod": "lora"}}, "method"),
+        (ScoringOptions, {"topk": 3}, "top_k"),
+        (ImportOptions, {"lable": 3}, "labels"),
+        (PublishOptions, {"privat": True}, "private"),
+        (AdapterOptions, {"learning_rates": 1}, "learning_rate"),
+    ],
+)
+def test_an_unknown_option_names_the_nearest(
+    model: type[Options], values: dict[str, object], nearest: str
+) -> None:
+    with pytest.raises(UsageError, match=f"Did you mean '{nearest}'"):
+        model(**values)
+
+
+def test_options_may_be_a_dictionary(given: Given, tmp_path: Path) -> None:
+    done = given.hub.score_file(
+        ["a good day"], tmp_path / "out.csv", tasks="sentiment", options={"prefix": "my_"}
+    )
+    assert done.path is not None
+    assert "my_sentiment" in done.path.read_text()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ScoringOptions(top_k=3),
+        TrainingOptions(epochs=3, adapter=AdapterOptions(method="lora"), depths=(1, 2)),
+        ImportOptions(labels=("a", "b")),
+        PublishOptions(private=True),
+    ],
+    ids=lambda options: type(options).__name__,
+)
+def test_options_are_copied_and_pickled(options: Options) -> None:
+    for other in (
+        pickle.loads(pickle.dumps(options)),
+        copy.deepcopy(options),
+        copy.copy(options),
+        options.model_copy(),
+        type(options).model_validate(options.model_dump()),
+        type(options)(**dict(options)),
+    ):
+        assert other == options
+        assert type(other) is type(options)
