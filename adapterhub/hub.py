@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
 from adapterhub.errors import UsageError
 from adapterhub.inputs import Record, parse_bytes, read_records
 from adapterhub.model.backbone.open_backbone import choose_backbone
-from adapterhub.model.encoder.changes import Adapter
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.tokens import TextTokenizer
 from adapterhub.model.execution.call import Request, check_options, compute_scores, read_rows
-from adapterhub.model.execution.checks import check_backbone, check_fits, check_tasks
-from adapterhub.model.execution.resident import ResidentTask, ResidentTasks
+from adapterhub.model.execution.checks import check_backbone, check_fits
 from adapterhub.model.execution.run_trunk import ExecutionContext
+from adapterhub.model.execution.task_loader import TaskLoader
 from adapterhub.model.execution.text_features import features_of
 from adapterhub.model.heads.heads import Array
 from adapterhub.option_models import parse_options
 from adapterhub.plan import Plan, Reading, Tap, make_plan
 from adapterhub.publishing.publication import Published, PublishOptions
-from adapterhub.remote.find import FoundTask, find, find_all
-from adapterhub.results import Provenance, Scores, TaskInfo
+from adapterhub.remote.find import find_all
+from adapterhub.results import Scores, TaskInfo
 from adapterhub.scoring.options import ScoringOptions
 from adapterhub.scoring.score_file import ScoredFile, score_file
 from adapterhub.specs import BackboneSpec, Pooling, TaskSpec
-from adapterhub.store.headfile import HeadFile
-from adapterhub.store.references import parse_reference
+from adapterhub.store.references import absolute, parse_reference
 from adapterhub.store.registry import locate_registry, read_registry, task_info
 
 OnError = Literal["raise", "skip"]
@@ -81,12 +78,9 @@ class Hub:
         self._encoder = Encoder(opened, device=device, dtype=dtype)
         self._tokenizer = TextTokenizer(opened.tokenizer)
         self._context = ExecutionContext(self._encoder, self._tokenizer, max_windows)
-        self._resident = ResidentTasks(
-            hidden_size=self._encoder.hidden_size,
-            device=self._encoder.device,
-            max_bytes=parse_bytes(max_bytes),
+        self._tasks = TaskLoader(
+            self.registry_path, self._context, max_bytes=parse_bytes(max_bytes)
         )
-        self._load_lock = threading.Lock()
 
     @property
     def encoder(self) -> Encoder:
@@ -101,12 +95,12 @@ class Hub:
     @property
     def resident_bytes(self) -> int:
         """Returns the size of the resident heads and adapters in bytes, without the encoder."""
-        return self._resident.bytes
+        return self._tasks.bytes
 
     def tasks(self) -> list[TaskInfo]:
         """Returns the tasks that are in the registry file now."""
         registry = read_registry(self.registry_path)
-        named = map(parse_reference, self._resident.names())
+        named = map(parse_reference, self._tasks.names())
         live = {reference.task for reference in named if reference.kind == "task"}
         return [task_info(registry, name, resident=name in live) for name in registry.names()]
 
@@ -124,8 +118,7 @@ class Hub:
             BackboneMismatchError: A task was made for another backbone.
             ResidentError: The tasks do not fit in `max_bytes`.
         """
-        with self._load_lock:
-            self._make_resident(find_all(references, self.registry_path))
+        self._tasks.load([absolute(reference) for reference in references])
 
     def unload(self, *references: str) -> None:
         """Removes tasks from the device; running calls that use them are not affected.
@@ -133,14 +126,7 @@ class Hub:
         Raises:
             UsageError: One is not resident; none is removed then.
         """
-        with self._load_lock:
-            names = self._resident.names()
-            absent = [reference for reference in references if reference not in names]
-            if absent:
-                resident = ", ".join(names) or "none"
-                raise UsageError(f"Task '{absent[0]}' is not resident. Resident: {resident}.")
-            for reference in references:
-                self._resident.unload(reference)
+        self._tasks.unload({reference: absolute(reference) for reference in references})
 
     def spec(self, reference: str) -> TaskSpec:
         """Returns the spec of a task from its head file; the task need not be resident.
@@ -153,9 +139,7 @@ class Hub:
             UnknownTaskError: There is no such task, version or alias.
             HeadFileError: The file is damaged.
         """
-        parse_reference(reference)
-        task = self._resident.get(reference)
-        return task.spec if task is not None else find(reference, self.registry_path).spec
+        return self._tasks.spec(absolute(reference))
 
     def publish(
         self,
@@ -185,7 +169,7 @@ class Hub:
         from adapterhub.publishing.publish import publish
 
         found = find_all(_names(tasks), self.registry_path)
-        self._check([task.load() for task in found])
+        self._tasks.check([task.load() for task in found])
         given = {"private": private, "tag": tag, "create_pr": create_pr, "dry_run": dry_run}
         return publish(repo, found, parse_options(PublishOptions, given))
 
@@ -199,8 +183,9 @@ class Hub:
             BackboneMismatchError: A task was made for another backbone.
             AdapterHubError: As `spec`.
         """
-        names = _names(tasks)
-        specs = self._specs(names, self._look_up(names))
+        names = {name: absolute(name) for name in _names(tasks)}
+        found = self._tasks.specs(list(names.values()), self._tasks.look_up(list(names.values())))
+        specs = {name: found[own] for name, own in names.items()}
         for spec in specs.values():
             check_backbone(spec, self.backbone)
         return make_plan(specs)
@@ -294,15 +279,17 @@ class Hub:
         return score_file(self, source, out, tasks=names, options=options)
 
     def _score(self, request: Request, names: Sequence[str]) -> Scores:
-        found = self._look_up(names)
-        if found:
+        own = {name: absolute(name) for name in names}
+        found = self._tasks.look_up(list(own.values()))
+        if found.tasks:
             # Bad rows are refused before tasks are loaded, which may evict other tasks.
-            specs = self._specs(names, found)
+            specs = self._tasks.specs(list(own.values()), found)
             for spec in specs.values():
                 check_fits(spec, self._encoder)
-            read_rows(request, make_plan(specs))
-        resident = self._acquire(names, found)
+            read_rows(request, make_plan({name: specs[one] for name, one in own.items()}))
+        acquired = self._tasks.acquire(list(own.values()), found)
         del found  # the bytes of head files, which may be large
+        resident = {name: acquired[one] for name, one in own.items()}
         return compute_scores(request, resident, context=self._context)
 
     def encode(
@@ -336,47 +323,6 @@ class Hub:
             reading=Reading(fields, max_length, 0),
             context=self._context,
         )
-
-    def _look_up(self, names: Sequence[str]) -> dict[str, FoundTask]:
-        """Finds the tasks that are not resident and reads each once."""
-        missing = [name for name in names if self._resident.get(name) is None]
-        return dict(zip(missing, find_all(missing, self.registry_path), strict=True))
-
-    def _specs(self, names: Sequence[str], found: Mapping[str, FoundTask]) -> dict[str, TaskSpec]:
-        """Returns the specs of tasks from `found`, or else of the resident ones."""
-        return {name: found[name].spec if name in found else self.spec(name) for name in names}
-
-    def _acquire(
-        self, names: Sequence[str], found: Mapping[str, FoundTask]
-    ) -> dict[str, ResidentTask]:
-        """Returns the tasks of one call from one snapshot; `found` are those to be loaded."""
-        while (acquired := self._resident.acquire(names)) is None:
-            with self._load_lock:
-                missing = [name for name in names if self._resident.get(name) is None]
-                # Another call may have evicted a task that was resident at the look-up.
-                fresh = self._look_up([name for name in missing if name not in found])
-                self._make_resident(
-                    [fresh.get(name) or found[name] for name in missing], keep=names
-                )
-        return acquired
-
-    def _make_resident(self, tasks: Sequence[FoundTask], *, keep: Sequence[str] = ()) -> None:
-        """Checks tasks and makes them resident, all or none."""
-        loaded = {task.reference: task.load() for task in tasks}
-        adapters = self._check(list(loaded.values()))
-        heads = {task.reference: (loaded[task.reference], _made_by(task)) for task in tasks}
-        self._resident.load(heads, adapters=adapters, keep=keep)
-
-    def _check(self, heads: Sequence[HeadFile]) -> dict[str, Adapter]:
-        """Checks tasks on this encoder and returns their compiled adapters."""
-        return check_tasks(
-            heads, encoder=self._encoder, tokenizer=self._tokenizer, known=self._resident.adapter
-        )
-
-
-def _made_by(task: FoundTask) -> Provenance:
-    spec = task.spec
-    return Provenance(spec.task, task.version, task.sha256, spec.backbone.fingerprint, task.origin)
 
 
 def _names(tasks: str | Sequence[str]) -> list[str]:

@@ -47,11 +47,11 @@ def serving(hub: Hub, tiny_registry: Path) -> Iterator[Hub]:
     """Gives a hub with resident tasks; checks afterwards that it lost nothing."""
     hub.load(*RESIDENT)
     texts = [{"text": "the film was good", "text_pair": "中国"}]
-    tasks = {name: hub._resident.get(name) for name in RESIDENT}
+    tasks = {name: hub._tasks._resident.get(name) for name in RESIDENT}
     before = hub.score(texts, RESIDENT).to_columns()
     files = contents(tiny_registry.parent)
     yield hub
-    assert {name: hub._resident.get(name) for name in hub._resident.names()} == tasks
+    assert {name: hub._tasks._resident.get(name) for name in hub._tasks._resident.names()} == tasks
     assert hub.score(texts, RESIDENT).to_columns() == before
     assert contents(tiny_registry.parent) == files
 
@@ -270,7 +270,7 @@ def test_a_damaged_file_of_the_registry_is_refused(
     path = altered(read_registry(tiny_registry).resolve("topics").path, damage)
     error = refusal(lambda: hub.score("a", ["rating", "topics"]), IntegrityError)
     assert str(path) in str(error)
-    assert set(hub._resident.names()) == set(SINGLE)
+    assert set(hub._tasks._resident.names()) == set(SINGLE)
 
 
 def test_a_file_that_says_one_thing_and_computes_another_is_refused(
@@ -282,7 +282,7 @@ def test_a_file_that_says_one_thing_and_computes_another_is_refused(
     path.write_bytes(source.read_bytes()[:-64] + b"\0" * 64)
     error = refusal(lambda: hub.load("language", str(path)), KnownAnswersError)
     assert error.path == str(path)  # type: ignore[attr-defined]
-    assert set(hub._resident.names()) == set(SINGLE)
+    assert set(hub._tasks._resident.names()) == set(SINGLE)
 
 
 def test_a_task_of_another_backbone_of_the_same_width_is_refused(hub: Hub, tmp_path: Path) -> None:
@@ -362,7 +362,7 @@ def test_tasks_that_do_not_fit_are_refused_and_the_others_stay(tiny_registry: Pa
     before = hub.score("good", "sentiment").to_columns()
     error = refusal(lambda: hub.score("good", ["sentiment", "topics"]), ResidentError)
     assert f"max_bytes is {alone.resident_bytes}" in str(error)
-    assert hub._resident.names() == ("sentiment",)
+    assert hub._tasks._resident.names() == ("sentiment",)
     assert hub.score("good", "sentiment").to_columns() == before
 
 

@@ -171,9 +171,9 @@ def test_a_bad_row_costs_no_loading(tiny_registry: Path) -> None:
     hub.load("sentiment")
     with pytest.raises(InputError, match="Row 1: the text is None"):
         hub.score(["good", None], "rating")  # type: ignore[list-item]
-    assert hub._resident.names() == ("sentiment",)
+    assert hub._tasks._resident.names() == ("sentiment",)
     hub.score(["good", None], "rating", on_error="skip")  # type: ignore[list-item]
-    assert hub._resident.names() == ("rating",), "the case is not made"
+    assert hub._tasks._resident.names() == ("rating",), "the case is not made"
 
 
 def test_a_key_that_is_not_there_is_named_with_those_that_are(tiny_registry: Path) -> None:

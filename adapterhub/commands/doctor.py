@@ -110,13 +110,16 @@ def _examine_backbone(registry: store.Registry, key: str, *, replay: bool) -> It
 
 def _examine_version(found: store.Resolved, answers: _Replay | None) -> Check:
     from adapterhub.model.execution.checks import is_constant
+    from adapterhub.store.agreement import contradiction, other_description
     from adapterhub.store.headfile import read_head
 
     subject = f"task {found.task}:{found.version}"
     record = found.record
     try:
         head = read_head(found.path, sha256=record.sha256, size=record.size)
-        problem = _contradiction(found, head)
+        problem = contradiction(
+            head.spec, found.task, version=found.version, entry=found.entry, backbone=found.backbone
+        )
         if problem:
             return Check(subject, "problem", f"{found.path}: {problem}")
         status: Status = "ok" if head.spec.known_answers else "note"
@@ -132,26 +135,11 @@ def _examine_version(found: store.Resolved, answers: _Replay | None) -> Check:
     if is_constant(head):
         status = "note"
         detail += "; its weights are all zero, so every text gets the same prediction"
+    newest = found.version == found.entry.newest
+    if newest and (other := other_description(head.spec, found.entry)):
+        status = "note"
+        detail += f"; {other}"
     return Check(subject, status, f"{record.size} bytes, sha256 ok; {detail}")
-
-
-def _contradiction(found: store.Resolved, head: HeadFile) -> str:
-    """Returns where the registry and the head file differ, or an empty text."""
-    spec, record = head.spec, found.record
-    pairs = (
-        # A task from the Hub may have another name here.
-        ("the task", found.task, spec.task if record.origin is None else found.task),
-        ("the kind", found.entry.kind, spec.kind),
-        ("the depths", record.depths, spec.head.depths),
-        ("the pooling", record.pooling, spec.head.pooling),
-        ("the backbone", found.backbone.fingerprint, spec.backbone.fingerprint),
-    )
-    wrong = [
-        f"{what} is {ours} in the registry and {theirs} in the file"
-        for what, ours, theirs in pairs
-        if ours != theirs
-    ]
-    return "; ".join(wrong)
 
 
 def _unlisted(path: Path) -> Iterator[Check]:

@@ -35,6 +35,7 @@ def evaluate(
     # From here on it takes seconds: torch.
     from adapterhub.diagnostics import figure_text
     from adapterhub.hub import Hub
+    from adapterhub.training.data.columns import column_roles
     from adapterhub.training.data.dataset import read_for_task
     from adapterhub.training.evaluation.earlier_use import earlier_use
     from adapterhub.training.evaluation.metrics import evaluate as measure
@@ -46,7 +47,8 @@ def evaluate(
     hub = Hub(opened.path, **{**loading.model_dump(), "backbone": key})
     rows = [dict(zip(dataset.fields, texts, strict=True)) for texts in dataset.inputs]
     scores = hub.score(rows, name, logits=True)[name]
-    read = ", ".join(f"{role} from '{name}'" for role, name in dataset.columns.items())
+    roles = column_roles(dataset.columns)
+    read = ", ".join(f"{role} from '{name}'" for role, name in roles.items())
     note(f"adapterhub: read {read}")
     metrics = measure(task.spec, scores, dataset)
     used = earlier_use(data, dataset, task.spec, columns)
@@ -56,7 +58,7 @@ def evaluate(
     if as_json:
         values = {metric.name: metric.value for metric in metrics}
         where = {"task": made_by.task, "version": made_by.version, "sha256": made_by.sha256}
-        rows_read = {"data": str(data), "rows": len(dataset), "columns": dict(dataset.columns)}
+        rows_read = {"data": str(data), "rows": len(dataset), "columns": roles}
         rows_read["earlier_use"] = used
         print_json({**where, **rows_read, "metrics": values})
         return

@@ -64,7 +64,7 @@ class _Notes(logging.Handler):
     """Shows each message of our own log once: a verb may look a task up more than once."""
 
     def __init__(self) -> None:
-        super().__init__(logging.WARNING)
+        super().__init__(logging.INFO)
         self._shown: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -77,10 +77,13 @@ class _Notes(logging.Handler):
 @contextlib.contextmanager
 def _log_as_notes() -> Iterator[None]:
     log, notes = logging.getLogger("adapterhub"), _Notes()
+    level = log.level
     log.addHandler(notes)
+    log.setLevel(logging.INFO)
     try:
         yield
     finally:
+        log.setLevel(level)
         log.removeHandler(notes)
 
 

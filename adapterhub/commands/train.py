@@ -82,6 +82,7 @@ def _values(trained: TrainedTask) -> dict[str, object]:
         "adapter": _adapter_values(trained.spec.adapter),
         "tried": _tried(table),
         "notes": list(table.notes),
+        "data": None if trained.data is None else trained.data.as_dict(),
     }
 
 

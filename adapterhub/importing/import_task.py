@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +27,7 @@ from adapterhub.peft.folder import PeftFolder, is_peft_folder, read_peft_folder
 from adapterhub.peft.format import PeftAdapter
 from adapterhub.saving import check_place, open_for, save_tasks
 from adapterhub.specs import TaskSpec
+from adapterhub.store.paths import absolute_path
 from adapterhub.store.references import check_name
 from adapterhub.store.registry import NEAREST, Resolved, registry_to_write
 
@@ -80,7 +80,7 @@ def import_task(
     """
     options = options or ImportOptions()
     check_name(task, "task")
-    folder = Path(os.path.expanduser(folder))
+    folder = absolute_path(folder, "folder")
     if not folder.is_dir():
         raise AdapterError(folder, "no such folder")
     peft = read_peft_folder(folder, tied=options.tied) if is_peft_folder(folder) else None

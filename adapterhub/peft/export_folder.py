@@ -18,6 +18,7 @@ from adapterhub.specs import BLOCK_METHOD, AdapterSpec, TaskSpec
 from adapterhub.store.adapter_names import prefixed
 from adapterhub.store.atomic import FREE_SUFFIX, reason, sync_folder
 from adapterhub.store.headfile import HeadFile
+from adapterhub.store.paths import absolute_path
 
 README_FILE = "README.md"
 _PER_MODEL = ("frod", "tinylora")
@@ -38,7 +39,7 @@ def export_peft(head: HeadFile, folder: str | Path) -> None:
         AdapterError: The task has no adapter that PEFT knows, the folder is not empty, or the
             system cannot write it.
     """
-    folder = Path(os.path.expanduser(folder))
+    folder = absolute_path(folder, "folder")
     adapter = _exportable(head)
     stock = is_stock(head.spec)
     try:
@@ -95,7 +96,6 @@ def _exportable(head: HeadFile) -> AdapterSpec:
 
 
 def _write_folder(folder: Path, files: dict[str, bytes]) -> None:
-    folder = folder.absolute()  # `.` has no name of its own
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise AdapterError(folder, "the folder is not empty; choose a new one")
     temp = folder.with_name(f".{folder.name[:40]}.{secrets.token_hex(8)}{FREE_SUFFIX}")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from adapterhub.errors import RegistryError
 from adapterhub.remote.find import FoundTask
+from adapterhub.store.agreement import with_own_name
 from adapterhub.store.editing import make_entry, prepare_registry, registry_bytes
 from adapterhub.store.entries import (
     SCHEMA_VERSION,
@@ -98,8 +99,12 @@ def _entry(
     if task.alias is not None:
         moved[task.alias] = version
     if old is not None and version in old.versions:
-        return old.model_copy(update={"aliases": moved})
+        same = with_own_name(old.versions[version], task.name, spec)
+        return old.model_copy(
+            update={"aliases": moved, "versions": {**old.versions, version: same}}
+        )
     file = head_file_name(task.name, version)
     record = version_record(spec, file, size=len(task.data), sha256=task.sha256)
-    versions = {**(old.versions if old else {}), version: record}
+    own = with_own_name(record, task.name, spec)
+    versions = {**(old.versions if old else {}), version: own}
     return make_entry(spec, key, aliases=moved, versions=versions, place=place)

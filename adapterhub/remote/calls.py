@@ -15,6 +15,7 @@ from huggingface_hub import HfApi, constants, get_token
 from adapterhub.errors import RemoteUnavailableError
 from adapterhub.remote.faults import Action, explain
 from adapterhub.remote.session import TIMEOUT_VARIABLE, Clock, Failed, OutOfTime, failure, operation
+from adapterhub.store.paths import absolute_path
 
 TRIES = 5
 """Attempts before a call fails."""
@@ -60,7 +61,7 @@ def current_place() -> Place:
     return Place(
         endpoint=(os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/"),
         token=_token(home),
-        cache=Path(os.path.expandvars(cache)).expanduser(),
+        cache=absolute_path(os.path.expandvars(cache), "cache"),
         offline=constants.HF_HUB_OFFLINE if offline is None else offline.lower() in _YES,
     )
 

@@ -6,16 +6,17 @@ Only the header of a head file is parsed, which is fast.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adapterhub.errors import BackboneError, UsageError
+from adapterhub.errors import BackboneError, RegistryError, UsageError
 from adapterhub.specs import TaskSpec
+from adapterhub.store.agreement import contradiction
 from adapterhub.store.header import Header, read_bytes, read_header
-from adapterhub.store.references import Reference, parse_reference
+from adapterhub.store.paths import absolute_path
+from adapterhub.store.references import Reference, absolute, parse_reference
 from adapterhub.store.registry import Registry, Resolved, locate_registry, read_registry
 
 if TYPE_CHECKING:
@@ -58,8 +59,11 @@ class FoundTask:
 
     @property
     def pinned(self) -> str:
-        """Returns the name of this very version in the registry; elsewhere the reference itself."""
-        return self.reference if self.found is None else f"{self.name}:{self.version}"
+        """Returns the name of this very version, in any working folder; of a file its path."""
+        if self.version is None:
+            return absolute(self.reference)
+        place = "" if self.origin is None else f"{self.origin}:"
+        return f"{place}{self.name}:{self.version}"
 
     def load(self) -> HeadFile:
         """Returns the head file with its tensors; this imports torch.
@@ -97,6 +101,7 @@ def find_all(references: Iterable[str], registry: Registry | Path) -> list[Found
         UsageError: The name follows none of the forms.
         UnknownTaskError: There is no such task, version or alias.
         HeadFileError: The head file is damaged, or not the one that its registry promises.
+        RegistryError: An entry is of another task than its head file.
         RemoteError: The Hub refuses it or is out of reach.
     """
     parsed = [parse_reference(reference) for reference in references]
@@ -114,7 +119,7 @@ def find_all(references: Iterable[str], registry: Registry | Path) -> list[Found
 
 def _find(reference: Reference, registry: Registry | Path, lookup: Lookup | None) -> FoundTask:
     if reference.path is not None:
-        path = Path(os.path.expanduser(reference.path))
+        path = absolute_path(reference.path)
         return replace(task_in(read_bytes(path), str(path)), reference=reference.text)
     if reference.kind == "hub":
         return _on_the_hub(reference, lookup)
@@ -122,17 +127,36 @@ def _find(reference: Reference, registry: Registry | Path, lookup: Lookup | None
     found = known.resolve(reference)
     record, source = found.record, str(found.path)
     data = read_bytes(found.path, sha256=record.sha256, size=record.size)
+    header = read_header(data, source)
+    check_agreement(found, header.spec, known.path)
     return FoundTask(
         reference=reference.text,
         name=found.task,
         alias=found.alias,
-        header=read_header(data, source),
+        header=header,
         data=data,
         sha256=record.sha256,
         source=source,
         version=found.version,
         found=found,
     )
+
+
+def check_agreement(found: Resolved, spec: TaskSpec, registry: Path) -> None:
+    """Checks that an entry of a registry is of the task in its head file.
+
+    Raises:
+        RegistryError: It is of another one.
+    """
+    problem = contradiction(
+        spec, found.task, version=found.version, entry=found.entry, backbone=found.backbone
+    )
+    if problem:
+        raise RegistryError(
+            registry,
+            f"the entry of '{found.task}:{found.version}' is not of its file {found.path}: "
+            f"{problem}. Restore one of them from a copy, or train the task again.",
+        )
 
 
 def task_in(data: bytes, source: str, *, alias: str | None = None) -> FoundTask:
@@ -147,15 +171,17 @@ def task_in(data: bytes, source: str, *, alias: str | None = None) -> FoundTask:
 
 
 def _on_the_hub(reference: Reference, lookup: Lookup | None) -> FoundTask:
-    from adapterhub.remote.repository import find_task, read_remote
+    from adapterhub.remote.repository import check_agreement, find_task, read_remote
 
     remote = find_task(reference, lookup)
     data = read_remote(remote)
+    header = read_header(data, remote.source)
+    check_agreement(remote, header.spec)
     return FoundTask(
         reference=reference.text,
         name=remote.task,
         alias=remote.alias,
-        header=read_header(data, remote.source),
+        header=header,
         data=data,
         sha256=remote.record.sha256,
         source=remote.source,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from adapterhub.errors import AdapterHubError, RemoteContentError, RemoteError, UsageError
-from adapterhub.remote.repository import Lookup, RemoteTask, find_task, read_remote
+from adapterhub.remote.repository import Lookup, RemoteTask, check_agreement, find_task, read_remote
 from adapterhub.store.editing import read_or_empty
 from adapterhub.store.entries import Origin, TaskEntry, is_portable, portable_entry
 from adapterhub.store.headfile import parse_head
@@ -168,7 +168,9 @@ def _newer(registry: Registry, name: str, lookup: Lookup, *, allow_older: bool) 
 def _fetch(registry: Registry, name: str, remote: RemoteTask, *, allow_older: bool) -> NewHead:
     """Returns a task of the Hub as it is added to a registry under a name."""
     data = read_remote(remote)
-    backbone = parse_head(data, source=remote.source).spec.backbone
+    spec = parse_head(data, source=remote.source).spec
+    check_agreement(remote, spec)
+    backbone = spec.backbone
     listed = any(e.fingerprint == backbone.fingerprint for e in registry.backbones.values())
     if not listed and not is_portable(backbone):
         raise RemoteContentError(

@@ -19,6 +19,8 @@ from adapterhub.errors import (
 from adapterhub.remote.calls import Place, call, current_place
 from adapterhub.remote.faults import Action
 from adapterhub.remote.fetch import Commit, Promise, fetch, find_commit, is_cached
+from adapterhub.specs import TaskSpec
+from adapterhub.store.agreement import contradiction
 from adapterhub.store.entries import BackboneEntry, RegistryContent, TaskEntry, VersionRecord
 from adapterhub.store.references import Reference
 from adapterhub.store.registry import REGISTRY_NAME, parse_registry
@@ -147,6 +149,23 @@ def read_remote(task: RemoteTask) -> bytes:
     """
     record = task.record
     return fetch(task.commit, record.file, Promise(record.size, record.sha256))
+
+
+def check_agreement(task: RemoteTask, spec: TaskSpec) -> None:
+    """Checks that an entry of a repository is of the task in its head file.
+
+    Raises:
+        RemoteContentError: It is of another one.
+    """
+    problem = contradiction(
+        spec, task.task, version=task.version, entry=task.entry, backbone=task.backbone
+    )
+    if problem:
+        raise RemoteContentError(
+            str(task.commit),
+            f"the entry of '{task.task}:{task.version}' is not of its file {task.record.file}: "
+            f"{problem}. Its owner can publish the task again.",
+        )
 
 
 def read_registry_at(commit: Commit) -> RegistryContent:

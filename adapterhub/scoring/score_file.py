@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -20,6 +20,7 @@ from adapterhub.scoring.options import ScoringOptions
 from adapterhub.scoring.outputs import check_output, errors_path, open_output
 from adapterhub.scoring.sources import CHUNK_ROWS, RowSource, open_source
 from adapterhub.store.entries import backbone_key
+from adapterhub.store.paths import absolute_path
 from adapterhub.store.registry import Registry, read_registry
 
 
@@ -92,16 +93,21 @@ def score_file(
         AdapterHubError: As `Hub.load`.
     """
     options = options or ScoringOptions()
+    # Before the first row is read: rows may come from code that changes the working folder.
+    place = absolute_path(out, "output")
     registry = read_registry(scorer.registry_path)
     job = prepare(
         registry,
         open_source(source, options.format),
-        out=Path(os.path.expanduser(out)),
+        out=place,
         tasks=tasks,
         options=options,
         backbone=backbone_key(registry.backbones, scorer.backbone),
     )
-    return run(scorer, job)
+    done = run(scorer, job)
+    given = Path(os.path.expanduser(out))
+    bad_path = None if done.bad_path is None else given.with_name(done.bad_path.name)
+    return replace(done, path=given, bad_path=bad_path)
 
 
 def prepare(

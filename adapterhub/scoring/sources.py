@@ -117,7 +117,7 @@ def file_source(path: Path, form: FileFormat) -> RowSource:
     if not path.is_file():
         # A pipe (`<(zcat …)`) can be read, but only once.
         return _source(str(path), form, read_file(path, form))
-    again = partial(read_file, path, form)
+    again = partial(read_file, path.absolute(), form)
     found = path.stat()
     identity = (found.st_dev, found.st_ino)
     return _source(str(path), form, again(), path=path, identity=identity, again=again)

@@ -104,6 +104,8 @@ class VersionRecord(Spec):
         data_digest: Digest of the training rows, where known.
         seed: Seed of the training, where known.
         origin: Where on the Hub it was fetched from; None for a task that was made locally.
+        task: The task's name in the head file, where it is neither the one in this registry nor
+            that of `origin`; None elsewhere.
     """
 
     file: HeadPath
@@ -118,6 +120,7 @@ class VersionRecord(Spec):
     data_digest: Sha256 | None = None
     seed: int | None = None
     origin: Origin | None = None
+    task: TaskName | None = None
 
     @model_validator(mode="after")
     def _reads_a_head(self) -> VersionRecord:

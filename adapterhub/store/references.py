@@ -15,6 +15,7 @@ from typing import Literal, NoReturn
 
 from adapterhub.errors import UsageError
 from adapterhub.specs import TASK_NAME_PATTERN
+from adapterhub.store.paths import absolute_path
 
 ReferenceKind = Literal["task", "hub", "file"]
 
@@ -65,6 +66,16 @@ def parse_reference(text: str) -> Reference:
     if text.startswith(HUB_PREFIX) or "/" in text.partition(":")[0]:
         return _parse_hub(text)
     return _parse_task(text, text)
+
+
+def absolute(text: str) -> str:
+    """Returns the reference that names the same task in any working folder.
+
+    Raises:
+        UsageError: As `parse_reference`.
+    """
+    path = parse_reference(text).path
+    return text if path is None else str(absolute_path(path))
 
 
 def _parse_task(part: str, text: str) -> Reference:

@@ -31,6 +31,7 @@ from adapterhub.store.entries import (
     TaskEntry,
     VersionRecord,
 )
+from adapterhub.store.paths import absolute_path, working_folder
 from adapterhub.store.references import Reference, parse_reference
 from adapterhub.store.yamlsafe import MAX_BYTES, Document, Key, read_yaml
 
@@ -294,29 +295,29 @@ NEAREST = "nearest"
 def locate_registry(registry: str | Path | None) -> Path:
     """Returns the registry.yaml to read: the given one, the nearest upwards, or the shipped one.
 
-    A folder means the registry.yaml in it.
+    The path is absolute. A folder means the registry.yaml in it.
 
     Raises:
-        UsageError: None is given, and the working folder was removed.
+        UsageError: It is no path, or the working folder was removed.
     """
     if registry is not None:
-        path = Path(os.path.expanduser(registry))
+        path = absolute_path(registry, "registry")
         return path / REGISTRY_NAME if path.is_dir() else path
-    return find_registry(_working_folder()) or shipped_registry()
+    return find_registry(working_folder()) or shipped_registry()
 
 
 def registry_to_write(registry: str | Path = NEAREST) -> Path:
-    """Returns the registry.yaml to add to, which may not exist yet.
+    """Returns the absolute path of the registry.yaml to add to, which may not exist yet.
 
     Args:
         registry: A file or its folder, or NEAREST.
 
     Raises:
-        UsageError: It is NEAREST, and the working folder was removed.
+        UsageError: It is no path, or the working folder was removed.
     """
     if registry != NEAREST:
         return locate_registry(registry)
-    here = _working_folder()
+    here = working_folder()
     return find_registry(here) or here / REGISTRY_NAME
 
 
@@ -326,15 +327,6 @@ def shipped_registry() -> Path:
     installed = package / "shipped" / REGISTRY_NAME
     # In a source checkout the registry is beside the package.
     return installed if installed.is_file() else package.parent / REGISTRY_NAME
-
-
-def _working_folder() -> Path:
-    try:
-        return Path.cwd()
-    except FileNotFoundError as error:
-        raise UsageError(
-            "The working folder was removed; change to one that exists, or name the registry."
-        ) from error
 
 
 def task_info(registry: Registry, name: str, *, resident: bool = False) -> TaskInfo:

@@ -10,6 +10,7 @@ import torch
 
 from adapterhub.errors import HeadFileError, RegistryError
 from adapterhub.specs import TaskSpec
+from adapterhub.store.agreement import with_own_name
 from adapterhub.store.atomic import make_folder, open_regular, reason, sync_folder, write_atomic
 from adapterhub.store.editing import (
     make_entry,
@@ -226,7 +227,8 @@ def _next_entry(
         version = max(versions, default=0) + 1
         path = head_file_name(head.name, version)
         record = version_record(spec, path, size=file.size, sha256=file.sha256)
-        versions[version] = record.model_copy(update={"origin": head.origin})
+        record = record.model_copy(update={"origin": head.origin})
+        versions[version] = with_own_name(record, head.name, spec)
     elif head.origin is not None:
         # The same bytes under another reference, for instance one that no update follows.
         versions[max(versions)] = newest.model_copy(update={"origin": head.origin})

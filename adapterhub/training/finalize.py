@@ -16,8 +16,9 @@ from adapterhub.saving import save_tasks
 from adapterhub.specs import Metric, TaskSpec, TrainingRecord
 from adapterhub.store.registry import NEAREST, Resolved
 from adapterhub.training.adapters.result import AdapterSearchResult, AdapterTable, FittedAdapter
-from adapterhub.training.data.dataset import Splits
-from adapterhub.training.data.trained_columns import recorded_columns
+from adapterhub.training.data.columns import recorded_columns
+from adapterhub.training.data.dataset import Splits, summary_of
+from adapterhub.training.data.summary import DataSummary
 from adapterhub.training.evaluation.calibration import TunedHead, recalibrate, tune_tag_bias
 from adapterhub.training.evaluation.measure import (
     calibrated,
@@ -45,6 +46,7 @@ class TrainedTask:
         backbone: What it was trained on.
         aliases: Aliases of the new version.
         saved: Its entry in a registry, or None.
+        data: What was read of the data set.
     """
 
     spec: TaskSpec
@@ -53,6 +55,7 @@ class TrainedTask:
     backbone: Backbone
     aliases: tuple[str, ...] = ()
     saved: Resolved | None = None
+    data: DataSummary | None = None
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -108,7 +111,7 @@ def finalize(
     # model_copy skips validation, so the whole spec is validated once more.
     checked = TaskSpec.model_validate_json(spec.model_copy(update=changes).model_dump_json())
     table = replace(found.table, notes=(*found.table.notes, *head.notes))
-    return TrainedTask(checked, tensors, table, backbone, options.aliases)
+    return TrainedTask(checked, tensors, table, backbone, options.aliases, data=summary_of(splits))
 
 
 def _measure(

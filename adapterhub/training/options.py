@@ -15,6 +15,7 @@ from adapterhub.option_models import Option, Options, Part, parse_options
 from adapterhub.specs import APART_POOLINGS, TEXT_POOLINGS, Kind, Language, TaskName, TextPooling
 from adapterhub.store.atomic import reason
 from adapterhub.store.jsonsafe import read_json_object, shown
+from adapterhub.store.paths import absolute_path
 from adapterhub.training.adapter_options import (
     AdapterOptions,
     Decay,
@@ -87,8 +88,9 @@ class TrainingOptions(Options):
     """Options of one training run; the defaults suit data sets of some hundred to 100,000 rows."""
 
     kind: Annotated[Kind | None, Option("KIND", "by the columns")] = None
-    """Kind of the task. Without it the columns decide: `tokens` with tags means tagging, a list of
-    labels multi_label, a number regression, anything else single_label."""
+    """Kind of the task. Without it names and values of the columns decide: `tokens` with tags means
+    tagging, lists of labels multi_label, fractions or a column `score` regression, other values
+    single_label; where they may be more than one kind, none is guessed."""
     text: Annotated[str, Option("COLUMN", flags=("--text-column", "--text"))] = "text"
     """Column of the text."""
     pair: Annotated[
@@ -233,9 +235,9 @@ def training_options(**values: object) -> TrainingOptions:
 def cache_folder(options: TrainingOptions) -> Path:
     """Returns the folder where features are kept."""
     if options.cache_dir is not None:
-        return options.cache_dir.expanduser()
-    root = os.environ.get("ADAPTERHUB_CACHE")
-    return (Path(root) if root else Path.home() / ".cache" / "adapterhub") / "features"
+        return absolute_path(options.cache_dir)
+    root = os.environ.get("ADAPTERHUB_CACHE") or "~/.cache/adapterhub"
+    return absolute_path(root) / "features"
 
 
 SELECTION_FORMS: dict[Kind, tuple[str, str]] = {

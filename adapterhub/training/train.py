@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from adapterhub.store.references import check_name
 from adapterhub.store.registry import NEAREST, registry_to_write
 from adapterhub.training.adapter_options import AdapterOptions
 from adapterhub.training.adapters.result import AdapterSearchResult
-from adapterhub.training.data.dataset import read_splits
+from adapterhub.training.data.dataset import Splits, read_splits, summary_of
 from adapterhub.training.evaluation.metrics import require_extra
 from adapterhub.training.features.encoding import FeatureSource
 from adapterhub.training.features.pairs import pair_readings
@@ -24,6 +25,8 @@ from adapterhub.training.heads.fit_inputs import FitInputs, make_fit_inputs, mat
 from adapterhub.training.heads.search_heads import SearchResult, search_heads
 from adapterhub.training.options import TrainingOptions, cache_folder
 from adapterhub.training.warm_start import WarmStart, read_warm_start
+
+_log = logging.getLogger("adapterhub")
 
 
 def train(
@@ -57,13 +60,14 @@ def train(
     """
     options = options or TrainingOptions()
     check_name(task, "task")
+    registry = None if registry is None else registry_to_write(registry)
     if options.adapter is not None:
         options = _with_adapter(options, options.adapter)
     require_extra()
-    splits = read_splits(data, options)
+    splits = _read_rows(data, options)
     opened = open_for(registry, backbone)
     if registry is not None:
-        check_place(registry_to_write(registry), task, splits.train.kind, opened)
+        check_place(registry, task, splits.train.kind, opened)
     source = _open_source(opened, encoder, options)
     warm_start = shared = None
     if options.adapter_of is not None:
@@ -91,6 +95,17 @@ def train(
     if isinstance(found, AdapterSearchResult):
         found.remove_checkpoints()
     return trained
+
+
+def _read_rows(data: object, options: TrainingOptions) -> Splits:
+    """Returns the rows, and logs what was read."""
+    splits = read_splits(data, options)
+    summary = summary_of(splits)
+    for line in summary.lines():
+        _log.info(line)
+    for warning in summary.warnings:
+        _log.warning(warning)
+    return splits
 
 
 def _open_source(

@@ -40,6 +40,10 @@ def test_train_score_and_eval(run: Run, tiny_backbone_folder: Path) -> None:
     assert "chosen" in ran.out
     assert "accuracy" in ran.out
     assert "liked:1" in ran.err
+    first, *said = ran.err.splitlines()
+    assert first == "adapterhub: Read as single_label: columns text, label."
+    assert said[0] == "adapterhub: 40 rows, for training and cross-validation."
+    assert said[1] == "adapterhub: 2 labels (rows): no (20), yes (20)."
     registry = read_registry(Path("registry.yaml"))
     assert registry.resolve("liked@prod").version == 1
     spec = run("show", "liked", "--json").value["spec"]
@@ -116,6 +120,27 @@ def test_train_as_json_prints_one_object(run: Run, tiny_backbone_folder: Path) -
     assert value["metric"] == "spearman"
     assert sum(row["chosen"] for row in value["tried"]) == 1
     assert len(ran.out.splitlines()) == 1
+    assert value["data"]["values"] == [0.5, 1.0, 1.5]
+    assert value["data"]["columns"] == ["review", "stars"]
+
+
+def test_what_is_read_is_said_before_training(run: Run, tiny_backbone_folder: Path) -> None:
+    lines = [
+        {"text": f"t {i}", "label": ["DOG", "dog"][i % 2], "text2": f"u {i}"} for i in range(40)
+    ]
+    Path("rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    # The place of the task is looked at behind the rows, and training is never begun.
+    ran = run("train", "rows.jsonl", "-t", "x", "--backbone", "nowhere")
+    assert ran.code != 0
+    assert "columns text, label; not read: text2." in ran.err
+    assert "2 labels (rows): DOG (20), dog (20)." in ran.err
+    assert "'DOG' (20) and 'dog' (20) are different labels" in ran.err
+    assert "--pair text2" in ran.err
+    choice = [{**line, "choices": [f"{i}", "b"], "label": i % 2} for i, line in enumerate(lines)]
+    Path("rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in choice))
+    ran = run("train", "rows.jsonl", "-t", "x", "--backbone", tiny_backbone_folder)
+    assert ran.code == 2
+    assert "multiple choice" in ran.err
 
 
 def test_eval_refuses_other_labels(run: Run, tiny_registry: Path) -> None:

@@ -93,6 +93,9 @@ def test_a_task_of_every_kind_is_trained_and_served(
     trained = _train(rows, tiny_backbone, tiny_encoder, options, registry=registry)
     values = {one.name: one.value for one in trained.metrics}
     assert values[metric] >= least
+    assert trained.data is not None
+    assert trained.data.train_rows + trained.data.validation_rows == 96
+    assert trained.data.kind == trained.spec.kind
     assert trained.saved is not None
     assert trained.saved.version == 1
     # The registry opens anywhere, and the hub replays the known answers on load.

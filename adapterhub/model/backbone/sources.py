@@ -22,6 +22,7 @@ from huggingface_hub.utils.tqdm import tqdm
 
 from adapterhub.errors import BackboneError
 from adapterhub.remote.calls import current_place
+from adapterhub.store.paths import absolute_path
 
 REQUEST_SECONDS = 10.0
 """Time limit of one request to the Hub, in seconds."""
@@ -55,7 +56,7 @@ def locate(
     """
     text = str(source)
     if is_folder(source):
-        return _existing(Path(os.path.expanduser(source)), text), None
+        return _existing(absolute_path(source, "backbone"), text), None
     if text.startswith("package:"):
         name = _PACKAGE_NAME.fullmatch(text)
         if name is None:

@@ -17,6 +17,7 @@ import torch
 from tokenizers import Tokenizer as FastTokenizer
 from transformers import PreTrainedTokenizerFast
 
+from adapterhub.model.encoder.offsets import TextAligner
 from adapterhub.plan import Reading
 
 Item = TypeVar("Item")
@@ -33,7 +34,7 @@ class Row:
     Attributes:
         ids: Token ids of the first field.
         pair_ids: Token ids of the second field, or None.
-        offsets: Start and end of each token of the first field, in code points; see `own_offsets`.
+        offsets: Start and end of each token of the first field, in code points.
         truncated: Whether a part of the text, or of its pair, is in no window.
     """
 
@@ -130,7 +131,7 @@ class TextTokenizer:
         self._fast.no_padding()
         self._cls = int(tokenizer.cls_token_id)
         self._sep = int(tokenizer.sep_token_id)
-        self._space = self._fast.token_to_id(SPACE)
+        self._aligner = TextAligner(self._fast)
 
     def rows(
         self, inputs: Sequence[tuple[str, ...]], *, reading: Reading, max_windows: int
@@ -155,7 +156,7 @@ class TextTokenizer:
             cut = any(len(tokens) > size for tokens, size in zip(ids, kept, strict=True))
             cut = cut or any(len(text) > limit for text in texts)
             ids = [tokens[:size] for tokens, size in zip(ids, kept, strict=True)]
-            offsets = own_offsets(ids[0], encoded[0][index].offsets[: kept[0]], self._space)
+            offsets = self._aligner.offsets(texts[0][:limit], encoded[0][index])[: kept[0]]
             rows.append(Row(ids[0], ids[1] if len(ids) > 1 else None, offsets, cut))
         return rows
 
@@ -277,28 +278,3 @@ def _spans(tokens: int, room: int, overlap: int) -> Iterator[tuple[int, int]]:
 def _step(room: int, overlap: int) -> int:
     """Returns the stride of windows, at least half of `room`, also for a long pair."""
     return room - min(overlap, room // 2)
-
-
-SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
-"""SentencePiece's symbol for a space."""
-
-
-def own_offsets(
-    ids: Sequence[int], offsets: list[tuple[int, int]], space: int | None
-) -> list[tuple[int, int]]:
-    """Returns the offsets of tokens, with empty ranges for tokens that are only a space.
-
-    SentencePiece's offsets of such a token include the next character, for instance a Han one,
-    although that has its own token.
-
-    Args:
-        ids: Token ids of a text.
-        offsets: Start and end of each token, in code points.
-        space: Id of the space; None if the tokenizer has none.
-    """
-    if space is None or space not in ids:
-        return offsets
-    return [
-        (start, start if token == space else end)
-        for token, (start, end) in zip(ids, offsets, strict=True)
-    ]

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
 from adapterhub.errors import DataError
-from adapterhub.specs import Kind, Role, TaskSpec
+from adapterhub.specs import Kind, TaskSpec
 from adapterhub.tags import entity_types
-from adapterhub.training.data.mentions import rows_with_mentions
-from adapterhub.training.data.parsing import (
-    Columns,
-    Example,
+from adapterhub.training.data.columns import Columns, find_columns, with_trained_columns
+from adapterhub.training.data.labels import (
     Target,
-    find_columns,
     find_labels,
-    labels_of,
-    parse_records,
+    refuse_unknown,
+    rows_with_known,
+    with_own_names,
+    with_whole_numbers,
 )
+from adapterhub.training.data.mentions import rows_with_mentions
+from adapterhub.training.data.parsing import Example, parse_records
 from adapterhub.training.data.records import Records, read_records
 from adapterhub.training.data.splits import (
     Parts,
@@ -34,8 +35,8 @@ from adapterhub.training.data.splits import (
     shared_rows,
     split_records,
 )
+from adapterhub.training.data.summary import DataSummary, note_unread, summarize
 from adapterhub.training.data.tagging import Span, TaggedWords, are_characters, join_words
-from adapterhub.training.data.trained_columns import column_roles, with_trained_columns
 from adapterhub.training.options import FEWEST_HELD_OUT, Joining, TrainingOptions
 
 _FEWEST_ROWS = 8
@@ -52,7 +53,7 @@ class Dataset:
         inputs: One string per field and row.
         targets: Per row a label, labels, a number, or entity spans.
         labels: Label names in the order of a head's outputs; empty for regression.
-        columns: The column that was read, by what it is.
+        columns: Which columns were read; None for rows from elsewhere.
     """
 
     name: str
@@ -61,7 +62,7 @@ class Dataset:
     inputs: tuple[tuple[str, ...], ...]
     targets: tuple[Target, ...]
     labels: tuple[str, ...]
-    columns: Mapping[Role, str] = field(default_factory=dict)
+    columns: Columns | None = None
 
     def __len__(self) -> int:
         """Returns the number N of rows."""
@@ -137,6 +138,19 @@ class Splits:
         return "cross-validation" if self.folds else "validation"
 
 
+def summary_of(splits: Splits) -> DataSummary:
+    """Returns what was read of a data set."""
+    train = splits.train
+    return summarize(
+        train.kind,
+        train.targets,
+        columns=train.columns,
+        validation_rows=len(splits.validation),
+        validated_by=splits.measured_on,
+        test_rows=0 if splits.test is None else len(splits.test),
+    )
+
+
 def read_splits(data: object, options: TrainingOptions) -> Splits:
     """Returns the training, validation and test rows of a data set.
 
@@ -149,22 +163,19 @@ def read_splits(data: object, options: TrainingOptions) -> Splits:
         UsageError: The options do not fit the data.
     """
     records = read_records(data)
-    columns = find_columns(records, options)
+    columns = note_unread(records, find_columns(records, options), guessed=options.kind is None)
     name = options.dataset or records.name
     if are_crossed(len(records.rows), options):
         return _with_test(_crossed(records, columns, options), options)
-    if options.validation is not None:
-        other = read_records(options.validation)
-        parts = Parts(parse_records(records, columns), parse_records(other, columns))
-    else:
-        other = records
-        parts = split_records(records, columns, options)
+    other, parts = _read_parts(records, columns, options)
     joining = _joining([*parts.train, *parts.validation], options.join_tokens)
-    whole = Dataset(name, columns.kind, columns.fields, (), (), (), column_roles(columns))
+    whole = Dataset(name, columns.kind, columns.fields, (), (), (), columns)
     train, validation, test = (
         _fill(whole, part, joining) for part in (parts.train, parts.validation, parts.test)
     )
+    train = replace(train, targets=with_whole_numbers(train.targets))
     labels = find_labels(columns.kind, train.targets, records)
+    validation, test = _with_own_names(validation, labels), _with_own_names(test, labels)
     notes = parts.notes
     if parts.test and labels:
         test = _without_unseen(test, labels)
@@ -177,7 +188,7 @@ def read_splits(data: object, options: TrainingOptions) -> Splits:
     if labels:
         owner = "the training rows (skip_unseen leaves such rows out)"
         for part in (validation, test):
-            _refuse_unknown(part, labels, source=other.source, owner=owner)
+            refuse_unknown(part.targets, labels, part.kind, source=other.source, owner=owner)
     # Labels are those of all rows: max_rows must not decide which labels a task has.
     kept, validation, test = (
         replace(part.take(draw_rows(len(part), options)), labels=labels)
@@ -188,6 +199,16 @@ def read_splits(data: object, options: TrainingOptions) -> Splits:
         inputs, targets = rows_with_mentions(kept.inputs, kept.spans(), types, options)
         kept = replace(kept, inputs=kept.inputs + inputs, targets=kept.targets + targets)
     return _with_test(Splits(kept, validation, (), test if len(test) else None, notes), options)
+
+
+def _read_parts(
+    records: Records, columns: Columns, options: TrainingOptions
+) -> tuple[Records, Parts]:
+    """Returns the parts of the rows, and where the validation rows come from."""
+    if options.validation is None:
+        return records, split_records(records, columns, options)
+    other = read_records(options.validation)
+    return other, Parts(parse_records(records, columns), parse_records(other, columns))
 
 
 def _divided(
@@ -214,10 +235,11 @@ def _with_test(splits: Splits, options: TrainingOptions) -> Splits:
         )
     empty = Dataset(train.name, train.kind, train.fields, (), (), train.labels)
     test = _fill(empty, examples, _joining(examples, options.join_tokens))
+    test = _with_own_names(test, train.labels)
     if train.labels:
         owner = "the training rows (skip_unseen leaves such rows out)"
         test = _without_unseen(test, train.labels) if options.skip_unseen else test
-        _refuse_unknown(test, train.labels, source=records.source, owner=owner)
+        refuse_unknown(test.targets, train.labels, test.kind, source=records.source, owner=owner)
     if len(test) < 2:
         records.refuse(f"there are {len(test)} test rows; 2 or more are needed")
     return replace(splits, test=test.take(draw_rows(len(test), options)))
@@ -227,13 +249,14 @@ def _crossed(records: Records, columns: Columns, options: TrainingOptions) -> Sp
     """Returns all rows as training and validation rows of cross-validation."""
     examples = parse_records(records, columns)
     name = options.dataset or records.name
-    empty = Dataset(name, columns.kind, columns.fields, (), (), (), column_roles(columns))
+    empty = Dataset(name, columns.kind, columns.fields, (), (), (), columns)
     whole = _fill(empty, examples, _joining(examples, options.join_tokens))
     _check_fewest(len(whole), records.source)
     rows = draw_rows(len(whole), options)
     folds = draw_folds([examples[row] for row in rows], options)
     if max(folds) == 0:
         records.refuse("all rows have the same text; nothing can be learned")
+    whole = replace(whole, targets=with_whole_numbers(whole.targets))
     labels = find_labels(columns.kind, whole.targets, records)
     dataset = replace(whole.take(rows), labels=labels)
     return Splits(dataset, dataset, folds)
@@ -254,14 +277,14 @@ def read_for_task(data: object, spec: TaskSpec, options: TrainingOptions) -> Dat
             f"its rows have the fields {' and '.join(columns.fields)}, but task '{spec.task}' "
             f"reads {' and '.join(spec.fields)}"
         )
-    examples = parse_records(records, columns)
+    examples = parse_records(records, replace(columns, labels=spec.labels))
     joining = _joining(examples, options.join_tokens)
-    roles = column_roles(columns)
-    empty = Dataset(records.name, spec.kind, spec.fields, (), (), spec.labels, roles)
+    empty = Dataset(records.name, spec.kind, spec.fields, (), (), spec.labels, columns)
     dataset = _fill(empty, examples, joining)
+    dataset = _with_own_names(dataset, spec.labels)
     if spec.kind != "regression":
         owner = f"task '{spec.task}'"
-        _refuse_unknown(dataset, spec.labels, source=records.source, owner=owner)
+        refuse_unknown(dataset.targets, spec.labels, spec.kind, source=records.source, owner=owner)
     return dataset
 
 
@@ -307,22 +330,13 @@ def _check_fewest(rows: int, source: str) -> None:
         )
 
 
-def _without_unseen(validation: Dataset, labels: tuple[str, ...]) -> Dataset:
-    known = set(labels)
-    targets = enumerate(validation.targets)
-    return validation.take([row for row, t in targets if known.issuperset(labels_of(t))])
+def _with_own_names(dataset: Dataset, labels: tuple[str, ...]) -> Dataset:
+    """Returns rows whose labels are spelled as those of the task."""
+    return replace(dataset, targets=with_own_names(dataset.targets, labels, dataset.kind))
 
 
-def _refuse_unknown(dataset: Dataset, labels: tuple[str, ...], *, source: str, owner: str) -> None:
-    known = set(labels)
-    for row, target in enumerate(dataset.targets, start=1):
-        for label in labels_of(target):
-            if label not in known:
-                raise DataError(
-                    source,
-                    f"row {row} of those read has the label '{label}', which {owner} do not "
-                    f"have; labels are {', '.join(labels[:8])}{', …' if len(labels) > 8 else ''}",
-                )
+def _without_unseen(dataset: Dataset, labels: tuple[str, ...]) -> Dataset:
+    return dataset.take(rows_with_known(dataset.targets, labels, dataset.kind))
 
 
 # Below this share metrics hardly change: many sets have short texts, such as greetings, in both.

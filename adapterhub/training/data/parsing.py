@@ -1,144 +1,35 @@
-"""Records -> examples: chooses the columns, validates every value, and lists the labels."""
+"""Records -> examples: validates every value."""
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Callable, Iterator, Sequence
+import logging
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
-from unicodedata import normalize
+from functools import partial
 
-import numpy as np
-
-from adapterhub.errors import UsageError
-from adapterhub.inputs import text_problem
 from adapterhub.rows.reading import SourceRow
-from adapterhub.specs import MAX_LABELS, Kind
 from adapterhub.store.jsonsafe import shown
+from adapterhub.training.data.columns import Columns
 from adapterhub.training.data.records import Records, is_list
-from adapterhub.training.data.tagging import (
-    Span,
-    TaggedWords,
-    are_word_labels,
-    mark_words,
-    repair_tags,
-    tag_labels,
+from adapterhub.training.data.tagging import Marks, TaggedWords, find_scheme
+from adapterhub.training.data.values import (
+    as_flag,
+    is_flag,
+    normalized,
+    parts_of,
+    plain,
+    read_label,
+    read_labels,
+    read_number,
+    read_tag,
+    read_text,
+    read_word,
 )
-from adapterhub.training.options import TrainingOptions
 
-# Scoring reads these fields whatever the columns of a training file are called, so that all
-# tasks on one text share one pass.
-TEXT = "text"
-TEXT_PAIR = "text_pair"
-_ROLES = "the text (or tokens), its pair, the target"
-
-
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """What is read from each record.
-
-    Attributes:
-        kind: Kind of the task.
-        inputs: The text column, or two for a pair; for tagging the column of words.
-        target: The column of the target.
-    """
-
-    kind: Kind
-    inputs: tuple[str, ...]
-    target: str
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """Returns the input fields of the task in scoring."""
-        return (TEXT,) if len(self.inputs) == 1 else (TEXT, TEXT_PAIR)
-
-
-def find_columns(records: Records, options: TrainingOptions) -> Columns:
-    """Returns which columns to read, by the options, the names, and the first row's target.
-
-    Raises:
-        DataError: A column is missing.
-        UsageError: The kind cannot be determined, or the options do not fit it.
-    """
-    kind, target = _find_target(records, options)
-    if kind == "tagging":
-        inputs: tuple[str, ...] = (options.tokens,)
-    elif options.pair is not None:
-        inputs = (options.text, options.pair)
-    else:
-        # Of any row: without it in the first one, the second text of all others would be ignored.
-        is_pair = any(TEXT_PAIR in record.values for record in records.rows)
-        inputs = (options.text, TEXT_PAIR) if is_pair else (options.text,)
-    if options.value_range is not None and kind != "regression":
-        raise UsageError(f"Option value_range is for regression, but the data make a {kind} task.")
-    used = (*inputs, target)
-    for column in used:
-        records.value(records.rows[0], column)
-        if used.count(column) > 1:
-            raise UsageError(f"Column '{column}' would be read as two things of: {_ROLES}.")
-    return Columns(kind, inputs, target)
-
-
-def _find_target(records: Records, options: TrainingOptions) -> tuple[Kind, str]:
-    names = records.columns
-    usual: dict[str, Kind] = {
-        "label": "single_label",
-        "labels": "multi_label",
-        "score": "regression",
-        "tags": "tagging",
-    }
-    target = options.target
-    if target is None:
-        found = [name for name in usual if name in names and _fits(usual[name], options)]
-        if options.tokens in names and "tags" in names and options.kind in (None, "tagging"):
-            found = ["tags"]
-        if not found:
-            wanted = next((n for n, kind in usual.items() if kind == options.kind), None)
-            expected = f"'{wanted}'" if wanted else "'label', 'labels', 'score' or 'tags'"
-            records.refuse(
-                f"there is no target column {expected}; columns are {', '.join(names[:8])}. "
-                f"Name it with the option target."
-            )
-        target = found[0]
-    if options.kind is not None:
-        return options.kind, target
-    records.value(records.rows[0], target)
-    values = (record.values.get(target) for record in records.rows)
-    value = next((value for value in values if value is not None), None)
-    return _kind_of(value, target, usual, tagged=options.tokens in names), target
-
-
-def _fits(kind: Kind, options: TrainingOptions) -> bool:
-    if options.kind in (None, kind):
-        return True
-    # Integers may be labels or values, whatever their column's name suggests.
-    return {options.kind, kind} <= {"single_label", "regression"}
-
-
-def _kind_of(value: object, target: str, usual: dict[str, Kind], *, tagged: bool) -> Kind:
-    if is_list(value):
-        return "tagging" if tagged else "multi_label"
-    if isinstance(value, Real) and not isinstance(value, Integral):
-        return "regression"
-    if isinstance(value, str | Integral):
-        kind = usual.get(target, "single_label")
-        return "single_label" if kind == "tagging" else kind
-    raise UsageError(
-        f"The kind of task cannot be determined from {shown(value)} in column '{target}'; "
-        f"set the option kind."
-    )
-
-
-_MAX_LABEL = 256
-_MAX_TAG = _MAX_LABEL - len("B-")
-_LIST_SEPARATOR = "|"
-_LARGEST = 1e15
-"""Largest regression target: its square is far within float32 too."""
+_log = logging.getLogger("adapterhub")
 
 Truth = str | tuple[str, ...] | float | TaggedWords
-Marks = Callable[[Sequence[str]], tuple[str, ...]]
-"""Converts the tags of one row to BIO."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,166 +51,142 @@ def parse_records(records: Records, columns: Columns) -> list[Example]:
     Raises:
         DataError: A value is missing or invalid; names the line.
     """
-    is_tagging = columns.kind == "tagging"
-    # By all rows, so that one invalid row of entities is not taken for word labels.
-    marks = mark_words if is_tagging and are_word_labels(_tags(records, columns)) else repair_tags
-    return [_parse(records, record, columns, marks) for record in records.rows]
+    if columns.kind == "tagging":
+        try:
+            marks = find_scheme(Counter(_tags(records, columns)))
+        except ValueError as error:
+            records.refuse(f"column '{columns.target}': {error}")
+        return [_parse_words(records, record, columns, marks) for record in records.rows]
+    read = _READERS[columns.kind]
+    if columns.kind == "multi_label" and _are_indicators(records, columns):
+        read = partial(_read_indicators, labels=columns.labels)
+    return [_parse_texts(records, record, columns, read) for record in records.rows]
+
+
+def _parse_texts(
+    records: Records, record: SourceRow, columns: Columns, read: Callable[[object], Truth]
+) -> Example:
+    texts = []
+    column = columns.target
+    target = records.value(record, column)
+    try:
+        for column in columns.inputs:
+            texts.append(read_text(records.value(record, column)))
+        column = columns.target
+        return Example(tuple(texts), read(target))
+    except ValueError as error:
+        records.refuse(f"column '{column}' {error}", record)
+
+
+_READERS: dict[str, Callable[[object], Truth]] = {
+    "single_label": read_label,
+    "multi_label": read_labels,
+    "regression": read_number,
+}
 
 
 def _tags(records: Records, columns: Columns) -> Iterator[str]:
     for record in records.rows:
         tags = records.value(record, columns.target)
-        yield from (str(tag).strip() for tag in (tags if is_list(tags) else ()))
+        texts = (tag for tag in (tags if is_list(tags) else ()) if isinstance(tag, str))
+        yield from map(normalized, texts)
 
 
-def _parse(records: Records, record: SourceRow, columns: Columns, marks: Marks) -> Example:
-    target = records.value(record, columns.target)
-    if columns.kind == "tagging":
-        words = records.value(record, columns.inputs[0])
-        return Example((), _tagged_words(records, record, words, target, marks))
-    texts = []
-    for column in columns.inputs:
-        value = records.value(record, column)
-        problem = text_problem(value)
-        if problem is not None:
-            records.refuse(f"column '{column}' {problem}", record)
-        texts.append(str(value))
-    try:
-        if columns.kind == "regression":
-            return Example(tuple(texts), _number(target))
-        if columns.kind == "multi_label":
-            return Example(tuple(texts), _labels(target))
-        return Example(tuple(texts), _label(target))
-    except ValueError as error:
-        records.refuse(f"column '{columns.target}' {error}", record)
-
-
-def _label(value: object) -> str:
-    if isinstance(value, bool | np.bool_):
-        return str(bool(value)).lower()
-    if isinstance(value, Integral):
-        return str(int(value))
-    if isinstance(value, Real):
-        # A table with an empty cell has whole numbers as 1.0.
-        if not float(value).is_integer():
-            raise ValueError(
-                f"is {shown(value)}, not a label; to predict numbers, use kind 'regression'"
-            )
-        return str(int(float(value)))
-    problem = text_problem(value)
-    if problem is not None:
-        raise ValueError(problem)
-    # The same label, however its accents are encoded.
-    label = normalize("NFC", str(value).strip())
-    if len(label) > _MAX_LABEL:
-        raise ValueError(f"is {len(label)} characters long; a label has {_MAX_LABEL} at most")
-    return label
-
-
-def _labels(value: object) -> tuple[str, ...]:
-    if isinstance(value, str):
-        value = [part for part in value.split(_LIST_SEPARATOR) if part.strip()]
-    if not is_list(value):
-        raise ValueError(
-            f"is {shown(value)}; expected a list of labels, or in a CSV file labels separated by "
-            f"'{_LIST_SEPARATOR}'"
-        )
-    return tuple(dict.fromkeys(_label(part) for part in value))
-
-
-def _number(value: object) -> float:
-    if isinstance(value, bool | np.bool_) or not isinstance(value, str | Real):
-        raise ValueError(f"is {shown(value)}; expected a number")
-    try:
-        number = float(value)
-    except ValueError:
-        raise ValueError(f"is {shown(value)}; expected a number") from None
-    if isinstance(value, str) and "_" in value:
-        raise ValueError(f"is {shown(value)}; expected a number")
-    if not math.isfinite(number):
-        raise ValueError(f"is {number}; expected a finite number")
-    if abs(number) > _LARGEST:
-        raise ValueError(f"is {number}; the largest absolute value is {_LARGEST:g}")
-    return number
-
-
-def _tagged_words(
-    records: Records, record: SourceRow, words: object, tags: object, marks: Marks
-) -> TaggedWords:
+def _parse_words(records: Records, record: SourceRow, columns: Columns, marks: Marks) -> Example:
+    tags = records.value(record, columns.target)
+    words = records.value(record, columns.inputs[0])
     if not is_list(words) or not is_list(tags):
         records.refuse("tokens and tags must be lists; a CSV file cannot hold them", record)
     if len(words) != len(tags):
         records.refuse(f"there are {len(words)} tokens, but {len(tags)} tags", record)
     if not len(words):
         records.refuse("there are no tokens", record)
+    texts = []
     for index, word in enumerate(words):
-        # A space can be a token where text is tagged by character.
-        problem = None if isinstance(word, str) and word.isspace() else text_problem(word)
-        if problem is not None:
-            records.refuse(f"token {index} {problem}", record)
-    texts = tuple(str(word) for word in words)
+        try:
+            texts.append(read_word(word))
+        except ValueError as error:
+            records.refuse(f"token {index} {error}", record)
     if all(text.isspace() for text in texts):
         records.refuse("all tokens are spaces", record)
     try:
-        return TaggedWords(texts, marks([_tag(tag) for tag in tags]))
+        return Example((), TaggedWords(tuple(texts), marks([read_tag(tag) for tag in tags])))
     except ValueError as error:
         records.refuse(str(error), record)
 
 
-def _tag(value: object) -> str:
-    if not isinstance(value, str):
-        hint = "; write the names of tags, not their numbers" if isinstance(value, Integral) else ""
-        raise ValueError(f"the tag {shown(value)} is no text{hint}")
-    tag = value.strip()
-    if len(tag) > _MAX_TAG:
-        raise ValueError(f"a tag is {len(tag)} characters long; {_MAX_TAG} are allowed")
-    return tag
+# Multi-label targets may be one 0 or 1 per label, instead of the labels that a text has.
 
 
-Target = str | tuple[str, ...] | float | tuple[Span, ...]
-
-
-def labels_of(target: Target) -> tuple[str, ...]:
-    """Returns the labels of one target; for tagging its entity types as `B-x`."""
-    if isinstance(target, str):
-        return (target,)
-    if isinstance(target, tuple):
-        return tuple(f"B-{part.entity}" if isinstance(part, Span) else part for part in target)
-    return ()
-
-
-def find_labels(kind: Kind, targets: Sequence[Target], records: Records) -> tuple[str, ...]:
-    """Returns the labels of a task, in the order of its outputs.
-
-    Args:
-        kind: Kind of the task.
-        targets: Of all training rows.
-        records: Where they come from, for messages.
+def _are_indicators(records: Records, columns: Columns) -> bool:
+    """Returns whether the rows have one 0 or 1 for each label of an existing task.
 
     Raises:
-        DataError: All targets are equal, or there are too many different ones.
+        DataError: They have one value per label, but which label each is for is not known.
     """
-    found = {label for target in targets for label in labels_of(target)}
-    if kind == "regression":
-        if len(set(targets)) < 2:
-            records.refuse(f"all training rows have the value {targets[0]!r}")
-        if len(set(np.asarray(targets, dtype=np.float32))) < 2:
-            records.refuse("the values differ by less than float32 resolves; subtract their mean")
-        return ()
-    fewest = 2 if kind == "single_label" else 1
-    if len(found) < fewest:
-        names = f"only the label '{next(iter(found))}'" if found else "no labels at all"
-        records.refuse(f"the training rows hold {names}; nothing can be learned")
-    labels = tag_labels(found) if kind == "tagging" else tuple(sorted(found, key=_naturally))
-    if len(labels) > MAX_LABELS:
+    values = [record.values.get(columns.target) for record in records.rows]
+    rows = [parts for parts in map(parts_of, values) if parts]
+    flags = bool(rows) and all(is_flag(part) for row in rows for part in row)
+    sizes = {len(row) for row in rows}
+    doubled = any(len(set(map(_key, row))) < len(row) for row in rows)
+    if flags and columns.labels and sizes == {len(columns.labels)}:
+        # Labels may be called 0 and 1 themselves; then a list without repetition is one of those.
+        if doubled or not {"0", "1"} <= set(columns.labels):
+            names = ", ".join(columns.labels[:8]) + (", …" if len(columns.labels) > 8 else "")
+            _log.warning(
+                "The 0 and 1 in column '%s' are read in the order of the task's labels: %s.",
+                columns.target,
+                names,
+            )
+            return True
+    elif _are_vectors(rows, sizes, flags=flags, doubled=doubled):
+        example = shown([plain(part) for part in rows[0]])
         records.refuse(
-            f"the training rows hold {len(labels)} labels, at most {MAX_LABELS} are allowed; if "
-            f"they are numbers to be predicted, the kind is 'regression'"
+            f"column '{columns.target}' has one value per label, such as {example}, and does not "
+            f"say which label each is for; write the names of the labels that a text has, such as "
+            f'["sports", "politics"], and [] for none, or name each value, such as '
+            f'{{"sports": 1, "politics": 0}}'
         )
-    return labels
+    return False
 
 
-def _naturally(label: str) -> list[tuple[bool, int, str]]:
-    # Natural order, "2" before "10": digits compare as numbers, and come before letters.
-    parts = re.findall(r"([0-9]+)|([^0-9]+)", label)
-    return [(not digits, int(digits or 0), digits or other) for digits, other in parts]
+def _read_indicators(value: object, *, labels: Sequence[str]) -> tuple[str, ...]:
+    """Returns the labels whose place in a list holds 1.
+
+    Args:
+        value: Zeros and ones, one per label, or nothing.
+        labels: The labels in order.
+    """
+    return tuple(
+        label for label, flag in zip(labels, parts_of(value) or (), strict=False) if as_flag(flag)
+    )
+
+
+def _are_vectors(
+    rows: Sequence[Sequence[object]], sizes: set[int], *, flags: bool, doubled: bool
+) -> bool:
+    """Returns whether lists hold one value per label: a set of labels holds each label once."""
+    if flags:
+        same = len(rows) > 1 and len({frozenset(map(_key, row)) for row in rows}) == 1
+        # [1] and [0], and nothing but [1, 0] and [0, 1]; [3, 17] are numbers of labels.
+        return doubled or (sizes == {1} and not same) or (sizes == {2} and same)
+    if any(_is_flag_row(row) for row in rows):
+        return True
+    if not doubled or len(sizes) > 1:
+        return False
+    keys = {_key(part) for row in rows for part in row}
+    return len(keys) <= 2 or all(isinstance(key, bool | int | float) for key in keys)
+
+
+def _is_flag_row(row: Sequence[object]) -> bool:
+    """Returns whether a row is zeros and ones, of which one is repeated."""
+    return all(map(is_flag, row)) and len(set(map(_key, row))) < len(row)
+
+
+def _key(value: object) -> Hashable:
+    value = plain(value)
+    if is_flag(value):
+        return int(as_flag(value))
+    if isinstance(value, str):
+        return value.strip()
+    return value if isinstance(value, Hashable) else id(value)

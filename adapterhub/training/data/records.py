@@ -45,7 +45,9 @@ class Records:
     @property
     def columns(self) -> tuple[str, ...]:
         """Returns the columns of the first row."""
-        return tuple(map(str, self.rows[0].values))
+        # A subclass of str, such as an Enum, may have another __str__.
+        names: Iterable[object] = self.rows[0].values
+        return tuple(str.__str__(n) if isinstance(n, str) else str(n) for n in names)
 
     def refuse(self, problem: str, record: SourceRow | None = None) -> NoReturn:
         """Raises an error with this source and the place of `record`.

@@ -10,7 +10,8 @@ from unicodedata import normalize
 
 from adapterhub.rows.reading import SourceRow
 from adapterhub.tags import OUTSIDE
-from adapterhub.training.data.parsing import Columns, Example, parse_records
+from adapterhub.training.data.columns import Columns
+from adapterhub.training.data.parsing import Example, parse_records
 from adapterhub.training.data.records import Records
 from adapterhub.training.data.tagging import TaggedWords
 from adapterhub.training.options import (

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from adapterhub.model.heads.spans import Word, is_han
@@ -21,6 +21,15 @@ _SHARE_OF_CHARACTERS = 0.95
 
 # B- and I-, and the E-, S-, L-, U-, M- of other schemes.
 _SCHEME = re.compile(r"[A-Z]-")
+_SPELLED = re.compile(
+    r"([BIMELSU])\s*[-_.:/|\u2010-\u2015\u2212]\s*(.+)", re.IGNORECASE | re.DOTALL
+)
+_OUTSIDE_NAMES = ("o", "0", "", "out", "outside", "none", "null")
+# Cyrillic and Greek letters that look like the marks.
+_LOOKALIKES = str.maketrans(
+    "\u0412\u041e\u0406\u0415\u0405\u041c\u043e\u0456\u0435\u0455\u0392\u039f\u0399\u0395\u039c",
+    "BOIESMoiesBOIEM",
+)
 
 # Treebanks split these off as words: 's of "it's", n't of "don't".
 _LEANS_LEFT = re.compile(r"[,;:)\]}%…]|[.!?]+|n['’]t|['’](?:s|m|d|re|ve|ll)", re.IGNORECASE)
@@ -28,6 +37,10 @@ _LEANS_RIGHT = re.compile(r"[(\[{$£€#]")
 
 # Union of BIO, BIOES, BILOU and BMES: E or L ends an entity, S or U is a whole one, M is I.
 _MARKS, _BEGINNING, _ENDING = tuple("BIMELSU"), ("B", "S", "U"), ("E", "L", "S", "U")
+
+
+Marks = Callable[[Sequence[str]], tuple[str, ...]]
+"""Converts the tags of one row to BIO."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -105,9 +118,73 @@ def mark_words(labels: Sequence[str]) -> tuple[str, ...]:
     return tuple(f"B-{label}" for label in labels)
 
 
-def are_word_labels(tags: Iterable[str]) -> bool:
-    """Returns whether tags are word labels: none follows a scheme for entities such as BIO."""
-    return not any(tag == OUTSIDE or _SCHEME.match(tag) for tag in tags)
+def find_scheme(counts: Mapping[str, int]) -> Marks:
+    """Returns what converts the tags of a row to BIO.
+
+    Tags of one of the schemes may be spelled otherwise: `b-per`, `B_PER`, `o` for `O`. Tags that
+    follow none are labels of every word, such as parts of speech.
+
+    Args:
+        counts: How often each tag occurs in all rows, so that one invalid row of entities is not
+            taken for word labels.
+
+    Raises:
+        ValueError: They look like a scheme, but are none.
+    """
+    spelled = {tag: _respell(tag) for tag in counts}
+    strict = any(tag == OUTSIDE or _SCHEME.match(tag) for tag in counts)
+    odd = next((tag for tag, same in spelled.items() if same is None), None)
+    begins = any(tag is not None and tag[0] in "BI" for tag in spelled.values())
+    if strict or begins or odd is None:
+        if odd is None:
+            return lambda tags: repair_tags([spelled[tag] or tag for tag in tags])
+        if strict:
+            return repair_tags
+        example = next(tag for tag, same in spelled.items() if same is not None)
+        raise ValueError(
+            f"the tag '{example}' looks like one of BIO, but '{odd}' does not; write 'O', 'B-…' "
+            f"and 'I-…' for entities, or a label without such a beginning for every word"
+        )
+    _refuse_lookalikes(counts)
+    return mark_words
+
+
+def _respell(tag: str) -> str | None:
+    """Returns a tag as the schemes write it, or None if it is of none in any spelling."""
+    plain = unicodedata.normalize("NFKC", tag)
+    marked = _SPELLED.fullmatch(plain[:1].translate(_LOOKALIKES) + plain[1:])
+    if marked is not None:
+        # The type stays as it was written, unless its full form is of another length.
+        entity = tag[-len(marked[2]) :] if len(tag) == len(plain) else marked[2]
+        return f"{marked[1].upper()}-{entity.strip()}"
+    return OUTSIDE if tag and _is_outside(tag) else None
+
+
+def _is_outside(tag: str) -> bool:
+    plain = unicodedata.normalize("NFKC", tag).translate(_LOOKALIKES)
+    return plain.strip("-_ ").lower() in _OUTSIDE_NAMES
+
+
+def _refuse_lookalikes(counts: Mapping[str, int]) -> None:
+    """Refuses word labels that are more likely numbers, marks, or outside of all entities.
+
+    Raises:
+        ValueError: They are.
+    """
+    if counts and all(tag.isdecimal() for tag in counts):
+        raise ValueError("the tags are numbers; write the names of tags")
+    bare = {tag.upper() for tag in counts if not _is_outside(tag)}
+    if "B" in bare and bare <= set(_MARKS) and len(counts) > 1:
+        raise ValueError(
+            f"the tags {', '.join(sorted(counts))} name no entity type; write for instance 'B-x' "
+            f"and 'I-x'"
+        )
+    most = max(counts, key=counts.__getitem__, default="x")
+    if _is_outside(most):
+        raise ValueError(
+            f"most words have the tag '{most}', but no tag begins with 'B-' or 'I-'; write 'O' for "
+            f"words outside of all entities and 'B-…', 'I-…' for entities"
+        )
 
 
 def tag_labels(tags: Iterable[str]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from adapterhub.errors import AdapterHubError
 from adapterhub.specs import TaskSpec
+from adapterhub.training.data.columns import column_roles
 from adapterhub.training.data.dataset import Dataset, read_splits
 from adapterhub.training.options import TrainingOptions
 
@@ -33,7 +34,7 @@ def earlier_use(
     if digest == record.validation_digest:
         return f"all {rows:,} rows chose the head and set its calibration"
     changed: dict[str, object] = {"kind": spec.kind, "seed": record.seed}
-    changed.update((str(role), name) for role, name in dataset.columns.items())
+    changed.update((str(role), name) for role, name in column_roles(dataset.columns).items())
     if record.join_tokens is not None:
         changed["join_tokens"] = record.join_tokens
     known = options.model_copy(update=changed)

@@ -406,3 +406,16 @@ def test_options_that_make_no_sense_are_refused() -> None:
     options = training_options(depths=[1, 2], validation="a.jsonl", languages=["en"])
     assert options.depths == (1, 2)
     assert options.validation == Path("a.jsonl")
+
+
+@pytest.mark.parametrize("tags", [["b-per", "i-per", "o"], ["B_per", "I_per", "O"]])
+def test_tags_in_another_spelling_make_the_same_task(tags: list[str]) -> None:
+    rows = [{"tokens": ["Ada", "L", str(i)], "tags": tags} for i in range(20)]
+    train = read_splits(rows, DEFAULTS).train
+    assert train.labels == tags_of(["per"], ends=True)
+    assert train.spans()[0] == (Span(0, 5, "per"),)
+    spec = task_spec("tagging", labels=train.labels)
+    assert read_for_task(rows[:3], spec, DEFAULTS).spans()[0] == (Span(0, 5, "per"),)
+    odd = [{"tokens": ["a"], "tags": ["NOUN"]}]
+    with pytest.raises(DataError, match=r"column 'tags': the tag 'b-per'|is not BIO"):
+        read_splits([*rows, *odd], DEFAULTS)

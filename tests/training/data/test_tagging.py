@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
+
 import pytest
 
 from adapterhub.model.heads.spans import TaggedText, words_of
@@ -9,6 +12,7 @@ from adapterhub.training.data.tagging import (
     TaggedWords,
     are_characters,
     character_tags,
+    find_scheme,
     join_words,
     repair_tags,
     tag_labels,
@@ -96,3 +100,67 @@ def test_units_get_the_tags_of_the_spans_they_touch() -> None:
 def test_spans_become_one_tag_per_character() -> None:
     tags = character_tags(6, [Span(0, 2, "a"), Span(2, 3, "a"), Span(4, 6, "b")])
     assert tags == ["B-a", "I-a", "B-a", "O", "B-b", "I-b"]
+
+
+SAME = ["O", "B-PER", "I-PER", "O", "B-LOC"]
+"""Tags of the words that are read below, whatever they are spelled like."""
+
+
+@pytest.mark.parametrize(
+    "spell",
+    [
+        lambda tag: tag.replace("B-", "b-").replace("I-", "i-").replace("O", "o"),
+        lambda tag: tag.replace("B-", "b-").replace("I-", "i-"),
+        lambda tag: tag.replace("-", "_"),
+        lambda tag: tag.replace("-", "_").replace("O", "_"),
+        lambda tag: tag.replace("-", "."),
+        lambda tag: tag.replace("-", ":") if tag != "O" else "-O-",
+        lambda tag: tag.replace("-", " - "),
+        lambda tag: tag.replace("-", "\u2013"),
+        lambda tag: tag.replace("-", "\u2011").replace("O", "0"),
+        lambda tag: tag.replace("B-", "\uff22\uff0d") if tag != "O" else "\uff2f",
+        lambda tag: tag.replace("B-", "\u0412-").replace("I-", "\u0406-") if tag != "O" else "o",
+        lambda tag: tag.replace("O", "None") if tag == "O" else tag.replace("-", "/"),
+        lambda tag: tag.replace("B-", "b_") if tag != "O" else "O",
+    ],
+)
+def test_a_scheme_is_known_in_any_spelling(spell: Callable[[str], str]) -> None:
+    # The types hold an O, so that only what is meant is replaced.
+    tags = [spell(tag[:2]) + tag[2:] if tag != "O" else spell(tag) for tag in SAME]
+    marks = find_scheme(Counter(tags))
+    assert list(marks(tags)) == SAME
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        ["NOUN", "VERB", "PUNCT"],
+        ["N", "V", "O.", "A"],
+        ["NN", "-LRB-", "``", ".", ":"],
+        ["S", "M"],
+        ["e.g.", "abbr"],
+        ["o", "n", "v", "n"],
+        ["none", "noun", "noun", "verb"],
+    ],
+)
+def test_labels_of_every_word_stay(tags: list[str]) -> None:
+    assert find_scheme(Counter(tags))(tags) == tuple(f"B-{tag}" for tag in tags)
+
+
+@pytest.mark.parametrize(
+    ("tags", "problem"),
+    [
+        (["b-per", "NOUN", "o"], "'b-per' looks like one of BIO, but 'NOUN' does not"),
+        (["o", "o", "per"], "most words have the tag 'o'"),
+        (["_", "_", "PER"], "most words have the tag '_'"),
+        (["none", "none", "PER", "LOC"], "most words have the tag 'none'"),
+        (["PER-B", "PER-I", "o", "o"], "most words have the tag 'o'"),
+        (["0", "1", "2"], "the tags are numbers"),
+        (["B", "I", "I"], "name no entity type"),
+        (["b", "m", "e", "s"], "name no entity type"),
+        (["b", "i", "o", "o"], "name no entity type"),
+    ],
+)
+def test_what_looks_like_a_scheme_is_no_label_of_every_word(tags: list[str], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        find_scheme(Counter(tags))

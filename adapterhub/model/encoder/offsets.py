@@ -1,0 +1,106 @@
+"""Offsets of tokens in a text as given, also where the tokenizer drops signs of it.
+
+The tokenizers library counts wrongly where the character map of a SentencePiece model (its
+normalizer `Precompiled`) drops signs at the start of a text, or of what follows a special token
+such as `[SEP]`: all later offsets of that part are too small by their number. So such signs are
+cut out before, which changes no id, and the offsets are mapped back.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
+
+from tokenizers import Encoding
+from tokenizers import Tokenizer as FastTokenizer
+
+Offsets = list[tuple[int, int]]
+Range = tuple[int, int]
+
+SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
+"""SentencePiece's symbol for a space."""
+
+
+class TextAligner:
+    """Finds the offsets of tokens in a text; thread-safe."""
+
+    def __init__(self, fast: FastTokenizer) -> None:
+        self._fast = fast
+        self._space = fast.token_to_id(SPACE)
+        added = fast.get_added_tokens_decoder()
+        self._special = frozenset(added)
+        names = sorted((token.content for token in added.values()), key=len, reverse=True)
+        self._names = re.compile("|".join(map(re.escape, names)) or "(?!)")
+
+    def offsets(self, text: str, encoding: Encoding) -> Offsets:
+        """Returns start and end of each token, in code points, empty for a token of a space.
+
+        Args:
+            text: A text.
+            encoding: Its tokens, without special tokens added.
+        """
+        ids: list[int] = encoding.ids
+        gaps = list(self._dropped_at_starts(text, ids))
+        if not gaps:
+            return self._without_spaces(ids, encoding.offsets)
+        other = self._fast.encode(without(text, gaps), add_special_tokens=False)
+        if other.ids != ids:
+            # A tokenizer that does not only drop them, for instance a token for single words.
+            return self._without_spaces(ids, encoding.offsets)
+        return self._without_spaces(ids, restored(other.offsets, gaps))
+
+    def _dropped_at_starts(self, text: str, ids: Sequence[int]) -> Iterator[Range]:
+        """Yields the ranges of dropped signs at the start, and directly behind special tokens."""
+        starts = [0]
+        if not self._special.isdisjoint(ids):
+            starts += [match.end() for match in self._names.finditer(text)]
+        for start in starts:
+            stop = start
+            while stop < len(text) and normalized(self._fast, text[stop]) == "":
+                stop += 1
+            if stop > start:
+                yield start, stop
+
+    def _without_spaces(self, ids: Sequence[int], offsets: Offsets) -> Offsets:
+        """Returns offsets with empty ranges for tokens that are only a space.
+
+        SentencePiece's offsets of such a token include the next character, for instance a Han
+        one, although that has its own token.
+        """
+        if self._space is None or self._space not in ids:
+            return offsets
+        return [
+            (start, start if token == self._space else end)
+            for token, (start, end) in zip(ids, offsets, strict=True)
+        ]
+
+
+def normalized(fast: FastTokenizer, text: str) -> str:
+    """Returns a text as a tokenizer normalizes it."""
+    return text if fast.normalizer is None else str(fast.normalizer.normalize_str(text))
+
+
+def without(text: str, gaps: Iterable[Range]) -> str:
+    """Returns a text without some ranges, which are ascending and do not overlap."""
+    parts = []
+    start = 0
+    for first, stop in gaps:
+        parts.append(text[start:first])
+        start = stop
+    return "".join([*parts, text[start:]])
+
+
+def restored(offsets: Sequence[Range], gaps: Sequence[Range]) -> Offsets:
+    """Returns offsets in a text, from those in the text without `gaps`."""
+    sizes = [0, *accumulate(stop - start for start, stop in gaps)]
+    places = [start - size for (start, _), size in zip(gaps, sizes, strict=False)]
+
+    def place(index: int) -> int:
+        return index + sizes[bisect_right(places, index)]
+
+    return [
+        (place(start), place(end - 1) + 1 if end > start else place(start))
+        for start, end in offsets
+    ]

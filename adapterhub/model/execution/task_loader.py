@@ -1,0 +1,138 @@
+"""Looks up tasks by name, checks them and makes them resident on one encoder."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from adapterhub.errors import UsageError
+from adapterhub.model.encoder.changes import Adapter
+from adapterhub.model.execution.checks import check_tasks
+from adapterhub.model.execution.resident import ResidentTask, ResidentTasks
+from adapterhub.model.execution.run_trunk import ExecutionContext
+from adapterhub.remote.find import FoundTask, find, find_all
+from adapterhub.results import Provenance
+from adapterhub.specs import TaskSpec
+from adapterhub.store.headfile import HeadFile
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LookUp:
+    """The tasks of a call that were not resident when it began, each read once.
+
+    Attributes:
+        tasks: By name.
+        loads: How many loads the loader had completed before.
+    """
+
+    tasks: Mapping[str, FoundTask]
+    loads: int
+
+
+class TaskLoader:
+    """The tasks of one registry on one encoder; safe to use from any thread.
+
+    Names are absolute, see `store.references.absolute`, so that each of them is one task wherever
+    the process works.
+    """
+
+    def __init__(
+        self, registry: Path, context: ExecutionContext, *, max_bytes: int | None = None
+    ) -> None:
+        """Starts with no tasks.
+
+        Args:
+            registry: Absolute path of the registry.yaml.
+            context: The encoder and its tokenizer.
+            max_bytes: Maximum size of resident heads and adapters; None for no limit.
+        """
+        self._registry = registry
+        self._context = context
+        self._resident = ResidentTasks(
+            hidden_size=context.encoder.hidden_size,
+            device=context.encoder.device,
+            max_bytes=max_bytes,
+        )
+        self._lock = threading.Lock()
+        self._loads = 0
+
+    @property
+    def bytes(self) -> int:
+        """Returns the size of the resident heads and adapters, in bytes."""
+        return self._resident.bytes
+
+    def names(self) -> tuple[str, ...]:
+        """Returns the names under which tasks are resident."""
+        return self._resident.names()
+
+    def load(self, names: Sequence[str]) -> None:
+        """Loads tasks, all or none; see `Hub.load`."""
+        with self._lock:
+            self._make_resident(find_all(names, self._registry))
+
+    def unload(self, names: Mapping[str, str]) -> None:
+        """Removes tasks; names by what the user calls them.
+
+        Raises:
+            UsageError: One is not resident; none is removed then.
+        """
+        with self._lock:
+            resident = self._resident.names()
+            absent = [given for given, name in names.items() if name not in resident]
+            if absent:
+                known = ", ".join(resident) or "none"
+                raise UsageError(f"Task '{absent[0]}' is not resident. Resident: {known}.")
+            for name in names.values():
+                self._resident.unload(name)
+
+    def spec(self, name: str) -> TaskSpec:
+        """Returns the spec of a task, resident or not; see `Hub.spec`."""
+        task = self._resident.get(name)
+        return task.spec if task is not None else find(name, self._registry).spec
+
+    def look_up(self, names: Sequence[str]) -> LookUp:
+        """Finds the tasks that are not resident and reads each once."""
+        loads = self._loads
+        missing = [name for name in names if self._resident.get(name) is None]
+        return LookUp(dict(zip(missing, find_all(missing, self._registry), strict=True)), loads)
+
+    def specs(self, names: Sequence[str], found: LookUp) -> dict[str, TaskSpec]:
+        """Returns the specs of tasks from `found`, or else of the resident ones."""
+        tasks = found.tasks
+        return {name: tasks[name].spec if name in tasks else self.spec(name) for name in names}
+
+    def acquire(self, names: Sequence[str], found: LookUp) -> dict[str, ResidentTask]:
+        """Returns the tasks of one call from one snapshot; `found` are those to be loaded."""
+        while (acquired := self._resident.acquire(names)) is None:
+            with self._lock:
+                missing = [name for name in names if self._resident.get(name) is None]
+                if found.loads != self._loads or not found.tasks.keys() >= set(missing):
+                    # Another call has loaded since, perhaps newer versions, and evicted tasks;
+                    # what was found before could bring back an older version.
+                    found = self.look_up(missing)
+                self._make_resident([found.tasks[name] for name in missing], keep=names)
+        return acquired
+
+    def check(self, heads: Sequence[HeadFile]) -> dict[str, Adapter]:
+        """Checks tasks on this encoder and returns their compiled adapters by digest."""
+        return check_tasks(
+            heads,
+            encoder=self._context.encoder,
+            tokenizer=self._context.tokenizer,
+            known=self._resident.adapter,
+        )
+
+    def _make_resident(self, tasks: Sequence[FoundTask], *, keep: Sequence[str] = ()) -> None:
+        """Checks tasks and makes them resident, all or none; the lock is held."""
+        loaded = {task.reference: task.load() for task in tasks}
+        adapters = self.check(list(loaded.values()))
+        heads = {task.reference: (loaded[task.reference], _made_by(task)) for task in tasks}
+        self._resident.load(heads, adapters=adapters, keep=keep)
+        self._loads += 1
+
+
+def _made_by(task: FoundTask) -> Provenance:
+    spec = task.spec
+    return Provenance(spec.task, task.version, task.sha256, spec.backbone.fingerprint, task.origin)

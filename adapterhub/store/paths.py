@@ -1,0 +1,48 @@
+"""Paths of the caller, made absolute once, where they enter."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from adapterhub.errors import UsageError
+
+
+def absolute_path(path: object, what: str = "path") -> Path:
+    """Returns a path that stays the same file or folder wherever the process works from now on.
+
+    `~` is expanded. Links and `..` are kept: the system resolves them at every use, so that a link
+    may be moved to another release.
+
+    Args:
+        path: A string or a Path.
+        what: What an error calls it.
+
+    Raises:
+        UsageError: It is no path, or it is relative and the working folder was removed.
+    """
+    if not isinstance(path, str | Path) or "\0" in str(path):
+        raise UsageError(f"The {what} is {repr(path)[:80]}; expected a path, as a string or Path.")
+    try:
+        return Path(os.path.expanduser(path)).absolute()
+    except FileNotFoundError as error:
+        raise _no_folder(what) from error
+
+
+def working_folder() -> Path:
+    """Returns the working folder.
+
+    Raises:
+        UsageError: It was removed.
+    """
+    try:
+        return Path.cwd()
+    except FileNotFoundError as error:
+        raise _no_folder("registry") from error
+
+
+def _no_folder(what: str) -> UsageError:
+    return UsageError(
+        f"The working folder was removed; change to one that exists, or name the {what} by an "
+        f"absolute path."
+    )

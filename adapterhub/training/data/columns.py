@@ -1,0 +1,340 @@
+"""Which columns are read, and the kind of task that they make."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from adapterhub.errors import UsageError
+from adapterhub.specs import KINDS, Kind, Role, TaskSpec
+from adapterhub.store.jsonsafe import shown
+from adapterhub.training.data.records import Records, is_list
+from adapterhub.training.data.values import LIST_SEPARATOR, plain
+from adapterhub.training.options import TrainingOptions
+
+# Scoring reads these fields whatever the columns of a training file are called, so that all
+# tasks on one text share one pass.
+TEXT = "text"
+TEXT_PAIR = "text_pair"
+_ROLES = "the text (or tokens), its pair, the target"
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """What is read from each record.
+
+    Attributes:
+        kind: Kind of the task.
+        inputs: The text column, or two for a pair; for tagging the column of words.
+        target: The column of the target.
+        labels: Those of an existing task, in its order; empty for a new one.
+        unread: All other columns.
+        hints: What some of them may be meant for; see `summary`.
+    """
+
+    kind: Kind
+    inputs: tuple[str, ...]
+    target: str
+    labels: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
+    hints: tuple[str, ...] = ()
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Returns the input fields of the task in scoring."""
+        return (TEXT,) if len(self.inputs) == 1 else (TEXT, TEXT_PAIR)
+
+
+def find_columns(records: Records, options: TrainingOptions) -> Columns:
+    """Returns which columns to read, by the options, the names, and the target's values.
+
+    Raises:
+        DataError: A column is missing.
+        UsageError: The kind cannot be determined, or the options do not fit it.
+    """
+    kind, target = _find_target(records, options)
+    if kind == "tagging":
+        inputs: tuple[str, ...] = (options.tokens,)
+    elif options.pair is not None:
+        inputs = (options.text, options.pair)
+    else:
+        # Of any row: without it in the first one, the second text of all others would be ignored.
+        is_pair = any(TEXT_PAIR in record.values for record in records.rows)
+        inputs = (options.text, TEXT_PAIR) if is_pair else (options.text,)
+    if options.value_range is not None and kind != "regression":
+        raise UsageError(f"Option value_range is for regression, but the data make a {kind} task.")
+    used = (*inputs, target)
+    for column in used:
+        records.value(records.rows[0], column)
+        if used.count(column) > 1:
+            raise UsageError(f"Column '{column}' would be read as two things of: {_ROLES}.")
+    return Columns(kind, inputs, target, unread=_unread(records, (*used, options.split_column)))
+
+
+def _unread(records: Records, used: Sequence[str | None]) -> tuple[str, ...]:
+    names = (name for record in records.rows for name in record.values)
+    return tuple(name for name in dict.fromkeys(str(plain(n)) for n in names) if name not in used)
+
+
+USUAL: dict[str, Kind] = {
+    "label": "single_label",
+    "labels": "multi_label",
+    "score": "regression",
+    "tags": "tagging",
+}
+"""Kinds by the usual names of their targets."""
+
+
+def _find_target(records: Records, options: TrainingOptions) -> tuple[Kind, str]:
+    names = records.columns
+    target = options.target
+    if target is None:
+        found = [name for name in USUAL if name in names and _fits(USUAL[name], options)]
+        if options.tokens in names and "tags" in names and options.kind in (None, "tagging"):
+            found = ["tags"]
+        if not found:
+            wanted = next((n for n, kind in USUAL.items() if kind == options.kind), None)
+            expected = f"'{wanted}'" if wanted else "'label', 'labels', 'score' or 'tags'"
+            records.refuse(
+                f"there is no target column {expected}; columns are {', '.join(names[:8])}. "
+                f"Name it with the option target."
+            )
+        target = found[0]
+    values = [plain(record.values.get(target)) for record in records.rows]
+    if options.kind is not None:
+        if options.kind == "multi_label":
+            _check_separator(values, target)
+        return options.kind, target
+    records.value(records.rows[0], target)
+    if target in (options.text, options.pair):
+        raise UsageError(f"Column '{target}' would be read as two things of: {_ROLES}.")
+    return _kind_of(values, target, tagged=options.tokens in names), target
+
+
+def _fits(kind: Kind, options: TrainingOptions) -> bool:
+    if options.kind in (None, kind):
+        return True
+    # Integers may be labels or values, whatever their column's name suggests.
+    return {options.kind, kind} <= {"single_label", "regression"}
+
+
+# More different numbers than this may be values as well as labels.
+_MOST_NUMBERS = 20
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+# Numbers as people write them, which only a person can tell from labels.
+_WRITTEN_NUMBER = re.compile(r"[-+\u2212]?\s*[$€£¥]?\s*\d[\d.,'\u00a0\u202f ]*\s*[%$€£¥]?")
+
+
+def _kind_of(values: Sequence[object], target: str, *, tagged: bool) -> Kind:
+    """Returns the kind of task, from the name of the target and from all of its values.
+
+    Raises:
+        UsageError: They say nothing, or not the same.
+    """
+    found = [value for value in values if not _is_missing(value)]
+    value = found[0] if found else None
+    if is_list(value) or isinstance(value, Mapping):
+        return "tagging" if tagged else "multi_label"
+    if not isinstance(value, str | int | float):
+        raise UsageError(
+            f"The kind of task cannot be determined from {shown(value)} in column '{target}'; "
+            f"{choice(*KINDS)}."
+        )
+    usual = USUAL.get(target)
+    if usual == "regression":
+        return usual
+    if usual == "multi_label":
+        _check_sets(values, target)
+        return usual
+    if all(map(_is_number, found)):
+        return _kind_of_numbers(found, target, is_label=usual == "single_label")
+    _check_labels([value for value in found if isinstance(value, str)], target)
+    return "single_label"
+
+
+def _kind_of_numbers(numbers: Sequence[object], target: str, *, is_label: bool) -> Kind:
+    """Returns the kind of numbers: fractions are values, few whole numbers are labels.
+
+    Raises:
+        UsageError: They may be either.
+    """
+    distinct = {float(str(number)) for number in numbers}
+    fraction = next((number for number in numbers if not float(str(number)).is_integer()), None)
+    if fraction is None and len(distinct) <= _MOST_NUMBERS:
+        return "single_label"
+    if fraction is not None:
+        typed = not any(isinstance(number, str) for number in numbers)
+        if typed or (not is_label and len(distinct) > _MOST_NUMBERS):
+            return "regression"
+    example = shown(numbers[0] if fraction is None else fraction)
+    raise UsageError(
+        f"Column '{target}' holds {len(distinct)} different numbers, such as {example}, which may "
+        f"be values or labels; {choice('regression', 'single_label')}."
+    )
+
+
+def _check_labels(texts: Sequence[str], target: str) -> None:
+    """Checks that texts are labels, one per row.
+
+    Raises:
+        UsageError: They look like numbers, like several labels, or like anything else.
+    """
+    counts = Counter(map(str.strip, texts))
+    numbers = [text for text in counts if _WRITTEN_NUMBER.fullmatch(text)]
+    rows = sum(counts[number] for number in numbers)
+    if len(numbers) > _MOST_NUMBERS and rows >= len(texts) / 2:
+        odd = next((text for text in counts if not _NUMBER.fullmatch(text)), None)
+        raise UsageError(
+            f"Column '{target}' holds {len(numbers)} different numbers, such as '{numbers[0]}', "
+            f"but {shown(odd)} is not written as one; correct such rows and "
+            f"{choice('regression', 'single_label')}."
+        )
+    separator = find_separator(counts)
+    if separator is not None:
+        joined = next(text for text in counts if separator in text)
+        how = "" if separator == LIST_SEPARATOR else f" and write '{LIST_SEPARATOR}' instead"
+        raise UsageError(
+            f"Column '{target}' holds values such as {shown(joined)}, which look like several "
+            f"labels with {shown(separator)} between them; {choice('multi_label')}{how}, "
+            f"or {_ONE_EACH}."
+        )
+    if len(counts) > max(_MOST_NUMBERS, len(texts) / 2):
+        raise UsageError(
+            f"Column '{target}' holds {len(counts)} different texts in {len(texts)} rows, such as "
+            f"{shown(texts[0])}, which do not look like labels; name another column with the "
+            f"option target, or {_ONE_EACH}."
+        )
+
+
+def _check_sets(values: Sequence[object], target: str) -> None:
+    """Checks that cells of a column called `labels` hold several, or none.
+
+    Raises:
+        UsageError: Each holds one.
+    """
+    several = any(
+        is_list(value) or _is_missing(value) or (isinstance(value, str) and LIST_SEPARATOR in value)
+        for value in values
+    )
+    if not several:
+        _check_separator(values, target)
+        raise UsageError(
+            f"Column '{target}' holds one label per row, such as {shown(values[0])}; "
+            f"{choice('single_label', 'multi_label')}."
+        )
+
+
+def _check_separator(values: Sequence[object], target: str) -> None:
+    """Checks that no other separator than ours runs through the cells of a CSV file.
+
+    Raises:
+        UsageError: One does.
+    """
+    counts = Counter(value.strip() for value in values if isinstance(value, str))
+    separator = find_separator(counts)
+    if separator not in (None, LIST_SEPARATOR):
+        raise UsageError(
+            f"The labels in column '{target}' have {shown(separator)} between them; write "
+            f"'{LIST_SEPARATOR}' instead, or {_ONE_EACH}."
+        )
+
+
+def find_separator(counts: Mapping[str, int]) -> str | None:
+    """Returns what separates several labels within texts, or None if each is one label.
+
+    Parts of several labels come back in other texts; those of names such as `Paris, France`
+    mostly do not.
+    """
+    for separator in (LIST_SEPARATOR, *_OTHER_SEPARATORS):
+        joined = [set(_split(text, separator)) for text in counts if separator in text]
+        joined = [parts for parts in joined if len(parts) > 1]
+        where = Counter(part for text in counts for part in set(_split(text, separator)))
+        parts = {part for own in joined for part in own}
+        again = sum(where[part] > 1 for part in parts)
+        is_ours = separator == LIST_SEPARATOR and again
+        if len(joined) > 1 and (is_ours or again >= len(parts) * (1 if len(joined) < 3 else 0.5)):
+            return separator
+    return None
+
+
+_OTHER_SEPARATORS = (";", ",", "/", "+", "&", "\t", "\n", "\uff5c", "\uff1b", "\uff0c", "\u3001")
+
+
+def _split(text: str, separator: str) -> list[str]:
+    parts = [part.strip() for part in text.split(separator)]
+    # A date is one thing.
+    if separator == "/" and all(part.isdecimal() for part in parts):
+        return [text]
+    return [part for part in parts if part]
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, str):
+        return _NUMBER.fullmatch(value.strip()) is not None
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_missing(value: object) -> bool:
+    if isinstance(value, str):
+        return not value.strip()
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def choice(*kinds: Kind) -> str:
+    """Returns what to write to choose one of some kinds."""
+    flags = [f"--kind {kind} (in Python kind='{kind}')" for kind in kinds]
+    return f"choose {', '.join(flags[:-1])}{' or ' if flags[1:] else ''}{flags[-1]}"
+
+
+_ONE_EACH = "--kind single_label (in Python kind='single_label') if each is one label"
+
+
+_USUAL: Mapping[Role, str] = {"text": TEXT, "pair": TEXT_PAIR, "tokens": "tokens"}
+
+
+def column_roles(columns: Columns | None) -> dict[Role, str]:
+    """Returns the column that was read, by what it is; none where that is not known."""
+    if columns is None:
+        return {}
+    roles: tuple[Role, ...] = ("tokens",) if columns.kind == "tagging" else ("text", "pair")
+    named = dict(zip(roles, columns.inputs, strict=False))
+    return {**named, "target": columns.target}
+
+
+def recorded_columns(columns: Columns | None, options: TrainingOptions) -> dict[Role, str] | None:
+    """Returns what a head file records, or None where everything has its usual name."""
+    roles = column_roles(columns)
+    others = [role for role, name in roles.items() if _USUAL.get(role, name) != name]
+    return roles if others or (roles and options.target is not None) else None
+
+
+def with_trained_columns(
+    options: TrainingOptions, spec: TaskSpec, columns: Sequence[str]
+) -> TrainingOptions:
+    """Returns options with the names of columns at training, where these are there.
+
+    An option that is given stays. The two texts of a pair are found together or not at all, so
+    that no text of another pair is read beside one of this.
+
+    Args:
+        options: Of the reading.
+        spec: The task.
+        columns: Those of the data.
+    """
+    record = spec.training
+    if record is None:
+        return options
+    given = options.model_fields_set
+    known = {} if record.columns is None else record.columns
+    changes: dict[str, str] = {}
+    groups: tuple[tuple[Role, ...], ...] = (("text", "pair"), ("tokens",), ("target",))
+    for group in groups:
+        roles = [role for role in group if role in known and role not in given]
+        if all(known[role] in columns for role in roles):
+            changes.update((role, known[role]) for role in roles)
+    if record.join_tokens is not None and "join_tokens" not in given:
+        changes["join_tokens"] = record.join_tokens
+    return options.model_copy(update=changes)

@@ -1,0 +1,200 @@
+"""The labels of a data set: which there are, and which of a task's labels is meant by each."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from unicodedata import category, combining, normalize
+
+import numpy as np
+
+from adapterhub.errors import DataError, nearest
+from adapterhub.specs import MAX_LABELS, Kind
+from adapterhub.tags import entity_types
+from adapterhub.training.data.records import Records
+from adapterhub.training.data.tagging import Span, tag_labels
+from adapterhub.training.data.values import MAX_LABEL, normalized
+
+Target = str | tuple[str, ...] | float | tuple[Span, ...]
+
+_WHOLE = re.compile(r"([+-]?[0-9]+)(?:\.0+)?")
+_MOST_BYTES = 2**20
+"""Size of all labels together: the header of a head file holds them, and answers with them."""
+
+
+def names_of(target: Target) -> tuple[str, ...]:
+    """Returns the labels of one target; for tagging its entity types."""
+    if isinstance(target, str):
+        return (target,)
+    if isinstance(target, tuple):
+        return tuple(part.entity if isinstance(part, Span) else part for part in target)
+    return ()
+
+
+def find_labels(kind: Kind, targets: Sequence[Target], records: Records) -> tuple[str, ...]:
+    """Returns the labels of a task, in the order of its outputs.
+
+    Args:
+        kind: Kind of the task.
+        targets: Of all training rows.
+        records: Where they come from, for messages.
+
+    Raises:
+        DataError: All targets are equal, or there are too many different ones.
+    """
+    if kind == "regression":
+        _check_numbers(targets, records)
+        return ()
+    found = {name for target in targets for name in names_of(target)}
+    fewest = 2 if kind == "single_label" else 1
+    if len(found) < fewest:
+        names = f"only the label '{next(iter(found))}'" if found else "no labels at all"
+        records.refuse(f"the training rows hold {names}; nothing can be learned")
+    if kind == "tagging":
+        labels = tag_labels(f"B-{name}" for name in found)
+    else:
+        labels = tuple(sorted(found, key=_naturally))
+    if len(labels) > MAX_LABELS:
+        records.refuse(
+            f"the training rows hold {len(labels)} labels, at most {MAX_LABELS} are allowed; if "
+            f"they are numbers to be predicted, the kind is 'regression'"
+        )
+    longest = max(labels, key=len)
+    if len(longest) > MAX_LABEL:
+        records.refuse(f"a label is {len(longest)} characters long; {MAX_LABEL} are allowed")
+    size = sum(len(label.encode()) for label in labels)
+    if size > _MOST_BYTES:
+        records.refuse(
+            f"the {len(labels)} labels are {size} bytes long together; {_MOST_BYTES} are allowed"
+        )
+    return labels
+
+
+def _check_numbers(targets: Sequence[Target], records: Records) -> None:
+    if len(set(targets)) < 2:
+        records.refuse(f"all training rows have the value {targets[0]!r}")
+    if len(set(np.asarray(targets, dtype=np.float32))) < 2:
+        records.refuse("the values differ by less than float32 resolves; subtract their mean")
+
+
+def _naturally(label: str) -> list[tuple[bool, int, str]]:
+    # Natural order, "2" before "10": digits compare as numbers, and come before letters.
+    parts = re.findall(r"([0-9]+)|([^0-9]+)", label)
+    return [(not digits, int(digits or 0), digits or other) for digits, other in parts]
+
+
+def with_whole_numbers(targets: Sequence[Target]) -> tuple[Target, ...]:
+    """Returns targets in which labels that are whole numbers are written as such: `1` for `1.0`.
+
+    Tables with an empty cell, and the CSV files made of them, have whole numbers as 1.0. Where
+    other labels are among them, as in `1.0` and `1.1`, all stay as they are.
+    """
+    matches = [_WHOLE.fullmatch(label) for label in _names(targets)]
+    whole = [match for match in matches if match is not None]
+    if len(whole) < len(matches):
+        return tuple(targets)
+    return _renamed(targets, {match[0]: match[1] for match in whole})
+
+
+def with_own_names(
+    targets: Sequence[Target], labels: Sequence[str], kind: Kind
+) -> tuple[Target, ...]:
+    """Returns targets in which labels are spelled as in a task.
+
+    Args:
+        targets: Of some rows.
+        labels: Those of the task, which may have been imported in any spelling.
+        kind: Of the task.
+    """
+    own = set(_named(labels, kind))
+    by_key: dict[str, list[str]] = defaultdict(list)
+    for label in own:
+        by_key[_key(label)].append(label)
+    others = _names(targets) - own
+    meant = {name: by_key[_key(name)] for name in others if _key(name) in by_key}
+    return _renamed(targets, {name: same[0] for name, same in meant.items() if len(same) == 1})
+
+
+def rows_with_known(targets: Sequence[Target], labels: Sequence[str], kind: Kind) -> list[int]:
+    """Returns the rows all of whose labels a task has."""
+    known = set(_named(labels, kind))
+    return [row for row, target in enumerate(targets) if known.issuperset(names_of(target))]
+
+
+def refuse_unknown(
+    targets: Sequence[Target], labels: Sequence[str], kind: Kind, *, source: str, owner: str
+) -> None:
+    """Checks that a task has all labels of some rows.
+
+    Raises:
+        DataError: It lacks one.
+    """
+    named = _named(labels, kind)
+    for row, target in enumerate(targets, start=1):
+        for name in names_of(target):
+            if name not in named:
+                hint = nearest(name, named)
+                raise DataError(
+                    source,
+                    f"row {row} of those read has the label '{name}', which {owner} do not "
+                    f"have; labels are {', '.join([*named][:8])}{', …' if len(named) > 8 else ''}"
+                    f"{f'. Did you mean {hint!r}?' if hint else ''}",
+                )
+
+
+def _named(labels: Sequence[str], kind: Kind) -> dict[str, None]:
+    """Returns the labels of a task as targets have them: for tagging the entity types."""
+    return dict.fromkeys(entity_types(labels) if kind == "tagging" else labels)
+
+
+def _names(targets: Iterable[Target]) -> set[str]:
+    return {name for target in targets for name in names_of(target)}
+
+
+def _renamed(targets: Sequence[Target], names: Mapping[str, str]) -> tuple[Target, ...]:
+    return tuple(_rename(target, names) for target in targets) if names else tuple(targets)
+
+
+def _rename(target: Target, names: Mapping[str, str]) -> Target:
+    if isinstance(target, str):
+        return names.get(target, target)
+    if not isinstance(target, tuple):
+        return target
+    spans = tuple(p for p in target if isinstance(p, Span))
+    if spans:
+        return tuple(replace(span, entity=names.get(span.entity, span.entity)) for span in spans)
+    return tuple(dict.fromkeys(names.get(name, name) for name in names_of(target)))
+
+
+def _key(label: str) -> str:
+    label = normalized(label)
+    whole = _WHOLE.fullmatch(label)
+    if whole is not None:
+        return whole[1]
+    return label.lower() if label.lower() in ("true", "false") else label
+
+
+def near_equal(labels: Iterable[str]) -> Iterator[tuple[str, ...]]:
+    """Yields labels that differ in case, spaces, dashes, accents or invisible characters only."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for label in labels:
+        groups[_folded(label)].append(label)
+    yield from (tuple(sorted(group)) for group in groups.values() if len(group) > 1)
+
+
+def _folded(label: str) -> str:
+    parts = []
+    for sign in normalize("NFKD", normalize("NFKC", label).casefold()):
+        if category(sign) in ("Pd", "Pc"):
+            parts.append(" ")
+        elif category(sign) != "Cf" and combining(sign) not in _ACCENTS:
+            parts.append(sign)
+    folded = " ".join("".join(parts).split())
+    # A minus is no dash: -1 is another label than 1.
+    return f"-{folded}" if re.match(r"\s*[-\u2212][0-9]", label) else folded
+
+
+_ACCENTS = (202, 220, 230)
+"""Combining classes of the accents of Latin, Greek and Cyrillic; other scripts' are letters."""

@@ -1,0 +1,167 @@
+"""Values of rows -> texts, labels, numbers and tags: one reading for training, scoring and eval.
+
+A value is what it holds, whatever type carries it: a member of `class Q(str, Enum)` is its text,
+a number of numpy, Decimal or torch the number, 1.0 in a table with an empty cell the label `1`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from decimal import Decimal
+from enum import Enum
+from numbers import Integral, Real
+from unicodedata import normalize
+
+from adapterhub.inputs import text_problem
+from adapterhub.store.jsonsafe import shown
+from adapterhub.training.data.records import is_list
+
+LIST_SEPARATOR = "|"
+"""Separates labels in a cell of a CSV file."""
+
+MAX_LABEL = 256
+_MAX_TAG = MAX_LABEL - len("B-")
+_LARGEST = 1e15
+"""Largest regression target: its square is far within float32 too."""
+
+
+def plain(value: object) -> object:
+    """Returns a value as the str, bool, int or float that it is; anything else unchanged."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        value = value.item()  # a scalar of numpy or torch
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real | Decimal):
+        return float(value)
+    return value
+
+
+def read_text(value: object) -> str:
+    """Returns a text.
+
+    Raises:
+        ValueError: It is no text, or an empty one.
+    """
+    value = plain(value)
+    if isinstance(value, Enum):
+        raise ValueError(
+            f"is {shown(value)}, a member of an Enum that is no text; give its value or its name"
+        )
+    problem = text_problem(value)
+    if problem is not None:
+        raise ValueError(problem)
+    return str(value)
+
+
+def read_word(value: object) -> str:
+    """Returns a word of a tagged row; a space can be one where text is tagged by character.
+
+    Raises:
+        ValueError: It is no text, or an empty one.
+    """
+    value = plain(value)
+    return value if isinstance(value, str) and value.isspace() else read_text(value)
+
+
+def read_label(value: object) -> str:
+    """Returns a label; a whole number is one, whatever its type.
+
+    Raises:
+        ValueError: It is no label, or too long for one.
+    """
+    value = plain(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and not value.is_integer():
+        what = "a missing value" if math.isnan(value) else "not a label"
+        raise ValueError(f"is {shown(value)}, {what}; to predict numbers, use kind 'regression'")
+    label = normalized(str(int(value)) if isinstance(value, int | float) else read_text(value))
+    if len(label) > MAX_LABEL:
+        raise ValueError(f"is {len(label)} characters long; a label has {MAX_LABEL} at most")
+    return label
+
+
+def read_labels(value: object) -> tuple[str, ...]:
+    """Returns the labels of a list, of a cell of a CSV file, or of a mapping of label to 0 or 1.
+
+    Raises:
+        ValueError: It is none of these, or holds something that is no label.
+    """
+    if isinstance(value, Mapping) and value and all(map(is_flag, value.values())):
+        value = [name for name, flag in value.items() if as_flag(flag)]
+    parts = parts_of(value)
+    if parts is None:
+        raise ValueError(
+            f"is {shown(value)}; expected a list of labels, or in a CSV file labels separated by "
+            f"'{LIST_SEPARATOR}'"
+        )
+    return tuple(dict.fromkeys(read_label(part) for part in parts))
+
+
+def parts_of(value: object) -> list[object] | None:
+    """Returns the parts of a list, or of a cell that holds several labels; None for others."""
+    if isinstance(value, str):
+        return [part for part in str.__str__(value).split(LIST_SEPARATOR) if part.strip()]
+    return list(value) if is_list(value) and getattr(value, "shape", None) != () else None
+
+
+def is_flag(value: object) -> bool:
+    """Returns whether a value says whether something is so: 0, 1, True, False, or as text."""
+    value = plain(value)
+    if isinstance(value, str):
+        return value.strip().lower() in ("0", "1", "0.0", "1.0", "true", "false")
+    return isinstance(value, bool | int | float) and value in (0, 1)
+
+
+def as_flag(value: object) -> bool:
+    """Returns what a value for which `is_flag` is true says."""
+    value = plain(value)
+    return value.strip().lower() in ("1", "1.0", "true") if isinstance(value, str) else bool(value)
+
+
+def read_number(value: object) -> float:
+    """Returns the target of a regression.
+
+    Raises:
+        ValueError: It is no finite number, or too large.
+    """
+    value = plain(value)
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(f"is {shown(value)}; expected a number")
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        raise ValueError(f"is {shown(value)}; expected a number") from None
+    if isinstance(value, str) and "_" in value:
+        raise ValueError(f"is {shown(value)}; expected a number")
+    if not math.isfinite(number):
+        raise ValueError(f"is {number}; expected a finite number")
+    if abs(number) > _LARGEST:
+        raise ValueError(f"is {number}; the largest absolute value is {_LARGEST:g}")
+    return number
+
+
+def read_tag(value: object) -> str:
+    """Returns the tag of a word.
+
+    Raises:
+        ValueError: It is no text, or too long.
+    """
+    value = plain(value)
+    if not isinstance(value, str):
+        hint = "; write the names of tags, not their numbers" if isinstance(value, int) else ""
+        raise ValueError(f"the tag {shown(value)} is no text{hint}")
+    tag = normalized(value)
+    if len(tag) > _MAX_TAG:
+        raise ValueError(f"a tag is {len(tag)} characters long; {_MAX_TAG} are allowed")
+    return tag
+
+
+def normalized(label: str) -> str:
+    """Returns a label without outer spaces: the same one, however its accents are encoded."""
+    return normalize("NFC", label.strip())
