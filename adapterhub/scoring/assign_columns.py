@@ -239,7 +239,6 @@ def _check_fields(task: FoundTask, fields: Mapping[str, str], source: RowSource)
                 f"{missing_column(fields[field], source.columns)}{nor} Name it with "
                 f"--{option}-column ({option}_column=…)."
             )
-            )
         raise DataError(
             source.name,
             f"task '{task.reference}' reads {' + '.join(task.spec.fields)}, but {problem}",
