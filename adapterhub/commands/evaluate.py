@@ -35,7 +35,6 @@ def evaluate(
     # From here on it takes seconds: torch.
     from adapterhub.diagnostics import figure_text
     from adapterhub.hub import Hub
-    from adapterhub.training.data.columns import column_roles
     from adapterhub.training.data.dataset import read_for_task
     from adapterhub.training.evaluation.earlier_use import earlier_use
     from adapterhub.training.evaluation.metrics import evaluate as measure

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adapterhub.errors import DataError
-from adapterhub.specs import Kind, TaskSpec
+from adapterhub.specs import Kind, Role, TaskSpec
 from adapterhub.tags import entity_types
 from adapterhub.training.data.columns import Columns, find_columns, with_trained_columns
 from adapterhub.training.data.labels import (

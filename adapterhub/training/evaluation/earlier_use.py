@@ -6,7 +6,6 @@ from pathlib import Path
 
 from adapterhub.errors import AdapterHubError
 from adapterhub.specs import TaskSpec
-from adapterhub.training.data.columns import column_roles
 from adapterhub.training.data.dataset import Dataset, read_splits
 from adapterhub.training.options import TrainingOptions
 
