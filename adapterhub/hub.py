@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from adapterhub.errors import UsageError
+from adapterhub.errors import BackboneMismatchError, UsageError
 from adapterhub.inputs import Record, parse_bytes, read_records
 from adapterhub.model.backbone.open_backbone import choose_backbone
+from adapterhub.model.backbone.sources import is_folder
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.tokens import TextTokenizer
 from adapterhub.model.execution.call import Request, check_options, compute_scores, read_rows
@@ -24,7 +25,8 @@ from adapterhub.remote.find import find_all
 from adapterhub.results import Scores, TaskInfo
 from adapterhub.scoring.options import ScoringOptions
 from adapterhub.scoring.score_file import ScoredFile, score_file
-from adapterhub.specs import BackboneSpec, Pooling, TaskSpec
+from adapterhub.specs import BackboneSpec, Pooling, TaskSpec, identity
+from adapterhub.store.paths import absolute_path
 from adapterhub.store.references import absolute, check_repository, parse_reference
 from adapterhub.store.registry import locate_registry, read_registry, task_info
 
@@ -79,7 +81,20 @@ class Hub:
         self._encoder = Encoder(opened, device=device, dtype=dtype)
         self._tokenizer = TextTokenizer(opened.tokenizer)
         self._context = ExecutionContext(self._encoder, self._tokenizer, max_windows)
+        folder = backbone is not None and is_folder(backbone)
+        self._opened_with: dict[str, Any] = {
+            "backbone": str(absolute_path(backbone, "backbone")) if folder else backbone,
+            "device": str(device),
+            "dtype": dtype,
+            "max_bytes": size,
+            "max_windows": max_windows,
+        }
         self._tasks = TaskLoader(self.registry_path, self._context, max_bytes=size)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Returns how to open it again elsewhere, with the same versions resident."""
+        given = (str(self.registry_path), self._opened_with, self.backbone, self._tasks.pins())
+        return _reopen, (type(self), *given)
 
     @property
     def encoder(self) -> Encoder:
@@ -332,6 +347,22 @@ class Hub:
             reading=Reading(fields, max_length, 0),
             context=self._context,
         )
+
+
+def _reopen(
+    kind: type[Hub],
+    registry: str,
+    opened_with: dict[str, Any],
+    backbone: BackboneSpec,
+    pins: dict[str, tuple[str, str]],
+) -> Hub:
+    hub = kind(registry, **opened_with)
+    if hub.backbone.fingerprint != backbone.fingerprint:
+        raise BackboneMismatchError(
+            "of the pickled Hub", identity(backbone), identity(hub.backbone)
+        )
+    hub._tasks.load_pinned(pins)
+    return hub
 
 
 def _names(tasks: str | Sequence[str]) -> list[str]:

@@ -51,8 +51,7 @@ FieldName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,
 Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})?$")]
 
 MAX_LABELS = 10_000
-MAX_WINDOW = 65_536
-"""Tokens of a window; a backbone has its own limit, its positions."""
+MAX_WINDOW = 65_536  # tokens; a backbone has its own limit, its positions
 
 
 class Spec(BaseModel):

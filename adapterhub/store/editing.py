@@ -37,7 +37,7 @@ from adapterhub.store.registry import (
     read_registry,
     remember,
 )
-from adapterhub.store.yamlsafe import MAX_BYTES, MAX_NODES
+from adapterhub.store.yamlsafe import MAX_BYTES, MAX_NODES, count_value_ends
 
 HEADS_FOLDER = "heads"
 LOCK_TIMEOUT = 30.0
@@ -155,8 +155,7 @@ def registry_bytes(registry: Registry) -> bytes:
 
 def _may_have_more_values(data: bytes, limit: int) -> bool:
     """Returns False if text of `registry_bytes` certainly has at most `limit` YAML values."""
-    # One of these bytes ends every value; those inside quotes are counted too.
-    return len(data) > limit and len(data) - len(data.translate(None, b":,]}\n")) > limit
+    return len(data) > limit and count_value_ends(data) > limit
 
 
 def refused_change(error: ValidationError, path: Path) -> RegistryError:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,11 @@ MAX_TENSORS = 4096
 LENGTH_BYTES = 8
 """A safetensors file starts with the length of its header in this many bytes."""
 
+_QUOTES_PER_TENSOR = 12
+"""Around its name, three keys and a dtype; and around the metadata, which is one tensor's worth."""
+_BYTES_PER_TENSOR = 256
+"""Outside of strings: at most eight sizes, two offsets, brackets."""
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _FOREIGN = (
     (b"PK\x03\x04", "is a zip file (pickles of PyTorch look like this)"),
     (b"\x80\x02", "is a pickle file"),
@@ -126,7 +132,9 @@ def read_header(data: bytes, source: str) -> Header:
         HeadFileError: The header or the spec is invalid, or a tensor is missing or unexpected.
     """
     length = check_start(data[:64], len(data), source)
-    content = _read_json(data[LENGTH_BYTES : LENGTH_BYTES + length], "header", source)
+    text_of_header = data[LENGTH_BYTES : LENGTH_BYTES + length]
+    _check_amount(text_of_header, source)
+    content = _read_json(text_of_header, "header", source)
     metadata = content.pop("__metadata__", None)
     text = metadata.get(SPEC_KEY) if isinstance(metadata, dict) else None
     if not isinstance(text, str):
@@ -141,6 +149,24 @@ def read_header(data: bytes, source: str) -> Header:
     tensors = {name: _read_entry(name, entry, source) for name, entry in content.items()}
     check_tensors(tensors, spec, source)
     return Header(spec, tensors)
+
+
+def _check_amount(header: bytes, source: str) -> None:
+    """Counts what a header holds before it is parsed, which takes much longer.
+
+    Raises:
+        HeadFileError: It is more than MAX_TENSORS tensors can be.
+    """
+    # Quotes inside of strings, such as those of the task spec, have a backslash before them.
+    quotes = header.count(b'"') - header.count(b'\\"')
+    outside = len(header)
+    if outside > MAX_TENSORS * _BYTES_PER_TENSOR and quotes <= MAX_TENSORS * _QUOTES_PER_TENSOR:
+        outside -= sum(map(len, _STRING.findall(header)))
+    if quotes > MAX_TENSORS * _QUOTES_PER_TENSOR or outside > MAX_TENSORS * _BYTES_PER_TENSOR:
+        raise HeadFileError(
+            source,
+            f"its header of {len(header)} bytes holds more than {MAX_TENSORS} tensors can take",
+        )
 
 
 def check_tensors(tensors: Mapping[str, TensorEntry], spec: TaskSpec, source: str) -> None:

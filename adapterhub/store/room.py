@@ -43,12 +43,12 @@ def check_room(path: Path) -> None:
         if has_folder:
             _check_heads(path)
         return
-    read_registry(path)
     size = path.stat().st_size
     if size + _ENTRY_BYTES > MAX_BYTES:
         raise RegistryError(
             path, f"it is {size} bytes long, and with one more task it could exceed {MAX_BYTES}"
         )
+    read_registry(path)
     with registry_lock(path, timeout=min(_LOCK_TIMEOUT, editing.LOCK_TIMEOUT)):
         _try_to_write(path.parent, path, size + _ENTRY_BYTES + _HEAD_BYTES)
         _check_heads(path)

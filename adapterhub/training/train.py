@@ -23,10 +23,11 @@ from adapterhub.training.data.dataset import Splits, read_splits, summary_of
 from adapterhub.training.evaluation.metrics import require_extra
 from adapterhub.training.features.encoding import FeatureSource
 from adapterhub.training.features.pairs import pair_readings
+from adapterhub.training.features.usable_cache import usable_cache
 from adapterhub.training.finalize import TrainedTask, finalize
 from adapterhub.training.heads.fit_inputs import FitInputs, make_fit_inputs, matching_inputs
 from adapterhub.training.heads.search_heads import SearchResult, search_heads
-from adapterhub.training.options import TrainingOptions, cache_folder
+from adapterhub.training.options import TrainingOptions
 from adapterhub.training.warm_start import WarmStart, read_warm_start
 
 _log = logging.getLogger("adapterhub")
@@ -72,8 +73,6 @@ def train(
         check_room(registry)
     if options.adapter is not None:
         options = _with_adapter(options, options.adapter)
-    if encoder is not None:
-        check_type(encoder, Encoder, "The encoder", "an Encoder of the backbone")
     require_extra()
     splits = _read_rows(data, options)
     opened = open_for(registry, backbone)
@@ -130,11 +129,12 @@ def _save(trained: TrainedTask, registry: str | Path) -> Resolved:
 def _open_source(
     backbone: Backbone, encoder: Encoder | None, options: TrainingOptions
 ) -> FeatureSource:
-    encoder = encoder or Encoder(backbone)
+    encoder = Encoder(backbone) if encoder is None else encoder
+    check_type(encoder, Encoder, "The encoder", "an Encoder of the backbone")
     if encoder.spec.fingerprint != backbone.spec.fingerprint:
         raise UsageError("The encoder given belongs to another backbone than the one given.")
     tokenizer = TextTokenizer(backbone.tokenizer)
-    return FeatureSource(encoder, tokenizer, cache_folder(options), options.cache_max_bytes)
+    return FeatureSource(encoder, tokenizer, usable_cache(options), options.cache_max_bytes)
 
 
 def _with_adapter(options: TrainingOptions, adapter: AdapterOptions) -> TrainingOptions:

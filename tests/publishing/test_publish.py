@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -30,8 +29,6 @@ from tests.hubserver.fixtures import TOKEN
 from tests.hubserver.server import HubServer
 from tests.publishing.tasks import DEFAULTS, REPO, put, to_publish
 
-WRITERS = 12
-
 ROUTES = {
     "look for the repository": ("GET", r"/api/models/acme/heads$"),
     "make the repository": ("POST", "/api/repos/create"),
@@ -52,11 +49,6 @@ def registry_of(server: HubServer, revision: str = "main") -> dict[str, tuple[in
 
 def fetched(name: str) -> bytes:
     return read_remote(find_task(parse_reference(name)))
-
-
-def is_linear(server: HubServer) -> bool:
-    commits = server.repository(REPO).commits.values()
-    return len({commit.parent for commit in commits}) == len(commits)
 
 
 def test_one_commit_holds_everything(hub_server: HubServer) -> None:
@@ -206,29 +198,6 @@ def test_a_repository_that_is_being_made_is_waited_for(hub_server: HubServer) ->
     hub_server.faults.add("POST", "/api/repos/create", status(409, busy), times=None)
     with pytest.raises(RemoteUnavailableError, match=r"creating the repository failed: .* 409"):
         put("spam", repo="acme/others")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("trouble", [0.0, 0.03], ids=["calm", "trouble"])
-def test_many_publishers_at_once_all_win(trouble: float, hub_server: HubServer) -> None:
-    put("first")
-    kinds = (status(503), status(429, Retry_After="0"), RESET, LOST)
-    for fault in kinds if trouble else ():
-        hub_server.faults.add("*", "", fault, times=None, chance=trouble / len(kinds))
-    names = [f"task-{number}" for number in range(WRITERS)]
-    random.Random(0).shuffle(names)
-    with ThreadPoolExecutor(WRITERS) as pool:
-        list(pool.map(lambda name: put(name), names))
-    hub_server.faults.clear()
-    assert registry_of(hub_server) == {"first": (1,), **dict.fromkeys(names, (1,))}
-    assert is_linear(hub_server)
-    assert len(hub_server.repository(REPO).history()) == 2 + WRITERS
-    card = hub_server.files(REPO)["README.md"].decode()
-    for name in names:
-        assert hub_server.files(REPO)[f"heads/{name}.safetensors"] == to_publish(name).data
-        assert card.count(f"<!-- /adapterhub:task:{name} -->") == 1
-    if trouble:
-        assert sum(hub_server.faults.made.values()) > 0
 
 
 def test_many_publishers_of_one_task_make_one_version_each(hub_server: HubServer) -> None:

@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import multiprocessing
 import os
-import random
 import resource
 import shutil
 import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from multiprocessing.context import ForkServerContext, ForkServerProcess
-from multiprocessing.synchronize import Event
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import pytest
 
-from adapterhub.errors import HeadFileError, IntegrityError, RegistryError
+from adapterhub.errors import HeadFileError, RegistryError
 from adapterhub.store import atomic, versions
 from adapterhub.store.atomic import stray_files
-from adapterhub.store.editing import registry_lock, set_alias, unlisted_files
-from adapterhub.store.headfile import parse_head, read_head
-from adapterhub.store.registry import Resolved, parse_registry, read_registry
+from adapterhub.store.editing import set_alias, unlisted_files
+from adapterhub.store.headfile import read_head
+from adapterhub.store.registry import parse_registry, read_registry
 from adapterhub.store.versions import Addition, add_version, add_versions
 from tests.builders import backbone_entry, backbone_spec, head_tensors, task_spec
-from tests.store.raw import good_file
+from tests.soak.writers import add, add_forever, read_heads
 
 NOBODY = 65_534
 
@@ -44,20 +41,6 @@ def server() -> ForkServerContext:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "registry.yaml"
-
-
-def add(path: Path, task: str = "spam", seed: int = 0) -> Resolved:
-    spec = task_spec(task=task)
-    return add_version(
-        path, spec, head_tensors(spec, seed), backbone_key="small", backbone_entry=backbone_entry()
-    )
-
-
-def add_forever(path: Path, first: int, started: Event | None = None) -> None:
-    if started is not None:
-        started.set()
-    for seed in range(first, first + 1_000_000):
-        add(path, seed=seed)
 
 
 def add_many(path: Path, seed: int, prefix: str = "many") -> None:
@@ -80,44 +63,7 @@ def run(server: ForkServerContext, target: Callable[..., None], *args: object) -
     return process.exitcode
 
 
-def run_all(processes: list[ForkServerProcess]) -> None:
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(60)
-    assert [process.exitcode for process in processes] == [0] * len(processes)
-
-
-def check_every_head(path: Path) -> int:
-    """Reads every version that the registry lists; returns how many."""
-    count = 0
-    registry = read_registry(path)
-    for task, entry in registry.tasks.items():
-        for version, record in entry.versions.items():
-            resolved = registry.resolve(f"{task}:{version}")
-            read_head(resolved.path, sha256=record.sha256, size=record.size)
-            count += 1
-    return count
-
-
 class TestRaces:
-    @pytest.mark.slow
-    def test_fifty_processes_add_fifty_tasks(self, path: Path, server: ForkServerContext) -> None:
-        run_all([server.Process(target=add, args=(path, f"task-{i}", i)) for i in range(50)])
-        assert len(read_registry(path).tasks) == 50
-        assert check_every_head(path) == 50
-        assert unlisted_files(path) == []
-
-    @pytest.mark.slow
-    def test_twenty_processes_add_versions_of_one_task(
-        self, path: Path, server: ForkServerContext
-    ) -> None:
-        run_all([server.Process(target=add, args=(path, "spam", i)) for i in range(20)])
-        entry = read_registry(path).tasks["spam"]
-        assert sorted(entry.versions) == list(range(1, 21))
-        assert len({record.sha256 for record in entry.versions.values()}) == 20
-        assert check_every_head(path) == 20
-
     def test_transactions_of_two_processes_and_this_one(
         self, path: Path, server: ForkServerContext
     ) -> None:
@@ -139,14 +85,14 @@ class TestRaces:
         registry = read_registry(path)
         assert {max(registry.tasks[f"{name}-0"].versions) for name in "ab"} == {6}
         assert registry.tasks == parse_registry(path.read_bytes(), path).tasks
-        assert check_every_head(path) == 60 + len(registry.tasks["spam"].versions)
+        assert len(read_heads(path)) == 60 + len(registry.tasks["spam"].versions)
         assert unlisted_files(path) == []
 
     def test_readers_beside_a_writer_see_whole_registries(
         self, path: Path, server: ForkServerContext
     ) -> None:
         add(path)
-        writer = server.Process(target=add_forever, args=(path, 1))
+        writer = server.Process(target=add_forever, args=(path,))
         writer.start()
         try:
             seen = set()
@@ -173,51 +119,22 @@ def die_before_rename(path: Path, seed: int) -> None:
     add(path, seed=seed)
 
 
-def die_with_lock(path: Path) -> None:
-    with registry_lock(path):
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
 def die_before_registry_of_many(path: Path) -> None:
     versions.write_registry = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
     add_many(path, 0)
 
 
 class TestKilledWriters:
-    @pytest.mark.slow
-    def test_at_random_moments(self, path: Path, server: ForkServerContext) -> None:
-        first = add(path)
-        chance = random.Random(0)
-        before = 1
-        for attempt in range(1, 21):
-            started = server.Event()
-            writer = server.Process(target=add_forever, args=(path, attempt * 10_000, started))
-            writer.start()
-            assert started.wait(60)
-            time.sleep(chance.uniform(0.0, 0.08))
-            writer.kill()
-            writer.join()
-            count = check_every_head(path)
-            assert count >= before
-            before = count
-            assert read_registry(path).tasks["spam"].versions[1] == first.record
-        start = time.monotonic()
-        add(path, "last")
-        assert time.monotonic() - start < 5
-        assert not stray_files(path.parent)
-        assert not stray_files(path.parent / "heads")
-        assert before > 1
-
     def test_between_head_and_registry(self, path: Path, server: ForkServerContext) -> None:
         add(path)
         before = path.read_bytes()
         assert run(server, die_before_registry, path, 1) == -signal.SIGKILL
         assert path.read_bytes() == before
-        assert check_every_head(path) == 1
+        assert len(read_heads(path)) == 1
         orphan = path.parent / "heads" / "spam.2.safetensors"
         assert unlisted_files(path) == [orphan]
         assert add(path, seed=2).path == orphan
-        assert check_every_head(path) == 2
+        assert len(read_heads(path)) == 2
         assert unlisted_files(path) == []
 
     def test_between_the_heads_of_many_tasks_and_the_registry(
@@ -231,7 +148,7 @@ class TestKilledWriters:
         orphans = [path.parent / "heads" / f"many-{number}.safetensors" for number in range(5)]
         assert unlisted_files(path) == orphans
         add_many(path, 1)
-        assert check_every_head(path) == 6
+        assert len(read_heads(path)) == 6
         assert unlisted_files(path) == []
 
     def test_before_a_rename(self, path: Path, server: ForkServerContext) -> None:
@@ -242,38 +159,6 @@ class TestKilledWriters:
         assert len(unlisted_files(path)) == 1
         add(path, seed=2)
         assert unlisted_files(path) == []
-
-    def test_a_dead_holder_frees_the_lock(self, path: Path, server: ForkServerContext) -> None:
-        add(path)
-        assert run(server, die_with_lock, path) == -signal.SIGKILL
-        start = time.monotonic()
-        add(path, seed=1)
-        assert time.monotonic() - start < 5
-
-
-class TestDamage:
-    def test_every_truncation_is_refused(self, tmp_path: Path) -> None:
-        data = good_file()
-        for length in range(len(data)):
-            with pytest.raises(HeadFileError):
-                parse_head(data[:length], source="x")
-        path = tmp_path / "a.safetensors"
-        digest = hashlib.sha256(data).hexdigest()
-        for length in (0, 1, len(data) // 2, len(data) - 1):
-            path.write_bytes(data[:length])
-            with pytest.raises(IntegrityError, match=rf"a\.safetensors.*{digest}"):
-                read_head(path, sha256=digest, size=len(data))
-
-    def test_two_hundred_bit_flips_are_refused(self, path: Path) -> None:
-        resolved = add(path)
-        data = resolved.path.read_bytes()
-        chance = random.Random(0)
-        for position in chance.sample(range(8 * len(data)), 200):
-            damaged = bytearray(data)
-            damaged[position // 8] ^= 1 << position % 8
-            resolved.path.write_bytes(damaged)
-            with pytest.raises(IntegrityError):
-                read_head(resolved.path, sha256=resolved.record.sha256, size=resolved.record.size)
 
 
 @contextlib.contextmanager
@@ -300,7 +185,7 @@ def no_room_for_the_head(path: Path) -> None:
 
 def no_room_for_the_registry(path: Path) -> None:
     with file_size_limit(2_048), pytest.raises(RegistryError, match=r"registry\.yaml: .*too large"):
-        add_forever(path, 1)
+        add_forever(path)
 
 
 def write_beside_a_reader(path: Path) -> None:
@@ -309,7 +194,7 @@ def write_beside_a_reader(path: Path) -> None:
         os.setgroups([])
         os.setgid(NOBODY)
         os.setuid(NOBODY)
-    assert check_every_head(path) == 1
+    assert len(read_heads(path)) == 1
     for write in (lambda: set_alias(path, "spam", "prod", 1), lambda: add(path, seed=1)):
         with pytest.raises(RegistryError, match=r"registry\.yaml: .*Permission denied"):
             write()
@@ -322,7 +207,7 @@ class TestFullAndReadOnlyDisks:
     ) -> None:
         add(path)
         assert run(server, fill, path) == 0
-        count = check_every_head(path)
+        count = len(read_heads(path))
         assert count >= 1
         assert not stray_files(path.parent)
         assert not stray_files(path.parent / "heads")

@@ -14,6 +14,7 @@ import functools
 import os
 import random
 import threading
+import weakref
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -49,7 +50,8 @@ def _precision() -> tuple[_Setting, ...]:
     """Returns the settings that allow fp32 products in TF32 or bfloat16."""
     found = []
     try:
-        for backend in (torch.backends.mkldnn.matmul, torch.backends.cuda.matmul):
+        for place in ("mkldnn", "cuda"):
+            backend = getattr(torch.backends, place).matmul
             found.append(
                 _Setting(
                     functools.partial(getattr, backend, "fp32_precision"),
@@ -132,6 +134,38 @@ class _Held:
         self._is_forked = False
 
 
+class ForkedLock:
+    """A lock that is free in a forked child, whoever held it in the parent.
+
+    For what is consistent at any moment: the holder's change is then made whole or not at all.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        _LOCKS.add(self)
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
+
+    def renew(self) -> None:
+        """Makes it free."""
+        self._lock = threading.Lock()
+
+
+_LOCKS: weakref.WeakSet[ForkedLock] = weakref.WeakSet()
+
+
+def _renew_locks() -> None:
+    for lock in list(_LOCKS):
+        lock.renew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)
+
 _PRECISION = _Held(_precision())
 _DTYPE = _Held(
     (_Setting(torch.get_default_dtype, torch.set_default_dtype, (torch.float32,)),)  # type: ignore[arg-type]
@@ -186,4 +220,5 @@ def own_state(function: Callable[Params, Result]) -> Callable[Params, Result]:
 
 def _own_generators() -> list[int]:
     """Returns the CUDA devices whose random numbers a call may draw."""
-    return [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+    initialized = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    return [torch.cuda.current_device()] if initialized else []

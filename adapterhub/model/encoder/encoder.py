@@ -8,12 +8,14 @@ at every depth takes much of the time of a plain implementation.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from typing import NoReturn
 
 import torch
 from torch.nn import functional
 
-from adapterhub.errors import BackboneError, check_type
+from adapterhub.errors import BackboneError, UsageError, check_type
 from adapterhub.model.backbone.caller_state import inference, own_state
 from adapterhub.model.backbone.checkpoint import Block, read_block, read_embeddings, tensors_of
 from adapterhub.model.backbone.devices import find_device, find_dtype
@@ -80,6 +82,7 @@ class Encoder:
             device=self.device,
             dtype=self.dtype,
         )
+        self._process = os.getpid()
         self._check_finite(config.vocab_size)
 
     @property
@@ -91,6 +94,30 @@ class Encoder:
     def depth(self) -> int:
         """Returns the number D of depths."""
         return self.spec.num_hidden_layers
+
+    def __reduce__(self) -> NoReturn:
+        """Refuses to be pickled or copied.
+
+        Raises:
+            UsageError: Always.
+        """
+        raise UsageError(
+            "An Encoder cannot be pickled or copied; make one in each process, with "
+            "Encoder(open_backbone(...)). A Hub can be pickled: it opens again from its registry."
+        )
+
+    def check_process(self) -> None:
+        """Checks that the device can be used in this process.
+
+        Raises:
+            UsageError: It is a GPU, and the process was forked after the encoder was made.
+        """
+        if self.device.type != "cpu" and os.getpid() != self._process:
+            raise UsageError(
+                f"The encoder is on {self.device}, which a forked process cannot use. Open the Hub "
+                f"after the fork, or start processes with multiprocessing's 'spawn' or "
+                f"'forkserver'."
+            )
 
     def tensors(self) -> Iterator[torch.Tensor]:
         """Yields all weights on the device, in a fixed order."""
@@ -107,6 +134,7 @@ class Encoder:
     @inference
     def embed(self, batch: TokenBatch) -> torch.Tensor:
         """Returns the hidden states at depth 0: (P, H) in the encoder's dtype."""
+        self.check_process()
         tables = self._embeddings
         total = functional.embedding(batch.input_ids, tables.words)
         # Adds in the order of transformers, for equal rounding: words, segments, positions.

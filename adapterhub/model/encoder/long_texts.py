@@ -15,6 +15,8 @@ from adapterhub.model.encoder.offsets import Range, normalized, without
 _CODE_POINTS_PER_TOKEN = 8
 # Where it was not, all that is read again is small beside the last reading.
 _GROWTH = 4
+# What has more code points without a space is no word, or of a script without spaces.
+_LONGEST_WORD = 256
 # Shorter runs are read as they are; such a run is far longer than any in running text.
 _SHORTEST_RUN = 64
 
@@ -51,7 +53,7 @@ def read_texts(fast: FastTokenizer, texts: Sequence[str], *, budget: int) -> lis
     encodings = fast.encode_batch(parts, add_special_tokens=False)
     return [
         ReadText(part, encoding)
-        if len(encoding) > budget or len(part) == len(text)
+        if len(part) == len(text) or _is_enough(part, encoding, budget)
         else _read_on(fast, text, limit=limit, budget=budget)
         for text, part, encoding in zip(texts, parts, encodings, strict=True)
     ]
@@ -64,9 +66,19 @@ def _read_on(fast: FastTokenizer, text: str, *, limit: int, budget: int) -> Read
     while True:
         part = shorter[:limit]
         encoding = fast.encode(part, add_special_tokens=False)
-        if len(encoding) > budget or len(part) == len(shorter):
+        if len(part) == len(shorter) or _is_enough(part, encoding, budget):
             return ReadText(part, encoding, gaps)
         limit *= _GROWTH
+
+
+def _is_enough(part: str, encoding: Encoding, budget: int) -> bool:
+    """Returns whether a part of a text has more than `budget` tokens besides those of a cut word.
+
+    The last word may be cut, and then has other tokens than it has in the text.
+    """
+    more = len(encoding) - budget
+    cut = len(part) - 1 - max(part.rfind(" "), part.rfind("\n"))
+    return more > 0 and (more >= cut or cut > _LONGEST_WORD)
 
 
 def _silent_runs(fast: FastTokenizer, text: str) -> Iterator[Range]:

@@ -34,22 +34,23 @@ class TextAligner:
         names = sorted((token.content for token in added.values()), key=len, reverse=True)
         self._names = re.compile("|".join(map(re.escape, names)) or "(?!)")
 
-    def offsets(self, text: str, encoding: Encoding) -> Offsets:
-        """Returns start and end of each token, in code points, empty for a token of a space.
+    def offsets(self, text: str, encoding: Encoding, *, tokens: int) -> Offsets:
+        """Returns start and end of the first tokens, in code points, empty for one of a space.
 
         Args:
             text: A text.
             encoding: Its tokens, without special tokens added.
+            tokens: The number of tokens wanted.
         """
-        ids: list[int] = encoding.ids
+        ids: list[int] = encoding.ids[:tokens]
+        offsets: Offsets = encoding.offsets[:tokens]
         gaps = list(self._dropped_at_starts(text, ids))
-        if not gaps:
-            return self._without_spaces(ids, encoding.offsets)
-        other = self._fast.encode(without(text, gaps), add_special_tokens=False)
-        if other.ids != ids:
-            # A tokenizer that does not only drop them, for instance a token for single words.
-            return self._without_spaces(ids, encoding.offsets)
-        return self._without_spaces(ids, restored(other.offsets, gaps))
+        if gaps:
+            other = self._fast.encode(without(text, gaps), add_special_tokens=False)
+            # Otherwise they are not only dropped, for instance before a token for single words.
+            if other.ids[:tokens] == ids:
+                offsets = restored(other.offsets[:tokens], gaps)
+        return self._without_spaces(ids, offsets)
 
     def _dropped_at_starts(self, text: str, ids: Sequence[int]) -> Iterator[Range]:
         """Yields the ranges of dropped signs at the start, and directly behind special tokens."""
@@ -92,10 +93,10 @@ def without(text: str, gaps: Iterable[Range]) -> str:
     return "".join([*parts, text[start:]])
 
 
-def restored(offsets: Sequence[Range], gaps: Sequence[Range]) -> Offsets:
+def restored(offsets: Offsets, gaps: Sequence[Range]) -> Offsets:
     """Returns offsets in a text, from those in the text without `gaps`."""
     if not gaps:
-        return list(offsets)
+        return offsets
     sizes = [0, *accumulate(stop - start for start, stop in gaps)]
     places = [start - size for (start, _), size in zip(gaps, sizes, strict=False)]
 

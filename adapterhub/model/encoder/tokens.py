@@ -154,13 +154,14 @@ class TextTokenizer:
             kept = _kept([len(tokens) for tokens in ids], reading, max_windows)
             cut = any(len(tokens) > size for tokens, size in zip(ids, kept, strict=True))
             ids = [tokens[:size] for tokens, size in zip(ids, kept, strict=True)]
-            offsets = self._offsets(found[0])[: kept[0]]
+            offsets = self._offsets(found[0], kept[0])
             rows.append(Row(ids[0], ids[1] if len(ids) > 1 else None, offsets, cut))
         return rows
 
-    def _offsets(self, read: ReadText) -> Offsets:
-        """Returns the offsets of all tokens in the text as given."""
-        return restored(self._aligner.offsets(read.text, read.encoding), read.gaps)
+    def _offsets(self, read: ReadText, tokens: int) -> Offsets:
+        """Returns the offsets of the first tokens in the text as given."""
+        offsets = self._aligner.offsets(read.text, read.encoding, tokens=tokens)
+        return restored(offsets, read.gaps)
 
     def has_tokens(self, text: str) -> bool:
         """Returns whether a text leaves any token; one of dropped signs leaves none."""

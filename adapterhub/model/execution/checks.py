@@ -55,6 +55,7 @@ def check_fits(spec: TaskSpec, encoder: Encoder) -> None:
         BackboneMismatchError: It was made for another backbone.
         UsageError: Its windows are too long.
     """
+    encoder.check_process()
     check_backbone(spec, encoder.spec)
     if spec.max_length > encoder.max_positions:
         raise UsageError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +11,7 @@ from types import MappingProxyType
 import torch
 
 from adapterhub.errors import ResidentError
+from adapterhub.model.backbone.caller_state import ForkedLock
 from adapterhub.model.encoder.changes import Adapter
 from adapterhub.model.heads.heads import HeadWeights, read_weights
 from adapterhub.model.heads.slab import SLAB_ROWS, Slab, Slot, TapKey
@@ -91,7 +91,7 @@ class ResidentTasks:
         self.max_bytes = max_bytes
         self._hidden_size = hidden_size
         self._device = device
-        self._lock = threading.Lock()
+        self._lock = ForkedLock()
         self._snapshot = _Snapshot()
         self._slabs: dict[TapKey, list[Slab]] = defaultdict(list)
         self._last_used: dict[Provenance, int] = {}

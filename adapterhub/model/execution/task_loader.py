@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from adapterhub.errors import UsageError
+from adapterhub.errors import ResidentError, UsageError
+from adapterhub.model.backbone.caller_state import ForkedLock
 from adapterhub.model.encoder.changes import Adapter
 from adapterhub.model.execution.checks import check_tasks
 from adapterhub.model.execution.resident import ResidentTask, ResidentTasks
@@ -16,6 +16,7 @@ from adapterhub.remote.find import FoundTask, find, find_all
 from adapterhub.results import Provenance
 from adapterhub.specs import TaskSpec
 from adapterhub.store.headfile import HeadFile
+from adapterhub.store.references import parse_reference
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,7 +56,7 @@ class TaskLoader:
             device=context.encoder.device,
             max_bytes=max_bytes,
         )
-        self._lock = threading.Lock()
+        self._lock = ForkedLock()
         self._loads = 0
 
     @property
@@ -71,6 +72,33 @@ class TaskLoader:
         """Loads tasks, all or none; see `Hub.load`."""
         with self._lock:
             self._make_resident(find_all(names, self._registry))
+
+    def pins(self) -> dict[str, tuple[str, str]]:
+        """Returns the version that each resident name is now: its reference and its sha256."""
+        pins = {}
+        for name in self.names():
+            task = self._resident.get(name)
+            if task is not None:
+                pins[name] = (_pinned(name, task.made_by), task.made_by.sha256)
+        return pins
+
+    def load_pinned(self, pins: Mapping[str, tuple[str, str]]) -> None:
+        """Loads the versions of `pins` under their names.
+
+        Raises:
+            ResidentError: A version has other bytes here.
+            AdapterHubError: As `load`.
+        """
+        with self._lock:
+            found = find_all([reference for reference, _ in pins.values()], self._registry)
+            for task, (name, (reference, sha256)) in zip(found, pins.items(), strict=True):
+                if task.sha256 != sha256:
+                    raise ResidentError(
+                        f"Task '{name}' ({reference}) is {task.sha256[:12]}… here and was "
+                        f"{sha256[:12]}… where the Hub was pickled. Load it anew there."
+                    )
+            named = [replace(task, reference=name) for task, name in zip(found, pins, strict=True)]
+            self._make_resident(named)
 
     def unload(self, names: Mapping[str, str]) -> None:
         """Removes tasks; names by what the user calls them.
@@ -131,6 +159,14 @@ class TaskLoader:
         heads = {task.reference: (loaded[task.reference], _made_by(task)) for task in tasks}
         self._resident.load(heads, adapters=adapters, keep=keep)
         self._loads += 1
+
+
+def _pinned(name: str, made_by: Provenance) -> str:
+    reference = parse_reference(name)
+    if reference.kind == "file":
+        return name
+    place = "" if made_by.origin is None else f"{made_by.origin}:"
+    return f"{place}{reference.task}:{made_by.version}"
 
 
 def _made_by(task: FoundTask) -> Provenance:

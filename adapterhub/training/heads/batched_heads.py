@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch.nn import functional
@@ -14,6 +15,13 @@ from adapterhub.training.heads.candidates import Hyperparameters, Objective
 
 _BETAS = (0.9, 0.999)
 _EPS = 1e-8
+_VALUES_AT_ONCE = 2**22
+"""Numbers that are updated at once: 16 MB."""
+_COPIES = 6
+"""Tensors of the size of a head's parameters while it is fitted: these, their gradient, two
+moments, the best ones, and one that is computed in between."""
+_LOGIT_COPIES = 4
+"""The same for logits: these, their loss, and the gradients of both."""
 # Weight decay is for matrices: biases, mixes and queries have few parameters.
 _DECAYED = ("first", "last")
 
@@ -33,6 +41,20 @@ class BatchShape:
     settings: int
     hidden_size: int
     hidden_width: int | None
+
+
+def batch_bytes(shape: BatchShape, outputs: int, *, rows: int) -> int:
+    """Returns the memory, in bytes, that fitting a batch of heads takes beside their features.
+
+    Args:
+        shape: Of the batch.
+        outputs: Number of logits.
+        rows: Rows per step.
+    """
+    width = shape.hidden_width
+    inner = shape.hidden_size * (width or outputs) + (width or 0) * outputs
+    one = _COPIES * inner + _LOGIT_COPIES * rows * outputs
+    return 4 * shape.groups * shape.settings * one
 
 
 def initial_heads(
@@ -124,21 +146,32 @@ class BatchedAdamW:
             factor: Of the schedule, for all learning rates.
         """
         self._steps += 1
-        unbias = [1 - beta**self._steps for beta in _BETAS]
         for name, parameter in parameters.items():
-            gradient = parameter.grad
-            if gradient is None:
+            if parameter.grad is None:
                 continue
-            moment = self._moments.setdefault(name, torch.zeros_like(parameter))
-            square = self._squares.setdefault(name, torch.zeros_like(parameter))
-            moment.lerp_(gradient, 1 - _BETAS[0])
-            square.mul_(_BETAS[1]).addcmul_(gradient, gradient, value=1 - _BETAS[1])
-            rates = (self._rates * factor).view(*self._rates.shape, *(1,) * (parameter.dim() - 2))
-            if name in _DECAYED:
-                parameter.mul_(1 - rates * self._decays.view_as(rates))
-            size = square.div(unbias[1]).sqrt_().add_(_EPS)
-            parameter.sub_(moment.div(size).mul_(rates / unbias[0]))
+            if name not in self._moments:
+                self._moments[name] = torch.zeros_like(parameter)
+                self._squares[name] = torch.zeros_like(parameter)
+            # Some groups at a time: what is computed in between is as large as they are.
+            groups = max(1, _VALUES_AT_ONCE // max(1, parameter[0].numel()))
+            for start in range(0, len(parameter), groups):
+                self._step_groups(name, parameter, slice(start, start + groups), factor)
             parameter.grad = None
+
+    def _step_groups(
+        self, name: str, parameter: torch.Tensor, groups: slice, factor: float
+    ) -> None:
+        values, gradient = parameter[groups], cast("torch.Tensor", parameter.grad)[groups]
+        moment, square = self._moments[name][groups], self._squares[name][groups]
+        unbias = [1 - beta**self._steps for beta in _BETAS]
+        moment.lerp_(gradient, 1 - _BETAS[0])
+        square.mul_(_BETAS[1]).addcmul_(gradient, gradient, value=1 - _BETAS[1])
+        rates = self._rates[groups] * factor
+        rates = rates.view(*rates.shape, *(1,) * (parameter.dim() - 2))
+        if name in _DECAYED:
+            values.mul_(1 - rates * self._decays[groups].view_as(rates))
+        size = square.div(unbias[1]).sqrt_().add_(_EPS)
+        values.sub_(moment.div(size).mul_(rates / unbias[0]))
 
     def select(
         self, settings: Sequence[Sequence[Hyperparameters]], kept: KeptHeads

@@ -17,8 +17,10 @@ from adapterhub.training.features.attentive_features import AttentiveTokens, Tok
 from adapterhub.training.features.encoding import FeatureSource, Layout, read_features
 from adapterhub.training.features.pairs import ComparedMix
 from adapterhub.training.features.standardized_features import MixedTaps, SingleTaps
+from adapterhub.training.heads.batched_heads import BatchShape, batch_bytes
 from adapterhub.training.heads.candidates import (
     FittedHead,
+    Hyperparameters,
     depths_of,
     hyperparameter_grid,
     mixed_heads,
@@ -31,6 +33,8 @@ from adapterhub.training.options import TrainingOptions
 
 _ATTENTIVE_DEPTHS = 2
 _MOST_MIXES = 3
+_SHARE_OF_HEADS = 0.5
+"""Of `memory_bytes`, which is for features, what the heads that are fitted at once may take."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,13 +99,25 @@ def _fit_singles(
     heads: Sequence[HeadSpec], width: int | None, fit_inputs: FitInputs, options: TrainingOptions
 ) -> Iterator[FittedHead]:
     """Yields the best candidate of each head; fits as many taps at once as memory holds."""
-    at_once = max(1, options.memory_bytes // fit_inputs.tap_bytes)
     settings = hyperparameter_grid(options)
+    taps = options.memory_bytes // fit_inputs.tap_bytes
+    batch = int(options.memory_bytes * _SHARE_OF_HEADS) // _head_bytes(fit_inputs, settings, width)
+    at_once = max(1, min(taps, batch))
     for start in range(0, len(heads), at_once):
         part = heads[start : start + at_once]
         mask = fit_inputs.problem.cv_folds.train_mask
         reader = SingleTaps.load(part, fit_inputs.tap, fit_inputs.problem.device, mask)
         yield from fit(reader, settings, hidden_width=width, problem=fit_inputs.problem)
+
+
+def _head_bytes(
+    fit_inputs: FitInputs, settings: Sequence[Hyperparameters], width: int | None
+) -> int:
+    """Returns the memory of fitting one head with all settings: with many labels, gigabytes."""
+    problem = fit_inputs.problem
+    copies = len(settings) * len(problem.cv_folds)
+    shape = BatchShape(1, copies, problem.hidden_size, width)
+    return batch_bytes(shape, problem.objective.outputs, rows=problem.batch_size)
 
 
 def _leading_heads(fitted: Sequence[FittedHead], fit_inputs: FitInputs) -> list[HeadSpec]:

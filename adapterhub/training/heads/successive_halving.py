@@ -98,9 +98,11 @@ class CandidateBatch:
         self._epochs = torch.where(better, epoch, self._epochs)
         every = better.repeat_interleave(copies, dim=1)
         for name, parameter in self._parameters.items():
-            where = every.view(*every.shape, *(1,) * (parameter.dim() - 2))
-            best = self._best_parameters[name]
-            self._best_parameters[name] = torch.where(where, parameter.detach(), best)
+            # Group by group: all of them at once would be held twice.
+            for best, latest, improved in zip(
+                self._best_parameters[name], parameter.detach(), every, strict=True
+            ):
+                best[improved] = latest[improved]
 
     def reset_best(self) -> None:
         """Resets the best metrics, which those on other rows cannot be compared with."""

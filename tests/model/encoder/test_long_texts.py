@@ -110,6 +110,16 @@ def test_what_is_read_of_a_long_text_is_what_the_whole_text_begins_with(
     assert row.truncated
 
 
+@pytest.mark.parametrize("letters", [60, 99, 101, 150, 250])
+def test_a_word_that_is_cut_counts_with_its_own_tokens(
+    reference: PreTrainedTokenizerFast, letters: int
+) -> None:
+    """WordPiece has one token for a word of over 100 letters, and many for a part of it."""
+    text = f"{'the ' * 11}{'q' * letters} {'was late ' * 200}"
+    row = row_of(TextTokenizer(reference), text, max_windows=2, length=8)
+    assert row.ids == reference(text, add_special_tokens=False)["input_ids"][:12]
+
+
 def test_a_text_that_just_fits_is_not_truncated_by_the_spaces_behind_it(
     tokenizer: TextTokenizer, reference: PreTrainedTokenizerFast
 ) -> None:

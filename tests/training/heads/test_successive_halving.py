@@ -19,6 +19,7 @@ from adapterhub.training.features.standardized_features import (
     Reader,
     SingleTaps,
 )
+from adapterhub.training.heads import batched_heads
 from adapterhub.training.heads.candidates import (
     CVFolds,
     FittedHead,
@@ -363,3 +364,28 @@ def test_attention_finds_the_token_that_knows(width: int | None) -> None:
     logits = read_weights(spec, one.tensors, device=CPU).forward(features)
     accuracy = (logits.argmax(1) == truth[ROWS:][order]).float().mean()
     assert one.value == pytest.approx(float(accuracy), abs=0.02)
+
+
+@pytest.mark.parametrize("width", [None, 12])
+def test_updates_of_some_groups_at_a_time_are_the_same(
+    width: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = fit(singles(), SETTINGS, hidden_width=width, problem=problem(epochs=4))
+    monkeypatch.setattr(batched_heads, "_VALUES_AT_ONCE", 1)
+    parts = fit(singles(), SETTINGS, hidden_width=width, problem=problem(epochs=4))
+    for one, other in zip(whole, parts, strict=True):
+        assert one.value == other.value
+        assert all(torch.equal(one.tensors[name], other.tensors[name]) for name in one.tensors)
+
+
+@pytest.mark.parametrize("width", [None, 12])
+def test_the_memory_of_many_labels_is_known_before(width: int | None) -> None:
+    labels = 400
+    shape = batched_heads.BatchShape(3, 2, H, width)
+    objective = make_objective("single_label", torch.arange(labels), labels)
+    parameters = batched_heads.initial_heads(shape, objective, GENERATOR)
+    held = sum(value.numel() * value.element_size() for value in parameters.values())
+    claimed = batched_heads.batch_bytes(shape, labels, rows=0)
+    # The parameters, their gradient, two moments, the best and a temporary; biases are small.
+    assert 5 * held < claimed <= 6 * held
+    assert batched_heads.batch_bytes(shape, labels, rows=64) > claimed
