@@ -30,6 +30,8 @@ class ImportOptions(Options):
         bool | None, Option(shown="what its names say", flags=("--tied/--per-depth",))
     ] = None
     """Whether one adapter serves all depths; without it the names of its tensors decide."""
+    any_base: bool = False
+    """Import an adapter although it names another model than the backbone as its base."""
     description: str = Field(default="", max_length=2_000)
     """One line on what the task predicts."""
     languages: Annotated[tuple[Language, ...], Option("A,B")] = ()

@@ -10,6 +10,7 @@ import torch
 from pydantic import ValidationError
 
 from adapterhub.errors import AdapterError
+from adapterhub.importing.base_model import check_base
 from adapterhub.importing.checkpoint import head_of, read_checkpoint, read_model_config
 from adapterhub.importing.description import (
     describe,
@@ -88,6 +89,10 @@ def import_task(
         raise AdapterError(folder, "no such folder")
     peft = read_peft_folder(folder, tied=options.tied) if is_peft_folder(folder) else None
     opened = open_for(registry, backbone)
+    exported = None if peft is None else read_exported_head(folder)
+    # An export states the fingerprint of its backbone, which is compared.
+    if peft is not None and exported is None and not options.any_base:
+        check_base(peft, opened)
     adapter = None if peft is None else adapter_on(opened, peft)
     try:
         spec, tensors = _head(task, folder, peft, opened, options)
