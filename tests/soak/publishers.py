@@ -121,7 +121,7 @@ def killed_publishers(folder: Path, effort: Effort) -> list[Figure]:
             end = time.monotonic() + 30
             while len(server.faults.log) == seen and time.monotonic() < end:
                 time.sleep(0.001)
-            time.sleep(pick.uniform(0.0, 0.25))
+            time.sleep(pick.uniform(0.0, 0.5))
             publisher.kill()
             publisher.join()
             kills += publisher.exitcode == -signal.SIGKILL
