@@ -90,7 +90,13 @@ def check(folder: Path, work: str, number: signal.Signals, *, times: int = 1) ->
     assert os.listdir(folder) == []
 
 
-@pytest.mark.parametrize("number", CODES)
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM,
+        *(pytest.param(n, marks=pytest.mark.slow) for n in (signal.SIGINT, signal.SIGHUP)),
+    ],
+)
 def test_a_signal_ends_what_waits(tmp_path: Path, number: signal.Signals) -> None:
     check(tmp_path, WORK["python"], number)
 

@@ -223,6 +223,7 @@ def test_the_file_of_bad_rows_is_reserved_too(hub: Hub, tmp_path: Path) -> None:
     assert not errors_path(out).exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["out.jsonl", "out.csv", "out.parquet"])
 def test_a_hub_keeps_what_it_scored(hub: Hub, tmp_path: Path, name: str) -> None:
     out = tmp_path / name

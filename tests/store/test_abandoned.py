@@ -74,8 +74,8 @@ def only(folder: Path) -> Path:
     return found
 
 
-@pytest.mark.parametrize("before", ["", WITHOUT_LOCKS])
-@pytest.mark.parametrize("kind", ["file", "folder"])
+@pytest.mark.parametrize("before", ["", pytest.param(WITHOUT_LOCKS, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", ["file", pytest.param("folder", marks=pytest.mark.slow)])
 def test_a_writer_that_lives_keeps_its_file_however_old(
     start: Start, tmp_path: Path, before: str, kind: str
 ) -> None:
@@ -93,8 +93,8 @@ def test_a_writer_that_lives_keeps_its_file_however_old(
     assert os.listdir(tmp_path) == ["out"]
 
 
-@pytest.mark.parametrize("before", ["", WITHOUT_LOCKS])
-@pytest.mark.parametrize("kind", ["file", "folder"])
+@pytest.mark.parametrize("before", ["", pytest.param(WITHOUT_LOCKS, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", ["file", pytest.param("folder", marks=pytest.mark.slow)])
 def test_what_a_dead_writer_left_is_removed_at_once(
     start: Start, tmp_path: Path, before: str, kind: str
 ) -> None:

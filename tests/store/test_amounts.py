@@ -30,21 +30,22 @@ def lines(form: str, count: int) -> bytes:
     return "".join(form.format(number) for number in range(count)).encode()
 
 
-REGISTRIES = {
-    "a list": b"tasks: [" + b"1," * 4_100_000 + b"1]\n",
-    "lines of a list": b"- 1\n" * 2_000_000,
-    "keys": lines("k{0}: 1\n", 700_000),
-    "tasks": b"schema: 1\ntasks:\n" + lines("  t{0}: {{}}\n", 580_000),
-    "aliases": b"tasks:\n  a:\n    aliases: {" + lines("a{0}: 1, ", 600_000) + b"}\n",
-    "records": b"tasks: {" + lines("t{0}: {{a: [1, 2, 3]}}, ", 300_000) + b"}\n",
-    "too long": b"#" * (MAX_BYTES + 1),
+REGISTRIES: dict[str, Callable[[], bytes]] = {
+    "a list": lambda: b"tasks: [" + b"1," * 4_100_000 + b"1]\n",
+    "lines of a list": lambda: b"- 1\n" * 2_000_000,
+    "keys": lambda: lines("k{0}: 1\n", 700_000),
+    "tasks": lambda: b"schema: 1\ntasks:\n" + lines("  t{0}: {{}}\n", 580_000),
+    "aliases": lambda: b"tasks:\n  a:\n    aliases: {" + lines("a{0}: 1, ", 600_000) + b"}\n",
+    "records": lambda: b"tasks: {" + lines("t{0}: {{a: [1, 2, 3]}}, ", 300_000) + b"}\n",
+    "too long": lambda: b"#" * (MAX_BYTES + 1),
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REGISTRIES)
 def test_a_registry_with_too_much_in_it(name: str, tmp_path: Path) -> None:
     path = tmp_path / "registry.yaml"
-    path.write_bytes(REGISTRIES[name])
+    path.write_bytes(REGISTRIES[name]())
 
     def refuse() -> None:
         with pytest.raises(RegistryError, match=r"more than 1000000 values|at most 8388608"):
@@ -65,23 +66,25 @@ def header_file(header: bytes) -> bytes:
 
 
 MANY = MAX_HEADER_BYTES - 200
-HEADERS = {
-    "tensors": b"{"
-    + lines('"t{0}":{{"dtype":"F32","shape":[1],"data_offsets":[0,4]}},', 68_000)
-    + b'"z":{}}',
-    "tensors with spaces": b"{" + lines('"t{0}" : {{}} ,', 200_000) + b'"z":{}}',
-    "keys": b"{" + lines('"k{0}":0,', 300_000) + b'"z":0}',
-    "strings": b'{"a":[' + b'"x",' * 1_000_000 + b'"x"]}',
-    "numbers": b'{"a":[' + b"0," * (MANY // 2) + b"0]}",
-    "objects": b'{"a":[' + b"{}," * (MANY // 3) + b"{}]}",
-    "nested": b'{"a":' + b"[" * MANY + b"}",
-    "metadata": b'{"__metadata__":{' + lines('"k{0}":"",', 300_000) + b'"z":""}}',
+HEADERS: dict[str, Callable[[], bytes]] = {
+    "tensors": lambda: (
+        b"{"
+        + lines('"t{0}":{{"dtype":"F32","shape":[1],"data_offsets":[0,4]}},', 68_000)
+        + b'"z":{}}'
+    ),
+    "tensors with spaces": lambda: b"{" + lines('"t{0}" : {{}} ,', 200_000) + b'"z":{}}',
+    "keys": lambda: b"{" + lines('"k{0}":0,', 300_000) + b'"z":0}',
+    "strings": lambda: b'{"a":[' + b'"x",' * 1_000_000 + b'"x"]}',
+    "numbers": lambda: b'{"a":[' + b"0," * (MANY // 2) + b"0]}",
+    "objects": lambda: b'{"a":[' + b"{}," * (MANY // 3) + b"{}]}",
+    "nested": lambda: b'{"a":' + b"[" * MANY + b"}",
+    "metadata": lambda: b'{"__metadata__":{' + lines('"k{0}":"",', 300_000) + b'"z":""}}',
 }
 
 
 @pytest.mark.parametrize("name", HEADERS)
 def test_a_header_with_too_much_in_it(name: str) -> None:
-    data = header_file(HEADERS[name])
+    data = header_file(HEADERS[name]())
     assert len(data) < MAX_HEADER_BYTES + 8
 
     def refuse() -> None:
@@ -91,6 +94,7 @@ def test_a_header_with_too_much_in_it(name: str) -> None:
     assert seconds(refuse) < SOFT_BOUND / 2
 
 
+@pytest.mark.slow
 def test_a_long_task_spec_is_no_tensors() -> None:
     text = 'a "quoted" { text }, with \\ signs: ' * 20
     spec = task_spec(task="spam")

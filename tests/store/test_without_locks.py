@@ -52,7 +52,9 @@ def write(path: Path, errno_name: str = "ENOSYS") -> str:
     return start(path, WRITE, errno_name).communicate(timeout=60)[0].strip()
 
 
-@pytest.mark.parametrize("errno_name", ["ENOSYS", "EOPNOTSUPP"])
+@pytest.mark.parametrize(
+    "errno_name", ["ENOSYS", pytest.param("EOPNOTSUPP", marks=pytest.mark.slow)]
+)
 def test_an_empty_lock_file_blocks_nothing(tmp_path: Path, errno_name: str) -> None:
     path = tmp_path / "registry.yaml"
     lock = tmp_path / "registry.yaml.lock"

@@ -141,6 +141,7 @@ def test_what_cannot_be_saved_is_not_trained(
     assert stray_files(tiny_registry.parent) == []
 
 
+@pytest.mark.slow
 def test_a_new_registry_is_made_at_the_end_only(tmp_path: Path, quick: TrainingOptions) -> None:
     class Bad(list[dict[str, object]]):
         def __iter__(self) -> Iterator[dict[str, object]]:
@@ -185,6 +186,7 @@ def words_of(data: Path, registry: Path) -> tuple[object, ...]:
     return ("train", data, "-t", "new", "-r", registry, *few)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("here", [True, False])
 def test_the_command_line_writes_it_elsewhere(
     run: Run, tiny_registry: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: bool
