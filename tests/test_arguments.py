@@ -42,7 +42,7 @@ ROWS = [{"text": f"a good day {row}", "label": str(row % 2)} for row in range(8)
 NO_PATH: tuple[object, ...] = (3, b"x", ["x"], object(), 1.5, "a\0b")
 NO_NAME: tuple[object, ...] = (3, None, b"x", object(), "No Name", "", ["a", "b"])
 NO_TASKS: tuple[object, ...] = (3, None, b"x", [3], [["sentiment"]], [], object(), "sentimant")
-NO_TEXTS: tuple[object, ...] = (3, None, b"x", object(), [], [3], [None], [[]])
+NO_TEXTS: tuple[object, ...] = (3, None, b"x", object(), [3], [None], [[]])
 NO_BOOL: tuple[object, ...] = ("no", None, 3, [])
 NO_OPTIONS: tuple[object, ...] = (3, "x", [], object(), {"topk": 3}, {"epoch": 3}, {3: 3})
 
