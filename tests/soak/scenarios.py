@@ -64,7 +64,7 @@ SCENARIOS = (
     Scenario(serving.replaced_in_a_batch, Effort(20), Effort(1_000)),
     Scenario(serving.failed_reloads, Effort(30), Effort(1_000)),
     Scenario(serving_processes.load_cycles, Effort(300), Effort(10_000)),
-    Scenario(serving_processes.forked_children, None, Effort(20)),
+    Scenario(serving_processes.forked_children, Effort(3), Effort(20)),
     Scenario(serving_processes.rows_scored, Effort(3_000), Effort(50_000)),
     Scenario(batches.same_texts, ONCE, Effort(50)),
     Scenario(publishers.many_publishers, Effort(50), Effort(50)),

@@ -1,8 +1,9 @@
 """State that the caller has set in torch: what we compute does not depend on it.
 
 Settings of a thread are overridden in that thread. Settings of the process are overridden while
-any call runs, in whatever thread, and restored after the last one: precision of fp32 products for
-every call, the default dtype for calls that run code of PEFT or transformers.
+any call runs, in whatever thread, and restored after the last one: precision of fp32 products and
+kinds of attention for every call, the default dtype for calls that run code of PEFT or
+transformers.
 
 A forked child inherits no threads but the locks and pools of threads, so it computes with one
 thread; and refuses where a call of another thread was cut off by the fork.
@@ -66,6 +67,17 @@ def _precision() -> tuple[_Setting, ...]:
     return tuple(found)
 
 
+def _attention() -> tuple[_Setting, ...]:
+    """Returns the settings that allow the kinds of attention, which `sdpa_kernel` restricts."""
+    backend = torch.backends.cuda  # its name; the CPU reads them too
+    kinds = (
+        (backend.flash_sdp_enabled, backend.enable_flash_sdp),
+        (backend.mem_efficient_sdp_enabled, backend.enable_mem_efficient_sdp),
+        (backend.math_sdp_enabled, backend.enable_math_sdp),
+    )
+    return tuple(_Setting(get, put, (True,)) for get, put in kinds)  # type: ignore[arg-type]
+
+
 class _Held:
     """Holds settings at their right values while any call runs; it costs microseconds."""
 
@@ -74,6 +86,7 @@ class _Held:
         self._before: dict[int, object] = {}
         self._threads: dict[int, int] = {}
         self._cut_off = False
+        self._has_run = False
         self._is_forked = False
         self._lock = threading.Lock()
         if hasattr(os, "register_at_fork"):
@@ -82,6 +95,7 @@ class _Held:
     def __enter__(self) -> None:
         if self._is_forked:
             self._settle()
+        self._has_run = True
         own = threading.get_ident()
         with self._lock:
             self._threads[own] = self._threads.get(own, 0) + 1
@@ -115,9 +129,12 @@ class _Held:
         self._cut_off = self._cut_off or any(thread != own for thread in self._threads)
         self._threads = {own: self._threads[own]} if own in self._threads else {}
         self._is_forked = True
+        if self._has_run:
+            # At once, because reading a head file computes too, before any call.
+            _use_one_thread()
 
     def _settle(self) -> None:
-        """Prepares the first call in a forked child.
+        """Prepares a call in a forked child, whose number of threads the caller may have set.
 
         Raises:
             UsageError: The fork cut off a call of another thread, whose locks nobody will release.
@@ -128,10 +145,13 @@ class _Held:
                 "training, so locks of torch may be held for ever. Fork while no call runs, or "
                 "start processes with multiprocessing's 'spawn' or 'forkserver'."
             )
-        # OpenMP would wait for the threads of its pool, which only the parent has.
-        if torch.get_num_threads() > 1:
-            torch.set_num_threads(1)
-        self._is_forked = False
+        _use_one_thread()
+
+
+def _use_one_thread() -> None:
+    # OpenMP would wait for the threads of its pool, which only the parent has.
+    if torch.get_num_threads() > 1:
+        torch.set_num_threads(1)
 
 
 class ForkedLock:
@@ -166,7 +186,7 @@ def _renew_locks() -> None:
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_locks)
 
-_PRECISION = _Held(_precision())
+_ARITHMETIC = _Held((*_precision(), *_attention()))
 _DTYPE = _Held(
     (_Setting(torch.get_default_dtype, torch.set_default_dtype, (torch.float32,)),)  # type: ignore[arg-type]
 )
@@ -180,7 +200,7 @@ def inference(function: Callable[Params, Result]) -> Callable[Params, Result]:
 
     @functools.wraps(function)
     def run(*args: Params.args, **options: Params.kwargs) -> Result:
-        with _PRECISION, torch.inference_mode():
+        with _ARITHMETIC, torch.inference_mode():
             if not any(map(torch.is_autocast_enabled, _DEVICE_TYPES)):
                 return function(*args, **options)
             with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
@@ -199,7 +219,7 @@ def own_state(function: Callable[Params, Result]) -> Callable[Params, Result]:
     @functools.wraps(function)
     def run(*args: Params.args, **options: Params.kwargs) -> Result:
         with ExitStack() as stack:
-            for held in (_PRECISION, _DTYPE, torch.inference_mode(False), torch.enable_grad()):
+            for held in (_ARITHMETIC, _DTYPE, torch.inference_mode(False), torch.enable_grad()):
                 stack.enter_context(held)
             for kind in _DEVICE_TYPES:
                 if torch.is_autocast_enabled(kind):

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from adapterhub import TrainingOptions, train
 from adapterhub.hub import Hub
@@ -64,6 +65,8 @@ STATES: dict[str, Callable[[], AbstractContextManager[object]]] = {
     "anomaly mode": torch.autograd.detect_anomaly,
     "precision medium": lambda: precision("medium"),
     "precision high": lambda: precision("high"),
+    "attention by mathematics": lambda: sdpa_kernel(SDPBackend.MATH),
+    "attention of GPUs": lambda: sdpa_kernel(SDPBackend.EFFICIENT_ATTENTION),
     "errors of numpy": lambda: np.errstate(all="raise"),
 }
 states = pytest.mark.parametrize("state", STATES.values(), ids=STATES.keys())
