@@ -19,12 +19,17 @@ def absolute_path(path: object, what: str = "path") -> Path:
         what: What an error calls it.
 
     Raises:
-        UsageError: It is no path, or it is relative and the working folder was removed.
+        UsageError: It is no path, or it is relative and the working folder was removed, or it
+            begins with `~/` and there is no home.
     """
     if not isinstance(path, str | Path) or "\0" in str(path):
         raise UsageError(f"The {what} is {repr(path)[:80]}; expected a path, as a string or Path.")
+    expanded = Path(os.path.expanduser(path))
+    if expanded.parts[:1] == ("~",):
+        # Otherwise a folder of the name `~` would be made here.
+        raise UsageError(f"There is no home folder for the {what} '{path}'; set HOME.")
     try:
-        return Path(os.path.expanduser(path)).absolute()
+        return expanded.absolute()
     except FileNotFoundError as error:
         raise _no_folder(what) from error
 

@@ -57,7 +57,7 @@ SCENARIOS = (
     Scenario(damage.bit_flips, Effort(1_000), Effort(10_000)),
     Scenario(damage.wrong_lengths, ONCE, ONCE),
     Scenario(damage.hostile_headers, ONCE, ONCE),
-    Scenario(damage.many_small_tensors, None, ONCE),
+    Scenario(damage.many_small_tensors, ONCE, ONCE),
     Scenario(damage.hostile_registries, ONCE, ONCE),
     Scenario(serving.swap_under_load, Effort(10_000), Effort(1_000_000)),
     Scenario(serving.same_task_loads, Effort(8), Effort(1_024)),

@@ -10,6 +10,7 @@ import os
 import tempfile
 from pathlib import Path
 
+from adapterhub.errors import UsageError
 from adapterhub.store.atomic import held_temp, removed_at_end
 from adapterhub.training.options import TrainingOptions, cache_folder
 
@@ -29,7 +30,7 @@ def usable_cache(options: TrainingOptions) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with held_temp(folder / "probe"):
             return folder
-    except (OSError, RuntimeError) as error:  # RuntimeError where there is no home at all
+    except (OSError, UsageError) as error:  # UsageError where there is no home at all
         _LOG.warning(
             "Features are kept for this run only: the cache in the home cannot be written (%s). "
             "$ADAPTERHUB_CACHE names another folder.",
