@@ -12,7 +12,12 @@ from adapterhub.errors import UsageError
 from adapterhub.specs import KINDS, Kind, Role, TaskSpec
 from adapterhub.store.jsonsafe import shown
 from adapterhub.training.data.records import Records, is_list
-from adapterhub.training.data.values import LIST_SEPARATOR, plain
+from adapterhub.training.data.values import (
+    LIST_SEPARATOR,
+    are_decimal_commas,
+    find_separator,
+    plain,
+)
 from adapterhub.training.options import TrainingOptions
 
 # Scoring reads these fields whatever the columns of a training file are called, so that all
@@ -95,20 +100,9 @@ USUAL: dict[str, Kind] = {
 
 
 def _find_target(records: Records, options: TrainingOptions) -> tuple[Kind, str]:
-    names = records.columns
     target = options.target
     if target is None:
-        found = [name for name in USUAL if name in names and _fits(USUAL[name], options)]
-        if options.tokens in names and "tags" in names and options.kind in (None, "tagging"):
-            found = ["tags"]
-        if not found:
-            wanted = next((n for n, kind in USUAL.items() if kind == options.kind), None)
-            expected = f"'{wanted}'" if wanted else "'label', 'labels', 'score' or 'tags'"
-            records.refuse(
-                f"there is no target column {expected}; columns are {', '.join(names[:8])}. "
-                f"Name it with the option target."
-            )
-        target = found[0]
+        target = _usual_target(records, options)
     values = [plain(record.values.get(target)) for record in records.rows]
     if options.kind is not None:
         if options.kind == "multi_label":
@@ -117,14 +111,42 @@ def _find_target(records: Records, options: TrainingOptions) -> tuple[Kind, str]
     records.value(records.rows[0], target)
     if target in (options.text, options.pair):
         raise UsageError(f"Column '{target}' would be read as two things of: {_ROLES}.")
-    return _kind_of(values, target, tagged=options.tokens in names), target
+    return _kind_of(values, target, tagged=options.tokens in records.columns), target
 
 
-def _fits(kind: Kind, options: TrainingOptions) -> bool:
-    if options.kind in (None, kind):
-        return True
-    # Integers may be labels or values, whatever their column's name suggests.
-    return {options.kind, kind} <= {"single_label", "regression"}
+def _usual_target(records: Records, options: TrainingOptions) -> str:
+    """Returns the target among the usual names, those that suit the kind first.
+
+    Raises:
+        DataError: None is there.
+    """
+    names = records.columns
+    if options.tokens in names and "tags" in names and options.kind in (None, "tagging"):
+        return "tags"
+    usual = tuple(USUAL) if options.kind is None else _NAMES[options.kind]
+    found = [name for name in usual if name in names]
+    if not found:
+        expected = f"{', '.join(map(repr, usual[:-1]))} or {usual[-1]!r}" if usual[1:] else "'tags'"
+        records.refuse(
+            f"there is no target column {expected}; columns are {', '.join(names[:8])}. "
+            f"Name it with the option target (--target COLUMN)."
+        )
+    if options.kind == "regression":
+        # A label beside a score is mostly no number.
+        for name in found:
+            values = [plain(record.values.get(name)) for record in records.rows]
+            if all(_is_number(value) or _is_missing(value) for value in values):
+                return name
+    return found[0]
+
+
+_NAMES: Mapping[Kind, tuple[str, ...]] = {
+    "single_label": ("label", "labels", "tags", "score"),
+    "multi_label": ("labels", "label", "tags"),
+    "regression": ("label", "score", "labels"),
+    "tagging": ("tags",),
+}
+"""Usual names of targets by a kind that is given."""
 
 
 # More different numbers than this may be values as well as labels.
@@ -151,6 +173,7 @@ def _kind_of(values: Sequence[object], target: str, *, tagged: bool) -> Kind:
         )
     usual = USUAL.get(target)
     if usual == "regression":
+        _check_values(found, target)
         return usual
     if usual == "multi_label":
         _check_sets(values, target)
@@ -189,16 +212,11 @@ def _check_labels(texts: Sequence[str], target: str) -> None:
         UsageError: They look like numbers, like several labels, or like anything else.
     """
     counts = Counter(map(str.strip, texts))
-    numbers = [text for text in counts if _WRITTEN_NUMBER.fullmatch(text)]
-    rows = sum(counts[number] for number in numbers)
-    if len(numbers) > _MOST_NUMBERS and rows >= len(texts) / 2:
-        odd = next((text for text in counts if not _NUMBER.fullmatch(text)), None)
-        raise UsageError(
-            f"Column '{target}' holds {len(numbers)} different numbers, such as '{numbers[0]}', "
-            f"but {shown(odd)} is not written as one; correct such rows and "
-            f"{choice('regression', 'single_label')}."
-        )
     separator = find_separator(counts)
+    # The separator of 28 numbered labels, as in `3,14`, is none within numbers.
+    decimal = separator == "," and are_decimal_commas(counts)
+    if decimal or separator is None:
+        _check_written_numbers(counts, target, decimal=decimal)
     if separator is not None:
         joined = next(text for text in counts if separator in text)
         how = "" if separator == LIST_SEPARATOR else f" and write '{LIST_SEPARATOR}' instead"
@@ -215,6 +233,37 @@ def _check_labels(texts: Sequence[str], target: str) -> None:
         )
 
 
+def _check_written_numbers(counts: Mapping[str, int], target: str, *, decimal: bool) -> None:
+    """Checks that labels are not mostly numbers, some of which are written as people do.
+
+    Raises:
+        UsageError: They are.
+    """
+    numbers = [text for text in counts if _WRITTEN_NUMBER.fullmatch(text)]
+    rows = sum(counts[number] for number in numbers)
+    if (decimal or len(numbers) > _MOST_NUMBERS) and 2 * rows >= sum(counts.values()):
+        odd = next((text for text in counts if not _NUMBER.fullmatch(text)), None)
+        raise UsageError(
+            f"Column '{target}' holds {len(numbers)} different numbers, such as '{numbers[0]}', "
+            f"but {shown(odd)} is not written as one; correct such rows and "
+            f"{choice('regression', 'single_label')}."
+        )
+
+
+def _check_values(values: Sequence[object], target: str) -> None:
+    """Checks that a column called `score` holds numbers, at least mostly.
+
+    Raises:
+        UsageError: It does not.
+    """
+    others = [value for value in values if isinstance(value, str) and value.strip().isalpha()]
+    if 2 * len(others) > len(values) and len(set(others)) > 1:
+        raise UsageError(
+            f"Column '{target}' holds {shown(others[0])}, which is no number; write numbers, such "
+            f"as 3.5, or {choice('single_label')}."
+        )
+
+
 def _check_sets(values: Sequence[object], target: str) -> None:
     """Checks that cells of a column called `labels` hold several, or none.
 
@@ -227,9 +276,11 @@ def _check_sets(values: Sequence[object], target: str) -> None:
     )
     if not several:
         _check_separator(values, target)
+        found = [value for value in values if not _is_missing(value)]
+        numbers: tuple[Kind, ...] = ("regression",) if all(map(_is_number, found)) else ()
         raise UsageError(
             f"Column '{target}' holds one label per row, such as {shown(values[0])}; "
-            f"{choice('single_label', 'multi_label')}."
+            f"{choice(*numbers, 'single_label', 'multi_label')}."
         )
 
 
@@ -246,35 +297,6 @@ def _check_separator(values: Sequence[object], target: str) -> None:
             f"The labels in column '{target}' have {shown(separator)} between them; write "
             f"'{LIST_SEPARATOR}' instead, or {_ONE_EACH}."
         )
-
-
-def find_separator(counts: Mapping[str, int]) -> str | None:
-    """Returns what separates several labels within texts, or None if each is one label.
-
-    Parts of several labels come back in other texts; those of names such as `Paris, France`
-    mostly do not.
-    """
-    for separator in (LIST_SEPARATOR, *_OTHER_SEPARATORS):
-        joined = [set(_split(text, separator)) for text in counts if separator in text]
-        joined = [parts for parts in joined if len(parts) > 1]
-        where = Counter(part for text in counts for part in set(_split(text, separator)))
-        parts = {part for own in joined for part in own}
-        again = sum(where[part] > 1 for part in parts)
-        is_ours = separator == LIST_SEPARATOR and again
-        if len(joined) > 1 and (is_ours or again >= len(parts) * (1 if len(joined) < 3 else 0.5)):
-            return separator
-    return None
-
-
-_OTHER_SEPARATORS = (";", ",", "/", "+", "&", "\t", "\n", "\uff5c", "\uff1b", "\uff0c", "\u3001")
-
-
-def _split(text: str, separator: str) -> list[str]:
-    parts = [part.strip() for part in text.split(separator)]
-    # A date is one thing.
-    if separator == "/" and all(part.isdecimal() for part in parts):
-        return [text]
-    return [part for part in parts if part]
 
 
 def _is_number(value: object) -> bool:

@@ -7,6 +7,8 @@ a number of numpy, Decimal or torch the number, 1.0 in a table with an empty cel
 from __future__ import annotations
 
 import math
+import re
+from collections import Counter
 from collections.abc import Mapping
 from decimal import Decimal
 from enum import Enum
@@ -174,3 +176,56 @@ def read_tag(value: object) -> str:
 def normalized(label: str) -> str:
     """Returns a label without outer spaces: the same one, however its accents are encoded."""
     return normalize("NFC", label.strip())
+
+
+_SEPARATORS = (";", ",", "/", "+", "&", "\t", "\n", "\uff5c", "\uff1b", "\uff0c", "\u3001")
+# These are common within the name of one label.
+_WITHIN_NAMES = (" and ", " or ", ":", "\\", "-", "_", " ")
+_FEWEST_JOINED = 3
+_WITH_DECIMAL_COMMA = re.compile(r"[-+\u2212]?[0-9]+,[0-9]+")
+
+
+def find_separator(counts: Mapping[str, int]) -> str | None:
+    """Returns what separates several labels within texts, or None if each is one label.
+
+    Parts of several labels come back in other texts; those of names such as `Paris, France`
+    mostly do not. Of what also stands within names, as in `non-toxic`, all parts must be labels.
+
+    Args:
+        counts: Rows by text.
+    """
+    for separator in (LIST_SEPARATOR, *_SEPARATORS):
+        joined = _joined(counts, separator)
+        where = Counter(part for text in counts for part in set(_split(text, separator)))
+        parts = {part for own in joined for part in own}
+        again = sum(where[part] > 1 for part in parts)
+        is_ours = separator == LIST_SEPARATOR and again
+        if len(joined) > 1 and (is_ours or again >= len(parts) * (1 if len(joined) < 3 else 0.5)):
+            return separator
+    for separator in _WITHIN_NAMES:
+        joined = _joined(counts, separator)
+        if len(joined) >= _FEWEST_JOINED and all(own <= counts.keys() for own in joined):
+            return separator
+    return None
+
+
+def are_decimal_commas(counts: Mapping[str, int]) -> bool:
+    """Returns whether commas are rather those of numbers: `3,5` in most rows, `1,0,1` in none."""
+    joined = [text for text in counts if "," in text]
+    if not all(map(_WITH_DECIMAL_COMMA.fullmatch, joined)):
+        return False
+    return 2 * sum(counts[text] for text in joined) >= sum(counts.values())
+
+
+def _joined(counts: Mapping[str, int], separator: str) -> list[set[str]]:
+    """Returns the different parts of each text that has several."""
+    parts = [set(_split(text, separator)) for text in counts if separator in text]
+    return [own for own in parts if len(own) > 1]
+
+
+def _split(text: str, separator: str) -> list[str]:
+    parts = [part.strip() for part in text.split(separator)]
+    # A date is one thing.
+    if separator == "/" and all(part.isdecimal() for part in parts):
+        return [text]
+    return [part for part in parts if part]

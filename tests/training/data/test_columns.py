@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from adapterhub.errors import AdapterHubError, UsageError
+from adapterhub.specs import Kind
 from adapterhub.training.data.dataset import read_for_task, read_splits
 from adapterhub.training.options import TrainingOptions, training_options
 from tests.builders import task_spec
@@ -19,6 +20,7 @@ from tests.training.rows import Rows
 
 DEFAULTS = TrainingOptions()
 STS = [round(index * 0.044, 2) for index in range(114)]
+MIXES = ("anger", "joy", "anger|joy", "fear", "fear|joy", "love", "fear|love", "love|anger")
 EMOTIONS = ("anger", "joy", "anger|joy", "fear|joy", "love", "joy", "anger", "fear|love")
 
 
@@ -84,6 +86,24 @@ def test_whole_numbers_are_labels_by_whatever_column_or_file(tmp_path: Path) -> 
         ([1, 2, 3], "labels", "holds one label per row, such as '?1"),
         ([label.replace("|", ";") for label in EMOTIONS], "labels", "have ';' between them"),
         ([f"The answer {i}." for i in range(240)], "answer", "240 different texts in 240 rows"),
+        ([*map(str, range(28)), "3,14", "0,27"], "emotion", "with ',' between.*--kind multi_label"),
+        ([*map(str, range(28)), "3|14", "0|27"], "emotion", r"with '\|' between.*--kind multi"),
+        (["3,5", "4,0", "4,5", "5,0"], "stars", "'3,5' is not written as one.*--kind regression"),
+        ([label.replace("|", " and ") for label in MIXES], "gold", "with ' and ' between them"),
+        ([label.replace("|", "-") for label in MIXES], "gold", "with '-' between them"),
+        ([label.replace("|", "_") for label in MIXES], "gold", "with '_' between them"),
+        ([label.replace("|", ":") for label in MIXES], "gold", "with ':' between them"),
+        ([label.replace("|", " ") for label in MIXES], "tags", "with ' ' between them"),
+        (
+            [0.25, 0.5, 1.0],
+            "labels",
+            "one label per row, such as .*0.25'?; choose --kind regression",
+        ),
+        (
+            ["high", "low"],
+            "score",
+            "'score' holds 'high', which is no number; .*--kind single_label",
+        ),
     ],
 )
 def test_a_target_that_may_be_two_things_is_asked_about(
@@ -137,6 +157,11 @@ def test_a_kind_that_is_given_is_not_guessed(kind: Any, tmp_path: Path) -> None:
         ["\u6b63\u9762", "\u8d1f\u9762"],
         ["1", "2", "3", "unknown"],
         ["01/02", "02/02", "01/01"],
+        ["good", "very good", "bad", "very bad"],
+        ["non-toxic", "toxic", "toxic-threat"],
+        ["hotel", "flight", "hotel_booking", "flight_booking", "car_booking"],
+        ["10-20", "20-30", "30-40"],
+        ["25-34", "35-44", "under 25", "45 and over"],
     ],
 )
 @pytest.mark.parametrize("column", ["label", "gold"])
@@ -147,6 +172,39 @@ def test_ordinary_labels_stay(values: Sequence[object], column: str, tmp_path: P
         train = read_splits(source, training_options(target=column)).train
         assert train.kind == "single_label"
         assert len(train.labels) == len(set(values))
+
+
+@pytest.mark.parametrize(
+    ("kind", "column", "values"),
+    [
+        ("multi_label", "label", EMOTIONS),
+        ("multi_label", "tags", EMOTIONS),
+        ("single_label", "label", EMOTIONS),
+        ("single_label", "labels", ["a", "b"]),
+        ("multi_label", "labels", ["a", "b"]),
+        ("single_label", "labels", [0, 1]),
+        ("single_label", "tags", ["a", "b"]),
+        ("single_label", "score", ["high", "low"]),
+        ("regression", "labels", [0.25, 0.5]),
+        ("regression", "label", [0.25, 0.5]),
+    ],
+)
+def test_the_kind_that_a_message_names_is_enough(
+    kind: Kind, column: str, values: Sequence[object], tmp_path: Path
+) -> None:
+    rows = _rows(values, column)
+    for source in (rows, _as_csv(rows, tmp_path / "a.csv")):
+        columns = read_splits(source, training_options(kind=kind)).train.columns
+        assert columns is not None
+        assert (columns.kind, columns.target) == (kind, column)
+
+
+def test_the_kind_decides_between_a_label_and_a_score() -> None:
+    rows = [{**row, "score": 0.5 * (i % 7)} for i, row in enumerate(_rows(["a", "b"], "label"))]
+    for kind, target in (("regression", "score"), ("single_label", "label"), (None, "label")):
+        columns = read_splits(rows, training_options(kind=kind)).train.columns
+        assert columns is not None
+        assert columns.target == target
 
 
 def test_an_existing_task_needs_no_guess(tmp_path: Path) -> None:
