@@ -18,7 +18,9 @@ _ITEM = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 # `tensor([1, 0])`, `Index(['a'])`, and a list without its end or its begin.
-_UNREAD = re.compile(r"""[A-Za-z_][\w.]*\(\s*\[.*|\[\s*["'].*|["'].*["']\s*\]""", re.DOTALL)
+_UNREAD = re.compile(
+    r"""[A-Za-z_][\w.]*\(\s*\[\s*["'\d\]-].*|\[\s*["'].*|["'].*["']\s*\]""", re.DOTALL
+)
 _WORDS = {"True": True, "False": False, "None": None}
 
 

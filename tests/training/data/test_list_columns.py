@@ -147,7 +147,13 @@ def test_a_missing_value_among_lists_is_no_label(word: str, tmp_path: Path) -> N
 
 
 def test_ordinary_labels_with_brackets_stay() -> None:
-    for pair in (("[pos]", "[neg]"), ("f(x)", "a[0]"), ("(none)", "NA"), ('"a"', "b [c]")):
+    for pair in (
+        ("[pos]", "[neg]"),
+        ("f(x)", "a[0]"),
+        ("(none)", "NA"),
+        ("sum([id])", "f([x])"),
+        ('"a"', "b [c]"),
+    ):
         rows = [{"text": f"t {i}", "label": pair[i % 2]} for i in range(24)]
         assert set(_targets(rows)) == set(pair)
 
