@@ -13,8 +13,9 @@ from adapterhub.errors import InputError, UsageError, nearest
 Record = str | Mapping[str, object]
 
 # Format characters (U+00AD, U+2060), controls, and all that is not drawn by default (U+200B,
-# U+FEFF, variation selectors). Not U+0600 and its like, which are drawn around a number.
-_INVISIBLE = regex.compile(r"[\s\p{Z}\p{Cc}\p{WB=Format}\p{DI}]*")
+# U+FEFF, variation selectors); also U+2800, the blank of Braille. Not U+0600 and its like, which
+# are drawn around a number.
+_INVISIBLE = regex.compile(r"[\s\p{Z}\p{Cc}\p{WB=Format}\p{DI}\u2800]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,11 @@ def text_problem(value: object) -> str | None:
         return "is empty."
     if is_invisible(value):
         return tokenless(value)
+    if "\0" in value and _is_wide(value):
+        return (
+            "has a NUL beside every character: it is UTF-16 or UTF-32 that was read as another "
+            "encoding; decode it again."
+        )
     if not value.isascii():
         try:
             value.encode("utf-8")
@@ -121,6 +127,12 @@ def text_problem(value: object) -> str | None:
                 f"decode the text as UTF-8 again."
             )
     return None
+
+
+def _is_wide(text: str) -> bool:
+    """Returns whether every other character of a text is NUL, as bytes of UTF-16 are."""
+    halves = {frozenset(text[::2]), frozenset(text[1::2])}
+    return len(text) > 3 and frozenset("\0") in halves and len(halves) > 1
 
 
 def tokenless(text: str) -> str:

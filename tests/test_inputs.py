@@ -217,3 +217,18 @@ def test_every_row_is_good_or_bad_and_never_both(rows: list[object]) -> None:
     assert sorted(places) == list(range(len(rows)))
     assert len(given_fields.inputs) == len(given_fields.rows)
     assert list(given_fields.rows) == sorted(given_fields.rows)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le"])
+def test_a_text_decoded_from_another_encoding_is_refused(encoding: str) -> None:
+    for text in ("I hated this film", "café"):
+        wrong = text.encode(encoding).decode("latin-1")
+        assert "UTF-16 or UTF-32" in str(text_problem(wrong))
+    for text in ("\0张伟", "a\0b", "\0" * 9 + "late", "a\0b\0\0c"):
+        assert text_problem(text) is None
+
+
+@pytest.mark.parametrize("text", ["\u2800", " \u2800\u3164", "\u2800\n\u200b"], ids=ascii)
+def test_a_blank_braille_cell_is_a_space(text: str) -> None:
+    assert "is empty" in str(text_problem(text))
+    assert text_problem(f"\u2813{text}") is None

@@ -17,6 +17,10 @@ _ITEM = re.compile(
     (?(wrapped)\))(?P<between>\s*,\s*|\s+|$)""",
     re.VERBOSE | re.DOTALL,
 )
+# `tensor([1, 0])`, `Index(['a'])`, and a list without its end or its begin.
+_UNREAD = re.compile(
+    r"""[A-Za-z_][\w.]*\(\s*\[\s*["'\d\]-].*|\[\s*["'].*|["'].*["']\s*\]""", re.DOTALL
+)
 _WORDS = {"True": True, "False": False, "None": None}
 
 
@@ -40,9 +44,14 @@ def cell_value(text: str) -> tuple[object, ...] | dict[str, object] | None:
 
 
 def looks_like_list(text: str) -> bool:
-    """Returns whether a text is in square brackets, so that it may be meant as a list."""
+    """Returns whether a text may be meant as a list, for instance in square brackets."""
     text = text.strip()
-    return text.startswith("[") and text.endswith("]")
+    return (text.startswith("[") and text.endswith("]")) or is_unread_list(text)
+
+
+def is_unread_list(text: str) -> bool:
+    """Returns whether a text is surely a list, but cut off or in a form that is not read."""
+    return _UNREAD.fullmatch(text.strip()) is not None and cell_value(text) is None
 
 
 def _python_list(inner: str, *, is_tuple: bool) -> tuple[object, ...] | None:

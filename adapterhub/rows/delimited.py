@@ -43,6 +43,7 @@ def csv_rows(lines: Iterable[str], name: str) -> Rows:
     try:
         header = next(reader, None) or []
     except csv.Error as error:
+        _refuse_bare_returns("".join(taken.taken), name)
         raise DataError(name, f"it cannot be read as CSV: {error}", 1) from error
     columns = _checked_header(header, name)
     return Rows(columns, _csv_body(reader, taken, columns, name))
@@ -57,6 +58,7 @@ def tsv_rows(lines: Iterable[str], name: str) -> Rows:
     csv.field_size_limit(min(_LONGEST_CELL, sys.maxsize))
     body = iter(lines)
     header = _without_end(next(body, ""))
+    _refuse_bare_returns(header, name)
     cells = header.split(_TAB) if header else []
     quoted = bool(cells) and all(len(cell) > 1 and _inner(cell) is not None for cell in cells)
     columns = _checked_header([_tsv_value(cell, quoted=quoted) for cell in cells], name)
@@ -194,6 +196,16 @@ def _checked_header(header: list[str], name: str) -> tuple[str, ...]:
     if problem is not None:
         raise DataError(name, f"the names of the columns: {problem}", 1)
     return tuple(header)
+
+
+def _refuse_bare_returns(header: str, name: str) -> None:
+    """Refuses a file of which all rows would be a part of the first line."""
+    if "\r" in _without_end(header):
+        problem = (
+            "its lines end in carriage returns alone, expected line feeds; convert it, for "
+            r"instance: tr '\r' '\n'"
+        )
+        raise DataError(name, problem, 1)
 
 
 def _without_end(line: str) -> str:

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapterhub.errors import DataError
 from adapterhub.rows.delimited import tsv_cell
 from adapterhub.rows.formats import FileFormat
 from adapterhub.rows.reading import read_file
@@ -122,3 +123,14 @@ def test_csv_that_python_writes_is_read() -> None:
     rows = [("a\nb", '"x"'), ("a,b\n\nc", "")]
     csv.writer(text, lineterminator="\n").writerows([("a", "b"), *rows])
     assert values(read(text.getvalue(), "csv")) == [{"a": a, "b": b} for a, b in rows]
+
+
+@pytest.mark.parametrize("form", ["csv", "tsv"])
+def test_lines_that_end_in_carriage_returns_alone_are_refused(form: Any) -> None:
+    text = "text,label\ra,b\rc,d\r".replace(",", "," if form == "csv" else "\t")
+    with pytest.raises(DataError, match=r"line 1.*lines end in carriage returns.*tr"):
+        read(text, form)
+    # A header that ends in CR LF, and a carriage return in a text, are none.
+    assert values(read('text\r\n"a\rb"\r\n', form)) == [
+        {"text": "a\rb" if form == "csv" else '"a\rb"'}
+    ]

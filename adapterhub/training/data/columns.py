@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from adapterhub.errors import UsageError
+from adapterhub.rows.cells import is_unread_list
 from adapterhub.specs import KINDS, Kind, Role, TaskSpec
 from adapterhub.store.jsonsafe import shown
 from adapterhub.training.data.records import Records, is_list
@@ -164,7 +165,7 @@ def _kind_of(values: Sequence[object], target: str, *, tagged: bool) -> Kind:
     """
     found = [value for value in values if not _is_missing(value)]
     value = found[0] if found else None
-    if is_list(value) or isinstance(value, Mapping):
+    if is_list(value) or isinstance(value, Mapping | set | frozenset):
         return "tagging" if tagged else "multi_label"
     if not isinstance(value, str | int | float):
         raise UsageError(
@@ -212,6 +213,12 @@ def _check_labels(texts: Sequence[str], target: str) -> None:
         UsageError: They look like numbers, like several labels, or like anything else.
     """
     counts = Counter(map(str.strip, texts))
+    unread = next(filter(is_unread_list, counts), None)
+    if unread is not None:
+        raise UsageError(
+            f"Column '{target}' holds values such as {shown(unread)}, which is a list that cannot "
+            f'be read; write ["a", "b"] and {choice("multi_label")}, or {_ONE_EACH}.'
+        )
     separator = find_separator(counts)
     # The separator of 28 numbered labels, as in `3,14`, is none within numbers.
     decimal = separator == "," and are_decimal_commas(counts)
@@ -265,7 +272,7 @@ def _check_values(values: Sequence[object], target: str) -> None:
 
 
 def _check_sets(values: Sequence[object], target: str) -> None:
-    """Checks that cells of a column called `labels` hold several, or none.
+    """Checks that cells of a column called `labels` hold several with our separator, or none.
 
     Raises:
         UsageError: Each holds one.
@@ -274,8 +281,8 @@ def _check_sets(values: Sequence[object], target: str) -> None:
         is_list(value) or _is_missing(value) or (isinstance(value, str) and LIST_SEPARATOR in value)
         for value in values
     )
+    _check_separator(values, target)
     if not several:
-        _check_separator(values, target)
         found = [value for value in values if not _is_missing(value)]
         numbers: tuple[Kind, ...] = ("regression",) if all(map(_is_number, found)) else ()
         raise UsageError(

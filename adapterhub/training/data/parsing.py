@@ -59,6 +59,8 @@ def parse_records(records: Records, columns: Columns) -> list[Example]:
             records.refuse(f"column '{columns.target}': {error}")
         return [_parse_words(records, record, columns, marks) for record in records.rows]
     read = _READERS[columns.kind]
+    if columns.kind == "multi_label":
+        _refuse_missing(records, columns)
     if columns.kind == "multi_label" and _are_indicators(records, columns):
         read = partial(_read_indicators, labels=columns.labels)
     return [_parse_texts(records, record, columns, read) for record in records.rows]
@@ -118,6 +120,27 @@ def _parse_words(records: Records, record: SourceRow, columns: Columns, marks: M
         return Example((), TaggedWords(tuple(texts), marks([read_tag(tag) for tag in tags])))
     except ValueError as error:
         records.refuse(str(error), record)
+
+
+_MISSING = ("nan", "none", "na", "n/a", "#n/a", "<na>", "null")
+
+
+def _refuse_missing(records: Records, columns: Columns) -> None:
+    """Refuses cells that say that a value is missing, where others hold lists.
+
+    Raises:
+        DataError: There is such a cell.
+    """
+    values = [record.values.get(columns.target) for record in records.rows]
+    if not any(map(is_list, values)):
+        return
+    for record, value in zip(records.rows, values, strict=True):
+        if isinstance(value, str) and value.strip().lower() in _MISSING:
+            records.refuse(
+                f"column '{columns.target}' is {shown(value)} where other rows have lists; write "
+                f'[] for no label, or ["{value.strip()}"] if it is one',
+                record,
+            )
 
 
 # Multi-label targets may be one 0 or 1 per label, instead of the labels that a text has.

@@ -238,7 +238,9 @@ def _with(row: SourceRow, values: Mapping[str, object]) -> SourceRow:
 
 def _cell(value: object) -> object:
     if not isinstance(value, str):
-        return value
+        # A series, or a tensor.
+        convert = None if isinstance(value, np.ndarray) else getattr(value, "tolist", None)
+        return value if convert is None or getattr(value, "shape", ()) == () else convert()
     found = cell_value(str.__str__(value))
     return value if found is None else found
 

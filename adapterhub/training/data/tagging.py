@@ -131,7 +131,7 @@ def find_scheme(counts: Mapping[str, int]) -> Marks:
     Raises:
         ValueError: They look like a scheme, but are none.
     """
-    spelled = {tag: _respell(tag) for tag in counts}
+    spelled = _with_known_types({tag: _respell(tag) for tag in counts})
     strict = any(tag == OUTSIDE or _SCHEME.match(tag) for tag in counts)
     odd = next((tag for tag, same in spelled.items() if same is None), None)
     begins = any(tag is not None and tag[0] in "BI" for tag in spelled.values())
@@ -147,6 +147,18 @@ def find_scheme(counts: Mapping[str, int]) -> Marks:
         )
     _refuse_lookalikes(counts)
     return mark_words
+
+
+def _with_known_types(spelled: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Returns the same tags; the type of `i-per` is that of `B-PER`, if there is such a tag."""
+    plain = [tag for tag, same in spelled.items() if tag == same]
+    known = {entity.casefold(): entity for entity in entity_types(plain)}
+    return {
+        tag: f"{same[:2]}{known.get(same[2:].casefold(), same[2:])}"
+        if same is not None and tag != same and same != OUTSIDE
+        else same
+        for tag, same in spelled.items()
+    }
 
 
 def _respell(tag: str) -> str | None:

@@ -118,6 +118,8 @@ def parts_of(value: object) -> list[object] | None:
     """Returns the parts of a list, or of a cell that holds several labels; None for others."""
     if isinstance(value, str):
         return [part for part in str.__str__(value).split(LIST_SEPARATOR) if part.strip()]
+    if isinstance(value, set | frozenset):
+        return sorted(value, key=lambda part: str(plain(part)))
     return list(value) if is_list(value) and getattr(value, "shape", None) != () else None
 
 

@@ -35,7 +35,7 @@ Content = Literal["pooled", "words", "tokens"]
 POOLED: tuple[Pooling, ...] = ("cls", "mean", "max")
 """Poolings without parameters, in the order of the cache."""
 
-_VERSION = 3
+_VERSION = 4
 """Increased when the items of a text change, so that caches of older code are not read."""
 
 

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from adapterhub import Hub
-from adapterhub.errors import DataError
+from adapterhub.errors import DataError, UsageError
 from adapterhub.rows.formats import FileFormat
 from adapterhub.scoring.options import ScoringOptions
 from adapterhub.scoring.writers import DelimitedText
@@ -22,6 +23,7 @@ from adapterhub.training.options import training_options
 from tests.training.rows import tagged_rows, topic_rows
 
 LABELS: Sequence[Sequence[str]] = [["a", "b"], [], ["a"], ["b, c", "a"]] * 6
+PLAIN: Sequence[Sequence[str]] = [["a", "b"], [], ["a"], ["b", "c"], ["a", "c"], ["b"]] * 4
 
 
 def _targets(data: object, **options: Any) -> tuple[Any, ...]:
@@ -103,3 +105,65 @@ def test_predictions_train(
     for column in ("topics", "sentiment"):
         with pytest.raises(DataError, match=f"column '{column}' lists . labels with their scores"):
             _targets(out, target=column, kind="multi_label")
+
+
+@pytest.mark.parametrize("mark", [";", ", ", "\n", "/"])
+def test_an_empty_cell_hides_no_other_separator(mark: str, tmp_path: Path) -> None:
+    rows = [{"text": f"t {i}", "labels": mark.join(row)} for i, row in enumerate(PLAIN)]
+    pd.DataFrame(rows).to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(UsageError, match="between them"):
+        _targets(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize("options", [{}, {"kind": "multi_label"}])
+@pytest.mark.parametrize(
+    "form",
+    [
+        "tensor(['{}'])",
+        "Index(['{}'], dtype='object')",
+        '["{}"',
+        "['{}',",
+        '"{}"]',
+        "deque(['{}'])",
+    ],
+)
+def test_a_list_in_another_form_is_no_label(
+    form: str, options: dict[str, Any], tmp_path: Path
+) -> None:
+    for column in ("label", "labels"):
+        rows = [{"text": f"t {i}", column: form.format("ab"[i % 2])} for i in range(24)]
+        pd.DataFrame(rows).to_csv(tmp_path / "a.csv", index=False)
+        with pytest.raises((DataError, UsageError), match=r"list|one label per row"):
+            _targets(tmp_path / "a.csv", target=column, **options)
+
+
+@pytest.mark.parametrize("word", ["nan", "NaN", "None", "NA", "<NA>", "null"])
+def test_a_missing_value_among_lists_is_no_label(word: str, tmp_path: Path) -> None:
+    cells = ["['a', 'b']", "['a']", word] * 8
+    rows = pd.DataFrame({"text": [f"t {i}" for i in range(24)], "labels": cells})
+    rows.to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(DataError, match=rf"line 4.*'{word}'.*\[\] for no label"):
+        _targets(tmp_path / "a.csv")
+
+
+def test_ordinary_labels_with_brackets_stay() -> None:
+    for pair in (
+        ("[pos]", "[neg]"),
+        ("f(x)", "a[0]"),
+        ("(none)", "NA"),
+        ("sum([id])", "f([x])"),
+        ('"a"', "b [c]"),
+    ):
+        rows = [{"text": f"t {i}", "label": pair[i % 2]} for i in range(24)]
+        assert set(_targets(rows)) == set(pair)
+
+
+@pytest.mark.parametrize(
+    "carrier", [set, frozenset, pd.Series, lambda row: pd.array(row, dtype=object)]
+)
+def test_sets_and_series_are_lists(carrier: Any) -> None:
+    rows = [{"text": f"t {i}", "labels": carrier(list(row))} for i, row in enumerate(PLAIN)]
+    assert _targets(rows) == tuple(map(tuple, PLAIN))
+    flags = [{"text": f"t {i}", "labels": torch.tensor([1, i % 2, 1])} for i in range(24)]
+    with pytest.raises(DataError, match="one value per label"):
+        _targets(flags)

@@ -164,3 +164,12 @@ def test_labels_of_every_word_stay(tags: list[str]) -> None:
 def test_what_looks_like_a_scheme_is_no_label_of_every_word(tags: list[str], problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         find_scheme(Counter(tags))
+
+
+def test_a_type_in_another_spelling_of_the_tag_is_the_same_type() -> None:
+    tags = ["O", "B-PER", "i-per", "o", "b_Loc", "B-LOC", "b-org"]
+    found = find_scheme(Counter(tags))(tags)
+    assert found == ("O", "B-PER", "I-PER", "O", "B-LOC", "B-LOC", "B-org")
+    # Tags as their scheme writes them name the types that they name.
+    tags = ["B-Title", "I-Title", "B-title", "O"]
+    assert list(find_scheme(Counter(tags))(tags)) == tags
