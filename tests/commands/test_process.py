@@ -143,7 +143,11 @@ def test_a_full_disk_under_stdout_is_one_line(tiny_registry: Path, words: str) -
         ("adapterhub list --kind x --json 2>&-", 2, ""),
         ("adapterhub score <&-", 2, "adapterhub: There are no texts;"),
         ("mkdir gone; cd gone; rmdir ../gone; adapterhub list", 2, "adapterhub: The working fol"),
-        ("ln -s loop loop; adapterhub list -r loop", 5, "adapterhub: Registry {here}/loop: it cannot be"),
+        (
+            "ln -s loop loop; adapterhub list -r loop",
+            5,
+            "adapterhub: Registry {here}/loop: it cannot be",
+        ),
         ("adapterhub explain , ,", 2, "adapterhub: There is no name in ', ,'"),
     ],
 )
