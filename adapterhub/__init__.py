@@ -11,7 +11,6 @@ Names are imported when they are first used, so `import adapterhub` does not imp
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -71,6 +70,9 @@ __all__ = ["__version__", *sorted(_HOMES)]
 def __getattr__(name: str) -> object:
     """Imports a public name when it is first used."""
     if name == "__version__":
+        # Takes a tenth of a second to import.
+        from importlib.metadata import PackageNotFoundError, version
+
         try:
             return version("adapterhub")
         except PackageNotFoundError:

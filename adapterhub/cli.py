@@ -23,7 +23,7 @@ from adapterhub.commands.publish import publish
 from adapterhub.commands.score import score
 from adapterhub.commands.search import search
 from adapterhub.commands.show import show
-from adapterhub.commands.stopping import Stopped, end_on_signals
+from adapterhub.commands.stopping import Signals
 from adapterhub.commands.train import train
 from adapterhub.commands.update import update
 
@@ -98,8 +98,14 @@ def adapterhub(
 
 def main() -> None:
     """Runs the command line of this process and exits."""
-    end_on_signals()
+    signals = Signals()
     try:
+        signals.watch()
         app()
-    except Stopped as stopped:
-        sys.exit(stopped.code)
+    except BaseException:
+        if signals.code is None:
+            raise
+        # Libraries may have turned `Stopped` into an error of theirs.
+        sys.exit(signals.code)
+    finally:
+        signals.at_end = True

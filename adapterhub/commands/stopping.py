@@ -32,35 +32,61 @@ class Stopped(BaseException):
         self.code = 128 + number
 
 
-def end_on_signals() -> None:
-    """Makes the first SIGINT, SIGTERM or SIGHUP raise `Stopped` in the main thread.
+class Signals:
+    """What the first SIGINT, SIGTERM or SIGHUP does to a process that is a command line.
 
-    Python runs a handler only between two of its own instructions, so a thread ends the process
-    where the main thread does not get there in time. For processes that are a command line only.
+    Attributes:
+        code: Exit code of the signal that came; None until one does.
+        at_end: Set when the verb has ended. What is raised afterwards would reach nobody.
     """
-    numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
-    for number in numbers:
-        # What `nohup`, or a shell for a job in the background, ignores stays ignored.
-        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
-            signal.signal(number, _raise_once)
-    sys.unraisablehook = _show_others
-    if os.name == "nt":
-        return
-    receiver, sender = os.pipe()
-    os.set_blocking(sender, False)
-    signal.set_wakeup_fd(sender, warn_on_full_buffer=False)
-    threading.Thread(
-        target=_end_late, args=(receiver, frozenset(numbers)), name="signals", daemon=True
-    ).start()
+
+    def __init__(self) -> None:
+        self.code: int | None = None
+        self.at_end = False
+
+    def watch(self) -> None:
+        """Makes the first of them raise `Stopped` in the main thread.
+
+        Python runs a handler only between two of its own instructions, so a thread ends the
+        process where the main thread does not get there in time.
+        """
+        numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
+        for number in numbers:
+            # What `nohup`, or a shell for a job in the background, ignores stays ignored.
+            if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+                signal.signal(number, self._stop)
+        sys.unraisablehook = _show_others
+        if os.name == "nt":
+            return
+        receiver, sender = os.pipe()
+        os.set_blocking(sender, False)
+        signal.set_wakeup_fd(sender, warn_on_full_buffer=False)
+        threading.Thread(
+            target=_end_late, args=(receiver, frozenset(numbers)), name="signals", daemon=True
+        ).start()
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        for name in _NAMES:
+            if hasattr(signal, name):
+                # A second one would interrupt what cleans up.
+                signal.signal(getattr(signal, name), signal.SIG_IGN)
+        stopped = Stopped(number)
+        self.code = stopped.code
+        if self.at_end or _is_importing(frame):
+            _end(stopped.code)
+        raise stopped
 
 
-def _raise_once(number: int, frame: FrameType | None) -> None:
-    del frame
-    for name in _NAMES:
-        if hasattr(signal, name):
-            # A second one would interrupt what cleans up.
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
-    raise Stopped(number)
+def _is_importing(frame: FrameType | None) -> bool:
+    """Returns whether a module is being imported.
+
+    Libraries in C take any exception in there for a failed import, and print a traceback.
+    """
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _show_others(unraisable: UnraisableHookArgs) -> None:
@@ -74,5 +100,9 @@ def _end_late(receiver: int, numbers: frozenset[int]) -> None:
     while (number := os.read(receiver, 1)[0]) not in numbers:
         pass
     time.sleep(_GRACE)
+    _end(Stopped(number).code)
+
+
+def _end(code: int) -> None:
     remove_held()
-    os._exit(Stopped(number).code)
+    os._exit(code)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -132,6 +133,68 @@ def test_what_nohup_ignores_stays_ignored(tmp_path: Path) -> None:
         time.sleep(1)
         assert running.poll() is None
         assert end(running, signal.SIGTERM)[0] == 143
+
+
+# What libraries do with an exception that is raised in the middle of them.
+TURNED = {
+    "before the verb": """
+    from adapterhub.commands import stopping
+    watch = stopping.Signals.watch
+    def watch_and_stop(self):
+        watch(self)
+        os.kill(os.getpid(), {number})
+    stopping.Signals.watch = watch_and_stop""",
+    "into an error": """
+    def verb():
+        try:
+            os.kill(os.getpid(), {number})
+        except BaseException as error:
+            raise SystemError("returned a result with an exception set") from error""",
+    "into a failed import": """
+    open("numpy_like.py", "w").write("import os; os.kill(os.getpid(), {number})")
+    sys.path.insert(0, "")
+    def verb():
+        try:
+            import numpy_like
+        except BaseException:
+            traceback.print_exc()
+            raise ImportError("multiarray failed to import") from None""",
+    "after the verb": """
+    atexit.register(lambda: os.kill(os.getpid(), {number}))
+    def verb():
+        pass""",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("when", TURNED)
+@pytest.mark.parametrize("number", CODES)
+def test_a_signal_at_a_bad_moment(tmp_path: Path, when: str, number: signal.Signals) -> None:
+    lines = ["import atexit, os, sys, traceback", "from adapterhub import cli", "verb = print"]
+    lines += textwrap.dedent(TURNED[when].format(number=int(number))).splitlines()
+    lines += ['cli._VERBS["list"] = lambda: verb()', 'sys.argv = ["adapterhub", "list"]']
+    words = [sys.executable, "-c", "\n".join([*lines, "cli.main()"])]
+    with start(words, tmp_path, defaults) as running:
+        _, errors = running.communicate(timeout=60)
+    assert (running.returncode, errors) == (CODES[number], "")
+
+
+@pytest.mark.slow
+def test_an_interrupt_while_the_command_line_is_imported(tmp_path: Path) -> None:
+    lines = """
+import os, runpy, signal, sys
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "adapterhub.cli":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("adapterhub", run_name="__main__")
+"""
+    words = [sys.executable, "-c", lines]
+    with start(words, tmp_path, defaults) as running:
+        _, errors = running.communicate(timeout=60)
+    assert (running.returncode, errors) == (-signal.SIGINT, "")
 
 
 def test_python_callers_keep_their_handlers(run: Run, tiny_registry: Path) -> None:
