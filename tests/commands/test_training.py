@@ -70,6 +70,7 @@ def test_figures_say_of_which_rows_they_are(run: Run, tiny_backbone_folder: Path
     assert f"rows that had {none}" in ran.out
     assert both in ran.out
     assert ran.out.index(none) < ran.out.index(both)
+    assert ran.err.rstrip().endswith("--task liked")  # a command to copy, and nothing behind it
     shown = run("show", "liked").out
     assert shown.index("test rows that had no part") < shown.index("validation rows that also")
     first, second = run("show", "liked", "--json").value["measured"]

@@ -177,7 +177,11 @@ def _key(label: str) -> str:
 
 
 def near_equal(labels: Iterable[str]) -> Iterator[tuple[str, ...]]:
-    """Yields labels that differ in case, spaces, dashes, accents or invisible characters only."""
+    """Yields labels that differ in nothing but how they are written.
+
+    That is in case, spaces, dashes, accents, invisible characters, quotes, a full stop at the end,
+    and zeros before or behind a number.
+    """
     groups: dict[str, list[str]] = defaultdict(list)
     for label in labels:
         groups[_folded(label)].append(label)
@@ -191,10 +195,19 @@ def _folded(label: str) -> str:
             parts.append(" ")
         elif category(sign) != "Cf" and combining(sign) not in _ACCENTS:
             parts.append(sign)
-    folded = " ".join("".join(parts).split())
+    folded = " ".join("".join(parts).translate(_QUOTES).split())
+    framed = _FRAMED.fullmatch(folded)
+    folded = folded if framed is None else framed[1]
+    number = _PADDED.fullmatch(folded)
+    folded = folded if number is None else number[1]
     # A minus is no dash: -1 is another label than 1.
     return f"-{folded}" if re.match(r"\s*[-\u2212][0-9]", label) else folded
 
 
+_QUOTES = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc\u00b4`", "'"))
+# Quotes around, and the stop of a sentence.
+_AROUND = "'\"\u201c\u201d\u00ab\u00bb"
+_FRAMED = re.compile(rf"[{_AROUND}]*(.+?)[{_AROUND}.,;]*", re.DOTALL)
+_PADDED = re.compile(r"0*([0-9]+?)(?:\.0+)?")
 _ACCENTS = (202, 220, 230)
 """Combining classes of the accents of Latin, Greek and Cyrillic; other scripts' are letters."""

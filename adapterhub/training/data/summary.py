@@ -130,10 +130,11 @@ def _label_warnings(counts: Mapping[str, int], rows: int, kind: Kind) -> Iterato
         names = " and ".join(f"{label!r} ({counts[label]:,})" for label in same)
         yield (
             f"Labels {names} are different labels, but differ only in case, spaces, dashes, "
-            f"accents or characters that are not seen; write them alike if they are one."
+            f"quotes, accents or the like; write them alike if they are one."
         )
     for label in counts:
-        if label.lower() in _MISSING:
+        # Of two labels -1 and 1, none is a stand-in.
+        if label.lower() in _MISSING and set(counts) != {"-1", "1"}:
             yield (
                 f"The label {label!r} ({counts[label]:,}) is how empty cells and rows without a "
                 f"label are often written; leave such rows out if it is no label."
@@ -155,7 +156,9 @@ _FEW_NUMBERS = 5
 
 _MOST_CHOICES = 10
 _CHOICES = ("choices", "options", "endings", "candidates", "alternatives")
-_CHOICE = re.compile(r"(choice|option|ending|answer|sol|solution|candidate|opt)_?([0-9]|[a-e])")
+_CHOICE = re.compile(
+    r"(choice|option|ending|answer|sol|solution|candidate|opt)_?([0-9]|[a-e])|(op_?)?[a-e]"
+)
 
 
 def note_unread(records: Records, columns: Columns, *, guessed: bool) -> Columns:

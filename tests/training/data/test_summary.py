@@ -86,6 +86,10 @@ NEAR = [
     ("stra\u00dfe", "STRASSE"),
     ("\u0439\u043e\u0434", "\u0419\u041e\u0414"),
     ("a\u2013b", "a-b"),
+    ("Yes.", "Yes"),
+    ("don\u2019t", "don't"),
+    ("'pos'", "pos"),
+    ("01", "1"),
 ]
 
 
@@ -117,6 +121,9 @@ def test_labels_that_are_nearly_equal_are_warned_of(labels: tuple[str, ...]) -> 
         ("\u0915\u093f", "\u0915\u0940"),
         ("A", "A+"),
         ("!", "?"),
+        ("0", "00.5", "10", "100"),
+        ("U.S", "us"),
+        ("Node.js", "node"),
     ],
 )
 def test_other_labels_are_not(labels: tuple[str, ...]) -> None:
@@ -154,6 +161,11 @@ def test_a_column_that_looks_like_something_is_pointed_at(
     # In any row, not only in the first one.
     del rows[0][column]
     assert column in _summary(rows).unread
+
+
+def test_minus_one_and_one_are_two_labels() -> None:
+    rows = [{"text": f"text {i}", "label": (-1, 1)[i % 2]} for i in range(60)]
+    assert not _summary(rows).warnings
 
 
 @pytest.mark.parametrize("label", [-1, "nan", "<NA>", "N/A"])
@@ -199,6 +211,8 @@ def _choice_rows(**columns: Any) -> Rows:
             "label": lambda i: "AB"[i % 2],
         },
         {"candidates": lambda i: ["x", "y", f"{i}"], "label": lambda i: "xy"[i % 2]},
+        {"A": lambda i: f"{i} a", "B": lambda i: f"{i} b", "label": lambda i: "AB"[i % 2]},
+        {"opa": lambda i: f"{i} a", "opb": lambda i: f"{i} b", "label": lambda i: i % 2},
     ],
 )
 def test_multiple_choice_is_refused(columns: dict[str, Any]) -> None:
@@ -216,6 +230,8 @@ def test_multiple_choice_is_refused(columns: dict[str, Any]) -> None:
         {"choices": lambda _: ["no", "yes"], "label": lambda i: i % 2},
         {"sentence1": lambda i: f"{i}", "sentence2": lambda i: f"{i}", "label": lambda i: i % 2},
         {"answer": lambda i: f"{i}", "label": lambda i: i % 2},
+        {"a": lambda i: f"{i}", "label": lambda i: i % 2},
+        {"a": lambda i: i, "b": lambda i: i + 1, "label": lambda i: i % 2},
     ],
 )
 def test_other_columns_are_no_choices(columns: dict[str, Any]) -> None:
