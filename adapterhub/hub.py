@@ -9,7 +9,7 @@ from typing import Any, Literal
 from adapterhub.errors import BackboneMismatchError, UsageError
 from adapterhub.inputs import Record, parse_bytes, read_records
 from adapterhub.model.backbone.open_backbone import choose_backbone
-from adapterhub.model.backbone.sources import is_folder
+from adapterhub.model.backbone.sources import absolute_source
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.tokens import TextTokenizer
 from adapterhub.model.execution.call import Request, check_options, compute_scores, read_rows
@@ -26,7 +26,6 @@ from adapterhub.results import Scores, TaskInfo
 from adapterhub.scoring.options import ScoringOptions
 from adapterhub.scoring.score_file import ScoredFile, score_file
 from adapterhub.specs import BackboneSpec, Pooling, TaskSpec, identity
-from adapterhub.store.paths import absolute_path
 from adapterhub.store.references import absolute, check_repository, parse_reference
 from adapterhub.store.registry import locate_registry, read_registry, task_info
 
@@ -81,9 +80,8 @@ class Hub:
         self._encoder = Encoder(opened, device=device, dtype=dtype)
         self._tokenizer = TextTokenizer(opened.tokenizer)
         self._context = ExecutionContext(self._encoder, self._tokenizer, max_windows)
-        folder = backbone is not None and is_folder(backbone)
         self._opened_with: dict[str, Any] = {
-            "backbone": str(absolute_path(backbone, "backbone")) if folder else backbone,
+            "backbone": absolute_source(backbone),
             "device": str(device),
             "dtype": dtype,
             "max_bytes": size,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from adapterhub import ImportOptions, import_task
+from adapterhub import ImportOptions, import_task, train
 from adapterhub.errors import HeadFileError, UsageError
 from adapterhub.hub import Hub
 from adapterhub.model.backbone.open_backbone import Backbone, open_backbone
@@ -21,7 +21,7 @@ from adapterhub.store.references import absolute
 from adapterhub.store.registry import registry_to_write, shipped_registry
 from adapterhub.training.options import TrainingOptions, cache_folder
 from tests.builders import head_tensors
-from tests.tiny import add_task, tiny_task
+from tests.tiny import add_task, save_backbone, tiny_task
 
 
 def write_file(path: Path, backbone: Backbone, *, labels: tuple[str, str]) -> None:
@@ -139,6 +139,24 @@ def test_folders_of_caches_are_absolute(
     assert cache_folder(TrainingOptions()) == here / "home" / "cache" / "features"
 
 
+def test_training_stays_with_its_backbone_while_it_reads_rows(
+    two_folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    class Rows(list[dict[str, str]]):
+        def __iter__(self) -> Iterator[dict[str, str]]:
+            os.chdir(there)
+            return super().__iter__()
+
+    here, there = two_folders
+    save_backbone(there / "backbone", seed=3)
+    rows = Rows({"text": f"a good day {n}", "label": str(n % 2)} for n in range(24))
+    options = TrainingOptions(
+        epochs=1, depths=(2,), hidden_widths=(), ngrams=False, folds=0, cache_dir=tmp_path / "cache"
+    )
+    trained = train(rows, task="mine", registry=None, backbone="./backbone", options=options)
+    assert trained.backbone.spec == open_backbone(here / "backbone").spec
+
+
 def test_a_removed_working_folder(
     tmp_path: Path, tiny_registry: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,6 +170,8 @@ def test_a_removed_working_folder(
         lambda: hub.score("a good day", tasks="./own.safetensors"),
         lambda: Hub("registry.yaml"),
         lambda: open_backbone("./backbone"),
+        lambda: train("data.csv", task="own", registry=None),
+        lambda: train([("a", "b")], task="own", registry=None, backbone="./backbone"),
         lambda: import_task("./folder", task="own", options=ImportOptions(), registry=None),
         lambda: export_peft(find("sentiment", tiny_registry).load(), "./out"),
     ):

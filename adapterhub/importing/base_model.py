@@ -5,9 +5,9 @@ Weights of the same shape fit any backbone of that size, and compute something e
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
-from pathlib import Path
 
 from adapterhub.errors import AdapterError, AdapterHubError
 from adapterhub.model.backbone.open_backbone import Backbone, open_backbone
@@ -29,7 +29,8 @@ def check_base(peft: PeftFolder, backbone: Backbone) -> None:
     if not isinstance(named, str) or not named.strip():
         _warn(peft, "does not say on which model it was trained", backbone)
         return
-    if is_folder(named):
+    # As transformers reads it: a folder, where there is one of this name.
+    if is_folder(named) or os.path.isdir(named):
         other = _fingerprint(named)
         if other is None:
             _warn(peft, f"was trained on '{named}', which cannot be opened here", backbone)
@@ -53,11 +54,11 @@ def _same_name(named: str, own: str) -> bool:
 
 
 def _fingerprint(folder: str) -> str | None:
-    path: Path = absolute_path(folder)
-    if not path.is_dir():
+    path = os.path.expanduser(folder)
+    if not os.path.isdir(path):
         return None
     try:
-        return open_backbone(path).spec.fingerprint
+        return open_backbone(absolute_path(path)).spec.fingerprint
     except AdapterHubError:
         # Not a backbone, or no longer one: nothing can be compared.
         return None

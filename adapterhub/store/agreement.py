@@ -74,6 +74,11 @@ def _figures(record: VersionRecord, spec: TaskSpec) -> list[Pair]:
         pairs.append(("the digest of the data", record.data_digest, own))
     if record.seed is not None:
         pairs.append(("the seed", record.seed, None if training is None else training.seed))
+    if record.measured_on is not None:
+        splits = [metric.split for metric in spec.metrics]
+        pairs.append(
+            ("the split of its metrics", record.measured_on, splits[0] if splits else None)
+        )
     for name, value in record.metrics.items():
         measured = [metric.value for metric in spec.metrics if metric.name == name]
         if value not in measured:

@@ -10,6 +10,7 @@ from pathlib import Path
 from adapterhub.errors import AdapterHubError, SaveError, UsageError, check_type
 from adapterhub.model.backbone.caller_state import own_state
 from adapterhub.model.backbone.open_backbone import Backbone
+from adapterhub.model.backbone.sources import absolute_source
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.tokens import TextTokenizer
 from adapterhub.option_models import read_options
@@ -68,6 +69,7 @@ def train(
     """
     options = read_options(TrainingOptions, options)
     check_name(task, "task")
+    backbone = absolute_source(backbone)
     if registry is not None:
         registry = registry_to_write(registry)
         check_room(registry)

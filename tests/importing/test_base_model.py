@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -73,6 +74,22 @@ def test_a_folder_is_compared_by_its_fingerprint(tiny_backbone: Backbone, tmp_pa
     other = save_backbone(tmp_path / "tiny", seed=3)
     with pytest.raises(AdapterError, match="any_base"):
         check_base(adapter(str(other)), tiny_backbone)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_name_is_a_folder_where_there_is_one(
+    tiny_backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(tiny_backbone.folder, tmp_path / "models" / "albert")
+    check_base(adapter("models/albert"), tiny_backbone)
+    # As transformers would read it, although the backbone has this name.
+    save_backbone(tmp_path / "models" / "other", seed=3)
+    with pytest.raises(AdapterError, match="any_base"):
+        check_base(adapter("models/other"), called(tiny_backbone, "models/other"))
+    for name in ("a\0b", "n" * 5_000):
+        with pytest.raises(AdapterError, match="any_base"):
+            check_base(adapter(name), tiny_backbone)
 
 
 @pytest.mark.parametrize("named", [None, "", "  ", "/home/nobody/albert", "./nothing"])

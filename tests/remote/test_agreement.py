@@ -59,6 +59,7 @@ def second_backbone(values: dict[str, Any]) -> None:
         (lambda v: v["tasks"]["sentiment"].update(kind="multi_label"), "kind is multi_label"),
         (lambda v: record(v).update(metrics={"accuracy": 0.99}), "metric accuracy is 0.99"),
         (lambda v: record(v).update(seed=3), "seed is 3"),
+        (lambda v: record(v).update(measured_on="test"), "split of its metrics is test"),
         (lambda v: record(v).update(task="ratings"), "task is ratings"),
         (lambda v: record(v).update(data_digest="ab" * 32), "digest of the data is ab"),
         (second_backbone, "the backbone is sha256:abab"),

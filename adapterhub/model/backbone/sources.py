@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError
@@ -23,6 +23,8 @@ from huggingface_hub.utils.tqdm import tqdm
 from adapterhub.errors import BackboneError
 from adapterhub.remote.calls import current_place
 from adapterhub.store.paths import absolute_path
+
+_Source = TypeVar("_Source")
 
 REQUEST_SECONDS = 10.0
 """Time limit of one request to the Hub, in seconds."""
@@ -39,6 +41,16 @@ def is_folder(source: str | Path) -> bool:
     if isinstance(source, Path) or source in (".", ".."):
         return True
     return source.startswith(("./", "../", "/", "~")) or os.path.isabs(source)
+
+
+def absolute_source(source: _Source) -> _Source | Path:
+    """Returns what names the same backbone wherever the process works from now on.
+
+    Only a folder does not: what else a caller may give is returned as it is.
+    """
+    if isinstance(source, str | Path) and is_folder(source):
+        return absolute_path(source, "backbone")
+    return source
 
 
 def locate(

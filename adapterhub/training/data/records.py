@@ -20,6 +20,7 @@ from adapterhub.rows.cells import cell_value
 from adapterhub.rows.formats import PACKED, find_format
 from adapterhub.rows.reading import SourceRow, read_file
 from adapterhub.rows.tables import is_table, parts_of_table, table_rows
+from adapterhub.store.paths import absolute_path
 from adapterhub.training.options import TrainingOptions
 
 Values = Mapping[str, object]
@@ -126,7 +127,9 @@ def _good_rows(records: Records, rows: Iterable[SourceRow]) -> Iterator[SourceRo
 
 def _set_name(path: Path) -> str:
     name = Path(path.stem).stem if path.suffix.lower() == PACKED else path.stem
-    return path.resolve().parent.name or name if name in _NAMES_OF_PARTS else name
+    if name not in _NAMES_OF_PARTS:
+        return name
+    return absolute_path(path, "file").resolve().parent.name or name
 
 
 def is_list(value: object) -> TypeGuard[Sequence[object]]:
