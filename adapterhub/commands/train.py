@@ -58,8 +58,8 @@ def _print(trained: TrainedTask, where: str) -> None:
     from adapterhub.commands.measured import by_rows
 
     print_line(trained.table.render().rstrip())
-    for where, metrics in by_rows(trained.spec).items():
-        print_line(f"Measured on {where}: {metrics}")
+    for rows, metrics in by_rows(trained.spec).items():
+        print_line(f"Measured on {rows}: {metrics}")
     if (saved := trained.saved) is not None:
         note(f"adapterhub: {saved.task}:{saved.version} is in {saved.path}")
         note(f'adapterhub: try: adapterhub score "…" --task {saved.task}{where}')
