@@ -221,6 +221,7 @@ CALLS: dict[str, tuple[Call, type[AdapterHubError], str]] = {
 
 
 @pytest.mark.parametrize("case", CALLS)
+@pytest.mark.slow
 def test_a_bad_call_is_refused_and_nothing_is_lost(
     serving: Hub, case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,6 +233,7 @@ def test_a_bad_call_is_refused_and_nothing_is_lost(
 @pytest.mark.parametrize(
     "row", [None, 3, 0.5, [], ["a"], b"a", "", " ", "\ud800", {}, {"text": None}, {"txt": "a"}]
 )
+@pytest.mark.slow
 def test_a_bad_row_costs_one_row_whatever_it_is(serving: Hub, row: Any) -> None:
     alone = serving.score(["good", "late"], SINGLE).to_columns()
     mixed = serving.score(["good", row, "late"], SINGLE, on_error="skip")

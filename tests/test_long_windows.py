@@ -45,6 +45,7 @@ def long_text(tokens: int) -> str:
 
 
 @pytest.mark.parametrize("window", [513, POSITIONS])
+@pytest.mark.slow
 def test_a_task_reads_windows_longer_than_512(
     long_backbone: Backbone, tmp_path: Path, window: int
 ) -> None:

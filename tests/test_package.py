@@ -103,6 +103,7 @@ def test_every_dependency_is_pinned() -> None:
     assert names - {_plain(name) for name in pinned} == set()
 
 
+@pytest.mark.slow
 def test_every_imported_package_is_declared() -> None:
     project = _project()
     asked = chain(project["dependencies"], *project["optional-dependencies"].values())

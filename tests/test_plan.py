@@ -163,6 +163,7 @@ SPECS = st.dictionaries(st.sampled_from("abcdefgh"), SPEC, min_size=1)
 
 @settings(deadline=None)
 @given(SPECS)
+@pytest.mark.slow
 def test_a_plan_never_costs_more_than_each_task_alone(tasks: dict[str, TaskSpec]) -> None:
     plan = make_plan(tasks)
     alone = sum(make_plan({name: spec}).passes for name, spec in tasks.items())
@@ -172,6 +173,7 @@ def test_a_plan_never_costs_more_than_each_task_alone(tasks: dict[str, TaskSpec]
 
 @settings(deadline=None)
 @given(SPECS)
+@pytest.mark.slow
 def test_a_plan_serves_every_task_once_and_stops_where_the_last_one_reads(
     tasks: dict[str, TaskSpec],
 ) -> None:

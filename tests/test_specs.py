@@ -74,6 +74,7 @@ LABEL_TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_s
     depths=st.sets(st.integers(0, 4), min_size=1),
     temperature=st.floats(1e-3, 1e3),
 )
+@pytest.mark.slow
 def test_any_valid_spec_survives_json(
     labels: list[str], depths: set[int], temperature: float
 ) -> None:

@@ -217,6 +217,7 @@ def test_tests_stand_where_the_modules_stand() -> None:
     assert {folder for folder in folders if not (PACKAGE / folder).is_dir()} == ELSEWHERE
 
 
+@pytest.mark.slow
 def test_imports_make_no_circle() -> None:
     known = {module.name for module in MODULES}
     graph = {
@@ -235,6 +236,7 @@ def test_imports_make_no_circle() -> None:
 
 
 @pytest.mark.parametrize("library", ONLY_IN)
+@pytest.mark.slow
 def test_a_library_is_imported_only_where_it_belongs(library: str) -> None:
     users = {
         module.path
@@ -245,6 +247,7 @@ def test_a_library_is_imported_only_where_it_belongs(library: str) -> None:
     assert users <= ONLY_IN[library]
 
 
+@pytest.mark.slow
 def test_what_needs_no_torch_imports_none() -> None:
     code = (
         f"import importlib, sys\n"
@@ -257,6 +260,7 @@ def test_what_needs_no_torch_imports_none() -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_nothing_unsafe_is_called() -> None:
     found = []
     for module in MODULES:

@@ -56,6 +56,7 @@ def label(hub: Hub, task: str) -> str:
 
 
 @pytest.mark.parametrize("registry", ["registry.yaml", ".", "../registry/registry.yaml", None])
+@pytest.mark.slow
 def test_a_hub_stays_with_its_registry(
     two_folders: tuple[Path, Path], registry: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

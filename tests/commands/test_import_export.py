@@ -137,6 +137,7 @@ def test_a_checkpoint_of_transformers(run: Run, tmp_path: Path, tiny_backbone: B
         (("--labels", LABELS, "--per-depth", "--pair"), 0, ""),
     ],
 )
+@pytest.mark.slow
 def test_what_is_said_wrongly(
     words: tuple[str, ...],
     code: int,

@@ -64,6 +64,7 @@ def process(*words: object, stdin: str | None = None) -> subprocess.CompletedPro
         ("show", "sentimant"),
     ],
 )
+@pytest.mark.slow
 def test_light_verbs_import_nothing_heavy(tiny_registry: Path, words: tuple[str, ...]) -> None:
     code = RUN_AND_TELL.format(heavy=HEAVY)
     done = subprocess.run(
@@ -78,6 +79,7 @@ def test_light_verbs_import_nothing_heavy(tiny_registry: Path, words: tuple[str,
     assert done.stderr.splitlines()[-1] == "[]"
 
 
+@pytest.mark.slow
 def test_help_is_quick() -> None:
     times = []
     for _ in range(3):
@@ -88,6 +90,7 @@ def test_help_is_quick() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+@pytest.mark.slow
 def test_output_is_utf8_in_every_locale(tiny_registry: Path, encoding: str) -> None:
     done = subprocess.run(
         command("list", "-r", tiny_registry),
@@ -127,6 +130,7 @@ def shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("words", ["list", "show sentiment", "--help", "score --help", "--version"])
+@pytest.mark.slow
 def test_a_full_disk_under_stdout_is_one_line(tiny_registry: Path, words: str) -> None:
     done = shell(f"adapterhub {words} > /dev/full", tiny_registry.parent)
     assert done.returncode == 3

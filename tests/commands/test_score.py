@@ -178,6 +178,7 @@ def make_file(name: str) -> Path:
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("out", ["out.jsonl", "out.csv", "out.tsv", "out.parquet", "out.jsonl.gz"])
+@pytest.mark.slow
 def test_every_file_to_every_file(score: Run, name: str, out: str) -> None:
     ran = score("-f", make_file(name), "-o", out, "-t", "sentiment,topics,entities", "--json")
     assert ran.code == 0, ran.err

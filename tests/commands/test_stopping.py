@@ -98,6 +98,7 @@ def check(folder: Path, work: str, number: signal.Signals, *, times: int = 1) ->
         *(pytest.param(n, marks=pytest.mark.slow) for n in (signal.SIGINT, signal.SIGHUP)),
     ],
 )
+@pytest.mark.slow
 def test_a_signal_ends_what_waits(tmp_path: Path, number: signal.Signals) -> None:
     check(tmp_path, WORK["python"], number)
 

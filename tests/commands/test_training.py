@@ -95,6 +95,7 @@ def test_figures_say_of_which_rows_they_are(run: Run, tiny_backbone_folder: Path
         (("--validation-fraction", "0.1"), "rows.jsonl", "of 120 rows are those that"),
     ],
 )
+@pytest.mark.slow
 def test_eval_tells_of_rows_that_had_a_part_in_training(
     run: Run, tiny_backbone_folder: Path, options: tuple[str, ...], rows: str, use: str | None
 ) -> None:
@@ -196,6 +197,7 @@ def test_adapter_options_that_make_no_sense(
     assert message in ran.err
 
 
+@pytest.mark.slow
 def test_pairs_are_read_as_asked(run: Run, tiny_backbone_folder: Path) -> None:
     data = Path("pairs.jsonl")
     words = ("film", "food", "city", "day")
@@ -233,6 +235,7 @@ def _renamed(path: Path, names: dict[str, str], extra: dict[str, str] | None = N
     return path
 
 
+@pytest.mark.slow
 def test_columns_named_in_training_need_no_name_in_score_and_eval(
     run: Run, tiny_backbone_folder: Path
 ) -> None:
@@ -266,6 +269,7 @@ def test_columns_named_in_training_need_no_name_in_score_and_eval(
     assert scored[0]["liked"] in ("no", "yes")
 
 
+@pytest.mark.slow
 def test_words_and_how_they_are_joined_are_found_again(
     run: Run, tiny_backbone_folder: Path
 ) -> None:

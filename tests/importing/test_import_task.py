@@ -119,6 +119,7 @@ def test_pairs(tmp_path: Path, tiny_backbone: Backbone) -> None:
         (3, {"kind": "single_label", "labels": LABELS}, "single_label"),
     ],
 )
+@pytest.mark.slow
 def test_kinds(
     outputs: int, said: dict[str, Any], kind: str, tmp_path: Path, tiny_backbone: Backbone
 ) -> None:
@@ -141,6 +142,7 @@ def test_labels_of_a_config_beside_the_adapter(tmp_path: Path, tiny_backbone: Ba
 
 @pytest.mark.parametrize("start", ["pissa", "olora"])
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "per-depth"])
+@pytest.mark.slow
 def test_starts_that_change_the_weights(
     start: str, tied: bool, tmp_path: Path, tiny_backbone: Backbone
 ) -> None:
@@ -186,6 +188,7 @@ def test_every_method_answers_as_peft_does(
 
 
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "per-depth"])
+@pytest.mark.slow
 def test_logits_that_were_cut_to_the_best(
     tied: bool, tmp_path: Path, tiny_backbone: Backbone
 ) -> None:
@@ -198,6 +201,7 @@ def test_logits_that_were_cut_to_the_best(
 
 
 @pytest.mark.parametrize("method", ["vera", "pvera", "randlora", "frod", "tinylora"])
+@pytest.mark.slow
 def test_projections_that_a_seed_gives_are_stored(
     method: str, tmp_path: Path, tiny_backbone: Backbone
 ) -> None:

@@ -57,6 +57,7 @@ def plain_albert(backbone: Backbone) -> AlbertModel:
 
 
 @pytest.mark.parametrize("method", SOME)
+@pytest.mark.slow
 def test_a_tied_adapter_opens_on_a_plain_albert(
     method: str, tmp_path: Path, tiny_backbone: Backbone
 ) -> None:
@@ -67,6 +68,7 @@ def test_a_tied_adapter_opens_on_a_plain_albert(
 
 
 @pytest.mark.parametrize("method", SOME)
+@pytest.mark.slow
 def test_a_per_depth_adapter_opens_on_an_unrolled_albert(
     method: str, tmp_path: Path, tiny_backbone: Backbone
 ) -> None:

@@ -106,6 +106,7 @@ def test_pickles_are_never_opened(folder: Path) -> None:
         ),
     ],
 )
+@pytest.mark.slow
 def test_configurations_that_cannot_be_used_are_refused(
     content: str, match: str, folder: Path
 ) -> None:

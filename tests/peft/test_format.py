@@ -83,6 +83,7 @@ def test_a_per_depth_adapter_goes_out_and_comes_back(
 
 
 @pytest.mark.parametrize("method", SOME)
+@pytest.mark.slow
 def test_a_tied_adapter_goes_out_to_a_plain_albert_and_comes_back(
     method: str, tiny_backbone: Backbone
 ) -> None:
@@ -199,6 +200,7 @@ def test_a_per_depth_adapter_has_no_stock_form(tiny_backbone: Backbone) -> None:
         peft_config(adapter.spec, stock=True)
 
 
+@pytest.mark.slow
 def test_pruned_adalora_is_stored_without_masks(tiny_backbone: Backbone) -> None:
     config = peft_settings("adalora", tied=False)
     model = adapted(tiny_backbone.model, config, tied=False)
@@ -336,6 +338,7 @@ def test_non_finite_values_are_refused_by_name(value: float, tiny_backbone: Back
         ({"lora_dropout": object()}, "'lora_dropout' is a object, which JSON cannot hold"),
     ],
 )
+@pytest.mark.slow
 def test_settings_that_cannot_be_an_adapter_are_refused_by_name(
     changes: dict[str, Any], match: str, tiny_backbone: Backbone
 ) -> None:

@@ -163,6 +163,7 @@ def test_a_bare_head_has_a_card_without_holes(kind: Any) -> None:
         assert hole not in text, hole
 
 
+@pytest.mark.slow
 def test_pictures_are_png_and_the_same_every_time() -> None:
     task = full(diagnostics=DIAGNOSTICS)
     made = files(task)

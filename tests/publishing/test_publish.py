@@ -200,6 +200,7 @@ def test_a_repository_that_is_being_made_is_waited_for(hub_server: HubServer) ->
         put("spam", repo="acme/others")
 
 
+@pytest.mark.slow
 def test_many_publishers_of_one_task_make_one_version_each(hub_server: HubServer) -> None:
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(lambda seed: put("spam", seed=seed), range(6)))

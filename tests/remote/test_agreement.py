@@ -69,6 +69,7 @@ def second_backbone(values: dict[str, Any]) -> None:
         ),
     ],
 )
+@pytest.mark.slow
 def test_an_entry_that_states_something_else_is_refused(
     hub: Hub, change: Change, problem: str
 ) -> None:

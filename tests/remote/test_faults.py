@@ -77,6 +77,7 @@ def cached_files(home: Path) -> list[str]:
 
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize("codes", [(503,), (500, 502, 504)], ids=["once", "three-times"])
+@pytest.mark.slow
 def test_trouble_that_passes_is_waited_for(
     route: str, codes: tuple[int, ...], published: HubServer
 ) -> None:
@@ -87,6 +88,7 @@ def test_trouble_that_passes_is_waited_for(
 
 
 @pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.slow
 def test_trouble_that_stays_names_the_call(route: str, published: HubServer) -> None:
     published.faults.add(*ROUTES[route], status(503), times=None)
     with pytest.raises(RemoteUnavailableError) as caught:
@@ -99,6 +101,7 @@ def test_trouble_that_stays_names_the_call(route: str, published: HubServer) -> 
 
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize("fault", [RESET, LOST], ids=lambda fault: fault.kind)
+@pytest.mark.slow
 def test_a_lost_connection_is_made_again(route: str, fault: Fault, published: HubServer) -> None:
     published.faults.add(*ROUTES[route], fault)
     assert load()[1] == to_publish("spam").data
@@ -160,6 +163,7 @@ def test_a_cut_body_is_resumed(body: str, published: HubServer) -> None:
     assert load()[1] == to_publish("spam").data
 
 
+@pytest.mark.slow
 def test_a_body_that_is_always_cut_leaves_nothing_behind(
     published: HubServer, fresh_home: Fresh, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,6 +214,7 @@ def test_a_cache_that_rots_is_repaired(published: HubServer, fresh_home: Fresh) 
 
 
 @pytest.mark.parametrize("header", ["X-Repo-Commit", "ETag"])
+@pytest.mark.slow
 def test_answers_without_what_identifies_them_are_asked_again(
     header: str, published: HubServer
 ) -> None:
@@ -221,6 +226,7 @@ def test_answers_without_what_identifies_them_are_asked_again(
 
 
 @pytest.mark.parametrize("name", [REPO, f"{REPO}@main"])
+@pytest.mark.slow
 def test_with_the_hub_away_the_cache_answers_and_says_so(
     name: str, published: HubServer, caplog: pytest.LogCaptureFixture
 ) -> None:

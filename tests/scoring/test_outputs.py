@@ -31,6 +31,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n
 
 
 @given(st.lists(st.dictionaries(st.sampled_from("abc"), TEXT, min_size=1), min_size=1))
+@pytest.mark.slow
 def test_json_lines_come_back(rows: list[dict[str, str]]) -> None:
     data = "".join(json_line(row) + "\n" for row in rows)
     assert values(read(data, "jsonl")) == rows
@@ -97,6 +98,7 @@ def test_parquet_says_what_it_cannot_hold(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX limits")
 @pytest.mark.parametrize("name", ["out.jsonl", "out.csv", "out.parquet"])
+@pytest.mark.slow
 def test_a_file_that_grows_too_large_is_called_by_its_own_name(tmp_path: Path, name: str) -> None:
     code = """if True:
         import resource, signal, sys

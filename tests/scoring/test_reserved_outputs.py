@@ -70,6 +70,7 @@ def first(tmp_path: Path) -> Iterator[Job]:
     job.kill()
 
 
+@pytest.mark.slow
 def test_the_second_is_refused_at_its_start(
     first: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,6 +87,7 @@ def test_the_second_is_refused_at_its_start(
     assert sorted(os.listdir(tmp_path)) == ["folder", "link.jsonl", "out.jsonl"]
 
 
+@pytest.mark.slow
 def test_another_name_is_free(first: Job, tmp_path: Path) -> None:
     with whole_file(tmp_path / "out.jsonl.gz") as temp:
         temp.write_text("x")
@@ -109,6 +111,7 @@ def test_a_killed_job_blocks_nothing(tmp_path: Path, before: str) -> None:
     assert os.listdir(tmp_path) == ["out.jsonl"]
 
 
+@pytest.mark.slow
 def test_a_stopped_job_keeps_its_name_and_its_work(first: Job, tmp_path: Path) -> None:
     registry = tmp_path / "registry.yaml"
     os.kill(first.process.pid, signal.SIGSTOP)
@@ -189,6 +192,7 @@ def test_a_replaced_file_leaves_its_hard_link_as_it_was(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["x" * 250, "é" * 120, "中" * 80 + ".csv", "a b", "-r", "ä.jsonl"])
+@pytest.mark.slow
 def test_any_name_that_the_system_takes_can_be_reserved(tmp_path: Path, name: str) -> None:
     with whole_file(tmp_path / name) as temp:
         temp.write_text("x")
@@ -197,6 +201,7 @@ def test_any_name_that_the_system_takes_can_be_reserved(tmp_path: Path, name: st
     assert os.listdir(tmp_path) == [name]
 
 
+@pytest.mark.slow
 def test_a_hub_refuses_before_it_scores(first: Job, hub: Hub, tmp_path: Path) -> None:
     read: list[str] = []
 

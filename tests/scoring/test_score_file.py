@@ -202,6 +202,7 @@ def test_what_cannot_be_is_refused_before_anything_is_written(hub: Hub) -> None:
     assert os.listdir() == ["in.jsonl"]
 
 
+@pytest.mark.slow
 def test_records_with_other_columns_later_keep_them_all(hub: Hub) -> None:
     rows = [{"text": "good"}] * 3000 + [{"text": "bad", "late": 1}]
     hub.score_file(rows, "out.csv", tasks="rating")
@@ -337,6 +338,7 @@ FRAME = pd.DataFrame({"text": TEXTS, "price": [Decimal("1.50"), None, Decimal("2
         lambda: {name: FRAME[name] for name in FRAME},
     ],
 )
+@pytest.mark.slow
 def test_tables_are_scored(make: Any, out: str, hub: Hub, small_chunks: None) -> None:
     done = hub.score_file(make(), out, tasks=TASKS)
     assert (done.rows, done.scored) == (3, 3)
@@ -371,6 +373,7 @@ EMPTY: list[tuple[Any, list[str]]] = [
 
 
 @pytest.mark.parametrize("out", ["out.jsonl", "out.csv", "out.tsv", "out.parquet"])
+@pytest.mark.slow
 def test_no_rows_are_an_empty_table(out: str, hub: Hub) -> None:
     for name, text in {"jsonl": "", "csv": "text,id\n", "tsv": "text\tid\n", "txt": ""}.items():
         Path(f"in.{name}").write_text(text)

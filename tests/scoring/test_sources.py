@@ -80,6 +80,7 @@ def test_a_list_can_be_read_again_and_a_generator_cannot() -> None:
 
 
 @pytest.mark.parametrize("given", [5, b"text", None, bytearray(b"a")])
+@pytest.mark.slow
 def test_what_has_no_rows_is_refused(given: Any) -> None:
     with pytest.raises(DataError, match="whose 'text' is a str; expected columns"):
         open_source({"text": "a"})

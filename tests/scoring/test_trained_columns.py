@@ -75,6 +75,7 @@ def _scored(hub: Hub, rows: object, tasks: Any, **options: Any) -> Any:
 
 
 @pytest.mark.parametrize("form", ["rows", "jsonl", "csv", "parquet"])
+@pytest.mark.slow
 def test_the_column_of_the_training_is_read_from_any_source(tasks: Hub, form: str) -> None:
     rows = [{"id": "1", "review": GOOD}, {"id": "2", "review": BAD}]
     source: Any = rows
@@ -104,6 +105,7 @@ def test_the_column_of_the_training_is_read_from_any_source(tasks: Hub, form: st
         ({"body": GOOD, "text": BAD, "review": BAD}, {"text_column": "body"}, "body"),
     ],
 )
+@pytest.mark.slow
 def test_options_come_first_then_the_training_then_the_usual_name(
     tasks: Hub, row: dict[str, str], options: dict[str, str], column: str
 ) -> None:
@@ -122,6 +124,7 @@ def test_options_come_first_then_the_training_then_the_usual_name(
         ({"text_pair": GOOD, "text": BAD}, "swapped", "text_pair", "text"),
     ],
 )
+@pytest.mark.slow
 def test_pairs_are_read_by_both_names_or_neither(
     tasks: Hub, row: dict[str, str], task: str, first: str, second: str
 ) -> None:

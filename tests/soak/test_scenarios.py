@@ -49,6 +49,7 @@ def test_an_effort_ends_by_rounds_or_by_time() -> None:
 @pytest.mark.parametrize(
     ("words", "code"), [(["hostile-registries"], 0), (["bit-flips", "--minutes", "0"], 1)]
 )
+@pytest.mark.slow
 def test_the_command_prints_figures_and_fails_when_one_is_missed(
     words: list[str],
     code: int,

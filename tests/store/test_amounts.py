@@ -83,6 +83,7 @@ HEADERS: dict[str, Callable[[], bytes]] = {
 
 
 @pytest.mark.parametrize("name", HEADERS)
+@pytest.mark.slow
 def test_a_header_with_too_much_in_it(name: str) -> None:
     data = header_file(HEADERS[name]())
     assert len(data) < MAX_HEADER_BYTES + 8

@@ -392,6 +392,7 @@ edits = st.lists(st.tuples(st.integers(0, len(GOOD) - 1), st.binary(max_size=4))
 
 @settings(max_examples=300, deadline=None)
 @given(edits=edits, cut=st.integers(0, len(GOOD)), whole=st.booleans())
+@pytest.mark.slow
 def test_mutated_bytes_raise_nothing_foreign(
     edits: list[tuple[int, bytes]], cut: int, whole: bool
 ) -> None:
@@ -421,6 +422,7 @@ spec_fields = sorted(json.loads(header_and_data(GOOD)[0]["__metadata__"]["adapte
     field=st.sampled_from(spec_fields),
     value=json_values,
 )
+@pytest.mark.slow
 def test_mutated_headers_raise_nothing_foreign(
     entry: dict[str, object], field: str, value: object
 ) -> None:

@@ -282,6 +282,7 @@ def test_the_example_in_the_docs_is_valid(path: Path) -> None:
     assert read_registry(path).resolve("sentiment-en@prod").record.size == 12345
 
 
+@pytest.mark.slow
 def test_listing_imports_no_torch(path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from adapterhub.store import editing, registry; "

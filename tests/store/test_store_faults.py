@@ -64,6 +64,7 @@ def run(server: ForkServerContext, target: Callable[..., None], *args: object) -
 
 
 class TestRaces:
+    @pytest.mark.slow
     def test_transactions_of_two_processes_and_this_one(
         self, path: Path, server: ForkServerContext
     ) -> None:
@@ -88,6 +89,7 @@ class TestRaces:
         assert len(read_heads(path)) == 60 + len(registry.tasks["spam"].versions)
         assert unlisted_files(path) == []
 
+    @pytest.mark.slow
     def test_readers_beside_a_writer_see_whole_registries(
         self, path: Path, server: ForkServerContext
     ) -> None:
@@ -125,6 +127,7 @@ def die_before_registry_of_many(path: Path) -> None:
 
 
 class TestKilledWriters:
+    @pytest.mark.slow
     def test_between_head_and_registry(self, path: Path, server: ForkServerContext) -> None:
         add(path)
         before = path.read_bytes()

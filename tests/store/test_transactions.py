@@ -227,6 +227,7 @@ class TestBounds:
 
 
 class TestCost:
+    @pytest.mark.slow
     def test_an_addition_renders_and_parses_its_own_entry_only(
         self, path: Path, work: Work
     ) -> None:
@@ -269,6 +270,7 @@ steps = st.lists(
     max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(steps=steps)
+@pytest.mark.slow
 def test_after_any_changes_the_file_is_what_a_fresh_parse_reads(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int, str]]
 ) -> None:

@@ -312,6 +312,7 @@ names = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,8}", fullmatch=True) | st.sampled_f
     description=st.text(max_size=40),
     value=st.floats(allow_nan=False, allow_infinity=False),
 )
+@pytest.mark.slow
 def test_any_entry_reads_back_the_same_here_and_in_any_yaml_reader(
     tmp_path_factory: pytest.TempPathFactory,
     name: str, key: str, aliases: list[str], description: str, value: float,

@@ -55,6 +55,7 @@ def write(path: Path, errno_name: str = "ENOSYS") -> str:
 @pytest.mark.parametrize(
     "errno_name", ["ENOSYS", pytest.param("EOPNOTSUPP", marks=pytest.mark.slow)]
 )
+@pytest.mark.slow
 def test_an_empty_lock_file_blocks_nothing(tmp_path: Path, errno_name: str) -> None:
     path = tmp_path / "registry.yaml"
     lock = tmp_path / "registry.yaml.lock"

@@ -138,6 +138,7 @@ yaml_bits = st.sampled_from(
 
 @settings(max_examples=200, deadline=None)
 @given(data=st.lists(yaml_bits, max_size=25).map("".join).map(str.encode) | st.binary(max_size=40))
+@pytest.mark.slow
 def test_any_bytes_give_a_value_or_our_error(data: bytes) -> None:
     for loader in (yaml.CSafeLoader, yaml.SafeLoader):
         with pytest.MonkeyPatch.context() as patch:

@@ -71,6 +71,7 @@ def _train(
         (tagged_rows(40), "span_f1"),
     ],
 )
+@pytest.mark.slow
 def test_every_kind_is_measured_on_all_rows(
     rows: Rows,
     metric: str,
@@ -88,6 +89,7 @@ def test_every_kind_is_measured_on_all_rows(
     assert "a metric on 40 rows is about ±16 points" in text
 
 
+@pytest.mark.slow
 def test_metrics_are_of_heads_that_did_not_see_the_row(
     tiny_backbone: Backbone,
     tiny_encoder: Encoder,
@@ -111,6 +113,7 @@ def test_metrics_are_of_heads_that_did_not_see_the_row(
 
 
 @pytest.mark.parametrize("rows", [sentiment_rows(12), topic_rows(12), rating_rows(12)])
+@pytest.mark.slow
 def test_two_validation_rows_give_no_warning_and_no_certainty(
     rows: Rows,
     tiny_backbone: Backbone,
@@ -133,6 +136,7 @@ def test_the_fewest_rows_train(
     assert trained.metrics[0].rows == 8
 
 
+@pytest.mark.slow
 def test_a_label_with_one_row_is_no_obstacle(
     tiny_backbone: Backbone, tiny_encoder: Encoder, quick: TrainingOptions
 ) -> None:

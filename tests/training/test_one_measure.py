@@ -36,6 +36,7 @@ def _trained(
         (rating_rows, {"metric": "pearson"}, "pearson (unclipped)"),
     ],
 )
+@pytest.mark.slow
 def test_a_table_names_its_measure_and_gives_the_reported_one_beside_it(
     make: Any,
     changes: dict[str, Any],
@@ -62,6 +63,7 @@ def test_a_table_names_its_measure_and_gives_the_reported_one_beside_it(
 
 
 @pytest.mark.parametrize("make", [sentiment_rows, pair_rows])
+@pytest.mark.slow
 def test_labels_are_chosen_by_what_is_reported(
     make: Any, tiny_backbone: Backbone, tiny_encoder: Encoder, tmp_path: Any
 ) -> None:

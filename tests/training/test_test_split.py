@@ -38,6 +38,7 @@ def _marked(rows: Rows, parts: str = "tttttvvxxx") -> Rows:
 
 
 @pytest.mark.parametrize("make", [sentiment_rows, pair_rows, topic_rows, rating_rows, tagged_rows])
+@pytest.mark.slow
 def test_plenty_of_held_out_rows_are_divided_and_training_rows_stay(make: Any) -> None:
     rows, half = make(2_020), training_options(validation_fraction=0.5)
     splits, before = read_splits(rows, half), read_splits(rows, half.model_copy(update=OFF))

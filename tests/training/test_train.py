@@ -138,6 +138,7 @@ def test_the_record_says_how_it_was_made(
     }
 
 
+@pytest.mark.slow
 def test_equal_input_gives_equal_bytes(
     tiny_backbone: Backbone, tiny_encoder: Encoder, quick: TrainingOptions, registry: Path
 ) -> None:
@@ -184,6 +185,7 @@ def test_options_narrow_the_search(
         _train(sentiment_rows(), tiny_backbone, tiny_encoder, deep)
 
 
+@pytest.mark.slow
 def test_little_memory_gives_the_same_choice_with_notes(
     tiny_backbone: Backbone, tiny_encoder: Encoder, quick: TrainingOptions
 ) -> None:

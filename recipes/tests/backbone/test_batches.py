@@ -23,6 +23,7 @@ def unmasked(batch):
     return ids
 
 
+@pytest.mark.slow
 def test_the_same_number_gives_the_same_batch(windows, shards):
     again = Windows(shards, "train", vocab_size=read_manifest(shards).vocab_size)
     windows.batch(0, size=8, length=LENGTH)
@@ -31,6 +32,7 @@ def test_the_same_number_gives_the_same_batch(windows, shards):
     assert (one.positions == two.positions).all()
 
 
+@pytest.mark.slow
 def test_windows_are_full_and_segments_agree_with_orders(windows):
     batch = windows.batch(0, size=64, length=LENGTH)
     ids = unmasked(batch)

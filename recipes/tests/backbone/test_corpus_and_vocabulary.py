@@ -20,6 +20,7 @@ def test_every_document_is_in_one_split(corpus):
     assert all(len(document) == 3 for document in whole)
 
 
+@pytest.mark.slow
 def test_missing_language_is_named(corpus):
     with pytest.raises(DataError, match=r"fr: has no \.txt\.xz file"):
         list(iter_documents(corpus, "fr"))
@@ -45,6 +46,7 @@ def test_one_token_per_han_character_with_its_offsets(tokenizer_folder):
     assert "Río" in "".join(spans)
 
 
+@pytest.mark.slow
 def test_shards_hold_whole_documents_and_sentence_starts(shards, tokenizer_folder):
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
     manifest = read_manifest(shards)

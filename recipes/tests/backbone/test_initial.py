@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from transformers import AlbertForPreTraining
 
@@ -50,6 +51,7 @@ def test_tokens_of_like_context_get_like_vectors():
     assert float(vectors[10] @ vectors[11]) > float(vectors[10] @ vectors[12]) + 0.2
 
 
+@pytest.mark.slow
 def test_initialize_leaves_the_special_pieces(shards):
     torch.manual_seed(0)
     size = read_manifest(shards).vocab_size

@@ -70,6 +70,7 @@ def contender(shards, tokenizer_folder):
 
 
 @pytest.mark.parametrize("name", ["topics", "tags"])
+@pytest.mark.slow
 def test_what_words_decide_is_found_by_both(data, contender, name):
     rows = read_probe_rows(data, SteeringSet(name, "en", "topic"), train=120, validation=60)
     assert probe_words(rows) > 0.95
@@ -96,6 +97,7 @@ def test_fewer_rows_can_be_asked_for(data):
     assert (len(rows.train), len(rows.validation)) == (7, 3)
 
 
+@pytest.mark.slow
 def test_a_comparison_is_written_read_and_shown(data, contender, tmp_path, monkeypatch):
     sets = (SteeringSet("topics", "en", "topic"), SteeringSet("tags", "en", "syntax"))
     monkeypatch.setattr(steering, "STEERING_SETS", sets)

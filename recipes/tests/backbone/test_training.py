@@ -48,6 +48,7 @@ def weights(folder):
     return dict(load_weights(folder).named_parameters())
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_to_the_same_weights(config, shards, run, tmp_path, monkeypatch):
     # The schedule goes by steps of the whole run, so that the first part is the same run cut short.
     loop = training._run
@@ -70,6 +71,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(config, shards, run, tmp_path
     assert read_progress(tmp_path / "final").batches == read_progress(run / "final").batches
 
 
+@pytest.mark.slow
 def test_the_run_learns_and_logs(config, shards, tmp_path):
     options = replace(OPTIONS, steps=40, peak_rate=3e-3)
     assert training.train(config, shards, tmp_path, options)
@@ -152,6 +154,7 @@ def test_the_card_of_a_tuned_model_names_both_runs_and_what_it_saw(config, shard
     assert "by encoder and language: some-en 7,000" in card
 
 
+@pytest.mark.slow
 def test_a_folder_with_other_weights_is_refused(run, tokenizer_folder, tmp_path):
     export_backbone(run / "final", tokenizer_folder / "spiece.model", tmp_path, card="x")
     other = load_weights(run / "final").albert

@@ -195,6 +195,7 @@ def test_pairs_are_drawn_in_both_readings_and_other_rows_are_not(sets):
     assert [drawn(name) for name in ("kinds", "asked", "words")] == [{False}] * 3
 
 
+@pytest.mark.slow
 def test_a_head_learns_to_compare_texts_read_apart(start, sets):
     near = named(sets, "near")
     model = TuningModel(load_weights(start), [near])

@@ -82,6 +82,7 @@ def test_the_summary_counts_by_what_is_asked(tmp_path: Path) -> None:
     assert "1,200 n-grams |" in text
 
 
+@pytest.mark.slow
 def test_a_new_backbone_keeps_what_the_baseline_reached(
     tiny_backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,6 +116,7 @@ def test_a_new_backbone_keeps_what_the_baseline_reached(
     assert second.rows[0].baseline == 0.125
 
 
+@pytest.mark.slow
 def test_tasks_are_measured_as_they_are(
     tiny_backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -89,6 +89,7 @@ def _greatest_difference(found: torch.Tensor, expected: torch.Tensor) -> float:
 
 
 @pytest.mark.parametrize("case", [*COMPILED, *MERGED])
+@pytest.mark.slow
 def test_an_adapter_computes_what_peft_computes(
     case: str, backbone: Backbone, encoder: Encoder
 ) -> None:
@@ -104,6 +105,7 @@ def test_an_adapter_computes_what_peft_computes(
 
 
 @pytest.mark.parametrize("case", COMPILED)
+@pytest.mark.slow
 def test_these_methods_share_the_product_with_the_block(
     case: str, backbone: Backbone, encoder: Encoder
 ) -> None:

@@ -62,6 +62,7 @@ def test_a_bert_of_this_shape() -> None:
 
 @pytest.mark.parametrize("changes", SHAPES)
 @pytest.mark.parametrize("length", [1, 20, 33])
+@pytest.mark.slow
 def test_operations_are_those_that_torch_counts(changes: dict[str, Any], length: int) -> None:
     sizes = config(attn_implementation="eager", **changes)
     model = AlbertModel(sizes, add_pooling_layer=False).eval()

@@ -83,6 +83,7 @@ def assert_close(found: Scores, expected: Scores) -> None:
 
 
 @states
+@pytest.mark.slow
 def test_scores_are_the_same(
     tiny_registry: Path, state: Callable[[], AbstractContextManager[object]]
 ) -> None:

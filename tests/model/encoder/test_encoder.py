@@ -105,6 +105,7 @@ def check_parity(backbone: Backbone, windows: list[Window], device: str = "cpu")
 
 
 @pytest.mark.parametrize("shape", ["base", "large", pytest.param("xlarge", marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_parity_with_transformers_at_published_shapes(shape: str, device: str) -> None:
     layers = {"base": 3, "large": 2, "xlarge": 1}[shape]
     backbone = random_backbone(**SHAPES[shape], num_hidden_layers=layers)
@@ -126,6 +127,7 @@ def test_parity_over_all_twelve_depths_of_base(device: str) -> None:
 @pytest.mark.parametrize("act", ["gelu", "gelu_new", "gelu_pytorch_tanh"])
 @pytest.mark.parametrize("groups", [1, 3])
 @pytest.mark.parametrize("inner", [1, 2])
+@pytest.mark.slow
 def test_parity_for_groups_inner_groups_and_activations(
     act: str, groups: int, inner: int, device: str
 ) -> None:

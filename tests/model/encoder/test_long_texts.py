@@ -136,6 +136,7 @@ PART = st.sampled_from(
 
 @given(st.lists(PART, max_size=30))
 @settings(deadline=None, max_examples=100)
+@pytest.mark.slow
 def test_runs_that_are_left_out_change_no_token(
     reference: PreTrainedTokenizerFast, tokenizer: TextTokenizer, parts: list[str]
 ) -> None:

@@ -79,6 +79,7 @@ CONTROLS = [chr(code) for code in (*range(1, 32), 127) if not chr(code).isspace(
     ],
     ids=ascii,
 )
+@pytest.mark.slow
 def test_dropped_signs_at_the_start_shift_no_offset(tokenizer: TextTokenizer, junk: str) -> None:
     clean, dirty = row_of(tokenizer, CLEAN), row_of(tokenizer, junk + CLEAN)
     expected = words(CLEAN, clean)
@@ -111,6 +112,7 @@ NASTY = st.text(
 
 @given(NASTY, NASTY, st.sampled_from(["", "[SEP]", "[CLS]\x10"]))
 @settings(deadline=None, max_examples=150)
+@pytest.mark.slow
 def test_named_words_are_found_among_nasty_signs(
     tokenizer: TextTokenizer, before: str, between: str, special: str
 ) -> None:

@@ -135,6 +135,7 @@ def slow_logits(
 
 
 @pytest.mark.parametrize("seed", range(len(APART)), ids=NAMES)
+@pytest.mark.slow
 def test_logits_are_those_of_each_text_alone(
     apart_hub: Hub, backbone: Backbone, reference: BertTokenizer, seed: int
 ) -> None:

@@ -121,6 +121,7 @@ def _difference(found: list[np.ndarray], expected: list[np.ndarray]) -> float:
     return max(float(np.abs(a - b).max()) for a, b in zip(found, expected, strict=True))
 
 
+@pytest.mark.slow
 def test_stacked_branches_compute_what_each_computes_alone(hub: Hub) -> None:
     together = _logits(hub, TEXTS, [*SINGLE, *HEADS])
     for name in SINGLE:
@@ -131,6 +132,7 @@ def test_stacked_branches_compute_what_each_computes_alone(hub: Hub) -> None:
         assert all(map(np.array_equal, together[name], alone[name]))
 
 
+@pytest.mark.slow
 def test_order_of_tasks_and_texts_does_not_matter(hub: Hub) -> None:
     forwards = _logits(hub, TEXTS, SINGLE)
     backwards = _logits(hub, TEXTS[::-1], SINGLE[::-1])
@@ -259,6 +261,7 @@ def test_bad_rows_are_named_by_their_place(hub: Hub) -> None:
         hub.score_rows(["only a text"])  # type: ignore[list-item]
 
 
+@pytest.mark.slow
 def test_an_altered_adapter_is_refused_and_nothing_is_loaded(
     registry: Path, tmp_path: Path
 ) -> None:

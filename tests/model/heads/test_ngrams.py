@@ -39,6 +39,7 @@ def test_all_ngrams_of_each_row_and_of_no_two_rows(rows):
 
 
 @given(ROWS, st.lists(st.lists(st.integers(0, 6), min_size=1, max_size=3), min_size=1, max_size=8))
+@pytest.mark.slow
 def test_weights_are_added_up_per_row(rows, known):
     keys = np.array(sorted({key_of(pieces) for pieces in known}))
     weight = torch.randn(len(keys), 3, generator=torch.Generator().manual_seed(0))
@@ -69,6 +70,7 @@ PAIRS = st.lists(st.tuples(*[st.lists(st.integers(0, 4), max_size=6)] * 2), min_
 
 
 @given(PAIRS)
+@pytest.mark.slow
 def test_an_ngram_of_a_pair_is_in_the_first_text_the_second_or_both(pairs):
     grams = row_grams([list(side) for side in zip(*pairs, strict=True)])
     for row, (first, second) in enumerate(pairs):
@@ -82,6 +84,7 @@ def test_an_ngram_of_a_pair_is_in_the_first_text_the_second_or_both(pairs):
 
 
 @given(PAIRS)
+@pytest.mark.slow
 def test_overlap_counts_by_rarity_what_two_texts_share(pairs):
     rarity = np.array([0.5, 1.0, 2.0, 4.0, 0.25])
     grams = row_grams([list(side) for side in zip(*pairs, strict=True)])

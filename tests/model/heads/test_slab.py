@@ -101,6 +101,7 @@ STEPS = st.lists(st.tuples(st.booleans(), st.integers(1, 7)), max_size=40)
 @given(STEPS)
 @settings(deadline=None)
 @pytest.mark.parametrize("rows", [8, 20])
+@pytest.mark.slow
 def test_no_two_heads_ever_share_a_row(rows: int, steps: list[tuple[bool, int]]) -> None:
     slab = Slab(rows, WIDTH, CPU)
     live: list[tuple[Slot, float]] = []

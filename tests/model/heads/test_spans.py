@@ -183,6 +183,7 @@ TEXT = st.text(
 @given(TEXT)
 @settings(deadline=None, max_examples=150)
 @pytest.mark.parametrize("name", ["words", "pieces", "spaced"])
+@pytest.mark.slow
 def test_words_are_in_order_and_never_cut(
     tokenizers: dict[str, TextTokenizer], name: str, text: str
 ) -> None:
@@ -266,6 +267,7 @@ def test_the_best_tags_are_those_of_brute_force(
     st.permutations(tags_of("xy", ends=True)),
 )
 @settings(deadline=None, max_examples=60)
+@pytest.mark.slow
 def test_the_best_tags_with_ends_are_those_of_brute_force(
     rows: list[list[int]], order: list[str]
 ) -> None:

@@ -204,6 +204,7 @@ def test_an_adapter_learns_what_a_frozen_head_cannot(
     assert adapted.epoch > 1
 
 
+@pytest.mark.slow
 def test_a_peft_config_says_where_and_how_much(tiny_backbone: Backbone, tmp_path: Path) -> None:
     config = LoraConfig(
         r=3, lora_alpha=9, target_modules=["query", "ffn"], layers_to_transform=[1, 3]
@@ -223,6 +224,7 @@ def test_a_peft_config_says_where_and_how_much(tiny_backbone: Backbone, tmp_path
     assert (trained.table.rows[1].from_depth, trained.table.rows[1].rank) == (1, 3)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_task(tiny_backbone: Backbone, tmp_path: Path) -> None:
     changes, rows = {"dropout": 0.2}, sentiment_rows()
     one, two, other = (
@@ -236,6 +238,7 @@ def test_the_same_seed_gives_the_same_task(tiny_backbone: Backbone, tmp_path: Pa
     assert one.spec.adapter.digest != other.spec.adapter.digest
 
 
+@pytest.mark.slow
 def test_a_search_shows_passes_and_marks_the_cheapest_good_one(
     tiny_backbone: Backbone, tmp_path: Path
 ) -> None:
@@ -255,6 +258,7 @@ def test_a_search_shows_passes_and_marks_the_cheapest_good_one(
     assert "own" in text
 
 
+@pytest.mark.slow
 def test_training_stops_where_nothing_gets_better(
     tiny_backbone: Backbone, source: FeatureSource, tmp_path: Path
 ) -> None:
@@ -270,6 +274,7 @@ def test_training_stops_where_nothing_gets_better(
     assert [record.epoch for record in saved.progress.history] == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_the_last_epoch_is_kept_where_that_is_asked_for(
     tiny_backbone: Backbone, source: FeatureSource, tmp_path: Path
 ) -> None:
@@ -291,6 +296,7 @@ def test_the_last_epoch_is_kept_where_that_is_asked_for(
     assert any(not torch.equal(last.tensors[name], best.tensors[name]) for name in best.tensors)
 
 
+@pytest.mark.slow
 def test_what_is_done_is_not_trained_again(
     tiny_backbone: Backbone, source: FeatureSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -341,6 +347,7 @@ def test_a_loss_that_is_no_number_ends_the_training(
     ],
     ids=["depth", "method", "prompts", "reads", "dropout", "bias", "targets", "modules"],
 )
+@pytest.mark.slow
 def test_what_cannot_work_is_refused_by_name(
     changes: dict[str, Any],
     more: dict[str, Any],
@@ -363,6 +370,7 @@ def test_options_are_checked() -> None:
     assert adapter_options(method="LoRA").method == "lora"
 
 
+@pytest.mark.slow
 def test_a_second_head_shares_the_adapter_of_the_first(
     tiny_backbone: Backbone, tmp_path: Path
 ) -> None:

@@ -30,6 +30,7 @@ def shape(method: object = "lora", *, sites: tuple[Site, ...] = SITES, tied: boo
 
 @pytest.mark.parametrize("method", ["lora", "dora", "ia3", "block"])
 @pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.slow
 def test_packed_passes_are_those_of_transformers(
     tiny_backbone: Backbone, method: str, tied: bool
 ) -> None:

@@ -20,6 +20,7 @@ METHODS = sorted(
 
 
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.slow
 def test_a_method_trains_per_depth(method: str, tiny_backbone: Backbone) -> None:
     shape = Shape(
         method=method,

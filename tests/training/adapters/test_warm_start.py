@@ -107,6 +107,7 @@ def test_an_adapter_begins_with_the_numbers_and_the_shape_of_another(
     assert read_head(two.saved.path).spec.training == record
 
 
+@pytest.mark.slow
 def test_it_is_trained_on_and_leaves_the_other_as_it_was(tasks: Tasks) -> None:
     one = tasks.train("first", sentiment_rows(64), **FIRST)
     assert one.saved is not None
@@ -116,6 +117,7 @@ def test_it_is_trained_on_and_leaves_the_other_as_it_was(tasks: Tasks) -> None:
     assert one.saved.path.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_depths_that_the_other_does_not_change_begin_anew(tasks: Tasks) -> None:
     one = tasks.train("first", sentiment_rows(64), **{**FIRST, "from_depth": 3})
     two = tasks.train("second", rating_rows(64), continue_from="first", from_depth=2, **STILL)
@@ -154,6 +156,7 @@ def test_another_shape_is_refused(changes: dict[str, Any], message: str, tasks: 
     assert tasks.registry.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_other_depths_are_refused(tasks: Tasks) -> None:
     tasks.train("first", sentiment_rows(64), **{**FIRST, "epochs": 1, "method": "lora"})
     options = training_options(
@@ -165,6 +168,7 @@ def test_other_depths_are_refused(tasks: Tasks) -> None:
         tasks.run("second", rating_rows(64), options)
 
 
+@pytest.mark.slow
 def test_a_task_without_adapter_or_of_another_backbone_is_refused(
     tasks: Tasks, tmp_path: Path
 ) -> None:

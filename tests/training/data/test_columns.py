@@ -165,6 +165,7 @@ def test_a_kind_that_is_given_is_not_guessed(kind: Any, tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("column", ["label", "gold"])
+@pytest.mark.slow
 def test_ordinary_labels_stay(values: Sequence[object], column: str, tmp_path: Path) -> None:
     rows = _rows(values, column, 400)
     random.Random(0).shuffle(rows)

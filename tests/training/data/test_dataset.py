@@ -350,6 +350,7 @@ def test_bad_rows_name_their_line(tmp_path: Path, row: dict[str, Any], problem: 
         ([{0: "a", "label": "a"}] * 20, {}, "no column 'text'; columns are 0, label"),
     ],
 )
+@pytest.mark.slow
 def test_unusable_data_are_refused(rows: Rows, options: dict[str, Any], problem: str) -> None:
     with pytest.raises(DataError, match=problem):
         read_splits(rows, training_options(**options))

@@ -87,6 +87,7 @@ def test_a_list_is_not_one_label(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["out.csv", "out.tsv", "out.jsonl", "out.parquet"])
+@pytest.mark.slow
 def test_predictions_train(
     name: str, hub: Hub, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

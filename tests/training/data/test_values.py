@@ -220,6 +220,7 @@ def test_what_is_no_value_is_refused(row: dict[str, object], problem: str) -> No
             read_splits(sets, DEFAULTS)
 
 
+@pytest.mark.slow
 def test_labels_that_no_head_file_holds_are_refused_at_reading() -> None:
     rows = [{"text": f"text {i}", "label": f"{i:05}" + "x" * 245} for i in range(5_000)]
     with pytest.raises(DataError, match="bytes long together"):

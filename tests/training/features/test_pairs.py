@@ -170,6 +170,7 @@ def trained_by(rows: Rows, tmp_path: Path, backbone: Backbone, **changes: Any) -
     ), registry
 
 
+@pytest.mark.slow
 def test_both_ways_are_tried_and_validation_chooses(
     tmp_path: Path, tiny_backbone: Backbone
 ) -> None:

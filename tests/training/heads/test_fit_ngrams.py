@@ -74,6 +74,7 @@ def trained_on(
 @pytest.mark.parametrize(
     ("answer", "metric"), [("label", "accuracy"), ("labels", "macro_f1"), ("score", "spearman")]
 )
+@pytest.mark.slow
 def test_they_are_kept_where_they_win_and_left_out_where_told(
     answer: str,
     metric: str,
@@ -182,6 +183,7 @@ def pair_rows(count: int) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("way", ["together", "apart"])
+@pytest.mark.slow
 def test_ngrams_of_pairs_say_how_much_two_texts_share(
     way: str,
     tiny_backbone: Backbone,
@@ -237,6 +239,7 @@ def tag_rows(count: int) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("folds", [0, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_ngrams_around_a_token_say_how_it_is_tagged(
     folds: int,
     tiny_backbone: Backbone,

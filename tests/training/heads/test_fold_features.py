@@ -52,6 +52,7 @@ def _crossed_reader(name: str, read: Callable[[Part, int, Pooling], torch.Tensor
 @pytest.mark.parametrize("width", [None, 8])
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
 @pytest.mark.parametrize("name", ["single", "mix", "compared", "attentive"])
+@pytest.mark.slow
 def test_features_of_a_fold_do_not_change_its_head(
     name: str, dropout: float, width: int | None
 ) -> None:

@@ -72,6 +72,7 @@ def test_likelihood_of_label_sets() -> None:
 
 
 @pytest.mark.parametrize("average", ["macro", "micro"])
+@pytest.mark.slow
 def test_label_sets_at_their_best_thresholds(average: str) -> None:
     truth = (_draw(80, 4) > 0.8).float()
     truth[:, 3] = 0

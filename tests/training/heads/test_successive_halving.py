@@ -107,6 +107,7 @@ def served(one: FittedHead, kind: Kind, *, part: Part = "validation") -> torch.T
 
 @pytest.mark.parametrize("width", [None, 12])
 @pytest.mark.parametrize("kind", ["single_label", "multi_label", "regression"])
+@pytest.mark.slow
 def test_folded_tensors_give_the_value_that_was_measured(kind: Kind, width: int | None) -> None:
     task = problem(kind)
     fitted = fit(singles(), SETTINGS, hidden_width=width, problem=task)
@@ -117,6 +118,7 @@ def test_folded_tensors_give_the_value_that_was_measured(kind: Kind, width: int 
     assert values[1] == max(values) > 0.9
 
 
+@pytest.mark.slow
 def test_regression_answers_in_the_unit_of_the_task() -> None:
     fitted = fit(singles(), SETTINGS, hidden_width=None, problem=problem("regression", epochs=60))
     values = served(fitted[1], "regression")[:, 0]
@@ -124,6 +126,7 @@ def test_regression_answers_in_the_unit_of_the_task() -> None:
 
 
 @pytest.mark.parametrize("width", [None, 12])
+@pytest.mark.slow
 def test_a_mix_finds_the_depth_that_knows(width: int | None) -> None:
     heads = [HeadSpec(depths=depths, pooling="mean") for depths in ((1, 2), (1, 2, 3))]
     task = problem(epochs=40)
@@ -147,6 +150,7 @@ def test_candidates_do_not_disturb_each_other() -> None:
             torch.testing.assert_close(expected.tensors[name], tensor, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_heads() -> None:
     one, two, other = (
         fit(singles(), SETTINGS, hidden_width=8, problem=problem(seed=seed)) for seed in (1, 1, 2)
@@ -156,6 +160,7 @@ def test_equal_seeds_give_equal_heads() -> None:
         assert any(not torch.equal(a.tensors[name], c.tensors[name]) for name in a.tensors)
 
 
+@pytest.mark.slow
 def test_dropout_keeps_a_hidden_layer_from_learning_rows_by_heart() -> None:
     """Half of the labels are drawn, so that a head that knows all of them knows too much."""
     draw = torch.Generator().manual_seed(3)
@@ -182,6 +187,7 @@ def test_dropout_keeps_a_hidden_layer_from_learning_rows_by_heart() -> None:
     assert dropped.value == pytest.approx(served_value, abs=0.02)
 
 
+@pytest.mark.slow
 def test_linear_heads_are_as_good_as_logistic_regression() -> None:
     best = max(
         fit(singles(), SETTINGS, hidden_width=None, problem=problem(epochs=40)),
@@ -250,6 +256,7 @@ def crossed_problem(kind: Kind, *, folds: int) -> Problem:
 
 @pytest.mark.parametrize("width", [None, 12])
 @pytest.mark.parametrize("kind", ["single_label", "regression"])
+@pytest.mark.slow
 def test_cross_validation_answers_no_row_by_a_head_that_saw_it(
     kind: Kind, width: int | None
 ) -> None:
@@ -268,6 +275,7 @@ def test_cross_validation_answers_no_row_by_a_head_that_saw_it(
     assert kept > one.value
 
 
+@pytest.mark.slow
 def test_rows_of_a_fold_do_not_change_its_head() -> None:
     task = crossed_problem("single_label", folds=2)
     heads = [HeadSpec(depths=(2,), pooling="mean")]
@@ -336,6 +344,7 @@ def token_states(counts: Sequence[int], mark: torch.Tensor, *, seed: int) -> Tok
 
 
 @pytest.mark.parametrize("width", [None, 8])
+@pytest.mark.slow
 def test_attention_finds_the_token_that_knows(width: int | None) -> None:
     draw = torch.Generator().manual_seed(3)
     counts = torch.randint(4, 12, (ROWS + HELD_OUT,), generator=draw).tolist()
