@@ -53,6 +53,8 @@ class Metric(_Frozen):
         rows: Number of rows of the split.
         used_for: What the rows had done before they were measured on; None where it is not
             recorded.
+        seen: Number of the rows that are also training rows, of the test set also validation rows,
+            ignoring case, spaces and the order of pairs.
     """
 
     name: str = Field(min_length=1)
@@ -60,13 +62,16 @@ class Metric(_Frozen):
     split: str = Field(min_length=1)
     rows: int = Field(ge=1)
     used_for: tuple[Use, ...] | None = None
+    seen: int = Field(default=0, ge=0)
 
     @model_serializer(mode="wrap")
     def _dump(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content: dict[str, Any] = dump(self)
+        # Files from before a field existed keep their bytes, and so their sha256.
         if self.used_for is None:
-            # Files from before the field existed keep their bytes, and so their sha256.
             del content["used_for"]
+        if not self.seen:
+            del content["seen"]
         return content
 
 
@@ -80,9 +85,12 @@ def rows_text(metric: Metric, used_for: tuple[Use, ...] | None) -> str:
     rows = f"{metric.rows:,} {metric.split} row{'' if metric.rows == 1 else 's'}"
     if used_for is None:
         return f"{rows}, not recorded whether they had a part in training"
-    if not used_for:
-        return f"{rows} that had no part in training, selection or calibration"
-    return f"{rows} that also {' and '.join(_USES[use] for use in used_for)}"
+    if used_for:
+        also = f", {metric.seen:,} of them training rows too" if metric.seen else ""
+        return f"{rows} that also {' and '.join(_USES[use] for use in used_for)}{also}"
+    if metric.seen:
+        return f"{rows}, of which {metric.seen:,} are also training or validation rows"
+    return f"{rows} that had no part in training, selection or calibration"
 
 
 class ReliabilityBin(_Frozen):

@@ -31,6 +31,7 @@ def split_values(spec: TaskSpec) -> list[dict[str, object]]:
                 "split": split,
                 "rows": own[0].rows,
                 "used_for": None if used_for is None else list(used_for),
+                "seen": own[0].seen,
                 "metrics": {metric.name: metric.value for metric in own},
             }
         )

@@ -18,6 +18,7 @@ from adapterhub.store.registry import NEAREST, Resolved
 from adapterhub.training.adapters.result import AdapterSearchResult, AdapterTable, FittedAdapter
 from adapterhub.training.data.columns import recorded_columns
 from adapterhub.training.data.dataset import Splits, summary_of
+from adapterhub.training.data.splits import shared_rows
 from adapterhub.training.data.summary import DataSummary
 from adapterhub.training.evaluation.calibration import TunedHead, recalibrate, tune_tag_bias
 from adapterhub.training.evaluation.measure import (
@@ -126,16 +127,21 @@ def _measure(
 
     The validation rows chose the head and set its calibration, so their figures are optimistic.
     """
-    used: tuple[Use, ...] = ("selection", "calibration")
+    uses: tuple[Use, ...] = ("selection", "calibration")
     split, rows, logits = splits.measured_on, splits.validation, head.logits
+    # In cross-validation equal inputs are in one fold.
+    seen = 0 if splits.folds else shared_rows(splits.train.inputs, rows.inputs)
+    changes: dict[str, object] = {"used_for": uses, "seen": seen}
     figures = compute_metrics(spec, logits, rows, split=split)
-    metrics = tuple(one.model_copy(update={"used_for": used}) for one in figures)
+    metrics = tuple(one.model_copy(update=changes) for one in figures)
     if splits.test is not None:
         split, rows = "test", splits.test
         windows = options.max_windows
         logits = run_head(spec, head.tensors, rows.inputs, source=source, max_windows=windows)
         figures = compute_metrics(spec, logits, rows, split=split)
-        metrics = (*(one.model_copy(update={"used_for": ()}) for one in figures), *metrics)
+        known = (*splits.train.inputs, *splits.validation.inputs)
+        changes = {"used_for": (), "seen": shared_rows(known, rows.inputs)}
+        metrics = (*(one.model_copy(update=changes) for one in figures), *metrics)
     return metrics, make_diagnostics(spec, logits, rows, split=split)
 
 

@@ -22,10 +22,10 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ADAPTERHUB_CACHE", str(tmp_path / "cache"))
 
 
-def rows_file(path: Path, rows: int = 40) -> Path:
+def rows_file(path: Path, rows: int = 40, *, first: int = 0) -> Path:
     good, bad = "the film was very good", "the food was not good , bad"
     lines = [
-        {"text": f"{good if i % 2 else bad} {i % 7}", "label": "yes" if i % 2 else "no"}
+        {"text": f"{good if i % 2 else bad} {first + i % 7}", "label": "yes" if i % 2 else "no"}
         for i in range(rows)
     ]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -62,7 +62,7 @@ def test_train_score_and_eval(run: Run, tiny_backbone_folder: Path) -> None:
 
 def test_figures_say_of_which_rows_they_are(run: Run, tiny_backbone_folder: Path) -> None:
     data, words = rows_file(Path("rows.jsonl"), 120), ("-t", "liked", *QUICK)
-    held_out = rows_file(Path("held-out.jsonl"), 60)
+    held_out = rows_file(Path("held-out.jsonl"), 60, first=7)
     words = (*words, "--backbone", tiny_backbone_folder, "--validation", held_out)
     ran = run("train", data, *words, "--test-fraction", "0.5")
     assert ran.code == 0, ran.err
@@ -82,6 +82,28 @@ def test_figures_say_of_which_rows_they_are(run: Run, tiny_backbone_folder: Path
     value = run("train", data, *words, "--json").value
     assert (value["measured_on"], value["validation_rows"]) == ("validation", 60)
     assert [one["split"] for one in value["measured"]] == ["validation"]
+
+
+def test_rows_that_were_trained_on_are_counted_beside_the_figures(
+    run: Run, tiny_backbone_folder: Path
+) -> None:
+    data, seen = rows_file(Path("rows.jsonl"), 120), rows_file(Path("seen.jsonl"), 30)
+    held_out = rows_file(Path("held-out.jsonl"), 60, first=7)
+    both = Path("both.jsonl")
+    both.write_text(held_out.read_text() + seen.read_text().upper().replace("TEXT", "text"))
+    both.write_text(both.read_text().replace("LABEL", "label").replace('"YES"', '"yes"'))
+    both.write_text(both.read_text().replace('"NO"', '"no"'))
+    words = ("-t", "liked", *QUICK, "--backbone", tiny_backbone_folder)
+    ran = run("train", data, *words, "--validation", held_out, "--test", both)
+    assert ran.code == 0, ran.err
+    # All rows of the test set occur before: in the validation set, or in other case in training.
+    assert "90 test rows, of which 90 are also training or validation rows: accuracy" in ran.out
+    test, validation = run("show", "liked", "--json").value["measured"]
+    assert (test["seen"], validation["seen"]) == (90, 0)
+    assert run("train", data, *words, "--validation", both).code == 0
+    assert "calibration, 30 of them training rows too" in run("show", "liked").out
+    (validation,) = run("show", "liked", "--json").value["measured"]
+    assert (validation["split"], validation["seen"]) == ("validation", 30)
 
 
 @pytest.mark.parametrize(
