@@ -160,6 +160,7 @@ def _usage_error(
     found = reprlib.repr(first["input"])
     hint = None
     if first["type"] == "extra_forbidden":
+        problem = "there is no such option"
         known = {known for one in _with_parts(model) for known in one.model_fields}
         hint = nearest(str(first["loc"][-1]), sorted(known))
     meant = f" Did you mean '{hint}'?" if hint else ""

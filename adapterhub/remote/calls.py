@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from huggingface_hub import HfApi, constants, get_token
 
-from adapterhub.errors import RemoteUnavailableError
+from adapterhub.errors import RemoteAccessError, RemoteUnavailableError
 from adapterhub.remote.faults import Action, explain
 from adapterhub.remote.session import TIMEOUT_VARIABLE, Clock, Failed, OutOfTime, failure, operation
 from adapterhub.store.paths import absolute_path
@@ -118,12 +118,24 @@ def _wait_or_fail(fault: Failed | OutOfTime, tried: int, clock: Clock, action: A
 
 
 def _token(home: str | None) -> str | None:
-    if home is not None and not os.environ.get("HF_TOKEN") and "HF_TOKEN_PATH" not in os.environ:
-        # huggingface_hub read HF_HOME when it was imported.
-        path = Path(home).expanduser() / "token"
-        if path != Path(constants.HF_TOKEN_PATH):
-            return path.read_text(encoding="utf-8").strip() or None if path.is_file() else None
-    return get_token()
+    path = Path(constants.HF_TOKEN_PATH)
+    try:
+        is_given = os.environ.get("HF_TOKEN") or "HF_TOKEN_PATH" in os.environ
+        if home is not None and not is_given:
+            # huggingface_hub read HF_HOME when it was imported.
+            own = Path(home).expanduser() / "token"
+            if own != path:
+                path = own
+                return path.read_text(encoding="utf-8").strip() or None
+        return get_token()
+    except (FileNotFoundError, NotADirectoryError):
+        return None  # also of a home such as /dev/null
+    except (OSError, UnicodeDecodeError) as error:
+        raise RemoteAccessError(
+            "token",
+            f"the file {path} cannot be read: {error}. Make it readable, or set HF_TOKEN.",
+            "no-token",
+        ) from error
 
 
 def _plain(error: Exception, token: str | None) -> Exception | None:

@@ -172,7 +172,7 @@ def test_models_say_in_their_docstring_what_the_help_says() -> None:
 
 
 def test_unknown_options_are_refused() -> None:
-    with pytest.raises(UsageError, match="Option depth: Extra inputs are not permitted, found 3"):
+    with pytest.raises(UsageError, match="Option depth: there is no such option, found 3"):
         parse_options(TrainingOptions, {"depth": 3})
 
 

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
 
 from adapterhub.errors import RemoteAccessError, RemoteError, RemoteNotFoundError
+from adapterhub.remote.calls import current_place
 from adapterhub.remote.repository import find_task, read_remote
 from adapterhub.store.references import parse_reference
 from tests.hubserver.fixtures import TOKEN
@@ -151,3 +153,36 @@ def test_a_refusal_with_no_known_reason_repeats_what_was_said(hub_server: HubSer
     hub_server.faults.add("POST", "/commit/main", status(403), times=None)
     with pytest.raises(RemoteError, match=r"was refused for 'alice': .*switched on"):
         put("topic")
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["HF_HOME", "default home"])
+@pytest.mark.parametrize("kind", ["folder", "bytes"])
+def test_a_token_file_that_cannot_be_read_is_named(
+    kind: str, own: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "token"
+    path.mkdir() if kind == "folder" else path.write_bytes(b"\xff\xfe")
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.delenv("HF_TOKEN_PATH", raising=False)
+    if own:
+        monkeypatch.setenv("HF_HOME", str(tmp_path))
+    else:
+        monkeypatch.delenv("HF_HOME", raising=False)
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(path))
+    with pytest.raises(RemoteAccessError, match=r"token cannot be read: .*Make it readable"):
+        current_place()
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["HF_HOME", "default home"])
+def test_a_home_that_is_no_folder_has_no_token(
+    own: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.delenv("HF_TOKEN_PATH", raising=False)
+    (tmp_path / "home").write_bytes(b"")
+    if own:
+        monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    else:
+        monkeypatch.delenv("HF_HOME", raising=False)
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "home" / "token"))
+    assert current_place().token is None

@@ -141,7 +141,7 @@ def _label_warnings(counts: Mapping[str, int], rows: int, kind: Kind) -> Iterato
             )
     if len(counts) > _MANY_LABELS and rows < _FEW_ROWS * len(counts) and kind != "tagging":
         yield (
-            f"{len(counts):,} labels in {rows:,} rows: {rows / len(counts):.1f} rows per label are "
+            f"{len(counts):,} labels in {rows:,} rows: {rows / len(counts):.2g} rows per label are "
             f"few to learn from, and training takes time and memory in proportion to the labels."
         )
     if kind == "single_label" and len(counts) > _FEW_NUMBERS and all(map(str.isdecimal, counts)):
@@ -214,8 +214,10 @@ def _are_chosen(
     """Returns whether every target is one of the row's choices, or its place or letter."""
     sizes = {len(row) for row in rows}
     texts = all(isinstance(part, str) for row in rows for part in row)
-    # The same in all rows they are the names of labels.
-    if not texts or min(sizes) < 2 or max(sizes) > _MOST_CHOICES or len(set(rows)) == 1:
+    if not texts or min(sizes) < 2 or max(sizes) > _MOST_CHOICES:
+        return False
+    # The same in all rows they say nothing, unless the column is called so.
+    if len(set(rows)) == 1 and not is_named:
         return False
     if all(target in row for target, row in zip(targets, rows, strict=True)):
         return True

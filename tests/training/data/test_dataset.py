@@ -394,7 +394,7 @@ def test_a_set_is_read_for_an_existing_task() -> None:
 
 def test_options_that_make_no_sense_are_refused() -> None:
     for values, problem in (
-        ({"depth": 3}, "depth: Extra inputs"),
+        ({"depth": 3}, "depth: there is no such option"),
         ({"learning_rates": ()}, "learning_rates"),
         ({"validation": "a", "split_column": "b"}, "not both"),
         ({"validation": "a", "validation_fraction": 0.1}, "not both"),

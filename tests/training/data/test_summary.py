@@ -73,7 +73,7 @@ def test_many_labels_are_shortened() -> None:
     assert last.startswith("30 labels (rows): label 0")
     assert last.endswith("…, and 18 more.") or last.endswith("… (3), and 18 more.")
     assert len(last) < 700
-    assert any("3.0 rows per label are few" in warning for warning in summary.warnings)
+    assert any("3 rows per label are few" in warning for warning in summary.warnings)
 
 
 NEAR = [
@@ -195,6 +195,7 @@ def _choice_rows(**columns: Any) -> Rows:
     "columns",
     [
         {"choices": lambda i: [f"{i} a", f"{i} b", f"{i} c"], "label": lambda i: i % 3},
+        {"choices": lambda _: ["no", "yes"], "label": lambda i: i % 2},
         {"choices": lambda i: [f"{i} a", f"{i} b", f"{i} c"], "label": lambda i: i % 2},
         {"options": lambda i: [f"{i} a", f"{i} b"], "label": lambda i: "AB"[i % 2]},
         {"endings": lambda i: [f"{i} a", f"{i} b"], "label": lambda i: str(i % 2)},
@@ -227,7 +228,6 @@ def test_multiple_choice_is_refused(columns: dict[str, Any]) -> None:
     [
         {"words": lambda i: ["a"] * (i % 9 + 2), "label": lambda i: i % 2},
         {"words": lambda i: [f"{i}", "b", "c"], "label": lambda i: i % 2},
-        {"choices": lambda _: ["no", "yes"], "label": lambda i: i % 2},
         {"sentence1": lambda i: f"{i}", "sentence2": lambda i: f"{i}", "label": lambda i: i % 2},
         {"answer": lambda i: f"{i}", "label": lambda i: i % 2},
         {"a": lambda i: f"{i}", "label": lambda i: i % 2},
