@@ -14,7 +14,7 @@ from transformers import AlbertConfig, AlbertModel
 
 from adapterhub.model.backbone.open_backbone import FILES, Backbone, open_backbone
 from adapterhub.model.backbone.sources import locate
-from adapterhub.model.backbone.tokenizer_files import TOKENIZER_FILES
+from adapterhub.model.tokenizers.tokenizer_files import TOKENIZER_FILES
 from adapterhub.shapes import tensor_shapes
 from adapterhub.specs import HeadSpec, Pooling, TaskSpec
 from adapterhub.store.entries import BackboneEntry

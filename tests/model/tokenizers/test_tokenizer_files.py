@@ -11,7 +11,7 @@ import pytest
 from transformers import AlbertTokenizer, BertTokenizer
 
 from adapterhub.errors import TokenizerError
-from adapterhub.model.backbone.tokenizer_files import (
+from adapterhub.model.tokenizers.tokenizer_files import (
     load_tokenizer,
     tokenizer_class_name,
     tokenizer_digest,
