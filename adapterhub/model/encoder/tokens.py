@@ -126,13 +126,16 @@ class TextTokenizer:
 
     It has its own copy of the fast tokenizer without truncation and padding, which are state that
     calls would share; special tokens and windows are added here.
+
+    Attributes:
+        special: The special tokens of a window.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
         self._fast = FastTokenizer.from_str(tokenizer.backend_tokenizer.to_str())
         self._fast.no_truncation()
         self._fast.no_padding()
-        self._special = special_tokens(tokenizer)
+        self.special = special_tokens(tokenizer)
         self._aligner = TextAligner(self._fast)
 
     def rows(
@@ -184,7 +187,7 @@ class TextTokenizer:
 
     def _single(self, row: int, ids: list[int], reading: Reading) -> Iterator[Window]:
         for first, last in _spans(len(ids), self._room(reading), reading.overlap):
-            yield Window(row, first, last, *self._special.around(ids[first:last]))
+            yield Window(row, first, last, *self.special.around(ids[first:last]))
 
     def _pair(self, row: int, a: list[int], b: list[int], reading: Reading) -> Iterator[Window]:
         """Yields windows of parts of the longer segment with the whole shorter one."""
@@ -193,11 +196,11 @@ class TextTokenizer:
         for first, last in _spans(len(sliding), self._room(reading) - len(still), reading.overlap):
             part = sliding[first:last]
             one, two = (part, still) if first_slides else (still, part)
-            yield Window(row, first, last, *self._special.around_pair(one, two))
+            yield Window(row, first, last, *self.special.around_pair(one, two))
 
     def _room(self, reading: Reading) -> int:
         """Returns the number of tokens that a window holds without special tokens."""
-        return reading.max_length - self._special.count(len(reading.fields))
+        return reading.max_length - self.special.count(len(reading.fields))
 
 
 def batches(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tokenizers import Encoding
+from tokenizers import Tokenizer as FastTokenizer
 from transformers import PreTrainedTokenizerFast
 
 
@@ -59,10 +60,10 @@ def special_tokens(tokenizer: PreTrainedTokenizerFast) -> SpecialTokens:
     Raises:
         ValueError: It adds them in a form that a window does not have.
     """
-    fast = tokenizer.backend_tokenizer
+    fast = _unlimited(tokenizer.backend_tokenizer)
     if not fast.num_special_tokens_to_add(False) or not fast.num_special_tokens_to_add(True):
         return usual_tokens(tokenizer)
-    one, two = _added(fast.encode("a")), _added(fast.encode("a", "b"))
+    one, two = _probe(fast.encode("a")), _probe(fast.encode("a", "b"))
     after, (_, between, end) = one.runs(2)[1], two.runs(3)
     second = next(token.type for token in two.tokens if token.text == 1)
     found = SpecialTokens(
@@ -77,6 +78,16 @@ def special_tokens(tokenizer: PreTrainedTokenizerFast) -> SpecialTokens:
     if rebuilt != (one.plain, two.plain):
         raise ValueError("it gives types to single texts, or other special tokens to pairs")
     return found
+
+
+def _unlimited(fast: FastTokenizer) -> FastTokenizer:
+    """Returns a tokenizer that cuts and pads nothing, without changing the given one."""
+    if fast.truncation is None and fast.padding is None:
+        return fast
+    own = FastTokenizer.from_str(fast.to_str())
+    own.no_truncation()
+    own.no_padding()
+    return own
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,16 +133,9 @@ class _Probe:
         return found
 
 
-def _added(encoding: Encoding) -> _Probe:
-    """Returns the tokens of an encoding without padding."""
-    rows = zip(
-        encoding.ids,
-        encoding.type_ids,
-        encoding.sequence_ids,
-        encoding.attention_mask,
-        strict=True,
-    )
-    return _Probe(tuple(_Token(one, kind, text) for one, kind, text, is_real in rows if is_real))
+def _probe(encoding: Encoding) -> _Probe:
+    rows = zip(encoding.ids, encoding.type_ids, encoding.sequence_ids, strict=True)
+    return _Probe(tuple(_Token(*row) for row in rows))
 
 
 def _ids(tokens: list[_Token]) -> tuple[int, ...]:

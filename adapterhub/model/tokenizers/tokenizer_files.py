@@ -139,7 +139,7 @@ def _files_of(name: str, folder: Path) -> str:
             return " with ".join(files)
     needed = " or ".join(" with ".join(files) for files in groups)
     raise TokenizerError(
-        str(folder), f"its tokenizer is a {name}, which needs {needed}; add that file"
+        str(folder), f"its tokenizer is of class {name}, which needs {needed}; add that file"
     )
 
 
