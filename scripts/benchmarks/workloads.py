@@ -47,7 +47,8 @@ def random_encoder(folder: Path, config: Mapping[str, object]) -> Backbone:
     known = json.loads((shipped / "config.json").read_text(encoding="utf-8"))
     torch.manual_seed(0)
     settings = {**config, "vocab_size": known["vocab_size"]}
-    AutoModel.from_config(AutoConfig.for_model(**settings)).save_pretrained(folder)
+    chosen = AutoConfig.for_model(**settings)
+    AutoModel.from_config(chosen).save_pretrained(folder)  # type: ignore[no-untyped-call]
     return open_backbone(folder)
 
 
