@@ -19,11 +19,8 @@ from adapterhub.model.backbone.checkpoint import read_weights
 from adapterhub.model.backbone.config import CONFIG_FILE, GELU, read_config
 from adapterhub.model.backbone.sources import hub_name, is_folder, locate
 from adapterhub.model.backbone.weight_files import INDEX_FILE, SHARDS, WEIGHTS_FILE
-from adapterhub.model.tokenizers.tokenizer_files import (
-    TOKENIZER_FILES,
-    load_tokenizer,
-    tokenizer_digest,
-)
+from adapterhub.model.tokenizers.tokenizer_digest import tokenizer_digest
+from adapterhub.model.tokenizers.tokenizer_files import TOKENIZER_FILES, load_tokenizer
 from adapterhub.specs import BackboneSpec, identity
 from adapterhub.store.registry import Registry
 
@@ -103,7 +100,12 @@ def open_backbone(source: str | Path, *, revision: str | None = None) -> Backbon
     folder, commit = locate(source, revision=revision, only=FILES)
     found = read_config(folder)
     config, weights = found.albert, read_weights(folder, found)
-    tokenizer = load_tokenizer(folder, vocab_size=config.vocab_size)
+    tokenizer = load_tokenizer(
+        folder,
+        vocab_size=config.vocab_size,
+        type_vocab_size=config.type_vocab_size,
+        padding=found.padding if found.family.positions_after_padding else None,
+    )
     is_shipped = str(source).startswith("package:")
     spec = BackboneSpec(
         name=str(source) if is_shipped else hub_name(source) or folder.name,

@@ -16,6 +16,8 @@ from itertools import accumulate
 from tokenizers import Encoding
 from tokenizers import Tokenizer as FastTokenizer
 
+from adapterhub.model.tokenizers.described import has_bytes
+
 Offsets = list[tuple[int, int]]
 Range = tuple[int, int]
 
@@ -29,6 +31,7 @@ class TextAligner:
     def __init__(self, fast: FastTokenizer) -> None:
         self._fast = fast
         self._space = fast.token_to_id(SPACE)
+        self._has_bytes = has_bytes(fast)
         added = fast.get_added_tokens_decoder()
         self._special = frozenset(added)
         names = sorted((token.content for token in added.values()), key=len, reverse=True)
@@ -50,6 +53,8 @@ class TextAligner:
             # Otherwise they are not only dropped, for instance before a token for single words.
             if other.ids[:tokens] == ids:
                 offsets = restored(other.offsets[:tokens], gaps)
+        if self._has_bytes:
+            return [_trimmed(text, start, end) for start, end in offsets]
         return self._without_spaces(ids, offsets)
 
     def _dropped_at_starts(self, text: str, ids: Sequence[int]) -> Iterator[Range]:
@@ -76,6 +81,13 @@ class TextAligner:
             (start, start if token == self._space else end)
             for token, (start, end) in zip(ids, offsets, strict=True)
         ]
+
+
+def _trimmed(text: str, start: int, end: int) -> Range:
+    """Returns a range without the spaces that byte-level tokens have around their word."""
+    found = text[start:end]
+    start += len(found) - len(found.lstrip(" "))
+    return start, max(start, end - len(found) + len(found.rstrip(" ")))
 
 
 def normalized(fast: FastTokenizer, text: str) -> str:

@@ -1,0 +1,141 @@
+"""Checks of a loaded tokenizer: that it works, and that it fits the tables of a backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tokenizers.models import BPE
+from transformers import PreTrainedTokenizerFast
+
+from adapterhub.model.tokenizers.special_tokens import SpecialTokens, special_tokens
+
+ID_BITS = 20
+"""Bits of an id plus one in the features of n-grams, of which three fit an integer."""
+
+_PROBES = (
+    "The quick brown fox said that it would be back before the end of the year.",
+    "中国人民在这个城市的学校里学习，他们说今年的天气很好。",
+)
+# A tokenizer whose vocabulary was not found has 5 tokens, the special ones.
+_SMALLEST_VOCABULARY = 100
+# The lower rate of unknown tokens of the two probes; a tokenizer that was loaded wrongly has 1.
+_HIGHEST_UNKNOWN_RATE = 0.2
+# Right merges make nearly every token of the vocabulary, those of another model hardly one.
+_LOWEST_MADE_SHARE = 0.75
+_SAMPLE = 200
+_FEWEST_SAMPLED = 20
+
+
+def check_fit(
+    tokenizer: PreTrainedTokenizerFast,
+    vocabulary: Mapping[str, int],
+    *,
+    vocab_size: int,
+    type_vocab_size: int,
+    padding: int | None,
+) -> str | None:
+    """Returns why a tokenizer cannot be used with a backbone, or None.
+
+    Args:
+        tokenizer: The tokenizer.
+        vocabulary: Its ids by token, with added ones.
+        vocab_size: Rows of the token table.
+        type_vocab_size: Rows of the table of token types.
+        padding: Id of the padding token behind which positions start, if they do.
+    """
+    if len(vocabulary) < _SMALLEST_VOCABULARY:
+        return (
+            f"the tokenizer has only {len(vocabulary)} tokens; its vocabulary file was not found "
+            f"or is damaged"
+        )
+    highest = max(vocabulary.values())
+    if highest >= vocab_size:
+        return (
+            f"the tokenizer gives ids up to {highest}, the token table has {vocab_size} rows; "
+            f"these files belong to another backbone"
+        )
+    problem = _special_problem(tokenizer, type_vocab_size, padding)
+    if problem is not None:
+        return problem
+    lowest = min(_unknown_rate(tokenizer, probe) for probe in _PROBES)
+    if lowest > _HIGHEST_UNKNOWN_RATE:
+        return (
+            f"the tokenizer does not know {lowest:.0%} of plain English and Chinese text; "
+            f"it was loaded wrongly or is for other languages"
+        )
+    # A table padded to a power of two has more rows used than not.
+    if highest + 1 <= vocab_size / 2:
+        return (
+            f"the tokenizer gives ids up to {highest}, most of the {vocab_size} rows of the token "
+            f"table are of no use to it; it belongs to another backbone"
+        )
+    if highest + 1 >= 2**ID_BITS:
+        return f"the tokenizer gives ids up to {highest}; the highest possible is {2**ID_BITS - 2}"
+    return _model_problem(tokenizer, vocabulary)
+
+
+def _special_problem(
+    tokenizer: PreTrainedTokenizerFast, type_vocab_size: int, padding: int | None
+) -> str | None:
+    for role in ("cls", "sep", "pad"):
+        if getattr(tokenizer, f"{role}_token_id") is None:
+            return f"the tokenizer has no [{role.upper()}] token"
+    try:
+        special = special_tokens(tokenizer)
+    except ValueError as error:
+        return f"the tokenizer cannot be used: {error}"
+    types = max(special.second_type, *special.between_types, 0)
+    # A table of one type is for tokenizers that give it to both texts, and those that do not.
+    if type_vocab_size > 1 and types >= type_vocab_size:
+        return f"the tokenizer gives the type {types}, the backbone has {type_vocab_size} types"
+    if padding is not None and padding != tokenizer.pad_token_id:
+        token = tokenizer.convert_ids_to_tokens(padding)
+        if token is not None and padding not in tokenizer.added_tokens_decoder:
+            return (
+                f"the padding token is {tokenizer.pad_token_id} to the tokenizer and {padding} to "
+                f"config.json (pad_token_id), where it is {token!r}; these files belong to "
+                f"different backbones"
+            )
+    return None
+
+
+def _unknown_rate(tokenizer: PreTrainedTokenizerFast, text: str) -> float:
+    ids: list[int] = tokenizer.encode(text, add_special_tokens=False)
+    # Models without an unknown token drop what they do not know.
+    return ids.count(tokenizer.unk_token_id) / len(ids) if ids else 1.0
+
+
+def _model_problem(
+    tokenizer: PreTrainedTokenizerFast, vocabulary: Mapping[str, int]
+) -> str | None:
+    """Returns what is wrong with merges, or None."""
+    model = tokenizer.backend_tokenizer.model
+    if not isinstance(model, BPE):
+        return None
+    if model.dropout:
+        return "its merges have dropout, so that a text has other tokens each time"
+    share = _made_share(tokenizer, vocabulary)
+    if share < _LOWEST_MADE_SHARE:
+        return (
+            f"its merges make only {share:.0%} of the tokens of its vocabulary; they are cut off, "
+            f"or belong to another vocabulary"
+        )
+    return None
+
+
+def _made_share(tokenizer: PreTrainedTokenizerFast, vocabulary: Mapping[str, int]) -> float:
+    """Returns the share of a sample of words of the vocabulary that become one token: theirs.
+
+    A byte-level vocabulary knows every text, so unknown tokens show nothing.
+    """
+    fast = tokenizer.backend_tokenizer
+    words = {}
+    for token, index in vocabulary.items():
+        text = fast.decoder.decode([token]) if fast.decoder is not None else token
+        if len(text) > 2 and text[0] == " " and text[1:].isalpha():
+            words[index] = text
+    if len(words) < _FEWEST_SAMPLED:
+        return 1.0
+    sample = sorted(words)[:: max(1, len(words) // _SAMPLE)]
+    made = [fast.encode(words[index], add_special_tokens=False).ids for index in sample]
+    return sum(ids == [index] for ids, index in zip(made, sample, strict=True)) / len(sample)
