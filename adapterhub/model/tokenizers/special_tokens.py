@@ -9,7 +9,6 @@ from tokenizers import Tokenizer as FastTokenizer
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
-
 # By role; the names where no config has them, as in many checkpoints.
 SPECIAL_TOKENS = {
     "cls": ("[CLS]", "<s>"),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from tokenizers.models import BPE
 from transformers import PreTrainedTokenizerFast
 
-from adapterhub.model.tokenizers.special_tokens import SpecialTokens, special_tokens
+from adapterhub.model.tokenizers.special_tokens import special_tokens
 
 ID_BITS = 20
 """Bits of an id plus one in the features of n-grams, of which three fit an integer."""
@@ -20,16 +20,16 @@ _PROBES = (
 _SMALLEST_VOCABULARY = 100
 # The lower rate of unknown tokens of the two probes; a tokenizer that was loaded wrongly has 1.
 _HIGHEST_UNKNOWN_RATE = 0.2
-# Right merges make nearly every token of the vocabulary, those of another model hardly one.
-_LOWEST_MADE_SHARE = 0.75
-_SAMPLE = 200
-_FEWEST_SAMPLED = 20
+# Right merges make all tokens but a few that were added by hand, those of another model hardly one.
+_LOWEST_MADE_SHARE = 0.8
+_SAMPLE = 500
 
 
 def check_fit(
     tokenizer: PreTrainedTokenizerFast,
     vocabulary: Mapping[str, int],
     *,
+    missing: str | None,
     vocab_size: int,
     type_vocab_size: int,
     padding: int | None,
@@ -39,6 +39,7 @@ def check_fit(
     Args:
         tokenizer: The tokenizer.
         vocabulary: Its ids by token, with added ones.
+        missing: A special token that its class added, because the files have none.
         vocab_size: Rows of the token table.
         type_vocab_size: Rows of the table of token types.
         padding: Id of the padding token behind which positions start, if they do.
@@ -48,6 +49,8 @@ def check_fit(
             f"the tokenizer has only {len(vocabulary)} tokens; its vocabulary file was not found "
             f"or is damaged"
         )
+    if missing is not None:
+        return f"the vocabulary has no {missing} token; it is damaged, or of another model"
     highest = max(vocabulary.values())
     if highest >= vocab_size:
         return (
@@ -105,37 +108,24 @@ def _unknown_rate(tokenizer: PreTrainedTokenizerFast, text: str) -> float:
     return ids.count(tokenizer.unk_token_id) / len(ids) if ids else 1.0
 
 
-def _model_problem(
-    tokenizer: PreTrainedTokenizerFast, vocabulary: Mapping[str, int]
-) -> str | None:
-    """Returns what is wrong with merges, or None."""
+def _model_problem(tokenizer: PreTrainedTokenizerFast, vocabulary: Mapping[str, int]) -> str | None:
+    """Returns what is wrong with merges, or None.
+
+    A vocabulary of bytes knows every text, so unknown tokens show nothing: without its merges,
+    every byte is a token.
+    """
     model = tokenizer.backend_tokenizer.model
     if not isinstance(model, BPE):
         return None
     if model.dropout:
         return "its merges have dropout, so that a text has other tokens each time"
-    share = _made_share(tokenizer, vocabulary)
-    if share < _LOWEST_MADE_SHARE:
+    added = tokenizer.added_tokens_decoder
+    tokens = [token for token, index in vocabulary.items() if len(token) > 1 and index not in added]
+    sample = sorted(tokens)[:: max(1, len(tokens) // _SAMPLE)]
+    made = sum([part.value for part in model.tokenize(token)] == [token] for token in sample)
+    if made < _LOWEST_MADE_SHARE * len(sample):
         return (
-            f"its merges make only {share:.0%} of the tokens of its vocabulary; they are cut off, "
-            f"or belong to another vocabulary"
+            f"its merges make only {made / len(sample):.0%} of the tokens of its vocabulary; they "
+            f"are cut off, or belong to another vocabulary"
         )
     return None
-
-
-def _made_share(tokenizer: PreTrainedTokenizerFast, vocabulary: Mapping[str, int]) -> float:
-    """Returns the share of a sample of words of the vocabulary that become one token: theirs.
-
-    A byte-level vocabulary knows every text, so unknown tokens show nothing.
-    """
-    fast = tokenizer.backend_tokenizer
-    words = {}
-    for token, index in vocabulary.items():
-        text = fast.decoder.decode([token]) if fast.decoder is not None else token
-        if len(text) > 2 and text[0] == " " and text[1:].isalpha():
-            words[index] = text
-    if len(words) < _FEWEST_SAMPLED:
-        return 1.0
-    sample = sorted(words)[:: max(1, len(words) // _SAMPLE)]
-    made = [fast.encode(words[index], add_special_tokens=False).ids for index in sample]
-    return sum(ids == [index] for ids, index in zip(made, sample, strict=True)) / len(sample)

@@ -143,6 +143,7 @@ def load_tokenizer(
     problem = check_fit(
         tokenizer,
         vocabulary,
+        missing=_made_up_token(tokenizer, folder),
         vocab_size=vocab_size,
         type_vocab_size=type_vocab_size,
         padding=padding,
@@ -259,3 +260,13 @@ def _name_special_tokens(tokenizer: PreTrainedTokenizerFast, vocabulary: Mapping
         name = next((name for name in names if name in vocabulary), None)
         if getattr(tokenizer, f"{role}_token") is None and name is not None:
             setattr(tokenizer, f"{role}_token", name)
+
+
+def _made_up_token(tokenizer: PreTrainedTokenizerFast, folder: Path) -> str | None:
+    """Returns a special token that a class added because the vocabulary lacks it, or None."""
+    if not isinstance(tokenizer, (BertTokenizer, RobertaTokenizer)):
+        return None
+    own = tokenizer.backend_tokenizer.get_vocab(with_added_tokens=False)
+    known = own.keys() | read_json(folder / "added_tokens.json").keys()
+    tokens = [getattr(tokenizer, f"{role}_token") for role in ("cls", "sep", "unk")]
+    return next((token for token in tokens if token is not None and token not in known), None)
