@@ -93,13 +93,18 @@ def _parts(tokenizer: PreTrainedTokenizerFast) -> list[object]:
     fast = tokenizer.backend_tokenizer
     backend = json.loads(fast.to_str())
     model = backend["model"]
+    vocabulary = model.pop("vocab")
     rules = {name: value for name, value in model.items() if value is not False and value != ""}
     rules = {name: value for name, value in rules.items() if value is not None}
     if "unk_token" not in rules:
         rules.pop("fuse_unk", None)
     spaces = counts_spaces(fast)
     return [
-        {**rules, "vocab": _rounded(model["vocab"])},
+        rules,
+        # As lines, since lists of lists keep the garbage collector busy for seconds.
+        [f"{piece} {score:.6f}" for piece, score in vocabulary]
+        if isinstance(vocabulary, list)
+        else vocabulary,
         _steps(backend["normalizer"], "normalizers"),
         _steps(backend["pre_tokenizer"], "pretokenizers"),
         [

@@ -13,10 +13,12 @@ from transformers import AlbertTokenizer, PreTrainedTokenizerFast
 from adapterhub.model.encoder.tokens import Row, TextTokenizer
 from adapterhub.model.heads.spans import TaggedText, words_of
 from adapterhub.plan import Reading
+from tests.encoders import family_tokenizer
 from tests.model.encoder.pieces import save_pieces, save_tokenizer_json
 from tests.tiny import bert_tokenizer, save_backbone
 
 CLEAN = "the city said that it was late"
+NAMES = ("words", "pieces", "spaced", "roberta", "xlm-roberta", "xlm-roberta, newer")
 SILENT = {
     "spaces": " ",
     "lines": "\r\n",
@@ -29,6 +31,8 @@ SILENT = {
 
 
 def make(name: str, folder: Path) -> PreTrainedTokenizerFast:
+    if name in ("roberta", "xlm-roberta", "xlm-roberta, newer"):
+        return family_tokenizer(folder, name)
     if name == "words":
         return bert_tokenizer(save_backbone(folder))
     if name == "spaced":
@@ -41,7 +45,7 @@ def make(name: str, folder: Path) -> PreTrainedTokenizerFast:
     return found
 
 
-@pytest.fixture(scope="module", params=["words", "pieces", "spaced"])
+@pytest.fixture(scope="module", params=NAMES)
 def reference(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> PreTrainedTokenizerFast:
@@ -124,6 +128,8 @@ def test_a_text_that_just_fits_is_not_truncated_by_the_spaces_behind_it(
     tokenizer: TextTokenizer, reference: PreTrainedTokenizerFast
 ) -> None:
     text = " ".join(["the"] * 30)
+    if len(reference("the\x10", add_special_tokens=False)["input_ids"]) > 1:
+        return  # this tokenizer drops nothing
     row = row_of(tokenizer, text + "\x10" * 9_000)
     assert (len(row.ids), row.truncated) == (30, False)
     assert row_of(tokenizer, text + "\x10" * 9_000 + " the").truncated

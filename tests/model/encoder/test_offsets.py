@@ -15,6 +15,7 @@ from adapterhub.model.encoder.tokens import Row, TextTokenizer
 from adapterhub.model.heads.spans import TaggedText, words_of
 from adapterhub.model.tokenizers.tokenizer_files import load_tokenizer
 from adapterhub.plan import Reading
+from tests.encoders import family_tokenizer
 from tests.model.encoder.pieces import save_pieces, save_tokenizer_json
 from tests.tiny import save_backbone
 
@@ -37,6 +38,10 @@ MAKERS: dict[str, Callable[[Path], TextTokenizer]] = {
     "spaced": lambda folder: TextTokenizer(
         load_tokenizer(save_tokenizer_json(folder), vocab_size=1_200)
     ),
+    **{
+        name: lambda folder, name=name: TextTokenizer(family_tokenizer(folder, name))
+        for name in ("roberta", "xlm-roberta", "xlm-roberta, newer")
+    },
     "words": lambda folder: TextTokenizer(load_tokenizer(save_backbone(folder), vocab_size=1_200)),
 }
 
