@@ -48,7 +48,7 @@ def _parts_of_albert(
     folder: Path, tokenizer: PreTrainedTokenizerFast, kind: type[PreTrainedTokenizerFast]
 ) -> list[object]:
     name, settings = _ALBERTS[kind]
-    parts = [
+    parts: list[object] = [
         name,
         {role: getattr(tokenizer, f"{role}_token_id") for role in SPECIAL_TOKENS},
         sorted((index, token.content) for index, token in tokenizer.added_tokens_decoder.items()),

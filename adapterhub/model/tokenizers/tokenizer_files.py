@@ -140,7 +140,7 @@ def load_tokenizer(
     _name_special_tokens(tokenizer, vocabulary)
     if _settings_class(name, folder) in (RobertaTokenizer, XLMRobertaTokenizer):
         add_special_tokens_of_roberta(tokenizer)
-    problem = check_fit(
+    misfit = check_fit(
         tokenizer,
         vocabulary,
         missing=_made_up_token(tokenizer, folder),
@@ -148,8 +148,8 @@ def load_tokenizer(
         type_vocab_size=type_vocab_size,
         padding=padding,
     )
-    if problem is not None:
-        raise TokenizerError(str(folder), problem)
+    if misfit is not None:
+        raise TokenizerError(str(folder), misfit)
     return tokenizer
 
 

@@ -157,6 +157,40 @@ def test_runs_that_are_left_out_change_no_token(
     )
 
 
+RUN = st.builds(
+    lambda part, count: part * count,
+    st.sampled_from([" ", "=", "😀", "的一是", "the city ", "ab", "\n", "cafe\u0301", "q", "q "]),
+    st.sampled_from([1, 3, 30, 200, 700]),
+)
+
+
+@given(
+    st.lists(RUN, max_size=10).map("".join),
+    st.sampled_from([8, 24, 64]),
+    st.sampled_from([1, 2, 5]),
+)
+@settings(deadline=None, max_examples=80)
+@pytest.mark.slow
+def test_wherever_a_text_is_cut_its_tokens_are_those_of_the_whole(
+    reference: PreTrainedTokenizerFast, tokenizer: TextTokenizer, text: str, length: int, most: int
+) -> None:
+    """Byte-level merges depend on how long a run of spaces is, and letters have several tokens."""
+    row = row_of(tokenizer, text, length=length, max_windows=most)
+    whole = reference(text, add_special_tokens=False)["input_ids"]
+    room = (length - 2) * most
+    assert row.ids == whole[:room]
+    assert row.truncated == (len(whole) > room)
+
+
+@pytest.mark.parametrize("part", [" ", "=", "的一是", "the city ", "q", "\n"])
+@pytest.mark.slow
+def test_a_million_signs_are_bounded(tokenizer: TextTokenizer, part: str) -> None:
+    text = part * (1_000_000 // len(part))
+    start = time.process_time()
+    row_of(tokenizer, text, length=512, max_windows=4)
+    assert time.process_time() - start < 5
+
+
 @pytest.mark.parametrize("sign", [" ", "\r\n", "\x10", "\u200b", " \x10"], ids=ascii)
 def test_a_million_signs_without_tokens_are_quick(sign: str, tmp_path: Path) -> None:
     tokenizer = TextTokenizer(make("pieces", tmp_path))

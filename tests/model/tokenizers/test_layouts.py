@@ -15,6 +15,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from adapterhub.errors import TokenizerError
 from adapterhub.model.encoder.tokens import TextTokenizer
+from adapterhub.model.tokenizers.tokenizer_checks import ID_BITS, check_fit
 from adapterhub.model.tokenizers.tokenizer_digest import tokenizer_digest
 from adapterhub.model.tokenizers.tokenizer_files import load_tokenizer
 from adapterhub.plan import Reading
@@ -523,6 +524,17 @@ def test_more_types_than_the_backbone_has_are_refused(
     refuse(folder, "the tokenizer gives the type 2, the backbone has 2 types")
     assert load_tokenizer(folder, vocab_size=ROWS, type_vocab_size=1)
     assert load_tokenizer(folder, vocab_size=ROWS, type_vocab_size=3)
+
+
+def test_ids_that_ngrams_cannot_hold_are_refused(
+    written: Callable[[str], Path], tmp_path: Path
+) -> None:
+    tokenizer = load(layout(written("bert"), tmp_path, "vocab.txt", model_type="bert"))
+    fits = {"missing": None, "vocab_size": 2**ID_BITS, "type_vocab_size": 2, "padding": None}
+    vocabulary = {**tokenizer.get_vocab(), "last": 2**ID_BITS - 2}
+    assert check_fit(tokenizer, vocabulary, **fits) is None
+    problem = check_fit(tokenizer, {**vocabulary, "last": 2**ID_BITS - 1}, **fits)
+    assert problem == "the tokenizer gives ids up to 1048575; the highest possible is 1048574"
 
 
 # Digest
