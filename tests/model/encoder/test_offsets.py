@@ -157,12 +157,27 @@ def test_offsets_are_restored_from_a_text_without_ranges(text: str, data: st.Dat
     assert restored(spans, gaps) == [(kept[i], kept[j - 1] + 1) for i, j in spans]
 
 
-WORDS = "the City naïve cafe\u0301 中国 天气 ＡＢ ﬁlm ½ ㍿ ① ß İ 각 \u1112\u1161\u11ab のが ｶﾞ नमस्ते ไทย".split(
-    " "
-)
-SIGNS = "שלום مرحبا don't e\u0327\u0301 👩\u200d👩\u200d👧 🇩🇪 👍🏽 … ŉ Ǆ \ufb03 \ufdfa `` '' ##ed Ġ \u2581".split(
-    " "
-)
+WORDS = [
+    *[
+        "the",
+        "City",
+        "naïve",
+        "cafe\u0301",
+        "e\u0327\u0301",
+        "don't",
+        "ß",
+        "İ",
+        "ŉ",
+        "Ǆ",
+        "ＡＢ",
+        "ﬁlm",
+    ],
+    *["中国", "天气", "각", "\u1112\u1161\u11ab", "のが", "ｶﾞ", "नमस्ते", "ไทย", "שלום", "مرحبا"],
+]
+SIGNS = [
+    *["½", "㍿", "①", "…", "\ufb03", "\ufdfa", "``", "''", "##ed", "Ġ", "\u2581"],
+    *["👩\u200d👩\u200d👧", "🇩🇪", "👍🏽"],
+]
 SPECIAL = ["[SEP]", "</s>", "<mask>", "[UNK]", "<s>", "x" * 101]
 SPACES = [" ", "  ", "\t", "\r\n", "\n", "\u3000", "\xa0", "\u200b", "\u2028", "\u0085"]
 DROPPED = ["\ufeff", "\x10", "\x7f", "\ufffd", "\u00ad"]
