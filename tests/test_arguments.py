@@ -129,7 +129,7 @@ CALLS: dict[str, Call] = {
         {
             "texts": NO_TEXTS,
             "depth": ("x", 1.5, True, -1, 99, []),
-            "pooling": ("x", 3, None, [], "attentive"),
+            "pooling": ("x", 3, [], "attentive"),
             "fields": (3, None, [3], [], ["a", "b", "c"], [None]),
             "max_length": ("x", 9.5, True, 0, 1_000, []),
         },
