@@ -132,6 +132,7 @@ CALLS: dict[str, Call] = {
             "pooling": ("x", 3, [], "attentive"),
             "fields": (3, None, [3], [], ["a", "b", "c"], [None]),
             "max_length": ("x", 9.5, True, 0, 1_000, []),
+            "prompt": (3, b"x", [], "x"),
         },
     ),
     "Hub.publish": Call(

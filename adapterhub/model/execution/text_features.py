@@ -99,7 +99,7 @@ def _what_to_read(
         if own.pooling is None:
             raise BackboneError(
                 encoder.spec.name,
-                f"its sentence vectors need {own.unsupported}, which cannot be honoured here; "
+                f"its sentence vectors are made with {own.unsupported}, which cannot run here; "
                 f"pass pooling='mean', 'cls' or 'max' for features of the hidden states",
             )
         pooling, length = own.pooling, own.max_length
@@ -122,7 +122,7 @@ def _prompt(prompt: str | None, sentence: SentenceVectors | None, *, is_own: boo
     else:
         text = prompts.get(prompt, prompt)
         if prompt not in prompts and prompt[-1:].isalnum():
-            known = ", ".join(prompts) or "none"
+            known = " ".join(", ".join(prompts).split()) or "none"
             raise UsageError(
                 f"prompt is {prompt[:80]!r}; the prompts of this backbone are {known[:400]}. A "
                 f"text of your own ends with a space or a sign, such as 'query: '."
