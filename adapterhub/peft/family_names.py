@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ from adapterhub.store.adapter_names import PREFIXES, block_part, module_path, pa
 
 Value = TypeVar("Value")
 
+_FROD = re.compile(r"^(base_model\.)?frod_[A-Za-z_]+\.(?P<role>[A-Za-z0-9_]+)(?=\.|$)")
 _FOREIGN = re.compile(r"BertGeneration|RobertaPreLayerNorm|XLMRobertaXL")
 """Classes of transformers that are called like those of a family and are of another one."""
 
@@ -57,7 +58,7 @@ def canonical_key(key: str, family: Family) -> str:
         return key
     found = _sites(family.name).search(key)
     if found is None:
-        return key
+        return _with_role(key, _roles(family), _roles(ALBERT))
     site = next(one for one in SITES if family.parts[block_part(one)] == found["part"])
     path = module_path(int(found["depth"]), site)
     return f"{key[: found.start('path')]}{path}{key[found.end('path') :]}"
@@ -66,8 +67,10 @@ def canonical_key(key: str, family: Family) -> str:
 def family_key(key: str, family: Family) -> str:
     """Returns a key of a PEFT state on an unrolled ALBERT as it is in a family."""
     found = parse_peft_key(key, tied=False)
-    if family.shares_blocks or found is None or found.site is None:
+    if family.shares_blocks:
         return key
+    if found is None or found.site is None:
+        return _with_role(key, _roles(ALBERT), _roles(family))
     depth = int(found.place)
     own, path = family.path(depth, block_part(found.site)), module_path(depth, found.site)
     return key.replace(path, own, 1)
@@ -168,6 +171,29 @@ def _settings(spec: AdapterSpec, family: Family) -> dict[str, Any]:
         elif name.endswith("_pattern") and isinstance(value, Mapping):
             settings[name] = resolve_patterns(value, paths)
     return settings
+
+
+def _with_role(key: str, before: Sequence[str], after: Sequence[str]) -> str:
+    """Returns a key of FRoD, whose shared tensors have the names of maps, with another name."""
+    found = _FROD.match(key)
+    if found is None or found["role"] not in before:
+        return key
+    role = after[before.index(found["role"])]
+    return f"{key[: found.start('role')]}{role}{key[found.end('role') :]}"
+
+
+def _roles(family: Family) -> list[str]:
+    """Returns what FRoD calls the sites of a family.
+
+    Source: PEFT 0.21, tuners/frod/model.py, _category_from_key.
+    """
+    paths = (family.path(0, block_part(site)).split(".") for site in SITES)
+    return [
+        "attention_output"
+        if parts[-3:] == ["attention", "output", "dense"]
+        else "_".join(part for part in parts[-2:] if not part.isdigit())
+        for parts in paths
+    ]
 
 
 def _has_layer(key: str, family: Family) -> bool:
