@@ -75,7 +75,7 @@ ONLY_IN = {
     "jinja2": {"publishing/card.py"},
     "matplotlib": {"publishing/figures.py"},
     "peft": {
-        "importing/injected.py",
+        *(f"importing/{name}.py" for name in ("injected", "merged_pooling")),
         "model/adapters/merged_weights.py",
         *(f"peft/{name}.py" for name in ("folder", "format", "settings")),
         "training/adapters/injection.py",

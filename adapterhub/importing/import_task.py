@@ -20,6 +20,7 @@ from adapterhub.importing.description import (
 )
 from adapterhub.importing.import_options import ImportOptions
 from adapterhub.importing.injected import adapter_on
+from adapterhub.importing.merged_pooling import merged_pooling
 from adapterhub.model.backbone.caller_state import own_state
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.model.encoder.encoder import Encoder
@@ -118,7 +119,10 @@ def _head(
         return describe_exported(task, exported, backbone, options), exported.tensors
     config = read_model_config(folder)
     reads = reads_of(folder, peft, config, options)
-    found = read_checkpoint(folder, reads, backbone) if peft is None else peft.head
+    if peft is None:
+        found = read_checkpoint(folder, reads, backbone)
+    else:
+        found = {**peft.head, **merged_pooling(backbone, peft)}
     classifier = head_of(found, reads, backbone, source=folder)
     return describe(task, classifier, config, backbone, options), classifier.tensors
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
@@ -44,6 +44,7 @@ _HEAD = re.compile(
     r"^(classifier(\.(dense|out_proj))?|pre_classifier|pooler(\.dense)?)\.(weight|bias)$"
 )
 _GROUP = re.compile(rf"\.{GROUPS}\.([0-9]{{1,4}})\.")
+_POOLING = re.compile(r"^pooler\.")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,6 +61,8 @@ class PeftFolder:
         reads: What its model predicts for; None if the folder does not say.
         tied: Whether one adapter serves all depths.
         families: The families whose names it has; empty if it names no layer.
+        pooling: What changes the pooling layer, by PEFT's names without prefix.
+        given: PEFT's configuration as it is in the file.
     """
 
     path: Path
@@ -69,6 +72,8 @@ class PeftFolder:
     reads: Reads | None
     tied: bool
     families: tuple[FamilyName, ...] = ()
+    pooling: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    given: Mapping[str, Any] = field(default_factory=dict)
 
 
 def is_peft_folder(folder: Path) -> bool:
@@ -87,7 +92,7 @@ def read_peft_folder(folder: Path, *, tied: bool | None = None) -> PeftFolder:
         AdapterError: A file is missing, damaged or a pickle, its configuration is not one of the
             installed PEFT, or it is of a model that is no encoder of a known family.
     """
-    config = _read_config(folder)
+    config = given = _read_config(folder)
     state = _read_state(folder)
     base = _base_class(config)
     families = _families(folder, state, base, tied=tied)
@@ -100,14 +105,18 @@ def read_peft_folder(folder: Path, *, tied: bool | None = None) -> PeftFolder:
         except ValueError as error:
             raise AdapterError(folder, str(error)) from error
     task = config.get("task_type")
+    head = {key: tensor for key, tensor in plain.items() if _HEAD.match(key)}
+    pooling = {k: t for k, t in plain.items() if _POOLING.match(k) and k not in head}
     return PeftFolder(
         path=folder,
         config=config,
-        factors={key: tensor for key, tensor in plain.items() if not _HEAD.match(key)},
-        head={key: tensor for key, tensor in plain.items() if _HEAD.match(key)},
+        factors={k: t for k, t in plain.items() if k not in head and k not in pooling},
+        head=head,
         reads=_TASKS.get(str(task)) if task else CLASSIFIERS.get(str(base)),
         tied=_is_tied(folder, plain, config, families) if tied is None else tied,
         families=families,
+        pooling=pooling,
+        given=given,
     )
 
 

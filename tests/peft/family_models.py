@@ -25,7 +25,7 @@ TARGETS: Mapping[str, list[str]] = {
 }
 """Names by which a user of PEFT chooses the maps of the test adapters."""
 FEED_FORWARD: Mapping[str, list[str]] = {
-    **dict.fromkeys(FAMILY_NAMES, ["output.dense"]),
+    **{name: ["output.dense"] for name in FAMILY_NAMES},
     "distilbert": ["lin2"],
 }
 
@@ -34,7 +34,7 @@ def family_settings(method: str, family: str, *, all_depths: bool = False, **cha
     """Returns a configuration of PEFT for a plain model of a family, at some of its layers."""
     factory = next(c for k, c in PEFT_TYPE_TO_CONFIG_MAPPING.items() if k.value == method.upper())
     values = {**METHODS[method], "target_modules": TARGETS[family], **changes}
-    if "feedforward_modules" in values:
+    if "feedforward_modules" in values and "feedforward_modules" not in changes:
         values["feedforward_modules"] = FEED_FORWARD[family]
     fields = {field.name for field in dataclasses.fields(factory)}
     if not all_depths and "layers_to_transform" in fields:
