@@ -13,8 +13,13 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from adapterhub.families import ALBERT, FAMILIES, Family, FamilyName
-from adapterhub.peft.settings import config_class, resolve_feed_forward, resolve_patterns
-from adapterhub.specs import SITES, AdapterSpec
+from adapterhub.peft.settings import (
+    config_class,
+    method_of,
+    resolve_feed_forward,
+    resolve_patterns,
+)
+from adapterhub.specs import SITES, AdapterSpec, Site
 from adapterhub.store.adapter_names import PREFIXES, block_part, module_path, parse_peft_key
 
 Value = TypeVar("Value")
@@ -93,15 +98,36 @@ def canonical(
     parts = [parse_peft_key(key, tied=False) for key in found]
     places = {(int(p.place), p.site) for p in parts if p is not None and p.site is not None}
     paths = {family.path(d, block_part(s)): module_path(d, s) for d, s in sorted(places)}
+    masks = values.get("rank_pattern")
+    values |= canonical_settings(values, paths)
+    if isinstance(masks, Mapping) and method_of(values) == "adalora":
+        # AdaLoRA calls so the masks of its factors, by their keys.
+        values["rank_pattern"] = {canonical_key(key, family): m for key, m in masks.items()}
+    return found, values
+
+
+def canonical_settings(values: Mapping[str, Any], paths: Mapping[str, str]) -> dict[str, Any]:
+    """Returns the settings that name maps, with what each map is called in their place.
+
+    Args:
+        values: PEFT's configuration.
+        paths: As in `settings_of`.
+
+    Raises:
+        ValueError: A pattern is no regular expression, or one that could match for ever.
+    """
+    found: dict[str, Any] = {}
     for name, value in values.items():
         if name == "feedforward_modules" and value:
-            values[name] = resolve_feed_forward(value, paths)
+            found[name] = resolve_feed_forward(value, paths)
         elif name.endswith("_pattern") and isinstance(value, Mapping):
-            keys = {canonical_key(key, family): one for key, one in value.items()}
-            masks = {k: one for k, one in keys.items() if parse_peft_key(k, tied=False) is not None}
-            # AdaLoRA calls so the masks of its factors, by their keys.
-            values[name] = masks or resolve_patterns(value, paths)
-    return found, values
+            found[name] = resolve_patterns(value, paths)
+    return found
+
+
+def block_paths(depth: int, site: Site, family: Family) -> tuple[str, str]:
+    """Returns the path of a map in a model of a family, and in an unrolled ALBERT."""
+    return family.path(depth, block_part(site)), module_path(depth, site)
 
 
 def config_for(spec: AdapterSpec, *, stock: bool, family: Family = ALBERT) -> Any:

@@ -58,6 +58,18 @@ def unrolled(model: Albert) -> Albert:
     return twin
 
 
+def of_depth(model: Albert, depth: int) -> Albert:
+    """Returns a copy of the model that runs the layer of one depth at all depths.
+
+    It shares its parameters, as `unrolled` does.
+    """
+    twin = unrolled(model)
+    encoder = inner_albert(twin).encoder
+    encoder.albert_layer_groups = encoder.albert_layer_groups[depth : depth + 1]
+    twin.config.num_hidden_groups = 1
+    return twin
+
+
 def untie(model: nn.Module, depths: Iterable[int], sites: Iterable[Site]) -> None:
     """Gives linear maps of an unrolled model their own copy of weight and bias, in place.
 
