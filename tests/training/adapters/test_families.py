@@ -78,7 +78,7 @@ def check_passes(backbone: Backbone, method: Any, *, tied: bool, **changes: Any)
     scored = encoder.run(start, batch, 1, 4, [Applied(compiled, slice(0, batch.tokens))])
     assert (scored - plain).abs().max() > 1e-3
     torch.testing.assert_close(trained, scored, rtol=0, atol=TOLERANCE)
-    if method in ("lora", "dora") and not tied:
+    if method in ("lora", "dora", "block") and not tied:
         torch.testing.assert_close(fresh, plain, rtol=0, atol=TOLERANCE)
     assert exported.spec.tie_depths is tied
     return exported
@@ -98,3 +98,78 @@ def test_training_computes_what_scoring_computes(
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_every_method_may_be_tied_on_a_bert(method: str, backbones: Mapping[str, Backbone]) -> None:
     check_passes(backbones["bert"], method, tied=True)
+
+
+@pytest.mark.parametrize("method", ["pissa", "olora"])
+def test_a_start_from_the_weights_is_not_shared_by_different_ones(
+    method: str, backbones: Mapping[str, Backbone]
+) -> None:
+    with pytest.raises(UsageError, match=r"which differ by depth on this backbone.*tie_depths"):
+        make_adapter(shape_of(method, tied=True), backbones["bert"], seed=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["pissa", "olora"])
+def test_starts_from_the_weights_per_depth(method: str, backbones: Mapping[str, Backbone]) -> None:
+    check_passes(backbones["bert"], method, tied=False)
+    check_passes(backbones["albert"], method, tied=True)
+
+
+@pytest.mark.parametrize(
+    ("family", "targets", "sites"),
+    [
+        ("bert", ["dense"], ("dense", "ffn", "ffn_output")),
+        ("bert", ["query", "output.dense"], ("query", "dense", "ffn_output")),
+        ("bert", ["intermediate.dense", "key"], ("key", "ffn")),
+        ("bert", r".*\.attention\.self\.(query|value)", ("query", "value")),
+        ("bert", ["ffn_output"], ("ffn_output",)),
+        ("bert", "all-linear", ("query", "key", "value", "dense", "ffn", "ffn_output")),
+        ("distilbert", ["q_lin", "lin2"], ("query", "ffn_output")),
+        ("distilbert", ["query"], ("query",)),
+        ("albert", ["dense"], ("dense",)),
+    ],
+)
+def test_a_config_names_maps_as_the_model_does(
+    family: str, targets: Any, sites: tuple[str, ...]
+) -> None:
+    config = (
+        LoraConfig(target_modules=targets, layers_to_transform=[1], layers_pattern="layer")
+        if (isinstance(targets, list))
+        else LoraConfig(target_modules=targets)
+    )
+    assert sites_of_config(config, FAMILIES[family]) == sites  # type: ignore[index]
+
+
+def test_a_config_of_another_family_is_refused_with_the_names_here() -> None:
+    with pytest.raises(UsageError, match=r"q_lin.*the block has attention\.self\.query"):
+        sites_of_config(LoraConfig(target_modules=["q_lin"]), FAMILIES["bert"])
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_patterns_of_a_config_are_by_the_names_of_the_model(
+    tied: bool, backbones: Mapping[str, Backbone]
+) -> None:
+    config = LoraConfig(
+        r=4,
+        target_modules=["query", "output.dense"],
+        rank_pattern={"attention.output.dense": 2, "output.dense": 3},
+        alpha_pattern={"self.query": 16},
+    )
+    sites: tuple[Site, ...] = ("query", "dense", "ffn_output")
+    found = check_passes(backbones["bert"], config, tied=tied, sites=sites)
+    place = "tied" if tied else "3"
+    ranks = {
+        site: found.tensors[f"adapter.{place}.{site}.lora_A.weight"].shape[0] for site in sites
+    }
+    assert ranks == {"query": 4, "dense": 2, "ffn_output": 3}
+    own = with_own_names(shape_of(config, tied=tied, sites=sites), FAMILIES["albert"])
+    assert own.method is config
+
+
+def test_ia3_scales_the_inputs_that_its_config_names(backbones: Mapping[str, Backbone]) -> None:
+    config = IA3Config(target_modules=["key", "output.dense"], feedforward_modules=["output.dense"])
+    found = check_passes(
+        backbones["bert"], config, tied=False, sites=("key", "dense", "ffn_output")
+    )
+    assert found.spec.config["feedforward_modules"] == ["dense", "ffn_output"]
+    assert found.tensors["adapter.1.ffn_output.ia3_l"].shape == (1, 64)
