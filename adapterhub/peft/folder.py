@@ -33,9 +33,15 @@ _MAX_CONFIG_BYTES = 2**20
 Reads = Literal["text", "tokens"]
 """What the adapted model predicts for: a whole text, or every token."""
 
+_ENDINGS: Mapping[str, Reads] = MappingProxyType(
+    {"ForSequenceClassification": "text", "ForTokenClassification": "tokens"}
+)
 CLASSIFIERS: Mapping[str, Reads] = MappingProxyType(
-    {f"{family.title}ForSequenceClassification": "text" for family in FAMILIES.values()}
-    | {f"{family.title}ForTokenClassification": "tokens" for family in FAMILIES.values()}
+    {
+        f"{family.title}{ending}": reads
+        for family in FAMILIES.values()
+        for ending, reads in _ENDINGS.items()
+    }
 )
 """Classes of transformers whose classifier can be a head, and what it reads."""
 

@@ -78,9 +78,9 @@ def lora(family: str, **changes: Any) -> LoraConfig:
     return LoraConfig(**{"task_type": "SEQ_CLS", "r": 4, "target_modules": targets, **changes})
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILY_NAMES)
 @pytest.mark.parametrize("task", ["SEQ_CLS", "TOKEN_CLS"])
+@pytest.mark.slow
 def test_a_stock_adapter_keeps_its_layer_numbers(
     family: str, task: str, tmp_path: Path, backbones: Mapping[str, Backbone]
 ) -> None:
@@ -104,9 +104,9 @@ def test_a_stock_adapter_keeps_its_layer_numbers(
         assert_same(tmp_path / "pairs.yaml", backbone, model, [("a good day", "it is late")])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILY_NAMES)
 @pytest.mark.parametrize("method", SOME)
+@pytest.mark.slow
 def test_what_goes_out_opens_on_a_plain_model_and_comes_back(
     family: str, method: str, tmp_path: Path, backbones: Mapping[str, Backbone]
 ) -> None:
@@ -154,7 +154,6 @@ def save(folder: Path, backbone: Backbone, config: Any, **said: Any) -> Any:
     return model
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "changes"),
     [
@@ -177,6 +176,7 @@ def save(folder: Path, backbone: Backbone, config: Any, **said: Any) -> Any:
         ("oft", {}),
     ],
 )
+@pytest.mark.slow
 def test_a_changed_pooling_layer_goes_into_the_head(
     method: str, changes: dict[str, Any], tmp_path: Path, backbones: Mapping[str, Backbone]
 ) -> None:
@@ -193,6 +193,7 @@ def test_a_changed_pooling_layer_goes_into_the_head(
     assert_same(tmp_path / "registry.yaml", backbone, model)
 
 
+@pytest.mark.slow
 def test_a_pooling_layer_with_shared_tensors_is_refused(
     tmp_path: Path, backbones: Mapping[str, Backbone]
 ) -> None:
@@ -232,6 +233,7 @@ def test_an_adapter_of_another_family_is_refused(
     assert not (tmp_path / "registry.yaml").exists()
 
 
+@pytest.mark.slow
 def test_the_first_layer_alone_is_depth_zero(
     tmp_path: Path, backbones: Mapping[str, Backbone]
 ) -> None:
@@ -246,6 +248,7 @@ def test_the_first_layer_alone_is_depth_zero(
         imported(tmp_path / "peft", tmp_path / "r.yaml", backbone, labels=LABELS, tied=True)
 
 
+@pytest.mark.slow
 def test_the_map_of_the_embeddings_is_refused(
     tmp_path: Path, backbones: Mapping[str, Backbone]
 ) -> None:
@@ -257,6 +260,7 @@ def test_the_map_of_the_embeddings_is_refused(
         imported(tmp_path / "peft", tmp_path / "registry.yaml", backbone, labels=LABELS)
 
 
+@pytest.mark.slow
 def test_layers_that_the_backbone_does_not_have_are_refused(
     tmp_path: Path, backbones: Mapping[str, Backbone]
 ) -> None:
@@ -268,6 +272,7 @@ def test_layers_that_the_backbone_does_not_have_are_refused(
         imported(tmp_path / "peft", tmp_path / "registry.yaml", shallow, **said)
 
 
+@pytest.mark.slow
 def test_a_fine_tuned_classifier_is_imported_with_itself_as_the_backbone(
     tmp_path: Path, backbones: Mapping[str, Backbone]
 ) -> None:
@@ -284,6 +289,7 @@ def test_a_fine_tuned_classifier_is_imported_with_itself_as_the_backbone(
     assert_same(tmp_path / "registry.yaml", own, model)
 
 
+@pytest.mark.slow
 def test_a_classifier_without_its_hidden_layer_is_refused(
     tmp_path: Path, backbones: Mapping[str, Backbone]
 ) -> None:
@@ -298,6 +304,7 @@ def test_a_classifier_without_its_hidden_layer_is_refused(
         imported(tmp_path / "peft", tmp_path / "registry.yaml", backbone, labels=LABELS)
 
 
+@pytest.mark.slow
 def test_a_pooling_layer_that_nobody_has_is_refused(
     tmp_path: Path, backbones: Mapping[str, Backbone]
 ) -> None:

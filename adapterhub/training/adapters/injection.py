@@ -64,9 +64,9 @@ class PeftLayers:
             self._start = {key: value.clone() for key, value in self._state().items()}
         for other in self._models[1:]:
             _share(self._models[0], other)
-        self._layers = [group.albert_layers[0] for group in plain.encoder.albert_layer_groups]
+        self._layers = [_layer(plain, depth) for depth in range(self._depth)]
         for depth, changed in places.items():
-            self._layers[depth] = changed.encoder.albert_layer_groups[0].albert_layers[0]
+            self._layers[depth] = _layer(changed, 0)
         # Depths between those of a tied adapter run without it.
         self._module = nn.ModuleList([*self._models, plain])
 
@@ -135,6 +135,11 @@ def _tied_places(model: AlbertModel, shape: Shape) -> dict[int, AlbertModel]:
     first = {int(depth / size): depth for depth in reversed(shape.depths)}
     models = {group: of_depth(model, depth) for group, depth in first.items()}
     return {depth: models[int(depth / size)] for depth in shape.depths}
+
+
+def _layer(albert: AlbertModel, group: int) -> Any:
+    layers: Any = albert.encoder.albert_layer_groups[group].albert_layers
+    return layers[0]
 
 
 def _injected(albert: AlbertModel, config: Any, *, seed: int) -> Any:

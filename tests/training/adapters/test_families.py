@@ -84,23 +84,24 @@ def check_passes(backbone: Backbone, method: Any, *, tied: bool, **changes: Any)
     return exported
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILY_NAMES)
 @pytest.mark.parametrize("method", SOME)
 @pytest.mark.parametrize("tied", [False, True], ids=["per-depth", "tied"])
+@pytest.mark.slow
 def test_training_computes_what_scoring_computes(
     family: str, method: str, tied: bool, backbones: Mapping[str, Backbone]
 ) -> None:
     check_passes(backbones[family], method, tied=tied)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("method", sorted(METHODS))
+@pytest.mark.slow
 def test_every_method_may_be_tied_on_a_bert(method: str, backbones: Mapping[str, Backbone]) -> None:
     check_passes(backbones["bert"], method, tied=True)
 
 
 @pytest.mark.parametrize("method", ["pissa", "olora"])
+@pytest.mark.slow
 def test_a_start_from_the_weights_is_not_shared_by_different_ones(
     method: str, backbones: Mapping[str, Backbone]
 ) -> None:
@@ -108,8 +109,8 @@ def test_a_start_from_the_weights_is_not_shared_by_different_ones(
         make_adapter(shape_of(method, tied=True), backbones["bert"], seed=0)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("method", ["pissa", "olora"])
+@pytest.mark.slow
 def test_starts_from_the_weights_per_depth(method: str, backbones: Mapping[str, Backbone]) -> None:
     check_passes(backbones["bert"], method, tied=False)
     check_passes(backbones["albert"], method, tied=True)
@@ -146,6 +147,7 @@ def test_a_config_of_another_family_is_refused_with_the_names_here() -> None:
 
 
 @pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.slow
 def test_patterns_of_a_config_are_by_the_names_of_the_model(
     tied: bool, backbones: Mapping[str, Backbone]
 ) -> None:
@@ -166,6 +168,7 @@ def test_patterns_of_a_config_are_by_the_names_of_the_model(
     assert own.method is config
 
 
+@pytest.mark.slow
 def test_ia3_scales_the_inputs_that_its_config_names(backbones: Mapping[str, Backbone]) -> None:
     config = IA3Config(target_modules=["key", "output.dense"], feedforward_modules=["output.dense"])
     found = check_passes(
