@@ -13,10 +13,9 @@ from adapterhub.families import FAMILIES
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.specs import BLOCK_METHOD, SITES, HeadSpec
 from adapterhub.training.adapter_options import AdapterOptions, Shape
-from adapterhub.training.adapters.block_copies import BlockCopies
 from adapterhub.training.adapters.differentiable_passes import TrainedHead, scale_of
 from adapterhub.training.adapters.examples import Examples, read_examples
-from adapterhub.training.adapters.injection import PeftLayers
+from adapterhub.training.adapters.injection import BlockCopies, PeftLayers
 from adapterhub.training.adapters.peft_methods import (
     depths_of_config,
     sites_of_config,
