@@ -75,10 +75,10 @@ ONLY_IN = {
     "jinja2": {"publishing/card.py"},
     "matplotlib": {"publishing/figures.py"},
     "peft": {
-        "importing/injected.py",
+        *(f"importing/{name}.py" for name in ("injected", "merged_pooling")),
         "model/adapters/merged_weights.py",
         *(f"peft/{name}.py" for name in ("folder", "format", "settings")),
-        "training/adapters/injection.py",
+        *(f"training/adapters/{name}.py" for name in ("injection", "peft_methods")),
     },
 }
 WITHOUT_TORCH = (
