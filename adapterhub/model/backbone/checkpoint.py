@@ -92,8 +92,9 @@ def _read(files: Mapping[str, Any], config: EncoderConfig, source: str) -> dict[
     found = {name: _key(own, files, config.family) for name, own in names.items()}
     missing = sorted(names[name] for name, key in found.items() if key is None)
     if missing:
+        here = f"; they have {min(files)}" if files and len(missing) == len(names) else ""
         raise BackboneError(
-            source, f"the weights lack {missing[0]} ({len(missing)} tensors in all)"
+            source, f"the weights lack {missing[0]} ({len(missing)} tensors in all){here}"
         )
     keys = {name: key for name, key in found.items() if key is not None}
     shapes = {name: tuple(files[key].get_slice(key).get_shape()) for name, key in keys.items()}
@@ -120,7 +121,11 @@ def _tensor(file: Any, key: str, source: str) -> torch.Tensor:
             source, f"the weights have {key} in {tensor.dtype}; expected plain floats"
         )
     # Copied, because the file may be changed in place while it is mapped.
-    return tensor.to(torch.float32, copy=True)
+    copied = tensor.to(torch.float32, copy=True)
+    # The sum is finite almost always, and takes no memory; a sum of large values may overflow.
+    if not copied.sum().isfinite() and not copied.isfinite().all():
+        raise BackboneError(source, f"the weights have {key} with values that are nan or infinite")
+    return copied
 
 
 def _key(name: str, files: Mapping[str, Any], family: Family) -> str | None:
@@ -129,7 +134,7 @@ def _key(name: str, files: Mapping[str, Any], family: Family) -> str | None:
     for ending, old in _OLD_ENDINGS.items():
         if name.endswith(ending):
             names.append(name.removesuffix(ending) + old)
-    candidates = (prefix + known for known in names for prefix in ("", family.prefix))
+    candidates = (prefix + known for prefix in ("", family.prefix) for known in names)
     return next((key for key in candidates if key in files), None)
 
 

@@ -18,7 +18,13 @@ from adapterhub.model.backbone.caller_state import own_state
 from adapterhub.model.backbone.checkpoint import read_weights
 from adapterhub.model.backbone.config import CONFIG_FILE, GELU, read_config
 from adapterhub.model.backbone.sources import hub_name, is_folder, locate
-from adapterhub.model.backbone.weight_files import INDEX_FILE, SHARDS, WEIGHTS_FILE
+from adapterhub.model.backbone.weight_files import (
+    INDEX_FILE,
+    SHARDS,
+    WEIGHTS_FILE,
+    has_weights,
+    no_weights_on_hub,
+)
 from adapterhub.model.tokenizers.tokenizer_files import (
     TOKENIZER_FILES,
     load_tokenizer,
@@ -102,11 +108,14 @@ def open_backbone(source: str | Path, *, revision: str | None = None) -> Backbon
     check_type(revision, (str, type(None)), "The revision", "a commit, tag or branch")
     folder, commit = locate(source, revision=revision, only=FILES)
     found = read_config(folder)
+    repository = hub_name(source)
+    if repository is not None and not has_weights(folder):
+        raise BackboneError(str(source), no_weights_on_hub(repository))
     config, weights = found.albert, read_weights(folder, found)
     tokenizer = load_tokenizer(folder, vocab_size=config.vocab_size)
     is_shipped = str(source).startswith("package:")
     spec = BackboneSpec(
-        name=str(source) if is_shipped else hub_name(source) or folder.name,
+        name=str(source) if is_shipped else repository or folder.name,
         revision=commit,
         fingerprint=fingerprint(weights, config, tokenizer_digest(folder, tokenizer)),
         hidden_size=config.hidden_size,
