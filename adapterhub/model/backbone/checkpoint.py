@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -93,9 +93,7 @@ def _read(files: Mapping[str, Any], config: EncoderConfig, source: str) -> dict[
     missing = sorted(names[name] for name, key in found.items() if key is None)
     if missing:
         here = f"; they have {min(files)}" if files and len(missing) == len(names) else ""
-        raise BackboneError(
-            source, f"the weights lack {missing[0]} ({len(missing)} tensors in all){here}"
-        )
+        raise BackboneError(source, f"the weights lack {missing[0]} ({_in_all(missing)}){here}")
     keys = {name: key for name, key in found.items() if key is not None}
     shapes = {name: tuple(files[key].get_slice(key).get_shape()) for name, key in keys.items()}
     wrong = sorted(name for name, shape in shapes.items() if shape != expected[name])
@@ -104,7 +102,7 @@ def _read(files: Mapping[str, Any], config: EncoderConfig, source: str) -> dict[
         raise BackboneError(
             source,
             f"the weights have {names[name]} with shape {shapes[name]}, config.json makes it "
-            f"{expected[name]} ({len(wrong)} tensors in all)",
+            f"{expected[name]} ({_in_all(wrong)})",
         )
     _check_extra(files, keys.values(), config.family, source)
     weights = {name: _tensor(files[key], key, source) for name, key in keys.items()}
@@ -112,6 +110,10 @@ def _read(files: Mapping[str, Any], config: EncoderConfig, source: str) -> dict[
     if not config.family.has_types:
         weights[_TYPES] = torch.zeros(1, width)
     return weights
+
+
+def _in_all(names: Sized) -> str:
+    return f"{len(names)} tensor{'s' * (len(names) != 1)} in all"
 
 
 def _tensor(file: Any, key: str, source: str) -> torch.Tensor:
@@ -151,7 +153,7 @@ def _check_extra(
         raise BackboneError(
             source,
             f"the weights have {extra[0]}, which no {family.title}Model of this config.json has "
-            f"({len(extra)} tensors in all)",
+            f"({_in_all(extra)})",
         )
 
 

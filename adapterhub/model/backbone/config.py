@@ -87,6 +87,14 @@ class EncoderConfig:
         return self.padding + 1 if self.family.positions_after_padding else 0
 
     @property
+    def more_rows(self) -> int:
+        """Returns how many rows the small tables of its checkpoint have beside those that are read.
+
+        Positions up to the padding token are not read; types that it does not have are zeros.
+        """
+        return self.first_position - (0 if self.family.has_types else 1)
+
+    @property
     def has_embedding_map(self) -> bool:
         """Returns whether a map leads from the embedding size to the hidden size."""
         if self.family.embedding_map is None:
