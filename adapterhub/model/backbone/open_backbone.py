@@ -25,7 +25,13 @@ from adapterhub.model.backbone.sentence_vectors import (
     read_sentence_vectors,
 )
 from adapterhub.model.backbone.sources import hub_name, is_folder, locate
-from adapterhub.model.backbone.weight_files import INDEX_FILE, SHARDS, WEIGHTS_FILE
+from adapterhub.model.backbone.weight_files import (
+    INDEX_FILE,
+    SHARDS,
+    WEIGHTS_FILE,
+    has_weights,
+    no_weights_on_hub,
+)
 from adapterhub.model.tokenizers.tokenizer_files import (
     TOKENIZER_FILES,
     load_tokenizer,
@@ -122,11 +128,14 @@ def open_backbone(source: str | Path, *, revision: str | None = None) -> Backbon
     root, commit = locate(source, revision=revision, only=FILES)
     folder = encoder_folder(root)
     found = read_config(folder)
+    repository = hub_name(source)
+    if repository is not None and not has_weights(folder):
+        raise BackboneError(str(source), no_weights_on_hub(repository))
     config, weights = found.albert, read_weights(folder, found)
     tokenizer = load_tokenizer(folder, vocab_size=config.vocab_size)
     is_shipped = str(source).startswith("package:")
     spec = BackboneSpec(
-        name=str(source) if is_shipped else hub_name(source) or root.name,
+        name=str(source) if is_shipped else repository or root.name,
         revision=commit,
         fingerprint=fingerprint(weights, config, tokenizer_digest(folder, tokenizer)),
         hidden_size=config.hidden_size,
