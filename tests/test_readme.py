@@ -19,6 +19,8 @@ import yaml
 from adapterhub.cli import app
 from adapterhub.store.headfile import read_head
 from adapterhub.store.registry import read_registry
+from tests.encoders import save_encoder
+from tests.importing.pickles import save_pickled
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = (
@@ -26,6 +28,7 @@ DOCUMENTS = (
     "docs/adapters.md",
     "docs/add-a-task.md",
     "docs/architecture.md",
+    "docs/encoders.md",
     "docs/head-file.md",
 )
 PAGES = (
@@ -64,8 +67,16 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def encoders(workplace: Path) -> None:
+    """Writes the encoders that the documents name, small and random."""
+    save_encoder(workplace / "minilm", "bert")
+    save_pickled(workplace / "albert_tiny_zh")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("document", _with("python"))
+@pytest.mark.usefixtures("encoders")
 def test_python_snippets_run(document: str, workplace: Path) -> None:
     for block in _blocks(document, "python"):
         code = compile(block.text, block.place, "exec")
@@ -75,6 +86,7 @@ def test_python_snippets_run(document: str, workplace: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("document", _with("sh"))
+@pytest.mark.usefixtures("encoders")
 def test_shell_commands_run(
     document: str, workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

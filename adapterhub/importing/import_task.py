@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from adapterhub.errors import AdapterError
 from adapterhub.importing.base_model import check_base
-from adapterhub.importing.checkpoint import head_of, read_checkpoint, read_model_config
+from adapterhub.importing.checkpoint import read_checkpoint, read_model_config
+from adapterhub.importing.classifiers import head_of
 from adapterhub.importing.description import (
     describe,
     describe_exported,
@@ -19,6 +20,7 @@ from adapterhub.importing.description import (
 )
 from adapterhub.importing.import_options import ImportOptions
 from adapterhub.importing.injected import adapter_on
+from adapterhub.importing.merged_pooling import merged_pooling
 from adapterhub.model.backbone.caller_state import own_state
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.model.encoder.encoder import Encoder
@@ -67,8 +69,8 @@ def import_task(
 
     Args:
         folder: An adapter that PEFT saved with its classifier, one that `export_peft` wrote, or
-            an `AlbertForSequenceClassification` or `AlbertForTokenClassification` whose encoder
-            is bit-equal to the backbone.
+            a classifier of texts or tokens of transformers, for instance a
+            `BertForSequenceClassification`, whose encoder is bit-equal to the backbone.
         task: Name of the task; an existing one gets its next version.
         options: What the folder does not contain, also as a dictionary.
         registry: The registry.yaml, created if missing; "nearest" takes the nearest one from the
@@ -117,7 +119,10 @@ def _head(
         return describe_exported(task, exported, backbone, options), exported.tensors
     config = read_model_config(folder)
     reads = reads_of(folder, peft, config, options)
-    found = read_checkpoint(folder, backbone) if peft is None else peft.head
+    if peft is None:
+        found = read_checkpoint(folder, reads, backbone)
+    else:
+        found = {**peft.head, **merged_pooling(backbone, peft)}
     classifier = head_of(found, reads, backbone, source=folder)
     return describe(task, classifier, config, backbone, options), classifier.tensors
 

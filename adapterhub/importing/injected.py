@@ -14,9 +14,11 @@ import torch
 from peft import get_peft_model, get_peft_model_state_dict
 
 from adapterhub.errors import AdapterError, AdapterHubError
+from adapterhub.families import FAMILIES
 from adapterhub.model.adapters.unrolled import unrolled, untie
 from adapterhub.model.backbone.open_backbone import Backbone
-from adapterhub.peft.folder import PeftFolder
+from adapterhub.peft.family_names import family_key
+from adapterhub.peft.folder import PeftFolder, models_of
 from adapterhub.peft.format import PeftAdapter, adapter_from_peft, peft_config, peft_state
 from adapterhub.peft.settings import config_class, method_of, mutates, relative_lora
 from adapterhub.store.adapter_names import parse_peft_key, plain_key
@@ -32,6 +34,7 @@ def adapter_on(backbone: Backbone, folder: PeftFolder) -> PeftAdapter:
         AdapterError: It does not fit, or is not supported.
         UsageError: The backbone has several layers in a group.
     """
+    _check_family(backbone, folder)
     state, config = folder.factors, folder.config
     if mutates(config):
         state, config = _as_plain_lora(backbone, folder)
@@ -48,6 +51,18 @@ def adapter_on(backbone: Backbone, folder: PeftFolder) -> PeftAdapter:
         given = peft_state(spec, adapter.tensors, stock=folder.tied)
     _compare(backbone, folder, expected, given)
     return adapter
+
+
+def _check_family(backbone: Backbone, folder: PeftFolder) -> None:
+    """Refuses an adapter of another family, whose maps are not those of the backbone."""
+    family = backbone.spec.family
+    if folder.families and family not in folder.families:
+        raise AdapterError(
+            folder.path,
+            f"its tensors are named as those of {models_of(folder.families)}; the backbone "
+            f"{backbone.spec.name} has those of {models_of((family,))}. Use the backbone that it "
+            f"was trained on.",
+        )
 
 
 def _read(
@@ -73,17 +88,19 @@ def _compare(
 ) -> None:
     """Refuses the first tensor that is missing, unknown or of another shape."""
     width = backbone.spec.hidden_size
+    family = FAMILIES[backbone.spec.family]
     place = f"on the backbone {backbone.spec.name}, of hidden size {width}"
     for key in sorted(expected.keys() | given.keys()):
         found, wanted = (
             None if key not in part else tuple(part[key].shape) for part in (given, expected)
         )
+        named = family_key(key, family)
         if wanted is None:
-            problem = f"it has '{key}' {found}, which its configuration does not create"
+            problem = f"it has '{named}' {found}, which its configuration does not create"
         elif found is None:
-            problem = f"it lacks '{key}', which is {wanted}"
+            problem = f"it lacks '{named}', which is {wanted}"
         elif found != wanted:
-            problem = f"its '{key}' is {found}, its configuration requires {wanted}"
+            problem = f"its '{named}' is {found}, its configuration requires {wanted}"
         else:
             continue
         raise AdapterError(
