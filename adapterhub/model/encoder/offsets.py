@@ -16,13 +16,10 @@ from itertools import accumulate
 from tokenizers import Encoding
 from tokenizers import Tokenizer as FastTokenizer
 
-from adapterhub.model.tokenizers.described import has_bytes
+from adapterhub.model.tokenizers.described import SPACE, has_bytes
 
 Offsets = list[tuple[int, int]]
 Range = tuple[int, int]
-
-SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
-"""SentencePiece's symbol for a space."""
 
 _BLANK = f"\N{REPLACEMENT CHARACTER}{SPACE}"
 """Visible signs that the character map of a SentencePiece model may turn into spaces."""

@@ -14,6 +14,9 @@ from tokenizers.pre_tokenizers import BertPreTokenizer, ByteLevel, Metaspace, Pr
 
 from adapterhub.model.tokenizers.special_tokens import special_tokens_of
 
+SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
+"""SentencePiece's symbol for a space."""
+
 # Settings of BertTokenizer and what BertNormalizer calls them.
 _OF_BERT = {
     "do_lower_case": "lowercase",

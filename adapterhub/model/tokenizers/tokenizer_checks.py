@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from tokenizers.models import BPE
 from transformers import PreTrainedTokenizerFast
 
+from adapterhub.model.tokenizers.described import SPACE
 from adapterhub.model.tokenizers.special_tokens import special_tokens
 
 ID_BITS = 20
@@ -18,11 +19,13 @@ _PROBES = (
 )
 # A tokenizer whose vocabulary was not found has 5 tokens, the special ones.
 _SMALLEST_VOCABULARY = 100
-# The lower rate of unknown tokens of the two probes; a tokenizer that was loaded wrongly has 1.
+# The lowest rate of unknown tokens of the probes and of words of the vocabulary; a tokenizer that
+# was loaded wrongly has 1.
 _HIGHEST_UNKNOWN_RATE = 0.2
 # Right merges make all tokens but a few that were added by hand, those of another model hardly one.
 _LOWEST_MADE_SHARE = 0.8
 _SAMPLE = 500
+_SHORTEST_WORD = 3
 
 
 def check_fit(
@@ -61,10 +64,11 @@ def check_fit(
     if problem is not None:
         return problem
     lowest = min(_unknown_rate(tokenizer, probe) for probe in _PROBES)
-    if lowest > _HIGHEST_UNKNOWN_RATE:
+    own = " ".join(_own_words(vocabulary))
+    if min(lowest, _unknown_rate(tokenizer, own)) > _HIGHEST_UNKNOWN_RATE:
         return (
-            f"the tokenizer does not know {lowest:.0%} of plain English and Chinese text; "
-            f"it was loaded wrongly or is for other languages"
+            f"the tokenizer does not know {lowest:.0%} of plain English and Chinese text, nor "
+            f"words of its own vocabulary; it was loaded wrongly"
         )
     # A table padded to a power of two has more rows used than not.
     if highest + 1 <= vocab_size / 2:
@@ -102,8 +106,15 @@ def _special_problem(
     return None
 
 
+def _own_words(vocabulary: Mapping[str, int]) -> list[str]:
+    """Returns a sample of the words of a vocabulary, which may be of any language."""
+    words = [token.lstrip(SPACE) for token in vocabulary if not token.startswith("#")]
+    words = sorted(word for word in words if len(word) >= _SHORTEST_WORD and word.isalpha())
+    return words[:: max(1, len(words) // _SAMPLE)]
+
+
 def _unknown_rate(tokenizer: PreTrainedTokenizerFast, text: str) -> float:
-    ids: list[int] = tokenizer.encode(text, add_special_tokens=False)
+    ids = tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids
     # Models without an unknown token drop what they do not know.
     return ids.count(tokenizer.unk_token_id) / len(ids) if ids else 1.0
 

@@ -19,7 +19,8 @@ besides, such as `do_lower_case`, goes before them, as in transformers 4 and 5.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -124,33 +125,42 @@ def load_tokenizer(
         TokenizerError: The files are missing, damaged, or do not match the backbone.
     """
     name = tokenizer_class_name(folder)
+    with _failures(name, folder):
+        tokenizer = _load(name, folder)
+        vocabulary: dict[str, int] = tokenizer.get_vocab()
+        _name_special_tokens(tokenizer, vocabulary)
+        if _settings_class(name, folder) in (RobertaTokenizer, XLMRobertaTokenizer):
+            add_special_tokens_of_roberta(tokenizer)
+        misfit = check_fit(
+            tokenizer,
+            vocabulary,
+            missing=_made_up_token(tokenizer, folder),
+            vocab_size=vocab_size,
+            type_vocab_size=type_vocab_size,
+            padding=padding,
+        )
+    if misfit is not None:
+        raise TokenizerError(str(folder), misfit)
+    return tokenizer
+
+
+@contextmanager
+def _failures(name: str, folder: Path) -> Iterator[None]:
+    """Turns what the tokenizers library raises for damaged files into an error that names them."""
     read = _files_of(name, folder)
     try:
-        tokenizer = _load(name, folder)
-    # The tokenizers library raises plain Exception for a damaged vocabulary.
-    except Exception as error:
+        yield
+    except TokenizerError:
+        raise
+    except BaseException as error:
+        # It raises plain Exception, and for some damage a panic, which is no Exception.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         problem = f"{read} is damaged or no such file, {name} cannot read it"
         if not read.endswith(".model"):
             problem += f": {error}"
         # Without `error` for SentencePiece: it only names another library that is missing.
         raise TokenizerError(str(folder), f"{problem}. Fetch it again.") from error
-    tokenizer.backend_tokenizer.no_truncation()
-    tokenizer.backend_tokenizer.no_padding()
-    vocabulary: dict[str, int] = tokenizer.get_vocab()
-    _name_special_tokens(tokenizer, vocabulary)
-    if _settings_class(name, folder) in (RobertaTokenizer, XLMRobertaTokenizer):
-        add_special_tokens_of_roberta(tokenizer)
-    misfit = check_fit(
-        tokenizer,
-        vocabulary,
-        missing=_made_up_token(tokenizer, folder),
-        vocab_size=vocab_size,
-        type_vocab_size=type_vocab_size,
-        padding=padding,
-    )
-    if misfit is not None:
-        raise TokenizerError(str(folder), misfit)
-    return tokenizer
 
 
 def tokenizer_class_name(folder: Path) -> str:
@@ -241,6 +251,8 @@ def _from_pretrained(
 ) -> PreTrainedTokenizerFast:
     found: PreTrainedTokenizerFast
     found = kind.from_pretrained(str(folder), local_files_only=True, **settings)
+    found.backend_tokenizer.no_truncation()
+    found.backend_tokenizer.no_padding()
     return found
 
 
@@ -264,9 +276,11 @@ def _name_special_tokens(tokenizer: PreTrainedTokenizerFast, vocabulary: Mapping
 
 def _made_up_token(tokenizer: PreTrainedTokenizerFast, folder: Path) -> str | None:
     """Returns a special token that a class added because the vocabulary lacks it, or None."""
-    if not isinstance(tokenizer, (BertTokenizer, RobertaTokenizer)):
+    if not isinstance(tokenizer, (BertTokenizer, RobertaTokenizer)) or (folder / _FILE).is_file():
         return None
-    own = tokenizer.backend_tokenizer.get_vocab(with_added_tokens=False)
-    known = own.keys() | read_json(folder / "added_tokens.json").keys()
+    known = tokenizer.backend_tokenizer.get_vocab(with_added_tokens=False).keys()
+    added = read_json(folder / "tokenizer_config.json").get("added_tokens_decoder")
+    if added or (folder / "added_tokens.json").is_file():
+        return None
     tokens = [getattr(tokenizer, f"{role}_token") for role in ("cls", "sep", "unk")]
     return next((token for token in tokens if token is not None and token not in known), None)

@@ -460,6 +460,22 @@ def refuse(folder: Path, problem: str, **fit: int) -> None:
     assert len(str(refused.value).splitlines()) == 1
 
 
+def test_a_post_processor_that_makes_the_library_panic_is_refused(
+    written: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = layout(written("bert"), tmp_path, "tokenizer.json", model_type="bert")
+    edited(folder, lambda c: c["post_processor"]["pair"][0]["SpecialToken"].update(id="[NONE]"))
+    refuse(folder, "tokenizer.json is damaged or no such file")
+
+
+def test_an_unknown_token_that_is_not_in_the_vocabulary_is_refused(
+    written: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = layout(written("bert"), tmp_path, "tokenizer.json", model_type="bert")
+    edited(folder, lambda content: content["model"].update(unk_token="[NONE]"))
+    refuse(folder, "tokenizer.json is damaged or no such file")
+
+
 def test_merges_with_dropout_are_refused(written: Callable[[str], Path], tmp_path: Path) -> None:
     folder = layout(written("roberta"), tmp_path, "tokenizer.json", model_type="roberta")
     edited(folder, lambda content: content["model"].update(dropout=0.1))
@@ -524,6 +540,17 @@ def test_more_types_than_the_backbone_has_are_refused(
     refuse(folder, "the tokenizer gives the type 2, the backbone has 2 types")
     assert load_tokenizer(folder, vocab_size=ROWS, type_vocab_size=1)
     assert load_tokenizer(folder, vocab_size=ROWS, type_vocab_size=3)
+
+
+def test_a_vocabulary_of_another_language_is_taken(tmp_path: Path) -> None:
+    letters = [chr(code) for code in range(0x5D0, 0x5EB)]
+    words = ["".join(letters[index : index + 4]) for index in range(20)]
+    lines = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *words]
+    lines += [f"##{letter}" for letter in letters] + [f"{one}{letters[3]}" for one in letters]
+    (tmp_path / "vocab.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    found = load_tokenizer(tmp_path, vocab_size=len(lines))
+    assert found("the", add_special_tokens=False)["input_ids"] == [1]
+    assert found(words[3], add_special_tokens=False)["input_ids"] == [5 + len(letters) + 3]
 
 
 def test_ids_that_ngrams_cannot_hold_are_refused(
