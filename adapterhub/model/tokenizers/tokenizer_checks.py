@@ -64,12 +64,13 @@ def check_fit(
     if problem is not None:
         return problem
     lowest = min(_unknown_rate(tokenizer, probe) for probe in _PROBES)
-    own = " ".join(_own_words(vocabulary))
-    if min(lowest, _unknown_rate(tokenizer, own)) > _HIGHEST_UNKNOWN_RATE:
-        return (
-            f"the tokenizer does not know {lowest:.0%} of plain English and Chinese text, nor "
-            f"words of its own vocabulary; it was loaded wrongly"
-        )
+    if lowest > _HIGHEST_UNKNOWN_RATE:
+        own = " ".join(_own_words(vocabulary))
+        if _unknown_rate(tokenizer, own) > _HIGHEST_UNKNOWN_RATE:
+            return (
+                f"the tokenizer does not know {lowest:.0%} of plain English and Chinese text, nor "
+                f"words of its own vocabulary; it was loaded wrongly"
+            )
     # A table padded to a power of two has more rows used than not.
     if highest + 1 <= vocab_size / 2:
         return (
