@@ -350,6 +350,7 @@ def test_a_cased_vocabulary_keeps_its_case_where_nothing_says_otherwise(
     assert digest(silent) == digest(plain) != digest(lower)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["roberta", "xlm-roberta"])
 def test_a_tokenizer_json_without_special_tokens_gets_those_of_its_family(
     written: Callable[[str], Path], tmp_path: Path, family: str
@@ -425,6 +426,7 @@ def rename(folder: Path, token: str, other: str) -> None:
     write_json(folder / "vocab.json", **content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "problem"),
     [
@@ -567,6 +569,7 @@ def test_ids_that_ngrams_cannot_hold_are_refused(
 # Digest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "files"),
     [
@@ -631,6 +634,7 @@ def test_each_rule_changes_the_digest(
     assert digest(plain) != digest(other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "change"),
     [
