@@ -12,6 +12,7 @@ import pytest
 import torch
 import transformers
 from peft import LoraConfig, PeftModel
+from safetensors.torch import load_file, save_file
 
 from adapterhub.errors import AdapterError
 from adapterhub.importing.import_task import import_task
@@ -296,8 +297,6 @@ def test_a_classifier_without_its_hidden_layer_is_refused(
     backbone = backbones["distilbert"]
     model = trained(classifier(backbone), lora("distilbert"))
     model.save_pretrained(str(tmp_path / "peft"))
-    from safetensors.torch import load_file, save_file
-
     path = tmp_path / "peft" / "adapter_model.safetensors"
     save_file({k: t for k, t in load_file(path).items() if "pre_classifier" not in k}, path)
     with pytest.raises(AdapterError, match=r"no 'pre_classifier\.weight', which its classifier"):
@@ -317,3 +316,43 @@ def test_a_pooling_layer_that_nobody_has_is_refused(
     said: dict[str, Any] = {"labels": LABELS, "any_base": True}
     with pytest.raises(AdapterError, match=r"BERT's pooling layer.* has 'pooler\.dense\.weight'"):
         imported(tmp_path / "peft", tmp_path / "registry.yaml", open_backbone(bare), **said)
+
+
+POOLER = "base_model.model.bert.pooler.dense"
+LAYER = "base_model.model.bert.encoder"
+
+
+@pytest.mark.parametrize(
+    ("key", "shape", "match"),
+    [
+        (f"{POOLER}.base_layer.weight", (32, 32), "which is no factor at 'pooler.dense'"),
+        ("base_model.model.bert.pooler.x.lora_A.weight", (4, 32), "no factor at 'pooler.dense'"),
+        (f"{POOLER}.lora_X.weight", (4, 32), "PEFT cannot merge that by itself: .*lora_X.weight"),
+        (f"{POOLER}.lora_A.weight", (3, 32), "PEFT cannot merge that by itself: .*mismatch"),
+        (
+            f"{LAYER}.albert_layer_groups.0.albert_layers.0.ffn.lora_A.weight",
+            (4, 32),
+            "which is a name in an ALBERT, and others of a BertModel",
+        ),
+        (f"{LAYER}.layer.01.output.dense.lora_A.weight", (4, 64), "which is no factor"),
+        (f"{LAYER}.layer.1.output.LayerNorm.lora_A.weight", (4, 64), "which is no factor"),
+        (f"{LAYER}.layer.1.output.dense.base_layer.weight", (32, 64), "which is no factor"),
+        ("encoder.layer.1.output.dense.lora_A.weight", (4, 64), "one tensor twice"),
+        (
+            "base_model.model.distilbert.transformer.layer.0.ffn.lin1.lora_A.weight",
+            (4, 32),
+            "which is no factor",
+        ),
+    ],
+)
+@pytest.mark.slow
+def test_tensors_that_do_not_belong_there_are_refused(
+    key: str, shape: tuple[int, ...], match: str, tmp_path: Path, backbones: Mapping[str, Backbone]
+) -> None:
+    backbone = backbones["bert"]
+    save(tmp_path / "peft", backbone, lora("bert", target_modules=["dense"]))
+    path = tmp_path / "peft" / "adapter_model.safetensors"
+    save_file({**load_file(path), key: torch.ones(shape)}, path)
+    with pytest.raises(AdapterError, match=match):
+        imported(tmp_path / "peft", tmp_path / "registry.yaml", backbone, labels=LABELS)
+    assert not (tmp_path / "registry.yaml").exists()
