@@ -228,9 +228,8 @@ def test_an_adapter_of_another_family_is_refused(
 ) -> None:
     config = lora(made, target_modules=["query", "q_lin"])
     save(tmp_path / "peft", backbones[made], config)
-    said: dict[str, Any] = {"labels": LABELS, "any_base": True}
     with pytest.raises(AdapterError, match=named):
-        imported(tmp_path / "peft", tmp_path / "registry.yaml", backbones[used], **said)
+        imported(tmp_path / "peft", tmp_path / "registry.yaml", backbones[used], labels=LABELS)
     assert not (tmp_path / "registry.yaml").exists()
 
 
