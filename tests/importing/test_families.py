@@ -355,3 +355,29 @@ def test_tensors_that_do_not_belong_there_are_refused(
     with pytest.raises(AdapterError, match=match):
         imported(tmp_path / "peft", tmp_path / "registry.yaml", backbone, labels=LABELS)
     assert not (tmp_path / "registry.yaml").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("family", "saved", "outputs", "kind"),
+    [
+        ("bert", ["classifier", "pooler"], 3, "multi_label"),
+        ("distilbert", ["pre_classifier", "classifier"], 1, "regression"),
+        ("xlm-roberta", ["classifier"], 3, "single_label"),
+    ],
+)
+def test_layers_that_were_trained_along_and_kinds(
+    family: str,
+    saved: list[str],
+    outputs: int,
+    kind: Any,
+    tmp_path: Path,
+    backbones: Mapping[str, Backbone],
+) -> None:
+    backbone = backbones[family]
+    config = lora(family, modules_to_save=saved)
+    model = save(tmp_path / "peft", backbone, config, num_labels=outputs)
+    said = {"labels": LABELS} if outputs == 3 else {}
+    done = imported(tmp_path / "peft", tmp_path / "registry.yaml", backbone, kind=kind, **said)
+    assert done.spec.kind == kind
+    assert_same(tmp_path / "registry.yaml", backbone, model)
