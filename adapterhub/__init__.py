@@ -1,4 +1,4 @@
-"""One frozen ALBERT, many small text tasks, one pass.
+"""One frozen encoder, many small text tasks, one pass.
 
     from adapterhub import Hub
 

@@ -92,7 +92,10 @@ def adapterhub(
         ),
     ] = False,
 ) -> None:
-    """One frozen ALBERT, many small text tasks, one pass."""
+    """One frozen encoder, many small text tasks, one pass.
+
+    The encoder is an ALBERT, BERT, DistilBERT, ELECTRA, RoBERTa or XLM-RoBERTa.
+    """
     del version
     if context.invoked_subcommand is None:
         print_line(context.get_help())

@@ -33,7 +33,7 @@ OnError = Literal["raise", "skip"]
 
 
 class Hub:
-    """One frozen ALBERT on a device; scores texts with any tasks of a registry in one pass.
+    """One frozen encoder on a device; scores texts with any tasks of a registry in one pass.
 
     Thread-safe: the tasks are an argument of each call, and a call uses the versions that were
     resident at its start until it ends.

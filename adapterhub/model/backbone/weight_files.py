@@ -19,6 +19,7 @@ INDEX_FILE = "model.safetensors.index.json"
 SHARDS = "model-*.safetensors"
 """Pattern of the files that an index names."""
 
+_POINTER = b"version https://git-lfs"
 _SHARD = re.compile(r"\w[\w.-]*\.safetensors")
 
 _PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
@@ -45,6 +46,7 @@ def open_weights(folder: Path) -> Iterator[Mapping[str, Any]]:
         found: dict[str, Any] = {}
         try:
             for name, tensors in promised.items():
+                _check_pointer(folder / name, source)
                 file = stack.enter_context(safe_open(folder / name, framework="pt"))
                 _check_file(name, set(file.keys()), tensors, known=found, source=source)
                 found |= dict.fromkeys(file.keys(), file)
@@ -65,6 +67,15 @@ def no_weights_on_hub(name: str) -> str:
 def has_weights(folder: Path) -> bool:
     """Returns whether a folder has weights in safetensors."""
     return (folder / WEIGHTS_FILE).is_file() or (folder / INDEX_FILE).is_file()
+
+
+def _check_pointer(path: Path, source: str) -> None:
+    """Refuses what `git clone` leaves in the place of a large file without Git LFS."""
+    with path.open("rb") as file:
+        if file.read(len(_POINTER)) == _POINTER:
+            raise BackboneError(
+                source, f"{path.name} is a pointer of Git LFS, not the file; fetch it: git lfs pull"
+            )
 
 
 def _check_file(

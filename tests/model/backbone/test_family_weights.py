@@ -241,6 +241,11 @@ def test_a_damaged_shard_is_refused(bert: Path) -> None:
     assert "the weights cannot be loaded" in refusal(bert)
 
 
+def test_a_pointer_of_git_lfs_is_named(bert: Path) -> None:
+    (bert / FILE).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    assert f"{FILE} is a pointer of Git LFS, not the file; fetch it: git lfs pull" in refusal(bert)
+
+
 def test_a_shard_without_a_tensor_that_the_index_names_in_it_is_refused(bert: Path) -> None:
     files = split(bert)
     tensors = load_file(bert / files[WORDS])
