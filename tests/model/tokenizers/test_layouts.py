@@ -199,7 +199,7 @@ def of_file(folder: Path) -> list[list[int]]:
     """Returns the ids and types that the tokenizers library gives for a tokenizer.json."""
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     inputs = [*((text,) for text in TEXTS), *PAIRS]
-    found = [tokenizer.encode(*texts) for texts in inputs]
+    found = [tokenizer.encode(texts[0], *texts[1:2]) for texts in inputs]
     return [one.ids + one.type_ids for one in found]
 
 

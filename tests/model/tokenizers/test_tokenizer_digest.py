@@ -38,7 +38,7 @@ def test_the_digest_is_of_the_ids_and_not_of_the_files(
     family: str, files: list[str], written: Callable[[str], Path], tmp_path: Path
 ) -> None:
     named = {"bert": "Bert", "roberta": "Roberta", "xlm-roberta": "XLMRoberta"}[family]
-    found = set()
+    found: set[bytes] = set()
     for index, some in enumerate(files):
         for config in ({}, {"tokenizer_class": f"{named}Tokenizer"}, {"model_max_length": 64}):
             folder = tmp_path / f"{index}{len(found)}{len(config)}"
