@@ -10,7 +10,7 @@ import torch
 from pydantic import ValidationError
 
 from adapterhub.errors import AdapterError
-from adapterhub.importing.base_model import check_base
+from adapterhub.importing.base_model import check_base, check_family
 from adapterhub.importing.checkpoint import read_checkpoint, read_model_config
 from adapterhub.importing.classifiers import head_of
 from adapterhub.importing.description import (
@@ -91,6 +91,8 @@ def import_task(
         raise AdapterError(folder, "no such folder")
     peft = read_peft_folder(folder, tied=options.tied) if is_peft_folder(folder) else None
     opened = open_for(registry, backbone)
+    if peft is not None:
+        check_family(peft, opened)
     exported = None if peft is None else read_exported_head(folder)
     # An export states the fingerprint of its backbone, which is compared.
     if peft is not None and exported is None and not options.any_base:

@@ -18,7 +18,7 @@ from adapterhub.families import FAMILIES
 from adapterhub.model.adapters.unrolled import unrolled, untie
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.peft.family_names import family_key
-from adapterhub.peft.folder import PeftFolder, models_of
+from adapterhub.peft.folder import PeftFolder
 from adapterhub.peft.format import PeftAdapter, adapter_from_peft, peft_config, peft_state
 from adapterhub.peft.settings import config_class, method_of, mutates, relative_lora
 from adapterhub.store.adapter_names import parse_peft_key, plain_key
@@ -34,7 +34,6 @@ def adapter_on(backbone: Backbone, folder: PeftFolder) -> PeftAdapter:
         AdapterError: It does not fit, or is not supported.
         UsageError: The backbone has several layers in a group.
     """
-    _check_family(backbone, folder)
     state, config = folder.factors, folder.config
     if mutates(config):
         state, config = _as_plain_lora(backbone, folder)
@@ -51,18 +50,6 @@ def adapter_on(backbone: Backbone, folder: PeftFolder) -> PeftAdapter:
         given = peft_state(spec, adapter.tensors, stock=folder.tied)
     _compare(backbone, folder, expected, given)
     return adapter
-
-
-def _check_family(backbone: Backbone, folder: PeftFolder) -> None:
-    """Refuses an adapter of another family, whose maps are not those of the backbone."""
-    family = backbone.spec.family
-    if folder.families and family not in folder.families:
-        raise AdapterError(
-            folder.path,
-            f"its tensors are named as those of {models_of(folder.families)}; the backbone "
-            f"{backbone.spec.name} has those of {models_of((family,))}. Use the backbone that it "
-            f"was trained on.",
-        )
 
 
 def _read(

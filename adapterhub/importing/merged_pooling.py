@@ -33,12 +33,16 @@ def merged_pooling(backbone: Backbone, folder: PeftFolder) -> dict[str, torch.Te
         return {}
     family = backbone.spec.family
     layer, name = pooling_layer(backbone), classifier_names(family, "text").hidden
-    if not layer or any(not key.startswith(f"{name}.") for key in folder.pooling):
+    if not layer:
         raise AdapterError(
             folder.path,
-            f"it changes the pooling layer ('{next(iter(folder.pooling))}'), which the backbone "
-            f"{backbone.spec.name} does not have",
+            f"it changes the pooling layer, and the backbone {backbone.spec.name} has none",
         )
+    for key in folder.pooling:
+        if not key.startswith(f"{name}.") or ".base_layer." in key:
+            raise AdapterError(
+                folder.path, f"it holds '{key[:120]}', which is no factor at '{name}'"
+            )
     path = f"{FAMILIES[family].prefix}{name}"
     try:
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():

@@ -89,12 +89,20 @@ def canonical(
     Patterns of the configuration become names of the maps that they match.
 
     Raises:
-        ValueError: A pattern is no regular expression, or one that could match for ever.
+        ValueError: Names of an ALBERT are among them, or a pattern is no regular expression or one
+            that could match for ever.
     """
     values = dict(config)
     if family.shares_blocks:
         return dict(state), values
-    found = {canonical_key(key, family): tensor for key, tensor in state.items()}
+    found: dict[str, Value] = {}
+    for key, tensor in state.items():
+        if parse_peft_key(key, tied=False) is not None:
+            raise ValueError(
+                f"it holds '{key[:120]}', which is a name in an ALBERT, and others of a "
+                f"{family.title}Model"
+            )
+        found[canonical_key(key, family)] = tensor
     parts = [parse_peft_key(key, tied=False) for key in found]
     places = {(int(p.place), p.site) for p in parts if p is not None and p.site is not None}
     paths = {family.path(d, block_part(s)): module_path(d, s) for d, s in sorted(places)}
@@ -233,7 +241,7 @@ def _has_layer(key: str, family: Family) -> bool:
 @lru_cache
 def _layers(layer: str) -> re.Pattern[str]:
     start, end = map(re.escape, layer.split("{}"))
-    return re.compile(rf"(?:^|\.)(?P<path>{start}(?P<depth>\d{{1,4}}){end})")
+    return re.compile(rf"(?:^|\.)(?P<path>{start}(?P<depth>0|[1-9][0-9]{{0,3}}){end})")
 
 
 @lru_cache
@@ -242,5 +250,5 @@ def _sites(name: FamilyName) -> re.Pattern[str]:
     start, end = map(re.escape, family.layer.split("{}"))
     parts = "|".join(re.escape(family.parts[block_part(site)]) for site in SITES)
     return re.compile(
-        rf"(?:^|\.)(?P<path>{start}(?P<depth>\d{{1,4}}){end}(?P<part>{parts}))(?=\.|$)"
+        rf"(?:^|\.)(?P<path>{start}(?P<depth>0|[1-9][0-9]{{0,3}}){end}(?P<part>{parts}))(?=\.|$)"
     )

@@ -25,7 +25,7 @@ SHARED = "shared"
 
 # In a PEFT file: the module's path in an AlbertModel, then the factor.
 _MODULE = re.compile(
-    r"(?:^|\.)encoder\.albert_layer_groups\.(?P<group>\d{1,4})\.albert_layers\.0\."
+    r"(?:^|\.)encoder\.albert_layer_groups\.(?P<group>0|[1-9][0-9]{0,3})\.albert_layers\.0\."
     r"(?:attention\.)?(?P<site>query|key|value|dense|ffn_output|ffn)\.(?P<factor>.+)$"
 )
 PREFIXES = tuple(sorted({family.prefix for family in FAMILIES.values()}))

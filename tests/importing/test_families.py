@@ -12,6 +12,7 @@ import pytest
 import torch
 import transformers
 from peft import LoraConfig, PeftModel
+from safetensors.torch import load_file, save_file
 
 from adapterhub.errors import AdapterError
 from adapterhub.importing.import_task import import_task
@@ -21,7 +22,7 @@ from adapterhub.store.headfile import read_head
 from tests.encoders import MODELS, save_encoder
 from tests.importing.folders import TEXTS, imported, logits_of
 from tests.peft.family_models import FAMILY_NAMES, class_name, family_settings, trained
-from tests.peft.peft_models import SOME, last_hidden
+from tests.peft.peft_models import last_hidden
 
 LABELS = ("no", "maybe", "yes")
 TAGS = ("O", "B-PER", "I-PER")
@@ -105,7 +106,7 @@ def test_a_stock_adapter_keeps_its_layer_numbers(
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-@pytest.mark.parametrize("method", SOME)
+@pytest.mark.parametrize("method", ["lora", "ia3", "vera"])
 @pytest.mark.slow
 def test_what_goes_out_opens_on_a_plain_model_and_comes_back(
     family: str, method: str, tmp_path: Path, backbones: Mapping[str, Backbone]
@@ -227,9 +228,8 @@ def test_an_adapter_of_another_family_is_refused(
 ) -> None:
     config = lora(made, target_modules=["query", "q_lin"])
     save(tmp_path / "peft", backbones[made], config)
-    said: dict[str, Any] = {"labels": LABELS, "any_base": True}
     with pytest.raises(AdapterError, match=named):
-        imported(tmp_path / "peft", tmp_path / "registry.yaml", backbones[used], **said)
+        imported(tmp_path / "peft", tmp_path / "registry.yaml", backbones[used], labels=LABELS)
     assert not (tmp_path / "registry.yaml").exists()
 
 
@@ -296,8 +296,6 @@ def test_a_classifier_without_its_hidden_layer_is_refused(
     backbone = backbones["distilbert"]
     model = trained(classifier(backbone), lora("distilbert"))
     model.save_pretrained(str(tmp_path / "peft"))
-    from safetensors.torch import load_file, save_file
-
     path = tmp_path / "peft" / "adapter_model.safetensors"
     save_file({k: t for k, t in load_file(path).items() if "pre_classifier" not in k}, path)
     with pytest.raises(AdapterError, match=r"no 'pre_classifier\.weight', which its classifier"):
@@ -317,3 +315,69 @@ def test_a_pooling_layer_that_nobody_has_is_refused(
     said: dict[str, Any] = {"labels": LABELS, "any_base": True}
     with pytest.raises(AdapterError, match=r"BERT's pooling layer.* has 'pooler\.dense\.weight'"):
         imported(tmp_path / "peft", tmp_path / "registry.yaml", open_backbone(bare), **said)
+
+
+POOLER = "base_model.model.bert.pooler.dense"
+LAYER = "base_model.model.bert.encoder"
+
+
+@pytest.mark.parametrize(
+    ("key", "shape", "match"),
+    [
+        (f"{POOLER}.base_layer.weight", (32, 32), "which is no factor at 'pooler.dense'"),
+        ("base_model.model.bert.pooler.x.lora_A.weight", (4, 32), "no factor at 'pooler.dense'"),
+        (f"{POOLER}.lora_X.weight", (4, 32), "PEFT cannot merge that by itself: .*lora_X.weight"),
+        (f"{POOLER}.lora_A.weight", (3, 32), "PEFT cannot merge that by itself: .*mismatch"),
+        (
+            f"{LAYER}.albert_layer_groups.0.albert_layers.0.ffn.lora_A.weight",
+            (4, 32),
+            "which is a name in an ALBERT, and others of a BertModel",
+        ),
+        (f"{LAYER}.layer.01.output.dense.lora_A.weight", (4, 64), "which is no factor"),
+        (f"{LAYER}.layer.1.output.LayerNorm.lora_A.weight", (4, 64), "which is no factor"),
+        (f"{LAYER}.layer.1.output.dense.base_layer.weight", (32, 64), "which is no factor"),
+        ("encoder.layer.1.output.dense.lora_A.weight", (4, 64), "one tensor twice"),
+        (
+            "base_model.model.distilbert.transformer.layer.0.ffn.lin1.lora_A.weight",
+            (4, 32),
+            "which is no factor",
+        ),
+    ],
+)
+@pytest.mark.slow
+def test_tensors_that_do_not_belong_there_are_refused(
+    key: str, shape: tuple[int, ...], match: str, tmp_path: Path, backbones: Mapping[str, Backbone]
+) -> None:
+    backbone = backbones["bert"]
+    save(tmp_path / "peft", backbone, lora("bert", target_modules=["dense"]))
+    path = tmp_path / "peft" / "adapter_model.safetensors"
+    save_file({**load_file(path), key: torch.ones(shape)}, path)
+    with pytest.raises(AdapterError, match=match):
+        imported(tmp_path / "peft", tmp_path / "registry.yaml", backbone, labels=LABELS)
+    assert not (tmp_path / "registry.yaml").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("family", "saved", "outputs", "kind"),
+    [
+        ("bert", ["classifier", "pooler"], 3, "multi_label"),
+        ("distilbert", ["pre_classifier", "classifier"], 1, "regression"),
+        ("xlm-roberta", ["classifier"], 3, "single_label"),
+    ],
+)
+def test_layers_that_were_trained_along_and_kinds(
+    family: str,
+    saved: list[str],
+    outputs: int,
+    kind: Any,
+    tmp_path: Path,
+    backbones: Mapping[str, Backbone],
+) -> None:
+    backbone = backbones[family]
+    config = lora(family, modules_to_save=saved)
+    model = save(tmp_path / "peft", backbone, config, num_labels=outputs)
+    said = {"labels": LABELS} if outputs == 3 else {}
+    done = imported(tmp_path / "peft", tmp_path / "registry.yaml", backbone, kind=kind, **said)
+    assert done.spec.kind == kind
+    assert_same(tmp_path / "registry.yaml", backbone, model)

@@ -63,15 +63,19 @@ def sites_of_config(method: object, family: Family) -> tuple[Site, ...] | None:
         return SITES
     plain: Any = copy.deepcopy(method)
     _clear(plain)
-    sites = tuple(
-        site
-        for site in SITES
-        if any(check_target_module_exists(plain, path) for path in block_paths(0, site, family))
-    )
+    sites = tuple(site for site in SITES if _is_named(plain, block_paths(0, site, family)))
     if not sites:
         names = SITES if family.shares_blocks else [family.parts[block_part(one)] for one in SITES]
         raise UsageError(f"The PEFT config names {targets}; the block has {', '.join(names)}.")
     return sites
+
+
+def _is_named(config: Any, paths: tuple[str, str]) -> bool:
+    """Returns whether a config names a map by one of its paths, and excludes it by none."""
+    every = copy.copy(config)
+    every.exclude_modules = None
+    named = [path for path in paths if check_target_module_exists(every, path)]
+    return bool(named) and all(check_target_module_exists(config, path) for path in named)
 
 
 def with_own_names(shape: Shape, family: Family) -> Shape:

@@ -141,6 +141,13 @@ def test_a_config_names_maps_as_the_model_does(
     assert sites_of_config(config, FAMILIES[family]) == sites  # type: ignore[index]
 
 
+def test_a_config_may_exclude_maps() -> None:
+    config = LoraConfig(target_modules=["dense"], exclude_modules=["attention.output.dense"])
+    assert sites_of_config(config, FAMILIES["bert"]) == ("ffn", "ffn_output")
+    config = LoraConfig(target_modules=["query", "dense"], exclude_modules=["dense"])
+    assert sites_of_config(config, FAMILIES["albert"]) == ("query",)
+
+
 def test_a_config_of_another_family_is_refused_with_the_names_here() -> None:
     with pytest.raises(UsageError, match=r"q_lin.*the block has attention\.self\.query"):
         sites_of_config(LoraConfig(target_modules=["q_lin"]), FAMILIES["bert"])

@@ -50,16 +50,19 @@ def run(rows: Rows, task: str, backbone: Backbone, folder: Path, **adapter: Any)
     return train(rows, task=task, options=options, backbone=backbone, registry=registry)
 
 
+LORA: dict[str, Any] = {"method": "lora", "sites": ("query", "ffn_output")}
+TIED: dict[str, Any] = {"method": "lora", "tie_depths": True, "from_depth": 0}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(
-    ("rows", "changes"),
+    ("family", "rows", "changes"),
     [
-        (sentiment_rows(64), {"method": "lora", "sites": ("query", "ffn_output")}),
-        (tagged_rows(64), {"method": "block", "from_depth": 3}),
-        (rating_rows(64), {"method": "lora", "tie_depths": True, "from_depth": 0}),
+        *((family, sentiment_rows(64), LORA) for family in FAMILIES),
+        ("bert", tagged_rows(64), {"method": "block", "from_depth": 3}),
+        ("bert", rating_rows(64), TIED),
     ],
-    ids=["lora", "tags-block", "rating-tied"],
+    ids=[*FAMILIES, "tags-block", "rating-tied"],
 )
 def test_a_task_is_trained_served_and_continued(
     family: str, rows: Rows, changes: dict[str, Any], root: Path, tmp_path: Path
