@@ -12,6 +12,7 @@ from adapterhub.errors import BackboneError
 from adapterhub.families import FAMILIES, FamilyName
 from adapterhub.importing.pickled_folder import own_file, read_json
 from adapterhub.model.backbone.config import CONFIG_FILE
+from adapterhub.model.tokenizers.described import is_cased
 from adapterhub.model.tokenizers.tokenizer_files import TOKENIZER_FILES
 from adapterhub.store.atomic import open_regular
 
@@ -53,8 +54,6 @@ COPIED = (
     "NOTICE*",
 )
 """Patterns of what is copied as it is: tokenizer, sentence vectors, documents."""
-_CASED_SHARE = 0.05
-"""Share of pieces with capitals among those with letters; an uncased vocabulary has none."""
 
 
 def write_config(folder: Path, out: Path, tensors: Collection[str]) -> list[str]:
@@ -118,7 +117,7 @@ def fit_tokenizer(out: Path) -> list[str]:
         return []  # a class that the loader knows better, or refuses
     fitting = _CLASS_OF_FILE[file]
     added: dict[str, object] = {"tokenizer_class": fitting}
-    if file == "vocab.txt" and "do_lower_case" not in settings and _is_cased(out / file):
+    if file == "vocab.txt" and "do_lower_case" not in settings and is_cased(out):
         added["do_lower_case"] = False
     text = json.dumps({**settings, **added}, indent=2)
     (out / TOKENIZER_CONFIG).write_text(f"{text}\n", encoding="utf-8")
@@ -153,11 +152,3 @@ def _family(path: Path, values: dict[str, object], tensors: Collection[str]) -> 
         f"{path.name} names no model_type, and its tensors may be of several; add it there, for "
         f'instance "model_type": "bert" (one of {", ".join(FAMILIES)})',
     )
-
-
-def _is_cased(vocabulary: Path) -> bool:
-    """Returns whether a WordPiece vocabulary tells capitals from small letters."""
-    lines = vocabulary.read_text(encoding="utf-8", errors="replace").splitlines()
-    pieces = [line for line in lines if not line.startswith("[") and line.upper() != line.lower()]
-    capitals = sum(piece != piece.lower() for piece in pieces)
-    return capitals > _CASED_SHARE * len(pieces) > 0
