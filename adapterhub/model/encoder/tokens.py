@@ -170,7 +170,7 @@ class TextTokenizer:
         return restored(offsets, read.gaps)
 
     def has_tokens(self, text: str) -> bool:
-        """Returns whether a text leaves any token; one of dropped signs leaves none."""
+        """Returns whether a text leaves any token; one of dropped characters leaves none."""
         if _SURE.search(text):
             return True
         # The start of a text decides nearly always.
