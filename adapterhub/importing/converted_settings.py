@@ -13,21 +13,18 @@ from adapterhub.families import FAMILIES, FamilyName
 from adapterhub.importing.pickled_folder import own_file, read_json
 from adapterhub.model.backbone.config import CONFIG_FILE
 from adapterhub.model.tokenizers.described import is_cased
-from adapterhub.model.tokenizers.tokenizer_files import TOKENIZER_FILES
+from adapterhub.model.tokenizers.tokenizer_files import (
+    CLASS_OF_FILE,
+    TOKENIZER_FILE,
+    TOKENIZER_FILES,
+)
 from adapterhub.store.atomic import open_regular
 
 OLD_CONFIGS = "*bert_config*.json"
 """Pattern of the config's name in folders of before transformers; the fields are the same."""
 TOKENIZER_CONFIG = "tokenizer_config.json"
-_CLASS_OF_FILE = {
-    "spiece.model": "AlbertTokenizer",
-    "sentencepiece.bpe.model": "XLMRobertaTokenizer",
-    "vocab.txt": "BertTokenizer",
-    "vocab.json": "RobertaTokenizer",
-}
-"""Of folders without a tokenizer.json, in the order in which `load_tokenizer` looks."""
 _FILE_OF_CLASS = {
-    **{name: file for file, name in _CLASS_OF_FILE.items()},
+    **{name: file for file, name in CLASS_OF_FILE.items() if file != TOKENIZER_FILE},
     "DistilBertTokenizer": "vocab.txt",
     "ElectraTokenizer": "vocab.txt",
 }
@@ -108,14 +105,14 @@ def fit_tokenizer(out: Path) -> list[str]:
     has_config = (out / TOKENIZER_CONFIG).exists()
     settings = read_json(out, TOKENIZER_CONFIG) if has_config else {}
     named = settings.get("tokenizer_class") or read_json(out, CONFIG_FILE).get("tokenizer_class")
-    file = next((name for name in _CLASS_OF_FILE if (out / name).exists()), None)
+    file = next((name for name in CLASS_OF_FILE if (out / name).exists()), None)
     needed = _FILE_OF_CLASS.get(str(named).removesuffix("Fast"))
     has_needed = needed is not None and (out / needed).exists()
-    if file is None or (out / "tokenizer.json").exists() or has_needed:
+    if file in (None, TOKENIZER_FILE) or has_needed:
         return []
     if named is not None and needed is None:
         return []  # a class that the loader knows better, or refuses
-    fitting = _CLASS_OF_FILE[file]
+    fitting = CLASS_OF_FILE[file]
     added: dict[str, object] = {"tokenizer_class": fitting}
     if file == "vocab.txt" and "do_lower_case" not in settings and is_cased(out):
         added["do_lower_case"] = False
