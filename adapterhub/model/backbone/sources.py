@@ -209,8 +209,12 @@ def _existing(folder: Path, source: str) -> Path:
     if folder.is_dir():
         return folder.resolve()
     if folder.is_file():
-        raise BackboneError(source, f"is a file; give its folder: {Path(source).parent}")
-    beside = {path.name.lower(): path.name for path in folder.parent.glob("*") if path.is_dir()}
+        # As it was written: a Path would drop the ./ that makes it a folder.
+        parent = os.path.dirname(source) or "."
+        raise BackboneError(source, f"is a file; give its folder: {parent}")
+    beside = {
+        path.name.lower(): path.name for path in folder.parent.glob("*") if os.path.isdir(path)
+    }
     near = difflib.get_close_matches(folder.name.lower(), beside, n=1)
     hint = f". Beside it is {beside[near[0]]}" if near else ""
     raise BackboneError(source, f"no such folder: {folder}{hint}")

@@ -154,7 +154,7 @@ def test_a_folder_that_is_written_almost_right_is_named(
 def test_a_file_is_no_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert f"is a file; give its folder: {folder}" in refusal(folder / "config.json")
     monkeypatch.chdir(folder.parent)
-    assert "is a file; give its folder: tiny" in refusal("./tiny/config.json")
+    assert "is a file; give its folder: ./tiny" in refusal("./tiny/config.json")
     assert "and a path here too; write ./tiny/config.json" in refusal("tiny/config.json")
 
 
