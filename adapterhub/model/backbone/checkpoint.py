@@ -154,8 +154,8 @@ def _check_extra(
     if extra:
         raise BackboneError(
             source,
-            f"the weights have {extra[0][:_SHOWN]}, which no {family.title}Model of this config.json has "
-            f"({_in_all(extra)})",
+            f"the weights have {extra[0][:_SHOWN]}, which no {family.title}Model of this "
+            f"config.json has ({_in_all(extra)})",
         )
 
 
