@@ -1,0 +1,115 @@
+"""The figures of two encoders as a section of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from recipes.quality.encoders import (
+    OTHER,
+    OWN,
+    SYSTEMS,
+    TFIDF,
+    VECTORS,
+    EncoderComparison,
+    MeasuredSet,
+)
+from recipes.quality.resampling import DRAWS, Figure
+
+_MISSING = "–"
+
+
+def render(found: EncoderComparison) -> str:
+    """Returns the section: how it was measured, the counts, a row per set, what heads read."""
+    systems = [name for name in SYSTEMS if found.other is not None or name in (TFIDF, OWN)]
+    lines = ["## Encoders on sets that had no part in the backbone", "", _method(found), ""]
+    lines += [*_summary(found), "", *_table(found, systems), "", *_reads(found)]
+    return "\n".join(lines)
+
+
+def _method(found: EncoderComparison) -> str:
+    shared = [f"{one.shared} of `{one.name}`" for one in found.sets if one.shared]
+    note = f"; this leaves out {', '.join(shared)}" if shared else ""
+    names = _names(found)
+    return (
+        f"Sets of which no training row is among those of the {found.listed} sets on the model "
+        f"card of `{found.backbone.name}` ({found.backbone.fingerprint[:19]}…), in a kind that "
+        f"heads have (parts of speech are tags of words). Everything is chosen within "
+        f"the training file, of which a tenth is held out for that: the head, by the defaults of "
+        f"`train`; the penalty of LR ({names[TFIDF]}); thresholds, tag biases and calibration. "
+        f"At most {found.max_rows:,} training rows, the same for all systems, drawn by a fixed "
+        f"seed. *Measured* are the rows of the validation file, which chose nothing, without those "
+        f"that share a text with a training row of the sets on the card{note}. In brackets: 95 % "
+        f"intervals over {DRAWS:,} bootstrap draws of the measured rows; differences are paired. "
+        f"**Bold**: the best, and every system whose difference from it has an interval that "
+        f"reaches 0. Made by `scripts/quality --encoders`."
+    )
+
+
+def _names(found: EncoderComparison) -> dict[str, str]:
+    return {
+        TFIDF: "TF-IDF + LR; tagging: linear tagger",
+        VECTORS: f"{found.other_name} vectors + LR",
+        OWN: f"head on `{found.backbone.name.partition(':')[2] or found.backbone.name}`",
+        OTHER: f"head on {found.other_name}",
+    }
+
+
+_PAIRS = ((OWN, TFIDF), (OTHER, TFIDF), (OTHER, VECTORS), (OTHER, OWN))
+
+
+def _summary(found: EncoderComparison) -> Iterator[str]:
+    """Yields where one system is better than another, by intervals of the difference."""
+    names = _names(found)
+    yield "| | beside | sets | clearly better | no clear difference | clearly worse |"
+    yield "| --- | --- | ---: | --- | --- | --- |"
+    for one, other in _PAIRS:
+        pairs = [(row.name, row.figures.minus(one, other)) for row in found.sets]
+        signs = {name: difference.sign for name, difference in pairs if difference is not None}
+        cells = [
+            ", ".join(name for name, sign in signs.items() if sign == wanted) or _MISSING
+            for wanted in (1, 0, -1)
+        ]
+        if signs:
+            yield f"| {names[one]} | {names[other]} | {len(signs)} | {' | '.join(cells)} |"
+
+
+def _table(found: EncoderComparison, systems: list[str]) -> Iterator[str]:
+    names = _names(found)
+    heads = [names[system] for system in systems]
+    last = [f"{found.other_name} - first, points"] if found.other is not None else []
+    columns = ["set", "language", "kind", "rows", "metric", *heads, *last]
+    yield f"| {' | '.join(columns)} |"
+    marks = ["---", "---", "---", "---:", "---", *("---:" for _ in (*heads, *last))]
+    yield f"| {' | '.join(marks)} |"
+    for one in found.sets:
+        kind = f"{one.kind}, pair" if one.pair else one.kind
+        rows = f"{one.train:,} + {one.choosing:,}; {one.measured:,}"
+        cells = [one.name, one.language, kind, rows, one.metric]
+        cells += [_cell(one, system) for system in systems]
+        if last:
+            ahead = one.figures.minus(OTHER, OWN)
+            cells.append(_MISSING if ahead is None else _points(ahead))
+        yield f"| {' | '.join(cells)} |"
+
+
+def _reads(found: EncoderComparison) -> Iterator[str]:
+    names = _names(found)
+    systems = [name for name in (OWN, OTHER) if any(name in one.reads for one in found.sets)]
+    yield f"| set | {' | '.join(f'{names[system]} reads' for system in systems)} |"
+    yield f"| --- | {' | '.join('---' for _ in systems)} |"
+    for one in found.sets:
+        yield f"| {one.name} | {' | '.join(one.reads.get(name, _MISSING) for name in systems)} |"
+
+
+def _cell(one: MeasuredSet, system: str) -> str:
+    figure = one.figures.of.get(system)
+    if figure is None:
+        return _MISSING
+    text = f"{figure.value:.3f}"
+    text = f"**{text}**" if one.figures.among_best(system) else text
+    return f"{text} ({figure.low:.3f} to {figure.high:.3f})"
+
+
+def _points(figure: Figure) -> str:
+    low, value, high = (100 * part for part in (figure.low, figure.value, figure.high))
+    return f"{value:+.1f} ({low:+.1f} to {high:+.1f})"
