@@ -6,7 +6,7 @@ consistent in itself.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -21,6 +21,7 @@ from pydantic import (
 
 from adapterhub.diagnostics import Diagnostics, Use
 from adapterhub.diagnostics import Metric as Metric
+from adapterhub.families import FamilyName
 from adapterhub.tags import check_tags
 
 Kind = Literal["single_label", "multi_label", "regression", "tagging"]
@@ -58,6 +59,17 @@ class Spec(BaseModel):
     """Settings of all specs: frozen, strict, unknown fields refused, finite numbers."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+    later: ClassVar[tuple[str, ...]] = ()
+    """Fields that the first version did not have; left out of files where they are not set."""
+
+    @model_serializer(mode="wrap")
+    def _dump(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = dump(self)
+        for name in self.later:
+            # Files from before a field existed keep their bytes, and so their sha256.
+            if name in content and getattr(self, name) == type(self).model_fields[name].default:
+                del content[name]
+        return content
 
 
 class BackboneSpec(Spec):
@@ -69,13 +81,16 @@ class BackboneSpec(Spec):
         fingerprint: sha256 over weights, settings and tokenizer.
         hidden_size: Width H of the hidden states.
         num_hidden_layers: Depth D of the backbone.
+        family: Its `model_type` in transformers.
     """
 
+    later = ("family",)
     name: str = Field(min_length=1, max_length=256)
     revision: str | None = None
     fingerprint: Fingerprint
     hidden_size: int = Field(ge=1, le=65_536)
     num_hidden_layers: int = Field(ge=1, le=1_024)
+    family: FamilyName = "albert"
 
 
 class HeadSpec(Spec):
@@ -90,6 +105,7 @@ class HeadSpec(Spec):
         pieces: N-grams of pairs only: number V of pieces whose rarity is stored; else None.
     """
 
+    later = ("ngrams", "pieces")
     depths: tuple[Annotated[int, Field(ge=0, le=1_024)], ...] = Field(min_length=1)
     pooling: Pooling
     hidden_width: int | None = Field(default=None, ge=1, le=16_384)
@@ -188,6 +204,7 @@ class TrainingRecord(Spec):
         join_tokens: How words became texts, where an option said it.
     """
 
+    later = ("validation_digest", "columns", "join_tokens")
     dataset: str = Field(min_length=1)
     dataset_license: str | None = None
     data_digest: Sha256
@@ -201,15 +218,6 @@ class TrainingRecord(Spec):
     validation_digest: Sha256 | None = None
     columns: dict[Role, str] | None = None
     join_tokens: Literal["space", "none"] | None = None
-
-    @model_serializer(mode="wrap")
-    def _dump(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        content: dict[str, Any] = dump(self)
-        # Files from before a field existed keep their bytes, and so their sha256.
-        return {k: v for k, v in content.items() if v is not None or k not in _LATER}
-
-
-_LATER = ("validation_digest", "columns", "join_tokens")
 
 
 class KnownAnswer(Spec):
@@ -246,6 +254,7 @@ class TaskSpec(Spec):
         known_answers: Probes that are recomputed when the task is loaded.
     """
 
+    later = ("apart",)
     schema_version: Literal[1] = 1
     task: TaskName
     kind: Kind
@@ -294,17 +303,6 @@ class TaskSpec(Spec):
         if self.diagnostics is not None and not self.diagnostics.fits(len(self.labels)):
             raise ValueError("diagnostics are about other labels")
         return self
-
-    @model_serializer(mode="wrap")
-    def _dump(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        content: dict[str, Any] = dump(self)
-        if not self.apart:
-            # Files from before the field existed keep their bytes, and so their sha256.
-            content.pop("apart", None)
-        for name in ("ngrams", "pieces"):
-            if content["head"].get(name) is None:
-                content["head"].pop(name, None)
-        return content
 
 
 def _check_labels(spec: TaskSpec) -> None:

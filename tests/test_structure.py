@@ -23,7 +23,7 @@ PACKAGE = Path(adapterhub.__file__).parent
 
 LADDER: dict[str, tuple[set[str], ...]] = {
     "": (
-        {"errors", "diagnostics", "tags"},
+        {"errors", "diagnostics", "families", "tags"},
         {"specs"},
         {"shapes", "inputs", "option_models"},
         {"results", "plan"},
@@ -36,7 +36,7 @@ LADDER: dict[str, tuple[set[str], ...]] = {
         {"cli"},
         {"__main__"},
     ),
-    "model": ({"backbone"}, {"encoder"}, {"adapters"}, {"heads"}, {"execution"}),
+    "model": ({"tokenizers"}, {"backbone"}, {"encoder"}, {"adapters"}, {"heads"}, {"execution"}),
     "training": (
         {"adapter_options"},
         {"options"},

@@ -51,7 +51,7 @@ def _read_sizes(source: str) -> AlbertSizes:
     from adapterhub.model.backbone.sources import locate
 
     folder, _ = locate(source, only=(CONFIG_FILE,))
-    return cast("AlbertSizes", read_config(folder))
+    return cast("AlbertSizes", read_config(folder).albert)
 
 
 def _heading(source: str, sizes: AlbertSizes) -> str:

@@ -19,10 +19,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from adapterhub.errors import AdapterError, BackboneError
-from adapterhub.model.backbone.checkpoint import WEIGHTS_FILE, read_weights
+from adapterhub.model.backbone.checkpoint import read_weights
 from adapterhub.model.backbone.config import CONFIG_FILE, GELU, read_config
 from adapterhub.model.backbone.open_backbone import Backbone
-from adapterhub.model.backbone.tokenizer_files import (
+from adapterhub.model.backbone.weight_files import WEIGHTS_FILE
+from adapterhub.model.tokenizers.tokenizer_files import (
     VOCABULARY_FILES,
     load_tokenizer,
     tokenizer_digest,
@@ -116,9 +117,10 @@ def read_checkpoint(folder: Path, backbone: Backbone) -> dict[str, torch.Tensor]
         AdapterError: The encoder or the tokenizer differs; names the first differing tensor.
         BackboneError: It is not an ALBERT of transformers, is damaged, or is a pickle.
     """
-    config = read_config(folder)
+    found = read_config(folder)
+    config = found.albert
     _check_settings(folder, config, backbone)
-    _check_weights(folder, read_weights(folder, config), backbone)
+    _check_weights(folder, read_weights(folder, found), backbone)
     if any((folder / name).is_file() for name in VOCABULARY_FILES):
         own = load_tokenizer(folder, vocab_size=config.vocab_size)
         digest = tokenizer_digest(folder, own)

@@ -24,7 +24,7 @@ from adapterhub.store.entries import BackboneEntry
 from adapterhub.store.versions import add_version
 from benchmarks.report import Check, Line, Report
 from benchmarks.timing import matrix_rate, medians
-from benchmarks.workloads import add_random_task, random_base, texts_around
+from benchmarks.workloads import ALBERT_BASE, add_random_task, random_encoder, texts_around
 
 COUNTS = (1, 2, 4, 8, 16)
 FORKS = (0, 6, 8, 10)
@@ -53,7 +53,7 @@ def run(*, texts: Path, device: str, repeats: int, rows: int, peer: Path | None)
     checks: list[Check] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        backbone = random_base(folder / "base")
+        backbone = random_encoder(folder / "base", ALBERT_BASE)
         chosen = texts_around(texts, backbone, tokens=TOKENS, rows=rows)
         hub = _make_hub(folder / "registry.yaml", backbone, device)
         model = _make_peft(backbone, device)

@@ -1,4 +1,4 @@
-"""Texts with real lengths, a random ALBERT of the base size, and tasks on it."""
+"""Texts with real lengths, random encoders of usual shapes, and tasks on them."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ import gzip
 import json
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
-from transformers import AlbertConfig, AlbertModel
+from transformers import AutoConfig, AutoModel
 
-from adapterhub.model.backbone.open_backbone import FILES, Backbone, open_backbone
+from adapterhub.model.backbone.open_backbone import Backbone, open_backbone
 from adapterhub.model.backbone.sources import locate
-from adapterhub.model.backbone.tokenizer_files import TOKENIZER_FILES
+from adapterhub.model.tokenizers.tokenizer_files import TOKENIZER_FILES
 from adapterhub.shapes import tensor_shapes
 from adapterhub.specs import HeadSpec, Pooling, TaskSpec
 from adapterhub.store.entries import BackboneEntry
 from adapterhub.store.versions import add_version
 
-BASE = {
+ALBERT_BASE = {
+    "model_type": "albert",
     "embedding_size": 128,
     "hidden_size": 768,
     "num_hidden_layers": 12,
@@ -31,17 +32,23 @@ BASE = {
 }
 
 
-def random_base(folder: Path) -> Backbone:
-    """Returns a random ALBERT of the base size with the shipped tokenizer."""
-    shipped, _ = locate("package:small-bilingual", only=FILES)
+def random_encoder(folder: Path, config: Mapping[str, object]) -> Backbone:
+    """Returns an encoder with random weights and the shipped tokenizer.
+
+    Args:
+        folder: Made for its files.
+        config: Settings of its config.json, with the model_type, without the vocabulary's size.
+    """
+    shipped, _ = locate("package:small-bilingual", only=("config.json", *TOKENIZER_FILES))
     folder.mkdir(parents=True)
     for name in TOKENIZER_FILES:
         if (shipped / name).is_file():
             shutil.copy(shipped / name, folder / name)
-    config = json.loads((shipped / "config.json").read_text(encoding="utf-8"))
+    known = json.loads((shipped / "config.json").read_text(encoding="utf-8"))
     torch.manual_seed(0)
-    model = AlbertModel(AlbertConfig.from_dict({**BASE, "vocab_size": config["vocab_size"]}))
-    model.save_pretrained(folder)
+    settings = {**config, "vocab_size": known["vocab_size"]}
+    chosen = AutoConfig.for_model(**settings)
+    AutoModel.from_config(chosen).save_pretrained(folder)  # type: ignore[no-untyped-call]
     return open_backbone(folder)
 
 

@@ -156,7 +156,7 @@ def test_pickles_are_never_opened(tmp_path: Path, tiny_backbone: Backbone) -> No
     folder = tmp_path / "model"
     save(folder, tiny_backbone, AlbertForSequenceClassification, id2label=NAMES)
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    with pytest.raises(BackboneError, match="only a pickle, which is never opened"):
+    with pytest.raises(BackboneError, match="in a pickle, which is never opened"):
         imported(folder, tmp_path / "registry.yaml", tiny_backbone)
 
 

@@ -1,116 +1,153 @@
-"""Reads the weights of an ALBERT checkpoint by name and checks them against the config."""
+"""Reads the weights of a checkpoint by name, checks them, and names them as an ALBERT's."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from transformers import AlbertConfig
 
 from adapterhub.errors import BackboneError
+from adapterhub.families import BLOCK_PARTS, Family
+from adapterhub.model.backbone.config import EncoderConfig
+from adapterhub.model.backbone.weight_files import open_weights
 
-WEIGHTS_FILE = "model.safetensors"
-
-_PREFIX = "albert."
+_TYPES = "embeddings.token_type_embeddings.weight"
+_POSITIONS = "embeddings.position_embeddings.weight"
+_MAP = "encoder.embedding_hidden_mapping_in"
 _OLD_ENDINGS = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+_ENCODER = re.compile(r"(embeddings|embeddings_project|encoder|transformer)\.")
+_BUFFERS = ("embeddings.position_ids", "embeddings.token_type_ids")
+"""Row numbers that older versions of transformers saved with the weights."""
 
 
-def read_weights(folder: Path, config: AlbertConfig) -> Mapping[str, torch.Tensor]:
-    """Returns the tensors of a checkpoint in fp32 by their names in `AlbertModel`.
+def read_weights(folder: Path, config: EncoderConfig) -> Mapping[str, torch.Tensor]:
+    """Returns the tensors of a checkpoint in fp32 by their names in an `AlbertModel`.
+
+    Token types that a family does not have are zeros; an embedding map that it does not have is
+    left out.
 
     Raises:
-        BackboneError: They are missing, damaged, in a pickle, or have other shapes than `config`.
+        BackboneError: They are missing, damaged, in a pickle, or others than `config` makes.
     """
     source = str(folder)
-    path = folder / WEIGHTS_FILE
-    if not path.is_file():
-        pickled = (folder / "pytorch_model.bin").is_file()
-        remedy = "it has only a pickle, which is never opened; convert it" if pickled else "add it"
-        raise BackboneError(source, f"no {WEIGHTS_FILE}; {remedy}")
     if (folder / "adapter_config.json").is_file():
         # The adapter changes the outputs, so the plain weights are not the saved model.
-        raise BackboneError(source, "it has an adapter_config.json; expected a plain ALBERT")
-    try:
-        with safe_open(path, framework="pt") as file:
-            return _read(file, weight_shapes(config), source)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise BackboneError(source, f"the weights cannot be loaded: {error}") from error
+        raise BackboneError(source, "it has an adapter_config.json; expected a plain encoder")
+    with open_weights(folder) as files:
+        return _read(files, config, source)
 
 
-def weight_shapes(config: AlbertConfig) -> dict[str, tuple[int, ...]]:
-    """Returns the shapes of the tensors of an `AlbertModel` by name, without its pooling layer."""
-    embedding, hidden = config.embedding_size, config.hidden_size
+def weight_shapes(config: EncoderConfig) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes of the tensors by name, without those of the pooling layer."""
+    albert = config.albert
+    embedding, hidden = albert.embedding_size, albert.hidden_size
     shapes: dict[str, tuple[int, ...]] = {
-        "embeddings.word_embeddings.weight": (config.vocab_size, embedding),
-        "embeddings.position_embeddings.weight": (config.max_position_embeddings, embedding),
-        "embeddings.token_type_embeddings.weight": (config.type_vocab_size, embedding),
+        "embeddings.word_embeddings.weight": (albert.vocab_size, embedding),
+        _POSITIONS: (albert.max_position_embeddings, embedding),
+        _TYPES: (albert.type_vocab_size, embedding),
         "embeddings.LayerNorm.weight": (embedding,),
         "embeddings.LayerNorm.bias": (embedding,),
-        "encoder.embedding_hidden_mapping_in.weight": (hidden, embedding),
-        "encoder.embedding_hidden_mapping_in.bias": (hidden,),
     }
-    block = dict(_block_shapes(hidden, config.intermediate_size))
-    for group in range(config.num_hidden_groups):
-        for inner in range(config.inner_group_num):
+    if config.has_embedding_map:
+        shapes |= {f"{_MAP}.weight": (hidden, embedding), f"{_MAP}.bias": (hidden,)}
+    block = dict(_block_shapes(hidden, albert.intermediate_size))
+    for group in range(albert.num_hidden_groups):
+        for inner in range(albert.inner_group_num):
             prefix = f"encoder.albert_layer_groups.{group}.albert_layers.{inner}."
             shapes |= {prefix + name: shape for name, shape in block.items()}
     return shapes
 
 
 def _block_shapes(hidden: int, intermediate: int) -> Iterator[tuple[str, tuple[int, ...]]]:
-    for norm in ("full_layer_layer_norm", "attention.LayerNorm"):
-        yield f"{norm}.weight", (hidden,)
-        yield f"{norm}.bias", (hidden,)
-    sizes = {f"attention.{part}": (hidden, hidden) for part in ("query", "key", "value", "dense")}
-    sizes |= {"ffn": (intermediate, hidden), "ffn_output": (hidden, intermediate)}
-    for name, (rows, columns) in sizes.items():
-        yield f"{name}.weight", (rows, columns)
-        yield f"{name}.bias", (rows,)
+    sizes = {"ffn": (intermediate, hidden), "ffn_output": (hidden, intermediate)}
+    for part in BLOCK_PARTS:
+        is_norm = part.lower().endswith("norm")
+        rows, columns = sizes.get(part, (hidden, hidden))
+        yield f"{part}.weight", (hidden,) if is_norm else (rows, columns)
+        yield f"{part}.bias", (rows,)
 
 
-def _read(
-    file: Any, expected: Mapping[str, tuple[int, ...]], source: str
-) -> dict[str, torch.Tensor]:
-    keys = frozenset(file.keys())
-    found = {name: _key(name, keys) for name in expected}
-    missing = sorted(name for name, key in found.items() if key is None)
+def _source_name(name: str, family: Family) -> str:
+    """Returns what a family calls a tensor of an ALBERT."""
+    if family.embedding_map is not None and name.startswith(_MAP):
+        return family.embedding_map + name.removeprefix(_MAP)
+    found = re.match(r"encoder\.albert_layer_groups\.(\d+)\.albert_layers\.(\d+)\.", name)
+    if found is None or family.shares_blocks:
+        return name
+    part, _, kind = name[found.end() :].rpartition(".")
+    return f"{family.path(int(found[1]), part)}.{kind}"
+
+
+def _read(files: Mapping[str, Any], config: EncoderConfig, source: str) -> dict[str, torch.Tensor]:
+    expected = weight_shapes(config)
+    if not config.family.has_types:
+        del expected[_TYPES]
+    names = {name: _source_name(name, config.family) for name in expected}
+    rows, width = expected[_POSITIONS]
+    expected[_POSITIONS] = (rows + config.first_position, width)
+    found = {name: _key(own, files, config.family) for name, own in names.items()}
+    missing = sorted(names[name] for name, key in found.items() if key is None)
     if missing:
         raise BackboneError(
-            source, f"{WEIGHTS_FILE} lacks {missing[0]} ({len(missing)} tensors in all)"
+            source, f"the weights lack {missing[0]} ({len(missing)} tensors in all)"
         )
-    shapes = {name: tuple(file.get_slice(key).get_shape()) for name, key in found.items()}
+    keys = {name: key for name, key in found.items() if key is not None}
+    shapes = {name: tuple(files[key].get_slice(key).get_shape()) for name, key in keys.items()}
     wrong = sorted(name for name, shape in shapes.items() if shape != expected[name])
     if wrong:
         name = wrong[0]
         raise BackboneError(
             source,
-            f"{WEIGHTS_FILE} has {name} with shape {shapes[name]}, config.json makes it "
+            f"the weights have {names[name]} with shape {shapes[name]}, config.json makes it "
             f"{expected[name]} ({len(wrong)} tensors in all)",
         )
-    weights: dict[str, torch.Tensor] = {}
-    for name, key in found.items():
-        tensor = file.get_tensor(key)
-        if not tensor.is_floating_point():
-            raise BackboneError(
-                source, f"{WEIGHTS_FILE} has {name} in {tensor.dtype}; expected plain floats"
-            )
-        # Copied, because the file may be changed in place while it is mapped.
-        weights[name] = tensor.to(torch.float32, copy=True)
+    _check_extra(files, keys.values(), config.family, source)
+    weights = {name: _tensor(files[key], key, source) for name, key in keys.items()}
+    weights[_POSITIONS] = weights[_POSITIONS][config.first_position :].contiguous()
+    if not config.family.has_types:
+        weights[_TYPES] = torch.zeros(1, width)
     return weights
 
 
-def _key(name: str, keys: frozenset[str]) -> str | None:
+def _tensor(file: Any, key: str, source: str) -> torch.Tensor:
+    tensor: torch.Tensor = file.get_tensor(key)
+    if not tensor.is_floating_point():
+        raise BackboneError(
+            source, f"the weights have {key} in {tensor.dtype}; expected plain floats"
+        )
+    # Copied, because the file may be changed in place while it is mapped.
+    return tensor.to(torch.float32, copy=True)
+
+
+def _key(name: str, files: Mapping[str, Any], family: Family) -> str | None:
     """Returns the key of a tensor in a checkpoint, or None if it is missing."""
     names = [name]
     for ending, old in _OLD_ENDINGS.items():
         if name.endswith(ending):
             names.append(name.removesuffix(ending) + old)
-    candidates = (prefix + known for known in names for prefix in ("", _PREFIX))
-    return next((key for key in candidates if key in keys), None)
+    candidates = (prefix + known for known in names for prefix in ("", family.prefix))
+    return next((key for key in candidates if key in files), None)
+
+
+def _check_extra(
+    files: Mapping[str, Any], read: Iterable[str], family: Family, source: str
+) -> None:
+    """Refuses tensors of the encoder that were not read: they would change what it computes."""
+    known = set(read)
+    own = {key: key.removeprefix(family.prefix) for key in files if key not in known}
+    extra = sorted(
+        key for key, name in own.items() if _ENCODER.match(name) and name not in _BUFFERS
+    )
+    if extra:
+        raise BackboneError(
+            source,
+            f"the weights have {extra[0]}, which no {family.title}Model of this config.json has "
+            f"({len(extra)} tensors in all)",
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -123,8 +160,8 @@ class Embeddings:
         types: (segments, E).
         norm_weight: (E,), layer norm over the sum of the three.
         norm_bias: (E,).
-        map_weight: (H, E), map to the hidden size.
-        map_bias: (H,).
+        map_weight: (H, E), map to the hidden size; None where E is H and it is the identity.
+        map_bias: (H,), or None.
     """
 
     words: torch.Tensor
@@ -132,8 +169,8 @@ class Embeddings:
     types: torch.Tensor
     norm_weight: torch.Tensor
     norm_bias: torch.Tensor
-    map_weight: torch.Tensor
-    map_bias: torch.Tensor
+    map_weight: torch.Tensor | None
+    map_bias: torch.Tensor | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -177,15 +214,24 @@ def read_embeddings(
     def tensor(name: str) -> torch.Tensor:
         return state[name].to(device, dtype)
 
+    has_map = f"{_MAP}.weight" in state and not _is_identity(state)
     return Embeddings(
         words=tensor("embeddings.word_embeddings.weight"),
-        positions=tensor("embeddings.position_embeddings.weight"),
-        types=tensor("embeddings.token_type_embeddings.weight"),
+        positions=tensor(_POSITIONS),
+        types=tensor(_TYPES),
         norm_weight=tensor("embeddings.LayerNorm.weight"),
         norm_bias=tensor("embeddings.LayerNorm.bias"),
-        map_weight=tensor("encoder.embedding_hidden_mapping_in.weight"),
-        map_bias=tensor("encoder.embedding_hidden_mapping_in.bias"),
+        map_weight=tensor(f"{_MAP}.weight") if has_map else None,
+        map_bias=tensor(f"{_MAP}.bias") if has_map else None,
     )
+
+
+def _is_identity(state: Mapping[str, torch.Tensor]) -> bool:
+    """Returns whether the embedding map changes nothing."""
+    weight = state[f"{_MAP}.weight"]
+    if weight.shape[0] != weight.shape[1] or state[f"{_MAP}.bias"].any():
+        return False
+    return torch.equal(weight, torch.eye(weight.shape[0]))
 
 
 def read_block(
@@ -223,4 +269,5 @@ def read_block(
 
 def tensors_of(part: Embeddings | Block) -> list[torch.Tensor]:
     """Returns the tensors of a part in field order."""
-    return [getattr(part, field.name) for field in fields(part)]
+    values = (getattr(part, field.name) for field in fields(part))
+    return [value for value in values if value is not None]

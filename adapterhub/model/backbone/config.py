@@ -1,18 +1,41 @@
-"""Reads the config of an ALBERT with transformers and refuses one that cannot run."""
+"""Reads the config of an encoder with transformers and refuses one that cannot run.
+
+The config of every family is turned into that of an ALBERT that computes the same: one group per
+depth, and tables as wide as the hidden states.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from transformers import AlbertConfig
+from transformers import (
+    AlbertConfig,
+    BertConfig,
+    DistilBertConfig,
+    ElectraConfig,
+    RobertaConfig,
+    XLMRobertaConfig,
+)
 
 from adapterhub.errors import BackboneError
+from adapterhub.families import FAMILIES, REFUSED, Family, FamilyName
 
 CONFIG_FILE = "config.json"
 GELU = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
 """Approximation of GELU by the name of the activation: `none` (exact, erf) or `tanh`."""
 
+_CLASSES: Mapping[FamilyName, type[Any]] = {
+    "albert": AlbertConfig,
+    "bert": BertConfig,
+    "distilbert": DistilBertConfig,
+    "electra": ElectraConfig,
+    "roberta": RobertaConfig,
+    "xlm-roberta": XLMRobertaConfig,
+}
 _SIZES = (
     "vocab_size",
     "embedding_size",
@@ -25,16 +48,78 @@ _SIZES = (
     "max_position_embeddings",
     "type_vocab_size",
 )
+_OWN_NAMES = {
+    "distilbert": {
+        "hidden_size": "dim",
+        "num_hidden_layers": "n_layers",
+        "num_attention_heads": "n_heads",
+        "intermediate_size": "hidden_dim",
+        "hidden_act": "activation",
+        "hidden_dropout_prob": "dropout",
+        "attention_probs_dropout_prob": "attention_dropout",
+    }
+}
+"""Names of settings in the configs of families that do not call them as BERT does."""
+
+_DECODER = ("is_decoder", "is_encoder_decoder", "add_cross_attention")
 # As BackboneSpec.num_hidden_layers; bounds the loop over depths for untrusted configs.
 _MAX_DEPTH = 1_024
+_EPS = 1e-12  # of DistilBERT, whose config does not have it
 
 
-def read_config(folder: Path) -> AlbertConfig:
-    """Returns the config of an ALBERT folder without opening its weights.
+@dataclass(frozen=True, slots=True, eq=False)
+class EncoderConfig:
+    """The config of an encoder.
+
+    Attributes:
+        family: Its family.
+        albert: The config of an ALBERT that computes the same from the same weights.
+        padding: Id of the padding token, behind which the positions of some families start.
+    """
+
+    family: Family
+    albert: AlbertConfig
+    padding: int = 0
+
+    @property
+    def first_position(self) -> int:
+        """Returns the row of the position table that the first token of a text takes."""
+        return self.padding + 1 if self.family.positions_after_padding else 0
+
+    @property
+    def has_embedding_map(self) -> bool:
+        """Returns whether a map leads from the embedding size to the hidden size."""
+        if self.family.embedding_map is None:
+            return False
+        sizes = self.albert.embedding_size, self.albert.hidden_size
+        return self.family.shares_blocks or sizes[0] != sizes[1]
+
+
+def read_config(folder: Path) -> EncoderConfig:
+    """Returns the config of a folder that transformers saved, without opening its weights.
 
     Raises:
-        BackboneError: It is missing, damaged, or not that of an ALBERT that can run.
+        BackboneError: It is missing, damaged, or not that of an encoder that can run.
     """
+    source = str(folder)
+    values = _read_values(folder)
+    family = _family(values, source)
+    try:
+        config = _CLASSES[family.name].from_dict(values)
+    # transformers raises many classes of errors for fields of a wrong type.
+    except Exception as error:
+        raise BackboneError(source, f"config.json cannot be used: {error}") from error
+    try:
+        found = _as_albert(config, family)
+        problem = _flags_problem(values) or _problem(found)
+    except (TypeError, AttributeError) as error:
+        raise BackboneError(source, f"config.json cannot be used: {error}") from error
+    if problem is not None:
+        raise BackboneError(source, f"config.json has {problem}")
+    return found
+
+
+def _read_values(folder: Path) -> dict[str, Any]:
     source = str(folder)
     path = folder / CONFIG_FILE
     if not path.is_file():
@@ -45,35 +130,86 @@ def read_config(folder: Path) -> AlbertConfig:
         raise BackboneError(source, f"config.json cannot be read: {error}") from error
     if not isinstance(values, dict):
         raise BackboneError(source, "config.json is not a JSON object")
-    if values.get("model_type") != "albert":
-        found = values.get("model_type")
-        raise BackboneError(source, f"config.json has model_type {found!r}, not 'albert'")
-    try:
-        config = AlbertConfig.from_dict(values)
-    # transformers raises many classes of errors for fields of a wrong type.
-    except Exception as error:
-        raise BackboneError(source, f"config.json cannot be used: {error}") from error
-    problem = _config_problem(config, values)
-    if problem is not None:
-        raise BackboneError(source, f"config.json has {problem}")
-    return config
+    return values
 
 
-def _config_problem(config: AlbertConfig, values: dict[str, object]) -> str | None:
-    """Returns the first field of a config that cannot run and why, or None."""
+def _family(values: Mapping[str, Any], source: str) -> Family:
+    """Returns the family that a config names."""
+    found = values.get("model_type")
+    if isinstance(found, str) and found in REFUSED:
+        raise BackboneError(
+            source, f"is of model_type '{found}', which cannot run here: {REFUSED[found]}"
+        )
+    family = next((one for name, one in FAMILIES.items() if name == found), None)
+    if family is None:
+        raise BackboneError(
+            source,
+            f"config.json has model_type {str(found)[:80]!r}; expected {', '.join(FAMILIES)}, "
+            f"whose layers are those of BERT",
+        )
+    return family
+
+
+def _as_albert(config: Any, family: Family) -> EncoderConfig:
+    """Returns the config of an ALBERT that computes the same."""
+    if family.shares_blocks:
+        return EncoderConfig(family, config)
+    own = _OWN_NAMES.get(family.name, {})
+
+    def value(name: str) -> Any:
+        return getattr(config, own.get(name, name))
+
+    padding = config.pad_token_id if family.positions_after_padding else 0
+    if type(padding) is not int or padding < 0:
+        raise TypeError(f"pad_token_id is {padding!r}; expected the row that positions start after")
+    first = padding + 1 if family.positions_after_padding else 0
+    albert = AlbertConfig(
+        vocab_size=config.vocab_size,
+        embedding_size=getattr(config, "embedding_size", None) or value("hidden_size")
+        if family.embedding_map
+        else value("hidden_size"),
+        hidden_size=value("hidden_size"),
+        num_hidden_layers=value("num_hidden_layers"),
+        num_hidden_groups=value("num_hidden_layers"),
+        num_attention_heads=value("num_attention_heads"),
+        intermediate_size=value("intermediate_size"),
+        hidden_act=value("hidden_act"),
+        hidden_dropout_prob=value("hidden_dropout_prob"),
+        attention_probs_dropout_prob=value("attention_probs_dropout_prob"),
+        max_position_embeddings=config.max_position_embeddings - first,
+        type_vocab_size=config.type_vocab_size if family.has_types else 1,
+        layer_norm_eps=getattr(config, "layer_norm_eps", _EPS),
+    )
+    return EncoderConfig(family, albert, padding)
+
+
+def _problem(found: EncoderConfig) -> str | None:
+    """Returns the first field that cannot run and why, or None."""
+    config = found.albert
+    own = _OWN_NAMES.get(found.family.name, {})
     for name in _SIZES:
-        if getattr(config, name) < 1:
-            return f"{name} {getattr(config, name)}; expected 1 or more"
+        size = getattr(config, name)
+        if size < 1:
+            return f"{own.get(name, name)} {size}; expected 1 or more"
     for name in ("num_hidden_layers", "num_hidden_groups", "inner_group_num"):
         if getattr(config, name) > _MAX_DEPTH:
-            return f"{name} {getattr(config, name)}; at most {_MAX_DEPTH}"
+            return f"{own.get(name, name)} {getattr(config, name)}; at most {_MAX_DEPTH}"
     if config.hidden_size % config.num_attention_heads:
         return (
-            f"hidden_size {config.hidden_size}, which {config.num_attention_heads} attention "
-            f"heads do not divide"
+            f"{own.get('hidden_size', 'hidden_size')} {config.hidden_size}, which "
+            f"{config.num_attention_heads} attention heads do not divide"
         )
     if config.hidden_act not in GELU:
-        return f"hidden_act {config.hidden_act!r}; expected one of {', '.join(GELU)}"
+        name = own.get("hidden_act", "hidden_act")
+        return f"{name} {config.hidden_act!r}; expected one of {', '.join(GELU)}"
+    return None
+
+
+def _flags_problem(values: Mapping[str, Any]) -> str | None:
+    """Returns the first setting that makes another model of the same layers, or None."""
+    for name in _DECODER:
+        if values.get(name):
+            return f"{name} {values[name]!r}; expected an encoder"
     # transformers 5 reads such weights as if their positions were absolute.
     positions = values.get("position_embedding_type", "absolute")
     if positions != "absolute":

@@ -15,10 +15,11 @@ from transformers import AlbertConfig, PreTrainedTokenizerFast
 
 from adapterhub.errors import BackboneError, BackboneMismatchError, UsageError, check_type
 from adapterhub.model.backbone.caller_state import own_state
-from adapterhub.model.backbone.checkpoint import WEIGHTS_FILE, read_weights
+from adapterhub.model.backbone.checkpoint import read_weights
 from adapterhub.model.backbone.config import CONFIG_FILE, GELU, read_config
 from adapterhub.model.backbone.sources import hub_name, is_folder, locate
-from adapterhub.model.backbone.tokenizer_files import (
+from adapterhub.model.backbone.weight_files import INDEX_FILE, SHARDS, WEIGHTS_FILE
+from adapterhub.model.tokenizers.tokenizer_files import (
     TOKENIZER_FILES,
     load_tokenizer,
     tokenizer_digest,
@@ -32,18 +33,20 @@ if TYPE_CHECKING:
 
 SHIPPED = "package:small-bilingual"
 
-FILES = (CONFIG_FILE, WEIGHTS_FILE, *TOKENIZER_FILES)
-"""The files that are fetched from the Hub."""
+FILES = (CONFIG_FILE, WEIGHTS_FILE, INDEX_FILE, SHARDS, *TOKENIZER_FILES)
+"""Patterns of the files that are fetched from the Hub."""
 
 
 @dataclass(frozen=True, eq=False)
 class Backbone:
-    """A frozen pretrained ALBERT and its identity, in fp32 on the CPU.
+    """A frozen pretrained encoder and its identity, in fp32 on the CPU.
 
     Attributes:
-        spec: Name, revision, fingerprint and sizes.
-        config: The config as transformers reads it.
-        weights: The tensors of `AlbertModel` by name, without its pooling layer.
+        spec: Name, revision, fingerprint, sizes and family.
+        config: The config of an ALBERT that computes the same: that of the folder, or one with a
+            group per depth.
+        weights: The tensors by their names in that `AlbertModel`, without its pooling layer and
+            without an embedding map that is the identity.
         tokenizer: The checked tokenizer.
         folder: The folder of the files.
     """
@@ -61,12 +64,17 @@ class Backbone:
 
     @cached_property
     def model(self) -> AlbertModel:
-        """Returns the `AlbertModel` that shares these weights; no parameter requires grad."""
+        """Returns an `AlbertModel` that computes the same; no parameter requires grad.
+
+        It shares these weights.
+        """
         # Imported here: slow to import, and not needed for scoring.
         from transformers import AlbertModel
 
         with torch.random.fork_rng(devices=[]):  # it initializes random weights
             model = AlbertModel(self.config, add_pooling_layer=False)
+        if "encoder.embedding_hidden_mapping_in.weight" not in self.weights:
+            model.encoder.set_submodule("embedding_hidden_mapping_in", torch.nn.Identity())
         model.load_state_dict(dict(self.weights), assign=True)
         model.requires_grad_(False)
         model.train(False)
@@ -75,7 +83,9 @@ class Backbone:
 
 @own_state
 def open_backbone(source: str | Path, *, revision: str | None = None) -> Backbone:
-    """Opens a frozen pretrained ALBERT and its tokenizer and computes its fingerprint.
+    """Opens a frozen pretrained encoder and its tokenizer and computes its fingerprint.
+
+    It is an ALBERT, BERT, DistilBERT, ELECTRA, RoBERTa or XLM-RoBERTa.
 
     Args:
         source: `package:<name>` for one that ships with adapterhub; `./name`, `../name`, `/name`
@@ -84,14 +94,15 @@ def open_backbone(source: str | Path, *, revision: str | None = None) -> Backbon
 
     Raises:
         UsageError: An argument is of another type.
-        BackboneError: It is not found, not an ALBERT, incomplete, or has its weights in a pickle.
+        BackboneError: It is not found, of another family, incomplete, or has its weights in a
+            pickle.
         TokenizerError: Its tokenizer files are missing or do not match its weights.
     """
     check_type(source, (str, Path), "The backbone", "a folder or a name")
     check_type(revision, (str, type(None)), "The revision", "a commit, tag or branch")
     folder, commit = locate(source, revision=revision, only=FILES)
-    config = read_config(folder)
-    weights = read_weights(folder, config)
+    found = read_config(folder)
+    config, weights = found.albert, read_weights(folder, found)
     tokenizer = load_tokenizer(folder, vocab_size=config.vocab_size)
     is_shipped = str(source).startswith("package:")
     spec = BackboneSpec(
@@ -100,6 +111,7 @@ def open_backbone(source: str | Path, *, revision: str | None = None) -> Backbon
         fingerprint=fingerprint(weights, config, tokenizer_digest(folder, tokenizer)),
         hidden_size=config.hidden_size,
         num_hidden_layers=config.num_hidden_layers,
+        family=found.family.name,
     )
     return Backbone(spec=spec, config=config, weights=weights, tokenizer=tokenizer, folder=folder)
 

@@ -1,9 +1,9 @@
 """The backbone on a device, run over packed tokens.
 
-ALBERT repeats one block, so depth is a loop that can stop at any depth and resume from it. Linear
-maps run on real tokens only, without padding; query, key and value are one product; attention runs
-on windows of equal length together. Large buffers are kept between calls, because allocating them
-at every depth takes much of the time of a plain implementation.
+Depth is a loop over blocks, one for all depths or one for each, that can stop at any depth and
+resume from it. Linear maps run on real tokens only, without padding; query, key and value are one
+product; attention runs on windows of equal length together. Large buffers are kept between calls,
+because allocating them at every depth takes much of the time of a plain implementation.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _STACK_TOKENS = {"cpu": 4096, "cuda": 131072, "mps": 32768}
 
 
 class Encoder:
-    """A frozen ALBERT on a device; immutable and thread-safe.
+    """A frozen encoder on a device; immutable and thread-safe.
 
     Attributes:
         spec: Identity and sizes of the backbone.
@@ -138,11 +138,16 @@ class Encoder:
         tables = self._embeddings
         total = functional.embedding(batch.input_ids, tables.words)
         # Adds in the order of transformers, for equal rounding: words, segments, positions.
-        total += functional.embedding(batch.token_type_ids, tables.types)
+        if tables.types.shape[0] == 1:
+            total += tables.types  # of families with one type for both texts of a pair
+        else:
+            total += functional.embedding(batch.token_type_ids, tables.types)
         total += functional.embedding(batch.position_ids, tables.positions)
         normed = functional.layer_norm(
             total, (total.shape[1],), tables.norm_weight, tables.norm_bias, self._eps
         )
+        if tables.map_weight is None:
+            return normed
         return functional.linear(normed, tables.map_weight, tables.map_bias)
 
     def group_of(self, depth: int) -> int:
@@ -250,7 +255,7 @@ class Encoder:
         Raises:
             BackboneError: The hidden states overflow.
         """
-        ids = [(7 * i) % vocab_size for i in range(32)]
+        ids = [(7 * i) % vocab_size for i in range(min(32, self.max_positions))]
         batch = pack([Window(0, 0, len(ids), ids, [0] * len(ids))], device=self.device)
         if not torch.isfinite(self.run(self.embed(batch), batch, 0, self.depth)).all():
             raise BackboneError(

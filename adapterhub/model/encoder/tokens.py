@@ -20,6 +20,7 @@ from transformers import PreTrainedTokenizerFast
 
 from adapterhub.model.encoder.long_texts import ReadText, read_texts
 from adapterhub.model.encoder.offsets import Offsets, TextAligner, restored
+from adapterhub.model.tokenizers.special_tokens import special_tokens
 from adapterhub.plan import Reading
 
 Item = TypeVar("Item")
@@ -125,14 +126,16 @@ class TextTokenizer:
 
     It has its own copy of the fast tokenizer without truncation and padding, which are state that
     calls would share; special tokens and windows are added here.
+
+    Attributes:
+        special: The special tokens of a window.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
         self._fast = FastTokenizer.from_str(tokenizer.backend_tokenizer.to_str())
         self._fast.no_truncation()
         self._fast.no_padding()
-        self._cls = int(tokenizer.cls_token_id)
-        self._sep = int(tokenizer.sep_token_id)
+        self.special = special_tokens(tokenizer)
         self._aligner = TextAligner(self._fast)
 
     def rows(
@@ -145,13 +148,14 @@ class TextTokenizer:
             reading: The length and the overlap of windows.
             max_windows: Maximum number of windows per row.
         """
-        budget = _budget(_room(reading), reading.overlap, max_windows)
+        room = self._room(reading)
+        budget = _budget(room, reading.overlap, max_windows)
         fields = list(zip(*inputs, strict=True))
         read = [read_texts(self._fast, texts, budget=budget) for texts in fields]
         rows = []
         for found in zip(*read, strict=True):
             ids = [text.encoding.ids for text in found]
-            kept = _kept([len(tokens) for tokens in ids], reading, max_windows)
+            kept = _kept([len(tokens) for tokens in ids], room, reading.overlap, max_windows)
             cut = any(len(tokens) > size for tokens, size in zip(ids, kept, strict=True))
             ids = [tokens[:size] for tokens, size in zip(ids, kept, strict=True)]
             offsets = self._offsets(found[0], kept[0])
@@ -182,20 +186,21 @@ class TextTokenizer:
         return windows
 
     def _single(self, row: int, ids: list[int], reading: Reading) -> Iterator[Window]:
-        for first, last in _spans(len(ids), _room(reading), reading.overlap):
-            window = [self._cls, *ids[first:last], self._sep]
-            yield Window(row, first, last, window, [0] * len(window))
+        for first, last in _spans(len(ids), self._room(reading), reading.overlap):
+            yield Window(row, first, last, *self.special.around(ids[first:last]))
 
     def _pair(self, row: int, a: list[int], b: list[int], reading: Reading) -> Iterator[Window]:
         """Yields windows of parts of the longer segment with the whole shorter one."""
         first_slides = len(a) > len(b)
         still, sliding = (b, a) if first_slides else (a, b)
-        for first, last in _spans(len(sliding), _room(reading) - len(still), reading.overlap):
+        for first, last in _spans(len(sliding), self._room(reading) - len(still), reading.overlap):
             part = sliding[first:last]
             one, two = (part, still) if first_slides else (still, part)
-            ids = [self._cls, *one, self._sep, *two, self._sep]
-            types = [0] * (len(one) + 2) + [1] * (len(two) + 1)
-            yield Window(row, first, last, ids, types)
+            yield Window(row, first, last, *self.special.around_pair(one, two))
+
+    def _room(self, reading: Reading) -> int:
+        """Returns the number of tokens that a window holds without special tokens."""
+        return reading.max_length - self.special.count(len(reading.fields))
 
 
 def batches(
@@ -249,29 +254,23 @@ def pack(windows: Sequence[Window], *, device: torch.device) -> TokenBatch:
     )
 
 
-def _room(reading: Reading) -> int:
-    """Returns the number of tokens that a window holds without special tokens."""
-    return reading.max_length - 1 - len(reading.fields)
-
-
 def _budget(room: int, overlap: int, max_windows: int) -> int:
     """Returns the number of tokens that `max_windows` windows of `room` tokens cover."""
     return room + (max_windows - 1) * _step(room, overlap)
 
 
-def _kept(lengths: Sequence[int], reading: Reading, max_windows: int) -> list[int]:
+def _kept(lengths: Sequence[int], room: int, overlap: int, max_windows: int) -> list[int]:
     """Returns the number of tokens of each field that go into windows.
 
     The shorter field of a pair is in every window; it is truncated only if it fills more than half
     of one.
     """
-    room = _room(reading)
     if len(lengths) == 1:
-        return [_budget(room, reading.overlap, max_windows)]
+        return [_budget(room, overlap, max_windows)]
     if sum(lengths) <= room:
         return list(lengths)
     still = min(*lengths, room // 2)
-    sliding = _budget(room - still, reading.overlap, max_windows)
+    sliding = _budget(room - still, overlap, max_windows)
     return [sliding, still] if lengths[0] > lengths[1] else [still, sliding]
 
 

@@ -275,8 +275,8 @@ def test_only_the_files_asked_for_are_fetched(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("values", "problem"),
     [
-        ({"model_type": "bert"}, "model_type 'bert', not 'albert'"),
-        ({"model_type": None}, "model_type None, not 'albert'"),
+        ({"model_type": "bert_generation"}, "model_type 'bert_generation'; expected albert, bert"),
+        ({"model_type": None}, "model_type 'None'; expected albert"),
         ({"hidden_size": "x"}, "'hidden_size' expected int"),
         ({"hidden_size": None}, "'hidden_size' expected int"),
         ({"hidden_size": -32}, "hidden_size -32; expected 1 or more"),
@@ -287,8 +287,8 @@ def test_only_the_files_asked_for_are_fetched(monkeypatch: pytest.MonkeyPatch) -
         ({"num_hidden_groups": 10**9}, "num_hidden_groups 1000000000; at most 1024"),
         ({"num_hidden_layers": 1_025}, "num_hidden_layers 1025; at most 1024"),
         ({"num_hidden_groups": 0}, "num_hidden_groups 0; expected 1 or more"),
-        ({"num_hidden_groups": 2}, "lacks encoder.albert_layer_groups.1.albert_layers.0."),
-        ({"inner_group_num": 2}, "lacks encoder.albert_layer_groups.0.albert_layers.1."),
+        ({"num_hidden_groups": 2}, "lack encoder.albert_layer_groups.1.albert_layers.0."),
+        ({"inner_group_num": 2}, "lack encoder.albert_layer_groups.0.albert_layers.1."),
         ({"hidden_act": "relu"}, "hidden_act 'relu'; expected one of gelu, gelu_new"),
         ({"vocab_size": 10}, f"{WORDS} with shape ({len(vocabulary())}, 16)"),
         ({"position_embedding_type": "relative_key"}, "position_embedding_type 'relative_key'"),
@@ -313,7 +313,7 @@ def test_a_config_that_does_not_fit_is_refused(
         (b"[" * 200_000, "cannot be read"),
         (b"[]", "is not a JSON object"),
         (b"null", "is not a JSON object"),
-        (b"{}", "model_type None"),
+        (b"{}", "model_type 'None'"),
     ],
 )
 def test_a_damaged_config_is_refused(folder: Path, data: bytes, problem: str) -> None:
@@ -348,7 +348,7 @@ def test_damaged_weights_are_refused(folder: Path, damage: Callable[[bytes], byt
 def test_missing_weights_are_named_and_counted(folder: Path) -> None:
     change_weights(folder, lambda tensors: [tensors.pop(WORDS), tensors.pop(min(tensors))])
     message = refusal(folder)
-    assert "model.safetensors lacks embeddings.LayerNorm.bias (2 tensors in all)" in message
+    assert "the weights lack embeddings.LayerNorm.bias (2 tensors in all)" in message
 
 
 def test_weights_of_another_shape_are_named(folder: Path) -> None:
@@ -361,7 +361,9 @@ def test_a_pickle_is_never_opened(folder: Path) -> None:
     assert "no model.safetensors; add it" in refusal(folder)
     # Opening this file would fail in another way, or run its code.
     (folder / "pytorch_model.bin").write_bytes(b"\x80\x04cos\nsystem\n(S'exit 1'\ntR.")
-    assert "only a pickle, which is never opened; convert it" in refusal(folder)
+    assert "pickle, which is never opened here. Convert it once: adapterhub convert" in refusal(
+        folder
+    )
 
 
 def test_an_adapter_in_the_folder_is_not_put_into_the_backbone(folder: Path) -> None:
@@ -434,7 +436,7 @@ def test_old_names_of_layer_norms_are_read(folder: Path, tiny_backbone: Backbone
 
 def test_weights_that_are_no_floats_are_refused(folder: Path) -> None:
     change_weights(folder, lambda tensors: tensors.update({WORDS: tensors[WORDS].to(torch.int8)}))
-    assert f"has {WORDS} in torch.int8; expected plain floats" in refusal(folder)
+    assert f"have {WORDS} in torch.int8; expected plain floats" in refusal(folder)
 
 
 def test_opening_draws_no_random_numbers(folder: Path) -> None:

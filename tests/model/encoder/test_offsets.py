@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AlbertTokenizer
 
-from adapterhub.model.backbone.tokenizer_files import load_tokenizer
 from adapterhub.model.encoder.offsets import restored, without
 from adapterhub.model.encoder.tokens import Row, TextTokenizer
 from adapterhub.model.heads.spans import TaggedText, words_of
+from adapterhub.model.tokenizers.tokenizer_files import load_tokenizer
 from adapterhub.plan import Reading
 from tests.model.encoder.pieces import save_pieces, save_tokenizer_json
 from tests.tiny import save_backbone

@@ -237,7 +237,7 @@ def test_a_pair_slides_the_longer_beside_the_shorter_and_says_what_is_cut(
 
 def split(tokenizer: TextTokenizer, window: Window) -> tuple[list[int], list[int]]:
     """Returns the two segments of a window without its special tokens, which are checked."""
-    cls, sep = tokenizer._cls, tokenizer._sep
+    (cls,), (sep,) = tokenizer.special.before, tokenizer.special.after
     first = window.type_ids.index(1)
     assert window.type_ids == [0] * first + [1] * (len(window.ids) - first)
     assert (window.ids[0], window.ids[first - 1], window.ids[-1]) == (cls, sep, sep)

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapterhub.inputs import is_invisible
-from adapterhub.model.backbone.tokenizer_files import load_tokenizer
 from adapterhub.model.encoder.tokens import TextTokenizer
 from adapterhub.model.heads.spans import TaggedText, best_tags, decode_spans, is_han, words_of
+from adapterhub.model.tokenizers.tokenizer_files import load_tokenizer
 from adapterhub.plan import Reading
 from adapterhub.results import Entity
 from adapterhub.tags import tags_of

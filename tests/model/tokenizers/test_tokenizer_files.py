@@ -11,7 +11,7 @@ import pytest
 from transformers import AlbertTokenizer, BertTokenizer
 
 from adapterhub.errors import TokenizerError
-from adapterhub.model.backbone.tokenizer_files import (
+from adapterhub.model.tokenizers.tokenizer_files import (
     load_tokenizer,
     tokenizer_class_name,
     tokenizer_digest,
@@ -118,7 +118,7 @@ def test_a_checkpoint_with_both_files_and_no_class_is_read_as_transformers_reads
             lambda folder: write_json(
                 folder / "tokenizer_config.json", tokenizer_class="AlbertTokenizer"
             ),
-            "names AlbertTokenizer, which needs tokenizer.json or spiece.model",
+            "is of class AlbertTokenizer, which needs tokenizer.json or spiece.model",
         ),
         (
             lambda folder: write_json(folder / "config.json", tokenizer_class="GPT2Tokenizer"),

@@ -1,4 +1,4 @@
-"""Loads the tokenizer of an ALBERT folder and checks it.
+"""Loads the tokenizer of a folder and checks it.
 
 transformers 5 silently loads a 5-token tokenizer when a folder lacks the files of the class that
 it guesses (every text becomes `[CLS] <unk> [SEP]`). So the class is chosen here, in this order, and
@@ -7,54 +7,87 @@ the loaded tokenizer is checked:
 1. the class that `tokenizer_config.json` or `config.json` names, else
 2. `tokenizer.json` as PreTrainedTokenizerFast, else
 3. `spiece.model` as AlbertTokenizer, else
-4. `vocab.txt` as BertTokenizer, else refused.
+4. `sentencepiece.bpe.model` as XLMRobertaTokenizer, else
+5. `vocab.txt` as BertTokenizer, else
+6. `vocab.json` with `merges.txt` as RobertaTokenizer, else refused.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
-from transformers import AlbertTokenizer, BertTokenizer, PreTrainedTokenizerFast
+from transformers import (
+    AlbertTokenizer,
+    BertTokenizer,
+    PreTrainedTokenizerFast,
+    RobertaTokenizer,
+    XLMRobertaTokenizer,
+)
 
 from adapterhub.errors import TokenizerError
+from adapterhub.model.tokenizers.special_tokens import special_tokens, usual_tokens
 
-VOCABULARY_FILES = ("tokenizer.json", "spiece.model", "vocab.txt")
-TOKENIZER_FILES = (*VOCABULARY_FILES, "tokenizer_config.json", "special_tokens_map.json")
+_CLASS_OF_FILE = {
+    "tokenizer.json": "PreTrainedTokenizerFast",
+    "spiece.model": "AlbertTokenizer",
+    "sentencepiece.bpe.model": "XLMRobertaTokenizer",
+    "vocab.txt": "BertTokenizer",
+    "vocab.json": "RobertaTokenizer",
+}
+VOCABULARY_FILES = tuple(_CLASS_OF_FILE)
+MERGES_FILE = "merges.txt"
+TOKENIZER_FILES = (
+    *VOCABULARY_FILES,
+    MERGES_FILE,
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+)
 
 _CLASSES: dict[str, type[PreTrainedTokenizerFast]] = {
     "AlbertTokenizer": AlbertTokenizer,
     "AlbertTokenizerFast": AlbertTokenizer,
     "BertTokenizer": BertTokenizer,
     "BertTokenizerFast": BertTokenizer,
+    "DistilBertTokenizer": BertTokenizer,
+    "DistilBertTokenizerFast": BertTokenizer,
+    "ElectraTokenizer": BertTokenizer,
+    "ElectraTokenizerFast": BertTokenizer,
     "PreTrainedTokenizerFast": PreTrainedTokenizerFast,
+    "RobertaTokenizer": RobertaTokenizer,
+    "RobertaTokenizerFast": RobertaTokenizer,
     "TokenizersBackend": PreTrainedTokenizerFast,
+    "XLMRobertaTokenizer": XLMRobertaTokenizer,
+    "XLMRobertaTokenizerFast": XLMRobertaTokenizer,
 }
-_CLASS_OF_FILE = {
-    "tokenizer.json": "PreTrainedTokenizerFast",
-    "spiece.model": "AlbertTokenizer",
-    "vocab.txt": "BertTokenizer",
+_NEEDED_BY_CLASS: dict[type[PreTrainedTokenizerFast], tuple[tuple[str, ...], ...]] = {
+    AlbertTokenizer: (("tokenizer.json",), ("spiece.model",)),
+    BertTokenizer: (("tokenizer.json",), ("vocab.txt",)),
+    PreTrainedTokenizerFast: (("tokenizer.json",),),
+    # Without merges, transformers makes a token of every byte and says nothing.
+    RobertaTokenizer: (("tokenizer.json",), ("vocab.json", MERGES_FILE)),
+    XLMRobertaTokenizer: (("tokenizer.json",), ("sentencepiece.bpe.model",)),
 }
-_NEEDED_BY_CLASS: dict[type[PreTrainedTokenizerFast], tuple[str, ...]] = {
-    AlbertTokenizer: ("tokenizer.json", "spiece.model"),
-    BertTokenizer: ("tokenizer.json", "vocab.txt"),
-    PreTrainedTokenizerFast: ("tokenizer.json",),
-}
+"""The files of each class: any of these groups, whole."""
+
 # Settings of each class that change the ids of a text; part of the digest.
 _SETTINGS: dict[type[PreTrainedTokenizerFast], tuple[str, ...]] = {
     AlbertTokenizer: ("do_lower_case", "keep_accents", "add_prefix_space"),
     BertTokenizer: ("do_lower_case", "strip_accents", "tokenize_chinese_chars"),
     PreTrainedTokenizerFast: (),
+    RobertaTokenizer: ("add_prefix_space",),
+    XLMRobertaTokenizer: ("add_prefix_space",),
 }
-# Names of ALBERT's special tokens where no config has them, as in many checkpoints.
+# Names of special tokens where no config has them, as in many checkpoints.
 _SPECIAL_TOKENS = {
-    "cls": ("[CLS]",),
-    "sep": ("[SEP]",),
+    "cls": ("[CLS]", "<s>"),
+    "sep": ("[SEP]", "</s>"),
     "pad": ("<pad>", "[PAD]"),
     "unk": ("<unk>", "[UNK]"),
-    "mask": ("[MASK]",),
+    "mask": ("[MASK]", "<mask>"),
 }
 _PROBES = (
     "The quick brown fox said that it would be back before the end of the year.",
@@ -67,7 +100,7 @@ _HIGHEST_UNKNOWN_RATE = 0.2
 
 
 def load_tokenizer(folder: Path, *, vocab_size: int) -> PreTrainedTokenizerFast:
-    """Returns the checked tokenizer of an ALBERT folder.
+    """Returns the checked tokenizer of a folder.
 
     Args:
         folder: The folder of the tokenizer files.
@@ -78,25 +111,36 @@ def load_tokenizer(folder: Path, *, vocab_size: int) -> PreTrainedTokenizerFast:
         TokenizerError: The files are missing, damaged, or do not match the backbone.
     """
     name = tokenizer_class_name(folder)
-    files = _NEEDED_BY_CLASS[_CLASSES[name]]
-    if not any((folder / file).is_file() for file in files):
-        raise TokenizerError(
-            str(folder), f"its config names {name}, which needs {' or '.join(files)}; add that file"
-        )
+    read = _files_of(name, folder)
     try:
         tokenizer: PreTrainedTokenizerFast
         tokenizer = _CLASSES[name].from_pretrained(str(folder), local_files_only=True)
     # The tokenizers library raises plain Exception for a damaged vocabulary.
     except Exception as error:
-        read = next(file for file in files if (folder / file).is_file())
         problem = f"{read} is damaged or no such file, {name} cannot read it"
-        if read != "spiece.model":
+        if not read.endswith(".model"):
             problem += f": {error}"
-        # Without `error` for spiece.model: it only names another library that is missing.
+        # Without `error` for SentencePiece: it only names another library that is missing.
         raise TokenizerError(str(folder), f"{problem}. Fetch it again.") from error
     _name_special_tokens(tokenizer)
     _check(tokenizer, folder, vocab_size)
     return tokenizer
+
+
+def _files_of(name: str, folder: Path) -> str:
+    """Returns the files of a class that a folder has, for messages.
+
+    Raises:
+        TokenizerError: It has none of them whole.
+    """
+    groups = _NEEDED_BY_CLASS[_CLASSES[name]]
+    for files in groups:
+        if all((folder / file).is_file() for file in files):
+            return " with ".join(files)
+    needed = " or ".join(" with ".join(files) for files in groups)
+    raise TokenizerError(
+        str(folder), f"its tokenizer is of class {name}, which needs {needed}; add that file"
+    )
 
 
 def tokenizer_class_name(folder: Path) -> str:
@@ -135,6 +179,9 @@ def tokenizer_digest(folder: Path, tokenizer: PreTrainedTokenizerFast) -> bytes:
         {name: getattr(tokenizer, name) for name in _SETTINGS[kind]},
         _rules(folder, tokenizer, kind),
     ]
+    added = special_tokens(tokenizer)
+    if added != usual_tokens(tokenizer):
+        parts.append(dataclasses.astuple(added))
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).digest()
 
 
@@ -151,10 +198,12 @@ def _rules(
         content: dict[str, Any] = _read_json(folder / "tokenizer.json")
         model = {**content["model"], "vocab": vocabulary}
         return [content.get("normalizer"), content.get("pre_tokenizer"), model]
+    if kind is RobertaTokenizer:
+        return [vocabulary, backend["model"]["merges"]]
     # The character map of a SentencePiece model is the only rule that its class does not fix.
-    maps = [
-        step.get("precompiled_charsmap") for step in backend["normalizer"].get("normalizers", ())
-    ]
+    normalizer = backend["normalizer"] or {}
+    steps = normalizer.get("normalizers", [normalizer])
+    maps = [step.get("precompiled_charsmap") for step in steps]
     return [vocabulary, [found for found in maps if found]]
 
 
@@ -196,6 +245,10 @@ def _check(tokenizer: PreTrainedTokenizerFast, folder: Path, vocab_size: int) ->
     for role in ("cls", "sep", "pad"):
         if getattr(tokenizer, f"{role}_token_id") is None:
             raise TokenizerError(source, f"the tokenizer has no [{role.upper()}] token")
+    try:
+        special_tokens(tokenizer)
+    except ValueError as error:
+        raise TokenizerError(source, f"the tokenizer cannot be used: {error}") from error
     lowest = min(_unknown_rate(tokenizer, probe) for probe in _PROBES)
     if lowest > _HIGHEST_UNKNOWN_RATE:
         raise TokenizerError(

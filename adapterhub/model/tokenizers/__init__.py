@@ -1,0 +1,1 @@
+"""Tokenizer files to a checked tokenizer, and its special tokens."""
