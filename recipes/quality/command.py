@@ -105,7 +105,7 @@ def encoders(options: argparse.Namespace) -> int:
         backbone=options.backbone,
         other=other,
         only=options.only,
-        max_rows=options.max_rows or 5_000,
+        max_rows=options.max_rows or 2_000,
         record=options.out.with_name(f"{options.out.stem}-encoders.json"),
     )
     write_section(options.out, "encoders", render(figures))
@@ -122,7 +122,8 @@ def parse_arguments() -> argparse.Namespace:
     beside_help = "with --encoders: folder or Hub name of an encoder in the place of MiniLM"
     parser.add_argument("--beside", metavar="ENCODER", help=beside_help)
     parser.add_argument("--only", nargs="+", default=None, metavar="NAME")
-    parser.add_argument("--max-rows", type=int, help="rows of a split at most [5000; 2000]")
+    rows_help = "rows of a split at most [5000; with --adapters and --encoders 2000]"
+    parser.add_argument("--max-rows", type=int, help=rows_help)
     parser.add_argument("--registry", type=Path, default=None, help="take its heads as they are")
     parser.add_argument("--epochs", type=int, help="with --adapters: at most [8]")
     rates_help = "step sizes of full fine-tuning, the best counts [2e-4]"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import logging
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -45,7 +45,6 @@ SYSTEMS = (TFIDF, VECTORS, OWN, OTHER)
 """TF-IDF + LR (the linear tagger); vectors of the other encoder + LR; heads on the two encoders."""
 
 _TASK = "quality"
-_log = logging.getLogger("adapterhub")
 
 
 class MeasuredSet(Spec):
@@ -237,7 +236,7 @@ def _measure(
         figures=compare(predicted, _measured(splits)),
     )
     figures = ", ".join(f"{name} {one.value:.3f}" for name, one in found.figures.of.items())
-    _log.info("%s: %s", folder.name, figures)
+    print(f"{folder.name}: {figures}", file=sys.stderr)
     return found
 
 

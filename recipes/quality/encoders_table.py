@@ -21,27 +21,33 @@ _MISSING = "–"
 def render(found: EncoderComparison) -> str:
     """Returns the section: how it was measured, the counts, a row per set, what heads read."""
     systems = [name for name in SYSTEMS if found.other is not None or name in (TFIDF, OWN)]
-    lines = ["## Encoders on sets that had no part in the backbone", "", _method(found), ""]
+    lines = ["## Encoders, on sets that had no part in the backbone", "", _method(found), ""]
     lines += [*_summary(found), "", *_table(found, systems), "", *_reads(found)]
     return "\n".join(lines)
 
 
 def _method(found: EncoderComparison) -> str:
     shared = [f"{one.shared} of `{one.name}`" for one in found.sets if one.shared]
-    note = f"; this leaves out {', '.join(shared)}" if shared else ""
-    names = _names(found)
+    note = f": {', '.join(shared)} are left out" if shared else ""
+    vectors = (
+        f"Vectors are means of {found.other_name}'s last hidden states, normalised to length 1; of "
+        f"pairs (u, v, |u - v|, u v). "
+    )
     return (
-        f"Sets of which no training row is among those of the {found.listed} sets on the model "
-        f"card of `{found.backbone.name}` ({found.backbone.fingerprint[:19]}…), in a kind that "
-        f"heads have (parts of speech are tags of words). Everything is chosen within "
-        f"the training file, of which a tenth is held out for that: the head, by the defaults of "
-        f"`train`; the penalty of LR ({names[TFIDF]}); thresholds, tag biases and calibration. "
-        f"At most {found.max_rows:,} training rows, the same for all systems, drawn by a fixed "
-        f"seed. *Measured* are the rows of the validation file, which chose nothing, without those "
-        f"that share a text with a training row of the sets on the card{note}. In brackets: 95 % "
-        f"intervals over {DRAWS:,} bootstrap draws of the measured rows; differences are paired. "
-        f"**Bold**: the best, and every system whose difference from it has an interval that "
-        f"reaches 0. Made by `scripts/quality --encoders`."
+        f"Only sets that the model card of `{found.backbone.name}` "
+        f"({found.backbone.fingerprint[:19]}…) does not list among the {found.listed} of its "
+        f"training, and of a kind that heads support: parts of speech are tags of words, multiple "
+        f"choice is left out. Everything is chosen within the training file, of which a tenth is "
+        f"held out for that: the head (poolings mean and max, else the defaults of `train`), the "
+        f"penalty of the logistic regression (LR), thresholds, tag biases, calibration. All "
+        f"systems have the same rows, at most {found.max_rows:,} for training, drawn by a fixed "
+        f"seed. {'' if found.other is None else vectors}"
+        f"*Rows*: training + choosing; measured. The measured rows are those of the validation "
+        f"file, as many at most; they chose nothing, and share no text with a training row of the "
+        f"sets on the card{note}. In brackets: 95 % intervals over {DRAWS:,} bootstrap draws of "
+        f"the measured rows; of a difference over the same draws of both. **Bold**: the best, and "
+        f"what is not clearly worse than it: the interval of the difference reaches 0. Made by "
+        f"`scripts/quality --encoders`."
     )
 
 
@@ -76,7 +82,7 @@ def _summary(found: EncoderComparison) -> Iterator[str]:
 def _table(found: EncoderComparison, systems: list[str]) -> Iterator[str]:
     names = _names(found)
     heads = [names[system] for system in systems]
-    last = [f"{found.other_name} - first, points"] if found.other is not None else []
+    last = ["points between the heads"] if found.other is not None else []
     columns = ["set", "language", "kind", "rows", "metric", *heads, *last]
     yield f"| {' | '.join(columns)} |"
     marks = ["---", "---", "---", "---:", "---", *("---:" for _ in (*heads, *last))]
@@ -94,7 +100,7 @@ def _table(found: EncoderComparison, systems: list[str]) -> Iterator[str]:
 
 def _reads(found: EncoderComparison) -> Iterator[str]:
     names = _names(found)
-    systems = [name for name in (OWN, OTHER) if any(name in one.reads for one in found.sets)]
+    systems = [OWN] if found.other is None else [OWN, OTHER]
     yield f"| set | {' | '.join(f'{names[system]} reads' for system in systems)} |"
     yield f"| --- | {' | '.join('---' for _ in systems)} |"
     for one in found.sets:

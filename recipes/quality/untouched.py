@@ -112,14 +112,15 @@ def measured_rows(folder: Path, texts: frozenset[str]) -> MeasuredRows:
 def measured_options(folder: Path, rows: MeasuredRows, max_rows: int) -> TrainingOptions:
     """Returns the options that all systems share on a data set.
 
-    A tenth of the training file chooses; the measured rows are a test set. Everything else is as
-    `train` has it by default.
+    A tenth of the training file chooses; the measured rows are a test set. Heads are searched as in
+    `datasets.options_for`; everything else is as `train` has it by default.
     """
     options = TrainingOptions(
         test=list(rows.rows),
         dataset=folder.name,
         max_rows=max_rows,
         folds=0,
+        poolings=("mean", "max"),
         skip_unseen=True,
     )
     if is_treebank(folder):
