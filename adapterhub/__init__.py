@@ -1,4 +1,4 @@
-"""One frozen ALBERT, many small text tasks, one pass.
+"""One frozen encoder, many small text tasks, one pass.
 
     from adapterhub import Hub
 
@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from adapterhub.errors import AdapterHubError as AdapterHubError
     from adapterhub.hub import Hub as Hub
+    from adapterhub.importing.convert import Converted as Converted
+    from adapterhub.importing.convert import convert as convert
     from adapterhub.importing.import_options import ImportOptions as ImportOptions
     from adapterhub.importing.import_task import import_task as import_task
     from adapterhub.model.adapters.unrolled import unrolled as unrolled
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "AdapterHubError": "adapterhub.errors",
     "AdapterOptions": "adapterhub.training.adapter_options",
+    "Converted": "adapterhub.importing.convert",
     "Encoder": "adapterhub.model.encoder.encoder",
     "Hub": "adapterhub.hub",
     "ImportOptions": "adapterhub.importing.import_options",
@@ -53,6 +56,7 @@ _HOMES = {
     "TaskSpec": "adapterhub.specs",
     "TrainedTask": "adapterhub.training.finalize",
     "TrainingOptions": "adapterhub.training.options",
+    "convert": "adapterhub.importing.convert",
     "export_peft": "adapterhub.peft.export_folder",
     "import_task": "adapterhub.importing.import_task",
     "make_plan": "adapterhub.plan",

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from adapterhub.commands.add import add
+from adapterhub.commands.convert import convert
 from adapterhub.commands.doctor import doctor
 from adapterhub.commands.evaluate import evaluate
 from adapterhub.commands.exit_codes import CommandLine
@@ -49,6 +50,7 @@ _VERBS: dict[str, Callable[..., None]] = {
     "search": search,
     "import": import_,
     "export": export,
+    "convert": convert,
     "info": info,
     "doctor": doctor,
 }
@@ -90,7 +92,10 @@ def adapterhub(
         ),
     ] = False,
 ) -> None:
-    """One frozen ALBERT, many small text tasks, one pass."""
+    """One frozen encoder, many small text tasks, one pass.
+
+    The encoder is an ALBERT, BERT, DistilBERT, ELECTRA, RoBERTa or XLM-RoBERTa.
+    """
     del version
     if context.invoked_subcommand is None:
         print_line(context.get_help())

@@ -139,31 +139,70 @@ FAMILIES: Mapping[FamilyName, Family] = MappingProxyType(
     }
 )
 
-ROTARY = "its positions are rotations of query and key, and its layer norms stand before the maps"
+_ROTATED = "its positions are rotations of query and key (rotary), not a table that is added"
+_PRE_NORM = "its layer norms stand before the maps (pre-norm), not behind them"
+_ROTATED_PRE_NORM = f"{_ROTATED}, and {_PRE_NORM}"
+_RELATIVE = "its attention adds relative positions to every score"
+_SPARSE = "its attention is sparse"
+_DISTANT = "its attention is an approximation of BERT's"
+_PAGES = "it reads where the words stand on a page, too"
 REFUSED: Mapping[str, str] = MappingProxyType(
     {
-        "bart": "it is an encoder with a decoder",
-        "big_bird": "its attention is sparse",
+        "bert-generation": "it is one half of an encoder with a decoder, without token types",
+        "big_bird": _SPARSE,
+        "camembert": "its layers are RoBERTa's, but its tokenizer is not read here",
+        "canine": "it reads characters and shortens the sequence on its way",
+        "chinese_clip": "it reads images, too",
+        "clip": "it reads images, too",
         "convbert": "it mixes attention with convolutions",
-        "deberta": "its attention adds relative positions to every score",
-        "deberta-v2": "its attention adds relative positions to every score",
-        "eurobert": ROTARY,
+        "data2vec-text": "its layers are RoBERTa's, but its names are not read here",
+        "deberta": _RELATIVE,
+        "deberta-v2": _RELATIVE,
+        "dpr": "its BERT stands inside another model",
+        "ernie": "it adds embeddings of tasks to those of the tokens",
+        "ernie_m": "it has no token types, and positions that begin behind special ones",
+        "esm": f"it reads proteins, and {_PRE_NORM}",
+        "eurobert": _ROTATED_PRE_NORM,
+        "flaubert": "its layers are those of XLM, by other names",
+        "fnet": "it has Fourier transforms in place of attention",
         "funnel": "it shortens the sequence from layer to layer",
-        "gpt2": "it is a decoder: a token sees only those before it",
-        "longformer": "its attention is sparse",
-        "mobilebert": "its layers have bottlenecks and norms without statistics",
-        "modernbert": ROTARY,
-        "mpnet": "its attention adds a bias for relative positions to every score",
-        "new": ROTARY,
-        "nomic_bert": ROTARY,
-        "reformer": "its attention is sparse",
-        "roberta-prelayernorm": "its layer norms stand before the maps (pre-norm), not behind",
-        "roformer": "its positions are rotations of query and key",
+        "gte": f"{_ROTATED}, and its feed-forward maps are gated",
+        "ibert": "it is made to compute with integers",
+        "jina_bert": f"{_RELATIVE} (ALiBi)",
+        "jina_embeddings_v3": _ROTATED,
+        "layoutlm": _PAGES,
+        "layoutlmv2": _PAGES,
+        "layoutlmv3": _PAGES,
+        "longformer": _SPARSE,
+        "luke": "it reads entities beside the tokens, with an attention of their own",
+        "markuplm": "it reads the markup around the words, too",
+        "megatron-bert": _PRE_NORM,
+        "mobilebert": "its layers have bottlenecks and several feed-forward maps",
+        "modernbert": _ROTATED_PRE_NORM,
+        "mpnet": _RELATIVE,
+        "mra": _DISTANT,
+        "new": f"{_ROTATED}, and its feed-forward maps are gated",
+        "nezha": _RELATIVE,
+        "nomic_bert": f"{_ROTATED}, and its feed-forward maps are gated",
+        "nystromformer": _DISTANT,
+        "perceiver": "it reads any input into a fixed number of states",
+        "reformer": _SPARSE,
+        "rembert": "its settings and its tokenizer are not read here",
+        "retribert": "its BERT stands inside another model",
+        "roberta-prelayernorm": _PRE_NORM,
+        "roc_bert": "it adds embeddings of shapes and pronunciations to those of the tokens",
+        "roformer": _ROTATED,
+        "splinter": "it is made to select spans, and its tokenizer is not read here",
         "squeezebert": "its maps are grouped convolutions",
-        "t5": "it is an encoder with a decoder, and has relative positions",
-        "xlm-roberta-xl": "its layer norms stand before the maps (pre-norm), not behind",
-        "xlnet": "its attention has relative positions",
+        "tapas": "it reads tables: it has seven kinds of token types",
+        "xlm": "its layers have other names, and it may read languages beside the tokens",
+        "xlm-roberta-xl": _PRE_NORM,
+        "xlnet": _RELATIVE,
         "xmod": "it has an adapter per language in every layer",
+        "yoso": _DISTANT,
     }
 )
-"""Encoders that people have and whose block is another one, by `model_type`, and why."""
+"""Encoders that people have and that do not open, by `model_type`, and why.
+
+Decoders are not in it: transformers' own lists name them.
+"""

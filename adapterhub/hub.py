@@ -16,10 +16,10 @@ from adapterhub.model.execution.call import Request, check_options, compute_scor
 from adapterhub.model.execution.checks import check_backbone, check_fits
 from adapterhub.model.execution.run_trunk import ExecutionContext
 from adapterhub.model.execution.task_loader import TaskLoader
-from adapterhub.model.execution.text_features import features_of
+from adapterhub.model.execution.text_features import FeatureOptions, features_of
 from adapterhub.model.heads.heads import Array
 from adapterhub.option_models import parse_options, read_options
-from adapterhub.plan import Plan, Reading, Tap, make_plan
+from adapterhub.plan import Plan, make_plan
 from adapterhub.publishing.publication import Published, PublishOptions
 from adapterhub.remote.find import find_all
 from adapterhub.results import Scores, TaskInfo
@@ -33,7 +33,7 @@ OnError = Literal["raise", "skip"]
 
 
 class Hub:
-    """One frozen ALBERT on a device; scores texts with any tasks of a registry in one pass.
+    """One frozen encoder on a device; scores texts with any tasks of a registry in one pass.
 
     Thread-safe: the tasks are an argument of each call, and a call uses the versions that were
     resident at its start until it ends.
@@ -77,6 +77,7 @@ class Hub:
         self.registry_path = locate_registry(registry)
         opened = choose_backbone(read_registry(self.registry_path), backbone)
         self.backbone: BackboneSpec = opened.spec
+        self._sentence = opened.sentence
         self._encoder = Encoder(opened, device=device, dtype=dtype)
         self._tokenizer = TextTokenizer(opened.tokenizer)
         self._context = ExecutionContext(self._encoder, self._tokenizer, max_windows)
@@ -317,34 +318,35 @@ class Hub:
         texts: Record | Iterable[Record],
         *,
         depth: int | None = None,
-        pooling: Pooling = "mean",
+        pooling: Pooling | None = None,
         fields: Sequence[str] = ("text",),
         max_length: int | None = None,
+        prompt: str | None = None,
     ) -> Array | tuple[Array, ...]:
         """Returns features in fp32: (N, H), or for pooling `tokens` one (tokens, H) per row.
+
+        By default these are the vectors that sentence-transformers computes, if the backbone comes
+        from one of its repositories: its pooling, its normalisation, its default prompt, and long
+        texts truncated to its window. A pooling makes them plain features, as heads read them, of
+        long texts the mean over windows.
 
         Args:
             texts: Strings or records.
             depth: Depth of the hidden states; None for the deepest.
-            pooling: `cls`, `mean`, `max` or `tokens`.
+            pooling: `cls`, `mean`, `max` or `tokens`; None for the backbone's own, else `mean`.
             fields: The input fields; two make a pair, for which there is no pooling `tokens`.
-            max_length: Window in tokens, special tokens included; None for the backbone's maximum.
+            max_length: Window in tokens, special tokens included; None for the backbone's own.
+            prompt: Name of one of the backbone's prompts, or a text that ends with a space or a
+                sign (`"query: "`), to put before the first field; `""` for none.
 
         Raises:
-            UsageError: The depth, pooling, fields or window are not valid.
+            UsageError: The depth, pooling, fields, window or prompt are not valid.
+            BackboneError: The backbone's own vectors need a module that cannot be honoured.
             InputError: A row cannot be read.
         """
-        depth = self._encoder.depth if depth is None else depth
-        max_length = self._encoder.max_positions if max_length is None else max_length
-        if isinstance(fields, str) or not isinstance(fields, Iterable):
-            fields = (fields,)
-        fields = tuple(fields)
-        return features_of(
-            read_records(texts),
-            tap=Tap(depth, pooling, ()),
-            reading=Reading(fields, max_length, 0),
-            context=self._context,
-        )
+        options = FeatureOptions(depth, pooling, fields, max_length, prompt)
+        rows = read_records(texts)
+        return features_of(rows, options, context=self._context, sentence=self._sentence)
 
 
 def _reopen(

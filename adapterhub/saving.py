@@ -144,7 +144,7 @@ def _backbone_entry(backbone: Backbone, registry: Path) -> BackboneEntry:
     spec = backbone.spec
     source = spec.name
     if not spec.name.startswith("package:") and spec.revision is None:
-        folder, root = backbone.folder.resolve(), registry.resolve().parent
+        folder, root = backbone.root.resolve(), registry.resolve().parent
         inside = folder.is_relative_to(root)
         source = f"./{folder.relative_to(root).as_posix()}" if inside else str(folder)
     return BackboneEntry(source=source, revision=spec.revision, fingerprint=spec.fingerprint)

@@ -28,7 +28,7 @@ Kind = Literal["single_label", "multi_label", "regression", "tagging"]
 Pooling = Literal["cls", "mean", "max", "attentive", "tokens"]
 TextPooling = Literal["cls", "mean", "max", "attentive"]
 Site = Literal["query", "key", "value", "dense", "ffn", "ffn_output"]
-Activation = Literal["gelu", "tanh"]
+Activation = Literal["gelu", "tanh", "relu"]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
@@ -100,7 +100,8 @@ class HeadSpec(Spec):
         depths: The depths that it reads, ascending; more than one means a learned mix.
         pooling: Pooling of hidden states to features.
         hidden_width: Width W of the hidden layer, or None for a linear head.
-        activation: Activation of the hidden layer; `tanh` as in ALBERT's own pooling layer.
+        activation: Activation of the hidden layer; `tanh` as in BERT's pooling layer,
+            `relu` as in DistilBERT's classifier.
         ngrams: Number M of n-grams of subword pieces with their own weights, or None.
         pieces: N-grams of pairs only: number V of pieces whose rarity is stored; else None.
     """

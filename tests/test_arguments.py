@@ -20,6 +20,7 @@ from adapterhub import (
     ImportOptions,
     ScoringOptions,
     TrainingOptions,
+    convert,
     export_peft,
     import_task,
     make_plan,
@@ -34,7 +35,16 @@ from adapterhub.errors import AdapterHubError, UsageError
 from adapterhub.option_models import Options
 from adapterhub.publishing.publication import PublishOptions
 
-RESULTS = {"Plan", "Published", "ScoredFile", "Scores", "TaskScores", "TrainedTask", "TaskSpec"}
+RESULTS = {
+    "Converted",
+    "Plan",
+    "Published",
+    "ScoredFile",
+    "Scores",
+    "TaskScores",
+    "TaskSpec",
+    "TrainedTask",
+}
 """What calls return; nobody makes one."""
 OTHERS = {"AdapterHubError", "__version__"}
 
@@ -129,9 +139,10 @@ CALLS: dict[str, Call] = {
         {
             "texts": NO_TEXTS,
             "depth": ("x", 1.5, True, -1, 99, []),
-            "pooling": ("x", 3, None, [], "attentive"),
+            "pooling": ("x", 3, [], "attentive"),
             "fields": (3, None, [3], [], ["a", "b", "c"], [None]),
             "max_length": ("x", 9.5, True, 0, 1_000, []),
+            "prompt": (3, b"x", [], "x"),
         },
     ),
     "Hub.publish": Call(
@@ -217,6 +228,16 @@ CALLS: dict[str, Call] = {
             "options": (*NO_OPTIONS, TrainingOptions()),
             "registry": NO_PATH,
             "backbone": (3, b"x", [], "nothing"),
+        },
+    ),
+    "convert": Call(
+        lambda given: convert,
+        lambda given: {"folder": given.registry.parent, "out": given.out},
+        {
+            "folder": (*NO_PATH, None, "nothing", "acme/a b"),
+            "out": (*NO_PATH, None),
+            "max_seconds": ("x", None, [], 0, -1, True, float("nan")),
+            "max_bytes": ("x", [], 0, -1, True, 1.5),
         },
     ),
 }

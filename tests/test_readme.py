@@ -19,6 +19,9 @@ import yaml
 from adapterhub.cli import app
 from adapterhub.store.headfile import read_head
 from adapterhub.store.registry import read_registry
+from tests.encoders import save_encoder
+from tests.importing.pickles import save_pickled
+from tests.sentence_files import write_old
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = (
@@ -42,12 +45,12 @@ class Block:
     place: str
 
 
-def _blocks(document: str, kind: str) -> list[Block]:
+def _blocks(document: str, *kinds: str) -> list[Block]:
     text = (ROOT / document).read_text(encoding="utf-8")
     return [
         Block(found[1], found[2], f"{document}:{text.count(chr(10), 0, found.start()) + 2}")
         for found in re.finditer(r"^```([\w ]+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-        if found[1].split()[0] == kind
+        if found[1].split()[0] in kinds
     ]
 
 
@@ -68,9 +71,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("document", _with("python"))
 def test_python_snippets_run(document: str, workplace: Path) -> None:
     for block in _blocks(document, "python"):
-        code = compile(block.text, block.place, "exec")
-        if block.kind == "python":
-            exec(code, {"__name__": "__main__"})
+        _run_python(block)
 
 
 @pytest.mark.slow
@@ -79,14 +80,37 @@ def test_shell_commands_run(
     document: str, workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for block in _blocks(document, "sh"):
-        for line in block.text.splitlines():
-            name, *words = shlex.split(line)
-            if name in SCRIPTS:
-                continue
-            assert name == "adapterhub", f"{block.place}: who is {name}?"
-            with pytest.raises(SystemExit) as ended:
-                app(words)
-            assert ended.value.code == 0, f"{block.place}: {line}\n{capsys.readouterr().err}"
+        _run_commands(block, capsys)
+
+
+@pytest.mark.slow
+def test_the_page_of_encoders_runs(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_old(save_encoder(workplace / "minilm", "bert"))
+    save_pickled(workplace / "albert_tiny_zh")
+    blocks = _blocks("docs/encoders.md", "python", "sh")
+    assert {block.kind for block in blocks} == {"python", "python network", "sh"}
+    for block in blocks:
+        if block.kind == "sh":
+            _run_commands(block, capsys)
+        else:
+            _run_python(block)
+
+
+def _run_python(block: Block) -> None:
+    code = compile(block.text, block.place, "exec")
+    if block.kind == "python":
+        exec(code, {"__name__": "__main__"})
+
+
+def _run_commands(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
+    for line in block.text.splitlines():
+        name, *words = shlex.split(line)
+        if name in SCRIPTS:
+            continue
+        assert name == "adapterhub", f"{block.place}: who is {name}?"
+        with pytest.raises(SystemExit) as ended:
+            app(words)
+        assert ended.value.code == 0, f"{block.place}: {line}\n{capsys.readouterr().err}"
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

@@ -133,7 +133,13 @@ def add_task(
 
 def save_registry(folder: Path) -> Path:
     """Writes a backbone, and a registry with one task of every kind, to `folder`."""
-    backbone = open_tiny(folder / "backbone")
+    save_backbone(folder / "backbone")
+    return save_tasks(folder)
+
+
+def save_tasks(folder: Path) -> Path:
+    """Writes a registry with one task of every kind beside the folder `backbone`."""
+    backbone = open_backbone(folder / "backbone")
     encoder = Encoder(backbone, device="cpu")
     tokenizer = TextTokenizer(backbone.tokenizer)
     registry = folder / "registry.yaml"

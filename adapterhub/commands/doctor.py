@@ -132,7 +132,7 @@ def _examine_backbone(registry: store.Registry, key: str, *, replay: bool) -> It
         yield Check(subject, "problem", str(error))
     else:
         spec = backbone.spec
-        sizes = f"H={spec.hidden_size} D={spec.num_hidden_layers}"
+        sizes = f"{spec.family}, H={spec.hidden_size} D={spec.num_hidden_layers}"
         yield Check(subject, "ok", f"{spec.name}, {sizes}, {spec.fingerprint[:19]}… as promised")
         tokens = len(backbone.tokenizer)
         yield Check(f"tokenizer {key}", "ok", f"{tokens} tokens, fits the token table")

@@ -29,21 +29,21 @@ def export(
 ) -> None:
     """Write the adapter of a task as PEFT saves one, with its head beside it.
 
-    An adapter that all depths share opens with plain PEFT on a plain ALBERT, one that differs by
-    depth on adapterhub.unrolled(model). The README.md in the folder says how.
+    It opens with plain PEFT on a plain model of transformers; on an ALBERT, one that differs by
+    depth needs adapterhub.unrolled(model). The README.md in the folder says how.
     """
     one_of("--format", format_, _FORMATS)
     # From here on it takes seconds: torch and PEFT.
-    from adapterhub.peft.export_folder import export_peft, is_stock
+    from adapterhub.peft.export_folder import export_peft, opens_on
     from adapterhub.remote.find import find
     from adapterhub.store.registry import locate_registry
 
     head = find(name, locate_registry(registry)).load()
     export_peft(head, folder)
-    stock = is_stock(head.spec)
+    model = opens_on(head.spec)
     if as_json:
-        print_json({"task": head.spec.task, "folder": str(folder), "stock": stock})
+        values = {"task": head.spec.task, "folder": str(folder), "stock": model == "model"}
+        print_json(values)
         return
-    model = "model" if stock else "adapterhub.unrolled(model)"
     print_line(str(folder))
     note(f"adapterhub: open it with PeftModel.from_pretrained({model}, '{folder}')")

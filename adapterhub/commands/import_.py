@@ -22,7 +22,7 @@ def import_(
         Path,
         typer.Argument(
             metavar="FOLDER",
-            help="An adapter that PEFT saved, or a fine-tuned ALBERT of transformers whose "
+            help="An adapter that PEFT saved, or a fine-tuned classifier of transformers whose "
             "encoder is the backbone.",
         ),
     ],

@@ -1,19 +1,22 @@
-"""`adapterhub info`: an ALBERT's arithmetic."""
+"""`adapterhub info`: an encoder's arithmetic."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from adapterhub.commands.options import AsJson
-from adapterhub.commands.printing import print_json, print_line, print_table
+from adapterhub.commands.printing import counted, print_json, print_line, print_table
 
 if TYPE_CHECKING:
-    from adapterhub.model.backbone.arithmetic import AlbertSizes, Operations, Parameters
+    from adapterhub.model.backbone.arithmetic import Operations, Parameters
+    from adapterhub.model.backbone.config import EncoderConfig
 
 _LENGTHS = (20, 32, 128, 512)
+_ALBERT, _BERT = "an ALBERT of this shape", "a BERT of this shape"
+_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 
 def info(
@@ -26,43 +29,61 @@ def info(
     ] = "package:small-bilingual",
     as_json: AsJson = False,
 ) -> None:
-    """Show what an ALBERT stores and what it computes."""
+    """Show what an encoder stores and what it computes, beside an ALBERT or BERT of its shape."""
     from adapterhub.model.backbone.arithmetic import count_operations, count_parameters
 
-    sizes = _read_sizes(source)
-    parameters = count_parameters(sizes)
-    longest = sizes.max_position_embeddings
+    config = _read_config(source)
+    has_map = config.has_embedding_map
+    stored = count_parameters(config.albert, has_map=has_map, more_rows=config.more_rows)
+    resident = count_parameters(config.albert, has_map=has_map)
+    longest = config.albert.max_position_embeddings
     lengths = [length for length in _LENGTHS if length <= longest] or [longest]
     lengths += [longest] if longest > _LENGTHS[-1] else []
-    operations = [count_operations(sizes, length) for length in lengths]
+    operations = [count_operations(config.albert, length, has_map=has_map) for length in lengths]
     if as_json:
-        print_json(_values(source, sizes, parameters, operations))
+        print_json(
+            {
+                "source": source,
+                "family": config.family.name,
+                **_values(config, stored, operations),
+                "bytes": {dtype: resident.total * size for dtype, size in _BYTES.items()},
+            }
+        )
+        return
+    print_line(_heading(source, config))
+    print_line()
+    if config.family.shares_blocks:
+        _print_parameters(stored)
     else:
-        print_line(_heading(source, sizes))
-        print_line()
-        _print_parameters(parameters)
-        print_line()
-        _print_operations(operations)
+        _print_unshared(stored)
+    print_line()
+    _print_memory(resident)
+    print_line()
+    _print_operations(operations)
+    print_line()
+    print_line(_conclusion(operations[0], shares=config.family.shares_blocks))
 
 
-def _read_sizes(source: str) -> AlbertSizes:
+def _read_config(source: str) -> EncoderConfig:
     """Returns the config of a backbone; its weights are not opened."""
     from adapterhub.model.backbone.config import CONFIG_FILE, read_config
     from adapterhub.model.backbone.sources import locate
 
     folder, _ = locate(source, only=(CONFIG_FILE,))
-    return cast("AlbertSizes", read_config(folder).albert)
+    return read_config(folder)
 
 
-def _heading(source: str, sizes: AlbertSizes) -> str:
+def _heading(source: str, config: EncoderConfig) -> str:
+    sizes = config.albert
     return (
-        f"{source}: V={sizes.vocab_size:,} E={sizes.embedding_size} H={sizes.hidden_size} "
-        f"I={sizes.intermediate_size} D={sizes.num_hidden_layers}, windows up to "
-        f"{sizes.max_position_embeddings} tokens"
+        f"{source}: {config.family.name}, V={sizes.vocab_size:,} E={sizes.embedding_size} "
+        f"H={sizes.hidden_size} I={sizes.intermediate_size} D={sizes.num_hidden_layers}, windows "
+        f"up to {sizes.max_position_embeddings} tokens"
     )
 
 
 def _print_parameters(found: Parameters) -> None:
+    """Prints the parameters of an ALBERT beside those of a BERT."""
     blocks = "one block" if found.blocks == 1 else f"{found.blocks} blocks"
     many = found.blocks * found.block, found.unshared_blocks * found.block
     table = found.factored_table, found.unshared_table
@@ -70,14 +91,41 @@ def _print_parameters(found: Parameters) -> None:
     rows = [
         ("token table", "V*E + E*H", *_counts(*table), "V*H"),
         ("depths", blocks, *_counts(*many), f"{found.unshared_blocks} blocks"),
-        ("all parameters", "this ALBERT", *_counts(*total), "a BERT of this shape"),
+        ("all parameters", "this ALBERT", *_counts(*total), _BERT),
     ]
     headings = ("stored", "shared", "parameters", "instead of", "ratio", "unshared")
     print_table(headings, rows)
 
 
+def _print_unshared(found: Parameters) -> None:
+    """Prints the parameters of an encoder that shares no block beside those of an ALBERT."""
+    form = "V*E + E*H" if found.embedding_map else "V*H"
+    narrow = f"V*E + E*H, E={found.shared_embedding}"
+    blocks = counted(found.blocks, "block")
+    rows = [
+        ("token table", form, found.factored_table, found.shared_table, narrow),
+        ("depths", blocks, found.blocks * found.block, found.block, "one block"),
+        ("all parameters", "this encoder", found.total, found.shared_total, _ALBERT),
+    ]
+    print_table(
+        ("stored", "unshared", "parameters", "instead of", "ratio", "shared"),
+        [
+            (name, own, f"{many:,}", f"{few:,}", f"{many / few:.1f} x", other)
+            for name, own, many, few, other in rows
+        ],
+    )
+
+
 def _counts(shared: int, unshared: int) -> tuple[str, str, str]:
     return f"{shared:,}", f"{unshared:,}", f"{unshared / shared:.1f} x"
+
+
+def _print_memory(found: Parameters) -> None:
+    others = ((_ALBERT, found.shared_total), (_BERT, found.unshared_total))
+    counts = [("this encoder", found.total)]
+    counts += [(name, count) for name, count in others if count != found.total]
+    rows = [(name, *(f"{count * size / 1e6:,.2f} MB" for size in (4, 2))) for name, count in counts]
+    print_table(("memory", "float32", "float16, bfloat16"), rows)
 
 
 def _print_operations(operations: list[Operations]) -> None:
@@ -101,18 +149,25 @@ def _print_operations(operations: list[Operations]) -> None:
         "text, all depths",
     )
     print_table(headings, rows)
-    short = operations[0]
-    print_line()
-    print_line(
+
+
+def _conclusion(short: Operations, *, shares: bool) -> str:
+    """Returns what sharing saves, and what a task costs."""
+    depths = short.depths
+    saved = (
+        f"Sharing saves none: {depths} depths cost what {depths} distinct layers cost."
+        if shares
+        else f"An ALBERT of this shape stores less, and its {depths} depths compute as much."
+    )
+    return (
         f"A text of {short.length} tokens takes {short.per_text / 1e9:,.3f} G operations (a "
-        f"multiply-add is two). Sharing saves none: {short.depths} depths cost what "
-        f"{short.depths} distinct layers cost. A task that reads depth k pays k of them, and "
-        f"tasks together pay the deepest only."
+        f"multiply-add is two). {saved} A task that reads depth k pays k of them, and tasks "
+        f"together pay the deepest only."
     )
 
 
 def _values(
-    source: str, sizes: AlbertSizes, parameters: Parameters, operations: list[Operations]
+    config: EncoderConfig, parameters: Parameters, operations: list[Operations]
 ) -> dict[str, object]:
     names = (
         "vocab_size",
@@ -127,8 +182,7 @@ def _values(
         "type_vocab_size",
     )
     return {
-        "source": source,
-        "sizes": {name: getattr(sizes, name) for name in names},
+        "sizes": {name: getattr(config.albert, name) for name in names},
         "parameters": {
             **asdict(parameters),
             "factored_table": parameters.factored_table,

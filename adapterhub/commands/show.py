@@ -92,7 +92,8 @@ def _reading(spec: TaskSpec) -> dict[str, str]:
         f"{head.pooling}{mix if len(head.depths) > 1 else ''}{hidden}{ngrams}",
         "adapter": _adapter(spec),
         "cost": _cost(spec),
-        "backbone": f"{spec.backbone.name} {(spec.backbone.revision or '')[:12]}".rstrip(),
+        "backbone": f"{spec.backbone.name} {(spec.backbone.revision or '')[:12]}".rstrip()
+        + f", {spec.backbone.family}",
         "fingerprint": spec.backbone.fingerprint,
     }
 

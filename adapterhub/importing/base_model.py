@@ -12,11 +12,27 @@ import warnings
 from adapterhub.errors import AdapterError, AdapterHubError
 from adapterhub.model.backbone.open_backbone import Backbone, open_backbone
 from adapterhub.model.backbone.sources import is_folder
-from adapterhub.peft.folder import PeftFolder
+from adapterhub.peft.folder import PeftFolder, models_of
 from adapterhub.specs import identity
 from adapterhub.store.paths import absolute_path
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def check_family(peft: PeftFolder, backbone: Backbone) -> None:
+    """Checks that the tensors of an adapter are named as in a model of the backbone's family.
+
+    Raises:
+        AdapterError: They are of another family, whose maps are not those of the backbone.
+    """
+    family = backbone.spec.family
+    if peft.families and family not in peft.families:
+        raise AdapterError(
+            peft.path,
+            f"its tensors are named as those of {models_of(peft.families)}; the backbone "
+            f"{backbone.spec.name} has those of {models_of((family,))}. Use the backbone that it "
+            f"was trained on (--backbone).",
+        )
 
 
 def check_base(peft: PeftFolder, backbone: Backbone) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from adapterhub.errors import AdapterError, BackboneMismatchError, UsageError
-from adapterhub.importing.checkpoint import ClassifierHead, ModelConfig
+from adapterhub.importing.checkpoint import ModelConfig
+from adapterhub.importing.classifiers import ClassifierHead
 from adapterhub.importing.import_options import ImportOptions
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.peft.exported_head import HEAD_FILE, ExportedHead

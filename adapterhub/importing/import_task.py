@@ -10,8 +10,9 @@ import torch
 from pydantic import ValidationError
 
 from adapterhub.errors import AdapterError
-from adapterhub.importing.base_model import check_base
-from adapterhub.importing.checkpoint import head_of, read_checkpoint, read_model_config
+from adapterhub.importing.base_model import check_base, check_family
+from adapterhub.importing.checkpoint import read_checkpoint, read_model_config
+from adapterhub.importing.classifiers import head_of
 from adapterhub.importing.description import (
     describe,
     describe_exported,
@@ -19,6 +20,7 @@ from adapterhub.importing.description import (
 )
 from adapterhub.importing.import_options import ImportOptions
 from adapterhub.importing.injected import adapter_on
+from adapterhub.importing.merged_pooling import merged_pooling
 from adapterhub.model.backbone.caller_state import own_state
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.model.encoder.encoder import Encoder
@@ -67,8 +69,8 @@ def import_task(
 
     Args:
         folder: An adapter that PEFT saved with its classifier, one that `export_peft` wrote, or
-            an `AlbertForSequenceClassification` or `AlbertForTokenClassification` whose encoder
-            is bit-equal to the backbone.
+            a classifier of texts or tokens of transformers, for instance a
+            `BertForSequenceClassification`, whose encoder is bit-equal to the backbone.
         task: Name of the task; an existing one gets its next version.
         options: What the folder does not contain, also as a dictionary.
         registry: The registry.yaml, created if missing; "nearest" takes the nearest one from the
@@ -89,6 +91,8 @@ def import_task(
         raise AdapterError(folder, "no such folder")
     peft = read_peft_folder(folder, tied=options.tied) if is_peft_folder(folder) else None
     opened = open_for(registry, backbone)
+    if peft is not None:
+        check_family(peft, opened)
     exported = None if peft is None else read_exported_head(folder)
     # An export states the fingerprint of its backbone, which is compared.
     if peft is not None and exported is None and not options.any_base:
@@ -117,7 +121,10 @@ def _head(
         return describe_exported(task, exported, backbone, options), exported.tensors
     config = read_model_config(folder)
     reads = reads_of(folder, peft, config, options)
-    found = read_checkpoint(folder, backbone) if peft is None else peft.head
+    if peft is None:
+        found = read_checkpoint(folder, reads, backbone)
+    else:
+        found = {**peft.head, **merged_pooling(backbone, peft)}
     classifier = head_of(found, reads, backbone, source=folder)
     return describe(task, classifier, config, backbone, options), classifier.tensors
 

@@ -14,8 +14,10 @@ import torch
 from peft import get_peft_model, get_peft_model_state_dict
 
 from adapterhub.errors import AdapterError, AdapterHubError
+from adapterhub.families import FAMILIES
 from adapterhub.model.adapters.unrolled import unrolled, untie
 from adapterhub.model.backbone.open_backbone import Backbone
+from adapterhub.peft.family_names import family_key
 from adapterhub.peft.folder import PeftFolder
 from adapterhub.peft.format import PeftAdapter, adapter_from_peft, peft_config, peft_state
 from adapterhub.peft.settings import config_class, method_of, mutates, relative_lora
@@ -73,17 +75,19 @@ def _compare(
 ) -> None:
     """Refuses the first tensor that is missing, unknown or of another shape."""
     width = backbone.spec.hidden_size
+    family = FAMILIES[backbone.spec.family]
     place = f"on the backbone {backbone.spec.name}, of hidden size {width}"
     for key in sorted(expected.keys() | given.keys()):
         found, wanted = (
             None if key not in part else tuple(part[key].shape) for part in (given, expected)
         )
+        named = family_key(key, family)
         if wanted is None:
-            problem = f"it has '{key}' {found}, which its configuration does not create"
+            problem = f"it has '{named}' {found}, which its configuration does not create"
         elif found is None:
-            problem = f"it lacks '{key}', which is {wanted}"
+            problem = f"it lacks '{named}', which is {wanted}"
         elif found != wanted:
-            problem = f"its '{key}' is {found}, its configuration requires {wanted}"
+            problem = f"its '{named}' is {found}, its configuration requires {wanted}"
         else:
             continue
         raise AdapterError(

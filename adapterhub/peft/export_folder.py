@@ -9,6 +9,7 @@ from pathlib import Path
 import safetensors.torch
 
 from adapterhub.errors import AdapterError, check_type
+from adapterhub.families import FAMILIES
 from adapterhub.peft.exported_head import HEAD_FILE, describe_head, encode_exported_head
 from adapterhub.peft.folder import CONFIG_FILE, WEIGHTS_FILE
 from adapterhub.peft.format import peft_config, peft_state
@@ -19,6 +20,9 @@ from adapterhub.store.headfile import HeadFile
 from adapterhub.store.paths import absolute_path
 
 README_FILE = "README.md"
+_NO_POOLING = ("distilbert", "electra")
+"""Families whose models have no pooling layer to leave out."""
+
 _PER_MODEL = ("frod", "tinylora")
 """Methods with tensors for the model as a whole, which depend on how many maps it has."""
 
@@ -26,8 +30,9 @@ _PER_MODEL = ("frod", "tinylora")
 def export_peft(head: HeadFile, folder: str | Path) -> None:
     """Writes a task's adapter as PEFT saves one, and its head beside it; whole or not at all.
 
-    An adapter that all depths share opens with plain PEFT on a plain `AlbertModel`; one that
-    differs by depth, or leaves the first depths alone, on `adapterhub.unrolled(model)`.
+    It opens with plain PEFT on a plain model of transformers, for instance a `BertModel`. Only an
+    ALBERT has one module for all depths: an adapter that differs by depth, or leaves the first
+    depths alone, opens on `adapterhub.unrolled(model)` there.
 
     Args:
         head: A head file with an adapter.
@@ -41,10 +46,10 @@ def export_peft(head: HeadFile, folder: str | Path) -> None:
     check_type(head, HeadFile, "What is exported", "a head file, as read_head returns it")
     folder = absolute_path(folder, "folder")
     adapter = _exportable(head)
-    stock = is_stock(head.spec)
+    stock, family = is_stock(head.spec), FAMILIES[head.spec.backbone.family]
     try:
-        config = peft_config(adapter, stock=stock)
-        state = prefixed(peft_state(adapter, head.tensors, stock=stock))
+        config = peft_config(adapter, stock=stock, family=family)
+        state = prefixed(peft_state(adapter, head.tensors, stock=stock, family=family))
     except ValueError as error:
         raise AdapterError(f"of {head.source}", str(error)) from error
     backbone = head.spec.backbone
@@ -59,7 +64,7 @@ def export_peft(head: HeadFile, folder: str | Path) -> None:
         CONFIG_FILE: json.dumps(values, indent=2, sort_keys=True).encode() + b"\n",
         WEIGHTS_FILE: safetensors.torch.save(owned, {"format": "pt"}),
         HEAD_FILE: encode_exported_head(head),
-        README_FILE: _readme(head.spec, adapter, stock=stock).encode(),
+        README_FILE: _readme(head.spec, adapter).encode(),
     }
     _write_folder(folder, files)
 
@@ -67,13 +72,23 @@ def export_peft(head: HeadFile, folder: str | Path) -> None:
 def is_stock(spec: TaskSpec) -> bool:
     """Returns whether a task's adapter is the same on a plain ALBERT, where it is at all depths.
 
-    Depths beyond the deepest one that the head reads do not matter.
+    Depths beyond the deepest one that the head reads do not matter. False for other families.
     """
     adapter = spec.adapter
-    if adapter is None or not adapter.tie_depths:
+    if (
+        adapter is None
+        or not adapter.tie_depths
+        or not FAMILIES[spec.backbone.family].shares_blocks
+    ):
         return False
     needed = min(spec.deepest, spec.backbone.num_hidden_layers)
     return adapter.depths[:needed] == tuple(range(needed))
+
+
+def opens_on(spec: TaskSpec) -> str:
+    """Returns the expression for the model that an export opens on, given a plain `model`."""
+    is_plain = is_stock(spec) or not FAMILIES[spec.backbone.family].shares_blocks
+    return "model" if is_plain else "adapterhub.unrolled(model)"
 
 
 def _exportable(head: HeadFile) -> AdapterSpec:
@@ -116,29 +131,32 @@ def _write_folder(folder: Path, files: dict[str, bytes]) -> None:
         raise AdapterError(folder, f"it cannot be written: {reason(error)}") from error
 
 
-def _readme(spec: TaskSpec, adapter: AdapterSpec, *, stock: bool) -> str:
+def _readme(spec: TaskSpec, adapter: AdapterSpec) -> str:
     """Returns how to open the folder; PEFT's own model card says nothing of depths."""
-    backbone = spec.backbone
+    backbone, family = spec.backbone, FAMILIES[spec.backbone.family]
     known = "/" in backbone.name
     source = repr(backbone.name) if known else '"./the-backbone"'
     revision = f", revision={backbone.revision!r}" if known and backbone.revision else ""
-    model = "model" if stock else "adapterhub.unrolled(model)"
+    model = opens_on(spec)
     depths = ", ".join(map(str, adapter.depths))
-    where = "all depths" if stock else f"depth {depths}"
-    imports = "" if stock else "import adapterhub\n"
+    where = "all depths" if is_stock(spec) else f"depth {depths}"
+    imports = "import adapterhub\n" if model.startswith("adapterhub") else ""
+    pooling = "" if family.name in _NO_POOLING else ", add_pooling_layer=False"
+    kind = f"{family.title}Model"
+    title = "an ALBERT" if family.shares_blocks else f"{'an' if kind[0] in 'EX' else 'a'} {kind}"
     return f"""---
 library_name: peft
 ---
 # {spec.task}
 
-{adapter.method} on {", ".join(adapter.sites)} at {where} of an ALBERT, exported by adapterhub.
+{adapter.method} on {", ".join(adapter.sites)} at {where} of {title}, exported by adapterhub.
 Its backbone is {backbone.name}, {backbone.fingerprint}.
 
 ```python
 {imports}from peft import PeftModel
-from transformers import AlbertModel
+from transformers import {kind}
 
-model = AlbertModel.from_pretrained({source}{revision}, add_pooling_layer=False)
+model = {kind}.from_pretrained({source}{revision}{pooling})
 model = PeftModel.from_pretrained({model}, ".")
 ```
 

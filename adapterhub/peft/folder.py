@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
@@ -16,7 +16,9 @@ import torch
 from safetensors import SafetensorError
 
 from adapterhub.errors import AdapterError
+from adapterhub.families import FAMILIES, FamilyName
 from adapterhub.peft.exported_head import HEAD_FILE
+from adapterhub.peft.family_names import canonical, families_of, family_of_class
 from adapterhub.peft.settings import GROUPS, config_class, method_of
 from adapterhub.store.adapter_names import plain_key
 from adapterhub.store.atomic import open_regular, reason
@@ -31,16 +33,24 @@ _MAX_CONFIG_BYTES = 2**20
 Reads = Literal["text", "tokens"]
 """What the adapted model predicts for: a whole text, or every token."""
 
-_READS: Mapping[str, Reads] = MappingProxyType(
+_ENDINGS: Mapping[str, Reads] = MappingProxyType(
+    {"ForSequenceClassification": "text", "ForTokenClassification": "tokens"}
+)
+CLASSIFIERS: Mapping[str, Reads] = MappingProxyType(
     {
-        "SEQ_CLS": "text",
-        "TOKEN_CLS": "tokens",
-        "AlbertForSequenceClassification": "text",
-        "AlbertForTokenClassification": "tokens",
+        f"{family.title}{ending}": reads
+        for family in FAMILIES.values()
+        for ending, reads in _ENDINGS.items()
     }
 )
-_HEAD = re.compile(r"^(classifier|pooler)\.(weight|bias)$")
+"""Classes of transformers whose classifier can be a head, and what it reads."""
+
+_TASKS: Mapping[str, Reads] = MappingProxyType({"SEQ_CLS": "text", "TOKEN_CLS": "tokens"})
+_HEAD = re.compile(
+    r"^(classifier(\.(dense|out_proj))?|pre_classifier|pooler(\.dense)?)\.(weight|bias)$"
+)
 _GROUP = re.compile(rf"\.{GROUPS}\.([0-9]{{1,4}})\.")
+_POOLING = re.compile(r"^pooler\.")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,11 +59,16 @@ class PeftFolder:
 
     Attributes:
         path: The folder.
-        config: PEFT's configuration, every field.
-        factors: Tensors of the adapter by PEFT's names without prefix, on the CPU.
-        head: `classifier.*` and `pooler.*`, where they were trained along.
+        config: PEFT's configuration, every field; patterns as on an unrolled ALBERT.
+        factors: Tensors of the adapter by PEFT's names on an unrolled ALBERT (or on a plain one,
+            if `tied`) without prefix, on the CPU.
+        head: The classifier and the pooling layer by their names in the model, where they were
+            trained along.
         reads: What its model predicts for; None if the folder does not say.
         tied: Whether one adapter serves all depths.
+        families: The families whose names it has; empty if it names no layer.
+        pooling: What changes the pooling layer, by PEFT's names without prefix.
+        given: PEFT's configuration as it is in the file.
     """
 
     path: Path
@@ -62,6 +77,9 @@ class PeftFolder:
     head: Mapping[str, torch.Tensor]
     reads: Reads | None
     tied: bool
+    families: tuple[FamilyName, ...] = ()
+    pooling: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    given: Mapping[str, Any] = field(default_factory=dict)
 
 
 def is_peft_folder(folder: Path) -> bool:
@@ -78,32 +96,78 @@ def read_peft_folder(folder: Path, *, tied: bool | None = None) -> PeftFolder:
 
     Raises:
         AdapterError: A file is missing, damaged or a pickle, its configuration is not one of the
-            installed PEFT, or it is of another model than an ALBERT.
+            installed PEFT, or it is of a model that is no encoder of a known family.
     """
-    config = _read_config(folder)
+    config = given = _read_config(folder)
     state = _read_state(folder)
+    base = _base_class(config)
+    families = _families(folder, state, base, tied=tied)
     plain = {plain_key(key): tensor for key, tensor in state.items()}
     if len(plain) < len(state):
         raise AdapterError(folder, "it holds one tensor twice, with and without prefix")
-    mapping = config.get("auto_mapping")
-    base = mapping.get("base_model_class") if isinstance(mapping, dict) else None
-    task = config.get("task_type") or base
+    if families:
+        try:
+            plain, config = canonical(plain, config, FAMILIES[families[0]])
+        except ValueError as error:
+            raise AdapterError(folder, str(error)) from error
+    task = config.get("task_type")
+    head = {key: tensor for key, tensor in plain.items() if _HEAD.match(key)}
+    pooling = {k: t for k, t in plain.items() if _POOLING.match(k) and k not in head}
     return PeftFolder(
         path=folder,
         config=config,
-        factors={key: tensor for key, tensor in plain.items() if not _HEAD.match(key)},
-        head={key: tensor for key, tensor in plain.items() if _HEAD.match(key)},
-        reads=_READS.get(str(task)),
-        tied=_is_tied(folder, plain, config) if tied is None else tied,
+        factors={k: t for k, t in plain.items() if k not in head and k not in pooling},
+        head=head,
+        reads=_TASKS.get(str(task)) if task else CLASSIFIERS.get(str(base)),
+        tied=_is_tied(folder, plain, config, families) if tied is None else tied,
+        families=families,
+        pooling=pooling,
+        given=given,
     )
 
 
-def _is_tied(folder: Path, state: Mapping[str, torch.Tensor], config: Mapping[str, Any]) -> bool:
+def _families(
+    folder: Path, state: Mapping[str, torch.Tensor], base: str | None, *, tied: bool | None
+) -> tuple[FamilyName, ...]:
+    """Returns the families that an adapter may be of.
+
+    Raises:
+        AdapterError: Its names and its configuration disagree, or it cannot be tied.
+    """
+    named, found = families_of(state), families_of(state, base)
+    if named and not found:
+        raise AdapterError(
+            folder,
+            f"it was made for a {shown(base)}, but its tensors are named as those of "
+            f"{models_of(named)}",
+        )
+    if tied and found and not any(FAMILIES[name].shares_blocks for name in found):
+        raise AdapterError(
+            folder,
+            f"it is of {models_of(found)}, whose layers each have an adapter of their own; only an "
+            f"ALBERT's depths share one. Leave out --tied (tied=True).",
+        )
+    return found
+
+
+def models_of(families: tuple[FamilyName, ...]) -> str:
+    """Returns the classes of the encoders of families, for messages."""
+    return " or ".join(f"{FAMILIES[name].title}Model" for name in families)
+
+
+def _is_tied(
+    folder: Path,
+    state: Mapping[str, torch.Tensor],
+    config: Mapping[str, Any],
+    families: tuple[FamilyName, ...],
+) -> bool:
     """Returns whether the names are of a plain ALBERT, whose one group serves all depths.
 
     Raises:
         AdapterError: They may be of that, or of depth 0 of an unrolled ALBERT.
     """
+    if families and not any(FAMILIES[name].shares_blocks for name in families):
+        return False
     groups = {int(found[1]) for found in map(_GROUP.search, state) if found is not None}
     if not groups <= {0}:
         return False
@@ -146,11 +210,19 @@ def _read_config(folder: Path) -> dict[str, Any]:
     # PEFT refuses values with errors of many classes.
     except Exception as error:
         raise AdapterError(folder, f"PEFT refuses its {CONFIG_FILE}: {error}") from error
+    base = _base_class(config)
+    if base is not None and family_of_class(base) is None:
+        raise AdapterError(
+            folder, f"it was made for a {shown(base)}; expected a model of {', '.join(FAMILIES)}"
+        )
+    return config
+
+
+def _base_class(config: Mapping[str, Any]) -> str | None:
+    """Returns the class of the model that PEFT saw, where its configuration says."""
     mapping = config.get("auto_mapping")
     base = mapping.get("base_model_class") if isinstance(mapping, dict) else None
-    if base is not None and not str(base).startswith("Albert"):
-        raise AdapterError(folder, f"it was made for a {shown(base)}; expected an ALBERT")
-    return config
+    return None if base is None else str(base)
 
 
 def _read_state(folder: Path) -> dict[str, torch.Tensor]:

@@ -11,7 +11,9 @@ import torch
 from peft import PeftConfig
 
 from adapterhub.errors import AdapterError
-from adapterhub.peft.settings import config_for, method_of, settings_of, unpruned_adalora
+from adapterhub.families import ALBERT, FAMILIES, Family
+from adapterhub.peft.family_names import canonical, config_for, families_of, family_key
+from adapterhub.peft.settings import method_of, settings_of, unpruned_adalora
 from adapterhub.specs import SITES, AdapterSpec, Site
 from adapterhub.store.adapter_names import (
     SHARED,
@@ -60,8 +62,8 @@ def adapter_from_peft(
     """Returns spec and tensors of what PEFT trained.
 
     Args:
-        state: From `peft.get_peft_model_state_dict`, with or without the prefixes of PEFT and of
-            a model with a head.
+        state: From `peft.get_peft_model_state_dict` of a model of any family, with or without the
+            prefixes of PEFT and of a model with a head.
         config: PEFT's configuration, or its `to_dict()`.
         num_hidden_layers: Depth D of the backbone.
         tied: Whether it is of a plain ALBERT, whose one group serves all depths; otherwise of an
@@ -73,8 +75,12 @@ def adapter_from_peft(
         AdapterError: The method or a setting cannot be used here, or names, shapes or values of
             the state are not those of an adapter.
     """
+    values = config if isinstance(config, Mapping) else config.to_dict()
     try:
         method = method_of(config)
+        families = families_of(state)
+        if families:
+            state, values = canonical(state, values, FAMILIES[families[0]])
     except ValueError as error:
         raise AdapterError(source, str(error)) from error
     found = _read(state, method, tied=tied, source=source)
@@ -87,7 +93,6 @@ def adapter_from_peft(
         served = tuple(sorted({int(part.place) for part in places}))
     _check_depths(served, num_hidden_layers, source)
     sites = tuple(site for site in SITES if any(part.site == site for part in places))
-    values = config if isinstance(config, Mapping) else config.to_dict()
     try:
         settings = settings_of(values, _paths(served, sites, tied=tied))
     except ValueError as error:
@@ -112,32 +117,38 @@ def adapter_from_peft(
     return PeftAdapter(spec, tensors)
 
 
-def peft_config(spec: AdapterSpec, *, stock: bool = False) -> PeftConfig:
-    """Returns PEFT's configuration with which `spec` opens on an ALBERT.
+def peft_config(spec: AdapterSpec, *, stock: bool = False, family: Family = ALBERT) -> PeftConfig:
+    """Returns PEFT's configuration with which `spec` opens on a model of a family.
 
     Args:
         spec: The adapter.
         stock: Tied adapters only: for a plain ALBERT, where it changes all depths. Otherwise for
-            an unrolled one.
+            a model with a module per depth, which an ALBERT has if it is unrolled.
+        family: The family of that model.
 
     Raises:
         ValueError: `stock` is asked for where depths differ.
     """
     _check_stock(spec, stock)
-    found: PeftConfig = config_for(spec, stock=stock)
+    found: PeftConfig = config_for(spec, stock=stock, family=family)
     return found
 
 
 def peft_state(
-    spec: AdapterSpec, tensors: Mapping[str, torch.Tensor], *, stock: bool = False
+    spec: AdapterSpec,
+    tensors: Mapping[str, torch.Tensor],
+    *,
+    stock: bool = False,
+    family: Family = ALBERT,
 ) -> dict[str, torch.Tensor]:
-    """Returns an adapter's tensors by PEFT's names in an `AlbertModel`, without prefix.
+    """Returns an adapter's tensors by PEFT's names in a model of a family, without prefix.
 
     Args:
         spec: The adapter.
         tensors: Its tensors by their names in a head file; others are not looked at.
         stock: Tied adapters only: for a plain ALBERT, whose group 0 serves all depths. Otherwise
-            for an unrolled one; a tied adapter then stands at each of its depths.
+            for a model with a module per depth; a tied adapter then stands at each of its depths.
+        family: The family of that model.
 
     Raises:
         ValueError: `stock` is asked for where depths differ.
@@ -163,7 +174,7 @@ def peft_state(
                 for d in places
                 for site in spec.sites
             }
-    return state
+    return {family_key(key, family): value for key, value in state.items()}
 
 
 def _read(

@@ -6,7 +6,7 @@ import dataclasses
 import enum
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -15,8 +15,7 @@ from peft import PeftConfig
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from pydantic import JsonValue
 
-from adapterhub.specs import AdapterSpec
-from adapterhub.store.adapter_names import AdapterTensor, module_path, parse_peft_key
+from adapterhub.store.adapter_names import PREFIXES, AdapterTensor, parse_peft_key
 from adapterhub.store.jsonsafe import shown
 
 MUTATING = ("pissa", "olora", "corda", "loftq", "lora_ga")
@@ -97,7 +96,7 @@ def unpruned_adalora(
 PROMPTS = "it puts virtual tokens before the text and changes nothing in the block"
 UNUSABLE: Mapping[str, str] = MappingProxyType(
     {
-        "adaption_prompt": "it is made for the attention of other models than ALBERT",
+        "adaption_prompt": "it is made for the attention of other models than BERT and ALBERT",
         "cartridge": PROMPTS,
         "cpt": PROMPTS,
         "lily": "a router weighs its parts anew for every text, which no fixed weights can do",
@@ -210,9 +209,9 @@ def settings_of(
                 settings[name] = None
             continue
         if name.endswith("_pattern"):
-            value = _resolved(value, paths)
+            value = resolve_patterns(value, paths)
         if name == "feedforward_modules":
-            value = _feed_forward(value, paths)
+            value = resolve_feed_forward(value, paths)
         if value != {}:
             settings[name] = _plain(name, value)
     if "fan_in_fan_out" in settings:
@@ -220,33 +219,6 @@ def settings_of(
     if "init_lora_weights" in settings:
         settings["init_lora_weights"] = True
     return settings
-
-
-def config_for(spec: AdapterSpec, *, stock: bool) -> Any:
-    """Returns PEFT's configuration with which an adapter opens on an ALBERT.
-
-    Args:
-        spec: The adapter.
-        stock: For a plain ALBERT, where it changes all depths; otherwise for an unrolled one.
-
-    Raises:
-        ValueError: The installed PEFT does not know the method or a setting.
-    """
-    factory = config_class(spec.method)
-    fields = {field.name for field in dataclasses.fields(factory)}
-    places: dict[str, Any] = {"target_modules": list(spec.sites)}
-    if not stock and "layers_to_transform" in fields:
-        places |= {"layers_to_transform": list(spec.depths), "layers_pattern": GROUPS}
-    elif not stock:
-        paths = (module_path(depth, site) for depth in spec.depths for site in spec.sites)
-        alternatives = "|".join(re.escape(path) for path in paths)
-        places["target_modules"] = rf"(.*\.)?({alternatives})"
-    try:
-        return factory(**spec.config, **places, inference_mode=True)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"the installed PEFT refuses the configuration of its '{spec.method}': {error}"
-        ) from error
 
 
 def _check_off(config: Mapping[str, Any]) -> None:
@@ -265,8 +237,16 @@ def _check_off(config: Mapping[str, Any]) -> None:
         )
 
 
-def _resolved(patterns: Mapping[str, Any], paths: Mapping[str, str]) -> dict[str, Any]:
-    """Returns the value of each path that a pattern names, by what that path is called."""
+def resolve_patterns(patterns: Any, paths: Mapping[str, str]) -> dict[str, Any]:
+    """Returns the value of each path that a pattern names, by what that path is called.
+
+    Args:
+        patterns: PEFT's, with a value for each.
+        paths: As in `settings_of`.
+
+    Raises:
+        ValueError: A pattern is no regular expression, or one that could match for ever.
+    """
     if not patterns:
         return {}
     if not isinstance(patterns, Mapping):
@@ -276,27 +256,40 @@ def _resolved(patterns: Mapping[str, Any], paths: Mapping[str, str]) -> dict[str
     found: dict[str, Any] = {}
     for path, called in paths.items():
         for key, value in patterns.items():
-            # Source: PEFT 0.21, get_pattern_key. A model with a head has `albert.` before it.
-            if any(re.match(rf"(.*\.)?({key})$", name) for name in (path, f"albert.{path}")):
+            # Source: PEFT 0.21, get_pattern_key.
+            if any(re.match(rf"(.*\.)?({key})$", name) for name in _full_paths(path)):
                 found[called] = value
                 break
     return found
 
 
-def _feed_forward(modules: Any, paths: Iterable[str]) -> list[str]:
-    """Returns the sites whose input IA3 scales."""
+def resolve_feed_forward(modules: Any, paths: Mapping[str, str]) -> list[str]:
+    """Returns the sites whose input IA3 scales.
+
+    Args:
+        modules: PEFT's `feedforward_modules`.
+        paths: As in `settings_of`; what a map is called ends with its site.
+
+    Raises:
+        ValueError: They are no names, or no regular expression.
+    """
     if isinstance(modules, str):
         _check_pattern(modules)
         chosen = [
-            path
-            for path in paths
-            if any(re.fullmatch(modules, name) for name in (path, f"albert.{path}"))
+            called
+            for path, called in paths.items()
+            if any(re.fullmatch(modules, name) for name in _full_paths(path))
         ]
     elif isinstance(modules, list | tuple | set) and all(isinstance(one, str) for one in modules):
-        chosen = [path for path in paths if path.endswith(tuple(modules))]
+        chosen = [called for path, called in paths.items() if path.endswith(tuple(modules))]
     else:
         raise ValueError(f"its feedforward_modules {shown(modules)} are no names of modules")
-    return sorted({path.rpartition(".")[2] for path in chosen})
+    return sorted({called.rpartition(".")[2] for called in chosen})
+
+
+def _full_paths(path: str) -> tuple[str, ...]:
+    """Returns what a path may be in a model, which has a prefix before it if it has a head."""
+    return (path, *(prefix + path for prefix in PREFIXES))
 
 
 def _check_pattern(pattern: str) -> None:

@@ -78,7 +78,7 @@ def front_matter(
         "license": licences[0] if len(licences) == 1 else None,
         "datasets": _united(before.get("datasets"), filter(None, datasets)),
         "metrics": sorted({_HUB_METRICS[name] for name in named if name in _HUB_METRICS}),
-        "tags": _united(_tags(before.get("tags"), content, models), ["peft"] * has_peft),
+        "tags": _united(_tags(before.get("tags"), content, models, tasks), ["peft"] * has_peft),
         "model-index": _index(before.get("model-index"), tasks),
     }
     if len(licences) > 1:
@@ -180,13 +180,20 @@ def _pipeline(content: RegistryContent, tasks: Sequence[FoundTask]) -> str:
     return counts.most_common(1)[0][0]
 
 
-def _tags(before: object, content: RegistryContent, models: Iterable[str]) -> list[str]:
+def _tags(
+    before: object,
+    content: RegistryContent,
+    models: Iterable[str],
+    tasks: Sequence[FoundTask],
+) -> list[str]:
+    """Returns the tags of a repository; a family stays when tasks of another one are added."""
     others = [tag for tag in _strings(before) if not tag.startswith(_OWN_TAGS)]
     prints = (
         f"adapterhub-backbone:{entry.fingerprint.removeprefix('sha256:')[:16]}"
         for entry in content.backbones.values()
     )
-    own = ["albert", *(f"base_model:adapter:{model}" for model in sorted(set(models)))]
+    families = sorted({task.spec.backbone.family for task in tasks})
+    own = [*families, *(f"base_model:adapter:{model}" for model in sorted(set(models)))]
     return _united([_LIBRARY, *own, *sorted(prints)], others)
 
 

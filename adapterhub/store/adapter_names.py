@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from adapterhub.families import ALBERT, FAMILIES
 from adapterhub.specs import SITES, AdapterSpec, Site
 
 Value = TypeVar("Value")
@@ -24,10 +25,14 @@ SHARED = "shared"
 
 # In a PEFT file: the module's path in an AlbertModel, then the factor.
 _MODULE = re.compile(
-    r"(?:^|\.)encoder\.albert_layer_groups\.(?P<group>\d{1,4})\.albert_layers\.0\."
+    r"(?:^|\.)encoder\.albert_layer_groups\.(?P<group>0|[1-9][0-9]{0,3})\.albert_layers\.0\."
     r"(?:attention\.)?(?P<site>query|key|value|dense|ffn_output|ffn)\.(?P<factor>.+)$"
 )
-_PEFT_PREFIX = re.compile(r"^(base_model\.)?(model\.)?(albert\.)?")
+PREFIXES = tuple(sorted({family.prefix for family in FAMILIES.values()}))
+"""What stands before the encoder's modules in a model with a head."""
+
+_PEFT_PREFIX = re.compile(rf"^(base_model\.)?(model\.)?({'|'.join(map(re.escape, PREFIXES))})?")
+_ENCODERS = tuple({f"{family.layer.partition('.')[0]}." for family in FAMILIES.values()})
 _NAME = re.compile(r"^[A-Za-z0-9_.]{1,200}$")
 _DEPTH = re.compile(r"0|[1-9][0-9]{0,3}")
 _FACTOR = re.compile(r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+){0,5}$")
@@ -84,21 +89,25 @@ def parse_peft_key(key: str, *, tied: bool) -> AdapterTensor | None:
     return AdapterTensor(TIED if tied else int(found["group"]), site, found["factor"])
 
 
+def block_part(site: Site) -> str:
+    """Returns the canonical name of a site among the parts of a block."""
+    return site if site.startswith("ffn") else f"attention.{site}"
+
+
 def module_path(depth: int, site: Site) -> str:
     """Returns the module path of a site in an unrolled `AlbertModel`, with one group per depth."""
-    part = site if site.startswith("ffn") else f"attention.{site}"
-    return f"encoder.albert_layer_groups.{depth}.albert_layers.0.{part}"
+    return ALBERT.path(depth, block_part(site))
 
 
 def plain_key(key: str) -> str:
-    """Returns a key of a PEFT file without prefixes, as an `AlbertModel` names the tensor."""
+    """Returns a key of a PEFT file without prefixes, as a model without a head names the tensor."""
     return _PEFT_PREFIX.sub("", key)
 
 
 def prefixed(state: Mapping[str, Value]) -> dict[str, Value]:
     """Returns values by the keys of a PEFT file, given keys without prefixes."""
     return {
-        f"base_model.{'model.' if key.startswith('encoder.') else ''}{key}": tensor
+        f"base_model.{'model.' if key.startswith(_ENCODERS) else ''}{key}": tensor
         for key, tensor in state.items()
     }
 

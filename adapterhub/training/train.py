@@ -141,7 +141,7 @@ def _open_source(
 
 def _with_adapter(options: TrainingOptions, adapter: AdapterOptions) -> TrainingOptions:
     """Returns the options of training with an adapter, whose method is checked."""
-    from adapterhub.training.adapters.injection import check_method
+    from adapterhub.training.adapters.peft_methods import check_method
 
     check_method(adapter.method)
     # Cross-validation would train the adapter once per fold.
@@ -157,7 +157,7 @@ def _with_shape_of(
     warm_start: WarmStart, options: TrainingOptions, adapter: AdapterOptions
 ) -> TrainingOptions:
     """Returns options by which the new adapter has the shape of an existing one."""
-    from adapterhub.training.adapters.injection import inherit_shape
+    from adapterhub.training.adapters.peft_methods import inherit_shape
 
     return options.model_copy(update={"adapter": inherit_shape(adapter, warm_start.spec)})
 

@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 
 from adapterhub.model.backbone import sources
+from adapterhub.model.backbone.checkpoint import read_weights
+from adapterhub.model.backbone.config import read_config
 from adapterhub.store.headfile import write_head
 from adapterhub.store.registry import read_registry
 from tests.builders import head_tensors
 from tests.commands.conftest import Run
+from tests.encoders import FAMILY_NAMES, save_model
 from tests.tiny import TASKS, open_tiny, save_backbone, tiny_task
 
 NAMES = sorted(task["task"] for task in TASKS)
@@ -130,6 +133,23 @@ def test_info_shows_the_arithmetic(run: Run, tiny_backbone_folder: Path) -> None
     assert [row["length"] for row in value["operations"]] == [20, 32]
 
 
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_info_of_a_family(run: Run, tmp_path: Path, family: str) -> None:
+    save_model(tmp_path, family, vocab_size=50)
+    out = run("info", tmp_path).out
+    longest = 62 if "roberta" in family else 64
+    assert f": {family}, V=50 " in out
+    assert f"windows up to {longest} tokens" in out
+    assert ("this ALBERT" in out) == (family == "albert")
+    value = run("info", tmp_path, "--json").value
+    assert value["family"] == family
+    # What the encoder holds: without the types that it does not have and positions never read.
+    weights = read_weights(tmp_path, read_config(tmp_path)).values()
+    assert value["bytes"]["float32"] == sum(weight.numel() * 4 for weight in weights)
+    assert value["bytes"]["float16"] * 2 == value["bytes"]["float32"]
+    assert bool(value["operations"][0]["embedding"]) == (family in ("albert", "electra"))
+
+
 def test_info_of_short_windows(run: Run, tmp_path: Path) -> None:
     value = run("info", save_backbone(tmp_path, max_position_embeddings=8), "--json").value
     assert [row["length"] for row in value["operations"]] == [8]
@@ -146,7 +166,7 @@ def test_info_needs_the_config_only(
         return str(cache)
 
     monkeypatch.setattr(sources, "snapshot_download", snapshot)
-    assert run("info", "owner/tiny").out.startswith("owner/tiny: V=")
+    assert run("info", "owner/tiny").out.startswith("owner/tiny: albert, V=")
     assert [path.name for path in cache.iterdir()] == ["config.json"]
 
 
@@ -154,13 +174,14 @@ def test_info_needs_the_config_only(
     ("config", "part"),
     [
         ("{", "cannot be read"),
-        ('{"model_type": "bert"}', "'bert'"),
+        ('{"model_type": "gpt2"}', "'gpt2', which cannot run here: it is a decoder"),
+        ("{}", "no model_type"),
         ("[1]", "not a JSON object"),
         ('{"model_type": "albert", "hidden_size": "wide"}', "'hidden_size' expected int"),
         ('{"model_type": "albert", "hidden_size": 0}', "hidden_size 0; expected 1 or more"),
     ],
 )
-def test_info_refuses_what_is_no_albert(run: Run, tmp_path: Path, config: str, part: str) -> None:
+def test_info_refuses_what_cannot_run(run: Run, tmp_path: Path, config: str, part: str) -> None:
     (tmp_path / "config.json").write_text(config)
     ran = run("info", tmp_path)
     assert ran.code == 5

@@ -11,7 +11,12 @@ import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, PeftModel
-from transformers import AlbertForSequenceClassification, AlbertModel
+from transformers import (
+    AlbertForSequenceClassification,
+    AlbertModel,
+    BertForSequenceClassification,
+    BertModel,
+)
 
 from adapterhub.hub import Hub
 from adapterhub.model.adapters.unrolled import unrolled
@@ -19,7 +24,9 @@ from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.store.headfile import read_head
 from adapterhub.store.registry import read_registry
 from tests.commands.conftest import Run
+from tests.encoders import save_encoder
 from tests.importing.folders import TEXTS, classifier_model, save_adapter
+from tests.peft.family_models import trained
 
 LABELS = "no,maybe,yes"
 
@@ -177,3 +184,30 @@ def test_formats_are_named(run: Run) -> None:
     done = run("export", "x", "out", "--format", "onnx")
     assert done.code == 2
     assert "--format is 'onnx'; expected peft" in done.err
+
+
+@pytest.mark.slow
+def test_an_adapter_of_a_bert_goes_in_and_out(run: Run, tmp_path: Path) -> None:
+    backbone = save_encoder(tmp_path / "bert", "bert")
+    model = BertForSequenceClassification.from_pretrained(str(backbone), num_labels=3)
+    config = LoraConfig(
+        task_type="SEQ_CLS",
+        target_modules=["query", "output.dense"],
+        layers_to_transform=[1, 3],
+        layers_pattern="layer",
+    )
+    trained(model, config).save_pretrained(str(tmp_path / "peft"))
+    words = ("--backbone", backbone, "--labels", LABELS)
+    done = run("import", tmp_path / "peft", "--task", "mood", *words)
+    assert done.code == 0
+    assert "lora on query, dense, ffn_output at depths 1, 3, " in done.out
+    assert run("score", "a good day", "--task", "mood", "--device", "cpu").code == 0
+    assert run("show", "mood").code == 0
+    assert "PeftModel.from_pretrained(model, 'out')" in run("export", "mood", "out").err
+    assert run("export", "mood", "again", "--json").value["stock"] is True
+    plain = BertModel.from_pretrained(str(backbone))
+    PeftModel.from_pretrained(plain, "out")
+    assert run("import", "out", "--task", "mood", "--json").value["version"] == 1
+    tied = run("import", tmp_path / "peft", "--task", "x", "--tied", *words)
+    assert tied.code != 0
+    assert "Leave out --tied" in tied.err

@@ -15,7 +15,7 @@ from transformers import (
 )
 
 from adapterhub.hub import Hub
-from adapterhub.importing.checkpoint import POOLER, read_classifier
+from adapterhub.importing.classifiers import pooling_layer
 from adapterhub.importing.import_options import ImportOptions
 from adapterhub.importing.import_task import ImportedTask, import_task
 from adapterhub.model.adapters.unrolled import unrolled
@@ -40,7 +40,7 @@ def classifier_model(
     torch.manual_seed(0)
     model = kind(config)
     found = {f"albert.{name}": tensor for name, tensor in backbone.weights.items()}
-    pooler = read_classifier(backbone.folder, names=POOLER)
+    pooler = pooling_layer(backbone)
     if kind is AlbertForSequenceClassification:
         found |= {f"albert.{name}": tensor for name, tensor in pooler.items()}
     outcome = model.load_state_dict(found, strict=False)

@@ -148,7 +148,16 @@ def test_another_family_is_refused_by_name(tmp_path: Path, tiny_backbone: Backbo
     (tmp_path / "config.json").write_text(
         json.dumps({"model_type": "bert", "architectures": ["BertForSequenceClassification"]})
     )
-    with pytest.raises(AdapterError, match="it is an BertForSequenceClassification; expected"):
+    match = "it is of model_type 'bert'; the backbone tiny is of 'albert'"
+    with pytest.raises(AdapterError, match=match):
+        imported(tmp_path, tmp_path / "registry.yaml", tiny_backbone)
+
+
+def test_a_model_of_no_family_is_refused_by_name(tmp_path: Path, tiny_backbone: Backbone) -> None:
+    (tmp_path / "config.json").write_text(
+        json.dumps({"model_type": "gpt2", "architectures": ["GPT2ForSequenceClassification"]})
+    )
+    with pytest.raises(AdapterError, match=r"it is an GPT2For.*; expected \[Albert\|Bert\|"):
         imported(tmp_path, tmp_path / "registry.yaml", tiny_backbone)
 
 

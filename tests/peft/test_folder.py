@@ -102,7 +102,11 @@ def test_pickles_are_never_opened(folder: Path) -> None:
         ),
         (
             '{"peft_type": "LORA", "auto_mapping": {"base_model_class": "BertModel"}}',
-            "made for a 'BertModel'; expected an ALBERT",
+            "made for a 'BertModel', but its tensors are named as those of AlbertModel",
+        ),
+        (
+            '{"peft_type": "LORA", "auto_mapping": {"base_model_class": "MPNetModel"}}',
+            "made for a 'MPNetModel'; expected a model of albert, bert, distilbert",
         ),
     ],
 )

@@ -112,6 +112,18 @@ def test_the_front_matter_is_what_the_hub_reads() -> None:
     ]
 
 
+def test_the_tags_name_the_families_of_the_tasks() -> None:
+    bert = ALBERT.model_copy(
+        update={"name": "google-bert/bert-base-uncased", "revision": "c" * 40, "family": "bert"}
+    )
+    first = files(full(backbone=bert))
+    tags = ModelCard(first["README.md"].decode()).data.to_dict()["tags"]
+    assert tags[:2] == ["adapterhub", "bert"]
+    assert "albert" not in tags
+    both = ModelCard(card(full("mood"), before=first)).data.to_dict()["tags"]
+    assert {"albert", "bert"} <= set(both)
+
+
 def test_evaluation_results_are_those_of_the_hub() -> None:
     entries = parse_eval_result_entries(yaml.safe_load(files(full())[".eval_results/spam.yaml"]))
     assert entries == [

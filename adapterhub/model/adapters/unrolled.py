@@ -17,6 +17,7 @@ from torch import nn
 from transformers import AlbertModel, AlbertPreTrainedModel
 
 from adapterhub.errors import UsageError
+from adapterhub.families import FAMILIES
 from adapterhub.specs import Site
 from adapterhub.store.adapter_names import module_path
 
@@ -34,7 +35,8 @@ def unrolled(model: Albert) -> Albert:
             `AlbertForSequenceClassification`.
 
     Raises:
-        UsageError: It is not an ALBERT of transformers, or has more than one layer in a group.
+        UsageError: It is not an ALBERT of transformers, or has more than one layer in a group. A
+            BERT has a module per depth already.
     """
     albert = inner_albert(model)
     if model.config.inner_group_num > 1:
@@ -55,6 +57,18 @@ def unrolled(model: Albert) -> Albert:
     own_groups.training = groups.training
     inner_albert(twin).encoder.albert_layer_groups = own_groups
     twin.config.num_hidden_groups = layers
+    return twin
+
+
+def of_depth(model: Albert, depth: int) -> Albert:
+    """Returns a copy of the model that runs the layer of one depth at all depths.
+
+    It shares its parameters, as `unrolled` does.
+    """
+    twin = unrolled(model)
+    encoder = inner_albert(twin).encoder
+    encoder.albert_layer_groups = encoder.albert_layer_groups[depth : depth + 1]
+    twin.config.num_hidden_groups = 1
     return twin
 
 
@@ -91,6 +105,12 @@ def inner_albert(model: nn.Module) -> AlbertModel:
         found = found.get_base_model()
     if isinstance(found, AlbertPreTrainedModel):
         found = getattr(found, "albert", found)
+    kind = getattr(getattr(found, "config", None), "model_type", None)
+    if not isinstance(found, AlbertModel) and kind in FAMILIES:
+        raise UsageError(
+            f"A {type(found).__name__} has a module for every depth already: give it to PEFT as it "
+            f"is. Only an ALBERT, whose depths share one, needs adapterhub.unrolled."
+        )
     if not isinstance(found, AlbertModel):
         raise UsageError(
             f"A {type(model).__name__} has no depths; expected an ALBERT of transformers, for "

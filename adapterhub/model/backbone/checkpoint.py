@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -92,9 +92,8 @@ def _read(files: Mapping[str, Any], config: EncoderConfig, source: str) -> dict[
     found = {name: _key(own, files, config.family) for name, own in names.items()}
     missing = sorted(names[name] for name, key in found.items() if key is None)
     if missing:
-        raise BackboneError(
-            source, f"the weights lack {missing[0]} ({len(missing)} tensors in all)"
-        )
+        here = f"; they have {min(files)}" if files and len(missing) == len(names) else ""
+        raise BackboneError(source, f"the weights lack {missing[0]} ({_in_all(missing)}){here}")
     keys = {name: key for name, key in found.items() if key is not None}
     shapes = {name: tuple(files[key].get_slice(key).get_shape()) for name, key in keys.items()}
     wrong = sorted(name for name, shape in shapes.items() if shape != expected[name])
@@ -103,7 +102,7 @@ def _read(files: Mapping[str, Any], config: EncoderConfig, source: str) -> dict[
         raise BackboneError(
             source,
             f"the weights have {names[name]} with shape {shapes[name]}, config.json makes it "
-            f"{expected[name]} ({len(wrong)} tensors in all)",
+            f"{expected[name]} ({_in_all(wrong)})",
         )
     _check_extra(files, keys.values(), config.family, source)
     weights = {name: _tensor(files[key], key, source) for name, key in keys.items()}
@@ -113,6 +112,10 @@ def _read(files: Mapping[str, Any], config: EncoderConfig, source: str) -> dict[
     return weights
 
 
+def _in_all(names: Sized) -> str:
+    return f"{len(names)} tensor{'s' * (len(names) != 1)} in all"
+
+
 def _tensor(file: Any, key: str, source: str) -> torch.Tensor:
     tensor: torch.Tensor = file.get_tensor(key)
     if not tensor.is_floating_point():
@@ -120,7 +123,11 @@ def _tensor(file: Any, key: str, source: str) -> torch.Tensor:
             source, f"the weights have {key} in {tensor.dtype}; expected plain floats"
         )
     # Copied, because the file may be changed in place while it is mapped.
-    return tensor.to(torch.float32, copy=True)
+    copied = tensor.to(torch.float32, copy=True)
+    # The sum is finite almost always, and takes no memory; a sum of large values may overflow.
+    if not copied.sum().isfinite() and not copied.isfinite().all():
+        raise BackboneError(source, f"the weights have {key} with values that are nan or infinite")
+    return copied
 
 
 def _key(name: str, files: Mapping[str, Any], family: Family) -> str | None:
@@ -129,7 +136,7 @@ def _key(name: str, files: Mapping[str, Any], family: Family) -> str | None:
     for ending, old in _OLD_ENDINGS.items():
         if name.endswith(ending):
             names.append(name.removesuffix(ending) + old)
-    candidates = (prefix + known for known in names for prefix in ("", family.prefix))
+    candidates = (prefix + known for prefix in ("", family.prefix) for known in names)
     return next((key for key in candidates if key in files), None)
 
 
@@ -146,7 +153,7 @@ def _check_extra(
         raise BackboneError(
             source,
             f"the weights have {extra[0]}, which no {family.title}Model of this config.json has "
-            f"({len(extra)} tensors in all)",
+            f"({_in_all(extra)})",
         )
 
 

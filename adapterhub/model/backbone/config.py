@@ -38,8 +38,8 @@ _CLASSES: Mapping[FamilyName, type[Any]] = {
 }
 _SIZES = (
     "vocab_size",
-    "embedding_size",
     "hidden_size",
+    "embedding_size",
     "num_hidden_layers",
     "num_hidden_groups",
     "inner_group_num",
@@ -87,6 +87,14 @@ class EncoderConfig:
         return self.padding + 1 if self.family.positions_after_padding else 0
 
     @property
+    def more_rows(self) -> int:
+        """Returns how many rows the small tables of its checkpoint have beside those that are read.
+
+        Positions up to the padding token are not read; types that it does not have are zeros.
+        """
+        return self.first_position - (0 if self.family.has_types else 1)
+
+    @property
     def has_embedding_map(self) -> bool:
         """Returns whether a map leads from the embedding size to the hidden size."""
         if self.family.embedding_map is None:
@@ -123,7 +131,7 @@ def _read_values(folder: Path) -> dict[str, Any]:
     source = str(folder)
     path = folder / CONFIG_FILE
     if not path.is_file():
-        raise BackboneError(source, "no config.json; expected a folder that transformers saved")
+        raise BackboneError(source, _no_config(folder))
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -133,21 +141,51 @@ def _read_values(folder: Path) -> dict[str, Any]:
     return values
 
 
+def _no_config(folder: Path) -> str:
+    """Returns what to do in a folder without a config."""
+    problem = "no config.json; expected a folder that transformers saved"
+    # Layouts of old sentence-transformers and of Google's TensorFlow checkpoints.
+    if (folder / "0_Transformer" / CONFIG_FILE).is_file():
+        return f"{problem}. Its encoder is in the folder 0_Transformer: give that"
+    if any((folder / f"{name}_config.json").is_file() for name in ("bert", "albert", "electra")):
+        return f"{problem}; this is a TensorFlow checkpoint, as it was before transformers"
+    return problem
+
+
 def _family(values: Mapping[str, Any], source: str) -> Family:
     """Returns the family that a config names."""
     found = values.get("model_type")
-    if isinstance(found, str) and found in REFUSED:
-        raise BackboneError(
-            source, f"is of model_type '{found}', which cannot run here: {REFUSED[found]}"
-        )
     family = next((one for name, one in FAMILIES.items() if name == found), None)
-    if family is None:
+    if family is not None:
+        return family
+    known = f"{', '.join(FAMILIES)}, whose layers are those of BERT"
+    if found is None:
         raise BackboneError(
             source,
-            f"config.json has model_type {str(found)[:80]!r}; expected {', '.join(FAMILIES)}, "
-            f"whose layers are those of BERT",
+            f"config.json has no model_type. If it is one of {known}, add it to config.json, for "
+            f'instance "model_type": "bert"',
         )
-    return family
+    reason = _refusal(found) if isinstance(found, str) else None
+    if reason is not None:
+        raise BackboneError(
+            source,
+            f"is of model_type '{found}', which cannot run here: {reason}. These can: {known}",
+        )
+    raise BackboneError(source, f"config.json has model_type {str(found)[:80]!r}; expected {known}")
+
+
+def _refusal(model_type: str) -> str | None:
+    """Returns why a known kind of model cannot run; None if the kind is not known."""
+    # Not at the top: nobody needs these lists but for this message.
+    from transformers.models.auto import modeling_auto as known
+
+    if model_type in REFUSED:
+        return REFUSED[model_type]
+    if model_type in known.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
+        return "it is an encoder with a decoder"
+    if model_type in known.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        return "it is a decoder: a token sees only those before it"
+    return None
 
 
 def _as_albert(config: Any, family: Family) -> EncoderConfig:
@@ -188,12 +226,17 @@ def _problem(found: EncoderConfig) -> str | None:
     config = found.albert
     own = _OWN_NAMES.get(found.family.name, {})
     for name in _SIZES:
+        least = 1
         size = getattr(config, name)
-        if size < 1:
-            return f"{own.get(name, name)} {size}; expected 1 or more"
+        if name == "max_position_embeddings":
+            size, least = size + found.first_position, 1 + found.first_position
+        if size < least:
+            return f"{own.get(name, name)} {size}; expected {least} or more"
     for name in ("num_hidden_layers", "num_hidden_groups", "inner_group_num"):
         if getattr(config, name) > _MAX_DEPTH:
             return f"{own.get(name, name)} {getattr(config, name)}; at most {_MAX_DEPTH}"
+    if config.num_hidden_groups * config.inner_group_num > _MAX_DEPTH:
+        return f"more than {_MAX_DEPTH} inner groups in all"
     if config.hidden_size % config.num_attention_heads:
         return (
             f"{own.get('hidden_size', 'hidden_size')} {config.hidden_size}, which "
@@ -201,7 +244,9 @@ def _problem(found: EncoderConfig) -> str | None:
         )
     if config.hidden_act not in GELU:
         name = own.get("hidden_act", "hidden_act")
-        return f"{name} {config.hidden_act!r}; expected one of {', '.join(GELU)}"
+        return f"{name} {str(config.hidden_act)[:80]!r}; expected one of {', '.join(GELU)}"
+    if not 0 <= config.layer_norm_eps < 1:  # also refuses nan
+        return f"layer_norm_eps {config.layer_norm_eps}; expected a small number above 0"
     return None
 
 
@@ -214,6 +259,12 @@ def _flags_problem(values: Mapping[str, Any]) -> str | None:
     positions = values.get("position_embedding_type", "absolute")
     if positions != "absolute":
         return f"position_embedding_type {positions!r}; expected 'absolute'"
-    if "quantization_config" in values:
+    if values.get("quantization_config"):
         return "quantization_config; expected plain weights"
+    if values.get("pruned_heads"):
+        return "pruned_heads; expected all attention heads in all layers"
+    code = values.get("auto_map")
+    if isinstance(code, dict) and "AutoModel" in code:
+        # As of jina-embeddings-v3, whose model_type is xlm-roberta.
+        return "auto_map with an AutoModel: its encoder is code of its own, which is never run here"
     return None

@@ -17,8 +17,21 @@ from adapterhub.errors import BackboneError, BackboneMismatchError, UsageError, 
 from adapterhub.model.backbone.caller_state import own_state
 from adapterhub.model.backbone.checkpoint import read_weights
 from adapterhub.model.backbone.config import CONFIG_FILE, GELU, read_config
+from adapterhub.model.backbone.sentence_vectors import (
+    SENTENCE_FILES,
+    SUBFOLDER,
+    SentenceVectors,
+    encoder_folder,
+    read_sentence_vectors,
+)
 from adapterhub.model.backbone.sources import hub_name, is_folder, locate
-from adapterhub.model.backbone.weight_files import INDEX_FILE, SHARDS, WEIGHTS_FILE
+from adapterhub.model.backbone.weight_files import (
+    INDEX_FILE,
+    SHARDS,
+    WEIGHTS_FILE,
+    has_weights,
+    no_weights_on_hub,
+)
 from adapterhub.model.tokenizers.tokenizer_files import (
     TOKENIZER_FILES,
     load_tokenizer,
@@ -33,7 +46,12 @@ if TYPE_CHECKING:
 
 SHIPPED = "package:small-bilingual"
 
-FILES = (CONFIG_FILE, WEIGHTS_FILE, INDEX_FILE, SHARDS, *TOKENIZER_FILES)
+_ENCODER_FILES = (CONFIG_FILE, WEIGHTS_FILE, INDEX_FILE, SHARDS, *TOKENIZER_FILES)
+FILES = (
+    *_ENCODER_FILES,
+    *SENTENCE_FILES,
+    *(f"{SUBFOLDER}/{name}" for name in _ENCODER_FILES),
+)
 """Patterns of the files that are fetched from the Hub."""
 
 
@@ -49,6 +67,7 @@ class Backbone:
             without an embedding map that is the identity.
         tokenizer: The checked tokenizer.
         folder: The folder of the files.
+        sentence: How its repository makes vectors of texts, or None if it does not say.
     """
 
     spec: BackboneSpec
@@ -56,6 +75,12 @@ class Backbone:
     weights: Mapping[str, torch.Tensor]
     tokenizer: PreTrainedTokenizerFast
     folder: Path
+    sentence: SentenceVectors | None = None
+
+    @property
+    def root(self) -> Path:
+        """Returns the folder that opens it again; its files may lie in one below."""
+        return self.folder if self.sentence is None else self.sentence.folder
 
     @property
     def gelu(self) -> str:
@@ -100,20 +125,25 @@ def open_backbone(source: str | Path, *, revision: str | None = None) -> Backbon
     """
     check_type(source, (str, Path), "The backbone", "a folder or a name")
     check_type(revision, (str, type(None)), "The revision", "a commit, tag or branch")
-    folder, commit = locate(source, revision=revision, only=FILES)
+    root, commit = locate(source, revision=revision, only=FILES)
+    folder = encoder_folder(root)
     found = read_config(folder)
+    repository = hub_name(source)
+    if repository is not None and not has_weights(folder):
+        raise BackboneError(str(source), no_weights_on_hub(repository))
     config, weights = found.albert, read_weights(folder, found)
     tokenizer = load_tokenizer(folder, vocab_size=config.vocab_size)
     is_shipped = str(source).startswith("package:")
     spec = BackboneSpec(
-        name=str(source) if is_shipped else hub_name(source) or folder.name,
+        name=str(source) if is_shipped else repository or root.name,
         revision=commit,
         fingerprint=fingerprint(weights, config, tokenizer_digest(folder, tokenizer)),
         hidden_size=config.hidden_size,
         num_hidden_layers=config.num_hidden_layers,
         family=found.family.name,
     )
-    return Backbone(spec=spec, config=config, weights=weights, tokenizer=tokenizer, folder=folder)
+    sentence = read_sentence_vectors(root, config=config, tokenizer=tokenizer)
+    return Backbone(spec, config, weights, tokenizer, folder=folder, sentence=sentence)
 
 
 def fingerprint(weights: Mapping[str, torch.Tensor], config: AlbertConfig, tokenizer: bytes) -> str:

@@ -29,7 +29,7 @@ _Source = TypeVar("_Source")
 REQUEST_SECONDS = 10.0
 """Time limit of one request to the Hub, in seconds."""
 FETCH_SECONDS = 1_800.0
-"""Time limit for all files of a backbone, in seconds; the largest ALBERT has 0.9 GB."""
+"""Time limit for all files of a backbone, in seconds; XLM-RoBERTa large has 2.2 GB."""
 
 _NAME = r"\w[\w.-]*"
 _HUB_NAME = re.compile(rf"(hub:)?({_NAME}/{_NAME}?)(?:@([\w./-]+))?")

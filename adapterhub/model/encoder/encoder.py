@@ -250,7 +250,7 @@ class Encoder:
             )
 
     def _check_finite(self, vocab_size: int) -> None:
-        """Runs a probe over all depths; large ALBERTs can overflow in half precision.
+        """Runs a probe over all depths; large encoders can overflow in half precision.
 
         Raises:
             BackboneError: The hidden states overflow.
@@ -258,6 +258,9 @@ class Encoder:
         ids = [(7 * i) % vocab_size for i in range(min(32, self.max_positions))]
         batch = pack([Window(0, 0, len(ids), ids, [0] * len(ids))], device=self.device)
         if not torch.isfinite(self.run(self.embed(batch), batch, 0, self.depth)).all():
+            way_out = "its weights are damaged: fetch it again"
+            if self.dtype != torch.float32:
+                way_out = "use dtype='float32'"
             raise BackboneError(
-                self.spec.name, f"the hidden states overflow in {self.dtype}; use dtype='float32'"
+                self.spec.name, f"the hidden states overflow in {self.dtype}; {way_out}"
             )

@@ -25,7 +25,7 @@ from adapterhub.specs import Activation, Kind, TaskSpec
 Array = npt.NDArray[np.float32]
 
 _ACTIVATIONS: Mapping[Activation, Callable[[torch.Tensor], torch.Tensor]] = MappingProxyType(
-    {"gelu": functional.gelu, "tanh": torch.tanh}
+    {"gelu": functional.gelu, "tanh": torch.tanh, "relu": torch.relu}
 )
 
 

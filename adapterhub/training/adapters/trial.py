@@ -9,16 +9,17 @@ from functools import cached_property
 import torch
 
 from adapterhub.errors import UsageError
+from adapterhub.families import FAMILIES
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.specs import BLOCK_METHOD, SITES, HeadSpec
 from adapterhub.training.adapter_options import AdapterOptions, Shape
 from adapterhub.training.adapters.differentiable_passes import TrainedHead, scale_of
 from adapterhub.training.adapters.examples import Examples, read_examples
-from adapterhub.training.adapters.injection import (
-    BlockCopies,
-    PeftLayers,
+from adapterhub.training.adapters.injection import BlockCopies, PeftLayers
+from adapterhub.training.adapters.peft_methods import (
     depths_of_config,
     sites_of_config,
+    with_own_names,
 )
 from adapterhub.training.adapters.result import FittedAdapter
 from adapterhub.training.adapters.run_config import RunConfig, TrainableAdapter, product_dtype
@@ -206,10 +207,11 @@ class AdapterTrials:
         own = depths_of_config(options.method)
         if own is not None and fork.from_depth == min(own):
             depths = tuple(depth for depth in depths if depth in own)
+        family = FAMILIES[self.backbone.spec.family]
         return Shape(
             method=options.method,
             depths=depths,
-            sites=options.sites or sites_of_config(options.method) or SITES,
+            sites=options.sites or sites_of_config(options.method, family) or SITES,
             rank=rank,
             alpha=options.alpha or 2.0 * rank,
             dropout=options.dropout,
@@ -274,5 +276,6 @@ def make_adapter(shape: Shape, backbone: Backbone, *, seed: int) -> TrainableAda
     """
     if shape.method == BLOCK_METHOD:
         return BlockCopies(backbone.model, shape)
+    shape = with_own_names(shape, FAMILIES[backbone.spec.family])
     with torch.random.fork_rng([]):
         return PeftLayers(backbone.model, shape, seed=seed)

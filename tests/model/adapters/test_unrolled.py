@@ -165,8 +165,13 @@ def test_other_models_are_refused_by_name() -> None:
             intermediate_size=16,
         )
     )
-    with pytest.raises(UsageError, match="A BertModel has no depths; expected an ALBERT"):
+    own = "A BertModel has a module for every depth already: give it to PEFT as it is"
+    with pytest.raises(UsageError, match=own):
         unrolled(bert)
+    with pytest.raises(UsageError, match=own):
+        unrolled(get_peft_model(bert, LoraConfig(target_modules=["query"])))  # type: ignore[type-var]
+    with pytest.raises(UsageError, match="A Linear has no depths; expected an ALBERT"):
+        unrolled(torch.nn.Linear(2, 2))  # type: ignore[type-var]
 
 
 def test_inner_albert_looks_through_heads_and_peft() -> None:

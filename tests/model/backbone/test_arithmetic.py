@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AlbertConfig, AlbertModel, BertConfig, BertModel
 
 from adapterhub.model.backbone.arithmetic import count_operations, count_parameters
+from adapterhub.model.backbone.config import read_config
+from tests.encoders import FAMILY_NAMES, MODELS, random_model
 
 BASE = {
     "vocab_size": 30_000,
@@ -58,6 +62,49 @@ def test_a_bert_of_this_shape() -> None:
     )
     found = count_parameters(sizes)
     assert found.unshared_total == sum(parameter.numel() for parameter in bert.parameters())
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_parameters_are_those_of_a_model_of_the_family(family: str, tmp_path: Path) -> None:
+    settings = MODELS[family][2] | {"vocab_size": 50}
+    model = random_model(family, vocab_size=50)
+    (tmp_path / "config.json").write_text(json.dumps(model.config.to_dict()))
+    read = read_config(tmp_path)
+    found = count_parameters(read.albert, has_map=read.has_embedding_map, more_rows=read.more_rows)
+    stored = {n: p.numel() for n, p in model.named_parameters() if not n.startswith("pooler")}
+    assert found.total == sum(stored.values())
+    assert found.blocks == (1 if family == "albert" else 4)
+    assert found.factored_table == (50 * 16 + 16 * 32 if "embedding_size" in settings else 50 * 32)
+
+
+def test_an_albert_of_the_shape_of_a_bert() -> None:
+    found = count_parameters(
+        config(embedding_size=160, hidden_size=160, num_hidden_groups=4), has_map=False
+    )
+    albert = AlbertModel(config(embedding_size=128, hidden_size=160), add_pooling_layer=False)
+    assert found.shared_total == sum(parameter.numel() for parameter in albert.parameters())
+    assert found.shared_table == 200 * 128 + 128 * 160
+    assert found.total == found.unshared_total
+
+
+@pytest.mark.parametrize("changes", [{}, {"inner_group_num": 2}])
+def test_an_albert_of_one_group_is_its_own_neighbour(changes: dict[str, Any]) -> None:
+    found = count_parameters(config(**changes))
+    assert found.shared_total == found.total
+
+
+@pytest.mark.parametrize("family", ["bert", "electra", "roberta", "distilbert"])
+@pytest.mark.slow
+def test_operations_of_a_family_are_those_that_torch_counts(family: str, tmp_path: Path) -> None:
+    model = random_model(family, vocab_size=50, attn_implementation="eager")
+    if getattr(model, "pooler", None) is not None:
+        model.pooler = None
+    (tmp_path / "config.json").write_text(json.dumps(model.config.to_dict()))
+    read = read_config(tmp_path)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(torch.full((1, 20), 7))
+    found = count_operations(read.albert, 20, has_map=read.has_embedding_map)
+    assert found.per_text == counter.get_total_flops()
 
 
 @pytest.mark.parametrize("changes", SHAPES)

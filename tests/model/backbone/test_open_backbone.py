@@ -276,7 +276,7 @@ def test_only_the_files_asked_for_are_fetched(monkeypatch: pytest.MonkeyPatch) -
     ("values", "problem"),
     [
         ({"model_type": "bert_generation"}, "model_type 'bert_generation'; expected albert, bert"),
-        ({"model_type": None}, "model_type 'None'; expected albert"),
+        ({"model_type": None}, "has no model_type. If it is one of albert, bert, "),
         ({"hidden_size": "x"}, "'hidden_size' expected int"),
         ({"hidden_size": None}, "'hidden_size' expected int"),
         ({"hidden_size": -32}, "hidden_size -32; expected 1 or more"),
@@ -313,7 +313,7 @@ def test_a_config_that_does_not_fit_is_refused(
         (b"[" * 200_000, "cannot be read"),
         (b"[]", "is not a JSON object"),
         (b"null", "is not a JSON object"),
-        (b"{}", "model_type 'None'"),
+        (b"{}", "has no model_type"),
     ],
 )
 def test_a_damaged_config_is_refused(folder: Path, data: bytes, problem: str) -> None:

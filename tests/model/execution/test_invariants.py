@@ -12,7 +12,8 @@ import torch
 
 from adapterhub.hub import Hub
 from adapterhub.model.backbone.open_backbone import open_backbone
-from tests.tiny import add_task, tiny_task
+from tests.encoders import FAMILY_NAMES, save_encoder
+from tests.tiny import add_task, save_tasks, tiny_task
 
 SINGLE = ("sentiment", "topics", "rating", "entities", "language")
 ALL = (*SINGLE, "entails")
@@ -32,6 +33,23 @@ FP32 = 1e-5
 
 
 Logits = dict[str, list[np.ndarray]]
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(family, marks=[] if family == "albert" else pytest.mark.slow)
+        for family in FAMILY_NAMES
+    ],
+)
+def _registry_original(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Returns a registry with one task of every kind on an encoder of each family."""
+    folder = tmp_path_factory.mktemp(str(request.param))
+    # Positions of some families start behind the padding token; tasks read 64.
+    save_encoder(folder / "backbone", request.param, max_position_embeddings=66)
+    return save_tasks(folder)
 
 
 def logits_of(hub: Hub, rows: Sequence[object], tasks: Sequence[str]) -> Logits:

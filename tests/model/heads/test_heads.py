@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -63,14 +63,15 @@ def test_a_hidden_layer_has_the_exact_gelu() -> None:
     torch.testing.assert_close(weights.forward(features), expected)
 
 
-def test_a_hidden_layer_may_have_tanh() -> None:
-    head = HeadSpec(depths=(4,), pooling="cls", hidden_width=16, activation="tanh")
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_a_hidden_layer_may_have_another_activation(activation: Literal["tanh", "relu"]) -> None:
+    head = HeadSpec(depths=(4,), pooling="cls", hidden_width=16, activation=activation)
     spec = task_spec(head=head)
     tensors = head_tensors(spec)
     weights = read_weights(spec, tensors, device=CPU)
     features = torch.randn(5, 16)
     inner = features @ tensors["head.hidden.weight"].T + tensors["head.hidden.bias"]
-    expected = inner.tanh() @ tensors["head.weight"].T + tensors["head.bias"]
+    expected = getattr(torch, activation)(inner) @ tensors["head.weight"].T + tensors["head.bias"]
     torch.testing.assert_close(weights.forward(features), expected)
 
 
