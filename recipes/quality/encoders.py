@@ -16,7 +16,6 @@ from adapterhub.errors import UsageError
 from adapterhub.hub import Hub
 from adapterhub.model.backbone.open_backbone import Backbone, open_backbone
 from adapterhub.model.encoder.encoder import Encoder
-from adapterhub.model.encoder.tokens import TextTokenizer
 from adapterhub.results import LabelScore, Value
 from adapterhub.specs import BackboneSpec, Kind, Spec
 from adapterhub.store.atomic import write_atomic
@@ -251,8 +250,7 @@ def _linear_predictions(
         return {TFIDF: predict_tags(splits)}
     predicted = {TFIDF: predict_texts(splits)}
     if second is not None:
-        features = vector_features(second.encoder, TextTokenizer(second.backbone.tokenizer))
-        predicted[VECTORS] = predict_texts(splits, features)
+        predicted[VECTORS] = predict_texts(splits, vector_features(second.backbone, second.encoder))
     return predicted
 
 

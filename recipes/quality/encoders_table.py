@@ -29,10 +29,7 @@ def render(found: EncoderComparison) -> str:
 def _method(found: EncoderComparison) -> str:
     shared = [f"{one.shared} of `{one.name}`" for one in found.sets if one.shared]
     note = f": {', '.join(shared)} are left out" if shared else ""
-    vectors = (
-        f"Vectors are means of {found.other_name}'s last hidden states, normalised to length 1; of "
-        f"pairs (u, v, |u - v|, u v). "
-    )
+    vectors = "Vectors are those of `hub.encode`; of pairs (u, v, |u - v|, u v) of the two. "
     return (
         f"Only sets that the model card of `{found.backbone.name}` "
         f"({found.backbone.fingerprint[:19]}…) does not list among the {found.listed} of its "

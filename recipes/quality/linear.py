@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.tokens import TextTokenizer
 from adapterhub.model.execution.run_trunk import ExecutionContext
-from adapterhub.model.execution.text_features import encode_rows
+from adapterhub.model.execution.text_features import FeatureOptions, features_of
 from adapterhub.model.heads.heads import Array, sigmoid
-from adapterhub.plan import Reading, Tap
 from adapterhub.training.data.dataset import Dataset, Splits
 from adapterhub.training.data.labels import Target
 from adapterhub.training.evaluation.calibration import best_tag_bias, find_thresholds
@@ -60,23 +60,23 @@ def predict_tags(splits: Splits) -> tuple[Target, ...]:
     return _as_targets(biased_spans(others, bias, labels))
 
 
-def vector_features(encoder: Encoder, tokenizer: TextTokenizer) -> Features:
+def vector_features(backbone: Backbone, encoder: Encoder) -> Features:
     """Returns the features of sentence vectors: of pairs u, v, |u - v| and u v.
 
-    A vector is the mean of a text's last hidden states, normalised to length 1.
+    The vectors are those of `Hub.encode`: as the backbone's repository makes them, else the mean of
+    the last hidden states.
+
+    Args:
+        backbone: Has the tokenizer, and says how vectors are made.
+        encoder: Its encoder.
     """
-    context = ExecutionContext(encoder, tokenizer, _MAX_WINDOWS)
-    tap = Tap(encoder.depth, "mean", ())
-    reading = Reading(("text",), encoder.max_positions, 0)
+    context = ExecutionContext(encoder, TextTokenizer(backbone.tokenizer), _MAX_WINDOWS)
+    options = FeatureOptions(None, None, ("text",), None, None)
 
     def vectors(texts: Sequence[str]) -> Array:
         different = {text: place for place, text in enumerate(dict.fromkeys(texts))}
-        found = encode_rows(
-            [(text,) for text in different], tap=tap, reading=reading, context=context
-        )
-        values = np.asarray(found, np.float32)
-        values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-9)
-        chosen: Array = values[[different[text] for text in texts]]
+        found = features_of(list(different), options, context=context, sentence=backbone.sentence)
+        chosen: Array = np.asarray(found)[[different[text] for text in texts]]
         return chosen
 
     def features(dataset: Dataset) -> Array:
