@@ -10,7 +10,7 @@ from typing import Any
 
 import sentencepiece
 import torch
-from tokenizers import ByteLevelBPETokenizer
+from tokenizers import ByteLevelBPETokenizer, Regex, normalizers, pre_tokenizers
 from transformers import (
     AlbertConfig,
     AlbertModel,
@@ -20,6 +20,7 @@ from transformers import (
     DistilBertModel,
     ElectraConfig,
     ElectraModel,
+    PreTrainedTokenizerFast,
     RobertaConfig,
     RobertaModel,
     XLMRobertaConfig,
@@ -27,6 +28,7 @@ from transformers import (
 )
 
 from adapterhub.families import FAMILY_NAMES as FAMILY_NAMES
+from adapterhub.model.tokenizers.tokenizer_files import load_tokenizer
 from tests.model.encoder.pieces import TEXT
 from tests.tiny import HAN, vocabulary
 
@@ -136,3 +138,21 @@ def _fairseq_pieces() -> bytes:
         minloglevel=2,
     )
     return model.getvalue()
+
+
+def family_tokenizer(folder: Path, name: str) -> PreTrainedTokenizerFast:
+    """Returns the tokenizer of a family; `…, newer` has the rules of later conversions."""
+    family, _, newer = name.partition(", ")
+    save_tokenizer(folder, family)
+    found = load_tokenizer(folder, vocab_size=1_200)
+    if newer:
+        fast = found.backend_tokenizer
+        fast.normalizer = normalizers.Sequence(
+            [
+                fast.normalizer,
+                normalizers.Strip(left=False, right=True),
+                normalizers.Replace(Regex(" {2,}"), "\u2581"),
+            ]
+        )
+        fast.pre_tokenizer = pre_tokenizers.Metaspace()
+    return found

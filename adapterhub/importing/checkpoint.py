@@ -16,11 +16,8 @@ from adapterhub.importing.classifiers import classifier_names, read_classifier
 from adapterhub.model.backbone.checkpoint import read_weights
 from adapterhub.model.backbone.config import CONFIG_FILE, GELU, read_config
 from adapterhub.model.backbone.open_backbone import Backbone
-from adapterhub.model.tokenizers.tokenizer_files import (
-    VOCABULARY_FILES,
-    load_tokenizer,
-    tokenizer_digest,
-)
+from adapterhub.model.tokenizers.tokenizer_digest import tokenizer_digest
+from adapterhub.model.tokenizers.tokenizer_files import VOCABULARY_FILES, load_tokenizer
 from adapterhub.peft.folder import CLASSIFIERS, Reads
 from adapterhub.specs import Kind
 

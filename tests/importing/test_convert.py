@@ -200,10 +200,13 @@ def test_code_beside_a_pickle_does_not_run(
     """Neither in the working folder, which Python would import from, nor as a setting."""
     for name in ("torch.py", "json.py", "sitecustomize.py", "adapterhub.py"):
         (folder / name).write_text("open('ran', 'w')\nraise SystemExit(1)")
-    change_config(folder, auto_map={"AutoModel": "torch.Model"}, trust_remote_code=True)
+    change_config(folder, auto_map={"AutoConfig": "torch.Config"}, trust_remote_code=True)
     monkeypatch.chdir(folder)
     convert(Path("."), out)
     assert not [*folder.glob("**/ran"), *out.glob("**/*.py")]
+    change_config(folder, auto_map={"AutoModel": "torch.Model"})
+    assert "its encoder is code of its own" in refusal(Path("."), out.with_name("other"))
+    assert not list(folder.glob("**/ran"))
 
 
 @pytest.mark.slow

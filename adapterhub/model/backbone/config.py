@@ -7,6 +7,7 @@ depth, and tables as wide as the hidden states.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,7 @@ _SIZES = (
     "max_position_embeddings",
     "type_vocab_size",
 )
+_MORE = ("hidden_act", "hidden_dropout_prob", "attention_probs_dropout_prob", "layer_norm_eps")
 _OWN_NAMES = {
     "distilbert": {
         "hidden_size": "dim",
@@ -113,7 +115,7 @@ def read_config(folder: Path) -> EncoderConfig:
     values = _read_values(folder)
     family = _family(values, source)
     try:
-        config = _CLASSES[family.name].from_dict(values)
+        config = _CLASSES[family.name].from_dict(_settings(values, family))
     # transformers raises many classes of errors for fields of a wrong type.
     except Exception as error:
         raise BackboneError(source, f"config.json cannot be used: {error}") from error
@@ -148,7 +150,10 @@ def _no_config(folder: Path) -> str:
     if (folder / "0_Transformer" / CONFIG_FILE).is_file():
         return f"{problem}. Its encoder is in the folder 0_Transformer: give that"
     if any((folder / f"{name}_config.json").is_file() for name in ("bert", "albert", "electra")):
-        return f"{problem}; this is a TensorFlow checkpoint, as it was before transformers"
+        return (
+            f"{problem}. This looks like a checkpoint of TensorFlow 1: adapterhub convert "
+            f"{shlex.quote(str(folder))} NEW_FOLDER tells how it is converted"
+        )
     return problem
 
 
@@ -186,6 +191,18 @@ def _refusal(model_type: str) -> str | None:
     if model_type in known.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         return "it is a decoder: a token sees only those before it"
     return None
+
+
+def _settings(values: Mapping[str, Any], family: Family) -> dict[str, Any]:
+    """Returns what an encoder computes with.
+
+    The rest may be anything: transformers makes a table of `num_labels` labels, for instance.
+    """
+    own = _OWN_NAMES.get(family.name, {})
+    names = {*_SIZES, *_MORE, *own.values()}
+    if family.positions_after_padding:
+        names.add("pad_token_id")
+    return {name: value for name, value in values.items() if name in names}
 
 
 def _as_albert(config: Any, family: Family) -> EncoderConfig:

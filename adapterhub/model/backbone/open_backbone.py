@@ -32,11 +32,8 @@ from adapterhub.model.backbone.weight_files import (
     has_weights,
     no_weights_on_hub,
 )
-from adapterhub.model.tokenizers.tokenizer_files import (
-    TOKENIZER_FILES,
-    load_tokenizer,
-    tokenizer_digest,
-)
+from adapterhub.model.tokenizers.tokenizer_digest import tokenizer_digest
+from adapterhub.model.tokenizers.tokenizer_files import TOKENIZER_FILES, load_tokenizer
 from adapterhub.specs import BackboneSpec, identity
 from adapterhub.store.registry import Registry
 
@@ -132,7 +129,12 @@ def open_backbone(source: str | Path, *, revision: str | None = None) -> Backbon
     if repository is not None and not has_weights(folder):
         raise BackboneError(str(source), no_weights_on_hub(repository))
     config, weights = found.albert, read_weights(folder, found)
-    tokenizer = load_tokenizer(folder, vocab_size=config.vocab_size)
+    tokenizer = load_tokenizer(
+        folder,
+        vocab_size=config.vocab_size,
+        type_vocab_size=config.type_vocab_size,
+        padding=found.padding if found.family.positions_after_padding else None,
+    )
     is_shipped = str(source).startswith("package:")
     spec = BackboneSpec(
         name=str(source) if is_shipped else repository or root.name,

@@ -17,7 +17,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import LocalEntryNotFoundError
+from huggingface_hub.errors import (
+    GatedRepoError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 from huggingface_hub.utils.tqdm import tqdm
 
 from adapterhub.errors import BackboneError
@@ -132,10 +137,20 @@ def fetch(repository: str, revision: str | None, *, only: Sequence[str]) -> tupl
         ) from error
     # The client passes on errors of its HTTP library, which have no common class.
     except Exception as error:
-        first_line = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-        raise BackboneError(source, f"cannot be fetched from the Hub: {first_line}") from error
+        raise BackboneError(source, f"cannot be fetched from the Hub: {_reason(error)}") from error
     # snapshot_download names the folder after the commit.
     return Path(folder), Path(folder).name
+
+
+def _reason(error: Exception) -> str:
+    """Returns why something was not fetched, in one line."""
+    if isinstance(error, GatedRepoError):
+        return "its owner wants its terms accepted first, on its page, by the account of the token"
+    if isinstance(error, RepositoryNotFoundError):
+        return "there is no such repository, or it is private and needs a token (hf auth login)"
+    if isinstance(error, RevisionNotFoundError):
+        return "the repository has no such revision"
+    return str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
 
 
 def _within(seconds: float, download: Callable[[type[tqdm]], str]) -> str:

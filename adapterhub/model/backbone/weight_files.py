@@ -59,8 +59,7 @@ def no_weights_on_hub(name: str) -> str:
     """Returns what to do with a repository that has no weights in safetensors."""
     return (
         f"no {WEIGHTS_FILE} in the repository. If its weights are in a pickle (pytorch_model.bin), "
-        f"which is never opened here, convert them once: hf download {name} --local-dir FOLDER, "
-        f"then adapterhub convert FOLDER NEW_FOLDER"
+        f"which is never opened here, convert them once: adapterhub convert {name} NEW_FOLDER"
     )
 
 

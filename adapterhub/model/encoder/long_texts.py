@@ -10,6 +10,7 @@ from tokenizers import Encoding
 from tokenizers import Tokenizer as FastTokenizer
 
 from adapterhub.model.encoder.offsets import Range, normalized, without
+from adapterhub.model.tokenizers.described import counts_spaces
 
 # Running text has fewer code points per token, so that one reading is nearly always enough.
 _CODE_POINTS_PER_TOKEN = 8
@@ -17,6 +18,7 @@ _CODE_POINTS_PER_TOKEN = 8
 _GROWTH = 4
 # What has more code points without a space is no word, or of a script without spaces.
 _LONGEST_WORD = 256
+_SPACES = ("a a", "a\na", "a\ta", "a\ra")
 # Shorter runs are read as they are; such a run is far longer than any in running text.
 _SHORTEST_RUN = 64
 
@@ -53,7 +55,7 @@ def read_texts(fast: FastTokenizer, texts: Sequence[str], *, budget: int) -> lis
     encodings = fast.encode_batch(parts, add_special_tokens=False)
     return [
         ReadText(part, encoding)
-        if len(part) == len(text) or _is_enough(part, encoding, budget)
+        if len(part) == len(text) or _is_enough(fast, part, encoding, budget)
         else _read_on(fast, text, limit=limit, budget=budget)
         for text, part, encoding in zip(texts, parts, encodings, strict=True)
     ]
@@ -66,42 +68,44 @@ def _read_on(fast: FastTokenizer, text: str, *, limit: int, budget: int) -> Read
     while True:
         part = shorter[:limit]
         encoding = fast.encode(part, add_special_tokens=False)
-        if len(part) == len(shorter) or _is_enough(part, encoding, budget):
+        if len(part) == len(shorter) or _is_enough(fast, part, encoding, budget):
             return ReadText(part, encoding, gaps)
         limit *= _GROWTH
 
 
-def _is_enough(part: str, encoding: Encoding, budget: int) -> bool:
-    """Returns whether a part of a text has more than `budget` tokens besides those of a cut word.
+def _is_enough(fast: FastTokenizer, part: str, encoding: Encoding, budget: int) -> bool:
+    """Returns whether the first `budget` tokens of a part of a text are those of the text, or more.
 
-    The last word may be cut, and then has other tokens than it has in the text.
+    What follows the last space may be a cut word, which has other tokens than the whole word; so
+    may a cut run of spaces.
     """
     more = len(encoding) - budget
-    cut = len(part) - 1 - max(part.rfind(" "), part.rfind("\n"))
-    return more > 0 and (more >= cut or cut > _LONGEST_WORD)
+    if more <= 0:
+        return False
+    word = max(part.rfind(" "), part.rfind("\n"))
+    while word > 0 and part[word - 1].isspace():
+        word -= 1
+    if word <= 0 or len(part) - word > _LONGEST_WORD:
+        return more > _LONGEST_WORD  # a cut changes few tokens before it
+    return more > len(fast.encode(part[word:], add_special_tokens=False))
 
 
 def _silent_runs(fast: FastTokenizer, text: str) -> Iterator[Range]:
     """Yields the ranges that can be left out of long runs of signs that make no token.
 
-    One sign of each run stays: a space if it has one, so that words stay apart, else a sign that
-    is dropped, so that they stay together.
+    One sign of each run stays: its last space if it has one, so that words stay apart, else a sign
+    that is dropped, so that they stay together.
     """
-    one, many = (fast.encode(f"a{gap}a", add_special_tokens=False) for gap in (" ", " \n\t   "))
-    if one.ids != many.ids:
-        return  # this tokenizer counts spaces
-    forms = {sign: normalized(fast, sign) for sign in set(text)}
-    spaces = [sign for sign, form in forms.items() if form in (" ", "\n", "\t", "\r")]
-    silent = [*spaces, *(sign for sign, form in forms.items() if form == "")]
+    if counts_spaces(fast):
+        return
+    # Between letters, since some normalizers strip spaces off the ends of a text.
+    forms = {sign: normalized(fast, f"a{sign}a") for sign in set(text)}
+    spaces = [sign for sign, form in forms.items() if form in _SPACES]
+    silent = [*spaces, *(sign for sign, form in forms.items() if form == "aa")]
     if not silent:
         return
-    space = _any_of(spaces)
-    for run in re.finditer(f"{_any_of(silent)}{{{_SHORTEST_RUN},}}", text):
-        found = re.compile(space).search(text, *run.span())
-        kept = run.start() if found is None else found.start()
+    signs = "".join(map(re.escape, silent))
+    for run in re.finditer(f"[{signs}]{{{_SHORTEST_RUN},}}", text):
+        last = max((text.rfind(sign, *run.span()) for sign in spaces), default=-1)
+        kept = run.start() if last < 0 else last
         yield from ((a, b) for a, b in ((run.start(), kept), (kept + 1, run.end())) if a < b)
-
-
-def _any_of(signs: Sequence[str]) -> str:
-    """Returns the pattern of one of some signs."""
-    return f"[{''.join(map(re.escape, signs))}]" if signs else "(?!)"

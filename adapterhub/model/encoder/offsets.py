@@ -16,11 +16,13 @@ from itertools import accumulate
 from tokenizers import Encoding
 from tokenizers import Tokenizer as FastTokenizer
 
+from adapterhub.model.tokenizers.described import SPACE, has_bytes
+
 Offsets = list[tuple[int, int]]
 Range = tuple[int, int]
 
-SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
-"""SentencePiece's symbol for a space."""
+_BLANK = f"\N{REPLACEMENT CHARACTER}{SPACE}"
+"""Visible signs that the character map of a SentencePiece model may turn into spaces."""
 
 
 class TextAligner:
@@ -29,6 +31,8 @@ class TextAligner:
     def __init__(self, fast: FastTokenizer) -> None:
         self._fast = fast
         self._space = fast.token_to_id(SPACE)
+        self._has_bytes = has_bytes(fast)
+        self._blank = "".join(sign for sign in _BLANK if normalized(fast, f"a{sign}a") == "a a")
         added = fast.get_added_tokens_decoder()
         self._special = frozenset(added)
         names = sorted((token.content for token in added.values()), key=len, reverse=True)
@@ -50,6 +54,10 @@ class TextAligner:
             # Otherwise they are not only dropped, for instance before a token for single words.
             if other.ids[:tokens] == ids:
                 offsets = restored(other.offsets[:tokens], gaps)
+        if self._has_bytes:
+            return [_trimmed(text, start, end, " ") for start, end in offsets]
+        if any(sign in text for sign in self._blank):
+            offsets = [self._without_blank(text, start, end) for start, end in offsets]
         return self._without_spaces(ids, offsets)
 
     def _dropped_at_starts(self, text: str, ids: Sequence[int]) -> Iterator[Range]:
@@ -64,6 +72,11 @@ class TextAligner:
             if stop > start:
                 yield start, stop
 
+    def _without_blank(self, text: str, start: int, end: int) -> Range:
+        if not any(sign in text[start:end] for sign in self._blank):
+            return start, end
+        return _trimmed(text, start, end, f" \n{self._blank}")
+
     def _without_spaces(self, ids: Sequence[int], offsets: Offsets) -> Offsets:
         """Returns offsets with empty ranges for tokens that are only a space.
 
@@ -76,6 +89,13 @@ class TextAligner:
             (start, start if token == self._space else end)
             for token, (start, end) in zip(ids, offsets, strict=True)
         ]
+
+
+def _trimmed(text: str, start: int, end: int, spaces: str) -> Range:
+    """Returns a range without the spaces at its ends, which some tokens have around their word."""
+    found = text[start:end]
+    start += len(found) - len(found.lstrip(spaces))
+    return start, max(start, end - len(found) + len(found.rstrip(spaces)))
 
 
 def normalized(fast: FastTokenizer, text: str) -> str:

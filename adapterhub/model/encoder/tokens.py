@@ -132,10 +132,12 @@ class TextTokenizer:
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
+        self.special = special_tokens(tokenizer)
         self._fast = FastTokenizer.from_str(tokenizer.backend_tokenizer.to_str())
         self._fast.no_truncation()
         self._fast.no_padding()
-        self.special = special_tokens(tokenizer)
+        # It only adds special tokens, and changes offsets in ways that its settings may have wrong.
+        self._fast.post_processor = None
         self._aligner = TextAligner(self._fast)
 
     def rows(

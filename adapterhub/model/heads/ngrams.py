@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adapterhub.model.encoder.tokens import Row
+from adapterhub.model.tokenizers.tokenizer_checks import ID_BITS
 
 Ints = npt.NDArray[np.int64]
 Ids = Sequence[Sequence[int]]
@@ -25,8 +26,8 @@ Ids = Sequence[Sequence[int]]
 
 LONGEST = 3
 """Pieces of the longest n-gram."""
-_BITS = 20
-"""Bits per id, plus one, in a key: three ids and the side fit 64 bits; no vocabulary has 2^20."""
+_BITS = ID_BITS
+"""Bits per id, plus one, in a key: three ids and the side fit 64 bits."""
 _SIDE_BIT = LONGEST * _BITS
 _FIRST, _SECOND = 1, 2
 AROUND = 2

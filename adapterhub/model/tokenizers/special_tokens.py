@@ -6,7 +6,17 @@ from dataclasses import dataclass
 
 from tokenizers import Encoding
 from tokenizers import Tokenizer as FastTokenizer
+from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
+
+# By role; the names where no config has them, as in many checkpoints.
+SPECIAL_TOKENS = {
+    "cls": ("[CLS]", "<s>"),
+    "sep": ("[SEP]", "</s>"),
+    "pad": ("<pad>", "[PAD]"),
+    "unk": ("<unk>", "[UNK]"),
+    "mask": ("[MASK]", "<mask>"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,24 +70,44 @@ def special_tokens(tokenizer: PreTrainedTokenizerFast) -> SpecialTokens:
     Raises:
         ValueError: It adds them in a form that a window does not have.
     """
-    fast = _unlimited(tokenizer.backend_tokenizer)
+    return special_tokens_of(tokenizer.backend_tokenizer) or usual_tokens(tokenizer)
+
+
+def special_tokens_of(fast: FastTokenizer) -> SpecialTokens | None:
+    """Returns the special tokens that the post-processor of a tokenizer adds; None if none.
+
+    Raises:
+        ValueError: It adds them in a form that a window does not have.
+    """
+    fast = _unlimited(fast)
     if not fast.num_special_tokens_to_add(False) or not fast.num_special_tokens_to_add(True):
-        return usual_tokens(tokenizer)
+        return None
     one, two = _probe(fast.encode("a")), _probe(fast.encode("a", "b"))
-    after, (_, between, end) = one.runs(2)[1], two.runs(3)
-    second = next(token.type for token in two.tokens if token.text == 1)
+    (before, after), (_, between, end) = one.runs(2), two.runs(3)
     found = SpecialTokens(
-        before=_ids(one.runs(2)[0]),
+        before=_ids(before),
         after=_ids(after),
         between=_ids(between),
         end=_ids(end),
         between_types=tuple(token.type for token in between),
-        second_type=second,
+        second_type=next(token.type for token in two.tokens if token.text == 1),
     )
     rebuilt = found.around(one.ids_of(0)), found.around_pair(two.ids_of(0), two.ids_of(1))
     if rebuilt != (one.plain, two.plain):
         raise ValueError("it gives types to single texts, or other special tokens to pairs")
     return found
+
+
+def add_special_tokens_of_roberta(tokenizer: PreTrainedTokenizerFast) -> None:
+    """Makes a tokenizer that adds no special tokens add those of RoBERTa, of one type for all."""
+    fast, cls, sep = tokenizer.backend_tokenizer, tokenizer.cls_token, tokenizer.sep_token
+    if fast.num_special_tokens_to_add(False) or cls is None or sep is None:
+        return
+    fast.post_processor = TemplateProcessing(
+        single=[cls, "$A", sep],
+        pair=[cls, "$A", sep, sep, "$B", sep],
+        special_tokens=[(cls, tokenizer.cls_token_id), (sep, tokenizer.sep_token_id)],
+    )
 
 
 def _unlimited(fast: FastTokenizer) -> FastTokenizer:

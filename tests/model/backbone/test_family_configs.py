@@ -160,6 +160,8 @@ def test_a_setting_is_named_as_in_its_config(
         {"pruned_heads": {}},
         {"quantization_config": None},
         {"auto_map": {"AutoModelForSequenceClassification": "code.Head"}},
+        {"num_labels": 10**12},
+        {"id2label": {"a": 1}, "dtype": "os.system", "attn_implementation": "owner/kernel"},
         {"use_cache": False, "architectures": ["BertForMaskedLM"], "num_labels": 7},
     ],
 )
@@ -192,8 +194,8 @@ def test_settings_of_the_first_berts_are_enough(tmp_path: Path) -> None:
     ("file", "part"),
     [
         ("0_Transformer/config.json", "Its encoder is in the folder 0_Transformer: give that"),
-        ("bert_config.json", "a TensorFlow checkpoint"),
-        ("albert_config.json", "a TensorFlow checkpoint"),
+        ("bert_config.json", "a checkpoint of TensorFlow 1: adapterhub convert"),
+        ("albert_config.json", "a checkpoint of TensorFlow 1: adapterhub convert"),
     ],
 )
 def test_an_older_layout_is_recognised(file: str, part: str, tmp_path: Path) -> None:

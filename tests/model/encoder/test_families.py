@@ -102,3 +102,35 @@ def test_the_model_for_training_computes_the_same(opened: Backbone, tmp_path: Pa
         found = opened.model(input_ids=ids, output_hidden_states=True).hidden_states
     for own, other in zip(found, expected, strict=True):
         assert (own - other).abs().max().item() <= PARITY
+
+
+def test_a_pair_of_two_separators_holds_one_token_less(opened: Backbone) -> None:
+    tokenizer = TextTokenizer(opened.tokenizer)
+    reading = Reading(("text", "text_pair"), 16, 0)
+    text = "a good day in the city " * 9
+    rows = tokenizer.rows([(text, "late")], reading=reading, max_windows=2)
+    windows = tokenizer.windows(rows, reading=reading)
+    twice = opened.spec.family in ("roberta", "xlm-roberta")
+    assert tokenizer.special.count(2) == (4 if twice else 3)
+    assert [len(window.ids) for window in windows] == [16, 16]
+    cut = opened.tokenizer(text, "late", truncation="only_first", max_length=16)
+    assert windows[0].ids == cut["input_ids"]
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("", ()),
+        (" ", ("roberta",)),
+        ("\n\t", ("roberta",)),
+        ("\x10\x7f", ("roberta",)),
+        ("\u200b", ("roberta",)),
+        ("\u0301", ("roberta", "xlm-roberta")),
+        (".", FAMILY_NAMES),
+        ("😀", FAMILY_NAMES),
+    ],
+    ids=ascii,
+)
+def test_what_leaves_no_token(opened: Backbone, text: str, kept: tuple[str, ...]) -> None:
+    """Bytes are never dropped; WordPiece and SentencePiece drop spaces and controls."""
+    assert TextTokenizer(opened.tokenizer).has_tokens(text) == (opened.spec.family in kept)

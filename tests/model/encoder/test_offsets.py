@@ -8,13 +8,17 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer as FastTokenizer
+from tokenizers.pre_tokenizers import ByteLevel
 from transformers import AlbertTokenizer
 
-from adapterhub.model.encoder.offsets import restored, without
+from adapterhub.model.encoder.offsets import normalized, restored, without
 from adapterhub.model.encoder.tokens import Row, TextTokenizer
 from adapterhub.model.heads.spans import TaggedText, words_of
+from adapterhub.model.tokenizers.described import has_bytes
 from adapterhub.model.tokenizers.tokenizer_files import load_tokenizer
 from adapterhub.plan import Reading
+from tests.encoders import family_tokenizer
 from tests.model.encoder.pieces import save_pieces, save_tokenizer_json
 from tests.tiny import save_backbone
 
@@ -37,6 +41,10 @@ MAKERS: dict[str, Callable[[Path], TextTokenizer]] = {
     "spaced": lambda folder: TextTokenizer(
         load_tokenizer(save_tokenizer_json(folder), vocab_size=1_200)
     ),
+    **{
+        name: lambda folder, name=name: TextTokenizer(family_tokenizer(folder, name))
+        for name in ("roberta", "xlm-roberta", "xlm-roberta, newer")
+    },
     "words": lambda folder: TextTokenizer(load_tokenizer(save_backbone(folder), vocab_size=1_200)),
 }
 
@@ -147,3 +155,66 @@ def test_offsets_are_restored_from_a_text_without_ranges(text: str, data: st.Dat
     assert shorter == "".join(text[i] for i in kept)
     spans = [(i, j) for i in range(len(shorter)) for j in range(i + 1, len(shorter) + 1)]
     assert restored(spans, gaps) == [(kept[i], kept[j - 1] + 1) for i, j in spans]
+
+
+WORDS = [
+    *[
+        "the",
+        "City",
+        "naïve",
+        "cafe\u0301",
+        "e\u0327\u0301",
+        "don't",
+        "ß",
+        "İ",
+        "ŉ",
+        "Ǆ",
+        "ＡＢ",
+        "ﬁlm",
+    ],
+    *["中国", "天气", "각", "\u1112\u1161\u11ab", "のが", "ｶﾞ", "नमस्ते", "ไทย", "שלום", "مرحبا"],
+]
+SIGNS = [
+    *["½", "㍿", "①", "…", "\ufb03", "\ufdfa", "``", "''", "##ed", "Ġ", "\u2581"],
+    *["👩\u200d👩\u200d👧", "🇩🇪", "👍🏽"],
+]
+SPECIAL = ["[SEP]", "</s>", "<mask>", "[UNK]", "<s>", "x" * 101]
+SPACES = [" ", "  ", "\t", "\r\n", "\n", "\u3000", "\xa0", "\u200b", "\u2028", "\u0085"]
+DROPPED = ["\ufeff", "\x10", "\x7f", "\ufffd", "\u00ad"]
+MIXED = st.lists(
+    st.one_of(
+        st.sampled_from([*WORDS, *SIGNS, *SPECIAL, *SPACES, *DROPPED]),
+        st.characters(blacklist_categories=["Cs"]),
+    ),
+    max_size=14,
+).map("".join)
+
+
+@given(MIXED)
+@settings(deadline=None, max_examples=80)
+@pytest.mark.slow
+def test_each_token_stands_where_its_offsets_say(tokenizer: TextTokenizer, text: str) -> None:
+    row = row_of(tokenizer, text)
+    fast = tokenizer._fast
+    last = (0, 0)
+    for token, (start, end) in zip(row.ids, row.offsets, strict=True):
+        assert 0 <= start <= end <= len(text)
+        assert start >= last[0]
+        assert end >= last[1] or start == end
+        last = start, max(end, last[1])
+        assert is_token_of(fast, token, text[start:end]), (fast.id_to_token(token), text[start:end])
+
+
+def is_token_of(fast: FastTokenizer, token: int, part: str) -> bool:
+    """Returns whether a token can be made of a part of a text; True if that is not decidable."""
+    name = fast.id_to_token(token)
+    if name in ("<unk>", "[UNK]"):
+        return True
+    if has_bytes(fast):
+        made = "".join(name for name, _ in ByteLevel(add_prefix_space=False).pre_tokenize_str(part))
+        return name.strip("Ġ") in made or name == part
+    name = name.removeprefix("##").replace("\u2581", "")
+    forms = {part, normalized(fast, part), normalized(fast, f"a{part}a")}
+    # The last token of a sign that becomes several, or of two that become one, may stand on the
+    # dropped sign behind it: such are no words.
+    return any(name in form for form in forms) or "aa" in forms or part in "`'"

@@ -10,8 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapterhub.model.heads.ngrams import row_grams, token_grams
+from adapterhub.model.heads.ngrams import pieces_of, row_grams, sides_of, token_grams
 from adapterhub.model.heads.wide_head import GramWeights, known_grams, lexical_overlap, piece_rarity
+from adapterhub.model.tokenizers.tokenizer_checks import ID_BITS
 
 ROWS = st.lists(st.lists(st.integers(0, 6), max_size=9), min_size=1, max_size=5)
 
@@ -129,3 +130,20 @@ def test_a_token_has_the_ngrams_within_two_tokens_of_it(rows):
             assert len(found) == len(expected)
             assert set(found) == expected
             token += 1
+
+
+@pytest.mark.parametrize("highest", [250_001, 2**ID_BITS - 2])
+def test_the_ids_of_a_large_vocabulary_are_kept_whole(highest):
+    grams = row_grams([[[highest, 0, highest], [1]], [[highest - 1, highest], [1]]])
+    first = grams.keys[grams.places[grams.rows == 0]]
+    pieces = np.stack(list(pieces_of(first)), 1) - 1
+    sides = dict(zip(map(tuple, pieces.tolist()), sides_of(first).tolist(), strict=True))
+    assert sides == {
+        (highest, -1, -1): 3,
+        (0, -1, -1): 1,
+        (highest, 0, -1): 1,
+        (0, highest, -1): 1,
+        (highest, 0, highest): 1,
+        (highest - 1, -1, -1): 2,
+        (highest - 1, highest, -1): 2,
+    }

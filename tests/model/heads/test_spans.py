@@ -17,11 +17,14 @@ from adapterhub.model.tokenizers.tokenizer_files import load_tokenizer
 from adapterhub.plan import Reading
 from adapterhub.results import Entity
 from adapterhub.tags import tags_of
+from tests.encoders import family_tokenizer
 from tests.model.encoder.pieces import save_pieces, save_tokenizer_json
 from tests.tiny import save_backbone
 
 LABELS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
 SURE = 5.0
+FAMILIES = ("roberta", "xlm-roberta", "xlm-roberta, newer")
+NAMES = ("words", "pieces", "spaced", *FAMILIES)
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +35,10 @@ def tokenizers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, TextTokeni
         "pieces": save_pieces(tmp_path_factory.mktemp("pieces")),
         "spaced": save_tokenizer_json(tmp_path_factory.mktemp("spaced")),
     }
-    return {
-        name: TextTokenizer(load_tokenizer(folder, vocab_size=1_200))
-        for name, folder in folders.items()
-    }
+    found = {name: load_tokenizer(folder, vocab_size=1_200) for name, folder in folders.items()}
+    for name in FAMILIES:
+        found[name] = family_tokenizer(tmp_path_factory.mktemp("family"), name)
+    return {name: TextTokenizer(tokenizer) for name, tokenizer in found.items()}
 
 
 def tagged(tokenizer: TextTokenizer, text: str) -> TaggedText:
@@ -50,7 +53,7 @@ def words(text: TaggedText) -> list[str]:
 # Words
 
 
-@pytest.mark.parametrize("name", ["words", "pieces", "spaced"])
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -182,7 +185,7 @@ TEXT = st.text(
 
 @given(TEXT)
 @settings(deadline=None, max_examples=150)
-@pytest.mark.parametrize("name", ["words", "pieces", "spaced"])
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.slow
 def test_words_are_in_order_and_never_cut(
     tokenizers: dict[str, TextTokenizer], name: str, text: str
@@ -330,7 +333,7 @@ def decode(text: TaggedText, tags: list[str]) -> list[Entity]:
     return entities
 
 
-@pytest.mark.parametrize("name", ["words", "pieces", "spaced"])
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
     ("text", "tags", "expected"),
     [
@@ -378,7 +381,7 @@ def test_the_first_token_of_a_word_decides() -> None:
 
 @given(TEXT, st.integers(0, 2**32 - 1))
 @settings(deadline=None, max_examples=60)
-@pytest.mark.parametrize("name", ["words", "pieces", "spaced"])
+@pytest.mark.parametrize("name", NAMES)
 def test_spans_are_apart_in_order_and_made_of_whole_words(
     tokenizers: dict[str, TextTokenizer], name: str, text: str, seed: int
 ) -> None:

@@ -11,11 +11,8 @@ import pytest
 from transformers import AlbertTokenizer, BertTokenizer
 
 from adapterhub.errors import TokenizerError
-from adapterhub.model.tokenizers.tokenizer_files import (
-    load_tokenizer,
-    tokenizer_class_name,
-    tokenizer_digest,
-)
+from adapterhub.model.tokenizers.tokenizer_digest import tokenizer_digest
+from adapterhub.model.tokenizers.tokenizer_files import load_tokenizer, tokenizer_class_name
 from tests.model.encoder.pieces import SPECIAL, save_pieces, save_tokenizer_json
 from tests.tiny import vocabulary
 
