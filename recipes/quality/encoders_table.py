@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from recipes.quality.encoders import (
+    MINILM,
+    MINILM_PACKAGE,
     OTHER,
     OWN,
     SYSTEMS,
@@ -30,6 +32,8 @@ def _method(found: EncoderComparison) -> str:
     shared = [f"{one.shared} of `{one.name}`" for one in found.sets if one.shared]
     note = f": {', '.join(shared)} are left out" if shared else ""
     vectors = "Vectors are those of `hub.encode`; of pairs (u, v, |u - v|, u v) of the two. "
+    is_minilm = found.other_name == MINILM
+    package = f", with {MINILM} of the package `{MINILM_PACKAGE}`" if is_minilm else ""
     return (
         f"Only sets that the model card of `{found.backbone.name}` "
         f"({found.backbone.fingerprint[:19]}…) does not list among the {found.listed} of its "
@@ -44,7 +48,7 @@ def _method(found: EncoderComparison) -> str:
         f"sets on the card{note}. In brackets: 95 % intervals over {DRAWS:,} bootstrap draws of "
         f"the measured rows; of a difference over the same draws of both. **Bold**: the best, and "
         f"what is not clearly worse than it: the interval of the difference reaches 0. Made by "
-        f"`scripts/quality --encoders`."
+        f"`scripts/quality --encoders`{package}."
     )
 
 
