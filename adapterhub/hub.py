@@ -58,8 +58,8 @@ class Hub:
         Args:
             registry: Path of a registry.yaml; None searches upwards from the working folder, and
                 falls back to the tasks that ship with adapterhub.
-            backbone: A key of the registry's backbones, a folder, or a Hub name with a
-                revision; None takes the registry's only one.
+            backbone: A key of the registry's backbones, or a source as in `open_backbone`; None
+                takes the registry's only one.
             device: `cpu`, `cuda`, `cuda:<n>`, `mps` or `auto`.
             dtype: `float32`, `float16` or `bfloat16` for the encoder; heads are always fp32.
             max_bytes: Maximum size of resident heads and adapters, for instance `"2GB"`; None for
@@ -336,8 +336,8 @@ class Hub:
             pooling: `cls`, `mean`, `max` or `tokens`; None for the backbone's own, else `mean`.
             fields: The input fields; two make a pair, for which there is no pooling `tokens`.
             max_length: Window in tokens, special tokens included; None for the backbone's own.
-            prompt: Name of one of the backbone's prompts, or a text that ends with a space or a
-                sign (`"query: "`), to put before the first field; `""` for none.
+            prompt: Name of one of the backbone's prompts, or a text that ends with a space or
+                punctuation (`"query: "`), to put before the first field; `""` for none.
 
         Raises:
             UsageError: The depth, pooling, fields, window or prompt are not valid.

@@ -12,21 +12,19 @@ from adapterhub.errors import BackboneError
 from adapterhub.families import FAMILIES, FamilyName
 from adapterhub.importing.pickled_folder import own_file, read_json
 from adapterhub.model.backbone.config import CONFIG_FILE
-from adapterhub.model.tokenizers.tokenizer_files import TOKENIZER_FILES
+from adapterhub.model.tokenizers.described import is_cased
+from adapterhub.model.tokenizers.tokenizer_files import (
+    CLASS_OF_FILE,
+    TOKENIZER_FILE,
+    TOKENIZER_FILES,
+)
 from adapterhub.store.atomic import open_regular
 
 OLD_CONFIGS = "*bert_config*.json"
 """Pattern of the config's name in folders of before transformers; the fields are the same."""
 TOKENIZER_CONFIG = "tokenizer_config.json"
-_CLASS_OF_FILE = {
-    "spiece.model": "AlbertTokenizer",
-    "sentencepiece.bpe.model": "XLMRobertaTokenizer",
-    "vocab.txt": "BertTokenizer",
-    "vocab.json": "RobertaTokenizer",
-}
-"""Of folders without a tokenizer.json, in the order in which `load_tokenizer` looks."""
 _FILE_OF_CLASS = {
-    **{name: file for file, name in _CLASS_OF_FILE.items()},
+    **{name: file for file, name in CLASS_OF_FILE.items() if file != TOKENIZER_FILE},
     "DistilBertTokenizer": "vocab.txt",
     "ElectraTokenizer": "vocab.txt",
 }
@@ -53,8 +51,6 @@ COPIED = (
     "NOTICE*",
 )
 """Patterns of what is copied as it is: tokenizer, sentence vectors, documents."""
-_CASED_SHARE = 0.05
-"""Share of pieces with capitals among those with letters; an uncased vocabulary has none."""
 
 
 def config_name(folder: Path) -> str:
@@ -115,16 +111,16 @@ def fit_tokenizer(out: Path) -> list[str]:
     has_config = (out / TOKENIZER_CONFIG).exists()
     settings = read_json(out, TOKENIZER_CONFIG) if has_config else {}
     named = settings.get("tokenizer_class") or read_json(out, CONFIG_FILE).get("tokenizer_class")
-    file = next((name for name in _CLASS_OF_FILE if (out / name).exists()), None)
+    file = next((name for name in CLASS_OF_FILE if (out / name).exists()), None)
     needed = _FILE_OF_CLASS.get(str(named).removesuffix("Fast"))
     has_needed = needed is not None and (out / needed).exists()
-    if file is None or (out / "tokenizer.json").exists() or has_needed:
+    if file in (None, TOKENIZER_FILE) or has_needed:
         return []
     if named is not None and needed is None:
         return []  # a class that the loader knows better, or refuses
-    fitting = _CLASS_OF_FILE[file]
+    fitting = CLASS_OF_FILE[file]
     added: dict[str, object] = {"tokenizer_class": fitting}
-    if file == "vocab.txt" and "do_lower_case" not in settings and _is_cased(out / file):
+    if file == "vocab.txt" and "do_lower_case" not in settings and is_cased(out):
         added["do_lower_case"] = False
     text = json.dumps({**settings, **added}, indent=2)
     (out / TOKENIZER_CONFIG).write_text(f"{text}\n", encoding="utf-8")
@@ -153,11 +149,3 @@ def _family(path: Path, values: dict[str, object], tensors: Collection[str]) -> 
         f"{path.name} names no model_type, and its tensors may be of several; add it there, for "
         f'instance "model_type": "bert" (one of {", ".join(FAMILIES)})',
     )
-
-
-def _is_cased(vocabulary: Path) -> bool:
-    """Returns whether a WordPiece vocabulary tells capitals from small letters."""
-    lines = vocabulary.read_text(encoding="utf-8", errors="replace").splitlines()
-    pieces = [line for line in lines if not line.startswith("[") and line.upper() != line.lower()]
-    capitals = sum(piece != piece.lower() for piece in pieces)
-    return capitals > _CASED_SHARE * len(pieces) > 0

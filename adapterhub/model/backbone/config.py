@@ -148,6 +148,11 @@ def _read_values(folder: Path) -> dict[str, Any]:
 def _no_config(folder: Path) -> str:
     """Returns what to do in a folder without a config."""
     problem = "no config.json; expected a folder that transformers saved"
+    if (folder / "adapter_config.json").is_file():
+        return (
+            f"{problem}. This is an adapter of PEFT: open the encoder that it was trained on, and "
+            f"make a task of it: adapterhub import {shlex.quote(str(folder))} --task NAME"
+        )
     # Layouts of old sentence-transformers and of Google's TensorFlow checkpoints.
     if (folder / "0_Transformer" / CONFIG_FILE).is_file():
         return f"{problem}. Its encoder is in the folder 0_Transformer: give that"

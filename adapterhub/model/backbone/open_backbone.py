@@ -24,7 +24,7 @@ from adapterhub.model.backbone.sentence_vectors import (
     encoder_folder,
     read_sentence_vectors,
 )
-from adapterhub.model.backbone.sources import hub_name, is_folder, locate
+from adapterhub.model.backbone.sources import how_to_name, hub_name, is_folder, locate
 from adapterhub.model.backbone.weight_files import (
     INDEX_FILE,
     SHARDS,
@@ -233,6 +233,6 @@ def choose_backbone(registry: Registry, backbone: str | Path | None) -> Backbone
         raise BackboneError(
             text,
             f"is no key of the registry {registry.path}, which has "
-            f"{', '.join(registry.backbones) or 'none'}. A folder is written ./{text}.",
+            f"{', '.join(registry.backbones) or 'none'}. {how_to_name(text)}",
         )
     return open_backbone(backbone)

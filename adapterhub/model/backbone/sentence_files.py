@@ -58,7 +58,7 @@ def _inside(path: str) -> str:
 
 def _printable(text: str) -> str:
     if not text.isprintable():
-        raise ValueError(f"{text[:80]!a} has signs that cannot be printed")
+        raise ValueError(f"{text[:80]!a} has characters that cannot be printed")
     return text
 
 

@@ -43,7 +43,7 @@ SENTENCE_FILES = (
 """Patterns of the files that are read here."""
 
 SHORTEST_WINDOW = 8
-"""As TaskSpec.max_length: room for three special tokens and a few tokens of each field."""
+"""As TaskSpec.max_length: room for the special tokens, four at most, and some of each field."""
 
 _AFTER_POOLING = ("Normalize", "Dropout")
 _KINDS = ("Transformer", "Pooling", *_AFTER_POOLING)  # Dropout does nothing once trained

@@ -7,6 +7,7 @@ the Hub.
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import threading
@@ -38,6 +39,7 @@ FETCH_SECONDS = 1_800.0
 
 _NAME = r"\w[\w.-]*"
 _HUB_NAME = re.compile(rf"(hub:)?({_NAME}/{_NAME}?)(?:@([\w./-]+))?")
+_ADDRESS = re.compile(rf"https?://[\w.:-]+/({_NAME}/{_NAME})")
 _PACKAGE_NAME = re.compile(r"package:([a-z0-9][a-z0-9._-]*)")
 
 
@@ -80,18 +82,16 @@ def locate(
             raise BackboneError(text, "after package: comes the name of a shipped backbone")
         return _existing(Path(str(files("adapterhub"))) / "backbones" / name[1], text), None
     match = _HUB_NAME.fullmatch(text)
-    is_near = text != "" and Path(text).is_dir()
     if match is None:
-        hint = f". There is a folder of this name: write ./{text}" if is_near else ""
         raise BackboneError(
             text,
             f"is neither a folder (./name or /name), nor package:<name>, nor a Hub name "
-            f"(owner/name or owner/name@revision){hint}",
+            f"(owner/name or owner/name@revision). {how_to_name(text)}",
         )
     wanted = revision or match[3]
-    if is_near and wanted is None and match[1] is None:
+    if Path(text).exists() and wanted is None and match[1] is None:
         raise BackboneError(
-            text, f"is a Hub name, and a folder here too; write ./{text} or hub:{text}"
+            text, f"is a Hub name, and a path here too; write ./{text} or hub:{text}"
         )
     return fetch(match[2], wanted, only=only)
 
@@ -100,6 +100,19 @@ def hub_name(source: str | Path) -> str | None:
     """Returns `owner/name` if `source` is on the Hub, else None."""
     match = None if is_folder(source) else _HUB_NAME.fullmatch(str(source))
     return None if match is None else match[2]
+
+
+def how_to_name(text: str) -> str:
+    """Returns how to write what was probably meant by a name that has no valid form."""
+    address = _ADDRESS.match(text)
+    if address is not None:
+        return f"Of an address, this is the name: {address[1]}"
+    if text != "" and Path(text).is_dir():
+        return f"There is a folder of this name: write ./{text}"
+    return (
+        "A folder is written ./name; a Hub name has its owner before it, as in "
+        "google-bert/bert-base-uncased"
+    )
 
 
 def fetch(repository: str, revision: str | None, *, only: Sequence[str]) -> tuple[Path, str]:
@@ -193,6 +206,15 @@ def _within(seconds: float, download: Callable[[type[tqdm]], str]) -> str:
 
 
 def _existing(folder: Path, source: str) -> Path:
-    if not folder.is_dir():
-        raise BackboneError(source, f"no such folder: {folder}")
-    return folder.resolve()
+    if folder.is_dir():
+        return folder.resolve()
+    if folder.is_file():
+        # As it was written: a Path would drop the ./ that makes it a folder.
+        parent = os.path.dirname(source) or "."
+        raise BackboneError(source, f"is a file; give its folder: {parent}")
+    beside = {
+        path.name.lower(): path.name for path in folder.parent.glob("*") if os.path.isdir(path)
+    }
+    near = difflib.get_close_matches(folder.name.lower(), beside, n=1)
+    hint = f". Beside it is {beside[near[0]]}" if near else ""
+    raise BackboneError(source, f"no such folder: {folder}{hint}")

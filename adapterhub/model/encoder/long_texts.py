@@ -91,21 +91,21 @@ def _is_enough(fast: FastTokenizer, part: str, encoding: Encoding, budget: int) 
 
 
 def _silent_runs(fast: FastTokenizer, text: str) -> Iterator[Range]:
-    """Yields the ranges that can be left out of long runs of signs that make no token.
+    """Yields the ranges that can be left out of long runs of characters that make no token.
 
-    One sign of each run stays: its last space if it has one, so that words stay apart, else a sign
-    that is dropped, so that they stay together.
+    One character of each run stays: its last space if it has one, so that words stay apart, else
+    one that is dropped, so that they stay together.
     """
     if counts_spaces(fast):
         return
     # Between letters, since some normalizers strip spaces off the ends of a text.
-    forms = {sign: normalized(fast, f"a{sign}a") for sign in set(text)}
-    spaces = [sign for sign, form in forms.items() if form in _SPACES]
-    silent = [*spaces, *(sign for sign, form in forms.items() if form == "aa")]
+    forms = {character: normalized(fast, f"a{character}a") for character in set(text)}
+    spaces = [character for character, form in forms.items() if form in _SPACES]
+    silent = [*spaces, *(character for character, form in forms.items() if form == "aa")]
     if not silent:
         return
-    signs = "".join(map(re.escape, silent))
-    for run in re.finditer(f"[{signs}]{{{_SHORTEST_RUN},}}", text):
-        last = max((text.rfind(sign, *run.span()) for sign in spaces), default=-1)
+    characters = "".join(map(re.escape, silent))
+    for run in re.finditer(f"[{characters}]{{{_SHORTEST_RUN},}}", text):
+        last = max((text.rfind(character, *run.span()) for character in spaces), default=-1)
         kept = run.start() if last < 0 else last
         yield from ((a, b) for a, b in ((run.start(), kept), (kept + 1, run.end())) if a < b)

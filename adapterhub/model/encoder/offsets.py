@@ -1,9 +1,9 @@
-"""Offsets of tokens in a text as given, also where the tokenizer drops signs of it.
+"""Offsets of tokens in a text as given, also where the tokenizer drops characters.
 
 The tokenizers library counts wrongly where the character map of a SentencePiece model (its
-normalizer `Precompiled`) drops signs at the start of a text, or of what follows a special token
-such as `[SEP]`: all later offsets of that part are too small by their number. So such signs are
-cut out before, which changes no id, and the offsets are mapped back.
+normalizer `Precompiled`) drops characters at the start of a text, or of what follows a special
+token such as `[SEP]`: all later offsets of that part are too small by their number. So such
+characters are cut out before, which changes no id, and the offsets are mapped back.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Offsets = list[tuple[int, int]]
 Range = tuple[int, int]
 
 _BLANK = f"\N{REPLACEMENT CHARACTER}{SPACE}"
-"""Visible signs that the character map of a SentencePiece model may turn into spaces."""
+"""Visible characters that the character map of a SentencePiece model may turn into spaces."""
 
 
 class TextAligner:
@@ -32,7 +32,9 @@ class TextAligner:
         self._fast = fast
         self._space = fast.token_to_id(SPACE)
         self._has_bytes = has_bytes(fast)
-        self._blank = "".join(sign for sign in _BLANK if normalized(fast, f"a{sign}a") == "a a")
+        self._blank = "".join(
+            character for character in _BLANK if normalized(fast, f"a{character}a") == "a a"
+        )
         added = fast.get_added_tokens_decoder()
         self._special = frozenset(added)
         names = sorted((token.content for token in added.values()), key=len, reverse=True)
@@ -56,12 +58,12 @@ class TextAligner:
                 offsets = restored(other.offsets[:tokens], gaps)
         if self._has_bytes:
             return [_trimmed(text, start, end, " ") for start, end in offsets]
-        if any(sign in text for sign in self._blank):
+        if any(character in text for character in self._blank):
             offsets = [self._without_blank(text, start, end) for start, end in offsets]
         return self._without_spaces(ids, offsets)
 
     def _dropped_at_starts(self, text: str, ids: Sequence[int]) -> Iterator[Range]:
-        """Yields the ranges of dropped signs at the start, and directly behind special tokens."""
+        """Yields the ranges that are dropped at the start, and directly behind special tokens."""
         starts = [0]
         if not self._special.isdisjoint(ids):
             starts += [match.end() for match in self._names.finditer(text)]
@@ -73,7 +75,7 @@ class TextAligner:
                 yield start, stop
 
     def _without_blank(self, text: str, start: int, end: int) -> Range:
-        if not any(sign in text[start:end] for sign in self._blank):
+        if not any(character in text[start:end] for character in self._blank):
             return start, end
         return _trimmed(text, start, end, f" \n{self._blank}")
 

@@ -56,7 +56,7 @@ class Window:
         first: First token of the field that slides.
         last: The token after its last one.
         ids: Token ids with special tokens.
-        type_ids: 0 for the first segment, 1 for the second.
+        type_ids: The type of each token: 0, for a second text the one that the tokenizer gives it.
     """
 
     row: int
@@ -170,7 +170,7 @@ class TextTokenizer:
         return restored(offsets, read.gaps)
 
     def has_tokens(self, text: str) -> bool:
-        """Returns whether a text leaves any token; one of dropped signs leaves none."""
+        """Returns whether a text leaves any token; one of dropped characters leaves none."""
         if _SURE.search(text):
             return True
         # The start of a text decides nearly always.

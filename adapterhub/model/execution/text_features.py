@@ -125,7 +125,7 @@ def _prompt(prompt: str | None, sentence: SentenceVectors | None, *, is_own: boo
             known = " ".join(", ".join(prompts).split()) or "none"
             raise UsageError(
                 f"prompt is {prompt[:80]!r}; the prompts of this backbone are {known[:400]}. A "
-                f"text of your own ends with a space or a sign, such as 'query: '."
+                f"text of your own ends with a space or punctuation, such as 'query: '."
             )
         if not text.isascii():
             _check_text(text)

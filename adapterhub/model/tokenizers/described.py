@@ -65,7 +65,7 @@ def apply_settings(fast: FastTokenizer, given: Mapping[str, Any]) -> None:
 
 def is_cased(folder: Path) -> bool:
     """Returns whether a `vocab.txt` has words with capitals, which lower case never finds."""
-    lines = (folder / "vocab.txt").read_text(encoding="utf-8").splitlines()
+    lines = (folder / "vocab.txt").read_text(encoding="utf-8", errors="replace").splitlines()
     words = [line for line in lines if len(line) >= _SHORTEST_WORD and line.isalpha()]
     cased = sum(word != word.lower() for word in words)
     return cased >= _FEWEST_CASED and cased > _CASED_SHARE * len(words)

@@ -25,6 +25,8 @@ _HIGHEST_UNKNOWN_RATE = 0.2
 # Right merges make all tokens but a few that were added by hand, those of another model hardly one.
 _LOWEST_MADE_SHARE = 0.8
 _SAMPLE = 500
+# Those of RoBERTa; the shortest window has to hold tokens of both texts besides.
+_MOST_SPECIAL = 4
 _SHORTEST_WORD = 3
 
 
@@ -92,6 +94,16 @@ def _special_problem(
         special = special_tokens(tokenizer)
     except ValueError as error:
         return f"the tokenizer cannot be used: {error}"
+    if len(special.before) != 1:
+        return (
+            f"the tokenizer adds {len(special.before)} special tokens before a text; expected one, "
+            f"such as [CLS]"
+        )
+    most = max(special.count(1), special.count(2))
+    if most > _MOST_SPECIAL:
+        return (
+            f"the tokenizer adds {most} special tokens to a text or pair; at most {_MOST_SPECIAL}"
+        )
     types = max(special.second_type, *special.between_types, 0)
     # A table of one type is for tokenizers that give it to both texts, and those that do not.
     if type_vocab_size > 1 and types >= type_vocab_size:

@@ -46,16 +46,17 @@ from adapterhub.model.tokenizers.special_tokens import (
 )
 from adapterhub.model.tokenizers.tokenizer_checks import check_fit
 
-_FILE = "tokenizer.json"
+TOKENIZER_FILE = "tokenizer.json"
 _CONFIGS = ("tokenizer_config.json", "config.json")
-_CLASS_OF_FILE = {
-    _FILE: "PreTrainedTokenizerFast",
+CLASS_OF_FILE = {
+    TOKENIZER_FILE: "PreTrainedTokenizerFast",
     "spiece.model": "AlbertTokenizer",
     "sentencepiece.bpe.model": "XLMRobertaTokenizer",
     "vocab.txt": "BertTokenizer",
     "vocab.json": "RobertaTokenizer",
 }
-VOCABULARY_FILES = tuple(_CLASS_OF_FILE)
+"""The class of a folder that names none: that of the first of these files that it has."""
+VOCABULARY_FILES = tuple(CLASS_OF_FILE)
 MERGES_FILE = "merges.txt"
 TOKENIZER_FILES = (
     *VOCABULARY_FILES,
@@ -99,12 +100,12 @@ _REFUSED: Mapping[str, str] = {
     "PhobertTokenizer": "it needs texts whose Vietnamese words were joined by VnCoreNLP",
 }
 _NEEDED_BY_CLASS: dict[type[PreTrainedTokenizerFast], tuple[tuple[str, ...], ...]] = {
-    AlbertTokenizer: ((_FILE,), ("spiece.model",)),
-    BertTokenizer: ((_FILE,), ("vocab.txt",)),
-    PreTrainedTokenizerFast: ((_FILE,),),
+    AlbertTokenizer: ((TOKENIZER_FILE,), ("spiece.model",)),
+    BertTokenizer: ((TOKENIZER_FILE,), ("vocab.txt",)),
+    PreTrainedTokenizerFast: ((TOKENIZER_FILE,),),
     # Without merges, transformers makes a token of every byte and says nothing.
-    RobertaTokenizer: ((_FILE,), ("vocab.json", MERGES_FILE)),
-    XLMRobertaTokenizer: ((_FILE,), ("sentencepiece.bpe.model",)),
+    RobertaTokenizer: ((TOKENIZER_FILE,), ("vocab.json", MERGES_FILE)),
+    XLMRobertaTokenizer: ((TOKENIZER_FILE,), ("sentencepiece.bpe.model",)),
 }
 """The files of each class: any of these groups, whole."""
 
@@ -183,7 +184,7 @@ def tokenizer_class_name(folder: Path) -> str:
             return name
     for file in VOCABULARY_FILES:
         if (folder / file).is_file():
-            return _CLASS_OF_FILE[file]
+            return CLASS_OF_FILE[file]
     raise TokenizerError(
         str(folder), f"no tokenizer; expected one of {', '.join(VOCABULARY_FILES)} in the folder"
     )
@@ -226,12 +227,12 @@ def _load(name: str, folder: Path) -> PreTrainedTokenizerFast:
     """Returns the tokenizer of a folder as its files describe it."""
     kind = _CLASSES[name]
     given = read_json(folder / "tokenizer_config.json")
-    if not (folder / _FILE).is_file():
+    if not (folder / TOKENIZER_FILE).is_file():
         # Its default is lower case, with which most of a cased vocabulary would never be found.
         keeps_case = kind is BertTokenizer and "do_lower_case" not in given and is_cased(folder)
         return _from_pretrained(kind, folder, {"do_lower_case": False} if keeps_case else {})
     if kind in (AlbertTokenizer, BertTokenizer):
-        described = FastTokenizer.from_file(str(folder / _FILE))
+        described = FastTokenizer.from_file(str(folder / TOKENIZER_FILE))
         if kind is AlbertTokenizer and isinstance(described.model, Unigram):
             return _from_pretrained(kind, folder, {})
         settings = settings_of_bert(described) if kind is BertTokenizer else None
@@ -276,7 +277,10 @@ def _name_special_tokens(tokenizer: PreTrainedTokenizerFast, vocabulary: Mapping
 
 def _made_up_token(tokenizer: PreTrainedTokenizerFast, folder: Path) -> str | None:
     """Returns a special token that a class added because the vocabulary lacks it, or None."""
-    if not isinstance(tokenizer, (BertTokenizer, RobertaTokenizer)) or (folder / _FILE).is_file():
+    if (
+        not isinstance(tokenizer, (BertTokenizer, RobertaTokenizer))
+        or (folder / TOKENIZER_FILE).is_file()
+    ):
         return None
     known = tokenizer.backend_tokenizer.get_vocab(with_added_tokens=False).keys()
     added = read_json(folder / "tokenizer_config.json").get("added_tokens_decoder")

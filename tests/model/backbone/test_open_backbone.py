@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import string
 import threading
@@ -20,6 +21,7 @@ from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 from transformers import AlbertConfig, AlbertForMaskedLM, AlbertForPreTraining, AlbertModel
 
+from adapterhub import Hub
 from adapterhub.errors import BackboneError, TokenizerError
 from adapterhub.model.backbone import sources
 from adapterhub.model.backbone.open_backbone import FILES, Backbone, open_backbone
@@ -140,8 +142,35 @@ def test_a_folder_that_is_not_there_is_not_looked_for_on_the_hub(tmp_path: Path)
     assert "no such folder" in refusal("./absent/name")
 
 
-def test_a_file_is_no_folder(folder: Path) -> None:
-    assert "no such folder" in refusal(folder / "config.json")
+def test_a_folder_that_is_written_almost_right_is_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder.parent)
+    for written in ("./TINY", "./tinny", "tinny/"):
+        assert "Beside it is tiny" in refusal(Path(written))
+    assert "Beside" not in refusal("./absent")
+
+
+def test_a_file_is_no_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert f"is a file; give its folder: {folder}" in refusal(folder / "config.json")
+    monkeypatch.chdir(folder.parent)
+    assert "is a file; give its folder: ./tiny" in refusal("./tiny/config.json")
+    assert "and a path here too; write ./tiny/config.json" in refusal("tiny/config.json")
+
+
+@pytest.mark.parametrize(
+    ("source", "hint"),
+    [
+        ("bert-base-uncased", "A folder is written ./name; a Hub name has its owner before it"),
+        ("https://huggingface.co/owner/na.me/tree/main", "this is the name: owner/na.me"),
+    ],
+)
+def test_what_transformers_or_a_browser_calls_a_backbone_says_how_to_write_it(
+    source: str, hint: str, folder: Path, tiny_registry: Path
+) -> None:
+    assert hint in refusal(source)
+    with pytest.raises(BackboneError, match=re.escape(hint)):
+        Hub(tiny_registry, backbone=source, device="cpu")
 
 
 @pytest.mark.parametrize("name", ["", "absent", "../model", "/etc", "a/b", "..", "a\n"])
@@ -369,6 +398,11 @@ def test_a_pickle_is_never_opened(folder: Path) -> None:
 def test_an_adapter_in_the_folder_is_not_put_into_the_backbone(folder: Path) -> None:
     (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 4}))
     assert "has an adapter_config.json" in refusal(folder)
+
+
+def test_a_folder_with_only_an_adapter_says_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text("{}")
+    assert "adapter of PEFT: open the encoder that it was trained on" in refusal(tmp_path)
 
 
 def test_a_tokenizer_that_does_not_fit_is_refused(folder: Path) -> None:

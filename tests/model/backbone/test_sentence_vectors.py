@@ -292,7 +292,7 @@ DAMAGE: dict[str, tuple[str | Path, object, str]] = {
     "drive": ("modules.json", path_of_pooling("C:x"), "'C:x' is no folder below it"),
     "NUL": ("modules.json", path_of_pooling("a\0b"), "'a\\x00b' is no folder below it"),
     "line": ("modules.json", path_of_pooling("a\nb"), "'a\\nb' is no folder below it"),
-    "line of type": ("modules.json", [{"type": "a\nb"}], "'a\\nb' has signs that cannot be"),
+    "line of type": ("modules.json", [{"type": "a\nb"}], "'a\\nb' has characters that cannot"),
     "line of name": (PROMPTS, {"prompts": {"a\nb": 3}}, "prompts.a b: Input should be a valid"),
     "long": ("modules.json", path_of_pooling("x" * 9_000), "1.path: String should have at most"),
     "missing": ("modules.json", path_of_pooling("9_P"), "no 9_P/config.json, which modules.json"),

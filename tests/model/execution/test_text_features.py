@@ -151,7 +151,7 @@ def test_a_prompt_of_ones_own_needs_no_repository(encoder: Path) -> None:
 
 UNKNOWN: tuple[tuple[Any, str], ...] = (
     ("querry", "prompt is 'querry'; the prompts of this backbone are query, passage"),
-    ("天气", "A text of your own ends with a space or a sign"),
+    ("天气", "A text of your own ends with a space or punctuation"),
     (3, "prompt is 3, of type int"),
     ("\ud800: ", "prompt has a lone surrogate (U+D800) at code point 0"),
 )

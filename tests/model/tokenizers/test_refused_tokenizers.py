@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -178,6 +179,28 @@ def test_more_types_than_the_backbone_has_are_refused(
     refuse(folder, "the tokenizer gives the type 2, the backbone has 2 types")
     assert load_tokenizer(folder, vocab_size=ROWS, type_vocab_size=1)
     assert load_tokenizer(folder, vocab_size=ROWS, type_vocab_size=3)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda rules: [part.pop(0) for part in rules], "adds 0 special tokens before a text"),
+        (lambda rules: [part.insert(0, part[0]) for part in rules], "adds 2 special tokens before"),
+        (lambda rules: rules[0].extend(rules[0][-1:] * 4), "adds 6 special tokens to a text or"),
+        (lambda rules: rules[1].extend(rules[1][-1:] * 2), "adds 5 special tokens to a text or"),
+    ],
+    ids=["none before", "two before", "many behind a text", "many behind a pair"],
+)
+def test_special_tokens_that_a_window_does_not_have_are_refused(
+    change: Callable[[list[Any]], object],
+    problem: str,
+    written: Callable[[str], Path],
+    tmp_path: Path,
+) -> None:
+    # Tags of words are read behind one token, and the shortest window has room for four.
+    folder = layout(written("bert"), tmp_path, "tokenizer.json", model_type="bert")
+    edited(folder, lambda c: change([c["post_processor"]["single"], c["post_processor"]["pair"]]))
+    refuse(folder, problem)
 
 
 def test_a_vocabulary_of_another_language_is_taken(tmp_path: Path) -> None:
