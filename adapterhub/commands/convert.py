@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adapterhub.commands.options import AsJson
-from adapterhub.commands.printing import note, print_fields, print_json, printable, size_text
+from adapterhub.commands.printing import note, print_fields, print_json, size_text
 
 if TYPE_CHECKING:
     from adapterhub.importing.convert import Converted
@@ -71,7 +71,7 @@ def _print(done: Converted, out: Path) -> None:
         }
     )
     for line in done.notes:
-        note(f"adapterhub: {printable(line)}")
+        note(f"adapterhub: {line}")
     source = str(out) if out.is_absolute() or str(out).startswith((".", "~")) else f"./{out}"
     note(
         f"adapterhub: try: adapterhub train rows.jsonl --task NAME --backbone {shlex.quote(source)}"

@@ -43,7 +43,8 @@ def to_stdout() -> Iterator[TextIO]:
 def printable(text: str) -> str:
     """Returns a text as one line whose control characters are marks.
 
-    A task's description may be a stranger's, and a terminal obeys some of them.
+    A task's description or the name of a tensor may be a stranger's, and a terminal obeys some
+    of them.
     """
     return _CONTROLS.sub("\ufffd", " ".join(text.splitlines()))
 
@@ -55,11 +56,11 @@ def print_line(text: str = "") -> None:
 
 
 def note(text: str) -> None:
-    """Prints one line that is not part of the output to stderr."""
+    """Prints a line, or several, that is not part of the output to stderr."""
     # A note that cannot be printed must not end the run.
     if sys.stderr is not None:
         with contextlib.suppress(OSError):
-            sys.stderr.write(f"{text}\n")
+            sys.stderr.writelines(f"{printable(line)}\n" for line in text.split("\n"))
             sys.stderr.flush()
 
 

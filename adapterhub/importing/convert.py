@@ -17,6 +17,7 @@ from adapterhub.errors import BackboneError, UsageError, check_type
 from adapterhub.importing.converted_settings import (
     COPIED,
     OLD_CONFIGS,
+    config_name,
     copy_files,
     fit_tokenizer,
     write_config,
@@ -143,12 +144,14 @@ def _check_limits(max_seconds: object, max_bytes: object) -> None:
 
 def _check_free(folder: Path) -> None:
     try:
-        is_free = not os.path.lexists(folder) or (folder.is_dir() and not any(folder.iterdir()))
+        is_free = not os.path.lexists(folder) or (
+            folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir())
+        )
     except OSError as error:
         raise BackboneError(str(folder), f"it cannot be read: {reason(error)}") from error
     if not is_free:
         raise BackboneError(
-            str(folder), "the folder to write is there, and not empty; choose a new one"
+            str(folder), "it is there already, and is no empty folder; choose a new name"
         )
 
 
@@ -156,6 +159,11 @@ def _located(folder: str | Path) -> Path:
     """Returns the folder of a checkpoint; what is no folder here and may be is on the Hub."""
     path = absolute_path(folder, "folder")
     if is_folder(folder) or path.exists() or hub_name(folder) is None:
+        if path.is_file():
+            raise BackboneError(
+                str(folder),
+                f"it is a file; give its folder, which has {CONFIG_FILE} and the tokenizer, too",
+            )
         if not path.is_dir():
             raise BackboneError(str(folder), "no such folder")
         return path
@@ -167,9 +175,8 @@ def _located(folder: str | Path) -> Path:
 
 def _check_family(source: Path) -> None:
     """Refuses other models by their config, before a pickle of gigabytes is read."""
-    if not (source / CONFIG_FILE).exists():
-        return
-    if read_json(source, CONFIG_FILE).get("model_type") is not None:
+    name = config_name(source)
+    if read_json(source, name).get("model_type") is not None and name == CONFIG_FILE:
         read_config(source)
 
 

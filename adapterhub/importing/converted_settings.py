@@ -53,6 +53,12 @@ COPIED = (
 """Patterns of what is copied as it is: tokenizer, sentence vectors, documents."""
 
 
+def config_name(folder: Path) -> str:
+    """Returns the name of a folder's config, which need not exist."""
+    older = [path.name for path in folder.glob(OLD_CONFIGS)]
+    return older[0] if len(older) == 1 and not (folder / CONFIG_FILE).exists() else CONFIG_FILE
+
+
 def write_config(folder: Path, out: Path, tensors: Collection[str]) -> list[str]:
     """Writes the config of a folder, with the family where it says none.
 
@@ -67,7 +73,7 @@ def write_config(folder: Path, out: Path, tensors: Collection[str]) -> list[str]
     Raises:
         BackboneError: It is missing or damaged, or nothing says of which family it is.
     """
-    name = _config_name(folder)
+    name = config_name(folder)
     values = read_json(folder, name)
     notes = [] if name == CONFIG_FILE else [f"{CONFIG_FILE} is {name}"]
     if values.get("model_type") is not None:
@@ -121,12 +127,6 @@ def fit_tokenizer(out: Path) -> list[str]:
     cased = " and do_lower_case false" if "do_lower_case" in added else ""
     instead = "" if named is None else f" instead of {str(named)[:80]}, whose {needed} is missing"
     return [f"{TOKENIZER_CONFIG} has {fitting}{cased} for {file}{instead}"]
-
-
-def _config_name(folder: Path) -> str:
-    """Returns the name of a folder's config."""
-    older = [path.name for path in folder.glob(OLD_CONFIGS)]
-    return older[0] if len(older) == 1 and not (folder / CONFIG_FILE).exists() else CONFIG_FILE
 
 
 def _family(path: Path, values: dict[str, object], tensors: Collection[str]) -> tuple[str, str]:

@@ -31,7 +31,7 @@ from adapterhub.importing.state_dicts import (
 )
 from adapterhub.store.jsonsafe import shown
 
-_OUT_OF_MEMORY = ("allocate memory", "bad_alloc", "File too large")
+_OUT_OF_MEMORY = ("allocate memory", "bad_alloc")
 _POLL_SECONDS = 0.25
 
 

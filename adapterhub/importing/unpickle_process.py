@@ -15,6 +15,10 @@ from adapterhub.store.atomic import reason
 from adapterhub.store.jsonsafe import read_json_object, shown
 
 _MODULE = "adapterhub.importing.unpickle"
+_LONGEST = 1_000_000.0
+"""Seconds; systems cannot wait for as long as a float can say."""
+_LARGEST = 2**60
+"""Bytes; systems cannot limit a process to as many as an int can say."""
 
 
 def unpickle(
@@ -32,6 +36,7 @@ def unpickle(
     Raises:
         BackboneError: It carries code, is damaged, or reached a limit.
     """
+    max_seconds, max_bytes = min(max_seconds, _LONGEST), min(max_bytes, _LARGEST)
     request = {
         "files": [str(path) for path in files],
         "out": str(out),

@@ -89,8 +89,8 @@ def canonical(
     Patterns of the configuration become names of the maps that they match.
 
     Raises:
-        ValueError: Names of an ALBERT are among them, or a pattern is no regular expression or one
-            that could match for ever.
+        ValueError: Names of an ALBERT are among them, or what is no factor at a linear map of a
+            layer; or a pattern is no regular expression or one that could match for ever.
     """
     values = dict(config)
     if family.shares_blocks:
@@ -102,7 +102,11 @@ def canonical(
                 f"it holds '{key[:120]}', which is a name in an ALBERT, and others of a "
                 f"{family.title}Model"
             )
-        found[canonical_key(key, family)] = tensor
+        called = canonical_key(key, family)
+        if _layers(family.layer).search(key) and not _is_factor(called):
+            # Refused here, where it still has the name that the user knows.
+            raise ValueError(no_factor(key, family))
+        found[called] = tensor
     parts = [parse_peft_key(key, tied=False) for key in found]
     places = {(int(p.place), p.site) for p in parts if p is not None and p.site is not None}
     paths = {family.path(d, block_part(s)): module_path(d, s) for d, s in sorted(places)}
@@ -112,6 +116,15 @@ def canonical(
         # AdaLoRA calls so the masks of its factors, by their keys.
         values["rank_pattern"] = {canonical_key(key, family): m for key, m in masks.items()}
     return found, values
+
+
+def no_factor(key: str, family: Family = ALBERT) -> str:
+    """Returns the reason why a tensor of a PEFT state is refused, with the names of a family."""
+    names = SITES if family.shares_blocks else [family.parts[block_part(site)] for site in SITES]
+    return (
+        f"it holds '{key[:120]}', which is no factor at a linear map of the block "
+        f"({', '.join(names)}). Train it without what this belongs to."
+    )
 
 
 def canonical_settings(values: Mapping[str, Any], paths: Mapping[str, str]) -> dict[str, Any]:
@@ -228,6 +241,12 @@ def _roles(family: Family) -> list[str]:
         else "_".join(part for part in parts[-2:] if not part.isdigit())
         for parts in paths
     ]
+
+
+def _is_factor(key: str) -> bool:
+    """Returns whether a key on an unrolled ALBERT is of an adapter's own tensor at a map."""
+    part = parse_peft_key(key, tied=False)
+    return part is not None and not part.factor.startswith("base_layer.")
 
 
 def _has_layer(key: str, family: Family) -> bool:

@@ -12,7 +12,7 @@ from peft import PeftConfig
 
 from adapterhub.errors import AdapterError
 from adapterhub.families import ALBERT, FAMILIES, Family
-from adapterhub.peft.family_names import canonical, config_for, families_of, family_key
+from adapterhub.peft.family_names import canonical, config_for, families_of, family_key, no_factor
 from adapterhub.peft.settings import method_of, settings_of, unpruned_adalora
 from adapterhub.specs import SITES, AdapterSpec, Site
 from adapterhub.store.adapter_names import (
@@ -190,11 +190,7 @@ def _read(
             shared[AdapterTensor(SHARED, None, plain)] = tensor
             continue
         if part is None or part.factor.startswith("base_layer."):
-            raise AdapterError(
-                source,
-                f"it holds '{key[:120]}', which is no factor at a linear map of the block "
-                f"({', '.join(SITES)}). Train it without what this belongs to.",
-            )
+            raise AdapterError(source, no_factor(key))
         if tied and ".albert_layer_groups.0." not in plain:
             raise AdapterError(
                 source,

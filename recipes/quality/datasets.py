@@ -16,6 +16,7 @@ from adapterhub.training.options import METRICS, MetricName, TrainingOptions
 # The rows of these kinds have these keys; other sets (questions, parses) are left out.
 _KEYS = ({"text", "label"}, {"text", "labels"}, {"text", "score"}, {"tokens", "tags"})
 _FOREIGN_KEYS = {"prompt", "question", "head"}
+_TREEBANK_KEYS = {"tokens", "upos"}
 
 
 def chosen_sets(folder: Path, only: Sequence[str] | None) -> list[str]:
@@ -32,6 +33,16 @@ def chosen_sets(folder: Path, only: Sequence[str] | None) -> list[str]:
             f"known: {', '.join(known) or 'none'}."
         )
     return [name for name in known if only is None or name in only]
+
+
+def treebanks(folder: Path) -> list[str]:
+    """Returns the names of the data sets with a part of speech per word."""
+    return [name for name, keys in _keys_of_sets(folder) if keys >= _TREEBANK_KEYS]
+
+
+def is_treebank(folder: Path) -> bool:
+    """Returns whether a data set has a part of speech per word."""
+    return _first_keys(training_file(folder)) >= _TREEBANK_KEYS
 
 
 def training_file(folder: Path) -> Path:
@@ -63,8 +74,16 @@ def language_of(dataset: Dataset) -> str:
 
 
 def _data_sets(folder: Path) -> Iterator[str]:
-    for path in sorted(folder.glob("*/train.jsonl.gz")):
-        with gzip.open(path, "rt", encoding="utf-8") as lines:
-            keys = set(json.loads(next(lines)))
+    for name, keys in _keys_of_sets(folder):
         if any(needed <= keys for needed in _KEYS) and not keys & _FOREIGN_KEYS:
-            yield path.parent.name
+            yield name
+
+
+def _keys_of_sets(folder: Path) -> Iterator[tuple[str, set[str]]]:
+    for path in sorted(folder.glob("*/train.jsonl.gz")):
+        yield path.parent.name, _first_keys(path)
+
+
+def _first_keys(path: Path) -> set[str]:
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        return set(json.loads(next(lines)))

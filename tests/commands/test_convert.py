@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -86,7 +87,7 @@ def test_code_in_a_pickle_is_one_line(run: Run, folder: Path) -> None:
     ("words", "code", "message"),
     [
         (("nowhere", "out"), 5, "Backbone 'nowhere': no such folder"),
-        (("{}", "{}"), 5, "the folder to write is there, and not empty; choose a new one"),
+        (("{}", "{}"), 5, "it is there already, and is no empty folder; choose a new name"),
         (("{}", "out", "--max-seconds", "0"), 2, "max_seconds is 0.0; expected more than 0"),
         (("{}", "out", "--max-bytes", "few"), 2, "Invalid value for '--max-bytes'"),
         (("{}",), 2, "Missing argument 'OUT'"),
@@ -99,6 +100,18 @@ def test_what_is_refused(
     assert (done.code, done.out) == (code, "")
     assert message in done.err
     assert os.listdir() == []
+
+
+@pytest.mark.slow
+def test_a_disk_without_room_is_named(folder: Path, tmp_path: Path) -> None:
+    words = command("convert", folder, tmp_path / "new" / "out")
+    # A limit of the size of files fails as a full disk does; the weights have 88 kB.
+    limited = ["bash", "-c", 'ulimit -f 50; exec "$@"', "-", *words]
+    done = subprocess.run(limited, capture_output=True, text=True, env=environment(), check=False)
+    assert done.returncode == 5
+    assert re.search(r"tensors cannot be written: .*File too large", done.stderr)
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "new").exists()
 
 
 # A process that is stopped

@@ -67,6 +67,12 @@ def test_faults_are_one_line_and_an_exit_code(
     assert part in ran.err
 
 
+def test_a_terminal_is_not_told_what_to_do(run: Run) -> None:
+    ran = run("info", "./\x1b[31mred")
+    assert (ran.code, ran.err.count("\n")) == (5, 1)
+    assert ran.err.strip().isprintable()
+
+
 @pytest.mark.parametrize(("words", "code", "part"), WITH_REGISTRY)
 def test_faults_with_a_registry(
     run: Run, tiny_registry: Path, words: tuple[str, ...], code: int, part: str

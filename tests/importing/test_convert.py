@@ -218,6 +218,11 @@ def test_limits_are_named(folder: Path, out: Path) -> None:
 
 
 @pytest.mark.slow
+def test_limits_may_be_more_than_the_system_can_count(folder: Path, out: Path) -> None:
+    assert convert(folder, out, max_seconds=1e30, max_bytes=10**30).family == "albert"
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs a limit of memory")
 def test_a_claim_of_terabytes_ends_at_the_limit(folder: Path, out: Path) -> None:
     as_legacy(folder / PICKLE, {"a": torch.zeros(70_000)})
@@ -266,6 +271,9 @@ def test_another_model_is_refused_before_its_pickle_is_read(folder: Path, out: P
     assert "it is a decoder" in refusal(folder, out)
     change_config(folder, model_type="albert", hidden_act="relu")
     assert "config.json has hidden_act 'relu'" in refusal(folder, out)
+    (folder / PICKLE).write_bytes(b"not read")
+    (folder / "config.json").unlink()
+    assert "config.json cannot be read: No such file" in refusal(folder, out)
 
 
 def test_a_folder_that_opens_is_refused(tiny_backbone: Backbone, out: Path) -> None:
@@ -275,16 +283,20 @@ def test_a_folder_that_opens_is_refused(tiny_backbone: Backbone, out: Path) -> N
 def test_a_missing_folder_is_named(tmp_path: Path, out: Path) -> None:
     assert refusal(tmp_path / "none", out).endswith("none': no such folder")
     (tmp_path / "file").touch()
-    assert refusal(tmp_path / "file", out).endswith("file': no such folder")
+    assert refusal(tmp_path / "file", out).endswith(
+        "file': it is a file; give its folder, which has config.json and the tokenizer, too"
+    )
 
 
 def test_what_is_there_is_not_replaced(folder: Path, tmp_path: Path) -> None:
     full = tmp_path / "full"
     full.mkdir()
     (full / "mine").write_text("mine")
-    (tmp_path / "link").symlink_to("nowhere")
-    for place in (full, full / "mine", folder, tmp_path / "link"):
-        with pytest.raises(BackboneError, match="is there, and not empty; choose a new one"):
+    (tmp_path / "empty").mkdir()
+    for name in ("nowhere", "empty"):
+        (tmp_path / f"to_{name}").symlink_to(name)
+    for place in (full, full / "mine", folder, tmp_path / "to_nowhere", tmp_path / "to_empty"):
+        with pytest.raises(BackboneError, match="is there already, and is no empty folder; cho"):
             convert(folder, place)
     assert (full / "mine").read_text() == "mine"
 

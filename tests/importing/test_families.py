@@ -334,8 +334,17 @@ LAYER = "base_model.model.bert.encoder"
             "which is a name in an ALBERT, and others of a BertModel",
         ),
         (f"{LAYER}.layer.01.output.dense.lora_A.weight", (4, 64), "which is no factor"),
+        (
+            f"{LAYER}.layer.1.output.LayerNorm.weight",
+            (32,),
+            r"'encoder\.layer\.1\.output\.LayerNorm\.weight', which is no factor .*self\.query, ",
+        ),
         (f"{LAYER}.layer.1.output.LayerNorm.lora_A.weight", (4, 64), "which is no factor"),
-        (f"{LAYER}.layer.1.output.dense.base_layer.weight", (32, 64), "which is no factor"),
+        (
+            f"{LAYER}.layer.1.output.dense.base_layer.bias",
+            (32,),
+            r"'encoder\.layer\.1\.output\.dense\.base_layer\.bias', which is no factor",
+        ),
         ("encoder.layer.1.output.dense.lora_A.weight", (4, 64), "one tensor twice"),
         (
             "base_model.model.distilbert.transformer.layer.0.ffn.lin1.lora_A.weight",

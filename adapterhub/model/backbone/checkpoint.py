@@ -22,6 +22,8 @@ _OLD_ENDINGS = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerN
 _ENCODER = re.compile(r"(embeddings|embeddings_project|encoder|transformer)\.")
 _BUFFERS = ("embeddings.position_ids", "embeddings.token_type_ids")
 """Row numbers that older versions of transformers saved with the weights."""
+_SHOWN = 200
+"""Length to which messages cut a name that a stranger has given to a tensor."""
 
 
 def read_weights(folder: Path, config: EncoderConfig) -> Mapping[str, torch.Tensor]:
@@ -92,7 +94,7 @@ def _read(files: Mapping[str, Any], config: EncoderConfig, source: str) -> dict[
     found = {name: _key(own, files, config.family) for name, own in names.items()}
     missing = sorted(names[name] for name, key in found.items() if key is None)
     if missing:
-        here = f"; they have {min(files)}" if files and len(missing) == len(names) else ""
+        here = f"; they have {min(files)[:_SHOWN]}" if files and len(missing) == len(names) else ""
         raise BackboneError(source, f"the weights lack {missing[0]} ({_in_all(missing)}){here}")
     keys = {name: key for name, key in found.items() if key is not None}
     shapes = {name: tuple(files[key].get_slice(key).get_shape()) for name, key in keys.items()}
@@ -152,8 +154,8 @@ def _check_extra(
     if extra:
         raise BackboneError(
             source,
-            f"the weights have {extra[0]}, which no {family.title}Model of this config.json has "
-            f"({_in_all(extra)})",
+            f"the weights have {extra[0][:_SHOWN]}, which no {family.title}Model of this "
+            f"config.json has ({_in_all(extra)})",
         )
 
 

@@ -120,7 +120,9 @@ def read_config(folder: Path) -> EncoderConfig:
     except Exception as error:
         raise BackboneError(source, f"config.json cannot be used: {error}") from error
     try:
-        found = _as_albert(config, family)
+        # Not among the settings, because transformers prints a warning of an odd one.
+        padding = values.get("pad_token_id", getattr(config, "pad_token_id", None))
+        found = _as_albert(config, family, padding=padding)
         problem = _flags_problem(values) or _problem(found)
     except (TypeError, AttributeError) as error:
         raise BackboneError(source, f"config.json cannot be used: {error}") from error
@@ -205,13 +207,17 @@ def _settings(values: Mapping[str, Any], family: Family) -> dict[str, Any]:
     """
     own = _OWN_NAMES.get(family.name, {})
     names = {*_SIZES, *_MORE, *own.values()}
-    if family.positions_after_padding:
-        names.add("pad_token_id")
     return {name: value for name, value in values.items() if name in names}
 
 
-def _as_albert(config: Any, family: Family) -> EncoderConfig:
-    """Returns the config of an ALBERT that computes the same."""
+def _as_albert(config: Any, family: Family, *, padding: Any) -> EncoderConfig:
+    """Returns the config of an ALBERT that computes the same.
+
+    Args:
+        config: That of the family.
+        family: The family.
+        padding: Id of the padding token, of use where positions start after it.
+    """
     if family.shares_blocks:
         return EncoderConfig(family, config)
     own = _OWN_NAMES.get(family.name, {})
@@ -219,7 +225,7 @@ def _as_albert(config: Any, family: Family) -> EncoderConfig:
     def value(name: str) -> Any:
         return getattr(config, own.get(name, name))
 
-    padding = config.pad_token_id if family.positions_after_padding else 0
+    padding = padding if family.positions_after_padding else 0
     if type(padding) is not int or padding < 0:
         raise TypeError(f"pad_token_id is {padding!r}; expected the row that positions start after")
     first = padding + 1 if family.positions_after_padding else 0

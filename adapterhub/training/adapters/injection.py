@@ -53,11 +53,6 @@ class PeftLayers:
         plain = unrolled(own)
         places = _tied_places(own, shape) if shape.tie_depths else {}
         distinct = list(dict.fromkeys(places.values())) or [plain]
-        if mutates(config.to_dict()) and len(distinct) > 1:
-            raise UsageError(
-                f"{_method_name(config)} starts from the weights, which differ by depth on this "
-                f"backbone, so that it cannot be shared by depths; leave out tie_depths."
-            )
         self._models = [
             _injected(one, copy.deepcopy(config) if place else config, seed=seed)
             for place, one in enumerate(distinct)
@@ -65,6 +60,11 @@ class PeftLayers:
         if mutates(config.to_dict()):
             self._start = {key: value.clone() for key, value in self._state().items()}
         for other in self._models[1:]:
+            if not _equal(self._state(), get_peft_model_state_dict(other)):
+                raise UsageError(
+                    f"{_method_name(config)} starts from the weights, which differ by depth on "
+                    f"this backbone, so that it cannot be shared by depths; leave out tie_depths."
+                )
             _share(self._models[0], other)
         self._layers = [_layer(plain, depth) for depth in range(self._depth)]
         for depth, changed in places.items():
@@ -158,9 +158,13 @@ def _injected(albert: AlbertModel, config: Any, *, seed: int) -> Any:
     return model
 
 
+def _equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    """Returns whether two states hold the same numbers, as one seed gives on different weights."""
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
 def _share(first: Any, other: Any) -> None:
     """Makes a model train and hold the very parameters of another one."""
-    set_peft_model_state_dict(other, get_peft_model_state_dict(first))
     trained = {name: p for name, p in first.named_parameters() if p.requires_grad}
     twins = {id(p): trained[name] for name, p in other.named_parameters() if name in trained}
     for module in other.modules():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -210,3 +211,11 @@ def test_names_of_refused_models_are_spelt_as_transformers_does() -> None:
     # These came from other repositories, or went with an earlier version of transformers.
     gone = {"ernie_m", "jina_bert", "new", "nezha", "retribert"}
     assert REFUSED.keys() - CONFIG_MAPPING_NAMES.keys() == gone
+
+
+def test_an_odd_padding_token_is_one_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+    assert "expected 10002" in refusal(tmp_path, {**settings("roberta"), "pad_token_id": 10_000})
+    assert caplog.messages == []

@@ -277,6 +277,7 @@ def add(name: str, *shape: int) -> Callable[[Tensors], None]:
         (lambda t: t.pop(f"{LAYER}output.dense.bias"), f"lack {LAYER}output.dense.bias"),
         (add("encoder.layer.2.output.dense.bias"), "have encoder.layer.2.output.dense.bias, which"),
         (add("encoder.layer.12.output.dense.bias"), "which no BertModel of this config.json has"),
+        (add(f"encoder.{'9' * 9_999}"), f"have encoder.{'9' * 192}, which no BertModel"),
         (add(f"{LAYER}crossattention.self.query.weight"), "crossattention"),
         (add(f"{LAYER}attention.self.distance_embedding.weight"), "distance_embedding"),
         (add(f"{LAYER}output.adapters.x.adapter_down.0.weight"), "adapters"),
