@@ -78,7 +78,6 @@ def rename(folder: Path, token: str, other: str) -> None:
         (lambda f: (f / "vocab.json").write_text("["), "is damaged or no such file"),
         (lambda f: (f / "vocab.json").write_bytes(b"\xff" * 99), "is damaged or no such file"),
     ],
-    ids=str,
 )
 def test_merges_that_do_not_make_the_vocabulary_are_refused(
     damage: Callable[[Path], object],
