@@ -140,6 +140,7 @@ def test_folders_of_caches_are_absolute(
     assert cache_folder(TrainingOptions()) == here / "home" / "cache" / "features"
 
 
+@pytest.mark.slow
 def test_training_stays_with_its_backbone_while_it_reads_rows(
     two_folders: tuple[Path, Path], tmp_path: Path
 ) -> None:

@@ -108,6 +108,7 @@ def test_version() -> None:
     assert done.stdout == f"adapterhub {adapterhub.__version__}\n"
 
 
+@pytest.mark.slow
 def test_faults_of_a_process(tiny_registry: Path) -> None:
     done = process("show", "sentimant", "-r", tiny_registry)
     assert (done.returncode, done.stdout) == (2, "")

@@ -140,6 +140,7 @@ class TestKilledWriters:
         assert len(read_heads(path)) == 2
         assert unlisted_files(path) == []
 
+    @pytest.mark.slow
     def test_between_the_heads_of_many_tasks_and_the_registry(
         self, path: Path, server: ForkServerContext
     ) -> None:

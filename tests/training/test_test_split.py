@@ -58,6 +58,7 @@ def test_plenty_of_held_out_rows_are_divided_and_training_rows_stay(make: Any) -
     assert again.digest() == splits.test.digest() != other.digest()
 
 
+@pytest.mark.slow
 def test_few_held_out_rows_are_not_divided_unless_asked(tmp_path: Path) -> None:
     assert read_splits(sentiment_rows(9_000), TrainingOptions()).test is None
     held_out = write_rows(tmp_path / "v.jsonl", sentiment_rows(1_000, seed=3))

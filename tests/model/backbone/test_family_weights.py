@@ -126,6 +126,7 @@ def test_a_checkpoint_with_a_head_has_the_weights_of_its_encoder(
 
 
 @pytest.mark.parametrize("prefix", ["", "bert."])
+@pytest.mark.slow
 def test_names_of_older_checkpoints_are_read(bert: Path, prefix: str) -> None:
     expected = read(bert)
 

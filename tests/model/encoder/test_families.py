@@ -42,6 +42,7 @@ def ours(encoder: Encoder, windows: list[Window]) -> list[torch.Tensor]:
     return states
 
 
+@pytest.mark.slow
 def test_every_depth_at_every_length(opened: Backbone, device: str) -> None:
     encoder = Encoder(opened, device=device)
     pick = random.Random(0)
