@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from adapterhub.hub import Hub
 from adapterhub.model.backbone.open_backbone import Backbone, open_backbone
+from tests.encoders import FAMILY_NAMES, save_encoder
 from tests.tiny import save_backbone, save_registry
 
 pytest_plugins = ["tests.hubserver.fixtures"]
@@ -23,6 +25,13 @@ def tiny_backbone_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_backbone(tiny_backbone_folder: Path) -> Backbone:
     return open_backbone(tiny_backbone_folder)
+
+
+@pytest.fixture(scope="session")
+def backbones(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Backbone]:
+    """Returns a random backbone of every family by its name."""
+    root = tmp_path_factory.mktemp("families")
+    return {name: open_backbone(save_encoder(root / name, name)) for name in FAMILY_NAMES}
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""`adapterhub convert`: a pickled checkpoint as a folder that opens."""
+"""`adapterhub convert`: a pickled checkpoint to one in safetensors."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def convert(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Convert a checkpoint whose weights are in a pickle, once, to a folder that opens.
+    """Convert a checkpoint whose weights are in a pickle to safetensors.
 
-    A pickle may hold code. It is opened in a process of its own that makes tensors only, with
+    A pickle may hold code. It is read in a process of its own that makes tensors only, with
     limits of time and memory; one that carries code is refused, and the code never runs. The new
-    folder has safetensors, config.json and a tokenizer that fits, and is checked before it appears.
+    folder is a backbone with config.json and a tokenizer that fits, checked before it appears.
     """
     # From here on it takes seconds: torch.
     from adapterhub.importing.convert import convert

@@ -92,7 +92,7 @@ def read_checkpoint(folder: Path, reads: Reads, backbone: Backbone) -> dict[str,
 
     Raises:
         AdapterError: The encoder or the tokenizer differs; names the first differing tensor.
-        BackboneError: It is not an encoder that opens as a backbone, is damaged, or is a pickle.
+        BackboneError: It is of another family, is damaged, or is a pickle.
     """
     found = read_config(folder)
     config = found.albert

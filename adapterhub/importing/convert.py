@@ -1,4 +1,4 @@
-"""`convert`: makes a folder that opens of one whose weights are in a pickle."""
+"""`convert`: a folder with weights in a pickle to one with weights in safetensors."""
 
 from __future__ import annotations
 

@@ -40,7 +40,6 @@ _TENSORS: tuple[tuple[str, FamilyName], ...] = (
 """Names of tensors that one family alone has; a plain `encoder.layer.` is of several."""
 COPIED = (
     *TOKENIZER_FILES,
-    *({"added_tokens.json"} - {*TOKENIZER_FILES}),
     "modules.json",
     "config_sentence_transformers.json",
     "sentence_bert_config.json",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,18 +28,7 @@ TAGS = ("O", "B-PER", "I-PER")
 TARGETS = {"distilbert": ["q_lin", "v_lin", "lin2"]}
 
 
-@pytest.fixture(autouse=True)
-def _quiet() -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-@pytest.fixture(scope="module")
-def backbones(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Backbone]:
-    root = tmp_path_factory.mktemp("families")
-    names = (*FAMILY_NAMES, "albert")
-    return {name: open_backbone(save_encoder(root / name, name)) for name in names}
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 def classifier(backbone: Backbone, task: str = "ForSequenceClassification", **said: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from peft.utils import set_peft_model_state_dict
 from adapterhub.errors import AdapterError
 from adapterhub.families import FAMILIES
 from adapterhub.model.adapters.compile import compile_adapter
-from adapterhub.model.backbone.open_backbone import Backbone, open_backbone
+from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.model.encoder.changes import Applied
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.tokens import Window, pack
@@ -27,7 +26,7 @@ from adapterhub.specs import SITES, AdapterSpec, Site
 from adapterhub.store.adapter_names import prefixed
 from adapterhub.store.headfile import HeadFile, encode_head, parse_head
 from tests.builders import head_tensors
-from tests.encoders import MODELS, save_encoder
+from tests.encoders import MODELS
 from tests.peft.family_models import DEPTHS, FAMILY_NAMES, family_settings, trained
 from tests.peft.peft_models import CASES, NAMES, SOME, adapted, last_hidden, peft_settings
 from tests.tiny import tiny_task
@@ -35,18 +34,7 @@ from tests.tiny import tiny_task
 TOLERANCE = 1e-5
 
 
-@pytest.fixture(autouse=True)
-def _quiet() -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-@pytest.fixture(scope="module")
-def backbones(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Backbone]:
-    root = tmp_path_factory.mktemp("families")
-    names = (*FAMILY_NAMES, "albert")
-    return {name: open_backbone(save_encoder(root / name, name)) for name in names}
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 def plain(backbone: Backbone) -> Any:

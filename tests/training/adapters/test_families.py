@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +12,7 @@ from peft import IA3Config, LoraConfig
 from adapterhub.errors import UsageError
 from adapterhub.families import FAMILIES
 from adapterhub.model.adapters.compile import compile_adapter
-from adapterhub.model.backbone.open_backbone import Backbone, open_backbone
+from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.model.encoder.changes import Applied
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.tokens import Window, pack
@@ -22,7 +21,7 @@ from adapterhub.training.adapter_options import Shape
 from adapterhub.training.adapters.differentiable_passes import run_layers
 from adapterhub.training.adapters.peft_methods import sites_of_config, with_own_names
 from adapterhub.training.adapters.trial import make_adapter
-from tests.encoders import FAMILY_NAMES, save_encoder
+from tests.encoders import FAMILY_NAMES
 from tests.peft.peft_models import METHODS
 
 SITES: tuple[Site, ...] = ("query", "value", "dense", "ffn_output")
@@ -36,17 +35,7 @@ FROM_WEIGHTS = (
 TOLERANCE = 2e-5
 
 
-@pytest.fixture(autouse=True)
-def _quiet() -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-@pytest.fixture(scope="module")
-def backbones(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Backbone]:
-    root = tmp_path_factory.mktemp("families")
-    return {name: open_backbone(save_encoder(root / name, name)) for name in FAMILY_NAMES}
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 def shape_of(method: Any, *, tied: bool, **changes: Any) -> Shape:
