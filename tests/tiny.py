@@ -85,6 +85,13 @@ def open_tiny(folder: Path, **changes: Any) -> Backbone:
     return open_backbone(save_backbone(folder, **changes))
 
 
+def plain_tensors(encoder: Encoder) -> list[torch.Tensor]:
+    """Returns copies of an encoder's weights as ordinary tensors."""
+    return [
+        tensor.to_dense() if tensor.is_mkldnn else tensor.clone() for tensor in encoder.tensors()
+    ]
+
+
 def tiny_task(backbone: Backbone, kind: Kind, **changes: Any) -> TaskSpec:
     """Returns a task on a tiny backbone."""
     return task_spec(kind, backbone=backbone.spec, **changes)

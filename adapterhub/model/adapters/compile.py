@@ -15,10 +15,10 @@ from types import MappingProxyType
 import torch
 
 from adapterhub.errors import HeadFileError
-from adapterhub.model.adapters.sites import SiteChange, join_sites, site_weight
-from adapterhub.model.backbone.checkpoint import Block
-from adapterhub.model.encoder.changes import Adapter, BlockChange, Norm
+from adapterhub.model.adapters.sites import BackboneSite, SiteChange, backbone_site, join_sites
+from adapterhub.model.encoder.changes import Adapter, BlockChange
 from adapterhub.model.encoder.encoder import Encoder
+from adapterhub.model.encoder.weights import Block, Norm
 from adapterhub.specs import BLOCK_METHOD, SITES, AdapterSpec, Site
 from adapterhub.store.adapter_names import SHARED, TIED, module_path, parse_name
 
@@ -30,16 +30,14 @@ class Trained:
     Attributes:
         factors: PEFT's tensors of the site by name, fp32.
         shared: Tensors of the whole adapter by name, fp32.
-        weight: (out, in) of the backbone, fp32.
-        bias: (out,) of the backbone, fp32.
+        site: The site of the backbone.
         spec: The adapter.
         path: PEFT's module path of the site, matched by patterns in the configuration.
     """
 
     factors: Mapping[str, torch.Tensor]
     shared: Mapping[str, torch.Tensor]
-    weight: torch.Tensor
-    bias: torch.Tensor
+    site: BackboneSite
     spec: AdapterSpec
     path: str
 
@@ -59,19 +57,19 @@ def _compile_lora(trained: Trained) -> SiteChange:
     """Compiles LoRA, rsLoRA or DoRA. Source: arXiv:2106.09685, 2312.03732, 2402.09353."""
     config = trained.spec.config
     down, up = trained.factor("lora_A.weight"), trained.factor("lora_B.weight")
-    _check_shape("lora_A.weight", down, (down.shape[0], trained.weight.shape[1]))
-    _check_shape("lora_B.weight", up, (trained.weight.shape[0], down.shape[0]))
+    _check_shape("lora_A.weight", down, (down.shape[0], trained.site.shape[1]))
+    _check_shape("lora_B.weight", up, (trained.site.shape[0], down.shape[0]))
     alpha = _pattern(config.get("alpha_pattern"), trained.path, config.get("lora_alpha"))
     rank = down.shape[0]
     scaling = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
     if not config.get("use_dora"):
         return SiteChange(down=down, up=up * scaling)
     magnitude = trained.factor("lora_magnitude_vector", "lora_magnitude_vector.weight").flatten()
-    _check_shape("lora_magnitude_vector", magnitude, (trained.weight.shape[0],))
-    norm = torch.linalg.vector_norm(trained.weight + scaling * (up @ down), dim=1)
+    _check_shape("lora_magnitude_vector", magnitude, (trained.site.shape[0],))
+    norm = torch.linalg.vector_norm(trained.site.weight + scaling * (up @ down), dim=1)
     scale = magnitude / norm
     # The bias is not scaled: scale * (W x + b) + (1 - scale) * b.
-    shift = trained.bias * (1 - scale)
+    shift = trained.site.bias * (1 - scale)
     return SiteChange(scale=scale, shift=shift, down=down, up=up * (scaling * scale)[:, None])
 
 
@@ -79,8 +77,8 @@ def _compile_adalora(trained: Trained) -> SiteChange:
     """Compiles AdaLoRA: singular values between the factors. Source: arXiv:2303.10512."""
     down, up = trained.factor("lora_A"), trained.factor("lora_B")
     values = trained.factor("lora_E")
-    _check_shape("lora_A", down, (down.shape[0], trained.weight.shape[1]))
-    _check_shape("lora_B", up, (trained.weight.shape[0], down.shape[0]))
+    _check_shape("lora_A", down, (down.shape[0], trained.site.shape[1]))
+    _check_shape("lora_B", up, (trained.site.shape[0], down.shape[0]))
     _check_shape("lora_E", values, (down.shape[0], 1))
     alpha = _pattern(None, trained.path, trained.spec.config.get("lora_alpha"))
     # Source: peft 0.21, SVDLinear.forward.
@@ -91,9 +89,9 @@ def _compile_ia3(trained: Trained) -> SiteChange:
     """Compiles IA3: scaled outputs, or inputs of feed-forward sites. Source: arXiv:2205.05638."""
     vector = trained.factor("ia3_l").flatten()
     scales_input = _is_feedforward(trained.spec.config.get("feedforward_modules"), trained.path)
-    _check_shape("ia3_l", vector, (trained.weight.shape[1 if scales_input else 0],))
+    _check_shape("ia3_l", vector, (trained.site.shape[1 if scales_input else 0],))
     if scales_input:
-        return SiteChange(weight=trained.weight * vector, bias=trained.bias)
+        return SiteChange(weight=trained.site.weight * vector, bias=trained.site.bias)
     return SiteChange(scale=vector)
 
 
@@ -106,19 +104,19 @@ def _is_feedforward(modules: object, path: str) -> bool:
 
 def _compile_vera(trained: Trained) -> SiteChange:
     """Compiles VeRA: shared random projections, scaled. Source: arXiv:2310.11454."""
-    outputs, inputs = trained.weight.shape
+    outputs, inputs = trained.site.shape
     inner, outer = trained.factor("vera_lambda_d"), trained.factor("vera_lambda_b")
     shared = {name.rsplit(".", 1)[-1]: value for name, value in trained.shared.items()}
     if not {"vera_A", "vera_B"} <= shared.keys():
         raise ValueError("the shared projections vera_A and vera_B are missing")
-    down = shared["vera_A"].to(trained.weight.device)[:, :inputs]
-    up = shared["vera_B"].to(trained.weight.device)[:outputs]
+    down = shared["vera_A"].to(inner.device)[:, :inputs]
+    up = shared["vera_B"].to(inner.device)[:outputs]
     _check_shape("vera_A", down, (inner.shape[0], inputs))
     _check_shape("vera_B", up, (outputs, inner.shape[0]))
     _check_shape("vera_lambda_b", outer, (outputs,))
     down, up = inner[:, None] * down, outer[:, None] * up
     if inner.shape[0] * (inputs + outputs) >= inputs * outputs:
-        return SiteChange(weight=trained.weight + up @ down, bias=trained.bias)
+        return SiteChange(weight=trained.site.weight + up @ down, bias=trained.site.bias)
     return SiteChange(down=down, up=up)
 
 
@@ -237,12 +235,12 @@ def _compile_sites(spec: AdapterSpec, places: _Places, encoder: Encoder) -> dict
             block = encoder.block_at(depth)
             sites: dict[Site, SiteChange] = {}
             for site in spec.sites:
-                weight, bias = (part.float() for part in site_weight(block, site))
+                known = backbone_site(block, site)
                 path = module_path(0 if spec.tie_depths else depth, site)
                 factors = {
-                    name: value.to(weight.device) for name, value in places[place][site].items()
+                    name: value.to(encoder.device) for name, value in places[place][site].items()
                 }
-                trained = Trained(factors, shared, weight, bias, spec, path)
+                trained = Trained(factors, shared, known, spec, path)
                 try:
                     sites[site] = COMPILERS[spec.method](trained)
                 except (ValueError, RuntimeError) as error:
@@ -281,13 +279,13 @@ def _own_block(
     norms: dict[str, Norm] = {}
     for site, factors in sites.items():
         known = _site(site)
-        weight, bias = site_weight(block, known)
+        shape = backbone_site(block, known).shape
         where = f"depth {depth}, site '{site}'"
-        own = {"weight": weight.shape, "bias": bias.shape}
+        own = {"weight": shape, "bias": shape[:1]}
         if site in _NORMS:
-            own |= {"norm.weight": bias.shape, "norm.bias": bias.shape}
+            own |= {"norm.weight": shape[:1], "norm.bias": shape[:1]}
         for name in sorted(own.keys() | factors.keys()):
-            found = factors[name].shape if name in factors else None
+            found = tuple(factors[name].shape) if name in factors else None
             if found != own.get(name):
                 raise ValueError(f"at {where}: '{name}' is {found}, expected {own.get(name)}")
         changes[known] = SiteChange(weight=factors["weight"], bias=factors["bias"])

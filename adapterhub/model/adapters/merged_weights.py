@@ -14,8 +14,8 @@ from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
-from adapterhub.model.adapters.sites import SiteChange, site_weight
-from adapterhub.model.backbone.checkpoint import Block
+from adapterhub.model.adapters.sites import SiteChange, backbone_site
+from adapterhub.model.encoder.weights import Block
 from adapterhub.peft.format import peft_config, peft_state
 from adapterhub.specs import AdapterSpec, Site
 from adapterhub.store.adapter_names import module_path, prefixed
@@ -82,11 +82,11 @@ def _merged(
 def _make_skeleton(blocks: Mapping[int, Block], places: list[tuple[int, Site]]) -> nn.Module:
     root = nn.Module()
     for depth, site in places:
-        weight, bias = site_weight(blocks[depth], site)
-        linear = nn.Linear(weight.shape[1], weight.shape[0])
+        known = backbone_site(blocks[depth], site)
+        linear = nn.Linear(known.shape[1], known.shape[0])
         with torch.no_grad():
-            linear.weight.copy_(weight)
-            linear.bias.copy_(bias)
+            linear.weight.copy_(known.weight)
+            linear.bias.copy_(known.bias)
         *path, last = module_path(depth, site).split(".")
         parent = root
         for part in path:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import torch
 
-from adapterhub.model.backbone.checkpoint import Block
-from adapterhub.model.encoder.changes import BlockChange, LowRank, MapChange, Norm
+from adapterhub.model.encoder.changes import BlockChange, LowRank, MapChange
+from adapterhub.model.encoder.linear import Linear, make_linear
+from adapterhub.model.encoder.weights import Block, Norm
 from adapterhub.specs import Site
 
 Product = str
@@ -47,15 +48,44 @@ class SiteChange:
     up: torch.Tensor | None = None
 
 
-def site_weight(block: Block, site: Site) -> tuple[torch.Tensor, torch.Tensor]:
-    """Returns weight (out, in) and bias (out,) of a site, as views of the block's tensors."""
-    product, place = PRODUCTS[site]
-    weight, bias = getattr(block, f"{product}_weight"), getattr(block, f"{product}_bias")
-    if product != "qkv":
-        return weight, bias
-    size = weight.shape[1]
-    rows = slice(place * size, (place + 1) * size)
-    return weight[rows], bias[rows]
+@dataclass(frozen=True, slots=True, eq=False)
+class BackboneSite:
+    """A site of the backbone.
+
+    Attributes:
+        product: The encoder's product that computes it.
+        columns: The site's outputs among those of the product.
+    """
+
+    product: Linear
+    columns: slice
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Returns the shape (out, in) of its weight."""
+        return self.columns.stop - self.columns.start, self.product.weight.shape[1]
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """Returns its weight (out, in) in fp32, to be read only."""
+        return self.product.plain_weight()[self.columns].float()
+
+    @property
+    def bias(self) -> torch.Tensor:
+        """Returns its bias (out,) in fp32, to be read only."""
+        return self.product.bias[self.columns].float()
+
+
+def backbone_site(block: Block, site: Site) -> BackboneSite:
+    """Returns a site of a block."""
+    name, place = PRODUCTS[site]
+    product: Linear = getattr(block, name)
+    return BackboneSite(product, _columns(name, product, place))
+
+
+def _columns(name: Product, product: Linear, place: int) -> slice:
+    size = product.weight.shape[0] // (3 if name == "qkv" else 1)
+    return slice(place * size, (place + 1) * size)
 
 
 def join_sites(
@@ -85,15 +115,12 @@ def join_sites(
 
 
 def _join(product: Product, parts: Mapping[int, SiteChange], block: Block) -> MapChange:
-    weight, bias = getattr(block, f"{product}_weight"), getattr(block, f"{product}_bias")
-    size = weight.shape[0] // (3 if product == "qkv" else 1)
-
-    def columns(place: int) -> slice:
-        return slice(place * size, (place + 1) * size)
-
+    shared: Linear = getattr(block, product)
+    bias = shared.bias
     own_weight = own_bias = scale = shift = None
     if any(part.weight is not None or part.bias is not None for part in parts.values()):
-        own_weight, own_bias = weight.float().clone(), bias.float().clone()
+        own_weight = shared.plain_weight().to(torch.float32, copy=True)
+        own_bias = bias.to(torch.float32, copy=True)
     if any(part.scale is not None for part in parts.values()):
         scale = torch.ones_like(bias, dtype=torch.float32)
     if any(part.shift is not None for part in parts.values()):
@@ -102,6 +129,7 @@ def _join(product: Product, parts: Mapping[int, SiteChange], block: Block) -> Ma
     terms: list[LowRank] = []
     rank = 0
     for place, part in sorted(parts.items()):
+        columns = _columns(product, shared, place)
         for whole, own in (
             (own_weight, part.weight),
             (own_bias, part.bias),
@@ -109,23 +137,24 @@ def _join(product: Product, parts: Mapping[int, SiteChange], block: Block) -> Ma
             (shift, part.shift),
         ):
             if whole is not None and own is not None:
-                whole[columns(place)] = own.to(whole.device, whole.dtype)
+                whole[columns] = own.to(whole.device, whole.dtype)
         if part.down is not None and part.up is not None:
             ranks = slice(rank, rank + part.down.shape[0])
             rank = ranks.stop
-            downs.append(part.down.to(weight.device, weight.dtype))
-            up = part.up.to(weight.device, weight.dtype).t().contiguous()
-            terms.append(LowRank(columns(place), ranks, up))
+            downs.append(part.down.to(bias.device, bias.dtype))
+            up = part.up.to(bias.device, bias.dtype).t().contiguous()
+            terms.append(LowRank(columns, ranks, up))
     return MapChange(
-        weight=None if own_weight is None else own_weight.to(weight.dtype),
-        bias=None if own_bias is None else own_bias.to(weight.dtype),
-        scale=None if scale is None else scale.to(weight.dtype),
-        shift=None if shift is None else shift.to(weight.dtype),
+        own=None
+        if own_weight is None or own_bias is None
+        else make_linear(own_weight.to(bias.dtype), own_bias.to(bias.dtype)),
+        scale=None if scale is None else scale.to(bias.dtype),
+        shift=None if shift is None else shift.to(bias.dtype),
         down=torch.cat(downs).t().contiguous() if downs else None,
         low_rank=tuple(terms),
     )
 
 
 def _to_device(norm: Norm, block: Block) -> Norm:
-    like = block.attention_norm_weight
-    return Norm(*(getattr(norm, field.name).to(like.device, like.dtype) for field in fields(norm)))
+    like = block.attention_norm.weight
+    return Norm(*(tensor.to(like.device, like.dtype) for tensor in norm.tensors()))

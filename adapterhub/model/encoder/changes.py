@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 
-from adapterhub.model.backbone.checkpoint import Block
+from adapterhub.model.encoder.linear import Linear
 from adapterhub.model.encoder.tokens import Bucket, TokenBatch
+from adapterhub.model.encoder.weights import Block, Norm
 
+T = TypeVar("T")
 ProductName = Literal["qkv", "out", "up", "down"]
 NormName = Literal["attention_norm", "output_norm"]
 
@@ -45,39 +47,30 @@ class Changes:
     parts: tuple[tuple[slice, BlockChange], ...]
 
     def map(
-        self, name: ProductName, block: Block, source: torch.Tensor, *, out: torch.Tensor
-    ) -> None:
-        """Computes a linear map of the block into `out`, changed by each adapter on its rows.
+        self, name: ProductName, block: Block, source: torch.Tensor, *, buffer: torch.Tensor
+    ) -> torch.Tensor:
+        """Returns a linear map of the block, (P, out), changed by each adapter on its rows.
 
         Args:
             name: The linear map.
             block: The backbone's weights.
             source: (P, in).
-            out: (P, out).
+            buffer: (P, out), of any values; the result may be in it.
         """
-        weight, bias = getattr(block, f"{name}_weight"), getattr(block, f"{name}_bias")
         found = ((rows, getattr(change, name)) for rows, change in self.parts)
         changed: list[tuple[slice, MapChange]] = [(rows, one) for rows, one in found if one]
-        own = [rows for rows, change in changed if change.weight is not None]
-        for rows in _others(own, out.shape[0]):
-            torch.addmm(bias, source[rows], weight.t(), out=out[rows])
+        own = [(rows, change.own) for rows, change in changed if change.own is not None]
+        result = _map_parts(_split(own, getattr(block, name), source.shape[0]), source, buffer)
         for rows, change in changed:
-            if change.weight is not None and change.bias is not None:
-                torch.addmm(change.bias, source[rows], change.weight.t(), out=out[rows])
-            change.apply(source[rows], out[rows])
+            change.apply(source[rows], result[rows])
+        return result
 
-    def norms(
-        self, name: NormName, block: Block, rows: int
-    ) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
-        """Yields the layer norm of each part of `rows` rows: rows, weight (H,), bias (H,)."""
+    def norms(self, name: NormName, block: Block, rows: int) -> list[tuple[slice, Norm]]:
+        """Returns the layer norm of each part of `rows` rows."""
         own: list[tuple[slice, Norm]] = [
             (part, norm) for part, change in self.parts if (norm := getattr(change, name))
         ]
-        weight, bias = getattr(block, f"{name}_weight"), getattr(block, f"{name}_bias")
-        for part in _others([part for part, _ in own], rows):
-            yield part, weight, bias
-        for part, norm in own:
-            yield part, norm.weight, norm.bias
+        return _split(own, getattr(block, name), rows)
 
 
 def changes_at(depth: int, adapters: Sequence[Applied]) -> Changes:
@@ -122,15 +115,32 @@ def stack_batches(batches: Sequence[TokenBatch]) -> Stack:
     return Stack(start, tuple(buckets), tuple(rows))
 
 
-def _others(taken: Sequence[slice], rows: int) -> Iterator[slice]:
-    """Yields the runs of `rows` rows that are in no slice of `taken`, which ascend."""
+def _split(own: Sequence[tuple[slice, T]], shared: T, rows: int) -> list[tuple[slice, T]]:
+    """Returns the parts of `rows` rows, ascending: those of `own`, and `shared` for all others."""
+    parts: list[tuple[slice, T]] = []
     start = 0
-    for one in taken:
-        if one.start > start:
-            yield slice(start, one.start)
-        start = one.stop
+    for part, value in own:
+        if part.start > start:
+            parts.append((slice(start, part.start), shared))
+        parts.append((part, value))
+        start = part.stop
     if start < rows:
-        yield slice(start, rows)
+        parts.append((slice(start, rows), shared))
+    return parts
+
+
+def _map_parts(
+    parts: Sequence[tuple[slice, Linear]], source: torch.Tensor, buffer: torch.Tensor
+) -> torch.Tensor:
+    """Returns the linear map of each part of the rows of `source`."""
+    if len(parts) == 1:
+        return parts[0][1](source, buffer=buffer)
+    for rows, linear in parts:
+        target = buffer[rows]
+        found = linear(source[rows], buffer=target)
+        if found is not target:
+            target.copy_(found)
+    return buffer
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -153,16 +163,14 @@ class MapChange:
     """The change of an adapter in one matrix product of the block.
 
     Attributes:
-        weight: (out, in) that replaces the backbone's, or None.
-        bias: (out,) that replaces the backbone's; set where `weight` is.
+        own: The linear map that replaces the backbone's, or None.
         scale: (out,) factor of W x + b, or None.
         shift: (out,) added to the scaled product, or None.
         down: (in, R), A transposed of all low-rank terms, concatenated, or None.
         low_rank: The low-rank terms.
     """
 
-    weight: torch.Tensor | None = None
-    bias: torch.Tensor | None = None
+    own: Linear | None = None
     scale: torch.Tensor | None = None
     shift: torch.Tensor | None = None
     down: torch.Tensor | None = None
@@ -181,18 +189,12 @@ class MapChange:
 
     def tensors(self) -> Iterator[torch.Tensor]:
         """Yields its tensors."""
-        for part in (self.weight, self.bias, self.scale, self.shift, self.down):
+        if self.own is not None:
+            yield from self.own.tensors()
+        for part in (self.scale, self.shift, self.down):
             if part is not None:
                 yield part
         yield from (term.up for term in self.low_rank)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Norm:
-    """A layer norm that replaces the backbone's: `weight` (H,) and `bias` (H,)."""
-
-    weight: torch.Tensor
-    bias: torch.Tensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -222,7 +224,7 @@ class BlockChange:
                 yield from change.tensors()
         for norm in (self.attention_norm, self.output_norm):
             if norm is not None:
-                yield from (norm.weight, norm.bias)
+                yield from norm.tensors()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

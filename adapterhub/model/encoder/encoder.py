@@ -9,7 +9,7 @@ because allocating them at every depth takes much of the time of a plain impleme
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NoReturn
 
 import torch
@@ -17,12 +17,12 @@ from torch.nn import functional
 
 from adapterhub.errors import BackboneError, UsageError, check_type
 from adapterhub.model.backbone.caller_state import inference, own_state
-from adapterhub.model.backbone.checkpoint import Block, read_block, read_embeddings, tensors_of
 from adapterhub.model.backbone.devices import find_device, find_dtype
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.model.encoder.buffers import Buffers, Workspaces
-from adapterhub.model.encoder.changes import Applied, Changes, NormName, Packed, changes_at
+from adapterhub.model.encoder.changes import Applied, Changes, Packed, changes_at
 from adapterhub.model.encoder.tokens import TokenBatch, Window, pack
+from adapterhub.model.encoder.weights import Block, Norm, read_block, read_embeddings
 
 # Tokens per batch: enough for efficient matrix products, few enough for the caches.
 _BATCH_TOKENS = {"cpu": 2048, "cuda": 16384, "mps": 8192}
@@ -120,11 +120,11 @@ class Encoder:
             )
 
     def tensors(self) -> Iterator[torch.Tensor]:
-        """Yields all weights on the device, in a fixed order."""
-        yield from tensors_of(self._embeddings)
+        """Yields all weights on the device, in a fixed order; those of products may be packed."""
+        yield from self._embeddings.tensors()
         for group in self._groups:
             for block in group:
-                yield from tensors_of(block)
+                yield from block.tensors()
 
     @property
     def bytes(self) -> int:
@@ -144,11 +144,11 @@ class Encoder:
             total += functional.embedding(batch.token_type_ids, tables.types)
         total += functional.embedding(batch.position_ids, tables.positions)
         normed = functional.layer_norm(
-            total, (total.shape[1],), tables.norm_weight, tables.norm_bias, self._eps
+            total, (total.shape[1],), tables.norm.weight, tables.norm.bias, self._eps
         )
-        if tables.map_weight is None:
+        if tables.map is None:
             return normed
-        return functional.linear(normed, tables.map_weight, tables.map_bias)
+        return tables.map(normed, buffer=normed.new_empty(normed.shape[0], self.hidden_size))
 
     def group_of(self, depth: int) -> int:
         """Returns the index of the weights of the pass from `depth` to `depth` + 1."""
@@ -207,42 +207,49 @@ class Encoder:
         self, block: Block, hidden: torch.Tensor, batch: Packed, space: Buffers, changes: Changes
     ) -> torch.Tensor:
         """Returns the hidden states after one block, in `space.hidden`."""
-        changes.map("qkv", block, hidden, out=space.qkv)
-        self._attend(batch, space)
-        changes.map("out", block, space.context, out=space.mapped)
-        space.mapped.add_(hidden)
-        self._norm("attention_norm", block, space, changes, out=space.attended)
-        changes.map("up", block, space.attended, out=space.wide)
-        torch.ops.aten.gelu_(space.wide, approximate=self._gelu)
-        changes.map("down", block, space.wide, out=space.mapped)
-        space.mapped.add_(space.attended)
-        self._norm("output_norm", block, space, changes, out=space.hidden)
+        qkv = changes.map("qkv", block, hidden, buffer=space.qkv)
+        self._attend(batch, qkv, space.context)
+        mapped = changes.map("out", block, space.context, buffer=space.mapped)
+        mapped.add_(hidden)
+        norms = changes.norms("attention_norm", block, batch.tokens)
+        self._norm(norms, mapped, space, out=space.attended)
+        wide = changes.map("up", block, space.attended, buffer=space.wide)
+        torch.ops.aten.gelu_(wide, approximate=self._gelu)
+        mapped = changes.map("down", block, wide, buffer=space.mapped)
+        mapped.add_(space.attended)
+        norms = changes.norms("output_norm", block, batch.tokens)
+        self._norm(norms, mapped, space, out=space.hidden)
         return space.hidden
 
-    def _attend(self, batch: Packed, space: Buffers) -> None:
-        """Computes attention within each window from `space.qkv` into `space.context`."""
+    def _attend(self, batch: Packed, qkv: torch.Tensor, context: torch.Tensor) -> None:
+        """Computes attention within each window from `qkv` (P, 3H) into `context` (P, H)."""
         heads = self._attention_heads
         size = self.hidden_size // heads
         for bucket in batch.buckets:
             rows = slice(bucket.start, bucket.stop)
             # (n*L, 3H) -> (n, L, 3, A, H/A) -> (3, n, A, L, H/A), all views
-            packed = space.qkv[rows].view(bucket.windows, bucket.length, 3, heads, size)
+            packed = qkv[rows].view(bucket.windows, bucket.length, 3, heads, size)
             query, key, value = packed.permute(2, 0, 3, 1, 4).unbind(0)
-            context = functional.scaled_dot_product_attention(query, key, value)
+            found = functional.scaled_dot_product_attention(query, key, value)
             # (n, A, L, H/A) -> (n, L, A, H/A)
-            target = space.context[rows].view(bucket.windows, bucket.length, heads, size)
-            target.copy_(context.transpose(1, 2))
+            target = context[rows].view(bucket.windows, bucket.length, heads, size)
+            target.copy_(found.transpose(1, 2))
 
     def _norm(
-        self, name: NormName, block: Block, space: Buffers, changes: Changes, *, out: torch.Tensor
+        self,
+        norms: Iterable[tuple[slice, Norm]],
+        total: torch.Tensor,
+        space: Buffers,
+        *,
+        out: torch.Tensor,
     ) -> None:
-        """Computes the layer norm of `space.mapped` into `out`."""
-        for rows, weight, bias in changes.norms(name, block, out.shape[0]):
+        """Computes the layer norms of the rows of `total` (P, H) into `out` (P, H)."""
+        for rows, norm in norms:
             torch.ops.aten.native_layer_norm.out(
-                space.mapped[rows],
+                total[rows],
                 [self.hidden_size],
-                weight,
-                bias,
+                norm.weight,
+                norm.bias,
                 self._eps,
                 out0=out[rows],
                 out1=space.mean[rows],
