@@ -10,8 +10,9 @@ from pathlib import Path
 import yaml
 
 from adapterhub.errors import AdapterError
-from adapterhub.publishing.card import CARD_NAME, write_card
+from adapterhub.publishing.card import write_card
 from adapterhub.publishing.figures import draw
+from adapterhub.publishing.front_matter import CARD_NAME
 from adapterhub.publishing.hub_metadata import evaluation_results
 from adapterhub.publishing.merging import Merged
 from adapterhub.remote.find import FoundTask
@@ -90,7 +91,9 @@ def files_of(
     names = {task.name for task in newest}
     files |= dict.fromkeys(path for path in there if _task_of(path) in names)
     # The card describes the newest version of a task.
-    files[CARD_NAME] = write_card(card, merged.content, newest, repo=repo, extras=extras)
+    files[CARD_NAME] = write_card(
+        card, merged.content, newest, repo=repo, extras=extras, earlier=merged.before
+    )
     for task in tasks:
         if task.name in merged.added:
             record = entries[task.name].versions[versions[task.name]]

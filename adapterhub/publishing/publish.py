@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from adapterhub.errors import RemoteUnavailableError, UsageError
-from adapterhub.publishing.card import CARD_NAME
 from adapterhub.publishing.files import Extras, extras_of, files_of
+from adapterhub.publishing.front_matter import CARD_NAME
 from adapterhub.publishing.merging import Merged, merge
 from adapterhub.publishing.publication import Published, PublishedTask, PublishOptions
 from adapterhub.remote.calls import Place, current_place, pause
