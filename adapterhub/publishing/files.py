@@ -89,7 +89,7 @@ def files_of(
     newest = [task for task in tasks if _is_newest(merged, task)]
     files: dict[str, bytes | None] = {REGISTRY_NAME: merged.data}
     names = {task.name for task in newest}
-    files |= dict.fromkeys(path for path in there if _task_of(path) in names)
+    files |= dict.fromkeys(path for path in there if task_of(path) in names)
     # The card describes the newest version of a task.
     files[CARD_NAME] = write_card(
         card, merged.content, newest, repo=repo, extras=extras, earlier=merged.before
@@ -110,7 +110,7 @@ def _is_newest(merged: Merged, task: FoundTask) -> bool:
     return merged.versions[task.name] == merged.content.tasks[task.name].newest
 
 
-def _task_of(path: str) -> str | None:
+def task_of(path: str) -> str | None:
     """Returns the task that a file beside a head belongs to, or None for other files."""
     found = _BESIDE.fullmatch(path)
     return None if found is None else next(filter(None, found.groups()))

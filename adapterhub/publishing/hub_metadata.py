@@ -12,7 +12,8 @@ from adapterhub.remote.find import FoundTask
 from adapterhub.specs import TaskSpec
 from adapterhub.store.entries import RegistryContent, TaskEntry
 
-_LIBRARY = "adapterhub"
+LIBRARY = "adapterhub"
+"""Our name as a library on the Hub."""
 OWN_TAGS = ("base_model:adapter:", "adapterhub-backbone:")
 """What our tags about backbones begin with."""
 SEVERAL = "see-each-task"
@@ -83,7 +84,7 @@ def front_matter(
     named = {name for entry in entries for name in _newest_metrics(entry)}
     datasets = (hub_dataset(task.spec) for task in tasks)
     return {
-        "library_name": _LIBRARY,
+        "library_name": LIBRARY,
         "base_model": sorted(set(models)),
         "base_model_relation": "adapter" if models else None,
         "pipeline_tag": _pipeline(content, tasks),
@@ -188,7 +189,7 @@ def _tags(content: RegistryContent, models: Iterable[str], tasks: Sequence[Found
     }
     families = sorted({task.spec.backbone.family for task in tasks})
     own = (f"base_model:adapter:{model}" for model in sorted(set(models)))
-    return [_LIBRARY, *families, *own, *sorted(prints)]
+    return [LIBRARY, *families, *own, *sorted(prints)]
 
 
 def _index(before: object, tasks: Sequence[FoundTask]) -> list[Any]:
