@@ -68,7 +68,8 @@ def ladder_lines() -> list[str]:
 
 ONLY_IN = {
     "huggingface_hub": {
-        *(f"remote/{name}.py" for name in ("calls", "faults", "fetch", "session", "upload")),
+        *(f"remote/{name}.py" for name in ("calls", "faults", "fetch", "session")),
+        *(f"remote/{name}.py" for name in ("refs", "transfer", "upload")),
         "model/backbone/sources.py",
     },
     "httpx2": {"remote/session.py"},
