@@ -21,9 +21,9 @@ from adapterhub.publishing.publication import Published, PublishedTask, PublishO
 from adapterhub.remote.calls import Place, current_place, pause
 from adapterhub.remote.fetch import Commit, fetch
 from adapterhub.remote.find import FoundTask
+from adapterhub.remote.operation import operation
 from adapterhub.remote.refs import Refs, find_pull, make_tag, read_refs
 from adapterhub.remote.repository import check_files
-from adapterhub.remote.session import operation
 from adapterhub.remote.transfer import Transfers
 from adapterhub.remote.upload import (
     Sent,
@@ -100,7 +100,7 @@ def publish(repo: str, tasks: Sequence[FoundTask], options: PublishOptions) -> P
         require_token(place, repo)
     order = _Order(repo, tasks, options, extras_of(tasks), place, Transfers())
     attempt: _Attempt | None = None
-    with operation() as clock:
+    with operation() as running:
         for tried in range(1, MOST_RACES + 1):
             state = _read(order)
             if state.commit is None and not options.dry_run:
@@ -111,7 +111,7 @@ def publish(repo: str, tasks: Sequence[FoundTask], options: PublishOptions) -> P
             if isinstance(done, Published):
                 return done
             attempt = done
-            time.sleep(min(pause(tried), max(clock.left, 0)))
+            time.sleep(min(pause(tried), max(running.clock.left, 0)))
     raise RemoteUnavailableError(
         repo, f"others published {MOST_RACES} times while this was tried. Try again later."
     )

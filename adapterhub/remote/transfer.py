@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextvars import copy_context
 from itertools import islice
 from typing import Any
 
 from huggingface_hub import CommitOperationAdd, HfApi
-from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.lfs import lfs_upload, post_lfs_batch_info
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
@@ -21,11 +18,10 @@ from adapterhub.errors import RemoteError
 from adapterhub.remote.calls import Place, call
 from adapterhub.remote.faults import Action
 from adapterhub.remote.fetch import Commit
-from adapterhub.remote.session import operation
+from adapterhub.remote.operation import operation
+from adapterhub.remote.parallel import in_parallel
 
-AT_A_TIME = 5
 _BATCH = 256
-_EXPIRED = 403
 
 
 class Transfers:
@@ -65,45 +61,32 @@ class Transfers:
     def _send(
         self, parent: Commit, files: Mapping[str, CommitOperationAdd], revision: str | None
     ) -> None:
-        wanted = [one for one in _places(parent, files, revision) if one.get("actions")]
-        self._there |= {*files} - {place["oid"] for place in wanted}
-        pool = ThreadPoolExecutor(AT_A_TIME, "adapterhub-upload")
-        running: dict[Future[None], str] = {}
-        try:
-            for place in wanted:
-                oid = place["oid"]
-                # The limits of this call apply in the thread through its context.
-                run = copy_context().run
-                running[pool.submit(run, _upload, parent, files[oid], place, revision)] = oid
-            for future in as_completed(running):
-                future.result()
-                self._there.add(running[future])
-        finally:
-            pool.shutdown(cancel_futures=True)
+        places = {one["oid"]: one for one in _places(parent, files, revision)}
+        wanted = [oid for oid in files if places.get(oid, {}).get("actions")]
+        self._there |= {*files} - {*wanted}
+
+        def upload(oid: str) -> None:
+            _upload(parent, files[oid], places[oid], revision)
+            self._there.add(oid)
+
+        in_parallel(upload, wanted)
 
 
 def _upload(
     parent: Commit, file: CommitOperationAdd, place: dict[str, Any], revision: str | None
 ) -> None:
-    def send(api: HfApi, place: dict[str, Any]) -> None:
-        if isinstance(file.path_or_fileobj, io.BytesIO):
-            file.path_or_fileobj.seek(0)  # where an attempt before left it
-        headers, token = _headers(parent.place), parent.place.token
-        lfs_upload(file, place, token=token, headers=headers, endpoint=api.endpoint)
+    known = [place]
 
-    def send_or_ask_again(api: HfApi) -> None:
-        try:
-            send(api, place)
-        except HfHubHTTPError as error:
-            if error.response.status_code != _EXPIRED:
-                raise
-            # The address was signed for some time only.
-            for new in _places(parent, {_digest(file): file}, revision):
-                if new.get("actions"):
-                    send(api, new)
+    def send(api: HfApi) -> None:
+        # An address is signed for some time only: another attempt asks for another one.
+        places = [known.pop()] if known else _places(parent, {_digest(file): file}, revision)
+        for one in places:
+            if isinstance(file.path_or_fileobj, io.BytesIO):
+                file.path_or_fileobj.seek(0)  # where an attempt before left it
+            headers, token = _headers(parent.place), parent.place.token
+            lfs_upload(file, one, token=token, headers=headers, endpoint=api.endpoint)
 
-    action = Action(parent.repo, f"uploading {file.path_in_repo}", writes=True)
-    call(parent.place, action, send_or_ask_again)
+    call(parent.place, Action(parent.repo, f"uploading {file.path_in_repo}", writes=True), send)
 
 
 def _places(

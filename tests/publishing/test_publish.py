@@ -19,8 +19,8 @@ from adapterhub.errors import (
 )
 from adapterhub.publishing.publication import PublishOptions
 from adapterhub.publishing.publish import publish
+from adapterhub.remote.operation import TIMEOUT_VARIABLE
 from adapterhub.remote.repository import find_task, read_remote
-from adapterhub.remote.session import TIMEOUT_VARIABLE
 from adapterhub.store.references import parse_reference
 from adapterhub.store.registry import parse_registry
 from tests.builders import backbone_spec
