@@ -64,14 +64,9 @@ class Reference:
 
     @property
     def place(self) -> str:
-        """Returns what stands before the task, in any working folder; empty without a place.
-
-        For a task on the Hub this is its repository, with the revision if there is one.
-        """
+        """Returns what stands before a task outside the Hub, in any working folder, or nothing."""
         if self.registry is not None:
             return f"{absolute_path(self.registry, 'registry')}:"
-        if self.kind == "hub":
-            return f"{self.repo}@{self.revision}:" if self.revision else f"{self.repo}:"
         return SHIPPED_PREFIX if self.kind == "shipped" else ""
 
 
@@ -114,8 +109,8 @@ def absolute(text: str) -> str:
 def _parse_task(part: str, text: str) -> Reference:
     """Returns `part`, which is `text` or its end, parsed as a reference to a registry's task."""
     name, mark, rest = _split(part)
-    if mark == ":" and part == text and _means_shipped(name) and _NAME.fullmatch(_split(rest)[0]):
-        _refuse(text, f"did you mean '{SHIPPED_PREFIX}{rest}', a task that ships with adapterhub?")
+    if mark == ":" and part == text and _means_shipped(name) and not _VERSION.fullmatch(rest):
+        _refuse(text, f"for a task that ships with adapterhub write '{SHIPPED_PREFIX}{rest}'")
     if not _NAME.fullmatch(name):
         _refuse(text)
     if mark == ":":
@@ -163,15 +158,16 @@ def _parse_hub(text: str) -> Reference:
     place, mark, part = text.removeprefix(HUB_PREFIX).partition(":")
     repo, at, revision = place.partition("@")
     names = repo.split("/")
+    if repo.endswith((".yaml", ".yml")) and not text.startswith(HUB_PREFIX):
+        # A path without its `./`, more probably than a repository of such a name.
+        _refuse(text, f"write './{text}' for a task of another registry")
     if len(names) != 2 or not all(_REPO_PART.fullmatch(name) for name in names):
         hint = f" or './{text}' for a file" if not text.startswith(HUB_PREFIX) else ""
-        if _IN_REGISTRY.fullmatch(text):
-            hint = f" or './{text}' for a task of another registry"
         _refuse(text, f"write 'owner/repository:task' for the Hub{hint}")
     if at and (not _REVISION.fullmatch(revision) or ".." in revision):
         _refuse(text, f"the revision '{revision}' is not a commit, branch or tag")
     if not mark and names[0] == SHIPPED and _NAME.fullmatch(names[1]):
-        _refuse(text, f"did you mean '{SHIPPED_PREFIX}{names[1]}', a task that ships?")
+        _refuse(text, f"for a task that ships with adapterhub write '{SHIPPED_PREFIX}{names[1]}'")
     if not mark:
         _refuse(text, f"write '{place}:task' for a task on the Hub or './{text}' for a file")
     name, _, rest = part.partition("@")
@@ -197,5 +193,6 @@ def _refuse(text: str, problem: str = "") -> NoReturn:
     raise UsageError(
         f"{text[:200]!r} does not name a task{': ' + problem if problem else ''}. Write name, "
         f"name@alias, name:version, shipped:name, owner/repository:name, "
-        f"owner/repository:name@commit or ./file.safetensors; names are 1 to 64 of a-z, 0-9, '-' and '_'."
+        f"owner/repository:name@commit or ./file.safetensors; names are 1 to 64 of a-z, 0-9, '-' "
+        f"and '_'."
     )

@@ -35,6 +35,7 @@ from adapterhub.model.backbone.weight_files import (
 from adapterhub.model.tokenizers.tokenizer_digest import tokenizer_digest
 from adapterhub.model.tokenizers.tokenizer_files import TOKENIZER_FILES, load_tokenizer
 from adapterhub.specs import BackboneSpec, identity
+from adapterhub.store.registries import Registries
 from adapterhub.store.registry import Registry
 
 if TYPE_CHECKING:
@@ -204,6 +205,35 @@ def _registered_source(registry: Registry, key: str) -> str | Path:
             f"folder is written ./name, ../name or /name, from the registry's folder.",
         )
     return source
+
+
+def choose_among(registries: Registries, backbone: str | Path | None) -> Backbone:
+    """Opens the requested backbone, or the only one that several registries list.
+
+    Args:
+        registries: Have backbones by key.
+        backbone: As in `choose_backbone`.
+
+    Raises:
+        UsageError: `backbone` is None and they list not exactly one, or it is a key that they
+            have for different ones.
+        BackboneError: It cannot be opened.
+    """
+    first, *others = registries.given
+    if not others:
+        return choose_backbone(first, backbone)
+    named = [one for one in registries.backbones if backbone in (None, one[1])]
+    prints = {entry.fingerprint for _, _, entry in named}
+    if len(prints) > 1:
+        listed = ", ".join(f"{key} of {registry.path}" for registry, key, _ in named)
+        raise UsageError(
+            f"The registries list {len(prints)} different backbones ({listed}); say which one with "
+            f"backbone=…, by its folder or its name on the Hub if its key does not tell."
+        )
+    if not named:
+        return choose_backbone(first, backbone)
+    registry, key, _ = named[0]
+    return open_registered(registry, key)
 
 
 def choose_backbone(registry: Registry, backbone: str | Path | None) -> Backbone:
