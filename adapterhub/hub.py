@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from adapterhub.errors import BackboneMismatchError, UsageError
 from adapterhub.inputs import Record, parse_bytes, read_records
-from adapterhub.model.backbone.open_backbone import choose_among
+from adapterhub.model.backbone.open_backbone import choose_backbone
 from adapterhub.model.backbone.sources import absolute_source
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.tokens import TextTokenizer
@@ -81,7 +81,7 @@ class Hub:
         size = parse_bytes(max_bytes)
         self.registry_paths = locate_registries(registry)
         self.registry_path = self.registry_paths[0]
-        opened = choose_among(Registries(self.registry_paths), backbone)
+        opened = choose_backbone(Registries(self.registry_paths), backbone)
         self.backbone: BackboneSpec = opened.spec
         self._sentence = opened.sentence
         self._encoder = Encoder(opened, device=device, dtype=dtype)

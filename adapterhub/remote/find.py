@@ -245,12 +245,10 @@ def choose_backbone_key(
     for entry in shipped.backbones.values():
         if entry.fingerprint == fingerprint:
             return source_of(entry, shipped.path)
-    one = len(registries.given) == 1
     raise BackboneError(
         first.spec.backbone.name,
-        f"task '{first.reference}' was made for it, and the "
-        f"{'registry' if one else 'registries'} {registries.text} {'does' if one else 'do'} not "
-        f"list it. Give its place with --backbone.",
+        f"task '{first.reference}' was made for it, and the {registries.noun} {registries.text} "
+        f"{'does' if registries.is_one else 'do'} not list it. Give its place with --backbone.",
     )
 
 

@@ -195,12 +195,12 @@ def _candidates(registries: Registries, backbone: str | None) -> list[FoundTask]
     wanted = listed.pop() if len(listed) == 1 else None
     if wanted is None and len(set(prints.values())) > 1:
         keys = dict.fromkeys(tasks.values())
-        one = len(registries.given) == 1
         wrong = "" if backbone is None else f", and '{backbone}' is none of these names"
         raise UsageError(
-            f"{'Registry' if one else 'Registries'} {registries.text} {'has' if one else 'have'} "
-            f"tasks of {len(keys)} backbones ({', '.join(keys)}){wrong}; name tasks with --task "
-            f"(tasks=…), or one of the backbones with --backbone."
+            f"{registries.noun.capitalize()} {registries.text} "
+            f"{'has' if registries.is_one else 'have'} tasks of {len(keys)} backbones "
+            f"({', '.join(keys)}){wrong}; name tasks with --task (tasks=…), or one of the "
+            f"backbones with --backbone."
         )
     return find_all([name for name in tasks if wanted in (None, prints[name])], registries)
 

@@ -71,6 +71,22 @@ class Registries:
         return tuple(one.path for one in self.given)
 
     @property
+    def is_one(self) -> bool:
+        """Returns whether one registry is given."""
+        return len(self.given) == 1
+
+    @property
+    def noun(self) -> str:
+        """Returns what a message calls them."""
+        return "registry" if self.is_one else "registries"
+
+    @property
+    def keys(self) -> str:
+        """Returns the keys of the backbones for a message."""
+        named = [key if self.is_one else f"{key} of {at.path}" for at, key, _ in self.backbones]
+        return ", ".join(named) or "none"
+
+    @property
     def text(self) -> str:
         """Returns the paths of the given registries for a message."""
         return " and ".join(map(str, self.paths))
