@@ -151,7 +151,7 @@ def test_a_version_that_an_alias_points_to_is_not_removed(path: Path) -> None:
 def test_a_removed_task_leaves_its_numbers(path: Path) -> None:
     change_registry(path, changes.remove("spam", None, "No licence", "ham"))
     assert [file.name for file in (path.parent / "heads").iterdir()] == ["ham.safetensors"]
-    with pytest.raises(RemovedTaskError, match="owner: No licence. Use 'ham' instead.$"):
+    with pytest.raises(RemovedTaskError, match=r"owner: No licence\. Use 'ham' instead\.$"):
         sha(path, "spam")
     with pytest.raises(RemovedTaskError):
         change_registry(path, changes.remove("spam", None))
