@@ -34,6 +34,11 @@ class CommitOptions(Options):
     dry_run: bool = False
     """Print what would be written; send nothing."""
 
+    @property
+    def branch(self) -> str:
+        """Returns the branch to commit to."""
+        return self.revision or "main"
+
 
 class PublishOptions(CommitOptions):
     """How tasks are published."""

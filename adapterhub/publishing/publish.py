@@ -7,54 +7,39 @@ next try starts from the current state of the Hub; content that is there already
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from adapterhub.errors import RemoteUnavailableError, UsageError
+from adapterhub.errors import UsageError
 from adapterhub.publishing.files import Extras, extras_of, files_of
-from adapterhub.publishing.front_matter import CARD_NAME
 from adapterhub.publishing.merging import Merged, merge
-from adapterhub.publishing.ownership import check_owner, check_registry
-from adapterhub.publishing.publication import (
-    CommitOptions,
-    Published,
-    PublishedTask,
-    PublishOptions,
+from adapterhub.publishing.ownership import check_owner
+from adapterhub.publishing.publication import Published, PublishedTask, PublishOptions
+from adapterhub.publishing.target import (
+    State,
+    check_commit,
+    commit_message,
+    open_place,
+    read_state,
+    until_first,
 )
-from adapterhub.remote.calls import Place, current_place, pause
-from adapterhub.remote.fetch import MAIN, Commit, fetch
+from adapterhub.remote.calls import Place
+from adapterhub.remote.fetch import MAIN, Commit
 from adapterhub.remote.find import FoundTask
-from adapterhub.remote.repository import check_files
-from adapterhub.remote.session import operation
 from adapterhub.remote.upload import (
-    Message,
     Sent,
     Uploads,
-    find_branch,
     find_pull,
     make_repository,
     make_tag,
-    read_newest,
-    require_token,
     send_commit,
     tagged_commit,
 )
-from adapterhub.store.entries import RegistryContent
 from adapterhub.store.references import check_repository
-from adapterhub.store.registry import REGISTRY_NAME, parse_registry
-
-MOST_RACES = 40
-"""How often a publication starts again because another one was first."""
+from adapterhub.store.registry import REGISTRY_NAME
 
 _TAG = re.compile(r"(?![0-9a-f]{40}$)[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-# Names that git allows, which are not a commit's and not those of the Hub's own refs.
-_BRANCH = re.compile(
-    r"(?![0-9a-f]{40}$)(?!refs/)(?!.*(\.\.|//|/\.|\.lock(/|$)|[./]$))"
-    r"[A-Za-z0-9][A-Za-z0-9._/-]{0,63}"
-)
-_PULL = re.compile(r"refs/pr/[1-9][0-9]{0,8}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,21 +52,6 @@ class _Order:
     extras: Extras
     place: Place
     uploads: Uploads
-
-    @property
-    def branch(self) -> str:
-        """Returns the branch to commit to."""
-        return self.options.revision or MAIN
-
-
-@dataclass(frozen=True, slots=True)
-class _State:
-    """The current content of the repository; `commit` is None if it does not exist."""
-
-    commit: Commit | None
-    content: RegistryContent | None = None
-    card: bytes | None = None
-    files: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,28 +77,25 @@ def publish(repo: str, tasks: Sequence[FoundTask], options: PublishOptions) -> P
         MissingExtraError: matplotlib is needed and not installed.
     """
     _check(repo, tasks, options)
-    place = current_place(options.token)
-    if place.offline:
-        raise RemoteUnavailableError(repo, "publishing needs the network; HF_HUB_OFFLINE is set")
-    if not options.dry_run:
-        require_token(place, repo)
+    place = open_place(repo, options)
     order = _Order(repo, tasks, options, extras_of(tasks), place, Uploads())
-    attempt: _Attempt | None = None
-    with operation() as clock:
-        for tried in range(1, MOST_RACES + 1):
-            state = _read(order)
-            if state.commit is None and not options.dry_run:
-                make_repository(place, repo, private=options.private)
-                continue
-            merged = _merge(order, state)
-            done = _send(order, state, merged, before=attempt)
-            if isinstance(done, Published):
-                return done
-            attempt = done
-            time.sleep(min(pause(tried), max(clock.left, 0)))
-    raise RemoteUnavailableError(
-        repo, f"others published {MOST_RACES} times while this was tried. Try again later."
-    )
+    before: _Attempt | None = None
+
+    def attempt() -> Published | None:
+        nonlocal before
+        state = read_state(place, repo, options)
+        if state.commit is None and not options.dry_run:
+            make_repository(place, repo, private=options.private)
+            state = read_state(place, repo, options)
+            if state.commit is None:
+                return None
+        done = _send(order, state, _merge(order, state), before=before)
+        if isinstance(done, Published):
+            return done
+        before = done
+        return None
+
+    return until_first(repo, attempt)
 
 
 def _check(repo: str, tasks: Sequence[FoundTask], options: PublishOptions) -> None:
@@ -147,56 +114,10 @@ def _check(repo: str, tasks: Sequence[FoundTask], options: PublishOptions) -> No
         raise UsageError("A tag marks a published commit; a pull request is not yet. Tag it later.")
     if options.tag is not None and options.tag == options.revision:
         raise UsageError(f"'{options.tag}' cannot be a tag and a branch.")
-    check_commit_options(options)
+    check_commit(options)
 
 
-def check_commit_options(options: CommitOptions) -> None:
-    """Checks the branch and the message of a commit.
-
-    Raises:
-        UsageError: One is not allowed, or they do not fit each other.
-    """
-    branch = options.revision
-    if branch is not None and not (_BRANCH.fullmatch(branch) or _PULL.fullmatch(branch)):
-        raise UsageError(
-            f"The branch {branch[:200]!r} is not allowed: use up to 64 of A-Z, a-z, 0-9, '.', '-', "
-            f"'_' and '/', or refs/pr/<number> for a pull request."
-        )
-    if options.create_pr and branch not in (None, MAIN):
-        raise UsageError(
-            "A pull request is opened against main; leave out --create-pr or the branch. "
-            "`refs/pr/<number>` as the branch adds a commit to one that is open."
-        )
-    if options.commit_message is not None and not options.commit_message.strip():
-        raise UsageError("The commit message is empty; give a title, or leave it out.")
-
-
-def commit_message(options: CommitOptions, usual: str) -> Message:
-    """Returns the message of a commit; `usual` is its title where none is given."""
-    title, _, rest = (options.commit_message or usual).strip().partition("\n")
-    parts = (rest.strip(), (options.commit_description or "").strip())
-    return Message(title.strip(), "\n\n".join(filter(None, parts)))
-
-
-def _read(order: _Order) -> _State:
-    newest = read_newest(order.place, order.repo)
-    if newest is None:
-        return _State(None)
-    if order.branch != MAIN:
-        newest = find_branch(newest, order.branch, make=not order.options.dry_run)
-    commit = newest.commit
-    check_files(commit, newest.files)
-    content = card = None
-    if REGISTRY_NAME in newest.files:
-        data = fetch(commit, REGISTRY_NAME)
-        check_registry(commit, data)
-        content = parse_registry(data, Path(f"{commit}/{REGISTRY_NAME}"))
-    if CARD_NAME in newest.files:
-        card = fetch(commit, CARD_NAME)
-    return _State(commit, content, card, newest.files)
-
-
-def _merge(order: _Order, state: _State) -> Merged:
+def _merge(order: _Order, state: State) -> Merged:
     options = order.options
     merged = merge(state.content, order.tasks, place=Path(f"{order.repo}/{REGISTRY_NAME}"))
     # A name after `@` must not be an alias and a tag.
@@ -214,7 +135,7 @@ def _merge(order: _Order, state: _State) -> Merged:
 
 
 def _send(
-    order: _Order, state: _State, merged: Merged, *, before: _Attempt | None
+    order: _Order, state: State, merged: Merged, *, before: _Attempt | None
 ) -> Published | _Attempt:
     """Returns what was published, or the attempt if another publisher was first.
 
@@ -250,7 +171,7 @@ def _send(
         files,
         commit_message(options, title),
         uploads=order.uploads,
-        branch=order.branch,
+        branch=options.branch,
         as_pull=options.create_pr,
     )
     return attempt if sent is None else _finish(order, attempt, sent)
@@ -258,7 +179,7 @@ def _send(
 
 def _finish(order: _Order, made: _Attempt, sent: Sent | None) -> Published:
     options, merged = order.options, made.merged
-    branch = None if order.branch == MAIN else order.branch
+    branch = None if options.branch == MAIN else options.branch
     place = order.repo if branch is None else f"{order.repo}@{branch}"
     done = Published(
         repo=order.repo,
