@@ -174,35 +174,31 @@ class Hub:
         self,
         tasks: str | Sequence[str],
         repo: str,
-        *,
-        private: bool = False,
-        tag: str | None = None,
-        create_pr: bool = False,
-        dry_run: bool = False,
+        **options: Any,
     ) -> Published:
         """Publishes tasks to a repository on the Hugging Face Hub in one commit.
 
         Args:
             tasks: Names as in `load`; a name with an alias sets that alias in the repository.
             repo: `owner/name`; created if missing.
-            private: Whether a newly created repository is private.
-            tag: Tag for the commit.
-            create_pr: Whether to open a pull request instead of changing the main branch.
-            dry_run: Whether to return what would be written without writing it.
+            options: Of `PublishOptions`: `private`, whether a new repository is private; `revision`,
+                the branch to commit to; `commit_message`, `commit_description`; `tag`, for the
+                commit; `create_pr`, whether to open a pull request instead; `token`, instead of
+                the environment's; `dry_run`, to return what would be written, and write nothing.
 
         Raises:
+            UsageError: An option is unknown or not valid.
             RemoteError: The Hub refuses it or cannot be reached; nothing is published then.
             AdapterHubError: As `load`, because every task is checked first.
         """
         # Imported here: it imports PEFT, which scoring does not need.
         from adapterhub.publishing.publish import publish
 
-        given = {"private": private, "tag": tag, "create_pr": create_pr, "dry_run": dry_run}
-        options = parse_options(PublishOptions, given)
+        given = parse_options(PublishOptions, options)
         check_repository(repo)
         found = find_all(_names(tasks), self.registry_paths)
         self._tasks.check([task.load() for task in found])
-        return publish(repo, found, options)
+        return publish(repo, found, given)
 
     @operation()
     def explain(self, tasks: str | Sequence[str]) -> Plan:

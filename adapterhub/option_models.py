@@ -32,6 +32,7 @@ class Option:
         constant: What the option stands for, which makes it a flag; None for no such flag.
         several: Field that is set instead where there is more than one value, as in `2,4`.
         repeated: Whether several values are given by repeating the option, not as `a,b`.
+        secret: Whether its value is shown nowhere.
     """
 
     metavar: str | None = None
@@ -42,6 +43,7 @@ class Option:
     constant: object = None
     several: str | None = None
     repeated: bool = False
+    secret: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +161,9 @@ def _usage_error(
     if not name:
         return UsageError(f"The {model.called}s: {problem}.")
     shown = names.get(str(first["loc"][0]), name)
-    found = reprlib.repr(first["input"])
+    field = model.model_fields.get(str(first["loc"][0]))
+    is_secret = field is not None and option_of(field).secret
+    found = "a value that is not shown" if is_secret else reprlib.repr(first["input"])
     hint = None
     if first["type"] == "extra_forbidden":
         problem = "there is no such option"

@@ -1,4 +1,4 @@
-"""Writes to the Hub: creates a repository, sends a commit.
+"""Writes to the Hub: creates a repository or a branch, sends a commit.
 
 Every request is safe to repeat: a commit names its parent, so that a repeated commit whose first
 response was lost is a conflict, and reading the repository again shows the content there.
@@ -14,9 +14,11 @@ from pathlib import PurePosixPath
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, ModelInfo
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
+from adapterhub.errors import RemoteNotFoundError, UsageError
 from adapterhub.remote.calls import TRIES, Place, call
 from adapterhub.remote.faults import Action, no_token
-from adapterhub.remote.fetch import Commit
+from adapterhub.remote.fetch import MAIN, Commit
+from adapterhub.remote.refs import Refs
 from adapterhub.remote.session import Failed
 from adapterhub.remote.transfer import Transfers
 
@@ -37,6 +39,19 @@ class Newest:
     commit: Commit
     files: frozenset[str]
     public: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """The message of a commit.
+
+    Attributes:
+        title: Its first line.
+        description: The rest.
+    """
+
+    title: str
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +77,13 @@ def require_token(place: Place, repo: str) -> None:
         raise no_token(repo, "publishing")
 
 
-def read_newest(place: Place, repo: str) -> Newest | None:
+def read_newest(place: Place, repo: str, branch: str = MAIN) -> Newest | None:
     """Returns the newest commit of a repository, or None if there is no such repository.
+
+    Args:
+        place: The Hub.
+        repo: `owner/name`.
+        branch: The branch, which must exist.
 
     Raises:
         RemoteError: The Hub cannot be reached, or the token is not valid.
@@ -71,7 +91,7 @@ def read_newest(place: Place, repo: str) -> Newest | None:
 
     def ask(api: HfApi) -> ModelInfo | None:
         try:
-            return api.model_info(repo)
+            return api.model_info(repo, revision=None if branch == MAIN else branch)
         except RepositoryNotFoundError:
             if api.token:
                 # The Hub answers 401 for both a missing repository and an invalid token.
@@ -95,12 +115,42 @@ def make_repository(place: Place, repo: str, *, private: bool) -> None:
     call(place, action, lambda api: api.create_repo(repo, private=private or None, exist_ok=True))
 
 
+def find_branch(newest: Newest, refs: Refs, branch: str, *, make: bool) -> Newest:
+    """Returns the newest commit of a branch; a missing branch is made, or is as main is.
+
+    Args:
+        newest: The newest commit of main.
+        refs: The names of the repository, with pull requests if the branch is one of them.
+        branch: The branch, or `refs/pr/<number>`, which must exist.
+        make: Whether to make a missing branch.
+
+    Raises:
+        UsageError: There is a tag of that name.
+        RemoteError: There is no such pull request, or the Hub refuses it.
+    """
+    if branch == MAIN:
+        return newest
+    repo, place = newest.commit.repo, newest.commit.place
+    if branch in refs.tags:
+        raise UsageError(f"'{branch}' is a tag of {repo}; a commit goes to a branch.")
+    if branch.startswith("refs/"):
+        if branch.rpartition("/")[2] not in refs.pulls:
+            raise RemoteNotFoundError(f"{repo}@{branch}", "there is no such pull request")
+    elif branch not in refs.branches:
+        if not make:
+            return newest
+        action = Action(repo, f"making the branch '{branch}'", writes=True)
+        call(place, action, lambda api: api.create_branch(repo, branch=branch, exist_ok=True))
+    return read_newest(place, repo, branch) or newest
+
+
 def send_commit(
     parent: Commit,
     files: Mapping[str, bytes | None],
-    title: str,
+    message: Message,
     *,
     transfers: Transfers,
+    branch: str = MAIN,
     as_pull: bool = False,
 ) -> Sent | None:
     """Sends one commit on top of `parent`; returns None if `parent` is not the newest.
@@ -108,8 +158,9 @@ def send_commit(
     Args:
         parent: The newest commit, as far as known.
         files: Content by path; None deletes the file.
-        title: Title of the commit.
+        message: Message of the commit.
         transfers: The large files that this publication uploaded already.
+        branch: The branch to change.
         as_pull: Whether to open a pull request instead of changing the main branch.
 
     Raises:
@@ -120,7 +171,7 @@ def send_commit(
         for path, data in files.items()
         if data and PurePosixPath(path).suffix in _LFS_SUFFIXES
     }
-    uploaded = transfers.send(parent, large, revision=None if as_pull else "main")
+    uploaded = transfers.send(parent, large, revision=None if as_pull else branch)
 
     def send(api: HfApi) -> CommitInfo | None:
         operations: list[CommitOperationAdd | CommitOperationDelete] = []
@@ -134,7 +185,9 @@ def send_commit(
             return api.create_commit(
                 parent.repo,
                 operations,
-                commit_message=title,
+                commit_message=message.title,
+                commit_description=message.description,
+                revision=branch,
                 parent_commit=parent.oid,
                 create_pr=as_pull,
             )
