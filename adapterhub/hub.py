@@ -181,7 +181,7 @@ class Hub:
         Args:
             tasks: Names as in `load`; a name with an alias sets that alias in the repository.
             repo: `owner/name`; created if missing.
-            options: Of `PublishOptions`: `private`, whether a new repository is private; `revision`,
+            options: Of `PublishOptions`: `private`, if a new repository is private; `revision`,
                 the branch to commit to; `commit_message`, `commit_description`; `tag`, for the
                 commit; `create_pr`, whether to open a pull request instead; `token`, instead of
                 the environment's; `dry_run`, to return what would be written, and write nothing.
