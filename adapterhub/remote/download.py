@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from httpx2 import Response
 
 _MOST_REDIRECTS = 10
+_BEYOND_THE_END = 416
 _IDENTITY = ("", "identity")
 
 
@@ -59,6 +60,8 @@ class Transfer:
             HfHubHTTPError: The Hub refuses it.
             RemoteContentError: It is longer than MAX_FILE_BYTES.
         """
+        if self._id is not None and len(self._data) == self._size:
+            return Downloaded(bytes(self._data), self._id)
         try:
             return self._follow(api)
         except Failed as fault:
@@ -76,6 +79,9 @@ class Transfer:
         is_hub = True
         for _ in range(_MOST_REDIRECTS):
             with stream(url, headers) as response:
+                if response.status_code == _BEYOND_THE_END:
+                    self._data.clear()
+                    raise Failed("the transfer cannot be continued")
                 if is_hub:
                     hf_raise_for_status(response)
                     self._identify(response)

@@ -46,13 +46,15 @@ class Failed(Exception):
     Attributes:
         wait: Seconds that the server asks to wait, or None.
         away: Whether no response came at all.
-        gained: Bytes of a file that had come before, and need not come again.
+        stalled: Whether a response began, and then nothing or too little came.
+        gained: New bytes of a file that had come before, and need not come again.
     """
 
     def __init__(self, problem: str, *, wait: float | None = None, away: bool = False) -> None:
         super().__init__(problem)
         self.wait = wait
         self.away = away
+        self.stalled = False
         self.gained = 0
 
 
@@ -194,6 +196,11 @@ def _is_busy(response: httpx2.Response, whole: bool) -> bool:
     return whole and response.status_code == 409 and b"conflicting operation" in response.content
 
 
+def _stalled(fault: Failed) -> Failed:
+    fault.away, fault.stalled = False, True
+    return fault
+
+
 class _Watched(httpx2.SyncByteStream):
     """A response body with a minimum rate; the time of its transfer does not count."""
 
@@ -210,7 +217,7 @@ class _Watched(httpx2.SyncByteStream):
             now = time.monotonic()
             size += len(part)
             if now - start > self._limit and size < SLOWEST * (now - start):
-                raise Failed(f"only {size / (now - start):.0f} bytes a second arrived", away=True)
+                raise _stalled(Failed(f"only {size / (now - start):.0f} bytes a second arrived"))
             self._clock.give_back(last)
             last = now
             yield part
@@ -220,7 +227,8 @@ class _Watched(httpx2.SyncByteStream):
             return next(parts, None)
         except httpx2.RequestError as error:
             # Not an error of the transport any more, at which the client would begin anew.
-            raise _failed(error, self._limit) from error
+            fault = _failed(error, self._limit)
+            raise (_stalled(fault) if fault.away else fault) from error
 
     def close(self) -> None:
         self._stream.close()
