@@ -12,7 +12,7 @@ from huggingface_hub.utils._headers import build_hf_headers
 from huggingface_hub.utils._http import _is_same_or_hub_host, hf_raise_for_status
 
 from adapterhub.errors import RemoteContentError
-from adapterhub.remote.session import Failed, stream
+from adapterhub.remote.session import Failed, storage_failure, stream
 from adapterhub.store.header import MAX_FILE_BYTES
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Transfer:
                     self._identify(response)
                 elif response.is_error:
                     # It knows nothing of tasks and tokens; the link has expired, or it is ill.
-                    raise Failed(f"the storage responded with status {response.status_code}")
+                    raise storage_failure(response)
                 if not response.has_redirect_location:
                     return self._read(response)
                 target = urljoin(url, response.headers["Location"])
