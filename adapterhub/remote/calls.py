@@ -27,7 +27,8 @@ FIRST_WAIT = 0.5
 LONGEST_WAIT = 8.0
 ENOUGH_BYTES = 2**20
 """Bytes of a file after which an attempt that broke off is not counted."""
-_AWAY_TRIES = 3
+SILENT_TRIES = 3
+"""Attempts before a call fails to which no response comes, or one that is silent midway."""
 _YES = {"1", "true", "yes", "on"}
 
 Result = TypeVar("Result")
@@ -78,9 +79,9 @@ def current_place(token: str | None = None) -> Place:
 def call(place: Place, action: Action, request: Callable[[HfApi], Result]) -> Result:
     """Returns the result of a request; retries failures that may be temporary.
 
-    There is one rule for all requests: up to TRIES attempts, three of them without any response,
-    and a single one where the cache can stand in or the Hub was away a moment ago. An attempt
-    that brought ENOUGH_BYTES of a file is not counted, since the next one continues there.
+    There is one rule for all requests: up to TRIES attempts, up to SILENT_TRIES if the Hub keeps
+    silent, and one where the cache can stand in or the Hub was away a moment ago. An attempt that
+    brought ENOUGH_BYTES of a file is not counted, since the next one continues there.
 
     Args:
         place: The Hub.
@@ -103,7 +104,7 @@ def call(place: Place, action: Action, request: Callable[[HfApi], Result]) -> Re
 def _tried(
     place: Place, action: Action, request: Callable[[HfApi], Result], clock: Clock
 ) -> Result:
-    away_tries = 1 if clock.is_brief or remembered(place.endpoint) else _AWAY_TRIES
+    silent_tries = 1 if clock.is_brief or remembered(place.endpoint) else SILENT_TRIES
     tried = 0
     while True:
         tried += 1
@@ -118,7 +119,7 @@ def _tried(
             if isinstance(fault, Failed) and fault.gained >= ENOUGH_BYTES:
                 tried -= 1
             try:
-                _wait_or_fail(fault, tried, clock, action, away_tries=away_tries)
+                _wait_or_fail(fault, tried, clock, action, silent_tries=silent_tries)
             except RemoteUnavailableError as gave_up:
                 if isinstance(fault, Failed) and fault.away:
                     _note_outage(place, gave_up.problem, clock)
@@ -143,7 +144,7 @@ def pause(tried: int) -> float:
 
 
 def _wait_or_fail(
-    fault: Failed | OutOfTime, tried: int, clock: Clock, action: Action, *, away_tries: int
+    fault: Failed | OutOfTime, tried: int, clock: Clock, action: Action, *, silent_tries: int
 ) -> None:
     """Waits before the next attempt.
 
@@ -156,7 +157,8 @@ def _wait_or_fail(
         raise RemoteUnavailableError(action.place, problem) from fault
     wait = pause(max(tried, 1)) if fault.wait is None else fault.wait
     too_long = wait > clock.left
-    if tried >= (away_tries if fault.away else TRIES) or too_long:
+    is_silent = fault.away or fault.stalled
+    if tried >= (silent_tries if is_silent else TRIES) or too_long:
         times = "once" if tried == 1 else f"{tried} times"
         hint = f" The Hub asks to wait {wait:g} s." if too_long and fault.wait is not None else ""
         raise RemoteUnavailableError(
