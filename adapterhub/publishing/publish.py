@@ -21,10 +21,10 @@ from adapterhub.publishing.publication import Published, PublishedTask, PublishO
 from adapterhub.remote.calls import Place, current_place, pause
 from adapterhub.remote.fetch import Commit, fetch
 from adapterhub.remote.find import FoundTask
+from adapterhub.remote.large_files import Uploads
 from adapterhub.remote.operation import operation
 from adapterhub.remote.refs import Refs, find_pull, make_tag, read_refs
 from adapterhub.remote.repository import check_files
-from adapterhub.remote.transfer import Transfers
 from adapterhub.remote.upload import (
     Sent,
     make_repository,
@@ -53,7 +53,7 @@ class _Order:
     options: PublishOptions
     extras: Extras
     place: Place
-    transfers: Transfers
+    uploads: Uploads
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def publish(repo: str, tasks: Sequence[FoundTask], options: PublishOptions) -> P
         raise RemoteUnavailableError(repo, "publishing needs the network; HF_HUB_OFFLINE is set")
     if not options.dry_run:
         require_token(place, repo)
-    order = _Order(repo, tasks, options, extras_of(tasks), place, Transfers())
+    order = _Order(repo, tasks, options, extras_of(tasks), place, Uploads())
     attempt: _Attempt | None = None
     with operation() as running:
         for tried in range(1, MOST_RACES + 1):
@@ -221,7 +221,7 @@ def _send(
     names = ", ".join(task.name for task in order.tasks)
     title = f"Publish {names if len(names) <= 60 else f'{len(order.tasks)} tasks'}"
     sent = sent or send_commit(
-        state.commit, files, title, transfers=order.transfers, as_pull=options.create_pr
+        state.commit, files, title, uploads=order.uploads, as_pull=options.create_pr
     )
     return attempt if sent is None else _finish(order, attempt, sent)
 

@@ -24,6 +24,7 @@ from huggingface_hub.errors import FileMetadataError
 from huggingface_hub.utils import _http
 
 from adapterhub.remote.operation import Clock, running_clock
+from adapterhub.remote.reasons import reason_of
 
 SILENT_SECONDS = 10.0
 """Seconds without a byte after which a request fails."""
@@ -46,11 +47,15 @@ class Failed(Exception):
     Attributes:
         wait: Seconds that the server asks to wait, or None.
         away: Whether no response came at all.
+        reason: What the server says of it, which may be nothing.
         gained: Bytes of a file that had come before, and need not come again.
     """
 
-    def __init__(self, problem: str, *, wait: float | None = None, away: bool = False) -> None:
+    def __init__(
+        self, problem: str, *, wait: float | None = None, away: bool = False, reason: str = ""
+    ) -> None:
         super().__init__(problem)
+        self.reason = reason
         self.wait = wait
         self.away = away
         self.gained = 0
@@ -169,7 +174,9 @@ def _send(
     is_put = request.method == "PUT"  # of a large file, to the storage
     if code in _RETRIED or (is_put and code in _STORAGE_RETRIED) or _is_busy(response, whole):
         response.close()
-        raise Failed(f"the response had status {code}", wait=_requested_wait(response))
+        reason = reason_of(response.headers, response.content if whole else b"")
+        wait = _requested_wait(response)
+        raise Failed(f"the response had status {code}", wait=wait, reason=reason)
     if is_put:
         clock.give_back(start)
     for name in _XET:

@@ -17,8 +17,8 @@ from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from adapterhub.remote.calls import TRIES, Place, call
 from adapterhub.remote.faults import Action, no_token
 from adapterhub.remote.fetch import Commit
+from adapterhub.remote.large_files import Uploads
 from adapterhub.remote.session import Failed
-from adapterhub.remote.transfer import Transfers
 
 _LFS_SUFFIXES = {".safetensors", ".png"}
 _CONFLICT = 412
@@ -100,7 +100,7 @@ def send_commit(
     files: Mapping[str, bytes | None],
     title: str,
     *,
-    transfers: Transfers,
+    uploads: Uploads,
     as_pull: bool = False,
 ) -> Sent | None:
     """Sends one commit on top of `parent`; returns None if `parent` is not the newest.
@@ -109,7 +109,7 @@ def send_commit(
         parent: The newest commit, as far as known.
         files: Content by path; None deletes the file.
         title: Title of the commit.
-        transfers: The large files that this publication uploaded already.
+        uploads: The large files that this publication uploaded already.
         as_pull: Whether to open a pull request instead of changing the main branch.
 
     Raises:
@@ -120,7 +120,7 @@ def send_commit(
         for path, data in files.items()
         if data and PurePosixPath(path).suffix in _LFS_SUFFIXES
     }
-    uploaded = transfers.send(parent, large, revision=None if as_pull else "main")
+    there = uploads.send(parent, large, revision=None if as_pull else "main")
 
     def send(api: HfApi) -> CommitInfo | None:
         operations: list[CommitOperationAdd | CommitOperationDelete] = []
@@ -129,7 +129,7 @@ def send_commit(
                 operations.append(CommitOperationDelete(path))
             else:
                 # A bytes object would be sent through hf_xet, to which our limits do not apply.
-                operations.append(uploaded.get(path) or CommitOperationAdd(path, io.BytesIO(data)))
+                operations.append(there.get(path) or CommitOperationAdd(path, io.BytesIO(data)))
         try:
             return api.create_commit(
                 parent.repo,
@@ -144,8 +144,8 @@ def send_commit(
             raise
         except Failed:
             # The pull request may exist; the caller searches for it before the next attempt.
-            transfers.unsure += 1
-            if as_pull and transfers.unsure < TRIES:
+            uploads.unsure += 1
+            if as_pull and uploads.unsure < TRIES:
                 return None
             raise
 

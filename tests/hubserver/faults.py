@@ -14,7 +14,8 @@ from typing import Any
 class Fault:
     """One thing that goes wrong.
 
-    `kind` is `status` (answer that instead), `stall` (say nothing), `reset` (close, nothing
+    `kind` is `status` (answer that instead), `body` (that and a body), `stall` (say nothing),
+    `reset` (close, nothing
     done), `lost` (do it, then close without an answer), `cut` (half of the body), `drip` (the
     body at some bytes a second), `flip` (one bit of the body), `swap` (another body of the same
     length), `header` (leave one out).
