@@ -17,6 +17,7 @@ from adapterhub.errors import RemoteAccessError, RemoteUnavailableError
 from adapterhub.remote.faults import Action, explain
 from adapterhub.remote.operation import TIMEOUT_VARIABLE, Clock, operation, running_clock
 from adapterhub.remote.outages import forget, remember, remembered
+from adapterhub.remote.reasons import is_secret, shown
 from adapterhub.remote.session import Failed, OutOfTime, failure, install
 from adapterhub.store.paths import absolute_path
 
@@ -115,11 +116,13 @@ def _tried(
             if fault is None:
                 if isinstance(error, HfHubHTTPError):
                     forget(place.endpoint)
-                raise explain(error, action, place.api) from _plain(error, place.token)
+                raise explain(error, action, place.api) from plain(error, place.token)
             if isinstance(fault, Failed) and fault.gained >= ENOUGH_BYTES:
                 tried -= 1
             try:
-                _wait_or_fail(fault, tried, clock, action, silent_tries=silent_tries)
+                _wait_or_fail(
+                    fault, tried, clock, action, silent_tries=silent_tries, token=place.token
+                )
             except RemoteUnavailableError as gave_up:
                 if isinstance(fault, Failed) and fault.away:
                     _note_outage(place, gave_up.problem, clock)
@@ -144,7 +147,13 @@ def pause(tried: int) -> float:
 
 
 def _wait_or_fail(
-    fault: Failed | OutOfTime, tried: int, clock: Clock, action: Action, *, silent_tries: int
+    fault: Failed | OutOfTime,
+    tried: int,
+    clock: Clock,
+    action: Action,
+    *,
+    silent_tries: int,
+    token: str | None,
 ) -> None:
     """Waits before the next attempt.
 
@@ -161,9 +170,9 @@ def _wait_or_fail(
     if tried >= (silent_tries if is_silent else TRIES) or too_long:
         times = "once" if tried == 1 else f"{tried} times"
         hint = f" The Hub asks to wait {wait:g} s." if too_long and fault.wait is not None else ""
-        raise RemoteUnavailableError(
-            action.place, f"{action.doing} failed: {fault}, tried {times}.{hint}"
-        ) from fault
+        said = f" The Hub says: {shown(fault.reason, token).rstrip('. ')}." if fault.reason else ""
+        problem = f"{action.doing} failed: {shown(str(fault), token)}, tried {times}.{hint}{said}"
+        raise RemoteUnavailableError(action.place, problem) from plain(fault, token)
     time.sleep(wait)
 
 
@@ -188,11 +197,11 @@ def _token(home: str | None) -> str | None:
         ) from error
 
 
-def _plain(error: Exception, token: str | None) -> Exception | None:
-    """Returns `error` as the cause to show, or None if its text contains the token."""
-    shown: BaseException | None = error
-    while shown is not None:
-        if token and token in f"{shown} {shown!r}":
+def plain(error: Exception, token: str | None) -> Exception | None:
+    """Returns `error` as the cause to show, or None if there is a secret in its text."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if is_secret(f"{cause} {cause!r}", token):
             return None
-        shown = shown.__cause__ or shown.__context__
+        cause = cause.__cause__ or cause.__context__
     return error

@@ -25,6 +25,7 @@ from huggingface_hub.errors import FileMetadataError
 from huggingface_hub.utils import _http
 
 from adapterhub.remote.operation import Clock, running_clock
+from adapterhub.remote.reasons import reason_of
 
 SILENT_SECONDS = 10.0
 """Seconds without a byte after which a request fails."""
@@ -48,12 +49,16 @@ class Failed(Exception):
     Attributes:
         wait: Seconds that the server asks to wait, or None.
         away: Whether no response came at all.
+        reason: What the server says of it, which may be nothing.
         stalled: Whether a response began, and then nothing or too little came.
         gained: New bytes of a file that had come before, and need not come again.
     """
 
-    def __init__(self, problem: str, *, wait: float | None = None, away: bool = False) -> None:
+    def __init__(
+        self, problem: str, *, wait: float | None = None, away: bool = False, reason: str = ""
+    ) -> None:
         super().__init__(problem)
+        self.reason = reason
         self.wait = wait
         self.away = away
         self.stalled = False
@@ -185,9 +190,7 @@ def _send(
     is_put = request.method == "PUT"  # of a large file, to the storage
     if is_put and code in _STORAGE_RETRIED:
         raise storage_failure(response)
-    if code in _RETRIED or _is_busy(response, whole):
-        response.close()
-        raise Failed(f"the response had status {code}", wait=_requested_wait(response))
+    _check_status(response, whole=whole)
     if is_put:
         clock.give_back(start)
     for name in _XET:
@@ -205,6 +208,15 @@ def _failed(error: httpx2.RequestError, limit: float) -> Failed:
     problem = str(error) or type(error).__name__
     # A server that closes the connection exists, and may respond the next time.
     return Failed(f"the connection failed ({problem})", away=isinstance(error, httpx2.ConnectError))
+
+
+def _check_status(response: httpx2.Response, *, whole: bool) -> None:
+    code = response.status_code
+    if code in _RETRIED or _is_busy(response, whole):
+        response.close()
+        reason = reason_of(response.headers, response.content if whole else b"")
+        wait = _requested_wait(response)
+        raise Failed(f"the response had status {code}", wait=wait, reason=reason)
 
 
 def _is_busy(response: httpx2.Response, whole: bool) -> bool:

@@ -18,9 +18,9 @@ from adapterhub.errors import RemoteNotFoundError, UsageError
 from adapterhub.remote.calls import TRIES, Place, call
 from adapterhub.remote.faults import Action, no_token
 from adapterhub.remote.fetch import MAIN, Commit
+from adapterhub.remote.large_files import Uploads
 from adapterhub.remote.refs import Refs
 from adapterhub.remote.session import Failed
-from adapterhub.remote.transfer import Transfers
 
 _LFS_SUFFIXES = {".safetensors", ".png"}
 _CONFLICT = 412
@@ -149,7 +149,7 @@ def send_commit(
     files: Mapping[str, bytes | None],
     message: Message,
     *,
-    transfers: Transfers,
+    uploads: Uploads,
     branch: str = MAIN,
     as_pull: bool = False,
 ) -> Sent | None:
@@ -159,7 +159,7 @@ def send_commit(
         parent: The newest commit, as far as known.
         files: Content by path; None deletes the file.
         message: Message of the commit.
-        transfers: The large files that this publication uploaded already.
+        uploads: The large files that this publication uploaded already.
         branch: The branch to change.
         as_pull: Whether to open a pull request instead of changing the main branch.
 
@@ -171,7 +171,7 @@ def send_commit(
         for path, data in files.items()
         if data and PurePosixPath(path).suffix in _LFS_SUFFIXES
     }
-    uploaded = transfers.send(parent, large, revision=None if as_pull else branch)
+    there = uploads.send(parent, large, revision=None if as_pull else branch)
 
     def send(api: HfApi) -> CommitInfo | None:
         operations: list[CommitOperationAdd | CommitOperationDelete] = []
@@ -180,7 +180,7 @@ def send_commit(
                 operations.append(CommitOperationDelete(path))
             else:
                 # A bytes object would be sent through hf_xet, to which our limits do not apply.
-                operations.append(uploaded.get(path) or CommitOperationAdd(path, io.BytesIO(data)))
+                operations.append(there.get(path) or CommitOperationAdd(path, io.BytesIO(data)))
         try:
             return api.create_commit(
                 parent.repo,
@@ -197,8 +197,8 @@ def send_commit(
             raise
         except Failed:
             # The pull request may exist; the caller searches for it before the next attempt.
-            transfers.unsure += 1
-            if as_pull and transfers.unsure < TRIES:
+            uploads.unsure += 1
+            if as_pull and uploads.unsure < TRIES:
                 return None
             raise
 

@@ -14,12 +14,13 @@ from typing import Any
 class Fault:
     """One thing that goes wrong.
 
-    `kind` is `status` (answer that instead), `stall` (say nothing), `reset` (close, nothing
-    done), `lost` (do it, then close without an answer), `cut` (half of the body), `hang` (half of
-    the body, then silence), `short` (half of the body, said to be all), `drip` (the body at some
-    bytes a second), `flip` (one bit of the body), `zip` (compressed, then one bit flipped),
-    `coded` (said to be compressed), `swap` (another body of the same length), `whole` (the body
-    from its start, whatever range is wanted), `again` (half of that), `header` (leave one out).
+    `kind` is `status` (answer that instead), `body` (that and a body), `stall` (say nothing),
+    `reset` (close, nothing done), `lost` (do it, then close without an answer), `cut` (half of the
+    body), `hang` (half of the body, then silence), `short` (half of the body, said to be all),
+    `drip` (the body at some bytes a second), `flip` (one bit of the body), `zip` (compressed, then
+    one bit flipped), `coded` (said to be compressed), `swap` (another body of the same length),
+    `whole` (the body from its start, whatever range is wanted), `again` (half of that), `header`
+    (leave one out).
     """
 
     kind: str

@@ -118,6 +118,10 @@ class _Handler(BaseHTTPRequestHandler):
             body = json.dumps({"error": fault.says}).encode()
             self._send(Response(fault.value, body, headers), None)
             return
+        if fault is not None and kind == "body":
+            code, content = fault.value
+            self._send(_given(code, content), None)
+            return
         if fault is not None and kind in ("reset", "stall"):
             hub.stopping.wait(fault.value or 0)
             self._hang_up()
@@ -194,6 +198,12 @@ class _Handler(BaseHTTPRequestHandler):
         with contextlib.suppress(OSError):
             self.wfile.flush()
             self.connection.shutdown(socket.SHUT_RDWR)
+
+
+def _given(code: int, content: object) -> Response:
+    if isinstance(content, str):
+        return Response(code, content.encode(), {"Content-Type": "text/html"})
+    return Response(code, json.dumps(content).encode(), {"Content-Type": "application/json"})
 
 
 def _spoiled(body: bytes, fault: Fault) -> bytes:
