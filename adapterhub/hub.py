@@ -20,13 +20,13 @@ from adapterhub.model.execution.text_features import FeatureOptions, features_of
 from adapterhub.model.heads.heads import Array
 from adapterhub.option_models import parse_options, read_options
 from adapterhub.plan import Plan, make_plan
-from adapterhub.publishing.publication import Published, PublishOptions
+from adapterhub.publishing.publication import Published, PublishOptions, on_branch
 from adapterhub.remote.find import find_all
 from adapterhub.results import Scores, TaskInfo
 from adapterhub.scoring.options import ScoringOptions
 from adapterhub.scoring.score_file import ScoredFile, score_file
 from adapterhub.specs import BackboneSpec, Pooling, TaskSpec, identity
-from adapterhub.store.references import absolute, check_repository, parse_reference
+from adapterhub.store.references import absolute, parse_reference, parse_repository
 from adapterhub.store.registry import locate_registry, read_registry, task_info
 
 OnError = Literal["raise", "skip"]
@@ -164,7 +164,7 @@ class Hub:
 
         Args:
             tasks: Names as in `load`; a name with an alias sets that alias in the repository.
-            repo: `owner/name`; created if missing.
+            repo: `owner/name`, or its address; created if missing.
             options: Of `PublishOptions`: `private`, whether a newly created repository is private;
                 `revision`, the branch to commit to; `commit_message`, `commit_description`;
                 `tag`, for the commit; `create_pr`, whether to open a pull request instead;
@@ -180,10 +180,11 @@ class Hub:
         from adapterhub.publishing.publish import publish
 
         given = parse_options(PublishOptions, options)
-        check_repository(repo)
+        place = parse_repository(repo)
+        given = on_branch(given, place.revision)
         found = find_all(_names(tasks), self.registry_path)
         self._tasks.check([task.load() for task in found])
-        return publish(repo, found, given)
+        return publish(place.name, found, given)
 
     def explain(self, tasks: str | Sequence[str]) -> Plan:
         """Returns the plan of `score` for `tasks` and its cost, without computing it; printable.
