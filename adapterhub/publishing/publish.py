@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from adapterhub.errors import UsageError
+from adapterhub.errors import RemoteError, UsageError
 from adapterhub.publishing.files import Extras, extras_of, files_of
 from adapterhub.publishing.merging import Merged, merge
 from adapterhub.publishing.ownership import check_owner
@@ -27,19 +27,15 @@ from adapterhub.publishing.target import (
 from adapterhub.remote.calls import Place
 from adapterhub.remote.fetch import MAIN, Commit
 from adapterhub.remote.find import FoundTask
-from adapterhub.remote.upload import (
-    Sent,
-    Uploads,
-    find_pull,
-    make_repository,
-    make_tag,
-    send_commit,
-    tagged_commit,
-)
+from adapterhub.remote.refs import find_pull, make_tag
+from adapterhub.remote.transfer import Transfers
+from adapterhub.remote.upload import Sent, make_repository, send_commit
 from adapterhub.store.references import check_repository
 from adapterhub.store.registry import REGISTRY_NAME
 
-_TAG = re.compile(r"(?![0-9a-f]{40}$)[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+# Git allows no `..` and no `.` or `.lock` at the end; 40 hexadecimal digits are a commit.
+_TAG = re.compile(r"(?![0-9a-f]{40}$)(?!.*\.\.)(?!.*(?:\.|\.lock)$)[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_NO_TAGS = frozenset({"main", "head", "refs"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +47,7 @@ class _Order:
     options: PublishOptions
     extras: Extras
     place: Place
-    uploads: Uploads
+    transfers: Transfers
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +74,23 @@ def publish(repo: str, tasks: Sequence[FoundTask], options: PublishOptions) -> P
     """
     _check(repo, tasks, options)
     place = open_place(repo, options)
-    order = _Order(repo, tasks, options, extras_of(tasks), place, Uploads())
+    order = _Order(repo, tasks, options, extras_of(tasks), place, Transfers())
+    has_names = options.tag is not None or any(task.alias for task in tasks)
     before: _Attempt | None = None
 
     def attempt() -> Published | None:
         nonlocal before
-        state = read_state(place, repo, options)
+        state = read_state(place, repo, options, has_names=has_names)
         if state.commit is None and not options.dry_run:
             make_repository(place, repo, private=options.private)
-            state = read_state(place, repo, options)
+            state = read_state(place, repo, options, has_names=has_names)
             if state.commit is None:
                 return None
+        if options.private and state.is_public:
+            raise UsageError(
+                f"{repo} is public, and --private makes only a new repository private. Make it "
+                f"private at {place.endpoint}/{repo}/settings, or publish without --private."
+            )
         done = _send(order, state, _merge(order, state), before=before)
         if isinstance(done, Published):
             return done
@@ -106,9 +108,12 @@ def _check(repo: str, tasks: Sequence[FoundTask], options: PublishOptions) -> No
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise UsageError(f"Two tasks would both be '{twice}' in {repo}; publish them separately.")
+    if options.tag is not None and options.tag.lower() in _NO_TAGS:
+        raise UsageError(f"The tag {options.tag!r} is not allowed: branches have that name.")
     if options.tag is not None and not _TAG.fullmatch(options.tag):
         raise UsageError(
-            f"The tag {options.tag!r} is not allowed: use up to 64 of A-Z, a-z, 0-9, '.', '-', '_'."
+            f"The tag {options.tag!r} is not allowed: use up to 64 of A-Z, a-z, 0-9, '.', '-', "
+            f"'_', without '..', and without '.' or '.lock' at the end."
         )
     if options.tag is not None and options.create_pr:
         raise UsageError("A tag marks a published commit; a pull request is not yet. Tag it later.")
@@ -118,20 +123,34 @@ def _check(repo: str, tasks: Sequence[FoundTask], options: PublishOptions) -> No
 
 
 def _merge(order: _Order, state: State) -> Merged:
-    options = order.options
     merged = merge(state.content, order.tasks, place=Path(f"{order.repo}/{REGISTRY_NAME}"))
-    # A name after `@` must not be an alias and a tag.
-    used = {alias for entry in merged.content.tasks.values() for alias in entry.aliases}
-    if options.tag in used:
-        raise UsageError(f"'{options.tag}' is an alias in {order.repo}, so it cannot be a tag too.")
-    if options.revision in used:
-        raise UsageError(
-            f"'{options.revision}' is an alias in {order.repo}, so it cannot be a branch too."
-        )
-    for alias in {task.alias for task in order.tasks if task.alias is not None}:
-        if state.commit is not None and tagged_commit(state.commit, alias) is not None:
-            raise UsageError(f"'{alias}' is a tag of {order.repo}, so it cannot be an alias too.")
+    _check_names(order, state, merged)
     return merged
+
+
+def _check_names(order: _Order, state: State, merged: Merged) -> None:
+    """Checks that a name after `@` means one thing, and that no tag has to move."""
+    tag, repo = order.options.tag, order.repo
+    used = {alias for entry in merged.content.tasks.values() for alias in entry.aliases}
+    if tag in used:
+        raise UsageError(f"'{tag}' is an alias in {repo}, so it cannot be a tag too.")
+    if order.options.branch in used - {MAIN}:
+        branch = order.options.branch
+        raise UsageError(f"'{branch}' is an alias in {repo}, so it cannot be a branch too.")
+    if state.refs is None or state.commit is None:
+        return
+    for alias in {task.alias for task in order.tasks if task.alias is not None}:
+        if alias in state.refs.tags:
+            raise UsageError(f"'{alias}' is a tag of {repo}, so it cannot be an alias too.")
+    if tag in state.refs.branches:
+        raise UsageError(f"'{tag}' is a branch of {repo}, so it cannot be a tag too.")
+    there = None if tag is None else state.refs.tags.get(tag)
+    if there is not None and (merged.changed or there != state.commit.oid):
+        raise RemoteError(
+            repo,
+            f"the tag '{tag}' is at commit {there[:12]} already, and tags do not move. Choose "
+            f"another; nothing was sent.",
+        )
 
 
 def _send(
@@ -163,14 +182,15 @@ def _send(
         return _finish(order, attempt, None)
     sent: Sent | None = None
     if options.create_pr:
-        sent = find_pull(state.commit, REGISTRY_NAME, merged.data)
+        pull = find_pull(state.commit, REGISTRY_NAME, merged.data)
+        sent = None if pull is None else Sent(pull.oid, pull.address)
     names = ", ".join(task.name for task in order.tasks)
     title = f"Publish {names if len(names) <= 60 else f'{len(order.tasks)} tasks'}"
     sent = sent or send_commit(
         state.commit,
         files,
         commit_message(options, title),
-        uploads=order.uploads,
+        transfers=order.transfers,
         branch=options.branch,
         as_pull=options.create_pr,
     )

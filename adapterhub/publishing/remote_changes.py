@@ -24,7 +24,9 @@ from adapterhub.publishing.target import (
 )
 from adapterhub.remote.fetch import MAIN, Commit, Promise, fetch
 from adapterhub.remote.find import FoundTask, task_in
-from adapterhub.remote.upload import Uploads, find_pull, send_commit, tagged_commit
+from adapterhub.remote.refs import find_pull
+from adapterhub.remote.transfer import Transfers
+from adapterhub.remote.upload import Sent, send_commit
 from adapterhub.store.changes import Change, Tasks
 from adapterhub.store.editing import make_content, prepare_registry, registry_bytes
 from adapterhub.store.entries import RegistryContent, listed_files
@@ -66,7 +68,7 @@ class _Order:
     title: str
     options: CommitOptions
     alias: str | None
-    uploads: Uploads
+    transfers: Transfers
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +100,13 @@ def change_repository(
     check_repository(repo)
     check_commit(options)
     place = open_place(repo, options)
-    order = _Order(repo, change, title, options, alias, Uploads())
+    order = _Order(repo, change, title, options, alias, Transfers())
     before: _Attempt | None = None
 
     def attempt() -> RemoteChange | None:
         nonlocal before
-        done = _attempt(order, read_state(place, repo, options), before)
+        state = read_state(place, repo, options, has_names=alias is not None)
+        done = _attempt(order, state, before)
         if isinstance(done, RemoteChange):
             return done
         before = done
@@ -122,7 +125,7 @@ def _attempt(order: _Order, state: State, before: _Attempt | None) -> RemoteChan
     """
     repo, options = order.repo, order.options
     commit, content = _opened(repo, state)
-    if order.alias is not None and tagged_commit(commit, order.alias) is not None:
+    if state.refs is not None and order.alias in state.refs.tags:
         raise UsageError(f"'{order.alias}' is a tag of {repo}, so it cannot be an alias too.")
     old = Tasks(content.tasks, content.retired, str(commit))
     if before is not None and _is_there(before, old):
@@ -153,12 +156,13 @@ def _send(
     made: _Attempt,
 ) -> RemoteChange | _Attempt:
     options = order.options
-    sent = find_pull(commit, REGISTRY_NAME, merged.data) if options.create_pr else None
+    pull = find_pull(commit, REGISTRY_NAME, merged.data) if options.create_pr else None
+    sent = Sent(pull.oid, pull.address) if pull is not None else None
     sent = sent or send_commit(
         commit,
         files,
         commit_message(options, order.title),
-        uploads=order.uploads,
+        transfers=order.transfers,
         branch=options.branch,
         as_pull=options.create_pr,
     )
