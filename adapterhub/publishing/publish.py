@@ -75,17 +75,22 @@ def publish(repo: str, tasks: Sequence[FoundTask], options: PublishOptions) -> P
     _check(repo, tasks, options)
     place = open_place(repo, options)
     order = _Order(repo, tasks, options, extras_of(tasks), place, Uploads())
-    named = options.tag is not None or any(task.alias for task in tasks)
+    has_names = options.tag is not None or any(task.alias for task in tasks)
     before: _Attempt | None = None
 
     def attempt() -> Published | None:
         nonlocal before
-        state = read_state(place, repo, options, private=options.private, with_refs=named)
+        state = read_state(place, repo, options, has_names=has_names)
         if state.commit is None and not options.dry_run:
             make_repository(place, repo, private=options.private)
-            state = read_state(place, repo, options, private=options.private, with_refs=named)
+            state = read_state(place, repo, options, has_names=has_names)
             if state.commit is None:
                 return None
+        if options.private and state.is_public:
+            raise UsageError(
+                f"{repo} is public, and --private makes only a new repository private. Make it "
+                f"private at {place.endpoint}/{repo}/settings, or publish without --private."
+            )
         done = _send(order, state, _merge(order, state), before=before)
         if isinstance(done, Published):
             return done
@@ -129,10 +134,9 @@ def _check_names(order: _Order, state: State, merged: Merged) -> None:
     used = {alias for entry in merged.content.tasks.values() for alias in entry.aliases}
     if tag in used:
         raise UsageError(f"'{tag}' is an alias in {repo}, so it cannot be a tag too.")
-    if order.options.revision in used:
-        raise UsageError(
-            f"'{order.options.revision}' is an alias in {repo}, so it cannot be a branch too."
-        )
+    if order.options.branch in used - {MAIN}:
+        branch = order.options.branch
+        raise UsageError(f"'{branch}' is an alias in {repo}, so it cannot be a branch too.")
     if state.refs is None or state.commit is None:
         return
     for alias in {task.alias for task in order.tasks if task.alias is not None}:

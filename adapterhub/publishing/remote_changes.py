@@ -105,9 +105,8 @@ def change_repository(
 
     def attempt() -> RemoteChange | None:
         nonlocal before
-        done = _attempt(
-            order, read_state(place, repo, options, with_refs=alias is not None), before
-        )
+        state = read_state(place, repo, options, has_names=alias is not None)
+        done = _attempt(order, state, before)
         if isinstance(done, RemoteChange):
             return done
         before = done
@@ -158,7 +157,7 @@ def _send(
 ) -> RemoteChange | _Attempt:
     options = order.options
     pull = find_pull(commit, REGISTRY_NAME, merged.data) if options.create_pr else None
-    sent = None if pull is None else Sent(pull.oid, pull.address)
+    sent = Sent(pull.oid, pull.address) if pull is not None else None
     sent = sent or send_commit(
         commit,
         files,

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from adapterhub.errors import RemoteUnavailableError, UsageError
+from adapterhub.errors import RemoteNotFoundError, RemoteUnavailableError, UsageError
 from adapterhub.publishing.front_matter import CARD_NAME
 from adapterhub.publishing.ownership import check_registry
 from adapterhub.publishing.publication import CommitOptions
 from adapterhub.remote.calls import Place, current_place, pause
 from adapterhub.remote.fetch import MAIN, Commit, fetch
 from adapterhub.remote.operation import operation
-from adapterhub.remote.refs import Refs, read_refs
+from adapterhub.remote.refs import Refs, make_branch, read_refs
 from adapterhub.remote.repository import check_files
-from adapterhub.remote.upload import Message, find_branch, read_newest, require_token
+from adapterhub.remote.upload import Message, Newest, read_newest, require_token
 from adapterhub.store.entries import RegistryContent
 from adapterhub.store.registry import REGISTRY_NAME, parse_registry
 
@@ -38,9 +38,15 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The current content of a repository; `commit` is None if it does not exist.
+    """The current content of a repository.
 
-    `refs` is None where none of its names matter.
+    Attributes:
+        commit: The newest commit; None if there is no such repository.
+        content: Its registry, or None.
+        card: Its card, or None.
+        files: Paths of its files.
+        refs: Its tags and branches; None where none of their names matter.
+        is_public: Whether everybody can read it.
     """
 
     commit: Commit | None
@@ -48,6 +54,7 @@ class State:
     card: bytes | None = None
     files: Collection[str] = ()
     refs: Refs | None = None
+    is_public: bool = False
 
 
 def check_commit(options: CommitOptions) -> None:
@@ -115,12 +122,7 @@ def until_first(repo: str, attempt: Callable[[], Result | None]) -> Result:
 
 
 def read_state(
-    place: Place,
-    repo: str,
-    options: CommitOptions,
-    *,
-    private: bool = False,
-    with_refs: bool = False,
+    place: Place, repo: str, options: CommitOptions, *, has_names: bool = False
 ) -> State:
     """Returns the current content of a repository, on the branch to commit to.
 
@@ -129,9 +131,8 @@ def read_state(
     Args:
         place: The Hub.
         repo: `owner/name`.
-        options: The branch.
-        private: Whether the repository must not be public.
-        with_refs: Whether names of tags and branches matter.
+        options: The branch, and whether it is a dry run.
+        has_names: Whether tags or aliases are set, which must not be those of other commits.
 
     Raises:
         UsageError: There is a tag of the branch's name, or the repository is public.
@@ -141,15 +142,11 @@ def read_state(
     newest = read_newest(place, repo)
     if newest is None:
         return State(None)
-    if private and newest.public:
-        raise UsageError(
-            f"{repo} is public, and --private makes only a new repository private. Make it private "
-            f"at {place.endpoint}/{repo}/settings, or publish without --private."
-        )
+    is_pull = options.branch.startswith("refs/")
     refs = None
-    if with_refs or options.branch != MAIN:
-        refs = read_refs(newest.commit, pulls=options.branch.startswith("refs/"))
-        newest = find_branch(newest, refs, options.branch, make=not options.dry_run)
+    if has_names or options.branch != MAIN:
+        refs = read_refs(newest.commit, pulls=is_pull)
+        newest = _on_branch(newest, refs, options)
     commit = newest.commit
     check_files(commit, newest.files)
     content = card = None
@@ -159,4 +156,21 @@ def read_state(
         content = parse_registry(data, Path(f"{commit}/{REGISTRY_NAME}"))
     if CARD_NAME in newest.files:
         card = fetch(commit, CARD_NAME)
-    return State(commit, content, card, newest.files, refs)
+    return State(commit, content, card, newest.files, refs, is_public=newest.public)
+
+
+def _on_branch(newest: Newest, refs: Refs, options: CommitOptions) -> Newest:
+    """Returns the newest commit of the branch to commit to; a dry run takes main's if missing."""
+    branch, commit = options.branch, newest.commit
+    if branch == MAIN:
+        return newest
+    if branch in refs.tags:
+        raise UsageError(f"'{branch}' is a tag of {commit.repo}; a commit goes to a branch.")
+    if branch.startswith("refs/"):
+        if branch.rpartition("/")[2] not in refs.pulls:
+            raise RemoteNotFoundError(f"{commit.repo}@{branch}", "there is no such pull request")
+    elif branch not in refs.branches:
+        if options.dry_run:
+            return newest
+        make_branch(commit, branch)
+    return read_newest(commit.place, commit.repo, branch) or newest

@@ -123,7 +123,8 @@ def update(registry: Registry, names: tuple[str, ...], *, allow_older: bool) -> 
     for name in names:
         if _origin(registry.resolve(name).entry) is None:
             raise UsageError(f"Task '{name}' was not added from the Hub; nothing can update it.")
-    pinned = {name: _origin(registry.tasks[name]) for name in names or registry.names()}
+    own = [registry.resolve(name).task for name in names] or registry.names()
+    pinned = {name: _origin(registry.tasks[name]) for name in own}
     done = {
         name: Updated(name, origin, "fixed" if origin.fixed else "current")
         for name, origin in pinned.items()
@@ -202,12 +203,12 @@ def _newer(
         for name, reference in follow.items():
             try:
                 remote = find_task(reference, lookup)
+                why = deprecation_text(remote.entry.deprecated)
+                found[name] = replace(pinned[name], deprecated=why), None
                 check_history(registry.tasks[name], name, remote, allow_older=allow_older)
             except AdapterHubError as error:
-                found[name] = _kept(pinned[name], error), None
+                found[name] = _kept(found.get(name, (pinned[name],))[0], error), None
                 continue
-            why = deprecation_text(remote.entry.deprecated)
-            found[name] = replace(pinned[name], deprecated=why), None
             if _is_other(registry.tasks[name], remote):
                 remotes[name] = remote
         read = in_parallel(_try_to_read, remotes.values())

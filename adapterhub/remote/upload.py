@@ -1,4 +1,4 @@
-"""Writes to the Hub: creates a repository or a branch, sends a commit.
+"""Writes to the Hub: creates a repository, sends a commit.
 
 Every request is safe to repeat: a commit names its parent, so that a repeated commit whose first
 response was lost is a conflict, and reading the repository again shows the content there.
@@ -14,12 +14,10 @@ from pathlib import PurePosixPath
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, ModelInfo
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
-from adapterhub.errors import RemoteNotFoundError, UsageError
 from adapterhub.remote.calls import TRIES, Place, call
 from adapterhub.remote.faults import Action, no_token
 from adapterhub.remote.fetch import MAIN, Commit
 from adapterhub.remote.large_files import Uploads
-from adapterhub.remote.refs import Refs
 from adapterhub.remote.session import Failed
 
 _LFS_SUFFIXES = {".safetensors", ".png"}
@@ -115,35 +113,6 @@ def make_repository(place: Place, repo: str, *, private: bool) -> None:
     call(place, action, lambda api: api.create_repo(repo, private=private or None, exist_ok=True))
 
 
-def find_branch(newest: Newest, refs: Refs, branch: str, *, make: bool) -> Newest:
-    """Returns the newest commit of a branch; a missing branch is made, or is as main is.
-
-    Args:
-        newest: The newest commit of main.
-        refs: The names of the repository, with pull requests if the branch is one of them.
-        branch: The branch, or `refs/pr/<number>`, which must exist.
-        make: Whether to make a missing branch.
-
-    Raises:
-        UsageError: There is a tag of that name.
-        RemoteError: There is no such pull request, or the Hub refuses it.
-    """
-    if branch == MAIN:
-        return newest
-    repo, place = newest.commit.repo, newest.commit.place
-    if branch in refs.tags:
-        raise UsageError(f"'{branch}' is a tag of {repo}; a commit goes to a branch.")
-    if branch.startswith("refs/"):
-        if branch.rpartition("/")[2] not in refs.pulls:
-            raise RemoteNotFoundError(f"{repo}@{branch}", "there is no such pull request")
-    elif branch not in refs.branches:
-        if not make:
-            return newest
-        action = Action(repo, f"making the branch '{branch}'", writes=True)
-        call(place, action, lambda api: api.create_branch(repo, branch=branch, exist_ok=True))
-    return read_newest(place, repo, branch) or newest
-
-
 def send_commit(
     parent: Commit,
     files: Mapping[str, bytes | None],
@@ -171,7 +140,7 @@ def send_commit(
         for path, data in files.items()
         if data and PurePosixPath(path).suffix in _LFS_SUFFIXES
     }
-    there = uploads.send(parent, large, revision=None if as_pull else branch)
+    uploaded = uploads.send(parent, large, revision=None if as_pull else branch)
 
     def send(api: HfApi) -> CommitInfo | None:
         operations: list[CommitOperationAdd | CommitOperationDelete] = []
@@ -180,7 +149,7 @@ def send_commit(
                 operations.append(CommitOperationDelete(path))
             else:
                 # A bytes object would be sent through hf_xet, to which our limits do not apply.
-                operations.append(there.get(path) or CommitOperationAdd(path, io.BytesIO(data)))
+                operations.append(uploaded.get(path) or CommitOperationAdd(path, io.BytesIO(data)))
         try:
             return api.create_commit(
                 parent.repo,

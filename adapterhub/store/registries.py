@@ -170,7 +170,7 @@ class Registries:
             return self._having(task, self.at(path), f" -r {shlex.quote(str(path))}")
         if reference.kind == "shipped":
             return self._having(task, self.shipped(), f" -r {SHIPPED_PREFIX}")
-        # A name that a task had before counts where no task has it now.
+        # A name that a task had, or a removed one's, counts where nothing has it now.
         holders = [one for one in self.given if task in one.tasks] or [
             one for one in self.given if task in one.retired
         ]
