@@ -20,7 +20,7 @@ from adapterhub.store.registry import (
     shipped_registry,
 )
 
-_NAMEABLE = (".yaml", ".yml")
+_ENDINGS = (".yaml", ".yml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,15 +194,11 @@ class Registries:
         return f"{SHIPPED_PREFIX if is_shipped else f'{registry.path}:'}{task}"
 
     def _ambiguous(self, reference: Reference, holders: Sequence[Registry]) -> str:
+        task = reference.task or ""
+        end = reference.text.removeprefix(task)
         places = ", ".join(str(one.path) for one in holders)
-        end = reference.text.removeprefix(reference.task or "")
-        named = [
-            f"'{self._named(reference.task or '', one)}{end}'"
-            for one in holders
-            if one.path.name.endswith(_NAMEABLE)
-        ]
-        way_out = f"Write {' or '.join(named)}" if named else "Give one of these registries only"
-        return f"Task '{reference.text}' is in {len(holders)} registries: {places}. {way_out}."
+        named = " or ".join(f"'{self._named(task, one)}{end}'" for one in holders)
+        return f"Task '{task}' is in {len(holders)} registries: {places}. Write {named}."
 
 
 def as_registries(given: Registries | Registry | Path | Sequence[Path]) -> Registries:
@@ -219,13 +215,21 @@ def locate_registries(given: object) -> tuple[Path, ...]:
         given: A file or its folder, None, or a sequence of files and folders.
 
     Raises:
-        UsageError: One is no path, or there is none.
+        UsageError: One is no path, or there is none, or the name of one of several has no ending
+            by which a task of it could be named.
     """
     if not isinstance(given, list | tuple):
         return (locate_registry(given),)  # type: ignore[arg-type]
     if not given or None in given:
         raise UsageError(f"The registries are {given}; expected paths, or None alone.")
-    return tuple(dict.fromkeys(map(locate_registry, given)))
+    paths = tuple(dict.fromkeys(map(locate_registry, given)))
+    for path in paths:
+        if len(paths) > 1 and path.suffix not in _ENDINGS:
+            raise UsageError(
+                f"The registry {path} has to end in .yaml or .yml beside others, so that its tasks "
+                f"can be named by its place. Rename it, or give it alone."
+            )
+    return paths
 
 
 def source_of(entry: BackboneEntry, registry: Path) -> str | Path:

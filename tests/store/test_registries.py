@@ -55,9 +55,10 @@ def test_a_name_that_both_have_is_refused_with_the_way_out(two: tuple[Path, Path
 
 
 def test_a_registry_of_another_name_has_to_be_given_alone(two: tuple[Path, Path]) -> None:
-    one, other = (path.rename(path.with_name("tasks")) for path in two)
-    with pytest.raises(UsageError, match="Give one of these registries only"):
-        holder(Registries([one, other]), "entities")
+    one, other = two[0], two[1].rename(two[1].with_name("tasks"))
+    assert locate_registries([other]) == (other,)
+    with pytest.raises(UsageError, match=f"{other} has to end in .yaml or .yml beside others"):
+        locate_registries([one, other])
 
 
 @pytest.mark.parametrize(
