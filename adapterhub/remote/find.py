@@ -26,7 +26,7 @@ from adapterhub.store.registries import (
 from adapterhub.store.registry import Registry, Resolved, locate_registry, read_registry
 
 if TYPE_CHECKING:
-    from adapterhub.remote.repository import Lookup
+    from adapterhub.remote.repository import RemoteTask
     from adapterhub.store.headfile import HeadFile
 
 
@@ -127,22 +127,15 @@ def find_all(
         RemoteError: The Hub refuses it or is out of reach.
     """
     parsed = [parse_reference(reference) for reference in references]
-    lookup = None
-    if any(one.kind == "hub" for one in parsed):
-        # The Hub's client takes most of a second to import.
-        from adapterhub.remote.repository import Lookup
-
-        lookup = Lookup()
     registries = as_registries(registry)
-    return [_find(reference, registries, lookup) for reference in parsed]
+    far = _on_the_hub([one for one in parsed if one.kind == "hub"])
+    return [far[one] if one.kind == "hub" else _find(one, registries) for one in parsed]
 
 
-def _find(reference: Reference, registries: Registries, lookup: Lookup | None) -> FoundTask:
+def _find(reference: Reference, registries: Registries) -> FoundTask:
     if reference.path is not None:
         path = absolute_path(reference.path)
         return replace(task_in(read_bytes(path), str(path)), reference=reference.text)
-    if reference.kind == "hub":
-        return _on_the_hub(reference, lookup)
     known, found = registries.resolve(reference)
     record, source = found.record, str(found.path)
     data = read_bytes(found.path, sha256=record.sha256, size=record.size)
@@ -173,11 +166,23 @@ def task_in(data: bytes, source: str, *, alias: str | None = None) -> FoundTask:
     return FoundTask(source, header.spec.task, alias, header, data, digest, source)
 
 
-def _on_the_hub(reference: Reference, lookup: Lookup | None) -> FoundTask:
-    from adapterhub.remote.repository import check_agreement, find_task, read_remote
+def _on_the_hub(references: Sequence[Reference]) -> dict[Reference, FoundTask]:
+    """Returns tasks of the Hub, all of one state of their repositories."""
+    if not references:
+        return {}
+    # The Hub's client takes most of a second to import.
+    from adapterhub.remote.repository import lookup_of_call, read_tasks
 
-    remote = find_task(reference, lookup)
-    data = read_remote(remote)
+    read = read_tasks(references, lookup_of_call())
+    return {
+        reference: _checked(reference, remote, data)
+        for reference, (remote, data) in zip(references, read, strict=True)
+    }
+
+
+def _checked(reference: Reference, remote: RemoteTask, data: bytes) -> FoundTask:
+    from adapterhub.remote.repository import check_agreement
+
     header = read_header(data, remote.source)
     check_agreement(remote, header.spec)
     return FoundTask(
