@@ -9,18 +9,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from adapterhub.errors import UnknownTaskError, UsageError
+from adapterhub.results import TaskInfo
 from adapterhub.specs import BackboneSpec
 from adapterhub.store.entries import BackboneEntry, backbone_key
-from adapterhub.store.references import SHIPPED_PREFIX, Reference
+from adapterhub.store.references import SHIPPED_PREFIX, Reference, parse_reference
 from adapterhub.store.registry import (
     Registry,
     Resolved,
     locate_registry,
     read_registry,
     shipped_registry,
+    task_info,
 )
-
-_ENDINGS = (".yaml", ".yml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +136,14 @@ class Registries:
             for name, one in found
         )
 
+    def infos(self, *, resident: Iterable[str]) -> list[TaskInfo]:
+        """Returns summaries of `tasks()`, with those marked that references in `resident` name."""
+        live = self.named(map(parse_reference, resident))
+        return [
+            replace(task_info(one.registry, one.task, resident=one.name in live), name=one.name)
+            for one in self.tasks()
+        ]
+
     def named(self, references: Iterable[Reference]) -> frozenset[str]:
         """Returns the names of those of `tasks()` that references name, in any version."""
         wanted: set[tuple[Path | None, str | None]] = set()
@@ -145,7 +153,7 @@ class Registries:
             elif one.kind == "shipped":
                 wanted.add((shipped_registry().resolve(), one.task))
             elif one.registry is not None:
-                wanted.add((Path(one.place[:-1]).resolve(), one.task))
+                wanted.add((locate_registry(one.registry).resolve(), one.task))
         return frozenset(
             one.name
             for one in self.tasks()
@@ -166,7 +174,7 @@ class Registries:
     def _holder(self, reference: Reference) -> Registry:
         task = reference.task or ""
         if reference.registry is not None:
-            path = Path(reference.place[:-1])
+            path = locate_registry(reference.registry)
             return self._having(task, self.at(path), f" -r {shlex.quote(str(path))}")
         if reference.kind == "shipped":
             return self._having(task, self.shipped(), f" -r {SHIPPED_PREFIX}")
@@ -215,21 +223,13 @@ def locate_registries(given: object) -> tuple[Path, ...]:
         given: A file or its folder, None, or a sequence of files and folders.
 
     Raises:
-        UsageError: One is no path, or there is none, or the name of one of several has no ending
-            by which a task of it could be named.
+        UsageError: One is no path, or there is none.
     """
     if not isinstance(given, list | tuple):
         return (locate_registry(given),)  # type: ignore[arg-type]
     if not given or None in given:
         raise UsageError(f"The registries are {given}; expected paths, or None alone.")
-    paths = tuple(dict.fromkeys(map(locate_registry, given)))
-    for path in paths:
-        if len(paths) > 1 and path.suffix not in _ENDINGS:
-            raise UsageError(
-                f"The registry {path} has to end in .yaml or .yml beside others, so that its tasks "
-                f"can be named by its place. Rename it, or give it alone."
-            )
-    return paths
+    return tuple(dict.fromkeys(map(locate_registry, given)))
 
 
 def source_of(entry: BackboneEntry, registry: Path) -> str | Path:
