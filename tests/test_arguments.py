@@ -157,6 +157,23 @@ CALLS: dict[str, Call] = {
             "dry_run": NO_BOOL,
         },
     ),
+    "Hub.push_to_hub": Call(
+        lambda given: given.hub.push_to_hub,
+        lambda given: {"tasks": "sentiment", "repo_id": "acme/heads", "dry_run": True},
+        {
+            "tasks": [value for value in NO_TASKS if value is not None],
+            "repo_id": (3, None, b"x", "x", "a/b/c", []),
+        },
+        several="options",
+    ),
+    "Hub.save_pretrained": Call(
+        lambda given: given.hub.save_pretrained,
+        lambda given: {"folder": given.out, "tasks": "sentiment"},
+        {
+            "folder": (*NO_PATH, None),
+            "tasks": [value for value in NO_TASKS if value is not None],
+        },
+    ),
     "Encoder": Call(
         lambda given: Encoder,
         lambda given: {"backbone": open_backbone(given.registry.parent / "backbone")},

@@ -137,6 +137,11 @@ def is_cached(commit: Commit, path: str) -> bool:
     return True
 
 
+def cached_path(commit: Commit, path: str) -> Path:
+    """Returns the path of a file that is in the cache, for instance after `fetch`."""
+    return _cached(commit, path)
+
+
 def _cached_commit(
     place: Place, repo: str, revision: str, why: str, error: RemoteError | None = None
 ) -> Commit:

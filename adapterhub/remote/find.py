@@ -90,12 +90,15 @@ def find(reference: str, registry: Registry | Path) -> FoundTask:
     return find_all([reference], registry)[0]
 
 
-def find_all(references: Iterable[str], registry: Registry | Path) -> list[FoundTask]:
+def find_all(
+    references: Iterable[str], registry: Registry | Path, *, lookup: Lookup | None = None
+) -> list[FoundTask]:
     """Returns the tasks that names mean; each head file is read, hashed and parsed once.
 
     Args:
         references: As `store.references` says.
         registry: The registry, or its registry.yaml, for names without a place.
+        lookup: What the same call has looked up before on the Hub, or None.
 
     Raises:
         UsageError: The name follows none of the forms.
@@ -105,8 +108,7 @@ def find_all(references: Iterable[str], registry: Registry | Path) -> list[Found
         RemoteError: The Hub refuses it or is out of reach.
     """
     parsed = [parse_reference(reference) for reference in references]
-    lookup = None
-    if any(one.kind == "hub" for one in parsed):
+    if lookup is None and any(one.kind == "hub" for one in parsed):
         # The Hub's client takes most of a second to import.
         from adapterhub.remote.repository import Lookup
 
