@@ -190,33 +190,30 @@ class Hub:
         self,
         tasks: str | Sequence[str],
         repo: str,
-        *,
-        private: bool = False,
-        tag: str | None = None,
-        create_pr: bool = False,
-        dry_run: bool = False,
+        **options: Any,
     ) -> Published:
         """Publishes tasks to a repository on the Hugging Face Hub in one commit.
 
         Args:
             tasks: Names as in `load`; a name with an alias sets that alias in the repository.
             repo: `owner/name`; created if missing.
-            private: Whether a newly created repository is private.
-            tag: Tag for the commit.
-            create_pr: Whether to open a pull request instead of changing the main branch.
-            dry_run: Whether to return what would be written without writing it.
+            options: Of `PublishOptions`: `private`, whether a newly created repository is private;
+                `revision`, the branch to commit to; `commit_message`, `commit_description`;
+                `tag`, for the commit; `create_pr`, whether to open a pull request instead;
+                `token`, instead of that of the environment; `dry_run`, whether to return what
+                would be written without writing it.
 
         Raises:
+            UsageError: An option is unknown or not valid.
             RemoteError: The Hub refuses it or cannot be reached; nothing is published then.
             AdapterHubError: As `load`, because every task is checked first.
         """
         # Imported here: it imports PEFT, which scoring does not need.
         from adapterhub.publishing.publish import publish
 
-        given = {"private": private, "tag": tag, "create_pr": create_pr, "dry_run": dry_run}
-        options = parse_options(PublishOptions, given)
+        given = parse_options(PublishOptions, options)
         check_repository(repo)
-        return publish(repo, self._tasks.checked(self._names.own(tasks)), options)
+        return publish(repo, self._tasks.checked(self._names.own(tasks)), given)
 
     def push_to_hub(
         self, repo_id: str, tasks: str | Sequence[str] | None = None, **options: Any

@@ -16,15 +16,22 @@ from adapterhub.errors import RemoteUnavailableError, UsageError
 from adapterhub.publishing.card import CARD_NAME
 from adapterhub.publishing.files import Extras, extras_of, files_of
 from adapterhub.publishing.merging import Merged, merge
-from adapterhub.publishing.publication import Published, PublishedTask, PublishOptions
+from adapterhub.publishing.publication import (
+    CommitOptions,
+    Published,
+    PublishedTask,
+    PublishOptions,
+)
 from adapterhub.remote.calls import Place, current_place, pause
-from adapterhub.remote.fetch import Commit, fetch
+from adapterhub.remote.fetch import MAIN, Commit, fetch
 from adapterhub.remote.find import FoundTask
 from adapterhub.remote.repository import check_files
 from adapterhub.remote.session import operation
 from adapterhub.remote.upload import (
+    Message,
     Sent,
     Uploads,
+    find_branch,
     find_pull,
     make_repository,
     make_tag,
@@ -41,6 +48,12 @@ MOST_RACES = 40
 """How often a publication starts again because another one was first."""
 
 _TAG = re.compile(r"(?![0-9a-f]{40}$)[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+# Names that git allows, which are not a commit's and not those of the Hub's own refs.
+_BRANCH = re.compile(
+    r"(?![0-9a-f]{40}$)(?!refs/)(?!.*(\.\.|//|/\.|\.lock(/|$)|[./]$))"
+    r"[A-Za-z0-9][A-Za-z0-9._/-]{0,63}"
+)
+_PULL = re.compile(r"refs/pr/[1-9][0-9]{0,8}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +66,11 @@ class _Order:
     extras: Extras
     place: Place
     uploads: Uploads
+
+    @property
+    def branch(self) -> str:
+        """Returns the branch to commit to."""
+        return self.options.revision or MAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +106,7 @@ def publish(repo: str, tasks: Sequence[FoundTask], options: PublishOptions) -> P
         MissingExtraError: matplotlib is needed and not installed.
     """
     _check(repo, tasks, options)
-    place = current_place()
+    place = current_place(options.token)
     if place.offline:
         raise RemoteUnavailableError(repo, "publishing needs the network; HF_HUB_OFFLINE is set")
     if not options.dry_run:
@@ -126,12 +144,45 @@ def _check(repo: str, tasks: Sequence[FoundTask], options: PublishOptions) -> No
         )
     if options.tag is not None and options.create_pr:
         raise UsageError("A tag marks a published commit; a pull request is not yet. Tag it later.")
+    if options.tag is not None and options.tag == options.revision:
+        raise UsageError(f"'{options.tag}' cannot be a tag and a branch.")
+    check_commit_options(options)
+
+
+def check_commit_options(options: CommitOptions) -> None:
+    """Checks the branch and the message of a commit.
+
+    Raises:
+        UsageError: One is not allowed, or they do not fit each other.
+    """
+    branch = options.revision
+    if branch is not None and not (_BRANCH.fullmatch(branch) or _PULL.fullmatch(branch)):
+        raise UsageError(
+            f"The branch {branch[:200]!r} is not allowed: use up to 64 of A-Z, a-z, 0-9, '.', '-', "
+            f"'_' and '/', or refs/pr/<number> for a pull request."
+        )
+    if options.create_pr and branch not in (None, MAIN):
+        raise UsageError(
+            "A pull request is opened against main; leave out --create-pr or the branch. "
+            "`refs/pr/<number>` as the branch adds a commit to one that is open."
+        )
+    if options.commit_message is not None and not options.commit_message.strip():
+        raise UsageError("The commit message is empty; give a title, or leave it out.")
+
+
+def commit_message(options: CommitOptions, usual: str) -> Message:
+    """Returns the message of a commit; `usual` is its title where none is given."""
+    title, _, rest = (options.commit_message or usual).strip().partition("\n")
+    parts = (rest.strip(), (options.commit_description or "").strip())
+    return Message(title.strip(), "\n\n".join(filter(None, parts)))
 
 
 def _read(order: _Order) -> _State:
     newest = read_newest(order.place, order.repo)
     if newest is None:
         return _State(None)
+    if order.branch != MAIN:
+        newest = find_branch(newest, order.branch, make=not order.options.dry_run)
     commit = newest.commit
     check_files(commit, newest.files)
     content = card = None
@@ -149,6 +200,10 @@ def _merge(order: _Order, state: _State) -> Merged:
     used = {alias for entry in merged.content.tasks.values() for alias in entry.aliases}
     if options.tag in used:
         raise UsageError(f"'{options.tag}' is an alias in {order.repo}, so it cannot be a tag too.")
+    if options.revision in used:
+        raise UsageError(
+            f"'{options.revision}' is an alias in {order.repo}, so it cannot be a branch too."
+        )
     for alias in {task.alias for task in order.tasks if task.alias is not None}:
         if state.commit is not None and tagged_commit(state.commit, alias) is not None:
             raise UsageError(f"'{alias}' is a tag of {order.repo}, so it cannot be an alias too.")
@@ -186,19 +241,26 @@ def _send(
     names = ", ".join(task.name for task in order.tasks)
     title = f"Publish {names if len(names) <= 60 else f'{len(order.tasks)} tasks'}"
     sent = sent or send_commit(
-        state.commit, files, title, uploads=order.uploads, as_pull=options.create_pr
+        state.commit,
+        files,
+        commit_message(options, title),
+        uploads=order.uploads,
+        branch=order.branch,
+        as_pull=options.create_pr,
     )
     return attempt if sent is None else _finish(order, attempt, sent)
 
 
 def _finish(order: _Order, made: _Attempt, sent: Sent | None) -> Published:
     options, merged = order.options, made.merged
+    branch = None if order.branch == MAIN else order.branch
+    place = order.repo if branch is None else f"{order.repo}@{branch}"
     done = Published(
         repo=order.repo,
         commit=None if sent is None else sent.oid,
         tasks=tuple(
             PublishedTask(
-                name=f"{order.repo}:{task.name}",
+                name=f"{place}:{task.name}",
                 version=merged.versions[task.name],
                 sha256=task.sha256,
                 is_new=task.name in merged.added,
@@ -208,6 +270,7 @@ def _finish(order: _Order, made: _Attempt, sent: Sent | None) -> Published:
         files=tuple(sorted(path for path, data in made.files.items() if data is not None)),
         pull_request=None if sent is None else sent.pull_request,
         dry_run=options.dry_run,
+        branch=branch,
     )
     if sent is None or options.tag is None or options.dry_run:
         return done

@@ -1,4 +1,4 @@
-"""Writes to the Hub: creates a repository, sends a commit, sets a tag.
+"""Writes to the Hub: creates a repository or a branch, sends a commit, sets a tag.
 
 Every request is safe to repeat: a commit names its parent, so that a repeated commit whose first
 response was lost is a conflict, and reading the repository again shows the content there.
@@ -15,10 +15,10 @@ from pathlib import PurePosixPath
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, ModelInfo
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
-from adapterhub.errors import RemoteError
+from adapterhub.errors import RemoteError, RemoteNotFoundError, UsageError
 from adapterhub.remote.calls import TRIES, Place, call
 from adapterhub.remote.faults import Action, no_token
-from adapterhub.remote.fetch import Commit
+from adapterhub.remote.fetch import MAIN, Commit
 from adapterhub.remote.session import Failed
 
 _LFS_SUFFIXES = {".safetensors", ".png"}
@@ -37,6 +37,19 @@ class Newest:
 
     commit: Commit
     files: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """The message of a commit.
+
+    Attributes:
+        title: Its first line.
+        description: The rest.
+    """
+
+    title: str
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +99,13 @@ def require_token(place: Place, repo: str) -> None:
         raise no_token(repo, "publishing")
 
 
-def read_newest(place: Place, repo: str) -> Newest | None:
+def read_newest(place: Place, repo: str, branch: str = MAIN) -> Newest | None:
     """Returns the newest commit of a repository, or None if there is no such repository.
+
+    Args:
+        place: The Hub.
+        repo: `owner/name`.
+        branch: The branch, which must exist.
 
     Raises:
         RemoteError: The Hub cannot be reached, or the token is not valid.
@@ -95,7 +113,7 @@ def read_newest(place: Place, repo: str) -> Newest | None:
 
     def ask(api: HfApi) -> ModelInfo | None:
         try:
-            return api.model_info(repo)
+            return api.model_info(repo, revision=None if branch == MAIN else branch)
         except RepositoryNotFoundError:
             if api.token:
                 # The Hub answers 401 for both a missing repository and an invalid token.
@@ -119,12 +137,42 @@ def make_repository(place: Place, repo: str, *, private: bool) -> None:
     call(place, action, lambda api: api.create_repo(repo, private=private or None, exist_ok=True))
 
 
+def find_branch(newest: Newest, branch: str, *, make: bool) -> Newest:
+    """Returns the newest commit of a branch; a missing branch is made, or is as main is.
+
+    Args:
+        newest: The newest commit of main.
+        branch: The branch, or `refs/pr/<number>`, which must exist.
+        make: Whether to make a missing branch.
+
+    Raises:
+        UsageError: There is a tag of that name.
+        RemoteError: There is no such pull request, or the Hub refuses it.
+    """
+    repo, place = newest.commit.repo, newest.commit.place
+    is_pull = branch.startswith("refs/")
+    action = Action(repo, "listing its branches")
+    refs = call(place, action, lambda api: api.list_repo_refs(repo, include_pull_requests=is_pull))
+    if any(tag.name == branch for tag in refs.tags):
+        raise UsageError(f"'{branch}' is a tag of {repo}; a commit goes to a branch.")
+    known = {ref.name for ref in refs.branches} | {pull.ref for pull in refs.pull_requests or ()}
+    if branch not in known:
+        if is_pull:
+            raise RemoteNotFoundError(f"{repo}@{branch}", "there is no such pull request")
+        if not make:
+            return newest
+        action = Action(repo, f"making the branch '{branch}'")
+        call(place, action, lambda api: api.create_branch(repo, branch=branch, exist_ok=True))
+    return read_newest(place, repo, branch) or newest
+
+
 def send_commit(
     parent: Commit,
     files: Mapping[str, bytes | None],
-    title: str,
+    message: Message,
     *,
     uploads: Uploads,
+    branch: str = MAIN,
     as_pull: bool = False,
 ) -> Sent | None:
     """Sends one commit on top of `parent`; returns None if `parent` is not the newest.
@@ -132,33 +180,38 @@ def send_commit(
     Args:
         parent: The newest commit, as far as known.
         files: Content by path; None deletes the file.
-        title: Title of the commit.
+        message: Message of the commit.
         uploads: The files that this publication uploaded already.
+        branch: The branch to change.
         as_pull: Whether to open a pull request instead of changing the main branch.
 
     Raises:
         RemoteError: It was refused, or the Hub cannot be reached.
     """
 
+    def upload(api: HfApi, path: str, data: bytes) -> CommitOperationAdd:
+        operation = uploads.operation(path, data)
+        # One by one, because the client would upload several in its own threads.
+        if PurePosixPath(path).suffix in _LFS_SUFFIXES:
+            repo, one = parent.repo, [operation]
+            api.preupload_lfs_files(
+                repo, one, revision=branch, create_pr=as_pull, free_memory=False
+            )
+            uploads.keep(operation, data)
+        return operation
+
     def send(api: HfApi) -> CommitInfo | None:
-        operations: list[CommitOperationAdd | CommitOperationDelete] = []
-        for path, data in sorted(files.items()):
-            if data is None:
-                operations.append(CommitOperationDelete(path))
-                continue
-            operation = uploads.operation(path, data)
-            operations.append(operation)
-            # One by one, because the client would upload several in its own threads.
-            if PurePosixPath(path).suffix in _LFS_SUFFIXES:
-                api.preupload_lfs_files(
-                    parent.repo, [operation], create_pr=as_pull, free_memory=False
-                )
-                uploads.keep(operation, data)
+        operations = [
+            CommitOperationDelete(path) if data is None else upload(api, path, data)
+            for path, data in sorted(files.items())
+        ]
         try:
             return api.create_commit(
                 parent.repo,
                 operations,
-                commit_message=title,
+                commit_message=message.title,
+                commit_description=message.description,
+                revision=branch,
                 parent_commit=parent.oid,
                 create_pr=as_pull,
             )
