@@ -309,7 +309,7 @@ class Hub:
             UsageError: A row is not such a pair.
             AdapterHubError: As `load`.
         """
-        pairs = read_records(rows)
+        pairs = read_records(rows)  # type: ignore[arg-type]
         given = make_request(pairs, top_k=top_k, on_error=on_error, logits=logits)
         request, names = with_own_tasks(given)
         return self._tasks.score(request, self._names.own(names)) if names else Scores({})

@@ -151,11 +151,8 @@ CALLS: dict[str, Call] = {
         {
             "tasks": NO_TASKS,
             "repo": (3, None, b"x", "x", "a/b/c", []),
-            "private": NO_BOOL,
-            "tag": (3, [], b"x"),
-            "create_pr": NO_BOOL,
-            "dry_run": NO_BOOL,
         },
+        several="options",
     ),
     "Hub.push_to_hub": Call(
         lambda given: given.hub.push_to_hub,
@@ -272,7 +269,14 @@ OPTIONS: dict[type[Options], dict[str, object]] = {
     },
     AdapterOptions: {"depths": "x", "metod": "lora", "rank": 0, "from_depth": "x"},
     ImportOptions: {"lables": ("a",), "labels": 3, "max_length": 1, "fields": ()},
-    PublishOptions: {"privat": True, "private": "x", "tag": 3},
+    PublishOptions: {
+        "privat": True,
+        "private": "x",
+        "tag": 3,
+        "create_pr": 3,
+        "dry_run": "no",
+        "base_model": 3,
+    },
 }
 
 

@@ -42,6 +42,8 @@ class PublishOptions(CommitOptions):
     """Make the repository a private one, where it does not exist yet."""
     tag: Annotated[str | None, Option("NAME")] = None
     """Tag of the commit, for instance v1."""
+    base_model: Annotated[str | None, Option("OWNER/NAME@COMMIT")] = None
+    """Repository of the backbone on the Hub, which is opened and compared; the tasks name it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from adapterhub.errors import RemoteUnavailableError, UsageError
+from adapterhub.publishing.base_model import on_base_model
 from adapterhub.publishing.card import CARD_NAME
 from adapterhub.publishing.files import Extras, extras_of, files_of
 from adapterhub.publishing.merging import Merged, merge
@@ -111,6 +112,7 @@ def publish(repo: str, tasks: Sequence[FoundTask], options: PublishOptions) -> P
         raise RemoteUnavailableError(repo, "publishing needs the network; HF_HUB_OFFLINE is set")
     if not options.dry_run:
         require_token(place, repo)
+    tasks = on_base_model(tasks, options.base_model)
     order = _Order(repo, tasks, options, extras_of(tasks), place, Uploads())
     attempt: _Attempt | None = None
     with operation() as clock:
@@ -195,7 +197,12 @@ def _read(order: _Order) -> _State:
 
 def _merge(order: _Order, state: _State) -> Merged:
     options = order.options
-    merged = merge(state.content, order.tasks, place=Path(f"{order.repo}/{REGISTRY_NAME}"))
+    merged = merge(
+        state.content,
+        order.tasks,
+        place=Path(f"{order.repo}/{REGISTRY_NAME}"),
+        renames_backbone=options.base_model is not None,
+    )
     # A name after `@` must not be an alias and a tag.
     used = {alias for entry in merged.content.tasks.values() for alias in entry.aliases}
     if options.tag in used:
