@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from adapterhub.peft.export_folder import export_peft as export_peft
     from adapterhub.plan import Plan as Plan
     from adapterhub.plan import make_plan as make_plan
+    from adapterhub.publishing.backbone import publish_backbone as publish_backbone
     from adapterhub.publishing.publication import Published as Published
+    from adapterhub.publishing.publication import PublishedBackbone as PublishedBackbone
     from adapterhub.results import Scores as Scores
     from adapterhub.results import TaskScores as TaskScores
     from adapterhub.saving import save_tasks as save_tasks
@@ -49,6 +51,7 @@ _HOMES = {
     "ImportOptions": "adapterhub.importing.import_options",
     "Plan": "adapterhub.plan",
     "Published": "adapterhub.publishing.publication",
+    "PublishedBackbone": "adapterhub.publishing.publication",
     "ScoredFile": "adapterhub.scoring.score_file",
     "Scores": "adapterhub.results",
     "ScoringOptions": "adapterhub.scoring.options",
@@ -61,6 +64,7 @@ _HOMES = {
     "import_task": "adapterhub.importing.import_task",
     "make_plan": "adapterhub.plan",
     "open_backbone": "adapterhub.model.backbone.open_backbone",
+    "publish_backbone": "adapterhub.publishing.backbone",
     "read_head": "adapterhub.store.headfile",
     "read_registry": "adapterhub.store.registry",
     "save_tasks": "adapterhub.saving",
