@@ -9,32 +9,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
-from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from adapterhub.diagnostics import figure_text, rows_text
-from adapterhub.errors import RegistryError, RemoteContentError
 from adapterhub.publishing.figures import is_drawable
-from adapterhub.publishing.hub_metadata import (
-    front_matter,
-    hub_dataset,
-    metric_name,
-    render_front_matter,
-)
+from adapterhub.publishing.front_matter import card_bytes, read_card
+from adapterhub.publishing.hub_metadata import front_matter, hub_dataset, metric_name
+from adapterhub.publishing.keeping import with_ours
 from adapterhub.remote.find import FoundTask
 from adapterhub.specs import TaskSpec
 from adapterhub.store.entries import RegistryContent
-from adapterhub.store.yamlsafe import read_yaml
 from adapterhub.tags import entity_types
 
-CARD_NAME = "README.md"
-MOST_BYTES = 4 * 2**20
-
 _OVERVIEW = "top"
-_FRONT = re.compile(r"\A---\r?\n(.*?\n)?---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
 _ATTENTION = "written by adapterhub; text outside of these marks is kept"
 _WORST = 5
 _SOURCE = re.compile(r"package:[a-z0-9][a-z0-9._-]*|[\w.-]+/[\w.-]+@[\w./-]+", re.ASCII)
@@ -63,6 +53,7 @@ def write_card(
     *,
     repo: str,
     extras: Mapping[str, Collection[str]],
+    earlier: RegistryContent | None = None,
 ) -> bytes:
     """Returns the card of a repository with the sections of `tasks` added or replaced.
 
@@ -72,21 +63,24 @@ def write_card(
         tasks: The tasks to publish.
         repo: `owner/name`.
         extras: Paths of the files beside the head of each task.
+        earlier: The registry before, if the repository had one.
 
     Raises:
         RemoteContentError: The current card is not UTF-8, too long, or its front matter is not
             plain YAML.
     """
-    values, body = _parts(before, repo)
+    card = read_card(before, repo)
     paths = [path for task in tasks for path in extras.get(task.name, ())]
-    values = front_matter(values, content, tasks, has_peft=_has_peft(paths))
-    body = body.strip("\n") or f"# {escape(repo.partition('/')[2])}"
+    index = card.values.get("model-index")
+    ours = front_matter(content, tasks, index=index, has_peft=_has_peft(paths))
+    card = with_ours(card, ours, front_matter(earlier, ()) if earlier else None)
+    body = card.body.strip("\n") or f"# {escape(repo.partition('/')[2])}"
     overview = _render("overview", repo=repo, tasks=sorted(content.tasks.items()))
     body = _put(body, _OVERVIEW, overview, after=None)
     for task in sorted(tasks, key=lambda task: task.name):
         section = task_section(repo, task.name, task.spec, extras.get(task.name, ()))
         body = _put(body, f"task:{task.name}", section, after=_OVERVIEW)
-    return (render_front_matter(values) + "\n" + body + "\n").encode()
+    return card_bytes(replace(card, body=body))
 
 
 def task_section(repo: str, name: str, spec: TaskSpec, extras: Collection[str]) -> str:
@@ -185,38 +179,6 @@ def _errors(spec: TaskSpec) -> list[tuple[int, int, int]]:
         if true != given and count
     ]
     return sorted(pairs, key=lambda pair: (-pair[0], pair[1:]))[:_WORST]
-
-
-def _parts(before: bytes | None, repo: str) -> tuple[dict[str, Any], str]:
-    """Returns the front matter and the body of a card."""
-    if before is None:
-        return {}, ""
-    if len(before) > MOST_BYTES:
-        raise RemoteContentError(repo, f"its {CARD_NAME} is longer than {MOST_BYTES} bytes")
-    try:
-        text = before.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = before.count(b"\n", 0, error.start) + 1
-        raise RemoteContentError(
-            repo,
-            f"its {CARD_NAME} is not UTF-8 (line {line}), so it cannot be kept. Save it as "
-            f"UTF-8, or remove it, and publish again.",
-        ) from error
-    found = _FRONT.match(text)
-    if found is None:
-        return {}, text
-    try:
-        document = read_yaml((found[1] or "").encode(), Path(CARD_NAME))
-    except RegistryError as error:
-        raise RemoteContentError(
-            repo,
-            f"the front matter of its {CARD_NAME} cannot be kept: {error.problem}. Correct it, and "
-            f"publish again.",
-        ) from error
-    value = {} if document.value is None else document.value
-    if not isinstance(value, dict):
-        raise RemoteContentError(repo, f"the front matter of its {CARD_NAME} is not a mapping")
-    return {str(key): one for key, one in value.items()}, text[found.end() :]
 
 
 def _put(body: str, name: str, section: str, *, after: str | None) -> str:

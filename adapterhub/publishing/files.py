@@ -10,8 +10,9 @@ from pathlib import Path
 import yaml
 
 from adapterhub.errors import AdapterError
-from adapterhub.publishing.card import CARD_NAME, write_card
+from adapterhub.publishing.card import write_card
 from adapterhub.publishing.figures import draw
+from adapterhub.publishing.front_matter import CARD_NAME
 from adapterhub.publishing.hub_metadata import evaluation_results
 from adapterhub.publishing.merging import Merged
 from adapterhub.remote.find import FoundTask
@@ -88,9 +89,11 @@ def files_of(
     newest = [task for task in tasks if _is_newest(merged, task)]
     files: dict[str, bytes | None] = {REGISTRY_NAME: merged.data}
     names = {task.name for task in newest}
-    files |= dict.fromkeys(path for path in there if _task_of(path) in names)
+    files |= dict.fromkeys(path for path in there if task_of(path) in names)
     # The card describes the newest version of a task.
-    files[CARD_NAME] = write_card(card, merged.content, newest, repo=repo, extras=extras)
+    files[CARD_NAME] = write_card(
+        card, merged.content, newest, repo=repo, extras=extras, earlier=merged.before
+    )
     for task in tasks:
         if task.name in merged.added:
             record = entries[task.name].versions[versions[task.name]]
@@ -107,7 +110,7 @@ def _is_newest(merged: Merged, task: FoundTask) -> bool:
     return merged.versions[task.name] == merged.content.tasks[task.name].newest
 
 
-def _task_of(path: str) -> str | None:
+def task_of(path: str) -> str | None:
     """Returns the task that a file beside a head belongs to, or None for other files."""
     found = _BESIDE.fullmatch(path)
     return None if found is None else next(filter(None, found.groups()))

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from adapterhub.errors import RemoteUnavailableError, UsageError
 from adapterhub.publishing.base_model import on_base_model
-from adapterhub.publishing.card import CARD_NAME
 from adapterhub.publishing.files import Extras, extras_of, files_of
+from adapterhub.publishing.front_matter import CARD_NAME
 from adapterhub.publishing.merging import Merged, merge
+from adapterhub.publishing.ownership import check_owner, check_registry
 from adapterhub.publishing.publication import (
     CommitOptions,
     Published,
@@ -189,7 +190,9 @@ def _read(order: _Order) -> _State:
     check_files(commit, newest.files)
     content = card = None
     if REGISTRY_NAME in newest.files:
-        content = parse_registry(fetch(commit, REGISTRY_NAME), Path(f"{commit}/{REGISTRY_NAME}"))
+        data = fetch(commit, REGISTRY_NAME)
+        check_registry(commit, data)
+        content = parse_registry(data, Path(f"{commit}/{REGISTRY_NAME}"))
     if CARD_NAME in newest.files:
         card = fetch(commit, CARD_NAME)
     return _State(commit, content, card, newest.files)
@@ -239,6 +242,8 @@ def _send(
         extras=order.extras,
         there=state.files,
     )
+    if state.commit is not None:
+        check_owner(state.commit, state.content, card=state.card, there=state.files, changed=files)
     attempt = _Attempt(merged, files)
     if options.dry_run or state.commit is None:
         return _finish(order, attempt, None)

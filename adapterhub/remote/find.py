@@ -6,6 +6,7 @@ Only the header of a head file is parsed, which is fast.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,10 +19,13 @@ from adapterhub.store.header import Header, read_bytes, read_header
 from adapterhub.store.paths import absolute_path
 from adapterhub.store.references import Reference, absolute, parse_reference
 from adapterhub.store.registry import Registry, Resolved, locate_registry, read_registry
+from adapterhub.store.retired import notice
 
 if TYPE_CHECKING:
     from adapterhub.remote.repository import Lookup
     from adapterhub.store.headfile import HeadFile
+
+_log = logging.getLogger("adapterhub")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,6 +131,9 @@ def _find(reference: Reference, registry: Registry | Path, lookup: Lookup | None
         return _on_the_hub(reference, lookup)
     known = registry if isinstance(registry, Registry) else read_registry(registry)
     found = known.resolve(reference)
+    text = notice(reference.task or found.task, found.task, found.entry)
+    if text is not None:
+        _log.warning("%s", text)
     record, source = found.record, str(found.path)
     data = read_bytes(found.path, sha256=record.sha256, size=record.size)
     header = read_header(data, source)

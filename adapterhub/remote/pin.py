@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +17,7 @@ from adapterhub.errors import (
     HeadFileError,
     RemoteContentError,
     RemoteError,
+    RemovedTaskError,
     UsageError,
 )
 from adapterhub.remote.repository import Lookup, RemoteTask, check_agreement, find_task, read_remote
@@ -26,11 +27,12 @@ from adapterhub.store.header import read_bytes
 from adapterhub.store.headfile import parse_head
 from adapterhub.store.references import check_name, parse_reference
 from adapterhub.store.registry import Registry, Resolved
+from adapterhub.store.retired import deprecation_text
 from adapterhub.store.versions import NewHead, add_heads
 
 ALLOW_OLDER = "--allow-older"
 
-State = Literal["current", "updated", "fixed", "refused"]
+State = Literal["current", "updated", "fixed", "refused", "removed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +42,17 @@ class Updated:
     Attributes:
         task: Its name in the registry.
         origin: Where on the Hub it is pinned now.
-        state: `current`, `updated`, `fixed` (pinned by version, tag or commit, so never updated)
-            or `refused`.
-        problem: Why it was refused, or None.
+        state: `current`, `updated`, `fixed` (pinned by version, tag or commit, so never updated),
+            `refused`, or `removed` (its owner removed it; it stays here as it is).
+        problem: Why it was refused or removed, or None.
+        deprecated: Why its owner deprecated it, or None.
     """
 
     task: str
     origin: Origin
     state: State
     problem: str | None = None
+    deprecated: str | None = None
 
 
 def pin(
@@ -104,23 +108,34 @@ def update(registry: Registry, names: tuple[str, ...], *, allow_older: bool) -> 
         if _origin(registry.resolve(name).entry) is None:
             raise UsageError(f"Task '{name}' was not added from the Hub; nothing can update it.")
     done: dict[str, Updated] = {}
-    heads, lookup = [], Lookup()
+    heads: list[NewHead] = []
+    lookup = Lookup()
     for name in names or registry.names():
         origin = _origin(registry.tasks[name])
         if origin is None:
             continue
         try:
-            head = _newer(registry, name, lookup, allow_older=allow_older)
+            remote = None if origin.fixed else _follow(origin, lookup)
+            head = None
+            if remote is not None:
+                head = _newer(registry, name, remote, allow_older=allow_older)
+        except RemovedTaskError as error:
+            told = f"{error} '{name}' stays here as it is."
+            done[name] = Updated(name, origin, "removed", told)
+            continue
         except AdapterHubError as error:
             done[name] = Updated(name, origin, "refused", str(error))
             continue
-        done[name] = Updated(name, origin, "fixed" if origin.fixed else "current")
+        why = None if remote is None else deprecation_text(remote.entry.deprecated)
+        state: State = "fixed" if origin.fixed else "current"
+        done[name] = Updated(name, origin, state, deprecated=why)
         heads += [] if head is None else [head]
     problems = _add(registry.path, heads)
     for head in heads:
         name, problem = head.name, problems.get(head.name)
         origin = done[name].origin if problem or head.origin is None else head.origin
-        done[name] = Updated(name, origin, "refused" if problem else "updated", problem)
+        state = "refused" if problem else "updated"
+        done[name] = replace(done[name], origin=origin, state=state, problem=problem)
     return tuple(done.values())
 
 
@@ -138,7 +153,8 @@ def check_history(
         return
     repo = remote.commit.repo
     pinned = [record for record in entry.versions.values() if record.origin is not None]
-    mine = [r for r in pinned if r.origin and (r.origin.repo, r.origin.task) == (repo, remote.task)]
+    names = {remote.task, *remote.former}
+    mine = [r for r in pinned if r.origin and r.origin.repo == repo and r.origin.task in names]
     if len(mine) < len(entry.versions):
         raise UsageError(
             f"The registry has a task '{name}' that was not added from {repo}:{remote.task}. Give "
@@ -155,24 +171,37 @@ def check_history(
                 f"was recreated, perhaps by somebody else; '{name}' is left unchanged.",
             )
     newest = entry.versions[entry.newest].origin
-    if newest is not None and remote.version < newest.version and not allow_older:
-        raise RemoteError(
-            str(remote.commit),
-            f"'{remote.task}' is version {remote.version} there, older than version "
-            f"{newest.version} that '{name}' has here. To go back, repeat with {ALLOW_OLDER}.",
+    if newest is None or remote.version >= newest.version or allow_older:
+        return
+    if newest.version in remote.entry.removed:
+        raise RemovedTaskError(
+            f"{remote.task}:{newest.version}",
+            f"Version {newest.version} of '{remote.task}' in {remote.commit}",
+            remote.entry.removed[newest.version],
+            back=f"To go back to version {remote.version}, repeat with {ALLOW_OLDER}.",
         )
+    raise RemoteError(
+        str(remote.commit),
+        f"'{remote.task}' is version {remote.version} there, older than version "
+        f"{newest.version} that '{name}' has here. To go back, repeat with {ALLOW_OLDER}.",
+    )
 
 
-def _newer(registry: Registry, name: str, lookup: Lookup, *, allow_older: bool) -> NewHead | None:
+def _follow(origin: Origin, lookup: Lookup) -> RemoteTask:
+    """Returns the version that a pinned task follows, as it is now."""
+    alias = f"@{origin.alias}" if origin.alias else ""
+    return find_task(parse_reference(f"{origin.repo}:{origin.task}{alias}"), lookup)
+
+
+def _newer(
+    registry: Registry, name: str, remote: RemoteTask, *, allow_older: bool
+) -> NewHead | None:
     """Returns the version that a pinned task can be updated to, or None."""
     entry = registry.tasks[name]
-    origin = _origin(entry)
-    if origin is None or origin.fixed:
-        return None
-    alias = f"@{origin.alias}" if origin.alias else ""
-    remote = find_task(parse_reference(f"{origin.repo}:{origin.task}{alias}"), lookup)
     check_history(entry, name, remote, allow_older=allow_older)
-    if remote.record.sha256 == entry.versions[entry.newest].sha256:
+    pinned = entry.versions[entry.newest]
+    renamed = pinned.origin is not None and pinned.origin.task != remote.task
+    if remote.record.sha256 == pinned.sha256 and not renamed:
         return None
     return _fetch(registry, name, remote, allow_older=allow_older)
 

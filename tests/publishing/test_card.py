@@ -299,8 +299,8 @@ def test_a_card_without_front_matter_keeps_its_body() -> None:
     merged = merged_with({}, full())
     before = b"# Title\r\n\r\nText.\r\n"
     made = write_card(before, merged.content, [full()], repo=REPO, extras={}).decode()
-    assert made.startswith("---\nlibrary_name: adapterhub\n")
-    assert "Text." in made
+    assert made.startswith("---\r\nlibrary_name: adapterhub\r\n")
+    assert "\r\nText.\r\n" in made
 
 
 def test_licences_that_differ_are_named_by_task() -> None:
