@@ -25,6 +25,7 @@ from adapterhub import (
     import_task,
     make_plan,
     open_backbone,
+    publish_backbone,
     read_head,
     read_registry,
     save_tasks,
@@ -39,6 +40,7 @@ RESULTS = {
     "Converted",
     "Plan",
     "Published",
+    "PublishedBackbone",
     "ScoredFile",
     "Scores",
     "TaskScores",
@@ -170,6 +172,19 @@ CALLS: dict[str, Call] = {
             "folder": (*NO_PATH, None),
             "tasks": [value for value in NO_TASKS if value is not None],
         },
+    ),
+    "publish_backbone": Call(
+        lambda given: publish_backbone,
+        lambda given: {
+            "repo": "acme/tiny",
+            "backbone": given.registry.parent / "backbone",
+            "dry_run": True,
+        },
+        {
+            "repo": (3, None, b"x", "x", "a/b/c", []),
+            "backbone": (3, None, b"x", [], "", "./nothing"),
+        },
+        several="options",
     ),
     "Encoder": Call(
         lambda given: Encoder,

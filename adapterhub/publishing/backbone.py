@@ -12,7 +12,7 @@ from adapterhub.errors import BackboneError, RemoteContentError, RemoteUnavailab
 from adapterhub.model.backbone.open_backbone import FILES, SHIPPED, Backbone, open_backbone
 from adapterhub.option_models import parse_options
 from adapterhub.publishing.backbone_card import is_marked, write_backbone_card
-from adapterhub.publishing.card import CARD_NAME
+from adapterhub.publishing.front_matter import CARD_NAME
 from adapterhub.publishing.publication import BackboneOptions, PublishedBackbone
 from adapterhub.publishing.publish import MOST_RACES, check_commit_options, commit_message
 from adapterhub.remote.calls import Place, current_place, pause
@@ -113,9 +113,7 @@ def _send(order: _Order, newest: Newest | None) -> PublishedBackbone | None:
     options = order.options
     there = frozenset() if newest is None else newest.files
     card = fetch(newest.commit, CARD_NAME) if newest is not None and CARD_NAME in there else None
-    # A new repository has at most what the Hub itself puts there.
-    before = card if is_marked(card) or there - {CARD_NAME, ".gitattributes"} else None
-    wanted = {**order.files, CARD_NAME: write_backbone_card(before, order.backbone, order.repo)}
+    wanted = {**order.files, CARD_NAME: write_backbone_card(card, order.backbone, order.repo)}
     if newest is None:
         return _done(order, wanted, None)
     files: dict[str, bytes | None] = dict(changed_files(newest.commit, wanted))
@@ -150,7 +148,7 @@ def _check_owner(newest: Newest, card: bytes | None) -> None:
             "its name; give another one.",
         )
     others = newest.files - {CARD_NAME, ".gitattributes"}
-    if others and not is_marked(card):
+    if others and not is_marked(card, newest.commit.repo):
         raise RemoteContentError(
             str(newest.commit),
             f"it holds {min(others)}, and adapterhub published no backbone there. Give another "

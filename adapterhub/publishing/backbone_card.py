@@ -3,90 +3,98 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
-from adapterhub.errors import RegistryError
 from adapterhub.families import FAMILIES
 from adapterhub.model.backbone.open_backbone import Backbone
-from adapterhub.publishing.hub_metadata import render_front_matter
-from adapterhub.store.yamlsafe import read_yaml
+from adapterhub.publishing.front_matter import CARD_NAME, Card, card_bytes, read_card, with_values
+from adapterhub.publishing.hub_metadata import LIBRARY
+from adapterhub.publishing.keeping import strings
 
 _START = "<!-- adapterhub:backbone (written by adapterhub; text outside of these marks is kept) -->"
 _END = "<!-- /adapterhub:backbone -->"
 _MARKED = re.compile(rf"<!-- adapterhub:backbone [^\n]*-->.*?{_END}", re.DOTALL)
-_FRONT = re.compile(r"\A---\r?\n(.*?\n)?---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
-_TITLE = re.compile(r"\s*#[^\n]*\n")
+_TITLE = re.compile(r"\s*#[^\n]*\n?")
+_PRINT = "adapterhub-backbone:"
+_KEYS = ("library_name", "pipeline_tag", "license", "language", "tags")
 
 
-def is_marked(card: bytes | None) -> bool:
-    """Returns whether a card is of a backbone that adapterhub published."""
-    return card is not None and _MARKED.search(card.decode("utf-8", "replace")) is not None
+def is_marked(card: bytes | None, repo: str) -> bool:
+    """Returns whether a card is of a backbone that adapterhub published.
+
+    Raises:
+        RemoteContentError: It cannot be read.
+    """
+    return _MARKED.search(read_card(card, repo).body) is not None
 
 
 def write_backbone_card(before: bytes | None, backbone: Backbone, repo: str) -> bytes:
-    """Returns the card of a repository; all but the text between the marks is kept.
+    """Returns the card of a repository.
+
+    What people wrote stays. A card that has no section of ours yet gets what it lacks from the one
+    in the folder of the backbone.
 
     Args:
-        before: The current card; None takes the one in the folder of the backbone.
+        before: The current card, or None.
         backbone: The backbone.
         repo: `owner/name`.
+
+    Raises:
+        RemoteContentError: The current card, or that of the folder, cannot be read.
     """
-    if before is not None:
-        return _with_section(before.decode("utf-8-sig"), backbone, repo).encode()
-    path = backbone.root / "README.md"
-    text = path.read_text(encoding="utf-8-sig") if path.is_file() else ""
-    front = _FRONT.match(text)
-    body = text[front.end() :] if front else text
-    values = _values((front[1] or "") if front else "", path)
-    return (
-        render_front_matter(_completed(values, backbone))
-        + _with_section(body.strip() or f"# {repo.partition('/')[2]}", backbone, repo)
-    ).encode()
+    card = read_card(before, repo)
+    if _MARKED.search(card.body) is None:
+        path = backbone.root / CARD_NAME
+        own = read_card(path.read_bytes() if path.is_file() else None, str(path))
+        card = _completed(card if before is not None else own, own, backbone)
+        body = card.body if card.body.strip() else own.body
+        card = replace(card, body=body.strip() or f"# {repo.partition('/')[2]}")
+    card = _with_fingerprint(card, backbone)
+    return card_bytes(replace(card, body=_with_section(card.body, backbone, repo)))
 
 
-def _values(front: str, path: Path) -> dict[str, Any]:
-    try:
-        value = read_yaml(front.encode(), path).value
-    except RegistryError:
-        # Somebody else's card, whose front matter is no plain YAML; the text below is kept.
-        return {}
-    return {str(key): one for key, one in value.items()} if isinstance(value, dict) else {}
-
-
-def _completed(values: Mapping[str, Any], backbone: Backbone) -> dict[str, Any]:
-    """Returns front matter with what the folder's own does not say."""
+def _completed(card: Card, own: Card, backbone: Backbone) -> Card:
+    """Returns a card with the keys that it lacks: those of the folder's card, else the usual."""
     has_vectors = backbone.sentence is not None
-    usual = {
+    usual: dict[str, Any] = {
         "library_name": "sentence-transformers" if has_vectors else "transformers",
         "pipeline_tag": "sentence-similarity" if has_vectors else "feature-extraction",
+        **own.values,
     }
-    tags = values.get("tags")
-    known = [tags] if isinstance(tags, str) else tags if isinstance(tags, list) else []
+    missing = {key: value for key, value in usual.items() if key not in card.values}
+    known = strings(card.values.get("tags") or own.values.get("tags"))
+    more = [tag for tag in (backbone.spec.family, LIBRARY) if tag not in known]
+    return with_values(card, {**missing, "tags": [*known, *more]}, _KEYS)
+
+
+def _with_fingerprint(card: Card, backbone: Backbone) -> Card:
+    """Returns a card with the tag under which tasks on this backbone are found."""
     digest = backbone.spec.fingerprint.removeprefix("sha256:")
-    own = [backbone.spec.family, "adapterhub", f"adapterhub-backbone:{digest[:16]}"]
-    return {**usual, **values, "tags": list(dict.fromkeys([*known, *own]))}
+    tags = [tag for tag in strings(card.values.get("tags")) if not str(tag).startswith(_PRINT)]
+    tags.append(f"{_PRINT}{digest[:16]}")
+    return card if tags == card.values.get("tags") else with_values(card, {"tags": tags}, _KEYS)
 
 
-def _with_section(text: str, backbone: Backbone, repo: str) -> str:
+def _with_section(body: str, backbone: Backbone, repo: str) -> str:
     block = f"{_START}\n\n{_section(backbone, repo)}\n\n{_END}"
-    if _MARKED.search(text):
-        return _MARKED.sub(lambda _: block, text, count=1)
-    front = _FRONT.match(text)
-    start = front.end() if front else 0
-    title = _TITLE.match(text, start)
-    cut = title.end() if title else start
-    return f"{text[:cut].rstrip()}\n\n{block}\n\n{text[cut:].strip()}".strip() + "\n"
+    if _MARKED.search(body):
+        return _MARKED.sub(lambda _: block, body, count=1)
+    title = _TITLE.match(body)
+    cut = title.end() if title else 0
+    return f"{body[:cut].strip()}\n\n{block}\n\n{body[cut:].strip()}".strip()
 
 
 def _section(backbone: Backbone, repo: str) -> str:
     spec = backbone.spec
     parameters = sum(weight.numel() for weight in backbone.weights.values())
-    return f"""A frozen {FAMILIES[spec.family].title} for `adapterhub`: small tasks (heads and \
-adapters) are trained on its hidden states and
-share one forward pass. Depths: {spec.num_hidden_layers}. Hidden size: {spec.hidden_size}. \
-Parameters of the encoder: {parameters:,}.
+    return f"""\
+A backbone for `adapterhub`: many small tasks, heads and adapters, are trained on its hidden states
+while it stays frozen, and share one forward pass. It is an `{FAMILIES[spec.family].title}Model`.
+
+| depths | hidden size | parameters of the encoder |
+| ---: | ---: | ---: |
+| {spec.num_hidden_layers} | {spec.hidden_size} | {parameters:,} |
 
 ```python
 from transformers import AutoModel, AutoTokenizer
@@ -97,8 +105,7 @@ model = AutoModel.from_pretrained("{repo}", dtype="float32")
 
 ```sh
 adapterhub train rows.jsonl --task spam --backbone {repo}
-adapterhub publish spam --to OWNER/REPO
 ```
 
-Tasks belong to this backbone by its fingerprint, a sha256 over weights, settings and tokenizer:
+A task belongs to one backbone by its fingerprint, a sha256 over weights, settings and tokenizer:
 `{spec.fingerprint}`."""
