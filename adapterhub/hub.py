@@ -19,34 +19,35 @@ from adapterhub.model.execution.text_features import FeatureOptions, features_of
 from adapterhub.model.heads.heads import Array
 from adapterhub.option_models import parse_options, read_options
 from adapterhub.plan import Plan
-from adapterhub.publishing.publication import Published, PublishOptions
+from adapterhub.publishing.publication import Published, PublishOptions, on_branch
 from adapterhub.remote.named_tasks import is_folder_of_tasks
-from adapterhub.remote.repository import Lookup
+from adapterhub.remote.operation import operation
 from adapterhub.remote.task_names import TaskNames, names_in, names_on_hub
 from adapterhub.results import Scores, TaskInfo
 from adapterhub.scoring.options import ScoringOptions
 from adapterhub.scoring.score_file import ScoredFile, score_file
 from adapterhub.specs import BackboneSpec, Pooling, TaskSpec, identity
-from adapterhub.store.references import check_repository
+from adapterhub.store.references import parse_repository
 
 OnError = Literal["raise", "skip"]
 _Hub = TypeVar("_Hub", bound="Hub")
 
 
 class Hub:
-    """One frozen encoder on a device; scores texts with any tasks of a registry in one pass.
+    """One frozen encoder on a device; scores texts with any of its tasks in one pass.
 
     Thread-safe: the tasks are an argument of each call, and a call uses the versions that were
     resident at its start until it ends.
 
     Attributes:
-        registry_path: The registry.yaml in use.
+        registry_path: The registry.yaml in use; of several the first one.
+        registry_paths: All of them.
         backbone: Identity and sizes of the backbone.
     """
 
     def __init__(
         self,
-        registry: str | Path | TaskNames | None = None,
+        registry: str | Path | Sequence[str | Path] | TaskNames | None = None,
         *,
         backbone: str | Path | None = None,
         device: str = "auto",
@@ -57,10 +58,12 @@ class Hub:
         """Opens the registry and loads its backbone on the device.
 
         Args:
-            registry: Path of a registry.yaml; None searches upwards from the working folder, and
-                falls back to the tasks that ship with adapterhub. `from_hub` needs none.
+            registry: Path of a registry.yaml, or several; `shipped:` for the tasks that ship with
+                adapterhub. None searches upwards from the working folder, and falls back to those.
+                With several, a name that more than one has is refused, and the error says how to
+                name the task of each.
             backbone: A key of the registry's backbones, or a source as in `open_backbone`; None
-                takes the registry's only one.
+                takes the only one that is listed.
             device: `cpu`, `cuda`, `cuda:<n>`, `mps` or `auto`.
             dtype: `float32`, `float16` or `bfloat16` for the encoder; heads are always fp32.
             max_bytes: Maximum size of resident heads and adapters, for instance `"2GB"`; None for
@@ -68,7 +71,7 @@ class Hub:
             max_windows: Maximum windows per text; the rest of the text is truncated.
 
         Raises:
-            RegistryError: The registry is not valid.
+            RegistryError: A registry is not valid.
             BackboneError: The backbone cannot be opened, or is not the registry's.
             UsageError: An argument is not valid, or the device is not available.
         """
@@ -77,7 +80,7 @@ class Hub:
         size = parse_bytes(max_bytes)
         names = names_in(registry)
         opened = choose_backbone(names.known(any_backbone=backbone is not None), backbone)
-        self.registry_path = names.path
+        self.registry_paths, self.registry_path = names.paths, names.paths[0]
         self.backbone: BackboneSpec = opened.spec
         self._names = names.on(opened.spec.fingerprint)
         self._folder, self._sentence = opened.root, opened.sentence
@@ -90,7 +93,7 @@ class Hub:
             "max_windows": max_windows,
         }
         self._opened_with |= {"backbone": absolute_source(backbone), "max_bytes": size}
-        self._tasks = TaskLoader(self.registry_path, self._context, max_bytes=size)
+        self._tasks = TaskLoader(self.registry_paths, self._context, max_bytes=size)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Returns how to open it again elsewhere, with the same versions resident."""
@@ -98,6 +101,7 @@ class Hub:
         return _reopen, (type(self), *given)
 
     @classmethod
+    @operation()
     def from_hub(cls: type[_Hub], *names: str, revision: str | None = None, **options: Any) -> _Hub:
         """Opens tasks of the Hugging Face Hub with their backbone; no registry of yours is used.
 
@@ -112,9 +116,8 @@ class Hub:
         Raises:
             AdapterHubError: As `Hub()` and `load`; or the backbone is a folder of the publisher.
         """
-        lookup = Lookup()
-        hub = cls(names_on_hub(names, lookup, revision), **options)
-        hub._tasks.load(list(hub._names.own(None).values()), lookup=lookup)
+        hub = cls(names_on_hub(names, revision), **options)
+        hub.load(*hub._names.own(None).values())
         return hub
 
     @classmethod
@@ -151,16 +154,20 @@ class Hub:
         return self._tasks.bytes
 
     def tasks(self) -> list[TaskInfo]:
-        """Returns the tasks in the registry file now, or in the repositories `from_hub` opened."""
+        """Returns the tasks in the registry files now, or in the repositories `from_hub` opened.
+
+        Those that ship with adapterhub are among them only if no other registry is in use.
+        """
         return self._names.infos(self._tasks.names())
 
     def load(self, *references: str) -> None:
         """Loads tasks on the device, all or none; replaces resident ones that have changed.
 
         Args:
-            references: `name` (its newest version), `name@alias`, `name:version`,
-                `./file.safetensors`, or on the Hub `owner/repo:name`, optionally followed by
-                `@alias`, `:version`, `@tag` or `@commit`.
+            references: `name` (its newest version), `name@alias`, `name:version`; before it
+                `shipped:` for a task that ships with adapterhub, or `./other/registry.yaml:` for
+                one of a registry that is not in use; `./file.safetensors`; or on the Hub
+                `owner/repo:name`, optionally followed by `@alias`, `:version`, `@tag` or `@commit`.
 
         Raises:
             UnknownTaskError: There is no such task, version or alias.
@@ -183,25 +190,20 @@ class Hub:
 
         Args:
             reference: A name as in `load`.
+
         """
         return self._tasks.spec(self._names.full(reference))
 
-    def publish(
-        self,
-        tasks: str | Sequence[str],
-        repo: str,
-        **options: Any,
-    ) -> Published:
+    @operation()
+    def publish(self, tasks: str | Sequence[str], repo: str, **options: Any) -> Published:
         """Publishes tasks to a repository on the Hugging Face Hub in one commit.
 
         Args:
             tasks: Names as in `load`; a name with an alias sets that alias in the repository.
-            repo: `owner/name`; created if missing.
-            options: Of `PublishOptions`: `private`, whether a newly created repository is private;
-                `revision`, the branch to commit to; `commit_message`, `commit_description`;
-                `tag`, for the commit; `create_pr`, whether to open a pull request instead;
-                `token`, instead of that of the environment; `dry_run`, whether to return what
-                would be written without writing it.
+            repo: `owner/name`, or its address; created if missing.
+            options: Of `PublishOptions`: `private`, for a new repository; `revision`, a branch;
+                `commit_message`, `commit_description`, `tag`; `create_pr`, a pull request instead;
+                `token`; `dry_run`, to return what would be written without writing it.
 
         Raises:
             UsageError: An option is unknown or not valid.
@@ -211,9 +213,9 @@ class Hub:
         # Imported here: it imports PEFT, which scoring does not need.
         from adapterhub.publishing.publish import publish
 
-        given = parse_options(PublishOptions, options)
-        check_repository(repo)
-        return publish(repo, self._tasks.checked(self._names.own(tasks)), given)
+        place = parse_repository(repo)
+        given = on_branch(parse_options(PublishOptions, options), place.revision)
+        return publish(place.name, self._tasks.checked(self._names.own(tasks)), given)
 
     def push_to_hub(
         self, repo_id: str, tasks: str | Sequence[str] | None = None, **options: Any
@@ -239,7 +241,7 @@ class Hub:
             tasks: As in `push_to_hub`.
 
         Raises:
-            UsageError: The folder is not empty, or cannot be written.
+            UsageError: The folder is not empty.
             AdapterHubError: As `load`, because every task is checked first.
         """
         from adapterhub.publishing.saved_folder import save_folder
@@ -314,6 +316,7 @@ class Hub:
         request, names = with_own_tasks(given)
         return self._tasks.score(request, self._names.own(names)) if names else Scores({})
 
+    @operation()
     def score_file(
         self,
         source: object,
@@ -383,7 +386,7 @@ class Hub:
 
 def _reopen(
     kind: type[Hub],
-    registry: str | TaskNames,
+    registry: Any,
     opened_with: dict[str, Any],
     backbone: BackboneSpec,
     pins: dict[str, tuple[str, str]],

@@ -32,6 +32,7 @@ class Option:
         constant: What the option stands for, which makes it a flag; None for no such flag.
         several: Field that is set instead where there is more than one value, as in `2,4`.
         secret: Whether its value is shown nowhere.
+        repeated: Whether several values are given by repeating the option, not as `a,b`.
     """
 
     metavar: str | None = None
@@ -42,6 +43,7 @@ class Option:
     constant: object = None
     several: str | None = None
     secret: bool = False
+    repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, cast
 
 from adapterhub.commands.list_tasks import list_tasks
 from adapterhub.commands.option_fields import uses
-from adapterhub.commands.options import AsJson, OnlyKind, OnlyLanguage, Registry, one_of
+from adapterhub.commands.options import AsJson, OnlyKind, OnlyLanguage, Registries, one_of
 from adapterhub.commands.printing import note, print_json, print_table
 from adapterhub.errors import UsageError
 
 if TYPE_CHECKING:
     from adapterhub.commands.verb_options import SearchOptions
-    from adapterhub.remote.repository import Listed
+    from adapterhub.remote.search import Listed
     from adapterhub.specs import Kind
     from adapterhub.store.entries import TaskEntry
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @uses("adapterhub.commands.verb_options:SearchOptions")
 def search(
     *,
-    registry: Registry = None,
+    registry: Registries = None,
     language: OnlyLanguage = None,
     kind: OnlyKind = None,
     options: SearchOptions,
@@ -35,7 +35,7 @@ def search(
         list_tasks(registry, language, kind, as_json)
         return
     from adapterhub.remote.calls import current_place
-    from adapterhub.remote.repository import list_repositories
+    from adapterhub.remote.search import list_repositories
     from adapterhub.specs import KINDS
 
     wanted = None if kind is None else cast("Kind", one_of("--kind", kind, KINDS))

@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
-from adapterhub.errors import BackboneError, RemoteContentError, RemoteUnavailableError
+from adapterhub.errors import BackboneError, RemoteContentError, UsageError
 from adapterhub.model.backbone.open_backbone import FILES, SHIPPED, Backbone, open_backbone
 from adapterhub.option_models import parse_options
 from adapterhub.publishing.backbone_card import is_marked, write_backbone_card
 from adapterhub.publishing.front_matter import CARD_NAME
-from adapterhub.publishing.publication import BackboneOptions, PublishedBackbone
-from adapterhub.publishing.publish import MOST_RACES, check_commit_options, commit_message
-from adapterhub.remote.calls import Place, current_place, pause
-from adapterhub.remote.compare import changed_files
-from adapterhub.remote.fetch import MAIN, fetch
-from adapterhub.remote.session import operation
-from adapterhub.remote.upload import (
-    Newest,
-    Sent,
-    Uploads,
-    find_branch,
-    find_pull,
-    make_repository,
-    read_newest,
-    require_token,
-    send_commit,
+from adapterhub.publishing.publication import BackboneOptions, PublishedBackbone, on_branch
+from adapterhub.publishing.target import (
+    State,
+    check_commit,
+    commit_message,
+    open_place,
+    read_state,
+    until_first,
 )
+from adapterhub.remote.compare import changed_files
+from adapterhub.remote.refs import find_pull
+from adapterhub.remote.transfer import Transfers
+from adapterhub.remote.upload import Sent, make_repository, send_commit
 from adapterhub.store.atomic import reason
-from adapterhub.store.references import check_repository
+from adapterhub.store.references import parse_repository
 from adapterhub.store.registry import REGISTRY_NAME
 
 
@@ -43,8 +38,7 @@ class _Order:
     backbone: Backbone
     files: Mapping[str, bytes]
     options: BackboneOptions
-    place: Place
-    uploads: Uploads
+    transfers: Transfers
 
 
 def publish_backbone(
@@ -56,7 +50,7 @@ def publish_backbone(
     without any change there is no commit.
 
     Args:
-        repo: `owner/name`; created if missing.
+        repo: `owner/name`, or its address; created if missing.
         backbone: As in `open_backbone`; by default the one that ships.
         options: Of `BackboneOptions`: `private`, `revision`, `commit_message`,
             `commit_description`, `token`, `create_pr`, `dry_run`, as in `Hub.publish`.
@@ -66,29 +60,28 @@ def publish_backbone(
         BackboneError: The backbone cannot be opened.
         RemoteError: The Hub refuses it, or the repository holds something else.
     """
-    given = parse_options(BackboneOptions, options)
-    check_repository(repo)
-    check_commit_options(given)
+    target = parse_repository(repo)
+    given = on_branch(parse_options(BackboneOptions, options), target.revision)
+    check_commit(given)
     opened = open_backbone(backbone)
-    place = current_place(given.token)
-    if place.offline:
-        raise RemoteUnavailableError(repo, "publishing needs the network; HF_HUB_OFFLINE is set")
-    if not given.dry_run:
-        require_token(place, repo)
-    order = _Order(repo, opened, _files(opened), given, place, Uploads())
-    with operation() as clock:
-        for tried in range(1, MOST_RACES + 1):
-            newest = _read(order)
-            if newest is None and not given.dry_run:
-                make_repository(place, repo, private=given.private)
-                continue
-            done = _send(order, newest)
-            if done is not None:
-                return done
-            time.sleep(min(pause(tried), max(clock.left, 0)))
-    raise RemoteUnavailableError(
-        repo, f"others published {MOST_RACES} times while this was tried. Try again later."
-    )
+    place = open_place(target.name, given)
+    order = _Order(target.name, opened, _files(opened), given, Transfers())
+
+    def attempt() -> PublishedBackbone | None:
+        state = read_state(place, order.repo, given)
+        if state.commit is None and not given.dry_run:
+            make_repository(place, order.repo, private=given.private)
+            state = read_state(place, order.repo, given)
+            if state.commit is None:
+                return None
+        if given.private and state.is_public:
+            raise UsageError(
+                f"{order.repo} is public, and --private makes only a new repository private. Make "
+                f"it private at {place.endpoint}/{order.repo}/settings, or publish without it."
+            )
+        return _send(order, state)
+
+    return until_first(order.repo, attempt)
 
 
 def _files(backbone: Backbone) -> dict[str, bytes]:
@@ -101,56 +94,48 @@ def _files(backbone: Backbone) -> dict[str, bytes]:
         raise BackboneError(str(root), f"it cannot be read: {reason(error)}") from error
 
 
-def _read(order: _Order) -> Newest | None:
-    newest, branch = read_newest(order.place, order.repo), order.options.revision
-    if newest is None or branch in (None, MAIN):
-        return newest
-    return find_branch(newest, str(branch), make=not order.options.dry_run)
-
-
-def _send(order: _Order, newest: Newest | None) -> PublishedBackbone | None:
-    """Returns what was published, or None if another publisher was first."""
-    options = order.options
-    there = frozenset() if newest is None else newest.files
-    card = fetch(newest.commit, CARD_NAME) if newest is not None and CARD_NAME in there else None
+def _send(order: _Order, state: State) -> PublishedBackbone | None:
+    """Returns what was published, or None if another commit was first."""
+    options, card = order.options, state.card
     wanted = {**order.files, CARD_NAME: write_backbone_card(card, order.backbone, order.repo)}
-    if newest is None:
+    if state.commit is None:
         return _done(order, wanted, None)
-    files: dict[str, bytes | None] = dict(changed_files(newest.commit, wanted))
+    files: dict[str, bytes | None] = dict(changed_files(state.commit, wanted))
     files |= dict.fromkeys(
-        path for path in there - wanted.keys() if any(fnmatch(path, one) for one in FILES)
+        path
+        for path in set(state.files) - wanted.keys()
+        if any(fnmatch(path, pattern) for pattern in FILES)
     )
     if not files:
-        return _done(order, {}, Sent(newest.commit.oid))
-    _check_owner(newest, card)
+        return _done(order, {}, Sent(state.commit.oid))
+    _check_owner(order.repo, state)
     if options.dry_run:
         return _done(order, files, None)
-    sent: Sent | None = None
-    if options.create_pr:
-        sent = find_pull(newest.commit, CARD_NAME, wanted[CARD_NAME])
+    pull = find_pull(state.commit, CARD_NAME, wanted[CARD_NAME]) if options.create_pr else None
+    sent = Sent(pull.oid, pull.address) if pull is not None else None
     sent = sent or send_commit(
-        newest.commit,
+        state.commit,
         files,
         commit_message(options, "Publish the backbone"),
-        uploads=order.uploads,
-        branch=options.revision or MAIN,
+        transfers=order.transfers,
+        branch=options.branch,
         as_pull=options.create_pr,
     )
     return None if sent is None else _done(order, files, sent)
 
 
-def _check_owner(newest: Newest, card: bytes | None) -> None:
+def _check_owner(repo: str, state: State) -> None:
     """Checks that a repository is empty, or holds a backbone that adapterhub published."""
-    if REGISTRY_NAME in newest.files:
+    if REGISTRY_NAME in state.files:
         raise RemoteContentError(
-            str(newest.commit),
+            repo,
             "it holds tasks. A backbone needs a repository of its own, which transformers opens by "
             "its name; give another one.",
         )
-    others = newest.files - {CARD_NAME, ".gitattributes"}
-    if others and not is_marked(card, newest.commit.repo):
+    others = set(state.files) - {CARD_NAME, ".gitattributes"}
+    if others and not is_marked(state.card, repo):
         raise RemoteContentError(
-            str(newest.commit),
+            repo,
             f"it holds {min(others)}, and adapterhub published no backbone there. Give another "
             f"repository, or remove its files if they are yours.",
         )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import ConfigDict, Field
 
+from adapterhub.errors import UsageError
 from adapterhub.option_models import Option, Options
 
 
@@ -33,6 +34,27 @@ class CommitOptions(Options):
     """Open a pull request; change nothing else."""
     dry_run: bool = False
     """Print what would be written; send nothing."""
+
+    @property
+    def branch(self) -> str:
+        """Returns the branch to commit to."""
+        return self.revision or "main"
+
+
+_Options = TypeVar("_Options", bound=CommitOptions)
+
+
+def on_branch(options: _Options, revision: str | None) -> _Options:
+    """Returns options with the branch of a name such as `owner/repo@branch`.
+
+    Raises:
+        UsageError: The options have another branch.
+    """
+    if revision is None or revision == options.revision:
+        return options
+    if options.revision is not None:
+        raise UsageError(f"The branch is '{options.revision}' and '{revision}'; give one of them.")
+    return options.model_copy(update={"revision": revision})
 
 
 class PublishOptions(CommitOptions):

@@ -11,14 +11,21 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from adapterhub.errors import BackboneError, UnknownTaskError, UsageError, check_type
+from adapterhub.errors import (
+    BackboneError,
+    RemoteUnavailableError,
+    UnknownTaskError,
+    UsageError,
+    check_type,
+)
+from adapterhub.remote.cache import pointer
 from adapterhub.remote.calls import current_place
-from adapterhub.remote.fetch import Commit, cached_path, fetch
-from adapterhub.remote.repository import Lookup, find_task, read_registry_at
-from adapterhub.remote.session import operation
+from adapterhub.remote.fetch import Commit, fetch
+from adapterhub.remote.repository import Lookup, find_task, lookup_of_call, read_registry_at
 from adapterhub.results import TaskInfo
 from adapterhub.store.entries import BackboneEntry, RegistryContent
-from adapterhub.store.references import HUB_PREFIX, check_repository, parse_reference
+from adapterhub.store.hub_urls import is_address, name_of
+from adapterhub.store.references import HUB_PREFIX, parse_reference, parse_repository
 from adapterhub.store.registry import REGISTRY_NAME, Registry, task_info
 
 _FOLDER_STARTS = ("./", "../", "/", "~", ".\\", "..\\")
@@ -49,7 +56,7 @@ class NamedRepository:
         place: `owner/repo` or `owner/repo@revision`, as named.
         repo: `owner/repo`.
         oid: The commit.
-        tasks: Plain names of its tasks.
+        tasks: Plain names of its tasks, also those that they had before.
     """
 
     place: str
@@ -97,7 +104,8 @@ class NamedTasks:
         reference = parse_reference(text)
         if reference.kind != "task":
             return text
-        found = [task.name for task in self.tasks if task.task == text] or [
+        mine = (one for one in self.tasks if text in (one.task, one.name.partition(":")[2]))
+        found = [one.name for one in mine] or [
             f"{one.place}:{text}" for one in self.repositories if reference.task in one.tasks
         ]
         if len(found) > 1:
@@ -132,7 +140,7 @@ class NamedTasks:
         """
         commit = self.repositories[0].commit
         fetch(commit, REGISTRY_NAME)
-        return cached_path(commit, REGISTRY_NAME)
+        return pointer(commit.place, commit.repo, commit.oid, REGISTRY_NAME)
 
     def infos(self, resident: Collection[str]) -> list[TaskInfo]:
         """Returns all tasks of the repositories for this backbone.
@@ -190,42 +198,52 @@ class NamedTasks:
         return reference.repo, reference.task
 
 
-def find_named(names: Sequence[str], lookup: Lookup, *, revision: str | None = None) -> NamedTasks:
+def find_named(names: Sequence[str], *, revision: str | None = None) -> NamedTasks:
     """Returns the tasks that names on the Hub mean.
 
     Args:
-        names: `owner/repo` for all its tasks, or names of tasks; each also with a revision.
-        lookup: Keeps the commits and registries, for loading the tasks.
+        names: `owner/repo` for all its tasks but those that are deprecated, or names of tasks;
+            each also with a revision, or as an address.
         revision: Commit, branch or tag for the names without one.
 
     Raises:
-        UsageError: A name is malformed, or the tasks belong to several backbones.
+        UsageError: A name is malformed, or a repository has no tasks.
         UnknownTaskError: There is no such task, version or alias.
         RemoteError: A repository cannot be read, or is refused.
     """
     if not names:
         raise UsageError("Nothing was named; write owner/repo or owner/repo:task.")
+    places = [_split(name, revision) for name in names]
+    lookup = lookup_of_call()
+    try:
+        return _find(places, lookup)
+    except RemoteUnavailableError as error:
+        if not lookup.step_back(error.problem):
+            raise
+    return _find(places, lookup)
+
+
+def _find(places: Sequence[tuple[str, str]], lookup: Lookup) -> NamedTasks:
+    """Returns tasks by their `owner/repo[@revision]` and the rest of their names."""
+    lookup.prepare(parse_reference(f"{place}:any") for place, _ in places)
     tasks: dict[str, NamedTask] = {}
     repositories: dict[str, NamedRepository] = {}
     backbones: dict[str, tuple[str, BackboneEntry]] = {}
-    with operation():
-        for name in names:
-            place, task = _split(name, revision)
-            repo, _, wanted = place.partition("@")
-            commit = lookup.commit(repo, wanted or None)
-            content = lookup.registry(commit)
-            known = frozenset(content.tasks)
-            repositories.setdefault(place, NamedRepository(place, repo, commit.oid, known))
-            for one in [task] if task else sorted(known):
-                remote = find_task(parse_reference(f"{place}:{one}"), lookup)
-                own = NamedTask(
-                    f"{place}:{one}", remote.task, remote.backbone.fingerprint, bool(task)
-                )
-                tasks.setdefault(own.name, own)
-                entry = (remote.entry.backbone, remote.backbone)
-                backbones.setdefault(own.fingerprint, entry)
+    for place, task in places:
+        repo = parse_repository(place)
+        commit = lookup.commit(repo.name, repo.revision)
+        content = lookup.registry(commit)
+        known = frozenset((*content.tasks, *content.retired))
+        found = NamedRepository(place, repo.name, commit.oid, known)
+        repositories.setdefault(place, found)
+        every = (name for name, entry in content.tasks.items() if entry.deprecated is None)
+        for one in [task] if task else sorted(every):
+            remote = find_task(parse_reference(f"{place}:{one}"), lookup)
+            own = NamedTask(f"{place}:{one}", remote.task, remote.backbone.fingerprint, bool(task))
+            tasks.setdefault(own.name, own)
+            backbones.setdefault(own.fingerprint, (remote.entry.backbone, remote.backbone))
     if not tasks:
-        raise UsageError(f"{' and '.join(repositories)} has no tasks yet.")
+        raise UsageError(f"{' and '.join(repositories)} has no tasks to open.")
     first = next(iter(tasks.values())).fingerprint
     return NamedTasks(tuple(tasks.values()), tuple(repositories.values()), backbones[first])
 
@@ -238,6 +256,8 @@ def is_folder_of_tasks(name: str | Path, revision: str | None) -> bool:
     """
     check_type(name, (str, Path), "The name", "owner/repo or a folder")
     text = str(name)
+    if not isinstance(name, Path) and (is_address(text) or text.startswith(HUB_PREFIX)):
+        return False
     is_folder = (
         isinstance(name, Path)
         or text.startswith(_FOLDER_STARTS)
@@ -253,19 +273,19 @@ def _split(name: str, revision: str | None) -> tuple[str, str]:
     """Returns `owner/repo[@revision]` and the rest, which is empty for all tasks."""
     if not isinstance(name, str):
         raise UsageError(f"A task is named by one string; found a {type(name).__name__}.")
-    text = name.removeprefix(HUB_PREFIX)
+    text = name_of(name) if is_address(name) else name.removeprefix(HUB_PREFIX)
     place, _, task = text.partition(":")
-    repo, at, own = place.partition("@")
-    if name.startswith(_FOLDER_STARTS) or "/" not in repo:
+    if name.startswith(_FOLDER_STARTS) or "/" not in place.partition("@")[0]:
         raise UsageError(
             f"{name[:200]!r} is not on the Hub; write owner/repo or owner/repo:task. "
             f"Hub(…) opens a registry, Hub.from_pretrained(…) also a folder."
         )
-    check_repository(repo)
-    if revision is not None and at and own != revision:
-        raise UsageError(f"'{name}' names the revision {own}, and revision={revision!r} another.")
-    wanted = own if at else revision
-    place = repo if wanted is None else f"{repo}@{wanted}"
-    # Checks the revision, and the name where there is one.
-    parse_reference(f"{HUB_PREFIX}{place}:{task or 'all'}")
+    given = parse_repository(place)
+    if revision is not None and given.revision not in (None, revision):
+        raise UsageError(
+            f"'{name}' names the revision {given.revision}, and revision={revision!r} another."
+        )
+    wanted = given.revision or revision
+    place = given.name if wanted is None else f"{given.name}@{wanted}"
+    parse_reference(f"{HUB_PREFIX}{place}:{task or 'all'}")  # refuses what is malformed
     return place, task

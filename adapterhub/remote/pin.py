@@ -6,7 +6,6 @@ explicitly, and other bytes under a version that was added before are always ref
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,18 +13,28 @@ from typing import Literal
 
 from adapterhub.errors import (
     AdapterHubError,
-    HeadFileError,
     RemoteContentError,
     RemoteError,
     RemovedTaskError,
     UsageError,
 )
-from adapterhub.remote.repository import Lookup, RemoteTask, check_agreement, find_task, read_remote
+from adapterhub.remote.operation import operation
+from adapterhub.remote.parallel import in_parallel
+from adapterhub.remote.repository import (
+    RemoteTask,
+    check_agreement,
+    find_task,
+    find_tasks,
+    lookup_of_call,
+    read_remote,
+)
+from adapterhub.store.copying import file_to_add, task_to_add
 from adapterhub.store.editing import read_or_empty
 from adapterhub.store.entries import Origin, TaskEntry, is_portable, portable_entry
-from adapterhub.store.header import read_bytes
 from adapterhub.store.headfile import parse_head
-from adapterhub.store.references import check_name, parse_reference
+from adapterhub.store.paths import absolute_path
+from adapterhub.store.references import Reference, check_name, parse_reference
+from adapterhub.store.registries import Registries
 from adapterhub.store.registry import Registry, Resolved
 from adapterhub.store.retired import deprecation_text
 from adapterhub.store.versions import NewHead, add_heads
@@ -62,33 +71,40 @@ def pin(
 
     Args:
         registry: registry.yaml; created where it is missing.
-        references: Names of the tasks on the Hub, or paths of head files.
-        name: Name in the registry, for one reference only; None keeps the name on the Hub.
+        references: Names of tasks on the Hub, of those that ship and of other registries, or
+            paths of head files.
+        name: Name in the registry, for one reference only; None keeps the task's own.
         allow_older: Whether an older version may follow a newer one.
 
     Raises:
-        UsageError: A reference is neither, or a name belongs to another task.
+        UsageError: A reference is none of these, or a name belongs to another task.
         RemoteError: A task cannot be fetched, or is refused; nothing was added then.
         RegistryError: A task conflicts with the registry.
     """
     if name is not None and len(references) != 1:
         raise UsageError(f"The name '{name}' is for one task; {len(references)} were given.")
     parsed = [parse_reference(reference) for reference in references]
+    sources = Registries(())
     for one in parsed:
         if one.kind == "task":
-            forms = "owner/repository:task, or ./file.safetensors"
-            raise UsageError(f"'{one.text}' is not on the Hub; write {forms}.")
+            shipped = f", for instance shipped:{one.task}" * (one.task in sources.shipped().tasks)
+            raise UsageError(
+                f"'{one.text}' has no place to take it from; write owner/repository:task, "
+                f"shipped:task{shipped}, ./other/registry.yaml:task or ./file.safetensors."
+            )
     known = read_or_empty(registry.resolve())
-    heads, lookup = [], Lookup()
+    older = None if allow_older else ALLOW_OLDER
+    far = {one.text: one for one in parsed if one.kind == "hub"}
+    fetched = _fetched(known, list(far.values()), name, allow_older=allow_older)
+    heads = []
     for one in parsed:
         if one.path is not None:
-            heads.append(_local(known, name, Path(os.path.expanduser(one.path))))
-            continue
-        own = name or one.task or ""
-        check_name(own, "task")
-        remote = find_task(one, lookup)
-        check_history(known.tasks.get(own), own, remote, allow_older=allow_older)
-        heads.append(_fetch(known, own, remote, allow_older=allow_older))
+            heads.append(file_to_add(known, absolute_path(one.path), name=name))
+        elif one.kind == "hub":
+            heads.append(fetched[one.text])
+        else:
+            head = task_to_add(known, one, name=name, sources=sources, allow_older=older)
+            heads.append(head)
     return add_heads(registry, heads)
 
 
@@ -107,35 +123,33 @@ def update(registry: Registry, names: tuple[str, ...], *, allow_older: bool) -> 
     for name in names:
         if _origin(registry.resolve(name).entry) is None:
             raise UsageError(f"Task '{name}' was not added from the Hub; nothing can update it.")
-    done: dict[str, Updated] = {}
-    heads: list[NewHead] = []
-    lookup = Lookup()
-    for name in names or registry.names():
-        origin = _origin(registry.tasks[name])
-        if origin is None:
-            continue
-        try:
-            remote = None if origin.fixed else _follow(origin, lookup)
-            head = None
-            if remote is not None:
-                head = _newer(registry, name, remote, allow_older=allow_older)
-        except RemovedTaskError as error:
-            told = f"{error} '{name}' stays here as it is."
-            done[name] = Updated(name, origin, "removed", told)
-            continue
-        except AdapterHubError as error:
-            done[name] = Updated(name, origin, "refused", str(error))
-            continue
-        why = None if remote is None else deprecation_text(remote.entry.deprecated)
-        state: State = "fixed" if origin.fixed else "current"
-        done[name] = Updated(name, origin, state, deprecated=why)
-        heads += [] if head is None else [head]
+    own = [registry.resolve(name).task for name in names] or registry.names()
+    pinned = {name: _origin(registry.tasks[name]) for name in own}
+    done = {
+        name: Updated(name, origin, "fixed" if origin.fixed else "current")
+        for name, origin in pinned.items()
+        if origin is not None
+    }
+
+    def refuse(name: str, problem: str) -> None:
+        done[name] = replace(done[name], state="refused", problem=problem)
+
+    heads = []
+    for name, head in _newer(registry, done, allow_older=allow_older).items():
+        if isinstance(head, RemovedTaskError):
+            told = f"{head} '{name}' stays here as it is."
+            done[name] = replace(done[name], state="removed", problem=told)
+        elif isinstance(head, AdapterHubError):
+            refuse(name, str(head))
+        else:
+            heads.append(head)
     problems = _add(registry.path, heads)
     for head in heads:
-        name, problem = head.name, problems.get(head.name)
-        origin = done[name].origin if problem or head.origin is None else head.origin
-        state = "refused" if problem else "updated"
-        done[name] = replace(done[name], origin=origin, state=state, problem=problem)
+        if head.name in problems:
+            refuse(head.name, problems[head.name])
+        else:
+            origin = head.origin or done[head.name].origin
+            done[head.name] = replace(done[head.name], origin=origin, state="updated")
     return tuple(done.values())
 
 
@@ -187,44 +201,83 @@ def check_history(
     )
 
 
-def _follow(origin: Origin, lookup: Lookup) -> RemoteTask:
-    """Returns the version that a pinned task follows, as it is now."""
-    alias = f"@{origin.alias}" if origin.alias else ""
-    return find_task(parse_reference(f"{origin.repo}:{origin.task}{alias}"), lookup)
-
-
 def _newer(
-    registry: Registry, name: str, remote: RemoteTask, *, allow_older: bool
-) -> NewHead | None:
-    """Returns the version that a pinned task can be updated to, or None."""
-    entry = registry.tasks[name]
-    check_history(entry, name, remote, allow_older=allow_older)
-    pinned = entry.versions[entry.newest]
-    renamed = pinned.origin is not None and pinned.origin.task != remote.task
-    if remote.record.sha256 == pinned.sha256 and not renamed:
-        return None
-    return _fetch(registry, name, remote, allow_older=allow_older)
+    registry: Registry, done: dict[str, Updated], *, allow_older: bool
+) -> dict[str, NewHead | AdapterHubError]:
+    """Returns the versions that pinned tasks can be updated to, or why one cannot be.
+
+    Args:
+        registry: Where they are pinned.
+        done: The tasks, by name; what their owners say of them is added.
+        allow_older: Whether an older version may follow a newer one.
+    """
+    found: dict[str, NewHead | AdapterHubError] = {}
+    wanted = {}
+    for name, one in done.items():
+        origin = one.origin
+        if not origin.fixed:
+            alias = f"@{origin.alias}" if origin.alias else ""
+            wanted[name] = parse_reference(f"{origin.repo}:{origin.task}{alias}")
+    with operation():
+        lookup, remotes = lookup_of_call(), {}
+        lookup.prepare(wanted.values())
+        for name, reference in wanted.items():
+            entry = registry.tasks[name]
+            try:
+                remote = find_task(reference, lookup)
+                deprecated = deprecation_text(remote.entry.deprecated)
+                done[name] = replace(done[name], deprecated=deprecated)
+                check_history(entry, name, remote, allow_older=allow_older)
+            except AdapterHubError as error:
+                found[name] = error
+                continue
+            if remote.record.sha256 != entry.versions[entry.newest].sha256:
+                remotes[name] = remote
+            elif remote.task != done[name].origin.task:
+                remotes[name] = remote  # renamed: followed by its new name from now on
+        read = in_parallel(_try_to_read, remotes.values())
+    for (name, remote), data in zip(remotes.items(), read, strict=True):
+        try:
+            if isinstance(data, AdapterHubError):
+                raise data
+            found[name] = _head(registry, name, remote, data, allow_older=allow_older)
+        except AdapterHubError as error:
+            found[name] = error
+    return found
 
 
-def _local(registry: Registry, name: str | None, path: Path) -> NewHead:
-    """Returns the task of a head file as it is added to a registry."""
-    data = read_bytes(path)
-    spec = parse_head(data, source=str(path)).spec
-    same = (e for e in registry.backbones.values() if e.fingerprint == spec.backbone.fingerprint)
-    entry = next(same, None)
-    if entry is None and not is_portable(spec.backbone):
-        raise HeadFileError(
-            path,
-            f"it belongs to the backbone {spec.backbone.name} ({spec.backbone.fingerprint[:19]}…), "
-            f"a folder that {registry.path} does not list. Train a task there with --backbone "
-            f"FOLDER, or list the folder in it, and add this file again.",
-        )
-    return NewHead(name or spec.task, data, entry or portable_entry(spec.backbone))
+def _try_to_read(remote: RemoteTask) -> bytes | AdapterHubError:
+    """Returns the bytes of a head file, or why they cannot be read."""
+    try:
+        return read_remote(remote)
+    except AdapterHubError as error:
+        return error
 
 
-def _fetch(registry: Registry, name: str, remote: RemoteTask, *, allow_older: bool) -> NewHead:
+def _fetched(
+    known: Registry, references: Sequence[Reference], name: str | None, *, allow_older: bool
+) -> dict[str, NewHead]:
+    """Returns tasks of the Hub as they are added to a registry, by reference."""
+    own = {one.text: name or one.task or "" for one in references}
+    for one in own.values():
+        check_name(one, "task")
+    if not references:
+        return {}
+    with operation():
+        remotes = dict(zip(own.items(), find_tasks(references, lookup_of_call()), strict=True))
+        for (_, one), remote in remotes.items():
+            check_history(known.tasks.get(one), one, remote, allow_older=allow_older)
+        read = in_parallel(read_remote, remotes.values())
+    return {
+        text: _head(known, one, remote, data, allow_older=allow_older)
+        for ((text, one), remote), data in zip(remotes.items(), read, strict=True)
+    }
+
+
+def _head(
+    registry: Registry, name: str, remote: RemoteTask, data: bytes, *, allow_older: bool
+) -> NewHead:
     """Returns a task of the Hub as it is added to a registry under a name."""
-    data = read_remote(remote)
     spec = parse_head(data, source=remote.source).spec
     check_agreement(remote, spec)
     backbone = spec.backbone

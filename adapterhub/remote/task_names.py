@@ -1,4 +1,4 @@
-"""What the names of tasks mean for one Hub: a registry here, or repositories on the Hub."""
+"""What the names of tasks mean for one Hub: registries here, or repositories on the Hub."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 from adapterhub.inputs import read_names
 from adapterhub.remote.named_tasks import NamedTasks, find_named
-from adapterhub.remote.repository import Lookup
 from adapterhub.results import TaskInfo
 from adapterhub.store.references import absolute, parse_reference
-from adapterhub.store.registry import Registry, locate_registry, read_registry, task_info
+from adapterhub.store.registries import Registries, locate_registries
+from adapterhub.store.registry import task_info
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,35 +19,37 @@ class TaskNames:
     """The names that a Hub knows; plain values, which can be pickled.
 
     Attributes:
-        path: The registry.yaml; where the tasks were named on the Hub, that of the first
+        paths: The registry.yaml files; where the tasks were named on the Hub, that of the first
             repository, in the cache.
-        named: The tasks that were named on the Hub; None where there is a registry.
+        named: The tasks that were named on the Hub; None where there are registries.
         opened: The tasks that the Hub was opened with, which a call without names means.
     """
 
-    path: Path
+    paths: tuple[Path, ...]
     named: NamedTasks | None = None
     opened: tuple[str, ...] = ()
 
     @property
-    def given(self) -> str | TaskNames:
+    def given(self) -> str | list[str] | TaskNames:
         """Returns what opens a Hub with these again."""
-        return str(self.path) if self == TaskNames(self.path) else self
+        if self.named is not None or self.opened:
+            return self
+        paths = [str(path) for path in self.paths]
+        return paths[0] if len(paths) == 1 else paths
 
-    def known(self, *, any_backbone: bool) -> Registry:
-        """Returns a registry that lists the backbones to choose from.
+    def known(self, *, any_backbone: bool) -> Registries:
+        """Returns registries that list the backbones to choose from.
 
         Args:
             any_backbone: Whether another one will be opened.
 
         Raises:
-            RegistryError: The registry is not valid.
             UsageError: The tasks that were named belong to several backbones.
             BackboneError: Their backbone is a folder of their publisher.
         """
         if self.named is not None:
-            return self.named.registry(any_backbone=any_backbone)
-        return read_registry(self.path)
+            return Registries([self.named.registry(any_backbone=any_backbone)])
+        return Registries(self.paths)
 
     def on(self, fingerprint: str) -> TaskNames:
         """Returns the names for the backbone that was opened."""
@@ -57,7 +59,7 @@ class TaskNames:
         return replace(self, named=named, opened=named.names())
 
     def with_all(self, fingerprint: str) -> TaskNames:
-        """Returns these, opened with all tasks of the registry for a backbone."""
+        """Returns these, opened with all tasks of the registries for a backbone."""
         return replace(self, opened=self._fitting(fingerprint))
 
     def full(self, name: str) -> str:
@@ -87,30 +89,37 @@ class TaskNames:
         return [] if is_all else list(self.own(tasks).values())
 
     def infos(self, resident: Sequence[str]) -> list[TaskInfo]:
-        """Returns all tasks of the registry or of the named repositories.
+        """Returns all tasks of the registries or of the named repositories.
 
         Args:
             resident: Full names of the tasks that are resident.
         """
         if self.named is not None:
             return self.named.infos(resident)
-        registry = read_registry(self.path)
-        references = map(parse_reference, resident)
-        live = {reference.task for reference in references if reference.kind == "task"}
-        return [task_info(registry, name, resident=name in live) for name in registry.names()]
+        registries = Registries(self.paths)
+        live = registries.named(map(parse_reference, resident))
+        return [
+            replace(task_info(one.registry, one.task, resident=one.name in live), name=one.name)
+            for one in registries.tasks()
+        ]
 
     def _fitting(self, fingerprint: str) -> tuple[str, ...]:
-        registry = self.known(any_backbone=True)
-        keys = {key for key, one in registry.backbones.items() if one.fingerprint == fingerprint}
-        return tuple(name for name, entry in registry.tasks.items() if entry.backbone in keys)
+        """Returns the tasks for a backbone, without those that are deprecated."""
+        found = []
+        for one in Registries(self.paths).tasks():
+            entry = one.registry.tasks[one.task]
+            is_mine = one.registry.backbones[entry.backbone].fingerprint == fingerprint
+            if is_mine and entry.deprecated is None:
+                found.append(one.name)
+        return tuple(found)
 
 
-def names_in(registry: str | Path | TaskNames | None) -> TaskNames:
-    """Returns the names of a registry: the given one, as `locate_registry` finds it."""
-    return registry if isinstance(registry, TaskNames) else TaskNames(locate_registry(registry))
+def names_in(registry: object) -> TaskNames:
+    """Returns the names of registries, as `locate_registries` finds them."""
+    return registry if isinstance(registry, TaskNames) else TaskNames(locate_registries(registry))
 
 
-def names_on_hub(names: Sequence[str], lookup: Lookup, revision: str | None) -> TaskNames:
+def names_on_hub(names: Sequence[str], revision: str | None) -> TaskNames:
     """Returns the names of tasks on the Hub; see `find_named`."""
-    named = find_named(names, lookup, revision=revision)
-    return TaskNames(named.path(), named)
+    named = find_named(names, revision=revision)
+    return TaskNames((named.path(),), named)

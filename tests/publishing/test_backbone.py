@@ -177,7 +177,7 @@ def test_what_belongs_to_others_is_not_written_over(
     hub_server: HubServer, tiny_backbone_folder: Path, path: str, problem: str
 ) -> None:
     hub_server.state.create(NAME)
-    hub_server.put(NAME, path, b"schema: 1\n")
+    hub_server.put(NAME, path, b"schema: 1\nbackbones: {}\ntasks: {}\n")
     before = hub_server.files(NAME)
     with pytest.raises(RemoteContentError, match=problem):
         publish_backbone(NAME, tiny_backbone_folder)

@@ -14,8 +14,8 @@ from adapterhub.model.execution.checks import check_backbone, check_fits, check_
 from adapterhub.model.execution.resident import ResidentTask, ResidentTasks
 from adapterhub.model.execution.run_trunk import ExecutionContext
 from adapterhub.plan import Plan, make_plan
-from adapterhub.remote.find import FoundTask, find, find_all
-from adapterhub.remote.repository import Lookup
+from adapterhub.remote.find import FoundTask, find_all
+from adapterhub.remote.operation import operation
 from adapterhub.results import Provenance, Scores
 from adapterhub.specs import BackboneSpec, TaskSpec
 from adapterhub.store.headfile import HeadFile
@@ -36,23 +36,27 @@ class LookUp:
 
 
 class TaskLoader:
-    """The tasks of one registry on one encoder; safe to use from any thread.
+    """The tasks of registries, files and the Hub on one encoder; safe to use from any thread.
 
     Names are absolute, see `store.references.absolute`, so that each of them is one task wherever
     the process works.
     """
 
     def __init__(
-        self, registry: Path, context: ExecutionContext, *, max_bytes: int | None = None
+        self,
+        registries: Sequence[Path],
+        context: ExecutionContext,
+        *,
+        max_bytes: int | None = None,
     ) -> None:
         """Starts with no tasks.
 
         Args:
-            registry: Absolute path of the registry.yaml.
+            registries: Absolute paths of the registry.yaml files.
             context: The encoder and its tokenizer.
             max_bytes: Maximum size of resident heads and adapters; None for no limit.
         """
-        self._registry = registry
+        self._registries = tuple(registries)
         self._context = context
         self._resident = ResidentTasks(
             hidden_size=context.encoder.hidden_size,
@@ -71,15 +75,10 @@ class TaskLoader:
         """Returns the names under which tasks are resident."""
         return self._resident.names()
 
-    def load(self, names: Sequence[str], *, lookup: Lookup | None = None) -> None:
-        """Loads tasks, all or none; see `Hub.load`.
-
-        Args:
-            names: Their names.
-            lookup: What the same call has looked up before on the Hugging Face Hub.
-        """
+    def load(self, names: Sequence[str]) -> None:
+        """Loads tasks, all or none; see `Hub.load`."""
         with self._lock:
-            self._make_resident(find_all(names, self._registry, lookup=lookup))
+            self._make_resident(find_all(names, self._registries))
 
     def pins(self) -> dict[str, tuple[str, str]]:
         """Returns the version that each resident name is now: its reference and its sha256."""
@@ -98,7 +97,7 @@ class TaskLoader:
             AdapterHubError: As `load`.
         """
         with self._lock:
-            found = find_all([reference for reference, _ in pins.values()], self._registry)
+            found = find_all([reference for reference, _ in pins.values()], self._registries)
             for task, (name, (reference, sha256)) in zip(found, pins.items(), strict=True):
                 if task.sha256 != sha256:
                     raise ResidentError(
@@ -126,13 +125,13 @@ class TaskLoader:
     def spec(self, name: str) -> TaskSpec:
         """Returns the spec of a task, resident or not; see `Hub.spec`."""
         task = self._resident.get(name)
-        return task.spec if task is not None else find(name, self._registry).spec
+        return task.spec if task is not None else find_all([name], self._registries)[0].spec
 
     def look_up(self, names: Sequence[str]) -> LookUp:
         """Finds the tasks that are not resident and reads each once."""
         loads = self._loads
         missing = [name for name in names if self._resident.get(name) is None]
-        return LookUp(dict(zip(missing, find_all(missing, self._registry), strict=True)), loads)
+        return LookUp(dict(zip(missing, find_all(missing, self._registries), strict=True)), loads)
 
     def specs(self, names: Sequence[str], found: LookUp) -> dict[str, TaskSpec]:
         """Returns the specs of tasks from `found`, or else of the resident ones."""
@@ -151,6 +150,7 @@ class TaskLoader:
                 self._make_resident([found.tasks[name] for name in missing], keep=names)
         return acquired
 
+    @operation()
     def plan(self, names: Mapping[str, str], backbone: BackboneSpec) -> Plan:
         """Returns the plan of a call; names by what the user calls them.
 
@@ -164,6 +164,7 @@ class TaskLoader:
             check_backbone(spec, backbone)
         return make_plan(specs)
 
+    @operation()
     def score(self, request: Request, names: Mapping[str, str]) -> Scores:
         """Returns the predictions of a call; names by what the user calls them."""
         own = list(names.values())
@@ -180,9 +181,10 @@ class TaskLoader:
         resident = {given: acquired[name] for given, name in names.items()}
         return compute_scores(request, resident, context=self._context)
 
+    @operation()
     def checked(self, names: Mapping[str, str]) -> list[FoundTask]:
         """Returns tasks to be saved elsewhere, after their known answers were recomputed."""
-        found = find_all(names.values(), self._registry)
+        found = find_all(names.values(), self._registries)
         self.check([task.load() for task in found])
         return found
 
@@ -208,7 +210,7 @@ def _pinned(name: str, made_by: Provenance) -> str:
     reference = parse_reference(name)
     if reference.kind == "file":
         return name
-    place = "" if made_by.origin is None else f"{made_by.origin}:"
+    place = reference.place if made_by.origin is None else f"{made_by.origin}:"
     return f"{place}{reference.task}:{made_by.version}"
 
 
