@@ -101,8 +101,7 @@ def absolute(text: str) -> str:
         UsageError: As `parse_reference`.
     """
     parsed = parse_reference(text)
-    within = _in_registry(text)
-    if parsed.registry is not None and within is not None:
+    if parsed.registry is not None and (within := _in_registry(text)) is not None:
         return parsed.place + within[2]
     return text if parsed.path is None else str(absolute_path(parsed.path))
 
