@@ -115,7 +115,11 @@ def _parse_task(part: str, text: str) -> Reference:
         _refuse(text)
     if mark == ":":
         if not _VERSION.fullmatch(rest):
-            _refuse(text, f"the version '{rest}' is not a whole number from 1")
+            other = f", or write './{text}' for a task of a registry in that folder"
+            named = part == text and _NAME.fullmatch(_split(rest)[0])
+            _refuse(
+                text, f"the version '{rest}' is not a whole number from 1{other if named else ''}"
+            )
         return Reference(part, "task", task=name, version=int(rest))
     if mark == "@":
         if not _NAME.fullmatch(rest):
@@ -160,7 +164,7 @@ def _parse_hub(text: str) -> Reference:
     names = repo.split("/")
     if repo.endswith((".yaml", ".yml")) and not text.startswith(HUB_PREFIX):
         # A path without its `./`, more probably than a repository of such a name.
-        _refuse(text, f"write './{text}' for a task of another registry")
+        _refuse(text, f"write './{text}' for a task of that registry")
     if len(names) != 2 or not all(_REPO_PART.fullmatch(name) for name in names):
         hint = f" or './{text}' for a file" if not text.startswith(HUB_PREFIX) else ""
         _refuse(text, f"write 'owner/repository:task' for the Hub{hint}")
