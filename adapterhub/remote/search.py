@@ -33,6 +33,7 @@ class Listed:
     problem: str | None = None
 
 
+@operation()
 def list_repositories(
     place: Place, *, tags: Sequence[str] = (), author: str | None = None, limit: int = 20
 ) -> list[Listed]:
@@ -66,8 +67,7 @@ def list_repositories(
         for model in found
         if model.sha is not None
     ]
-    with operation():
-        return in_parallel(_read_listed, commits)
+    return in_parallel(_read_listed, commits)
 
 
 def _read_listed(commit: Commit) -> Listed:
