@@ -186,17 +186,29 @@ def _send(
         if "closed" not in str(error):
             raise
         raise Failed(str(error)) from error
-    code = response.status_code
-    is_put = request.method == "PUT"  # of a large file, to the storage
-    if is_put and code in _STORAGE_RETRIED:
-        raise storage_failure(response)
-    _check_status(response, whole=whole)
-    if is_put:
+    _check_status(response, is_put=request.method == "PUT", whole=whole)
+    if request.method == "PUT":
         clock.give_back(start)
     for name in _XET:
         # hf_xet has a transport of its own, to which none of these limits apply.
         response.headers.pop(name, None)
     return response
+
+
+def _check_status(response: httpx2.Response, *, is_put: bool, whole: bool) -> None:
+    """Checks that the status of a response allows no retry.
+
+    Raises:
+        Failed: It does.
+    """
+    code = response.status_code
+    if is_put and code in _STORAGE_RETRIED:
+        raise storage_failure(response)
+    if code in _RETRIED or _is_busy(response, whole):
+        response.close()
+        reason = reason_of(response.headers, response.content if whole else b"")
+        wait = _requested_wait(response)
+        raise Failed(f"the response had status {code}", wait=wait, reason=reason)
 
 
 def _failed(error: httpx2.RequestError, limit: float) -> Failed:
@@ -208,15 +220,6 @@ def _failed(error: httpx2.RequestError, limit: float) -> Failed:
     problem = str(error) or type(error).__name__
     # A server that closes the connection exists, and may respond the next time.
     return Failed(f"the connection failed ({problem})", away=isinstance(error, httpx2.ConnectError))
-
-
-def _check_status(response: httpx2.Response, *, whole: bool) -> None:
-    code = response.status_code
-    if code in _RETRIED or _is_busy(response, whole):
-        response.close()
-        reason = reason_of(response.headers, response.content if whole else b"")
-        wait = _requested_wait(response)
-        raise Failed(f"the response had status {code}", wait=wait, reason=reason)
 
 
 def _is_busy(response: httpx2.Response, whole: bool) -> bool:
