@@ -225,7 +225,7 @@ def _newer(
             entry = registry.tasks[name]
             try:
                 remote = find_task(reference, lookup)
-                deprecated = deprecation_text(remote.entry.deprecated)
+                deprecated = deprecation_text(remote.entry.deprecated, remote.commit.repo)
                 done[name] = replace(done[name], deprecated=deprecated)
                 check_history(entry, name, remote, allow_older=allow_older)
             except AdapterHubError as error:

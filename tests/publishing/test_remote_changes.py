@@ -125,7 +125,7 @@ def test_a_removed_task_is_gone_with_its_files(hub_server: HubServer, pinned: Pa
         fetched(f"{REPO}:spam")
     found = updated(pinned)
     assert found.state == "removed"
-    assert "was removed by its owner: Trained on test rows. Use 'ham' instead." in (
+    assert "was removed by its owner: Trained on test rows. Use 'acme/heads:ham' instead." in (
         found.problem or ""
     )
     assert "'spam' stays here as it is" in (found.problem or "")
@@ -169,11 +169,11 @@ def test_a_deprecated_task_loads_with_its_reason(
 ) -> None:
     apply(changes.deprecate("spam", "Too old", "ham"))
     assert fetched(f"{REPO}:spam") == to_publish("spam", seed=1).data
-    told = "Task 'acme/heads:spam' is deprecated: Too old. Use 'ham' instead."
+    told = "Task 'acme/heads:spam' is deprecated: Too old. Use 'acme/heads:ham' instead."
     assert told in caplog.messages
     assert b"**Deprecated:** Too old. Use 'ham' instead." in hub_server.files(REPO)["README.md"]
     found = updated(pinned)
-    assert (found.state, found.deprecated) == ("current", "Too old. Use 'ham' instead.")
+    assert (found.state, found.deprecated) == ("current", "Too old. Use 'acme/heads:ham' instead.")
     put("spam", seed=3)
     assert updated(pinned).state == "updated"
     apply(changes.deprecate("spam", None))
