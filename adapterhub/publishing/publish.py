@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from adapterhub.errors import RemoteError, UsageError
+from adapterhub.publishing.base_model import on_base_model
 from adapterhub.publishing.files import Extras, extras_of, files_of
 from adapterhub.publishing.merging import Merged, merge
 from adapterhub.publishing.ownership import check_owner
@@ -27,8 +28,8 @@ from adapterhub.publishing.target import (
 from adapterhub.remote.calls import Place
 from adapterhub.remote.fetch import MAIN, Commit
 from adapterhub.remote.find import FoundTask
+from adapterhub.remote.large_files import Uploads
 from adapterhub.remote.refs import find_pull, make_tag
-from adapterhub.remote.transfer import Transfers
 from adapterhub.remote.upload import Sent, make_repository, send_commit
 from adapterhub.store.references import check_repository
 from adapterhub.store.registry import REGISTRY_NAME
@@ -47,7 +48,7 @@ class _Order:
     options: PublishOptions
     extras: Extras
     place: Place
-    transfers: Transfers
+    uploads: Uploads
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,8 @@ def publish(repo: str, tasks: Sequence[FoundTask], options: PublishOptions) -> P
     """
     _check(repo, tasks, options)
     place = open_place(repo, options)
-    order = _Order(repo, tasks, options, extras_of(tasks), place, Transfers())
+    tasks = on_base_model(tasks, options.base_model)
+    order = _Order(repo, tasks, options, extras_of(tasks), place, Uploads())
     has_names = options.tag is not None or any(task.alias for task in tasks)
     before: _Attempt | None = None
 
@@ -123,7 +125,9 @@ def _check(repo: str, tasks: Sequence[FoundTask], options: PublishOptions) -> No
 
 
 def _merge(order: _Order, state: State) -> Merged:
-    merged = merge(state.content, order.tasks, place=Path(f"{order.repo}/{REGISTRY_NAME}"))
+    place = Path(f"{order.repo}/{REGISTRY_NAME}")
+    renames = order.options.base_model is not None
+    merged = merge(state.content, order.tasks, place=place, renames_backbone=renames)
     _check_names(order, state, merged)
     return merged
 
@@ -190,7 +194,7 @@ def _send(
         state.commit,
         files,
         commit_message(options, title),
-        transfers=order.transfers,
+        uploads=order.uploads,
         branch=options.branch,
         as_pull=options.create_pr,
     )

@@ -24,7 +24,7 @@ from adapterhub.errors import UsageError
 from adapterhub.importing.import_options import ImportOptions
 from adapterhub.inputs import parse_bytes
 from adapterhub.option_models import Options, Part, option_of, parse_options
-from adapterhub.publishing.publication import CommitOptions, PublishOptions
+from adapterhub.publishing.publication import BackboneOptions, CommitOptions, PublishOptions
 from adapterhub.scoring.options import ScoringOptions
 from adapterhub.training.adapter_options import AdapterOptions
 from adapterhub.training.options import TrainingOptions
@@ -39,6 +39,7 @@ MODELS: dict[str, tuple[type[Options], ...]] = {
     **dict.fromkeys(("rename", "remove"), (CommitOptions,)),
     "alias": (AliasOptions, CommitOptions),
     "deprecate": (DeprecateOptions, CommitOptions),
+    "publish-backbone": (BackboneOptions,),
     "search": (SearchOptions,),
 }
 SHARED = {"epochs": "3", "batch_size": "8", "head_dropout": "0.25"}
