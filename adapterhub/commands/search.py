@@ -38,12 +38,15 @@ def search(
     from adapterhub.remote.calls import current_place
     from adapterhub.remote.search import list_repositories
     from adapterhub.specs import KINDS
+    from adapterhub.store.hub_urls import is_address
+    from adapterhub.store.references import parse_repository
 
     wanted = None if kind is None else cast("Kind", one_of("--kind", kind, KINDS))
     # The Hub knows `zh` and not `zh-CN`; the entries decide.
     tags = [language.partition("-")[0].lower()] if language else []
     if base_model:
-        tags.append(f"base_model:adapter:{base_model}")
+        name = parse_repository(base_model).name if is_address(base_model) else base_model
+        tags.append(f"base_model:adapter:{name}")
     listed = list_repositories(current_place(), tags=tags, author=author, limit=options.limit)
     found = [
         task_values(one.commit.repo, name, entry, one.commit.oid)

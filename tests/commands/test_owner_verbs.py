@@ -211,6 +211,8 @@ def test_one_repository_is_listed_by_any_of_its_names(run: Run, hub_server: HubS
     assert run("add", f"https://huggingface.co/{REPO}:spam").code == 0
     added = run("add", f"{hub_server.url}/{REPO}/blob/main/heads/ham.safetensors", "--json")
     assert added.value["origin"]["fixed"]
+    shown = run("show", f"https://huggingface.co/{REPO}/blob/main/heads/names.safetensors")
+    assert (shown.code, "tagging" in shown.out) == (0, True), shown.err
     to = run("publish", "spam", "--to", f"https://example.com/{REPO}")
     assert to.code == 2
 

@@ -182,6 +182,24 @@ def test_a_deprecated_task_loads_with_its_reason(
     assert updated(pinned).deprecated is None
 
 
+def test_owners_tell_those_too_who_never_update(
+    hub_server: HubServer, pinned: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pin(pinned, f"{REPO}:spam:2")
+    assert updated(pinned).state == "fixed"
+    apply(changes.deprecate("spam", "Too old"))
+    assert (updated(pinned).state, updated(pinned).deprecated) == ("fixed", "Too old.")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert (updated(pinned).state, updated(pinned).deprecated) == ("fixed", None)
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    apply(changes.remove("spam", 2, "Wrong labels"))
+    found = updated(pinned)
+    assert (found.state, found.origin.version) == ("removed", 2)
+    assert "Wrong labels. 'spam' stays here as it is." in (found.problem or "")
+    hub_server.state.delete(REPO)
+    assert updated(pinned).state == "fixed"
+
+
 def test_a_renamed_task_is_found_by_both_names(
     hub_server: HubServer, pinned: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
