@@ -24,6 +24,7 @@ from adapterhub.publishing.hub_metadata import (
     metric_name,
     render_front_matter,
 )
+from adapterhub.publishing.model_index import model_index
 from adapterhub.remote.find import FoundTask
 from adapterhub.specs import TaskSpec
 from adapterhub.store.entries import RegistryContent
@@ -79,7 +80,9 @@ def write_card(
     """
     values, body = _parts(before, repo)
     paths = [path for task in tasks for path in extras.get(task.name, ())]
+    index = model_index(values.pop("model-index", None), content, tasks, repo=repo)
     values = front_matter(values, content, tasks, has_peft=_has_peft(paths))
+    values |= {"model-index": index} if index else {}
     body = body.strip("\n") or f"# {escape(repo.partition('/')[2])}"
     overview = _render("overview", repo=repo, tasks=sorted(content.tasks.items()))
     body = _put(body, _OVERVIEW, overview, after=None)

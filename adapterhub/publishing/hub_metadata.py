@@ -1,4 +1,4 @@
-"""What the Hub reads: front matter of the card, model-index, evaluation results."""
+"""What the Hub reads: front matter of the card, evaluation results."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from adapterhub.store.entries import RegistryContent, TaskEntry
 _LIBRARY = "adapterhub"
 _OWN_TAGS = ("base_model:adapter:", "adapterhub-backbone:")
 _SEVERAL = "see-each-task"
-_PIPELINES = {"tagging": "token-classification"}
-_HUB_METRICS: Mapping[str, str] = {
+PIPELINES: Mapping[str, str] = {"tagging": "token-classification"}
+"""Pipeline tags of the Hub by kind of task, where they are not of the usual one."""
+
+HUB_METRICS: Mapping[str, str] = {
     "accuracy": "accuracy",
     "macro_f1": "f1",
     "micro_f1": "f1",
@@ -77,9 +79,8 @@ def front_matter(
         "language": sorted({tag.partition("-")[0] for entry in entries for tag in entry.languages}),
         "license": licences[0] if len(licences) == 1 else None,
         "datasets": _united(before.get("datasets"), filter(None, datasets)),
-        "metrics": sorted({_HUB_METRICS[name] for name in named if name in _HUB_METRICS}),
+        "metrics": sorted({HUB_METRICS[name] for name in named if name in HUB_METRICS}),
         "tags": _united(_tags(before.get("tags"), content, models, tasks), ["peft"] * has_peft),
-        "model-index": _index(before.get("model-index"), tasks),
     }
     if len(licences) > 1:
         own |= {"license": "other", "license_name": _SEVERAL}
@@ -103,7 +104,7 @@ def metric_name(name: str) -> str:
     return _METRIC_NAMES.get(name, name)
 
 
-def _pipeline_tag(spec: TaskSpec) -> str:
+def pipeline_tag(spec: TaskSpec) -> str:
     """Returns the Hub's pipeline tag of a task."""
     if spec.kind == "tagging":
         return "token-classification"
@@ -117,33 +118,6 @@ def hub_dataset(spec: TaskSpec) -> str | None:
     if spec.training is None or not _HUB_NAME.fullmatch(spec.training.dataset):
         return None
     return spec.training.dataset
-
-
-def _index_entry(name: str, spec: TaskSpec) -> dict[str, Any] | None:
-    """Returns the entry of a task in the card's model-index, or None without metrics."""
-    known = [metric for metric in spec.metrics if metric.name in _HUB_METRICS]
-    if not known:
-        return None
-    dataset = spec.training.dataset if spec.training else "unknown"
-    return {
-        "name": name,
-        "results": [
-            {
-                "task": {"type": _pipeline_tag(spec), "name": spec.description or name},
-                "dataset": {"name": dataset, "type": hub_dataset(spec) or "custom", "split": split},
-                "metrics": [
-                    {
-                        "type": _HUB_METRICS[metric.name],
-                        "value": metric.value,
-                        "name": metric_name(metric.name),
-                    }
-                    for metric in known
-                    if metric.split == split
-                ],
-            }
-            for split in dict.fromkeys(metric.split for metric in known)
-        ],
-    }
 
 
 def evaluation_results(name: str, spec: TaskSpec) -> list[dict[str, Any]]:
@@ -162,7 +136,7 @@ def evaluation_results(name: str, spec: TaskSpec) -> list[dict[str, Any]]:
             "notes": f"{metric_name(metric.name)} on {rows_text(metric, spec.used_for(metric))}",
         }
         for metric in spec.metrics
-        if metric.name in _HUB_METRICS and metric.split == spec.metrics[0].split
+        if metric.name in HUB_METRICS and metric.split == spec.metrics[0].split
     ]
 
 
@@ -172,9 +146,9 @@ def _newest_metrics(entry: TaskEntry) -> Iterable[str]:
 
 def _pipeline(content: RegistryContent, tasks: Sequence[FoundTask]) -> str:
     """Returns the Hub's pipeline tag of most tasks of the repository."""
-    known = {task.name: _pipeline_tag(task.spec) for task in tasks}
+    known = {task.name: pipeline_tag(task.spec) for task in tasks}
     counts = Counter(
-        known.get(name, _PIPELINES.get(entry.kind, "text-classification"))
+        known.get(name, PIPELINES.get(entry.kind, "text-classification"))
         for name, entry in sorted(content.tasks.items())
     )
     return counts.most_common(1)[0][0]
@@ -195,18 +169,6 @@ def _tags(
     families = sorted({task.spec.backbone.family for task in tasks})
     own = [*families, *(f"base_model:adapter:{model}" for model in sorted(set(models)))]
     return _united([_LIBRARY, *own, *sorted(prints)], others)
-
-
-def _index(before: object, tasks: Sequence[FoundTask]) -> list[Any]:
-    mine = {task.name for task in tasks}
-    others = [
-        entry
-        for entry in (before if isinstance(before, list) else [])
-        if isinstance(entry, dict) and entry.get("name") not in mine
-    ]
-    entries = (_index_entry(task.name, task.spec) for task in tasks)
-    found = [*others, *(entry for entry in entries if entry is not None)]
-    return sorted(found, key=lambda entry: str(entry.get("name")))
 
 
 def _united(before: object, more: Iterable[str]) -> list[str]:

@@ -4,86 +4,33 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from huggingface_hub import EvalResultEntry, ModelCard, parse_eval_result_entries
 
-from adapterhub.diagnostics import ConfusedPair, Diagnostics, ReliabilityBin
+from adapterhub.diagnostics import ConfusedPair, Diagnostics
 from adapterhub.errors import MissingExtraError
 from adapterhub.publishing.card import escape, write_card
 from adapterhub.publishing.figures import draw
-from adapterhub.publishing.files import extras_of, files_of
-from adapterhub.publishing.merging import Merged, merge
+from adapterhub.publishing.files import extras_of
 from adapterhub.remote.find import FoundTask
-from adapterhub.specs import Calibration, EarlierTask, Metric, TrainingRecord
+from adapterhub.specs import Calibration, EarlierTask, Metric
 from tests.builders import backbone_spec
+from tests.publishing.cards import (
+    ALBERT,
+    DIAGNOSTICS,
+    METRICS,
+    RECORD,
+    card,
+    files,
+    full,
+    merged_with,
+)
 from tests.publishing.tasks import REPO, to_publish
 
 PNG = b"\x89PNG\r\n\x1a\n"
-ALBERT = backbone_spec(name="albert/albert-base-v2", revision="b" * 40, num_hidden_layers=12)
-DIAGNOSTICS = Diagnostics(
-    split="validation",
-    rows=100,
-    reliability=tuple(
-        ReliabilityBin(score=x / 10, hits=x / 10, answers=20) for x in (1, 3, 5, 7, 9)
-    ),
-    confusion=((40, 9), (1, 50)),
-)
-RECORD = TrainingRecord(
-    dataset="acme/reviews",
-    dataset_license="cc-by-4.0",
-    data_digest="ab" * 32,
-    rows=900,
-    seed=3,
-    candidates=120,
-    epochs=30,
-    learning_rate=0.005,
-    weight_decay=0.1,
-)
-METRICS = (
-    Metric(name="accuracy", value=0.9, split="validation", rows=100),
-    Metric(name="ece", value=0.02, split="validation", rows=100),
-)
-
-
-def full(name: str = "spam", **changes: Any) -> FoundTask:
-    """Returns a task whose head file says all that a card can tell, but nothing to draw."""
-    spec: dict[str, Any] = {
-        "description": "Whether a review praises.",
-        "backbone": ALBERT,
-        "depths": (6,),
-        "metrics": METRICS,
-        "training": RECORD,
-        "calibration": Calibration(temperature=1.5),
-        "languages": ("en", "pt-BR"),
-        **changes,
-    }
-    return to_publish(name, **spec)
-
-
-def files(*tasks: FoundTask, before: dict[str, bytes] | None = None) -> dict[str, bytes]:
-    """Returns the files of a publication on top of those of an earlier one."""
-    known = before or {}
-    merged = merged_with(known, *tasks)
-    return {
-        **known,
-        **files_of(merged, tasks, repo=REPO, card=known.get("README.md"), extras=extras_of(tasks)),
-    }
-
-
-def merged_with(known: dict[str, bytes], *tasks: FoundTask) -> Merged:
-    from adapterhub.store.registry import parse_registry
-
-    path = Path("registry.yaml")
-    content = parse_registry(known["registry.yaml"], path) if known else None
-    return merge(content, tasks, place=path)
-
-
-def card(*tasks: FoundTask, before: dict[str, bytes] | None = None) -> str:
-    return files(*tasks, before=before)["README.md"].decode()
 
 
 def test_the_front_matter_is_what_the_hub_reads() -> None:
