@@ -158,21 +158,18 @@ class Hub:
         self,
         tasks: str | Sequence[str],
         repo: str,
-        *,
-        private: bool = False,
-        tag: str | None = None,
-        create_pr: bool = False,
-        dry_run: bool = False,
+        **options: Any,
     ) -> Published:
         """Publishes tasks to a repository on the Hugging Face Hub in one commit.
 
         Args:
             tasks: Names as in `load`; a name with an alias sets that alias in the repository.
             repo: `owner/name`; created if missing.
-            private: Whether a newly created repository is private.
-            tag: Tag for the commit.
-            create_pr: Whether to open a pull request instead of changing the main branch.
-            dry_run: Whether to return what would be written without writing it.
+            options: Of `PublishOptions`: `private`, whether a newly created repository is private;
+                `tag`, for the commit; `create_pr`, whether to open a pull request instead;
+                `examples`, texts or records that the card shows with their predictions;
+                `benchmarks`, as on the command line; `dry_run`, whether to return what would be
+                written without writing it.
 
         Raises:
             RemoteError: The Hub refuses it or cannot be reached; nothing is published then.
@@ -180,13 +177,15 @@ class Hub:
         """
         # Imported here: it imports PEFT, which scoring does not need.
         from adapterhub.publishing.publish import publish
+        from adapterhub.publishing.shown_examples import with_examples
 
-        given = {"private": private, "tag": tag, "create_pr": create_pr, "dry_run": dry_run}
-        options = parse_options(PublishOptions, given)
+        given = parse_options(PublishOptions, options)
         check_repository(repo)
         found = find_all(_names(tasks), self.registry_path)
-        self._tasks.check([task.load() for task in found])
-        return publish(repo, found, options)
+        heads = [task.load() for task in found]
+        self._tasks.check(heads)
+        found = with_examples(found, heads, given.examples, context=self._context)
+        return publish(repo, found, given)
 
     def explain(self, tasks: str | Sequence[str]) -> Plan:
         """Returns the plan of `score` for `tasks` and its cost, without computing it; printable.

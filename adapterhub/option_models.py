@@ -31,6 +31,7 @@ class Option:
         expected: What `read` converts, for the error where it cannot.
         constant: What the option stands for, which makes it a flag; None for no such flag.
         several: Field that is set instead where there is more than one value, as in `2,4`.
+        repeated: Whether several values are given by repeating the option, not as `a,b`.
     """
 
     metavar: str | None = None
@@ -40,6 +41,7 @@ class Option:
     expected: str = ""
     constant: object = None
     several: str | None = None
+    repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

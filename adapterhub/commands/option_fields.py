@@ -163,7 +163,8 @@ class FieldOption:
             metavar=None if is_flag else metavar,
             help=help_text(self.name, self.field, more=more),
         )
-        kind = bool if is_flag else str if is_text else self.type
+        kind: Any = bool if is_flag else str if is_text else self.type
+        kind = list[kind] if mark.repeated else kind
         return Parameter(self.name, Parameter.KEYWORD_ONLY, default=info, annotation=kind | None)
 
     def read(self, given: object) -> dict[str, object]:
@@ -175,7 +176,7 @@ class FieldOption:
         if self.option.constant is not None:
             return {self.name: self.option.constant} if given else {}
         if not isinstance(given, str):
-            return {self.name: given}
+            return {self.name: tuple(given) if isinstance(given, list) else given}
         if not self.many:
             return {self.name: self._convert(given, given)}
         parts = [part.strip() for part in given.split(",") if part.strip()]
@@ -225,7 +226,7 @@ def _field_option(name: str, field: FieldInfo) -> FieldOption:
     if is_tuple:
         kind = _plain(get_args(kind)[0])
     choices = get_args(kind) if get_origin(kind) is Literal else ()
-    many = is_tuple or option.several is not None
+    many = (is_tuple and not option.repeated) or option.several is not None
     return FieldOption(name, field, option, str if choices or kind is Any else kind, many, choices)
 
 

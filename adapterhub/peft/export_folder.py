@@ -53,6 +53,8 @@ def export_peft(head: HeadFile, folder: str | Path) -> None:
     except ValueError as error:
         raise AdapterError(f"of {head.source}", str(error)) from error
     backbone = head.spec.backbone
+    # It opens on the encoder alone: PEFT would look for the classifier of the other types.
+    config.task_type = "FEATURE_EXTRACTION"
     if "/" in backbone.name:
         config.base_model_name_or_path, config.revision = backbone.name, backbone.revision
     values = {

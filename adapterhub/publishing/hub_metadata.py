@@ -1,4 +1,4 @@
-"""What the Hub reads: front matter of the card, evaluation results."""
+"""What the Hub reads in the front matter of a card."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 
 import yaml
 
-from adapterhub.diagnostics import rows_text
 from adapterhub.remote.find import FoundTask
 from adapterhub.specs import TaskSpec
 from adapterhub.store.entries import RegistryContent, TaskEntry
@@ -118,26 +117,6 @@ def hub_dataset(spec: TaskSpec) -> str | None:
     if spec.training is None or not _HUB_NAME.fullmatch(spec.training.dataset):
         return None
     return spec.training.dataset
-
-
-def evaluation_results(name: str, spec: TaskSpec) -> list[dict[str, Any]]:
-    """Returns the content of `.eval_results/<task>.yaml`: one entry per metric.
-
-    Of several splits only the first is in it, the test set where there is one.
-    Empty unless the data set is on the Hub, because an entry refers to it by its Hub name.
-    """
-    dataset = hub_dataset(spec)
-    if dataset is None:
-        return []
-    return [
-        {
-            "dataset": {"id": dataset, "task_id": name},
-            "value": metric.value,
-            "notes": f"{metric_name(metric.name)} on {rows_text(metric, spec.used_for(metric))}",
-        }
-        for metric in spec.metrics
-        if metric.name in HUB_METRICS and metric.split == spec.metrics[0].split
-    ]
 
 
 def _newest_metrics(entry: TaskEntry) -> Iterable[str]:

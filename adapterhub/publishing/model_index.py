@@ -104,7 +104,7 @@ def _results(name: str, spec: TaskSpec) -> list[_Result]:
 
 def _results_in_registry(
     name: str, entry: TaskEntry, before: Sequence[_Result]
-) -> Sequence[_Result]:
+) -> list[_Result]:
     """Returns the results of a task of which only the registry is known, and the current card."""
     record = entry.versions[entry.newest]
     metrics = [
@@ -112,7 +112,7 @@ def _results_in_registry(
     ]
     there = [metric for result in before for metric in result["metrics"]]
     if before and all(metric in there for metric in metrics) and all(map(_is_whole, before)):
-        return before
+        return list(before)
     if not metrics:
         return []
     last = before[0] if before and _is_whole(before[0]) else {}

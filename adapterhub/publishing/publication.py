@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
+from pydantic import Field
+
+from adapterhub.inputs import Record
 from adapterhub.option_models import Option, Options
 
 
@@ -19,6 +22,16 @@ class PublishOptions(Options):
     """Open a pull request; change nothing else."""
     dry_run: bool = False
     """Print what would be written; send nothing."""
+    examples: Annotated[tuple[Record, ...], Option("TEXT", flags=("--example",), repeated=True)] = (
+        Field((), strict=False)
+    )
+    """Text that the card shows with its prediction, of a pair JSON such as {"text": "…",
+    "text_pair": "…"}; kept in the published head file, instead of those in it. Repeatable."""
+    benchmarks: Annotated[
+        tuple[str, ...], Option("DATASET:ID", flags=("--benchmark",), repeated=True)
+    ] = Field((), strict=False)
+    """Benchmark of the Hub that the first metric of a task is of: its data set and `task_id`, for
+    one of several tasks TASK=DATASET:ID. Repeatable."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,10 @@ from pathlib import Path
 from adapterhub.errors import RemoteUnavailableError, UsageError
 from adapterhub.publishing.card import CARD_NAME
 from adapterhub.publishing.files import Extras, extras_of, files_of
+from adapterhub.publishing.layout import Present
 from adapterhub.publishing.merging import Merged, merge
 from adapterhub.publishing.publication import Published, PublishedTask, PublishOptions
+from adapterhub.publishing.shown_examples import as_published
 from adapterhub.remote.calls import Place, current_place, pause
 from adapterhub.remote.fetch import Commit, fetch
 from adapterhub.remote.find import FoundTask
@@ -64,6 +66,11 @@ class _State:
     card: bytes | None = None
     files: Collection[str] = ()
 
+    def read(self, path: str) -> bytes:
+        """Returns the content of a file of the repository."""
+        assert self.commit is not None
+        return fetch(self.commit, path)
+
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
@@ -93,7 +100,8 @@ def publish(repo: str, tasks: Sequence[FoundTask], options: PublishOptions) -> P
         raise RemoteUnavailableError(repo, "publishing needs the network; HF_HUB_OFFLINE is set")
     if not options.dry_run:
         require_token(place, repo)
-    order = _Order(repo, tasks, options, extras_of(tasks), place, Uploads())
+    extras = extras_of(tasks, options.benchmarks)
+    order = _Order(repo, tasks, options, extras, place, Uploads())
     attempt: _Attempt | None = None
     with operation() as clock:
         for tried in range(1, MOST_RACES + 1):
@@ -101,6 +109,7 @@ def publish(repo: str, tasks: Sequence[FoundTask], options: PublishOptions) -> P
             if state.commit is None and not options.dry_run:
                 make_repository(place, repo, private=options.private)
                 continue
+            order = replace(order, tasks=as_published(tasks, state.content, state.read))
             merged = _merge(order, state)
             done = _send(order, state, merged, before=attempt)
             if isinstance(done, Published):
@@ -169,14 +178,8 @@ def _send(
     options, repo = order.options, order.repo
     if not merged.changed and state.commit is not None:
         return _finish(order, before or _Attempt(merged, {}), Sent(state.commit.oid))
-    files = files_of(
-        merged,
-        order.tasks,
-        repo=repo,
-        card=state.card,
-        extras=order.extras,
-        there=state.files,
-    )
+    there = Present(state.card, state.files, state.read)
+    files = files_of(merged, order.tasks, repo=repo, extras=order.extras, there=there)
     attempt = _Attempt(merged, files)
     if options.dry_run or state.commit is None:
         return _finish(order, attempt, None)

@@ -7,6 +7,7 @@ from typing import Any
 
 from adapterhub.diagnostics import Diagnostics, ReliabilityBin
 from adapterhub.publishing.files import extras_of, files_of
+from adapterhub.publishing.layout import Present
 from adapterhub.publishing.merging import Merged, merge
 from adapterhub.remote.find import FoundTask
 from adapterhub.specs import Calibration, Metric, TrainingRecord
@@ -59,14 +60,8 @@ def files(*tasks: FoundTask, before: dict[str, bytes] | None = None) -> dict[str
     """Returns the files of a publication on top of those of an earlier one."""
     known = before or {}
     merged = merged_with(known, *tasks)
-    changed = files_of(
-        merged,
-        tasks,
-        repo=REPO,
-        card=known.get("README.md"),
-        extras=extras_of(tasks),
-        there=known,
-    )
+    there = Present(known.get("README.md"), known, known.__getitem__)
+    changed = files_of(merged, tasks, repo=REPO, extras=extras_of(tasks), there=there)
     return {path: data for path, data in {**known, **changed}.items() if data is not None}
 
 
