@@ -22,6 +22,7 @@ from adapterhub.option_models import parse_options, read_options
 from adapterhub.plan import Plan, make_plan
 from adapterhub.publishing.publication import Published, PublishOptions
 from adapterhub.remote.find import find_all
+from adapterhub.remote.operation import operation
 from adapterhub.results import Scores, TaskInfo
 from adapterhub.scoring.options import ScoringOptions
 from adapterhub.scoring.score_file import ScoredFile, score_file
@@ -154,6 +155,7 @@ class Hub:
         """
         return self._tasks.spec(absolute(reference))
 
+    @operation()
     def publish(
         self,
         tasks: str | Sequence[str],
@@ -187,6 +189,7 @@ class Hub:
         found = with_examples(found, heads, given.examples, context=self._context)
         return publish(repo, found, given)
 
+    @operation()
     def explain(self, tasks: str | Sequence[str]) -> Plan:
         """Returns the plan of `score` for `tasks` and its cost, without computing it; printable.
 
@@ -264,6 +267,7 @@ class Hub:
         request = Request(records, requested, on_error == "skip", top_k, logits)
         return self._score(request, list(dict.fromkeys(name for _, own in pairs for name in own)))
 
+    @operation()
     def score_file(
         self,
         source: object,
@@ -297,6 +301,7 @@ class Hub:
         given = read_options(ScoringOptions, options)
         return score_file(self, source, out, tasks=names, options=given)
 
+    @operation()
     def _score(self, request: Request, names: Sequence[str]) -> Scores:
         own = {name: absolute(name) for name in names}
         found = self._tasks.look_up(list(own.values()))

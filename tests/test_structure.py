@@ -68,10 +68,11 @@ def ladder_lines() -> list[str]:
 
 ONLY_IN = {
     "huggingface_hub": {
-        *(f"remote/{name}.py" for name in ("calls", "faults", "fetch", "session", "upload")),
+        *(f"remote/{name}.py" for name in ("cache", "calls", "download", "faults", "repository")),
+        *(f"remote/{name}.py" for name in ("refs", "session", "transfer", "upload")),
         "model/backbone/sources.py",
     },
-    "httpx2": {"remote/session.py"},
+    "httpx2": {"remote/download.py", "remote/session.py"},
     "jinja2": {"publishing/rendering.py"},
     "matplotlib": {"publishing/figures.py"},
     "peft": {

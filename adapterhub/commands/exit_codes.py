@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 from adapterhub.commands.printing import note, to_stdout
 from adapterhub.commands.stopping import Stopped
 from adapterhub.errors import AdapterHubError, ConstantHeadWarning, DataError
+from adapterhub.remote.operation import operation
 
 INTERRUPTED = 130
 """128 + SIGINT, as shells count."""
@@ -40,7 +41,8 @@ class CommandLine(TyperGroup):
         as_json = "--json" in words
         extra["standalone_mode"] = False
         _speak_utf8()
-        with warnings.catch_warnings(), _log_as_notes():
+        # A verb is one operation, however often it looks a task up.
+        with warnings.catch_warnings(), _log_as_notes(), operation():
             warnings.simplefilter("always", ConstantHeadWarning)
             warnings.showwarning = _show_warning
             code = _exit_code(

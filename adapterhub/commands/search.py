@@ -13,7 +13,7 @@ from adapterhub.errors import UsageError
 
 if TYPE_CHECKING:
     from adapterhub.commands.verb_options import SearchOptions
-    from adapterhub.remote.repository import Listed
+    from adapterhub.remote.search import Listed
     from adapterhub.specs import Kind
     from adapterhub.store.entries import TaskEntry
 
@@ -35,7 +35,7 @@ def search(
         list_tasks(registry, language, kind, as_json)
         return
     from adapterhub.remote.calls import current_place
-    from adapterhub.remote.repository import list_repositories
+    from adapterhub.remote.search import list_repositories
     from adapterhub.specs import KINDS
 
     wanted = None if kind is None else cast("Kind", one_of("--kind", kind, KINDS))

@@ -98,10 +98,12 @@ def files_of(
     newest = [task for task in tasks if _is_newest(merged, task)]
     files: dict[str, bytes | None] = {REGISTRY_NAME: merged.data}
     names = {task.name for task in newest}
-    files |= dict.fromkeys(path for path in there.files if _task_of(path) in names)
+    files |= dict.fromkeys(path for path in there.files if task_of(path) in names)
     files |= dict.fromkeys(_outdated_results(merged, extras, there))
     # The card describes the newest version of a task.
-    files |= write_card(merged.content, newest, repo=repo, extras=extras, there=there)
+    files |= write_card(
+        merged.content, newest, repo=repo, extras=extras, there=there, earlier=merged.before
+    )
     for task in tasks:
         if task.name in merged.added:
             record = entries[task.name].versions[versions[task.name]]
@@ -134,7 +136,7 @@ def _is_newest(merged: Merged, task: FoundTask) -> bool:
     return merged.versions[task.name] == merged.content.tasks[task.name].newest
 
 
-def _task_of(path: str) -> str | None:
+def task_of(path: str) -> str | None:
     """Returns the task that a file beside a head belongs to, or None for other files."""
     found = _BESIDE.fullmatch(path)
     return None if found is None else next(filter(None, found.groups()))

@@ -7,15 +7,33 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import yaml
-
 from adapterhub.remote.find import FoundTask
 from adapterhub.specs import TaskSpec
 from adapterhub.store.entries import RegistryContent, TaskEntry
 
-_LIBRARY = "adapterhub"
-_OWN_TAGS = ("base_model:adapter:", "adapterhub-backbone:")
-_SEVERAL = "see-each-task"
+LIBRARY = "adapterhub"
+"""Our name as a library on the Hub."""
+OWN_TAGS = ("base_model:adapter:", "adapterhub-backbone:")
+"""What our tags about backbones begin with."""
+SEVERAL = "see-each-task"
+"""The name of a licence where tasks have several."""
+OWN_KEYS = (
+    "library_name",
+    "base_model",
+    "base_model_relation",
+    "pipeline_tag",
+    "language",
+    "license",
+    "license_name",
+    "datasets",
+    "metrics",
+    "tags",
+    "widget",
+    "model-index",
+)
+"""The keys of front matter that we write, in their order."""
+REBUILT = ("widget", "model-index")
+"""Those of them whose entries are told apart, ours and of others, where they are made."""
 PIPELINES: Mapping[str, str] = {"tagging": "token-classification"}
 """Pipeline tags of the Hub by kind of task, where they are not of the usual one."""
 
@@ -50,16 +68,14 @@ _HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._
 
 
 def front_matter(
-    before: Mapping[str, Any],
     content: RegistryContent,
     tasks: Sequence[FoundTask],
     *,
     has_peft: bool = False,
 ) -> dict[str, Any]:
-    """Returns the front matter for a registry; keys that others wrote are kept.
+    """Returns the front matter for a registry; None or an empty list where there is no value.
 
     Args:
-        before: The current front matter.
         content: The registry with all tasks of the repository.
         tasks: The tasks to publish, whose whole specs are known.
         has_peft: Whether adapters are published in PEFT's format.
@@ -69,33 +85,19 @@ def front_matter(
     licences = list(dict.fromkeys(entry.license for entry in entries if entry.license))
     named = {name for entry in entries for name in _newest_metrics(entry)}
     datasets = (hub_dataset(task.spec) for task in tasks)
-    own: dict[str, Any] = {
-        "library_name": _LIBRARY,
+    return {
+        "library_name": LIBRARY,
         "base_model": sorted(set(models)),
         "base_model_relation": "adapter" if models else None,
         "pipeline_tag": _pipeline(content, tasks),
         # The Hub knows `en` and finds nothing under `en-US`.
         "language": sorted({tag.partition("-")[0] for entry in entries for tag in entry.languages}),
-        "license": licences[0] if len(licences) == 1 else None,
-        "datasets": _united(before.get("datasets"), filter(None, datasets)),
+        "license": "other" if len(licences) > 1 else next(iter(licences), None),
+        "license_name": SEVERAL if len(licences) > 1 else None,
+        "datasets": list(dict.fromkeys(name for name in datasets if name is not None)),
         "metrics": sorted({HUB_METRICS[name] for name in named if name in HUB_METRICS}),
-        "tags": _united(_tags(before.get("tags"), content, models, tasks), ["peft"] * has_peft),
+        "tags": [*_tags(content, models, tasks), *["peft"] * has_peft],
     }
-    if len(licences) > 1:
-        own |= {"license": "other", "license_name": _SEVERAL}
-    filled = {key: value for key, value in own.items() if value not in (None, [])}
-    kept = {key: value for key, value in before.items() if key not in own}
-    if kept.get("license_name") == _SEVERAL:
-        del kept["license_name"]  # it was ours, and the licences are equal now
-    elif own["license"] is None and "license" in before:
-        kept["license"] = before["license"]
-    return {**filled, **kept}
-
-
-def render_front_matter(values: Mapping[str, Any]) -> str:
-    """Returns front matter as YAML between two lines of dashes."""
-    text = yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True, width=100)
-    return f"---\n{text}---\n"
 
 
 def metric_name(name: str) -> str:
@@ -133,28 +135,12 @@ def _pipeline(content: RegistryContent, tasks: Sequence[FoundTask]) -> str:
     return counts.most_common(1)[0][0]
 
 
-def _tags(
-    before: object,
-    content: RegistryContent,
-    models: Iterable[str],
-    tasks: Sequence[FoundTask],
-) -> list[str]:
-    """Returns the tags of a repository; a family stays when tasks of another one are added."""
-    others = [tag for tag in _strings(before) if not tag.startswith(_OWN_TAGS)]
-    prints = (
+def _tags(content: RegistryContent, models: Iterable[str], tasks: Sequence[FoundTask]) -> list[str]:
+    """Returns the tags of a repository, of families those of `tasks`."""
+    prints = {
         f"adapterhub-backbone:{entry.fingerprint.removeprefix('sha256:')[:16]}"
         for entry in content.backbones.values()
-    )
+    }
     families = sorted({task.spec.backbone.family for task in tasks})
-    own = [*families, *(f"base_model:adapter:{model}" for model in sorted(set(models)))]
-    return _united([_LIBRARY, *own, *sorted(prints)], others)
-
-
-def _united(before: object, more: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys([*_strings(before), *more]))
-
-
-def _strings(value: object) -> list[str]:
-    if isinstance(value, str):
-        return [value]
-    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+    own = (f"base_model:adapter:{model}" for model in sorted(set(models)))
+    return [LIBRARY, *families, *own, *sorted(prints)]

@@ -31,14 +31,19 @@ class Merged:
         data: Its bytes.
         versions: The version of each added task, by name.
         added: Names of the tasks whose version is new.
-        changed: Whether the registry differs from before.
+        before: The registry before, or None.
     """
 
     content: RegistryContent
     data: bytes
     versions: Mapping[str, int]
     added: frozenset[str]
-    changed: bool
+    before: RegistryContent | None
+
+    @property
+    def changed(self) -> bool:
+        """Returns whether the registry differs from before."""
+        return self.before != self.content
 
 
 def merge(
@@ -76,7 +81,7 @@ def merge(
         schema=SCHEMA_VERSION, backbones=dict(state.backbones), tasks=dict(state.tasks)
     )
     data = registry_bytes(state)
-    return Merged(content, data, versions, frozenset(added), before != content)
+    return Merged(content, data, versions, frozenset(added), before)
 
 
 def _entry(

@@ -102,9 +102,7 @@ def _results(name: str, spec: TaskSpec) -> list[_Result]:
     ]
 
 
-def _results_in_registry(
-    name: str, entry: TaskEntry, before: Sequence[_Result]
-) -> list[_Result]:
+def _results_in_registry(name: str, entry: TaskEntry, before: Sequence[_Result]) -> list[_Result]:
     """Returns the results of a task of which only the registry is known, and the current card."""
     record = entry.versions[entry.newest]
     metrics = [

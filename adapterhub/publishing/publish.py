@@ -12,28 +12,27 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from adapterhub.errors import RemoteUnavailableError, UsageError
-from adapterhub.publishing.card import CARD_NAME
+from adapterhub.errors import RemoteError, RemoteUnavailableError, UsageError
 from adapterhub.publishing.files import Extras, extras_of, files_of
+from adapterhub.publishing.front_matter import CARD_NAME
 from adapterhub.publishing.layout import Present
 from adapterhub.publishing.merging import Merged, merge
+from adapterhub.publishing.ownership import check_owner, check_registry
 from adapterhub.publishing.publication import Published, PublishedTask, PublishOptions
 from adapterhub.publishing.shown_examples import as_published
 from adapterhub.remote.calls import Place, current_place, pause
 from adapterhub.remote.fetch import Commit, fetch
 from adapterhub.remote.find import FoundTask
+from adapterhub.remote.operation import operation
+from adapterhub.remote.refs import Refs, find_pull, make_tag, read_refs
 from adapterhub.remote.repository import check_files
-from adapterhub.remote.session import operation
+from adapterhub.remote.transfer import Transfers
 from adapterhub.remote.upload import (
     Sent,
-    Uploads,
-    find_pull,
     make_repository,
-    make_tag,
     read_newest,
     require_token,
     send_commit,
-    tagged_commit,
 )
 from adapterhub.store.entries import RegistryContent
 from adapterhub.store.references import check_repository
@@ -42,7 +41,9 @@ from adapterhub.store.registry import REGISTRY_NAME, parse_registry
 MOST_RACES = 40
 """How often a publication starts again because another one was first."""
 
-_TAG = re.compile(r"(?![0-9a-f]{40}$)[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+# Git allows no `..` and no `.` or `.lock` at the end; 40 hexadecimal digits are a commit.
+_TAG = re.compile(r"(?![0-9a-f]{40}$)(?!.*\.\.)(?!.*(?:\.|\.lock)$)[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_NO_TAGS = frozenset({"main", "head", "refs"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +55,21 @@ class _Order:
     options: PublishOptions
     extras: Extras
     place: Place
-    uploads: Uploads
+    transfers: Transfers
 
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """The current content of the repository; `commit` is None if it does not exist."""
+    """The current content of the repository; `commit` is None if it does not exist.
+
+    `refs` is None where none of its names matter.
+    """
 
     commit: Commit | None
     content: RegistryContent | None = None
     card: bytes | None = None
     files: Collection[str] = ()
+    refs: Refs | None = None
 
     def read(self, path: str) -> bytes:
         """Returns the content of a file of the repository."""
@@ -101,9 +106,9 @@ def publish(repo: str, tasks: Sequence[FoundTask], options: PublishOptions) -> P
     if not options.dry_run:
         require_token(place, repo)
     extras = extras_of(tasks, options.benchmarks)
-    order = _Order(repo, tasks, options, extras, place, Uploads())
+    order = _Order(repo, tasks, options, extras, place, Transfers())
     attempt: _Attempt | None = None
-    with operation() as clock:
+    with operation() as running:
         for tried in range(1, MOST_RACES + 1):
             state = _read(order)
             if state.commit is None and not options.dry_run:
@@ -115,7 +120,7 @@ def publish(repo: str, tasks: Sequence[FoundTask], options: PublishOptions) -> P
             if isinstance(done, Published):
                 return done
             attempt = done
-            time.sleep(min(pause(tried), max(clock.left, 0)))
+            time.sleep(min(pause(tried), max(running.clock.left, 0)))
     raise RemoteUnavailableError(
         repo, f"others published {MOST_RACES} times while this was tried. Try again later."
     )
@@ -129,9 +134,12 @@ def _check(repo: str, tasks: Sequence[FoundTask], options: PublishOptions) -> No
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise UsageError(f"Two tasks would both be '{twice}' in {repo}; publish them separately.")
+    if options.tag is not None and options.tag.lower() in _NO_TAGS:
+        raise UsageError(f"The tag {options.tag!r} is not allowed: branches have that name.")
     if options.tag is not None and not _TAG.fullmatch(options.tag):
         raise UsageError(
-            f"The tag {options.tag!r} is not allowed: use up to 64 of A-Z, a-z, 0-9, '.', '-', '_'."
+            f"The tag {options.tag!r} is not allowed: use up to 64 of A-Z, a-z, 0-9, '.', '-', "
+            f"'_', without '..', and without '.' or '.lock' at the end."
         )
     if options.tag is not None and options.create_pr:
         raise UsageError("A tag marks a published commit; a pull request is not yet. Tag it later.")
@@ -142,26 +150,50 @@ def _read(order: _Order) -> _State:
     if newest is None:
         return _State(None)
     commit = newest.commit
+    if order.options.private and newest.public:
+        raise UsageError(
+            f"{order.repo} is public, and --private makes only a new repository private. Make it "
+            f"private at {order.place.endpoint}/{order.repo}/settings, or publish without "
+            f"--private."
+        )
     check_files(commit, newest.files)
     content = card = None
     if REGISTRY_NAME in newest.files:
-        content = parse_registry(fetch(commit, REGISTRY_NAME), Path(f"{commit}/{REGISTRY_NAME}"))
+        data = fetch(commit, REGISTRY_NAME)
+        check_registry(commit, data)
+        content = parse_registry(data, Path(f"{commit}/{REGISTRY_NAME}"))
     if CARD_NAME in newest.files:
         card = fetch(commit, CARD_NAME)
-    return _State(commit, content, card, newest.files)
+    is_named = order.options.tag is not None or any(task.alias for task in order.tasks)
+    return _State(commit, content, card, newest.files, read_refs(commit) if is_named else None)
 
 
 def _merge(order: _Order, state: _State) -> Merged:
-    options = order.options
     merged = merge(state.content, order.tasks, place=Path(f"{order.repo}/{REGISTRY_NAME}"))
-    # A name after `@` must not be an alias and a tag.
-    used = {alias for entry in merged.content.tasks.values() for alias in entry.aliases}
-    if options.tag in used:
-        raise UsageError(f"'{options.tag}' is an alias in {order.repo}, so it cannot be a tag too.")
-    for alias in {task.alias for task in order.tasks if task.alias is not None}:
-        if state.commit is not None and tagged_commit(state.commit, alias) is not None:
-            raise UsageError(f"'{alias}' is a tag of {order.repo}, so it cannot be an alias too.")
+    _check_names(order, state, merged)
     return merged
+
+
+def _check_names(order: _Order, state: _State, merged: Merged) -> None:
+    """Checks that a name after `@` means one thing, and that no tag has to move."""
+    tag, repo = order.options.tag, order.repo
+    used = {alias for entry in merged.content.tasks.values() for alias in entry.aliases}
+    if tag in used:
+        raise UsageError(f"'{tag}' is an alias in {repo}, so it cannot be a tag too.")
+    if state.refs is None or state.commit is None:
+        return
+    for alias in {task.alias for task in order.tasks if task.alias is not None}:
+        if alias in state.refs.tags:
+            raise UsageError(f"'{alias}' is a tag of {repo}, so it cannot be an alias too.")
+    if tag in state.refs.branches:
+        raise UsageError(f"'{tag}' is a branch of {repo}, so it cannot be a tag too.")
+    there = None if tag is None else state.refs.tags.get(tag)
+    if there is not None and (merged.changed or there != state.commit.oid):
+        raise RemoteError(
+            repo,
+            f"the tag '{tag}' is at commit {there[:12]} already, and tags do not move. Choose "
+            f"another; nothing was sent.",
+        )
 
 
 def _send(
@@ -180,16 +212,19 @@ def _send(
         return _finish(order, before or _Attempt(merged, {}), Sent(state.commit.oid))
     there = Present(state.card, state.files, state.read)
     files = files_of(merged, order.tasks, repo=repo, extras=order.extras, there=there)
+    if state.commit is not None:
+        check_owner(state.commit, state.content, card=state.card, there=state.files, changed=files)
     attempt = _Attempt(merged, files)
     if options.dry_run or state.commit is None:
         return _finish(order, attempt, None)
     sent: Sent | None = None
     if options.create_pr:
-        sent = find_pull(state.commit, REGISTRY_NAME, merged.data)
+        pull = find_pull(state.commit, REGISTRY_NAME, merged.data)
+        sent = None if pull is None else Sent(pull.oid, pull.address)
     names = ", ".join(task.name for task in order.tasks)
     title = f"Publish {names if len(names) <= 60 else f'{len(order.tasks)} tasks'}"
     sent = sent or send_commit(
-        state.commit, files, title, uploads=order.uploads, as_pull=options.create_pr
+        state.commit, files, title, transfers=order.transfers, as_pull=options.create_pr
     )
     return attempt if sent is None else _finish(order, attempt, sent)
 

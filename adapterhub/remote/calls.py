@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from huggingface_hub import HfApi, constants, get_token
+from huggingface_hub.errors import HfHubHTTPError
 
 from adapterhub.errors import RemoteAccessError, RemoteUnavailableError
 from adapterhub.remote.faults import Action, explain
-from adapterhub.remote.session import TIMEOUT_VARIABLE, Clock, Failed, OutOfTime, failure, operation
+from adapterhub.remote.operation import TIMEOUT_VARIABLE, Clock, operation, running_clock
+from adapterhub.remote.outages import forget, remember, remembered
+from adapterhub.remote.session import Failed, OutOfTime, failure, install
 from adapterhub.store.paths import absolute_path
 
 TRIES = 5
@@ -22,6 +25,8 @@ TRIES = 5
 FIRST_WAIT = 0.5
 """Seconds before the second attempt; the wait doubles each time, up to LONGEST_WAIT."""
 LONGEST_WAIT = 8.0
+ENOUGH_BYTES = 2**20
+"""Bytes of a file after which an attempt that broke off is not counted."""
 _AWAY_TRIES = 3
 _YES = {"1", "true", "yes", "on"}
 
@@ -69,6 +74,10 @@ def current_place() -> Place:
 def call(place: Place, action: Action, request: Callable[[HfApi], Result]) -> Result:
     """Returns the result of a request; retries failures that may be temporary.
 
+    There is one rule for all requests: up to TRIES attempts, three of them without any response,
+    and a single one where the cache can stand in or the Hub was away a moment ago. An attempt
+    that brought ENOUGH_BYTES of a file is not counted, since the next one continues there.
+
     Args:
         place: The Hub.
         action: What the request does, for messages.
@@ -77,16 +86,50 @@ def call(place: Place, action: Action, request: Callable[[HfApi], Result]) -> Re
     Raises:
         RemoteError: It failed; the message says what failed, why, and what to do.
     """
-    with operation() as clock:
-        for tried in range(1, TRIES + 1):
+    with operation() as running:
+        clock = running_clock() or running.clock
+        if place.endpoint in running.given_up:
+            why = running.given_up[place.endpoint]
+            raise RemoteUnavailableError(action.place, f"{action.doing} was not tried: {why}")
+        install()
+        with clock.running():
+            return _tried(place, action, request, clock)
+
+
+def _tried(
+    place: Place, action: Action, request: Callable[[HfApi], Result], clock: Clock
+) -> Result:
+    away_tries = 1 if clock.is_brief or remembered(place.endpoint) else _AWAY_TRIES
+    tried = 0
+    while True:
+        tried += 1
+        try:
+            result = request(place.api)
+        except Exception as error:
+            fault = failure(error)
+            if fault is None:
+                if isinstance(error, HfHubHTTPError):
+                    forget(place.endpoint)
+                raise explain(error, action, place.api) from _plain(error, place.token)
+            if isinstance(fault, Failed) and fault.gained >= ENOUGH_BYTES:
+                tried -= 1
             try:
-                return request(place.api)
-            except Exception as error:
-                fault = failure(error)
-                if fault is None:
-                    raise explain(error, action, place.api) from _plain(error, place.token)
-                _wait_or_fail(fault, tried, clock, action)
-    raise AssertionError("the last try raises")
+                _wait_or_fail(fault, tried, clock, action, away_tries=away_tries)
+            except RemoteUnavailableError as gave_up:
+                if isinstance(fault, Failed) and fault.away:
+                    _note_outage(place, gave_up.problem, clock)
+                raise
+        else:
+            forget(place.endpoint)
+            return result
+
+
+def _note_outage(place: Place, problem: str, clock: Clock) -> None:
+    """Takes note of a Hub that did not respond, for the next requests of this call and others."""
+    remember(place.endpoint, problem)
+    if not clock.is_brief:
+        with operation() as running:
+            running.given_up[place.endpoint] = problem
 
 
 def pause(tried: int) -> float:
@@ -95,24 +138,25 @@ def pause(tried: int) -> float:
     return longest * random.uniform(0.5, 1.0)
 
 
-def _wait_or_fail(fault: Failed | OutOfTime, tried: int, clock: Clock, action: Action) -> None:
+def _wait_or_fail(
+    fault: Failed | OutOfTime, tried: int, clock: Clock, action: Action, *, away_tries: int
+) -> None:
     """Waits before the next attempt.
 
     Raises:
         RemoteUnavailableError: There is no attempt left, or no time for the wait.
     """
     if isinstance(fault, OutOfTime):
-        raise RemoteUnavailableError(
-            action.place,
-            f"{action.doing} took longer than {clock.seconds:g} s. Try again later, or allow more "
-            f"with {TIMEOUT_VARIABLE}=<seconds>.",
-        ) from fault
-    wait = pause(tried) if fault.wait is None else fault.wait
+        hint = "" if clock.is_brief else f", or allow more with {TIMEOUT_VARIABLE}=<seconds>"
+        problem = f"{action.doing} took longer than {clock.seconds:g} s. Try again later{hint}."
+        raise RemoteUnavailableError(action.place, problem) from fault
+    wait = pause(max(tried, 1)) if fault.wait is None else fault.wait
     too_long = wait > clock.left
-    if tried >= (_AWAY_TRIES if fault.away else TRIES) or too_long:
+    if tried >= (away_tries if fault.away else TRIES) or too_long:
+        times = "once" if tried == 1 else f"{tried} times"
         hint = f" The Hub asks to wait {wait:g} s." if too_long and fault.wait is not None else ""
         raise RemoteUnavailableError(
-            action.place, f"{action.doing} failed: {fault}, tried {tried} times.{hint}"
+            action.place, f"{action.doing} failed: {fault}, tried {times}.{hint}"
         ) from fault
     time.sleep(wait)
 

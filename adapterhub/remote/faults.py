@@ -37,11 +37,13 @@ class Action:
         repo: `owner/name`, or the endpoint for calls about no repository.
         doing: The action, for instance `fetching registry.yaml`.
         revision: The requested revision, or None.
+        writes: Whether it changes something on the Hub.
     """
 
     repo: str
     doing: str
     revision: str | None = None
+    writes: bool = False
 
     @property
     def place(self) -> str:

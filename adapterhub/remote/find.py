@@ -20,7 +20,7 @@ from adapterhub.store.references import Reference, absolute, parse_reference
 from adapterhub.store.registry import Registry, Resolved, locate_registry, read_registry
 
 if TYPE_CHECKING:
-    from adapterhub.remote.repository import Lookup
+    from adapterhub.remote.repository import RemoteTask
     from adapterhub.store.headfile import HeadFile
 
 
@@ -105,24 +105,17 @@ def find_all(references: Iterable[str], registry: Registry | Path) -> list[Found
         RemoteError: The Hub refuses it or is out of reach.
     """
     parsed = [parse_reference(reference) for reference in references]
-    lookup = None
-    if any(one.kind == "hub" for one in parsed):
-        # The Hub's client takes most of a second to import.
-        from adapterhub.remote.repository import Lookup
-
-        lookup = Lookup()
     if isinstance(registry, Path) and any(one.kind == "task" for one in parsed):
         # Once, so that all tasks are of one state of the file.
         registry = read_registry(registry)
-    return [_find(reference, registry, lookup) for reference in parsed]
+    far = _on_the_hub([one for one in parsed if one.kind == "hub"])
+    return [far[one] if one.kind == "hub" else _find(one, registry) for one in parsed]
 
 
-def _find(reference: Reference, registry: Registry | Path, lookup: Lookup | None) -> FoundTask:
+def _find(reference: Reference, registry: Registry | Path) -> FoundTask:
     if reference.path is not None:
         path = absolute_path(reference.path)
         return replace(task_in(read_bytes(path), str(path)), reference=reference.text)
-    if reference.kind == "hub":
-        return _on_the_hub(reference, lookup)
     known = registry if isinstance(registry, Registry) else read_registry(registry)
     found = known.resolve(reference)
     record, source = found.record, str(found.path)
@@ -170,11 +163,23 @@ def task_in(data: bytes, source: str, *, alias: str | None = None) -> FoundTask:
     return FoundTask(source, header.spec.task, alias, header, data, digest, source)
 
 
-def _on_the_hub(reference: Reference, lookup: Lookup | None) -> FoundTask:
-    from adapterhub.remote.repository import check_agreement, find_task, read_remote
+def _on_the_hub(references: Sequence[Reference]) -> dict[Reference, FoundTask]:
+    """Returns tasks of the Hub, all of one state of their repositories."""
+    if not references:
+        return {}
+    # The Hub's client takes most of a second to import.
+    from adapterhub.remote.repository import lookup_of_call, read_tasks
 
-    remote = find_task(reference, lookup)
-    data = read_remote(remote)
+    read = read_tasks(references, lookup_of_call())
+    return {
+        reference: _checked(reference, remote, data)
+        for reference, (remote, data) in zip(references, read, strict=True)
+    }
+
+
+def _checked(reference: Reference, remote: RemoteTask, data: bytes) -> FoundTask:
+    from adapterhub.remote.repository import check_agreement
+
     header = read_header(data, remote.source)
     check_agreement(remote, header.spec)
     return FoundTask(

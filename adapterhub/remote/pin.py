@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,12 +19,21 @@ from adapterhub.errors import (
     RemoteError,
     UsageError,
 )
-from adapterhub.remote.repository import Lookup, RemoteTask, check_agreement, find_task, read_remote
+from adapterhub.remote.operation import operation
+from adapterhub.remote.parallel import in_parallel
+from adapterhub.remote.repository import (
+    RemoteTask,
+    check_agreement,
+    find_task,
+    find_tasks,
+    lookup_of_call,
+    read_remote,
+)
 from adapterhub.store.editing import read_or_empty
 from adapterhub.store.entries import Origin, TaskEntry, is_portable, portable_entry
 from adapterhub.store.header import read_bytes
 from adapterhub.store.headfile import parse_head
-from adapterhub.store.references import check_name, parse_reference
+from adapterhub.store.references import Reference, check_name, parse_reference
 from adapterhub.store.registry import Registry, Resolved
 from adapterhub.store.versions import NewHead, add_heads
 
@@ -75,16 +84,14 @@ def pin(
             forms = "owner/repository:task, or ./file.safetensors"
             raise UsageError(f"'{one.text}' is not on the Hub; write {forms}.")
     known = read_or_empty(registry.resolve())
-    heads, lookup = [], Lookup()
-    for one in parsed:
-        if one.path is not None:
-            heads.append(_local(known, name, Path(os.path.expanduser(one.path))))
-            continue
-        own = name or one.task or ""
-        check_name(own, "task")
-        remote = find_task(one, lookup)
-        check_history(known.tasks.get(own), own, remote, allow_older=allow_older)
-        heads.append(_fetch(known, own, remote, allow_older=allow_older))
+    far = {one.text: one for one in parsed if one.path is None}
+    fetched = _fetched(known, list(far.values()), name, allow_older=allow_older)
+    heads = [
+        fetched[one.text]
+        if one.path is None
+        else _local(known, name, Path(os.path.expanduser(one.path)))
+        for one in parsed
+    ]
     return add_heads(registry, heads)
 
 
@@ -103,24 +110,29 @@ def update(registry: Registry, names: tuple[str, ...], *, allow_older: bool) -> 
     for name in names:
         if _origin(registry.resolve(name).entry) is None:
             raise UsageError(f"Task '{name}' was not added from the Hub; nothing can update it.")
-    done: dict[str, Updated] = {}
-    heads, lookup = [], Lookup()
-    for name in names or registry.names():
-        origin = _origin(registry.tasks[name])
-        if origin is None:
-            continue
-        try:
-            head = _newer(registry, name, lookup, allow_older=allow_older)
-        except AdapterHubError as error:
-            done[name] = Updated(name, origin, "refused", str(error))
-            continue
-        done[name] = Updated(name, origin, "fixed" if origin.fixed else "current")
-        heads += [] if head is None else [head]
+    pinned = {name: _origin(registry.tasks[name]) for name in names or registry.names()}
+    done = {
+        name: Updated(name, origin, "fixed" if origin.fixed else "current")
+        for name, origin in pinned.items()
+        if origin is not None
+    }
+
+    def refuse(name: str, problem: str) -> None:
+        done[name] = replace(done[name], state="refused", problem=problem)
+
+    heads = []
+    for name, head in _newer(registry, tuple(done), allow_older=allow_older).items():
+        if isinstance(head, AdapterHubError):
+            refuse(name, str(head))
+        else:
+            heads.append(head)
     problems = _add(registry.path, heads)
     for head in heads:
-        name, problem = head.name, problems.get(head.name)
-        origin = done[name].origin if problem or head.origin is None else head.origin
-        done[name] = Updated(name, origin, "refused" if problem else "updated", problem)
+        if head.name in problems:
+            refuse(head.name, problems[head.name])
+        else:
+            origin = head.origin or done[head.name].origin
+            done[head.name] = Updated(head.name, origin, "updated")
     return tuple(done.values())
 
 
@@ -163,18 +175,67 @@ def check_history(
         )
 
 
-def _newer(registry: Registry, name: str, lookup: Lookup, *, allow_older: bool) -> NewHead | None:
-    """Returns the version that a pinned task can be updated to, or None."""
-    entry = registry.tasks[name]
-    origin = _origin(entry)
-    if origin is None or origin.fixed:
-        return None
-    alias = f"@{origin.alias}" if origin.alias else ""
-    remote = find_task(parse_reference(f"{origin.repo}:{origin.task}{alias}"), lookup)
-    check_history(entry, name, remote, allow_older=allow_older)
-    if remote.record.sha256 == entry.versions[entry.newest].sha256:
-        return None
-    return _fetch(registry, name, remote, allow_older=allow_older)
+def _newer(
+    registry: Registry, names: Sequence[str], *, allow_older: bool
+) -> dict[str, NewHead | AdapterHubError]:
+    """Returns the versions that pinned tasks can be updated to, or why one cannot be."""
+    found: dict[str, NewHead | AdapterHubError] = {}
+    wanted = {}
+    for name in names:
+        origin = _origin(registry.tasks[name])
+        if origin is not None and not origin.fixed:
+            alias = f"@{origin.alias}" if origin.alias else ""
+            wanted[name] = parse_reference(f"{origin.repo}:{origin.task}{alias}")
+    with operation():
+        lookup, remotes = lookup_of_call(), {}
+        lookup.prepare(wanted.values())
+        for name, reference in wanted.items():
+            entry = registry.tasks[name]
+            try:
+                remote = find_task(reference, lookup)
+                check_history(entry, name, remote, allow_older=allow_older)
+            except AdapterHubError as error:
+                found[name] = error
+                continue
+            if remote.record.sha256 != entry.versions[entry.newest].sha256:
+                remotes[name] = remote
+        read = in_parallel(_try_to_read, remotes.values())
+    for (name, remote), data in zip(remotes.items(), read, strict=True):
+        try:
+            if isinstance(data, AdapterHubError):
+                raise data
+            found[name] = _head(registry, name, remote, data, allow_older=allow_older)
+        except AdapterHubError as error:
+            found[name] = error
+    return found
+
+
+def _try_to_read(remote: RemoteTask) -> bytes | AdapterHubError:
+    """Returns the bytes of a head file, or why they cannot be read."""
+    try:
+        return read_remote(remote)
+    except AdapterHubError as error:
+        return error
+
+
+def _fetched(
+    known: Registry, references: Sequence[Reference], name: str | None, *, allow_older: bool
+) -> dict[str, NewHead]:
+    """Returns tasks of the Hub as they are added to a registry, by reference."""
+    own = {one.text: name or one.task or "" for one in references}
+    for one in own.values():
+        check_name(one, "task")
+    if not references:
+        return {}
+    with operation():
+        remotes = dict(zip(own.items(), find_tasks(references, lookup_of_call()), strict=True))
+        for (_, one), remote in remotes.items():
+            check_history(known.tasks.get(one), one, remote, allow_older=allow_older)
+        read = in_parallel(read_remote, remotes.values())
+    return {
+        text: _head(known, one, remote, data, allow_older=allow_older)
+        for ((text, one), remote), data in zip(remotes.items(), read, strict=True)
+    }
 
 
 def _local(registry: Registry, name: str | None, path: Path) -> NewHead:
@@ -193,9 +254,10 @@ def _local(registry: Registry, name: str | None, path: Path) -> NewHead:
     return NewHead(name or spec.task, data, entry or portable_entry(spec.backbone))
 
 
-def _fetch(registry: Registry, name: str, remote: RemoteTask, *, allow_older: bool) -> NewHead:
+def _head(
+    registry: Registry, name: str, remote: RemoteTask, data: bytes, *, allow_older: bool
+) -> NewHead:
     """Returns a task of the Hub as it is added to a registry under a name."""
-    data = read_remote(remote)
     spec = parse_head(data, source=remote.source).spec
     check_agreement(remote, spec)
     backbone = spec.backbone

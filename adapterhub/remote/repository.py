@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Literal, TypeVar
+
+from huggingface_hub import ModelInfo
 
 from adapterhub.errors import (
     AdapterHubError,
@@ -18,7 +20,17 @@ from adapterhub.errors import (
 )
 from adapterhub.remote.calls import Place, call, current_place
 from adapterhub.remote.faults import Action
-from adapterhub.remote.fetch import Commit, Promise, fetch, find_commit, is_cached
+from adapterhub.remote.fetch import (
+    Commit,
+    Promise,
+    fetch,
+    find_commit,
+    is_cached,
+    keep_commit,
+    use_older,
+)
+from adapterhub.remote.operation import operation
+from adapterhub.remote.parallel import in_parallel
 from adapterhub.specs import TaskSpec
 from adapterhub.store.agreement import contradiction
 from adapterhub.store.entries import BackboneEntry, RegistryContent, TaskEntry, VersionRecord
@@ -28,8 +40,8 @@ from adapterhub.store.registry import REGISTRY_NAME, parse_registry
 PICKLES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npz"})
 """Suffixes of files that may run code when they are read."""
 
-_LIBRARY = "adapterhub"
-
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 Follows = Literal["newest", "alias", "fixed"]
 
 
@@ -64,41 +76,57 @@ class RemoteTask:
 
 
 class Lookup:
-    """The commits and registries of one call: each is looked up once, so its tasks agree."""
+    """The commits and registries of one call: each is looked up once, so its tasks agree.
+
+    What failed is not tried again either. Different ones may be looked up in several threads.
+    """
 
     def __init__(self, place: Place | None = None) -> None:
         self.place = place or current_place()
-        self._commits: dict[tuple[str, str | None], Commit] = {}
-        self._registries: dict[str, RegistryContent] = {}
+        self._commits: dict[tuple[str, str | None], Commit | AdapterHubError] = {}
+        self._registries: dict[Commit, RegistryContent | AdapterHubError] = {}
 
     def commit(self, repo: str, revision: str | None) -> Commit:
         """Returns the commit of a revision; None is the main branch."""
-        key = (repo, revision)
-        if key not in self._commits:
-            self._commits[key] = find_commit(self.place, repo, revision)
-        return self._commits[key]
+        return _once(
+            self._commits, (repo, revision), lambda: find_commit(self.place, repo, revision)
+        )
 
     def registry(self, commit: Commit) -> RegistryContent:
         """Returns the registry of a repository at a commit."""
-        key = str(commit)
-        if key not in self._registries:
-            self._registries[key] = read_registry_at(commit)
-        return self._registries[key]
+        return _once(self._registries, commit, lambda: read_registry_at(commit))
+
+    def prepare(self, references: Iterable[Reference]) -> None:
+        """Looks up the repositories of several references at once; errors come when one is used."""
+
+        def look_up(key: tuple[str, str | None]) -> None:
+            with contextlib.suppress(AdapterHubError):
+                self.registry(self.commit(*key))
+
+        keys = {(one.repo, one.revision): None for one in references}
+        in_parallel(look_up, [(repo, revision) for repo, revision in keys if repo is not None])
+
+    def step_back(self, why: str) -> bool:
+        """Uses older commits, which are in the cache, for those that cannot be fetched.
+
+        Returns:
+            Whether there was one.
+        """
+        older = {
+            key: found
+            for key, commit in self._commits.items()
+            if isinstance(commit, Commit) and (found := use_older(commit, why)) is not None
+        }
+        self._commits.update(older)
+        return bool(older)
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A repository that the Hub lists, and its registry.
-
-    Attributes:
-        commit: Its newest commit.
-        content: Its registry; None if it cannot be read.
-        problem: Why it cannot be read, or None.
-    """
-
-    commit: Commit
-    content: RegistryContent | None
-    problem: str | None = None
+def lookup_of_call() -> Lookup:
+    """Returns what the running operation has looked up, or a new one outside of any."""
+    place = current_place()
+    with operation() as running:
+        found: Lookup = running.kept.setdefault(place, Lookup(place))
+    return found
 
 
 def find_task(reference: Reference, lookup: Lookup | None = None) -> RemoteTask:
@@ -140,15 +168,51 @@ def find_task(reference: Reference, lookup: Lookup | None = None) -> RemoteTask:
     )
 
 
+def find_tasks(references: Sequence[Reference], lookup: Lookup) -> list[RemoteTask]:
+    """Returns the tasks on the Hub that references resolve to; see `find_task`."""
+    lookup.prepare(references)
+    return [find_task(reference, lookup) for reference in references]
+
+
+def read_tasks(references: Sequence[Reference], lookup: Lookup) -> list[tuple[RemoteTask, bytes]]:
+    """Returns tasks on the Hub and the bytes of their head files.
+
+    Where the newest commit of a repository cannot be fetched any more, an older one is used if it
+    is in the cache.
+
+    Raises:
+        AdapterHubError: As `find_task` and `read_heads`.
+    """
+    with operation():
+        try:
+            tasks = find_tasks(references, lookup)
+            return list(zip(tasks, read_heads(tasks), strict=True))
+        except RemoteUnavailableError as error:
+            if not lookup.step_back(error.problem):
+                raise
+        tasks = find_tasks(references, lookup)
+        return list(zip(tasks, read_heads(tasks), strict=True))
+
+
 def read_remote(task: RemoteTask) -> bytes:
-    """Returns the bytes of a head file, verified by the size and sha256 in the registry.
+    """Returns the bytes of a head file; see `read_heads`."""
+    return read_heads([task])[0]
+
+
+def read_heads(tasks: Sequence[RemoteTask]) -> list[bytes]:
+    """Returns the bytes of head files, verified by size and sha256 in the registry.
 
     Raises:
         IntegrityError: Even a second download has other bytes.
         RemoteError: They cannot be downloaded.
     """
-    record = task.record
-    return fetch(task.commit, record.file, Promise(record.size, record.sha256))
+    with operation():
+        files = {(task.commit, task.record.file): task.record for task in tasks}
+        read = in_parallel(_read_head, files.items())
+    for commit in dict.fromkeys(task.commit for task in tasks):
+        keep_commit(commit)
+    data = dict(zip(files, read, strict=True))
+    return [data[task.commit, task.record.file] for task in tasks]
 
 
 def check_agreement(task: RemoteTask, spec: TaskSpec) -> None:
@@ -177,7 +241,7 @@ def read_registry_at(commit: Commit) -> RegistryContent:
         RegistryError: The registry is not valid.
     """
     if not commit.place.offline and not is_cached(commit, REGISTRY_NAME):
-        check_files(commit, list_files(commit))
+        check_files(commit, list_files(commit) if commit.files is None else commit.files)
     try:
         data = fetch(commit, REGISTRY_NAME)
     except RemoteNotFoundError as error:
@@ -197,7 +261,7 @@ def list_files(commit: Commit) -> tuple[str, ...]:
     """
     action = Action(commit.repo, "listing its files", commit.oid[:12])
     info = call(commit.place, action, lambda api: api.model_info(commit.repo, revision=commit.oid))
-    return tuple(sorted(sibling.rfilename for sibling in info.siblings or ()))
+    return paths_of(info) or ()
 
 
 def check_files(commit: Commit, files: Iterable[str]) -> None:
@@ -216,36 +280,30 @@ def check_files(commit: Commit, files: Iterable[str]) -> None:
         )
 
 
-def list_repositories(
-    place: Place, *, tags: Sequence[str] = (), author: str | None = None, limit: int = 20
-) -> list[Listed]:
-    """Returns repositories with the tags adapterhub and `tags`, last modified first.
+def paths_of(info: ModelInfo) -> tuple[str, ...] | None:
+    """Returns the paths of all files that the Hub lists of a repository, sorted; None without."""
+    siblings = info.siblings
+    return None if siblings is None else tuple(sorted(one.rfilename for one in siblings))
 
-    Raises:
-        RemoteError: The Hub cannot be reached. An unreadable repository is no error.
-    """
-    if place.offline:
-        raise RemoteUnavailableError(
-            place.endpoint, "searching needs the network, and HF_HUB_OFFLINE is set"
-        )
-    found = call(
-        place,
-        Action(place.endpoint, "listing repositories"),
-        lambda api: list(
-            islice(
-                api.list_models(
-                    filter=[_LIBRARY, *tags],
-                    author=author,
-                    sort="last_modified",
-                    limit=limit,
-                    full=True,
-                ),
-                limit,
-            )
-        ),
-    )
-    commits = [Commit(model.id, model.sha, place) for model in found if model.sha is not None]
-    return [_read_listed(commit) for commit in commits]
+
+def _once(
+    known: dict[Key, Value | AdapterHubError], key: Key, look_up: Callable[[], Value]
+) -> Value:
+    """Returns or raises what a look-up came to, which is made once."""
+    if key not in known:
+        try:
+            known[key] = look_up()
+        except AdapterHubError as error:
+            known[key] = error
+    found = known[key]
+    if isinstance(found, AdapterHubError):
+        raise found
+    return found
+
+
+def _read_head(item: tuple[tuple[Commit, str], VersionRecord]) -> bytes:
+    (commit, file), record = item
+    return fetch(commit, file, Promise(record.size, record.sha256))
 
 
 def _entry(content: RegistryContent, task: str, commit: Commit) -> TaskEntry:
@@ -278,10 +336,3 @@ def _version(
         known = [str(number) for number in sorted(entry.versions)]
         raise UnknownTaskError(str(version), known, what=f"version of '{task}' in {commit}")
     return version or entry.newest
-
-
-def _read_listed(commit: Commit) -> Listed:
-    try:
-        return Listed(commit, read_registry_at(commit))
-    except AdapterHubError as error:
-        return Listed(commit, None, str(error))

@@ -9,25 +9,22 @@ through the same client are not changed.
 
 from __future__ import annotations
 
-import contextlib
+import json
 import logging
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextvars import ContextVar
+from contextlib import AbstractContextManager
 from typing import Any
 
 import httpx2
-from huggingface_hub import set_client_factory
+from huggingface_hub import get_session, set_client_factory
 from huggingface_hub.errors import FileMetadataError
 from huggingface_hub.utils import _http
 
-from adapterhub.errors import UsageError
+from adapterhub.remote.operation import Clock, running_clock
 
-TIMEOUT_VARIABLE = "ADAPTERHUB_HUB_TIMEOUT"
-TOTAL_SECONDS = 180.0
-"""Seconds that one operation may wait, unless TIMEOUT_VARIABLE is set."""
 SILENT_SECONDS = 10.0
 """Seconds without a byte after which a request fails."""
 SLOWEST = 8_000
@@ -35,6 +32,11 @@ SLOWEST = 8_000
 
 _RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 _XET = ("x-xet-hash", "x-xet-refresh-route")
+_STORAGE_RETRIED = frozenset({400, 401, 403, 404, 410})
+"""What a storage says of a signed link that has expired; a new one is asked for."""
+_AGENTS = "/api/agent-harnesses"
+_DAMAGED = (json.JSONDecodeError, UnicodeDecodeError, KeyError)
+"""What the client raises for a response that is not what the Hub sends."""
 _INSTALLING = threading.Lock()
 
 
@@ -44,96 +46,60 @@ class Failed(Exception):
     Attributes:
         wait: Seconds that the server asks to wait, or None.
         away: Whether no response came at all.
+        gained: Bytes of a file that had come before, and need not come again.
     """
 
     def __init__(self, problem: str, *, wait: float | None = None, away: bool = False) -> None:
         super().__init__(problem)
         self.wait = wait
         self.away = away
+        self.gained = 0
 
 
 class OutOfTime(Exception):
     """The operation has exceeded its total timeout."""
 
 
-class Clock:
-    """The time that one operation has left; transfers that make progress do not count."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self._ends = time.monotonic() + seconds
-
-    @property
-    def left(self) -> float:
-        """Returns the seconds left; negative after the timeout."""
-        return self._ends - time.monotonic()
-
-    def add(self, seconds: float) -> None:
-        """Adds the time that a transfer at sufficient rate took."""
-        self._ends += seconds
-
-
-_CLOCK: ContextVar[Clock | None] = ContextVar("adapterhub_clock", default=None)
-
-
-@contextlib.contextmanager
-def operation() -> Iterator[Clock]:
-    """Bounds the requests inside as one operation; a nested operation shares the outer clock.
-
-    Raises:
-        UsageError: TIMEOUT_VARIABLE does not hold a number of seconds.
-    """
-    running = _CLOCK.get()
-    if running is not None:
-        yield running
-        return
-    clock = Clock(total_seconds())
-    _install()
-    mark = _CLOCK.set(clock)
-    try:
-        yield clock
-    finally:
-        _CLOCK.reset(mark)
-
-
 def failure(error: BaseException) -> Failed | OutOfTime | None:
     """Returns the failed request behind an error of the client, or None for other errors."""
     found: BaseException | None = error
+    if isinstance(error, _DAMAGED):
+        return Failed(f"the response was damaged in transit ({type(error).__name__})")
     while found is not None:
         if isinstance(found, Failed | OutOfTime):
             return found
-        cut_short = isinstance(found, OSError) and "Consistency check failed" in str(found)
-        if cut_short or isinstance(found, FileMetadataError | httpx2.TransportError):
+        if isinstance(found, FileMetadataError | httpx2.RequestError):
             return Failed(str(found).strip().split("\n")[0])
         found = found.__cause__ or found.__context__
     return None
 
 
-def total_seconds() -> float:
-    """Returns the seconds that one operation may take, from the current environment.
-
-    Raises:
-        UsageError: TIMEOUT_VARIABLE does not hold a number of seconds.
-    """
-    text = os.environ.get(TIMEOUT_VARIABLE, "").strip()
-    try:
-        seconds = float(text) if text else TOTAL_SECONDS
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds <= 86_400:
-        raise UsageError(f"{TIMEOUT_VARIABLE} is {text!r}; expected seconds above 0.")
-    return seconds
+def stream(url: str, headers: dict[str, str]) -> AbstractContextManager[httpx2.Response]:
+    """Returns the response to a GET request, whose body is not read yet; follows no redirect."""
+    return get_session().stream("GET", url, headers=headers, follow_redirects=False)
 
 
-def _install() -> None:
+def install() -> None:
     """Makes the shared client of huggingface_hub send our requests through `_send`."""
     # There is no public getter of the factory, which the user may have set.
+    if isinstance(_http._GLOBAL_CLIENT_FACTORY, _Factory):
+        return
     with _INSTALLING:
         factory = _http._GLOBAL_CLIENT_FACTORY
         if not isinstance(factory, _Factory):
             set_client_factory(_Factory(factory))
             for handler in logging.getLogger("huggingface_hub").handlers:
                 handler.addFilter(_is_not_ours)
+
+
+def _renew_lock() -> None:
+    # A thread that a forked child does not have may hold it.
+    global _INSTALLING
+    _INSTALLING = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 class _Factory:
@@ -147,9 +113,12 @@ class _Factory:
         send = client.send
 
         def bounded(request: httpx2.Request, **options: Any) -> httpx2.Response:
-            clock = _CLOCK.get()
+            clock = running_clock()
             if clock is None:
                 return send(request, **options)
+            if request.url.path.endswith(_AGENTS):
+                # The client counts agents, beside the first request; it does without if need be.
+                raise Failed("not asked")
             whole = not options.pop("stream", False)
             return _send(clock, lambda: send(request, stream=True, **options), request, whole=whole)
 
@@ -160,7 +129,7 @@ class _Factory:
 def _is_not_ours(record: logging.LogRecord) -> bool:
     # Our own errors report what goes wrong, once.
     del record
-    return _CLOCK.get() is None
+    return running_clock() is None
 
 
 def _send(
@@ -178,33 +147,46 @@ def _send(
     """
     if clock.left <= 0:
         raise OutOfTime
-    limit = min(SILENT_SECONDS, clock.left)
+    limit = min(SILENT_SECONDS, clock.seconds, clock.left)
     request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), limit)
     start = time.monotonic()
     try:
         response = send()
-        stream = response.stream
-        if isinstance(stream, httpx2.SyncByteStream):
-            response.stream = _Watched(stream, clock)
+        clock.answered(start)
+        body = response.stream
+        if isinstance(body, httpx2.SyncByteStream):
+            response.stream = _Watched(body, clock, limit)
         if whole:
             response.read()
-    except httpx2.TimeoutException as error:
-        raise Failed(f"no response within {limit:.3g} s", away=True) from error
-    except httpx2.TransportError as error:
-        problem = str(error) or type(error).__name__
-        # A server that closes the connection exists, and may respond the next time.
-        away = isinstance(error, httpx2.ConnectError)
-        raise Failed(f"the connection failed ({problem})", away=away) from error
-    if response.status_code in _RETRIED or _is_busy(response, whole):
+    except httpx2.RequestError as error:
+        raise _failed(error, limit) from error
+    except RuntimeError as error:
+        # Other code may close the client that all share; the next attempt has a new one.
+        if "closed" not in str(error):
+            raise
+        raise Failed(str(error)) from error
+    code = response.status_code
+    is_put = request.method == "PUT"  # of a large file, to the storage
+    if code in _RETRIED or (is_put and code in _STORAGE_RETRIED) or _is_busy(response, whole):
         response.close()
-        problem = f"the response had status {response.status_code}"
-        raise Failed(problem, wait=_requested_wait(response))
-    if request.method == "PUT":
-        clock.add(time.monotonic() - start)
+        raise Failed(f"the response had status {code}", wait=_requested_wait(response))
+    if is_put:
+        clock.give_back(start)
     for name in _XET:
         # hf_xet has a transport of its own, to which none of these limits apply.
         response.headers.pop(name, None)
     return response
+
+
+def _failed(error: httpx2.RequestError, limit: float) -> Failed:
+    """Returns what an error of the transport means."""
+    if isinstance(error, httpx2.TimeoutException):
+        return Failed(f"no response within {limit:.2g} s", away=True)
+    if isinstance(error, httpx2.DecodingError):
+        return Failed("the response was damaged in transit (DecodingError)")
+    problem = str(error) or type(error).__name__
+    # A server that closes the connection exists, and may respond the next time.
+    return Failed(f"the connection failed ({problem})", away=isinstance(error, httpx2.ConnectError))
 
 
 def _is_busy(response: httpx2.Response, whole: bool) -> bool:
@@ -215,22 +197,30 @@ def _is_busy(response: httpx2.Response, whole: bool) -> bool:
 class _Watched(httpx2.SyncByteStream):
     """A response body with a minimum rate; the time of its transfer does not count."""
 
-    def __init__(self, stream: httpx2.SyncByteStream, clock: Clock) -> None:
+    def __init__(self, stream: httpx2.SyncByteStream, clock: Clock, limit: float) -> None:
         self._stream = stream
         self._clock = clock
+        self._limit = limit
 
     def __iter__(self) -> Iterator[bytes]:
         start = last = time.monotonic()
-        patience = min(SILENT_SECONDS, self._clock.seconds)
         size = 0
-        for part in self._stream:
+        parts = iter(self._stream)
+        while (part := self._next(parts)) is not None:
             now = time.monotonic()
             size += len(part)
-            if now - start > patience and size < SLOWEST * (now - start):
+            if now - start > self._limit and size < SLOWEST * (now - start):
                 raise Failed(f"only {size / (now - start):.0f} bytes a second arrived", away=True)
-            self._clock.add(now - last)
+            self._clock.give_back(last)
             last = now
             yield part
+
+    def _next(self, parts: Iterator[bytes]) -> bytes | None:
+        try:
+            return next(parts, None)
+        except httpx2.RequestError as error:
+            # Not an error of the transport any more, at which the client would begin anew.
+            raise _failed(error, self._limit) from error
 
     def close(self) -> None:
         self._stream.close()

@@ -1,4 +1,4 @@
-"""Writes to the Hub: creates a repository, sends a commit, sets a tag.
+"""Writes to the Hub: creates a repository, sends a commit.
 
 Every request is safe to repeat: a commit names its parent, so that a repeated commit whose first
 response was lost is a conflict, and reading the repository again shows the content there.
@@ -6,7 +6,6 @@ response was lost is a conflict, and reading the repository again shows the cont
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,14 +14,13 @@ from pathlib import PurePosixPath
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, ModelInfo
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
-from adapterhub.errors import RemoteError
 from adapterhub.remote.calls import TRIES, Place, call
 from adapterhub.remote.faults import Action, no_token
 from adapterhub.remote.fetch import Commit
 from adapterhub.remote.session import Failed
+from adapterhub.remote.transfer import Transfers
 
 _LFS_SUFFIXES = {".safetensors", ".png"}
-_NEWEST_PULLS = 20
 _CONFLICT = 412
 
 
@@ -33,10 +31,12 @@ class Newest:
     Attributes:
         commit: The commit.
         files: Paths of its files.
+        public: Whether everybody can read it.
     """
 
     commit: Commit
     files: frozenset[str]
+    public: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,30 +50,6 @@ class Sent:
 
     oid: str
     pull_request: str | None = None
-
-
-class Uploads:
-    """The uploaded files of one publication; LFS files are uploaded once for all attempts.
-
-    Attributes:
-        unsure: How many commits were sent without a response.
-    """
-
-    def __init__(self) -> None:
-        self.unsure = 0
-        self._known: dict[str, tuple[bytes, CommitOperationAdd]] = {}
-
-    def operation(self, path: str, data: bytes) -> CommitOperationAdd:
-        """Returns the client's operation for a file; the same again if it is uploaded."""
-        known = self._known.get(path)
-        if known is not None and known[0] == data:
-            return known[1]
-        # A bytes object would be sent through hf_xet, to which our limits do not apply.
-        return CommitOperationAdd(path, io.BytesIO(data))
-
-    def keep(self, operation: CommitOperationAdd, data: bytes) -> None:
-        """Remembers the operation of an uploaded file."""
-        self._known[operation.path_in_repo] = (data, operation)
 
 
 def require_token(place: Place, repo: str) -> None:
@@ -106,7 +82,7 @@ def read_newest(place: Place, repo: str) -> Newest | None:
     if info is None or info.sha is None:
         return None
     files = frozenset(sibling.rfilename for sibling in info.siblings or ())
-    return Newest(Commit(repo, info.sha, place), files)
+    return Newest(Commit(repo, info.sha, place), files, public=info.private is False)
 
 
 def make_repository(place: Place, repo: str, *, private: bool) -> None:
@@ -115,7 +91,7 @@ def make_repository(place: Place, repo: str, *, private: bool) -> None:
     Raises:
         RemoteError: It cannot be created.
     """
-    action = Action(repo, "creating the repository")
+    action = Action(repo, "creating the repository", writes=True)
     call(place, action, lambda api: api.create_repo(repo, private=private or None, exist_ok=True))
 
 
@@ -124,7 +100,7 @@ def send_commit(
     files: Mapping[str, bytes | None],
     title: str,
     *,
-    uploads: Uploads,
+    transfers: Transfers,
     as_pull: bool = False,
 ) -> Sent | None:
     """Sends one commit on top of `parent`; returns None if `parent` is not the newest.
@@ -133,27 +109,27 @@ def send_commit(
         parent: The newest commit, as far as known.
         files: Content by path; None deletes the file.
         title: Title of the commit.
-        uploads: The files that this publication uploaded already.
+        transfers: The large files that this publication uploaded already.
         as_pull: Whether to open a pull request instead of changing the main branch.
 
     Raises:
         RemoteError: It was refused, or the Hub cannot be reached.
     """
+    large = {
+        path: data
+        for path, data in files.items()
+        if data and PurePosixPath(path).suffix in _LFS_SUFFIXES
+    }
+    uploaded = transfers.send(parent, large, revision=None if as_pull else "main")
 
     def send(api: HfApi) -> CommitInfo | None:
         operations: list[CommitOperationAdd | CommitOperationDelete] = []
         for path, data in sorted(files.items()):
             if data is None:
                 operations.append(CommitOperationDelete(path))
-                continue
-            operation = uploads.operation(path, data)
-            operations.append(operation)
-            # One by one, because the client would upload several in its own threads.
-            if PurePosixPath(path).suffix in _LFS_SUFFIXES:
-                api.preupload_lfs_files(
-                    parent.repo, [operation], create_pr=as_pull, free_memory=False
-                )
-                uploads.keep(operation, data)
+            else:
+                # A bytes object would be sent through hf_xet, to which our limits do not apply.
+                operations.append(uploaded.get(path) or CommitOperationAdd(path, io.BytesIO(data)))
         try:
             return api.create_commit(
                 parent.repo,
@@ -168,73 +144,10 @@ def send_commit(
             raise
         except Failed:
             # The pull request may exist; the caller searches for it before the next attempt.
-            uploads.unsure += 1
-            if as_pull and uploads.unsure < TRIES:
+            transfers.unsure += 1
+            if as_pull and transfers.unsure < TRIES:
                 return None
             raise
 
-    made = call(parent.place, Action(parent.repo, "committing"), send)
+    made = call(parent.place, Action(parent.repo, "committing", writes=True), send)
     return None if made is None else Sent(made.oid, made.pr_url)
-
-
-def find_pull(parent: Commit, path: str, data: bytes) -> Sent | None:
-    """Returns the newest open pull request whose file has these bytes, or None.
-
-    Raises:
-        RemoteError: The Hub cannot be reached.
-    """
-    wanted = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
-    repo, place = parent.repo, parent.place
-    action = Action(repo, "listing its pull requests")
-    refs = call(place, action, lambda api: api.list_repo_refs(repo, include_pull_requests=True))
-    pulls = sorted(refs.pull_requests or (), key=lambda pull: int(pull.name), reverse=True)
-    for pull in pulls[:_NEWEST_PULLS]:
-        found = call(
-            place,
-            action,
-            lambda api, ref=pull.ref: api.get_paths_info(  # type: ignore[misc]
-                repo, [path], revision=ref
-            ),
-        )
-        if any(getattr(entry, "blob_id", None) == wanted for entry in found):
-            address = f"{place.endpoint}/{repo}/discussions/{pull.name}"
-            return Sent(pull.target_commit, address)
-    return None
-
-
-def make_tag(commit: Commit, tag: str) -> None:
-    """Tags a commit; does nothing if the commit already has the tag.
-
-    Raises:
-        RemoteError: The tag is at another commit: tags do not move.
-    """
-    repo, place = commit.repo, commit.place
-
-    def make(api: HfApi) -> bool:
-        try:
-            api.create_tag(repo, tag=tag, revision=commit.oid)
-        except HfHubHTTPError as error:
-            if error.response.status_code == 409:
-                return False
-            raise
-        return True
-
-    if call(place, Action(repo, f"setting the tag '{tag}'"), make):
-        return
-    if (there := tagged_commit(commit, tag)) != commit.oid:
-        raise RemoteError(
-            repo,
-            f"the tag '{tag}' is at commit {(there or '?')[:12]} already, and tags do not move. "
-            f"Choose another; what was published is at {commit.oid[:12]}.",
-        )
-
-
-def tagged_commit(commit: Commit, tag: str) -> str | None:
-    """Returns the commit of a tag in the repository, or None where there is no such tag.
-
-    Raises:
-        RemoteError: The Hub cannot be reached.
-    """
-    action = Action(commit.repo, "listing its tags")
-    refs = call(commit.place, action, lambda api: api.list_repo_refs(commit.repo))
-    return next((ref.target_commit for ref in refs.tags if ref.name == tag), None)

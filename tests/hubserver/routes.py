@@ -80,6 +80,7 @@ class Routes:
             ("GET", rf"{api}/tree/{_REVISION}", self.tree),
             ("POST", rf"{api}/paths-info/{_REVISION}", self.paths_info),
             ("GET", rf"{api}/refs", self.refs),
+            ("GET", rf"{api}/discussions", self.discussions),
             ("GET", rf"{api}/commits/{_REVISION}", self.commits),
             ("POST", rf"{api}/tag/{_REVISION}", self.tag),
             ("DELETE", rf"{api}/tag/{_REVISION}", self.untag),
@@ -233,6 +234,30 @@ class Routes:
                 for ref, oid in repository.pulls.items()
             ]
         return answer(value)
+
+    def discussions(self, request: Request, repo: str) -> Response:
+        repository = readable(self.state, repo, self._account(request))
+        wanted = request.query.get("status", ["all"])[0]
+        found = [
+            {
+                "num": int(ref.rpartition("/")[2]),
+                "title": repository.commits[oid].title,
+                "author": {"name": repository.commits[oid].author},
+                "createdAt": repository.commits[oid].date.strftime(_DATE),
+                "status": repository.ended.get(ref.rpartition("/")[2], "open"),
+                "repo": {"name": repo, "type": "model"},
+                "isPullRequest": True,
+            }
+            for ref, oid in reversed(repository.pulls.items())
+        ]
+        shown = [
+            one
+            for one in found
+            if wanted == "all" or (one["status"] == "open") == (wanted == "open")
+        ]
+        start = PAGE * int(request.query.get("p", ["0"])[0])
+        page = shown[start : start + PAGE]
+        return answer({"discussions": page, "count": len(shown), "start": start})
 
     def commits(self, request: Request, repo: str, revision: str) -> Response:
         repository = readable(self.state, repo, self._account(request))

@@ -66,7 +66,7 @@ class Refused(Exception):
 
 @dataclass
 class Repository:
-    """One model repository with linear branches."""
+    """One model repository with linear branches; `ended` says which pull requests are not open."""
 
     name: str
     private: bool = False
@@ -76,6 +76,7 @@ class Repository:
     branches: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     pulls: dict[str, str] = field(default_factory=dict)
+    ended: dict[str, str] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     @property

@@ -237,8 +237,8 @@ def test_a_card_without_front_matter_keeps_its_body() -> None:
     there = Present(card=before)
     written = write_card(merged.content, [full()], repo=REPO, extras={}, there=there)
     made = written["README.md"].decode()
-    assert made.startswith("---\nlibrary_name: adapterhub\n")
-    assert "Text." in made
+    assert made.startswith("---\r\nlibrary_name: adapterhub\r\n")
+    assert "\r\nText.\r\n" in made
 
 
 def test_licences_that_differ_are_named_by_task() -> None:

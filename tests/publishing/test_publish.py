@@ -19,8 +19,8 @@ from adapterhub.errors import (
 )
 from adapterhub.publishing.publication import PublishOptions
 from adapterhub.publishing.publish import publish
+from adapterhub.remote.operation import TIMEOUT_VARIABLE
 from adapterhub.remote.repository import find_task, read_remote
-from adapterhub.remote.session import TIMEOUT_VARIABLE
 from adapterhub.store.references import parse_reference
 from adapterhub.store.registry import parse_registry
 from tests.builders import backbone_spec
@@ -161,7 +161,13 @@ def test_trouble_that_stays_names_the_call_and_publishes_nothing(
         put("spam")
     assert any(
         doing in str(caught.value)
-        for doing in ("committing", "creating the repository", "reading the newest commit")
+        for doing in (
+            "committing",
+            "creating the repository",
+            "reading the newest commit",
+            "preparing the upload",
+            "uploading heads/spam.safetensors",
+        )
     )
     repository = hub_server.state.repositories.get(REPO)
     assert repository is None or len(repository.history()) == 1

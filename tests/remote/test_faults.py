@@ -19,8 +19,8 @@ from adapterhub.errors import (
     UsageError,
 )
 from adapterhub.remote.calls import TRIES
+from adapterhub.remote.operation import TIMEOUT_VARIABLE
 from adapterhub.remote.repository import RemoteTask, find_task, read_remote
-from adapterhub.remote.session import TIMEOUT_VARIABLE
 from adapterhub.store.references import parse_reference
 from tests.hubserver.faults import (
     CUT,
@@ -42,10 +42,9 @@ Fresh = Callable[[], Path]
 
 ROUTES = {
     "resolve the revision": ("GET", "/revision/main"),
-    "list the files": ("GET", "/revision/[0-9a-f]{40}"),
-    "find the registry": ("HEAD", "/resolve/.*registry.yaml"),
+    "find the registry": ("GET", "/resolve/.*registry.yaml"),
     "get the registry": ("GET", "resolve-cache/.*registry.yaml"),
-    "find the head": ("HEAD", "/resolve/.*safetensors"),
+    "find the head": ("GET", "/resolve/.*safetensors"),
     "get the head": ("GET", "/cdn/"),
 }
 PUBLISHED: dict[str, File] = {}
@@ -218,9 +217,9 @@ def test_a_cache_that_rots_is_repaired(published: HubServer, fresh_home: Fresh) 
 def test_answers_without_what_identifies_them_are_asked_again(
     header: str, published: HubServer
 ) -> None:
-    published.faults.add("HEAD", "registry.yaml", without(header))
+    published.faults.add("GET", "registry.yaml", without(header))
     assert load()[1] == to_publish("spam").data
-    published.faults.add("HEAD", "topic.safetensors", without("X-Repo-Commit"), times=None)
+    published.faults.add("GET", "topic.safetensors", without("X-Repo-Commit"), times=None)
     with pytest.raises(RemoteUnavailableError, match="X-Repo-Commit"):
         load(f"{REPO}:topic")
 

@@ -37,9 +37,15 @@ def _start(command: list[str]) -> subprocess.Popen[bytes]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"},
-        # What a shell starts in the background ignores SIGINT, and so would its children.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        # What a shell starts in the background ignores SIGINT, and what nohup starts SIGHUP; and
+        # so would their children.
+        preexec_fn=_heed_signals,
     )
+
+
+def _heed_signals() -> None:
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _rows(path: Path, count: int) -> Path:

@@ -1,0 +1,131 @@
+"""Tags, branches and pull requests of a repository."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
+
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError
+
+from adapterhub.errors import RemoteError
+from adapterhub.remote.calls import call
+from adapterhub.remote.faults import Action
+from adapterhub.remote.fetch import Commit
+
+_NEWEST_PULLS = 20
+_EXISTS = 409
+
+
+@dataclass(frozen=True, slots=True)
+class Refs:
+    """The names of commits in a repository.
+
+    Attributes:
+        tags: Commit by tag.
+        branches: Commit by branch.
+        pulls: Commit by number of a pull request, open or not.
+    """
+
+    tags: Mapping[str, str]
+    branches: Mapping[str, str]
+    pulls: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """An open pull request.
+
+    Attributes:
+        oid: Its newest commit.
+        address: Its page.
+    """
+
+    oid: str
+    address: str
+
+
+def read_refs(commit: Commit, *, pulls: bool = False) -> Refs:
+    """Returns the tags and branches of a repository, and with `pulls` its pull requests.
+
+    Raises:
+        RemoteError: The Hub cannot be reached.
+    """
+    repo = commit.repo
+    action = Action(repo, f"listing its {'pull requests' if pulls else 'tags and branches'}")
+    found = call(
+        commit.place, action, lambda api: api.list_repo_refs(repo, include_pull_requests=pulls)
+    )
+    return Refs(
+        tags={ref.name: ref.target_commit for ref in found.tags},
+        branches={ref.name: ref.target_commit for ref in found.branches},
+        pulls={ref.name: ref.target_commit for ref in found.pull_requests or ()},
+    )
+
+
+def find_pull(parent: Commit, path: str, data: bytes) -> Pull | None:
+    """Returns the newest open pull request whose file has these bytes, or None.
+
+    Raises:
+        RemoteError: The Hub cannot be reached.
+    """
+    repo, place = parent.repo, parent.place
+    action = Action(repo, "listing its pull requests")
+    opened = call(
+        place,
+        action,
+        lambda api: list(
+            islice(
+                api.get_repo_discussions(
+                    repo, discussion_type="pull_request", discussion_status="open"
+                ),
+                _NEWEST_PULLS,
+            )
+        ),
+    )
+    numbers = sorted((one.num for one in opened if one.status in ("open", "draft")), reverse=True)
+    if not numbers:
+        return None
+    wanted = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+    pulls = read_refs(parent, pulls=True).pulls
+    for number in (number for number in numbers if str(number) in pulls):
+        found = call(
+            place,
+            action,
+            lambda api, ref=f"refs/pr/{number}": api.get_paths_info(  # type: ignore[misc]
+                repo, [path], revision=ref
+            ),
+        )
+        if any(getattr(entry, "blob_id", None) == wanted for entry in found):
+            address = f"{place.endpoint}/{repo}/discussions/{number}"
+            return Pull(pulls[str(number)], address)
+    return None
+
+
+def make_tag(commit: Commit, tag: str) -> None:
+    """Tags a commit; does nothing if the commit already has the tag.
+
+    Raises:
+        RemoteError: The tag is at another commit: tags do not move.
+    """
+    repo, place = commit.repo, commit.place
+
+    def make(api: HfApi) -> bool:
+        try:
+            api.create_tag(repo, tag=tag, revision=commit.oid)
+        except HfHubHTTPError as error:
+            if error.response.status_code == _EXISTS:
+                return False
+            raise
+        return True
+
+    if call(place, Action(repo, f"setting the tag '{tag}'", writes=True), make):
+        return
+    if (there := read_refs(commit).tags.get(tag)) != commit.oid:
+        raise RemoteError(
+            repo,
+            f"the tag '{tag}' is at commit {(there or '?')[:12]} already, and tags do not move. "
+            f"Choose another; what was published is at {commit.oid[:12]}.",
+        )
