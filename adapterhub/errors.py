@@ -31,7 +31,7 @@ Wording: subject, what was found, what was expected, what to do. Fields hold the
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +59,28 @@ class UsageError(AdapterHubError):
 class UnknownTaskError(UsageError):
     """There is no such task, version or alias."""
 
-    def __init__(self, name: str, known: Iterable[str], what: str = "task") -> None:
+    def __init__(
+        self,
+        name: str,
+        known: Iterable[str],
+        what: str = "task",
+        *,
+        written: Mapping[str, str] | None = None,
+        place: str = "",
+    ) -> None:
+        """Makes the message, which has the nearest known name.
+
+        Args:
+            name: The name.
+            known: The names that there are.
+            what: What it should be a name of.
+            written: How to write a known name where that takes more than the name.
+            place: The options of `adapterhub list` that show them all.
+        """
+        names = {one: (written or {}).get(one, one) for one in known}
         self.name = name
-        self.known = tuple(known)
-        self.nearest = nearest(name, self.known)
+        self.known = tuple(names.values())
+        self.nearest = names.get(nearest(name, names) or "")
         if self.nearest is not None:
             hint = f"Did you mean '{self.nearest}'?"
         elif self.known:
@@ -70,7 +88,7 @@ class UnknownTaskError(UsageError):
         else:
             made = "There is none yet; `adapterhub train` makes one."
             hint = made if what == "task" else "It has none."
-        super().__init__(f"Unknown {what} '{name}'. {hint} `adapterhub list` shows all.")
+        super().__init__(f"Unknown {what} '{name}'. {hint} `adapterhub list{place}` shows all.")
 
 
 class UnsupportedDeviceError(UsageError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,25 +29,27 @@ from adapterhub.scoring.options import ScoringOptions
 from adapterhub.scoring.score_file import ScoredFile, score_file
 from adapterhub.specs import BackboneSpec, Pooling, TaskSpec, identity
 from adapterhub.store.references import absolute, check_repository, parse_reference
-from adapterhub.store.registry import locate_registry, read_registry, task_info
+from adapterhub.store.registries import Registries, locate_registries
+from adapterhub.store.registry import task_info
 
 OnError = Literal["raise", "skip"]
 
 
 class Hub:
-    """One frozen encoder on a device; scores texts with any tasks of a registry in one pass.
+    """One frozen encoder on a device; scores texts with any of its tasks in one pass.
 
     Thread-safe: the tasks are an argument of each call, and a call uses the versions that were
     resident at its start until it ends.
 
     Attributes:
-        registry_path: The registry.yaml in use.
+        registry_path: The registry.yaml in use; of several the first one.
+        registry_paths: All of them.
         backbone: Identity and sizes of the backbone.
     """
 
     def __init__(
         self,
-        registry: str | Path | None = None,
+        registry: str | Path | Sequence[str | Path] | None = None,
         *,
         backbone: str | Path | None = None,
         device: str = "auto",
@@ -57,10 +60,12 @@ class Hub:
         """Opens the registry and loads its backbone on the device.
 
         Args:
-            registry: Path of a registry.yaml; None searches upwards from the working folder, and
-                falls back to the tasks that ship with adapterhub.
+            registry: Path of a registry.yaml, or several; `shipped:` for the tasks that ship with
+                adapterhub. None searches upwards from the working folder, and falls back to those.
+                With several, a name that more than one has is refused, and the error says how to
+                name the task of each.
             backbone: A key of the registry's backbones, or a source as in `open_backbone`; None
-                takes the registry's only one.
+                takes the only one that is listed.
             device: `cpu`, `cuda`, `cuda:<n>`, `mps` or `auto`.
             dtype: `float32`, `float16` or `bfloat16` for the encoder; heads are always fp32.
             max_bytes: Maximum size of resident heads and adapters, for instance `"2GB"`; None for
@@ -68,15 +73,16 @@ class Hub:
             max_windows: Maximum windows per text; the rest of the text is truncated.
 
         Raises:
-            RegistryError: The registry is not valid.
+            RegistryError: A registry is not valid.
             BackboneError: The backbone cannot be opened, or is not the registry's.
             UsageError: An argument is not valid, or the device is not available.
         """
         if type(max_windows) is not int or max_windows < 1:
             raise UsageError(f"max_windows is {max_windows!r}; expected 1 or more.")
         size = parse_bytes(max_bytes)
-        self.registry_path = locate_registry(registry)
-        opened = choose_backbone(read_registry(self.registry_path), backbone)
+        self.registry_paths = locate_registries(registry)
+        self.registry_path = self.registry_paths[0]
+        opened = choose_backbone(Registries(self.registry_paths), backbone)
         self.backbone: BackboneSpec = opened.spec
         self._sentence = opened.sentence
         self._encoder = Encoder(opened, device=device, dtype=dtype)
@@ -89,11 +95,13 @@ class Hub:
             "max_bytes": size,
             "max_windows": max_windows,
         }
-        self._tasks = TaskLoader(self.registry_path, self._context, max_bytes=size)
+        self._tasks = TaskLoader(self.registry_paths, self._context, max_bytes=size)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Returns how to open it again elsewhere, with the same versions resident."""
-        given = (str(self.registry_path), self._opened_with, self.backbone, self._tasks.pins())
+        paths = [str(path) for path in self.registry_paths]
+        registry = paths[0] if len(paths) == 1 else paths
+        given = (registry, self._opened_with, self.backbone, self._tasks.pins())
         return _reopen, (type(self), *given)
 
     @property
@@ -112,19 +120,25 @@ class Hub:
         return self._tasks.bytes
 
     def tasks(self) -> list[TaskInfo]:
-        """Returns the tasks that are in the registry file now."""
-        registry = read_registry(self.registry_path)
-        named = map(parse_reference, self._tasks.names())
-        live = {reference.task for reference in named if reference.kind == "task"}
-        return [task_info(registry, name, resident=name in live) for name in registry.names()]
+        """Returns the tasks that are in the registry files now.
+
+        Those that ship with adapterhub are among them only if no other registry is in use.
+        """
+        registries = Registries(self.registry_paths)
+        live = registries.named(map(parse_reference, self._tasks.names()))
+        return [
+            replace(task_info(one.registry, one.task, resident=one.name in live), name=one.name)
+            for one in registries.tasks()
+        ]
 
     def load(self, *references: str) -> None:
         """Loads tasks on the device, all or none; replaces resident ones that have changed.
 
         Args:
-            references: `name` (its newest version), `name@alias`, `name:version`,
-                `./file.safetensors`, or on the Hub `owner/repo:name`, optionally followed by
-                `@alias`, `:version`, `@tag` or `@commit`.
+            references: `name` (its newest version), `name@alias`, `name:version`; before it
+                `shipped:` for a task that ships with adapterhub, or `./other/registry.yaml:` for
+                one of a registry that is not in use; `./file.safetensors`; or on the Hub
+                `owner/repo:name`, optionally followed by `@alias`, `:version`, `@tag` or `@commit`.
 
         Raises:
             UnknownTaskError: There is no such task, version or alias.
@@ -168,10 +182,7 @@ class Hub:
             tasks: Names as in `load`; a name with an alias sets that alias in the repository.
             repo: `owner/name`; created if missing.
             options: Of `PublishOptions`: `private`, whether a newly created repository is private;
-                `tag`, for the commit; `create_pr`, whether to open a pull request instead;
-                `examples`, texts or records that the card shows with their predictions;
-                `benchmarks`, as on the command line; `dry_run`, whether to return what would be
-                written without writing it.
+                `tag`, for the commit; `examples`, which the card shows with their predictions…
 
         Raises:
             RemoteError: The Hub refuses it or cannot be reached; nothing is published then.
@@ -183,7 +194,7 @@ class Hub:
 
         given = parse_options(PublishOptions, options)
         check_repository(repo)
-        found = find_all(_names(tasks), self.registry_path)
+        found = find_all(_names(tasks), self.registry_paths)
         heads = [task.load() for task in found]
         self._tasks.check(heads)
         found = with_examples(found, heads, given.examples, context=self._context)
@@ -355,7 +366,7 @@ class Hub:
 
 def _reopen(
     kind: type[Hub],
-    registry: str,
+    registry: str | list[str],
     opened_with: dict[str, Any],
     backbone: BackboneSpec,
     pins: dict[str, tuple[str, str]],

@@ -12,7 +12,7 @@ import pytest
 
 from adapterhub import Hub
 from adapterhub.remote import find
-from adapterhub.store import header
+from adapterhub.store import header, registries
 from tests.hubserver.server import HubServer
 
 TASKS = ("sentiment", "topics", "rating", "entities")
@@ -100,12 +100,12 @@ def test_the_tasks_of_one_look_up_are_of_one_state_of_the_registry(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads: list[Path] = []
-    read = find.read_registry
+    read = registries.read_registry
 
     def counting(path: Path) -> Any:
         reads.append(path)
         return read(path)
 
-    monkeypatch.setattr(find, "read_registry", counting)
+    monkeypatch.setattr(registries, "read_registry", counting)
     find.find_all(TASKS, hub.registry_path)
     assert reads == [hub.registry_path]

@@ -1,4 +1,4 @@
-"""`adapterhub add`: tasks of the Hugging Face Hub, or head files, into a local registry."""
+"""`adapterhub add`: tasks of the Hub, those that ship, or head files, into a local registry."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adapterhub.commands.options import AsJson, Registry, split_names
+from adapterhub.commands.options import AsJson, RegistryToWrite, split_names
 from adapterhub.commands.printing import print_json, print_line, size_text
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ def add(
         list[str],
         typer.Argument(
             metavar="NAME...",
-            help="owner/repo:task, followed by @alias, :version, @tag or @commit if wanted; or "
-            "./file.safetensors.",
+            help="owner/repo:task, followed by @alias, :version, @tag or @commit if wanted; "
+            "shipped:task; ./other/registry.yaml:task; or ./file.safetensors.",
         ),
     ],
     own_name: Annotated[
@@ -33,27 +33,32 @@ def add(
             "--as", metavar="NAME", help="Name of a single task in the registry; else its own."
         ),
     ] = None,
-    registry: Registry = None,
+    registry: RegistryToWrite = None,
     allow_older: AllowOlder = False,
     as_json: AsJson = False,
 ) -> None:
-    """Copy tasks from the Hugging Face Hub, or head files, into a registry, all of them or none.
+    """Copy tasks of the Hugging Face Hub, those that ship, or head files into a registry.
 
-    A task of the Hub is pinned by commit, size and sha256, works without a network from then on,
-    and changes only by `update`. Without a registry.yaml here, one is created.
+    All of them are added, or none. A task of the Hub is pinned by commit, size and sha256, works
+    without a network from then on, and changes only by `update`. Without a registry.yaml here, one
+    is created.
     """
     from adapterhub.remote.pin import pin
+    from adapterhub.store.editing import read_or_empty
     from adapterhub.store.registry import NEAREST, registry_to_write
 
     path = registry_to_write(registry or NEAREST)  # never the shipped one
+    before = read_or_empty(path).tasks
     added = pin(path, *split_names(names), name=own_name, allow_older=allow_older)
+    new = [one.task not in before or one.version not in before[one.task].versions for one in added]
     if as_json:
-        values = [_values(one) for one in added]
+        values = [{**_values(one), "is_new": fresh} for one, fresh in zip(added, new, strict=True)]
         print_json(values[0] if len(values) == 1 else {"tasks": values})
         return
-    for one in added:
+    for one, fresh in zip(added, new, strict=True):
         size, origin = size_text(one.record.size), one.record.origin
-        print_line(f"{one.task}  version {one.version}, {size}: {one.path}")
+        there = "" if fresh else " (there already)"
+        print_line(f"{one.task}  version {one.version}, {size}{there}: {one.path}")
         if origin is not None:
             print_line(
                 f"from {origin.repo}:{origin.task} version {origin.version}, commit {origin.commit}"

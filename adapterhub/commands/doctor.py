@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from adapterhub.commands.options import AsJson, Registry
+from adapterhub.commands.options import AsJson, Registries
 from adapterhub.commands.printing import counted, print_json, print_line, printable
 from adapterhub.errors import AdapterHubError, RegistryError, UsageError
 from adapterhub.store.atomic import OLD_SUFFIXES, reason, remove, stray_files
@@ -52,7 +52,7 @@ def doctor(
             "below too; a registry in it is checked as with --registry.",
         ),
     ] = None,
-    registry: Registry = None,
+    registry: Registries = None,
     clean: Annotated[
         bool,
         typer.Option("--clean", help="Remove temporary files whose process has ended."),
@@ -80,24 +80,25 @@ def doctor(
 
 
 def _all_checks(
-    folder: Path | None, registry: Path | None, *, replay: bool, clean: bool
+    folder: Path | None, registries: Sequence[Path] | None, *, replay: bool, clean: bool
 ) -> Iterator[Check]:
-    from adapterhub.remote.find import open_registry
     from adapterhub.store.editing import HEADS_FOLDER
-    from adapterhub.store.registry import REGISTRY_NAME
+    from adapterhub.store.registries import locate_registries
+    from adapterhub.store.registry import REGISTRY_NAME, read_registry
 
     if folder is not None:
-        if registry is not None:
+        if registries:
             raise UsageError("There are FOLDER and --registry; give one of them.")
         if not folder.exists():
             raise UsageError(f"There is no folder {folder}.")
-        registry = folder
+        registries = [folder]
     if folder is None or not folder.is_dir() or (folder / REGISTRY_NAME).exists():
-        try:
-            opened = open_registry(registry)
-        except RegistryError as error:
-            yield Check("registry", "problem", str(error))
-        else:
+        for path in locate_registries(registries or None):
+            try:
+                opened = read_registry(path)
+            except RegistryError as error:
+                yield Check("registry", "problem", str(error))
+                continue
             yield from _examine(opened, replay=replay)
             if folder is None or not folder.is_dir():
                 heads = opened.path.parent / HEADS_FOLDER

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adapterhub.commands.option_fields import Only, uses
-from adapterhub.commands.options import AsJson, LabelledRows, Registry
+from adapterhub.commands.options import AsJson, LabelledRows, Registries
 from adapterhub.commands.printing import note, print_json, print_table
 
 if TYPE_CHECKING:
@@ -22,15 +22,15 @@ def evaluate(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Task, as in `show`.")],
     data: LabelledRows,
     *,
-    registry: Registry = None,
+    registry: Registries = None,
     columns: Annotated[TrainingOptions, _COLUMNS],
     loading: HubOptions,
     as_json: AsJson = False,
 ) -> None:
     """Measure a task on labelled rows."""
-    from adapterhub.remote.find import choose_backbone_key, find, open_registry
+    from adapterhub.remote.find import choose_backbone_key, find, open_registries
 
-    opened = open_registry(registry)
+    opened = open_registries(registry)
     task = find(name, opened)
     # From here on it takes seconds: torch.
     from adapterhub.diagnostics import figure_text
@@ -43,7 +43,7 @@ def evaluate(
     require_extra()
     dataset = read_for_task(data, task.spec, columns)
     key = choose_backbone_key(opened, [task], loading.backbone)
-    hub = Hub(opened.path, **{**loading.model_dump(), "backbone": key})
+    hub = Hub(opened.paths, **{**loading.model_dump(), "backbone": key})
     rows = [dict(zip(dataset.fields, texts, strict=True)) for texts in dataset.inputs]
     scores = hub.score(rows, name, logits=True)[name]
     read = ", ".join(f"{role} from '{name}'" for role, name in dataset.roles.items())

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adapterhub.commands.options import AsJson, Registry, split_names
+from adapterhub.commands.options import AsJson, Registries, split_names
 from adapterhub.commands.printing import note, print_json, print_line
 
 if TYPE_CHECKING:
@@ -17,10 +17,10 @@ def explain(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="NAME...", help="Tasks, as in `show`; without any, all tasks of the registry."
+            metavar="NAME...", help="Tasks, as in `show`; without any, all tasks of the registries."
         ),
     ] = None,
-    registry: Registry = None,
+    registry: Registries = None,
     as_dot: Annotated[
         bool, typer.Option("--dot", help="Print a drawing for Graphviz instead of the table.")
     ] = False,
@@ -29,14 +29,14 @@ def explain(
     """Show what a call with these tasks would compute, and its cost."""
     from adapterhub.errors import UsageError
     from adapterhub.plan import make_plan, plan_dot
-    from adapterhub.remote.find import choose_tasks, open_registry
+    from adapterhub.remote.find import choose_tasks, open_registries
 
-    opened = open_registry(registry)
-    wanted = split_names(names) or list(opened.names())
+    opened = open_registries(registry)
+    wanted = split_names(names) or [one.name for one in opened.tasks()]
     if not wanted:
-        raise UsageError(f"There is no task in {opened.path}; `adapterhub train` makes one.")
+        raise UsageError(f"There is no task in {opened.text}; `adapterhub train` makes one.")
     if not names:
-        note(f"adapterhub: no task named, so all {len(wanted)} of {opened.path}")
+        note(f"adapterhub: no task named, so all {len(wanted)} of {opened.text}")
     tasks = choose_tasks(opened, wanted)
     plan = make_plan({task.reference: task.spec for task in tasks})
     if as_json:

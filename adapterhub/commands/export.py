@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from adapterhub.commands.options import AsJson, Registry, one_of
+from adapterhub.commands.options import TASK_HELP, AsJson, Registries, one_of
 from adapterhub.commands.printing import note, print_json, print_line
 
 _FORMATS = ("peft",)
@@ -16,15 +16,13 @@ _FORMATS = ("peft",)
 def export(
     name: Annotated[
         str,
-        typer.Argument(
-            metavar="NAME", help="name, name@alias, name:version or ./file.safetensors."
-        ),
+        typer.Argument(metavar="NAME", help=TASK_HELP),
     ],
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to, a new folder.")],
     format_: Annotated[
         str, typer.Option("--format", metavar="NAME", help="peft is the only one.")
     ] = "peft",
-    registry: Registry = None,
+    registry: Registries = None,
     as_json: AsJson = False,
 ) -> None:
     """Write the adapter of a task as PEFT saves one, with its head beside it.
@@ -35,10 +33,10 @@ def export(
     one_of("--format", format_, _FORMATS)
     # From here on it takes seconds: torch and PEFT.
     from adapterhub.peft.export_folder import export_peft, opens_on
-    from adapterhub.remote.find import find
-    from adapterhub.store.registry import locate_registry
+    from adapterhub.remote.find import find_all
+    from adapterhub.store.registries import locate_registries
 
-    head = find(name, locate_registry(registry)).load()
+    head = find_all([name], locate_registries(registry or None))[0].load()
     export_peft(head, folder)
     model = opens_on(head.spec)
     if as_json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from adapterhub.commands.options import AsJson, OnlyKind, OnlyLanguage, Registry, one_of
+from adapterhub.commands.options import AsJson, OnlyKind, OnlyLanguage, Registries, one_of
 from adapterhub.commands.printing import note, print_json, print_table, size_text
 
 if TYPE_CHECKING:
@@ -12,34 +12,46 @@ if TYPE_CHECKING:
 
 
 def list_tasks(
-    registry: Registry = None,
+    registry: Registries = None,
     language: OnlyLanguage = None,
     kind: OnlyKind = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the tasks of a registry.
+    """List the tasks of a registry, or of several.
 
-    Each is shown in its newest version.
+    Each is shown in its newest version, by the name that other verbs take.
     """
-    from adapterhub.remote.find import open_registry
+    from adapterhub.remote.find import open_registries
     from adapterhub.specs import KINDS, Kind
 
-    opened = open_registry(registry)
+    opened = open_registries(registry)
     wanted = None if kind is None else cast("Kind", one_of("--kind", kind, KINDS))
-    found = [opened.resolve(name) for name in opened.search(language=language, kind=wanted)]
+    fitting = {one.path: one.search(language=language, kind=wanted) for one in opened.given}
+    found = [
+        (one.registry, one.name, one.registry.resolve(one.task))
+        for one in opened.tasks()
+        if one.task in fitting[one.registry.path]
+    ]
+    several = len(opened.paths) > 1
     if as_json:
-        tasks = [_values(task) for task in found]
-        print_json({"registry": str(opened.path), "tasks": tasks})
+        tasks = [
+            {**_values(name, task), **({"registry": str(at.path)} if several else {})}
+            for at, name, task in found
+        ]
+        paths = [str(path) for path in opened.paths]
+        print_json(
+            {**({"registries": paths} if several else {"registry": paths[0]}), "tasks": tasks}
+        )
     elif found:
         headings = ("task", "version", "kind", "language", "depth", "measured", "size", "about")
-        print_table(headings, map(_cells, found))
+        print_table(headings, (_cells(name, task) for _, name, task in found))
     else:
-        note(f"No {'such ' if language or kind else ''}task in {opened.path}.")
+        note(f"No {'such ' if language or kind else ''}task in {opened.text}.")
 
 
-def _values(task: Resolved) -> dict[str, object]:
+def _values(name: str, task: Resolved) -> dict[str, object]:
     return {
-        "name": task.task,
+        "name": name,
         "version": task.version,
         "kind": task.entry.kind,
         "languages": list(task.entry.languages),
@@ -55,13 +67,13 @@ def _values(task: Resolved) -> dict[str, object]:
     }
 
 
-def _cells(task: Resolved) -> tuple[str, ...]:
+def _cells(name: str, task: Resolved) -> tuple[str, ...]:
     from adapterhub.diagnostics import figure_text
 
     aliases = [name for name, version in task.entry.aliases.items() if version == task.version]
     measured = (f"{name} {figure_text(value, 3)}" for name, value in task.record.metrics.items())
     return (
-        task.task,
+        name,
         " ".join([str(task.version), *(f"@{name}" for name in aliases)]),
         task.entry.kind,
         " ".join(task.entry.languages),

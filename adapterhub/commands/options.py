@@ -24,6 +24,17 @@ REGISTRY_HELP = (
 Registry = Annotated[
     Path | None, typer.Option("--registry", "-r", metavar="FILE", help=REGISTRY_HELP)
 ]
+REGISTRIES_HELP = (
+    "A registry.yaml or its folder, or shipped: for the tasks that ship with adapterhub; repeat it "
+    "for several. Without it the nearest one from here upwards, else the tasks that ship."
+)
+Registries = Annotated[
+    list[Path] | None, typer.Option("--registry", "-r", metavar="FILE", help=REGISTRIES_HELP)
+]
+TASK_HELP = (
+    "name, name@alias or name:version; shipped:name for a task that ships with adapterhub; "
+    "./other/registry.yaml:name, ./file.safetensors, or owner/repo:name on the Hub."
+)
 RegistryToWrite = Annotated[
     Path | None,
     typer.Option(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adapterhub.commands.option_fields import uses
-from adapterhub.commands.options import AsJson, Backbone, Registry, split_names
+from adapterhub.commands.options import AsJson, Backbone, Registries, split_names
 from adapterhub.commands.printing import counted, print_json, print_line
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def publish(
     ],
     *,
     to: Annotated[str, typer.Option("--to", metavar="OWNER/REPO", help="Where to.")],
-    registry: Registry = None,
+    registry: Registries = None,
     backbone: Backbone = None,
     options: PublishOptions,
     as_json: AsJson = False,
@@ -33,12 +33,12 @@ def publish(
     not sent again.
     """
     from adapterhub.hub import Hub
-    from adapterhub.remote.find import choose_backbone_key, choose_tasks, open_registry
+    from adapterhub.remote.find import choose_backbone_key, choose_tasks, open_registries
 
-    opened = open_registry(registry)
+    opened = open_registries(registry)
     wanted = split_names(names)
     key = choose_backbone_key(opened, choose_tasks(opened, wanted), backbone)
-    hub = Hub(opened.path, backbone=key, device="cpu")
+    hub = Hub(opened.paths, backbone=key, device="cpu")
     done = hub.publish(wanted, to, **options.model_dump())
     if as_json:
         print_json(_values(done))

@@ -55,7 +55,7 @@ def score(
             "-t",
             metavar="NAME",
             help="Task to run, named as in `show`; repeat it, or write a,b. Without it all tasks "
-            "of the registry that can read the input.",
+            "of the registries that can read the input.",
         ),
     ] = None,
     given: ScoreArguments,
@@ -67,7 +67,7 @@ def score(
 
     Predictions go to the terminal as a table, to a pipe as JSON Lines, or to a file with --out.
     """
-    from adapterhub.remote.find import open_registry
+    from adapterhub.remote.find import open_registries
     from adapterhub.scoring.score_file import prepare, run
 
     if given.all_labels and options.top_k != 1:
@@ -78,7 +78,7 @@ def score(
     top_k = None if given.all_labels else options.top_k
     options = options.model_copy(update={"top_k": top_k, "progress": bar})
     source = _open_source(texts or [], given.file, options.format)
-    opened = open_registry(given.registry)
+    opened = open_registries(given.registry)
     names, backbone = split_names(task), loading.backbone
     job = prepare(opened, source, out=out, tasks=names, options=options, backbone=backbone)
     assigned = job.assigned
@@ -92,7 +92,7 @@ def score(
     # From here on it takes seconds: torch, the backbone, the tasks.
     from adapterhub.hub import Hub
 
-    hub = Hub(opened.path, **{**loading.model_dump(), "backbone": assigned.backbone})
+    hub = Hub(opened.paths, **{**loading.model_dump(), "backbone": assigned.backbone})
     done = run(hub, job, Screen(job, as_json=as_json).show if out is None else None)
     _summarise(done, as_json=as_json)
     if done.bad and not done.scored:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from adapterhub.commands.list_tasks import list_tasks
 from adapterhub.commands.option_fields import uses
-from adapterhub.commands.options import AsJson, OnlyKind, OnlyLanguage, Registry, one_of
+from adapterhub.commands.options import AsJson, OnlyKind, OnlyLanguage, Registries, one_of
 from adapterhub.commands.printing import note, print_json, print_table
 from adapterhub.errors import UsageError
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @uses("adapterhub.commands.verb_options:SearchOptions")
 def search(
     *,
-    registry: Registry = None,
+    registry: Registries = None,
     language: OnlyLanguage = None,
     kind: OnlyKind = None,
     options: SearchOptions,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adapterhub.commands.options import AsJson, Registry
+from adapterhub.commands.options import TASK_HELP, AsJson, Registries
 from adapterhub.commands.printing import counted, print_fields, print_json, size_text
 
 if TYPE_CHECKING:
@@ -19,17 +19,15 @@ _MOST_LABELS = 30
 def show(
     name: Annotated[
         str,
-        typer.Argument(
-            metavar="NAME", help="name, name@alias, name:version or ./file.safetensors."
-        ),
+        typer.Argument(metavar="NAME", help=TASK_HELP),
     ],
-    registry: Registry = None,
+    registry: Registries = None,
     as_json: AsJson = False,
 ) -> None:
     """Show one task: what it predicts, reads and costs, and where it is from."""
-    from adapterhub.remote.find import find, open_registry
+    from adapterhub.remote.find import find, open_registries
 
-    task = find(name, open_registry(registry))
+    task = find(name, open_registries(registry))
     if as_json:
         print_json(_values(task))
     else:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from adapterhub.commands.options import BACKBONE_HELP, REGISTRY_HELP
+from adapterhub.commands.options import BACKBONE_HELP, REGISTRIES_HELP
 from adapterhub.option_models import Option, Options
 
 
@@ -30,8 +30,8 @@ class ScoreArguments(Options):
     """Read rows of a .jsonl, .csv, .tsv, .parquet or .txt file."""
     out: Annotated[Path | None, Option(flags=("--out", "-o"))] = None
     """Write a .jsonl, .csv, .tsv or .parquet file."""
-    registry: Annotated[Path | None, Option(flags=("--registry", "-r"))] = Field(
-        None, description=REGISTRY_HELP
+    registry: Annotated[tuple[Path, ...], Option(flags=("--registry", "-r"), repeated=True)] = (
+        Field((), description=REGISTRIES_HELP)
     )
     all_labels: Annotated[bool, Option(flags=("--all",))] = False
     """Give all labels with their scores."""

@@ -11,12 +11,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adapterhub.errors import BackboneError, RegistryError, UsageError
-from adapterhub.specs import TaskSpec
-from adapterhub.store.agreement import contradiction
+from adapterhub.errors import BackboneError, UsageError
+from adapterhub.specs import TaskSpec, identity
+from adapterhub.store.agreement import check_agreement
 from adapterhub.store.header import Header, read_bytes, read_header
 from adapterhub.store.paths import absolute_path
 from adapterhub.store.references import Reference, absolute, parse_reference
+from adapterhub.store.registries import (
+    Registries,
+    as_registries,
+    locate_registries,
+    source_of,
+)
 from adapterhub.store.registry import Registry, Resolved, locate_registry, read_registry
 
 if TYPE_CHECKING:
@@ -38,7 +44,8 @@ class FoundTask:
         source: Where they came from, for messages.
         version: Its version where it was found; None for a file.
         origin: Repository and commit on the Hub, `owner/name@commit`, or None.
-        found: Where the registry has it; None for a file and a task on the Hub.
+        found: Where its registry has it; None for a file and a task on the Hub.
+        registry: The registry.yaml that has it; None for a file and a task on the Hub.
     """
 
     reference: str
@@ -51,6 +58,7 @@ class FoundTask:
     version: int | None = None
     origin: str | None = None
     found: Resolved | None = None
+    registry: Path | None = None
 
     @property
     def spec(self) -> TaskSpec:
@@ -62,7 +70,8 @@ class FoundTask:
         """Returns the name of this very version, in any working folder; of a file its path."""
         if self.version is None:
             return absolute(self.reference)
-        place = "" if self.origin is None else f"{self.origin}:"
+        parsed = parse_reference(self.reference)
+        place = parsed.place if self.origin is None else f"{self.origin}:"
         return f"{place}{self.name}:{self.version}"
 
     def load(self) -> HeadFile:
@@ -85,39 +94,49 @@ def open_registry(registry: Path | None) -> Registry:
     return read_registry(locate_registry(registry))
 
 
-def find(reference: str, registry: Registry | Path) -> FoundTask:
+def open_registries(registries: Sequence[Path] | None) -> Registries:
+    """Returns the given registries, or without any the one of `open_registry`.
+
+    Raises:
+        RegistryError: One cannot be read, or is not valid.
+    """
+    opened = Registries(locate_registries(list(registries) if registries else None))
+    return Registries(opened.given)
+
+
+def find(reference: str, registry: Registries | Registry | Path) -> FoundTask:
     """Returns the task that a name means; see `find_all`."""
     return find_all([reference], registry)[0]
 
 
-def find_all(references: Iterable[str], registry: Registry | Path) -> list[FoundTask]:
+def find_all(
+    references: Iterable[str], registry: Registries | Registry | Path | Sequence[Path]
+) -> list[FoundTask]:
     """Returns the tasks that names mean; each head file is read, hashed and parsed once.
 
     Args:
         references: As `store.references` says.
-        registry: The registry, or its registry.yaml, for names without a place.
+        registry: The registries, or their registry.yaml files, for names without a place. All
+            tasks are of one state of each file.
 
     Raises:
-        UsageError: The name follows none of the forms.
+        UsageError: The name follows none of the forms, or several registries have it.
         UnknownTaskError: There is no such task, version or alias.
         HeadFileError: The head file is damaged, or not the one that its registry promises.
         RegistryError: An entry is of another task than its head file.
         RemoteError: The Hub refuses it or is out of reach.
     """
     parsed = [parse_reference(reference) for reference in references]
-    if isinstance(registry, Path) and any(one.kind == "task" for one in parsed):
-        # Once, so that all tasks are of one state of the file.
-        registry = read_registry(registry)
+    registries = as_registries(registry)
     far = _on_the_hub([one for one in parsed if one.kind == "hub"])
-    return [far[one] if one.kind == "hub" else _find(one, registry) for one in parsed]
+    return [far[one] if one.kind == "hub" else _find(one, registries) for one in parsed]
 
 
-def _find(reference: Reference, registry: Registry | Path) -> FoundTask:
+def _find(reference: Reference, registries: Registries) -> FoundTask:
     if reference.path is not None:
         path = absolute_path(reference.path)
         return replace(task_in(read_bytes(path), str(path)), reference=reference.text)
-    known = registry if isinstance(registry, Registry) else read_registry(registry)
-    found = known.resolve(reference)
+    known, found = registries.resolve(reference)
     record, source = found.record, str(found.path)
     data = read_bytes(found.path, sha256=record.sha256, size=record.size)
     header = read_header(data, source)
@@ -132,24 +151,8 @@ def _find(reference: Reference, registry: Registry | Path) -> FoundTask:
         source=source,
         version=found.version,
         found=found,
+        registry=known.path,
     )
-
-
-def check_agreement(found: Resolved, spec: TaskSpec, registry: Path) -> None:
-    """Checks that an entry of a registry is of the task in its head file.
-
-    Raises:
-        RegistryError: It is of another one.
-    """
-    problem = contradiction(
-        spec, found.task, version=found.version, entry=found.entry, backbone=found.backbone
-    )
-    if problem:
-        raise RegistryError(
-            registry,
-            f"the entry of '{found.task}:{found.version}' is not of its file {found.path}: "
-            f"{problem}. Restore one of them from a copy, or train the task again.",
-        )
 
 
 def task_in(data: bytes, source: str, *, alias: str | None = None) -> FoundTask:
@@ -195,7 +198,7 @@ def _checked(reference: Reference, remote: RemoteTask, data: bytes) -> FoundTask
     )
 
 
-def choose_tasks(registry: Registry, references: Iterable[str]) -> list[FoundTask]:
+def choose_tasks(registry: Registries | Registry, references: Iterable[str]) -> list[FoundTask]:
     """Returns tasks that run together, by their names.
 
     Raises:
@@ -204,31 +207,53 @@ def choose_tasks(registry: Registry, references: Iterable[str]) -> list[FoundTas
     """
     tasks = find_all(references, registry)
     for task in tasks[1:]:
-        wanted, other = tasks[0].spec, task.spec
-        if other.backbone.fingerprint != wanted.backbone.fingerprint:
+        wanted, other = tasks[0].spec.backbone, task.spec.backbone
+        if other.fingerprint != wanted.fingerprint:
+            one, two = other.name, wanted.name
+            if one == two:
+                one, two = identity(other), identity(wanted)
             raise UsageError(
-                f"Task '{task.reference}' belongs to the backbone {other.backbone.name}, task "
-                f"'{tasks[0].reference}' to {wanted.backbone.name}; one call runs one backbone."
+                f"Task '{task.reference}' belongs to the backbone {one}, task "
+                f"'{tasks[0].reference}' to {two}; one call runs one backbone."
             )
     return tasks
 
 
 def choose_backbone_key(
-    registry: Registry, tasks: Sequence[FoundTask], backbone: str | None
-) -> str | None:
-    """Returns the key of the backbone to run: the given one, else that of the first task."""
+    registry: Registries | Registry, tasks: Sequence[FoundTask], backbone: str | None
+) -> str | Path | None:
+    """Returns the backbone to run: the given one, else the key or the source of the tasks' one.
+
+    Tasks of one registry have its key. A key that several registries have for different backbones
+    says nothing, and a backbone that only the registry of a task lists has no key at all; the
+    source is returned then.
+
+    Raises:
+        BackboneError: No registry lists it.
+    """
     if backbone is not None or not tasks:
         return backbone
-    first = tasks[0]
-    if first.found is not None:
-        return first.found.entry.backbone
-    for key, entry in registry.backbones.items():
-        if entry.fingerprint == first.spec.backbone.fingerprint:
-            return key
+    registries, first = as_registries(registry), tasks[0]
+    fingerprint = first.spec.backbone.fingerprint
+    listed = [one for one in registries.backbones if one[2].fingerprint == fingerprint]
+    if listed:
+        own = None if first.found is None else first.found.entry.backbone
+        place, key, entry = min(
+            listed, key=lambda one: (one[0].path, one[1]) != (first.registry, own)
+        )
+        meant = {e.fingerprint for _, k, e in registries.backbones if k == key}
+        return key if len(meant) == 1 else source_of(entry, place.path)
+    for task in tasks:
+        if task.found is not None and task.registry is not None:
+            return source_of(task.found.backbone, task.registry)
+    shipped = registries.shipped()
+    for entry in shipped.backbones.values():
+        if entry.fingerprint == fingerprint:
+            return source_of(entry, shipped.path)
     raise BackboneError(
         first.spec.backbone.name,
-        f"task '{first.reference}' was made for it, and the registry {registry.path} does not list "
-        f"it. Give its place with --backbone.",
+        f"task '{first.reference}' was made for it, and the {registries.noun} {registries.text} "
+        f"{'does' if registries.is_one else 'do'} not list it. Give its place with --backbone.",
     )
 
 

@@ -6,7 +6,6 @@ explicitly, and other bytes under a version that was added before are always ref
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +13,6 @@ from typing import Literal
 
 from adapterhub.errors import (
     AdapterHubError,
-    HeadFileError,
     RemoteContentError,
     RemoteError,
     UsageError,
@@ -29,11 +27,13 @@ from adapterhub.remote.repository import (
     lookup_of_call,
     read_remote,
 )
+from adapterhub.store.copying import file_to_add, task_to_add
 from adapterhub.store.editing import read_or_empty
 from adapterhub.store.entries import Origin, TaskEntry, is_portable, portable_entry
-from adapterhub.store.header import read_bytes
 from adapterhub.store.headfile import parse_head
+from adapterhub.store.paths import absolute_path
 from adapterhub.store.references import Reference, check_name, parse_reference
+from adapterhub.store.registries import Registries
 from adapterhub.store.registry import Registry, Resolved
 from adapterhub.store.versions import NewHead, add_heads
 
@@ -67,31 +67,40 @@ def pin(
 
     Args:
         registry: registry.yaml; created where it is missing.
-        references: Names of the tasks on the Hub, or paths of head files.
-        name: Name in the registry, for one reference only; None keeps the name on the Hub.
+        references: Names of tasks on the Hub, of those that ship and of other registries, or
+            paths of head files.
+        name: Name in the registry, for one reference only; None keeps the task's own.
         allow_older: Whether an older version may follow a newer one.
 
     Raises:
-        UsageError: A reference is neither, or a name belongs to another task.
+        UsageError: A reference is none of these, or a name belongs to another task.
         RemoteError: A task cannot be fetched, or is refused; nothing was added then.
         RegistryError: A task conflicts with the registry.
     """
     if name is not None and len(references) != 1:
         raise UsageError(f"The name '{name}' is for one task; {len(references)} were given.")
     parsed = [parse_reference(reference) for reference in references]
+    sources = Registries(())
     for one in parsed:
         if one.kind == "task":
-            forms = "owner/repository:task, or ./file.safetensors"
-            raise UsageError(f"'{one.text}' is not on the Hub; write {forms}.")
+            shipped = f", for instance shipped:{one.task}" * (one.task in sources.shipped().tasks)
+            raise UsageError(
+                f"'{one.text}' has no place to take it from; write owner/repository:task, "
+                f"shipped:task{shipped}, ./other/registry.yaml:task or ./file.safetensors."
+            )
     known = read_or_empty(registry.resolve())
-    far = {one.text: one for one in parsed if one.path is None}
+    older = None if allow_older else ALLOW_OLDER
+    far = {one.text: one for one in parsed if one.kind == "hub"}
     fetched = _fetched(known, list(far.values()), name, allow_older=allow_older)
-    heads = [
-        fetched[one.text]
-        if one.path is None
-        else _local(known, name, Path(os.path.expanduser(one.path)))
-        for one in parsed
-    ]
+    heads = []
+    for one in parsed:
+        if one.path is not None:
+            heads.append(file_to_add(known, absolute_path(one.path), name=name))
+        elif one.kind == "hub":
+            heads.append(fetched[one.text])
+        else:
+            head = task_to_add(known, one, name=name, sources=sources, allow_older=older)
+            heads.append(head)
     return add_heads(registry, heads)
 
 
@@ -236,22 +245,6 @@ def _fetched(
         text: _head(known, one, remote, data, allow_older=allow_older)
         for ((text, one), remote), data in zip(remotes.items(), read, strict=True)
     }
-
-
-def _local(registry: Registry, name: str | None, path: Path) -> NewHead:
-    """Returns the task of a head file as it is added to a registry."""
-    data = read_bytes(path)
-    spec = parse_head(data, source=str(path)).spec
-    same = (e for e in registry.backbones.values() if e.fingerprint == spec.backbone.fingerprint)
-    entry = next(same, None)
-    if entry is None and not is_portable(spec.backbone):
-        raise HeadFileError(
-            path,
-            f"it belongs to the backbone {spec.backbone.name} ({spec.backbone.fingerprint[:19]}…), "
-            f"a folder that {registry.path} does not list. Train a task there with --backbone "
-            f"FOLDER, or list the folder in it, and add this file again.",
-        )
-    return NewHead(name or spec.task, data, entry or portable_entry(spec.backbone))
 
 
 def _head(

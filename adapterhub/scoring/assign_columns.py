@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from adapterhub.errors import DataError, UsageError
 from adapterhub.plan import Plan, make_plan
@@ -20,7 +21,7 @@ from adapterhub.scoring.chunks import Request, missing_column
 from adapterhub.scoring.options import ScoringOptions
 from adapterhub.scoring.sources import RowSource
 from adapterhub.specs import Role, TaskSpec
-from adapterhub.store.registry import Registry
+from adapterhub.store.registries import Registries
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Assignment:
         read: By task the column of each field.
         notes: Which columns of other names are read, and why.
         left_out: Tasks that lack a column, where all that fit were chosen.
-        backbone: Key of their backbone in the registry, or what the user gave.
+        backbone: Key or source of their backbone, or what the user gave.
         plan: What it costs.
     """
 
@@ -44,12 +45,12 @@ class Assignment:
     read: Mapping[str, Mapping[str, str]]
     notes: tuple[str, ...]
     left_out: tuple[str, ...]
-    backbone: str | None
+    backbone: str | Path | None
     plan: Plan
 
 
 def assign_columns(
-    registry: Registry,
+    registries: Registries,
     source: RowSource,
     *,
     tasks: Sequence[str],
@@ -59,9 +60,9 @@ def assign_columns(
     """Returns the tasks to run on a source, with the columns that they read and fill.
 
     Args:
-        registry: Where tasks are looked up.
+        registries: Where tasks are looked up.
         source: The rows.
-        tasks: References of the tasks; none for all of the registry that can read the source.
+        tasks: References of the tasks; none for all of the registries that can read the source.
         options: Names of columns, and the number of labels.
         backbone: As in `Hub`.
 
@@ -76,10 +77,10 @@ def assign_columns(
         )
     left_out: tuple[str, ...] = ()
     if tasks:
-        chosen = choose_tasks(registry, tasks)
+        chosen = choose_tasks(registries, tasks)
     else:
-        candidates = _candidates(registry, backbone)
-        chosen = _fitting(registry, candidates, source, options)
+        candidates = _candidates(registries, backbone)
+        chosen = _fitting(registries, candidates, source, options)
         left_out = tuple(task.reference for task in candidates if task not in chosen)
     names = {task: options.prefix + name for task, name in column_names(chosen).items()}
     specs = {names[task.reference]: task.spec for task in chosen}
@@ -102,7 +103,7 @@ def assign_columns(
         read=by_name,
         notes=tuple(_notes(by_name, source)),
         left_out=left_out,
-        backbone=choose_backbone_key(registry, chosen, backbone),
+        backbone=choose_backbone_key(registries, chosen, backbone),
         plan=_plan(specs, by_name),
     )
 
@@ -183,26 +184,29 @@ def _notes(read: Mapping[str, Mapping[str, str]], source: RowSource) -> Iterator
             yield f"{name} reads {what}{beside}"
 
 
-def _candidates(registry: Registry, backbone: str | None) -> list[FoundTask]:
-    """Returns all tasks of a registry that belong to one backbone."""
-    keys = {entry.backbone for entry in registry.tasks.values()}
+def _candidates(registries: Registries, backbone: str | None) -> list[FoundTask]:
+    """Returns all tasks of the registries that belong to one backbone."""
+    tasks = {one.name: one.registry.tasks[one.task].backbone for one in registries.tasks()}
     # Several keys may list one backbone.
-    prints = {key: registry.backbones[key].fingerprint for key in keys}
-    listed = registry.backbones.get(backbone or "")
-    wanted = None if listed is None else listed.fingerprint
+    prints = {
+        one.name: one.registry.backbones[tasks[one.name]].fingerprint for one in registries.tasks()
+    }
+    listed = {entry.fingerprint for _, key, entry in registries.backbones if key == backbone}
+    wanted = listed.pop() if len(listed) == 1 else None
     if wanted is None and len(set(prints.values())) > 1:
+        keys = dict.fromkeys(tasks.values())
         wrong = "" if backbone is None else f", and '{backbone}' is none of these names"
         raise UsageError(
-            f"Registry {registry.path} has tasks of {len(keys)} backbones ({', '.join(keys)})"
-            f"{wrong}; name tasks with --task (tasks=…), or one of the backbones with --backbone."
+            f"{registries.noun.capitalize()} {registries.text} "
+            f"{'has' if registries.is_one else 'have'} tasks of {len(keys)} backbones "
+            f"({', '.join(keys)}){wrong}; name tasks with --task (tasks=…), or one of the "
+            f"backbones with --backbone."
         )
-    tasks = registry.tasks.items()
-    names = [name for name, one in tasks if wanted in (None, prints[one.backbone])]
-    return find_all(names, registry)
+    return find_all([name for name in tasks if wanted in (None, prints[name])], registries)
 
 
 def _fitting(
-    registry: Registry,
+    registries: Registries,
     tasks: Sequence[FoundTask],
     source: RowSource,
     options: ScoringOptions,
@@ -219,7 +223,7 @@ def _fitting(
         wants = sorted({" + ".join(task.spec.fields) for task in tasks}) or ["nothing"]
         raise DataError(
             source.name,
-            f"its columns are {have}; the tasks of {registry.path} read {', or '.join(wants)}. "
+            f"its columns are {have}; the tasks of {registries.text} read {', or '.join(wants)}. "
             f"Name the column of the text with --text-column (text_column=…)",
         )
     return fitting

@@ -18,7 +18,7 @@ from adapterhub.specs import BackboneSpec
 class Scorer(Protocol):
     """What scores rows: a `Hub`, or whatever has these methods of it."""
 
-    registry_path: Path
+    registry_paths: tuple[Path, ...]
     backbone: BackboneSpec
 
     def load(self, *references: str) -> None:

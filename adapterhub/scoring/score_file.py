@@ -19,9 +19,9 @@ from adapterhub.scoring.chunks import ScoredChunk, Scorer, score_chunk, take_chu
 from adapterhub.scoring.options import ScoringOptions
 from adapterhub.scoring.outputs import check_output, errors_path, open_output
 from adapterhub.scoring.sources import CHUNK_ROWS, RowSource, open_source
-from adapterhub.store.entries import backbone_key
 from adapterhub.store.paths import absolute_path
-from adapterhub.store.registry import Registry, read_registry
+from adapterhub.store.registries import Registries, as_registries
+from adapterhub.store.registry import Registry
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,7 +84,8 @@ def score_file(
         scorer: A `Hub`.
         source: As in `open_source`.
         out: The file; the ending of its name says the format.
-        tasks: References; none for all tasks of the scorer's registry that can read the source.
+        tasks: References; none for all tasks of the scorer's registries that can read the
+            source.
         options: None takes the defaults.
 
     Raises:
@@ -95,14 +96,14 @@ def score_file(
     options = options or ScoringOptions()
     # Before the first row is read: rows may come from code that changes the working folder.
     place = absolute_path(out, "output")
-    registry = read_registry(scorer.registry_path)
+    registries = Registries(scorer.registry_paths)
     job = prepare(
-        registry,
+        registries,
         open_source(source, options.format),
         out=place,
         tasks=tasks,
         options=options,
-        backbone=backbone_key(registry.backbones, scorer.backbone),
+        backbone=registries.backbone_key(scorer.backbone),
     )
     done = run(scorer, job)
     given = Path(os.path.expanduser(out))
@@ -111,7 +112,7 @@ def score_file(
 
 
 def prepare(
-    registry: Registry,
+    registries: Registries | Registry,
     source: RowSource,
     *,
     out: Path | None,
@@ -122,7 +123,7 @@ def prepare(
     """Returns a job whose tasks, columns and files fit; needs no backbone and no torch.
 
     Args:
-        registry: Where tasks are looked up.
+        registries: Where tasks are looked up.
         source: The rows.
         out: The file to be written; None where the caller of `run` takes the chunks.
         tasks: As in `score_file`.
@@ -136,7 +137,9 @@ def prepare(
     """
     if out is not None:
         check_output(out, source, options)
-    assigned = assign_columns(registry, source, tasks=tasks, options=options, backbone=backbone)
+    assigned = assign_columns(
+        as_registries(registries), source, tasks=tasks, options=options, backbone=backbone
+    )
     return ScoringJob(source, assigned, options, out)
 
 

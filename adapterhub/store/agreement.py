@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from adapterhub.errors import RegistryError
 from adapterhub.specs import TaskSpec
 from adapterhub.store.entries import BackboneEntry, TaskEntry, VersionRecord
+from adapterhub.store.registry import Resolved
 
 Pair = tuple[str, object, object]
 
@@ -37,6 +41,23 @@ def contradiction(
     )
     renamed = f" (under another name a version states `task: {spec.task}`)"
     return found + renamed if own != spec.task else found
+
+
+def check_agreement(found: Resolved, spec: TaskSpec, registry: Path) -> None:
+    """Checks that an entry of a registry is of the task in its head file.
+
+    Raises:
+        RegistryError: It is of another one.
+    """
+    problem = contradiction(
+        spec, found.task, version=found.version, entry=found.entry, backbone=found.backbone
+    )
+    if problem:
+        raise RegistryError(
+            registry,
+            f"the entry of '{found.task}:{found.version}' is not of its file {found.path}: "
+            f"{problem}. Restore one of them from a copy, or train the task again.",
+        )
 
 
 def other_description(spec: TaskSpec, entry: TaskEntry) -> str:

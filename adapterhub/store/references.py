@@ -1,4 +1,8 @@
-"""References to tasks: `sentiment`, `sentiment@prod`, `sentiment:3`, `owner/repo:…`, `./file`.
+"""References to tasks: `sentiment`, `sentiment@prod`, `sentiment:3`, and those with a place.
+
+`shipped:sentiment` is one of the tasks that ship with adapterhub, whatever the registry;
+`./other/registry.yaml:sentiment` one of another registry, whose file ends in `.yaml` or `.yml`;
+`./sentiment.safetensors` a head file. The task is followed by `@alias` or `:version` everywhere.
 
 A reference with a `/` before its first `:` is to the Hugging Face Hub, and continues as in a
 registry: `owner/repo:task`, `owner/repo:task@prod`, `owner/repo:task:3`.
@@ -13,18 +17,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NoReturn
 
-from adapterhub.errors import UsageError, check_type
+from adapterhub.errors import UsageError, check_type, nearest
 from adapterhub.specs import TASK_NAME_PATTERN
 from adapterhub.store.paths import absolute_path
 
-ReferenceKind = Literal["task", "hub", "file"]
+ReferenceKind = Literal["task", "shipped", "registry", "hub", "file"]
 
 HUB_PREFIX = "hub:"
+SHIPPED = "shipped"
+SHIPPED_PREFIX = f"{SHIPPED}:"
 _NAME = re.compile(TASK_NAME_PATTERN)
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 _REPO_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_IN_REGISTRY = re.compile(r"(?s)(.+\.ya?ml):([^/\\]*)")
 _FILE_STARTS = ("./", "../", "/", "~/", ".\\", "..\\")
 
 
@@ -34,13 +41,15 @@ class Reference:
 
     Attributes:
         text: The reference as the user wrote it.
-        kind: Whether it is to a task of the registry, a task on the Hub, or a head file.
+        kind: Whether it is to a task of the registry in use, of those that ship, of another
+            registry or of the Hub, or a head file.
         task: Task name; None for a file.
         version: Version; None together with `alias` means the newest version.
         alias: Alias; on the Hub possibly a tag or a branch.
         repo: Hub only: `owner/name`.
         revision: Hub only: commit, branch or tag to read, or None.
         path: File only: the path as written.
+        registry: Another registry only: the path of its file as written.
     """
 
     text: str
@@ -51,6 +60,14 @@ class Reference:
     repo: str | None = None
     revision: str | None = None
     path: Path | None = None
+    registry: Path | None = None
+
+    @property
+    def place(self) -> str:
+        """Returns what stands before a task outside the Hub, in any working folder, or nothing."""
+        if self.registry is not None:
+            return f"{absolute_path(self.registry, 'registry')}:"
+        return SHIPPED_PREFIX if self.kind == "shipped" else ""
 
 
 def parse_reference(text: str) -> Reference:
@@ -62,7 +79,15 @@ def parse_reference(text: str) -> Reference:
     if not isinstance(text, str):
         raise UsageError(f"A task is named by one string; found a {type(text).__name__}.")
     if text.startswith(_FILE_STARTS) or Path(text).is_absolute():
-        return Reference(text, "file", path=Path(text))
+        within = _IN_REGISTRY.fullmatch(text)
+        if within is None:
+            return Reference(text, "file", path=Path(text))
+        found = _parse_task(within[2], text)
+        return replace(found, text=text, kind="registry", registry=Path(within[1]))
+    # `shipped:3` was version 3 of a task of that name before tasks could not have it any more.
+    if text.startswith(SHIPPED_PREFIX) and not _VERSION.fullmatch(text[len(SHIPPED_PREFIX) :]):
+        found = _parse_task(text.removeprefix(SHIPPED_PREFIX), text)
+        return replace(found, text=text, kind="shipped")
     if text.startswith(HUB_PREFIX) or "/" in text.partition(":")[0]:
         return _parse_hub(text)
     return _parse_task(text, text)
@@ -74,13 +99,18 @@ def absolute(text: str) -> str:
     Raises:
         UsageError: As `parse_reference`.
     """
-    path = parse_reference(text).path
-    return text if path is None else str(absolute_path(path))
+    parsed = parse_reference(text)
+    within = _IN_REGISTRY.fullmatch(text)
+    if parsed.registry is not None and within is not None:
+        return parsed.place + within[2]
+    return text if parsed.path is None else str(absolute_path(parsed.path))
 
 
 def _parse_task(part: str, text: str) -> Reference:
     """Returns `part`, which is `text` or its end, parsed as a reference to a registry's task."""
     name, mark, rest = _split(part)
+    if mark == ":" and part == text and _means_shipped(name) and not _VERSION.fullmatch(rest):
+        _refuse(text, f"for a task that ships with adapterhub write '{SHIPPED_PREFIX}{rest}'")
     if not _NAME.fullmatch(name):
         _refuse(text)
     if mark == ":":
@@ -95,7 +125,7 @@ def _parse_task(part: str, text: str) -> Reference:
 
 
 def check_name(name: str, what: str) -> None:
-    """Checks that `name` is a valid name of a task or an alias.
+    """Checks that `name` is a valid name of a new task or an alias.
 
     Raises:
         UsageError: It is not.
@@ -104,6 +134,11 @@ def check_name(name: str, what: str) -> None:
         raise UsageError(
             f"The {what} {name!r} is not allowed: use 1 to 64 of a-z, 0-9, '-' and '_', starting "
             f"with a letter or digit."
+        )
+    if what == "task" and name == SHIPPED:
+        raise UsageError(
+            f"The task {name!r} is not allowed: '{SHIPPED_PREFIX}' stands before the tasks that "
+            f"ship with adapterhub. Give it another name."
         )
 
 
@@ -123,11 +158,16 @@ def _parse_hub(text: str) -> Reference:
     place, mark, part = text.removeprefix(HUB_PREFIX).partition(":")
     repo, at, revision = place.partition("@")
     names = repo.split("/")
+    if repo.endswith((".yaml", ".yml")) and not text.startswith(HUB_PREFIX):
+        # A path without its `./`, more probably than a repository of such a name.
+        _refuse(text, f"write './{text}' for a task of another registry")
     if len(names) != 2 or not all(_REPO_PART.fullmatch(name) for name in names):
         hint = f" or './{text}' for a file" if not text.startswith(HUB_PREFIX) else ""
         _refuse(text, f"write 'owner/repository:task' for the Hub{hint}")
     if at and (not _REVISION.fullmatch(revision) or ".." in revision):
         _refuse(text, f"the revision '{revision}' is not a commit, branch or tag")
+    if not mark and names[0] == SHIPPED and _NAME.fullmatch(names[1]):
+        _refuse(text, f"for a task that ships with adapterhub write '{SHIPPED_PREFIX}{names[1]}'")
     if not mark:
         _refuse(text, f"write '{place}:task' for a task on the Hub or './{text}' for a file")
     name, _, rest = part.partition("@")
@@ -135,6 +175,11 @@ def _parse_hub(text: str) -> Reference:
         part, revision = name, rest
     found = _parse_task(part, text)
     return replace(found, text=text, kind="hub", repo=repo, revision=revision or None)
+
+
+def _means_shipped(word: str) -> bool:
+    """Returns whether a word before a task is probably a mistyped `shipped`."""
+    return word != SHIPPED and (word == "package" or nearest(word.lower(), [SHIPPED]) is not None)
 
 
 def _split(text: str) -> tuple[str, str, str]:
@@ -147,6 +192,7 @@ def _refuse(text: str, problem: str = "") -> NoReturn:
         problem = f"write './{text}' for a file"
     raise UsageError(
         f"{text[:200]!r} does not name a task{': ' + problem if problem else ''}. Write name, "
-        f"name@alias, name:version, owner/repository:name, owner/repository:name@commit or "
-        f"./file.safetensors; names are 1 to 64 of a-z, 0-9, '-' and '_'."
+        f"name@alias, name:version, shipped:name, owner/repository:name, "
+        f"owner/repository:name@commit or ./file.safetensors; names are 1 to 64 of a-z, 0-9, '-' "
+        f"and '_'."
     )

@@ -33,7 +33,7 @@ from adapterhub.store.entries import (
     VersionRecord,
 )
 from adapterhub.store.paths import absolute_path, working_folder
-from adapterhub.store.references import Reference, parse_reference
+from adapterhub.store.references import SHIPPED_PREFIX, Reference, parse_reference
 from adapterhub.store.yamlsafe import MAX_BYTES, Document, Key, read_yaml
 
 REGISTRY_NAME = "registry.yaml"
@@ -298,7 +298,7 @@ NEAREST = "nearest"
 def locate_registry(registry: str | Path | None) -> Path:
     """Returns the registry.yaml to read: the given one, the nearest upwards, or the shipped one.
 
-    The path is absolute. A folder means the registry.yaml in it.
+    The path is absolute. A folder means the registry.yaml in it, `shipped:` the shipped one.
 
     Raises:
         UsageError: It is no path, or the working folder was removed.
@@ -317,6 +317,11 @@ def registry_to_write(registry: str | Path = NEAREST) -> Path:
     Raises:
         UsageError: It is no path, or the working folder was removed.
     """
+    if str(registry) == SHIPPED_PREFIX:
+        raise UsageError(
+            f"The tasks that ship with adapterhub are not changed. Name another registry; "
+            f"`adapterhub add {SHIPPED_PREFIX}NAME` copies a task into yours."
+        )
     if registry != NEAREST:
         return _given_registry(registry)
     here = working_folder()
@@ -324,6 +329,8 @@ def registry_to_write(registry: str | Path = NEAREST) -> Path:
 
 
 def _given_registry(registry: str | Path) -> Path:
+    if str(registry) == SHIPPED_PREFIX:
+        return shipped_registry()
     path = absolute_path(registry, "registry")
     return path / REGISTRY_NAME if path.is_dir() else path
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapterhub.errors import UsageError
-from adapterhub.store.references import Reference, check_name, parse_reference
+from adapterhub.store.references import Reference, absolute, check_name, parse_reference
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -39,6 +39,30 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
                 "alias": "prod",
             },
         ),
+        ("shipped:spam", {"kind": "shipped", "task": "spam"}),
+        ("shipped:spam:3", {"kind": "shipped", "task": "spam", "version": 3}),
+        ("shipped:spam@prod", {"kind": "shipped", "task": "spam", "alias": "prod"}),
+        ("shipped/repo:spam", {"kind": "hub", "repo": "shipped/repo", "task": "spam"}),
+        # As before there was `shipped:`, in registries that have a task of this name.
+        ("shipped", {"kind": "task", "task": "shipped"}),
+        ("shipped:3", {"kind": "task", "task": "shipped", "version": 3}),
+        ("shipped@prod", {"kind": "task", "task": "shipped", "alias": "prod"}),
+        ("snipped:3", {"kind": "task", "task": "snipped", "version": 3}),
+        (
+            "./o/registry.yaml:spam",
+            {"kind": "registry", "task": "spam", "registry": Path("o/registry.yaml")},
+        ),
+        (
+            "/o/tasks.yml:spam:3",
+            {"kind": "registry", "task": "spam", "version": 3, "registry": Path("/o/tasks.yml")},
+        ),
+        (
+            "../r.yaml:spam@prod",
+            {"kind": "registry", "task": "spam", "alias": "prod", "registry": Path("../r.yaml")},
+        ),
+        ("./r.yaml", {"kind": "file", "path": Path("r.yaml")}),
+        ("./r.yaml:a/b.safetensors", {"kind": "file", "path": Path("r.yaml:a/b.safetensors")}),
+        ("hub:o/r.yaml:spam", {"kind": "hub", "repo": "o/r.yaml", "task": "spam"}),
         ("./a.safetensors", {"kind": "file", "path": Path("a.safetensors")}),
         ("../b/a b.safetensors", {"kind": "file", "path": Path("../b/a b.safetensors")}),
         ("/x/a.safetensors", {"kind": "file", "path": Path("/x/a.safetensors")}),
@@ -81,6 +105,18 @@ def test_forms(text: str, expected: dict[str, object]) -> None:
         ("a/b@x/../y:c", "revision"),
         ("a/b@-x:c", "revision"),
         (f"a/b@v1:c@{COMMIT.upper()}", "alias"),
+        ("shipped:", "shipped:name"),
+        ("shipped:Spam", "a-z"),
+        ("shipped:a/b", "a-z"),
+        ("shipped:spam:0", "version '0'"),
+        ("shipped:spam@", "alias ''"),
+        ("shiped:spam", "write 'shipped:spam'"),
+        ("Shipped:spam@prod", "write 'shipped:spam@prod'"),
+        ("package:spam", "write 'shipped:spam'"),
+        ("shipped/spam", "write 'shipped:spam'"),
+        ("./r.yaml:", "Write name"),
+        ("./r.yaml:spam:x", "version 'x'"),
+        ("o/registry.yaml:spam", "write './o/registry.yaml:spam'"),
     ],
 )
 def test_bad_forms_say_what_to_write(text: str, hint: str) -> None:
@@ -89,7 +125,10 @@ def test_bad_forms_say_what_to_write(text: str, hint: str) -> None:
     assert hint in str(caught.value)
 
 
-@given(st.text(max_size=20) | st.from_regex(r"(hub:)?[a-z/]{1,5}[:@][a-z0-9.:@/]{0,7}"))
+@given(
+    st.text(max_size=20)
+    | st.from_regex(r"(hub:|shipped:|\./r\.yaml:)?[a-z/]{1,5}[:@][a-z0-9.:@/]{0,7}")
+)
 def test_any_text_is_a_reference_or_a_usage_error(text: str) -> None:
     with contextlib.suppress(UsageError):
         assert parse_reference(text).text == text
@@ -99,3 +138,17 @@ def test_names() -> None:
     check_name("a-b_9", "alias")
     with pytest.raises(UsageError, match=r"The alias 'a.b' is not allowed"):
         check_name("a.b", "alias")
+    check_name("shipped", "alias")
+    with pytest.raises(UsageError, match="stands before the tasks that ship"):
+        check_name("shipped", "task")
+
+
+def test_absolute_names_are_the_same_task_in_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
+    assert absolute("./r.yaml:spam:3") == f"{tmp_path}/r.yaml:spam:3"
+    assert absolute("~/r.yaml:spam@prod") == "/home/me/r.yaml:spam@prod"
+    for name in ("spam@prod", "shipped:spam:1", "acme/heads:spam"):
+        assert absolute(name) == name

@@ -35,6 +35,7 @@ from adapterhub.model.backbone.weight_files import (
 from adapterhub.model.tokenizers.tokenizer_digest import tokenizer_digest
 from adapterhub.model.tokenizers.tokenizer_files import TOKENIZER_FILES, load_tokenizer
 from adapterhub.specs import BackboneSpec, identity
+from adapterhub.store.registries import Registries, as_registries
 from adapterhub.store.registry import Registry
 
 if TYPE_CHECKING:
@@ -206,33 +207,35 @@ def _registered_source(registry: Registry, key: str) -> str | Path:
     return source
 
 
-def choose_backbone(registry: Registry, backbone: str | Path | None) -> Backbone:
-    """Opens the requested backbone, or the only one of the registry.
+def choose_backbone(registry: Registries | Registry, backbone: str | Path | None) -> Backbone:
+    """Opens the requested backbone, or the only one that is listed.
 
     Args:
-        registry: Has backbones by key.
-        backbone: A key of the registry, or a source as in `open_backbone`; None for the only one.
+        registry: The registry that has backbones by key, or several.
+        backbone: A key of a registry, or a source as in `open_backbone`; None for the only one.
 
     Raises:
-        UsageError: `backbone` is None and the registry does not have exactly one.
+        UsageError: `backbone` is None and not exactly one is listed, or it is a key that
+            registries have for different ones.
         BackboneError: It cannot be opened.
     """
     check_type(backbone, (str, Path, type(None)), "The backbone", "a key, a folder or a name")
-    if backbone is None:
-        if len(registry.backbones) != 1:
-            names = ", ".join(registry.backbones) or "none"
-            raise UsageError(
-                f"Registry {registry.path} names {len(registry.backbones)} backbones ({names}); "
-                f"say which one with backbone=…"
-            )
-        return open_registered(registry, next(iter(registry.backbones)))
-    if isinstance(backbone, str) and backbone in registry.backbones:
-        return open_registered(registry, backbone)
+    registries = as_registries(registry)
+    named = [listed for listed in registries.backbones if backbone in (None, listed[1])]
+    prints = {entry.fingerprint for _, _, entry in named}
+    if len(prints) == 1:
+        return open_registered(*named[0][:2])
+    if backbone is None or named:
+        raise UsageError(
+            f"{registries.noun.capitalize()} {registries.text} "
+            f"{'names' if registries.is_one else 'name'} {len(prints)} backbones "
+            f"({registries.keys}); say which one with backbone=…"
+        )
     text = str(backbone)
     if "/" not in text and not is_folder(backbone) and not text.startswith("package:"):
         raise BackboneError(
             text,
-            f"is no key of the registry {registry.path}, which has "
-            f"{', '.join(registry.backbones) or 'none'}. {how_to_name(text)}",
+            f"is no key of the {registries.noun} {registries.text}, which "
+            f"{'has' if registries.is_one else 'have'} {registries.keys}. {how_to_name(text)}",
         )
     return open_backbone(backbone)

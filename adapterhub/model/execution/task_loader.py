@@ -12,7 +12,7 @@ from adapterhub.model.encoder.changes import Adapter
 from adapterhub.model.execution.checks import check_tasks
 from adapterhub.model.execution.resident import ResidentTask, ResidentTasks
 from adapterhub.model.execution.run_trunk import ExecutionContext
-from adapterhub.remote.find import FoundTask, find, find_all
+from adapterhub.remote.find import FoundTask, find_all
 from adapterhub.results import Provenance
 from adapterhub.specs import TaskSpec
 from adapterhub.store.headfile import HeadFile
@@ -33,23 +33,27 @@ class LookUp:
 
 
 class TaskLoader:
-    """The tasks of one registry on one encoder; safe to use from any thread.
+    """The tasks of registries, files and the Hub on one encoder; safe to use from any thread.
 
     Names are absolute, see `store.references.absolute`, so that each of them is one task wherever
     the process works.
     """
 
     def __init__(
-        self, registry: Path, context: ExecutionContext, *, max_bytes: int | None = None
+        self,
+        registries: Sequence[Path],
+        context: ExecutionContext,
+        *,
+        max_bytes: int | None = None,
     ) -> None:
         """Starts with no tasks.
 
         Args:
-            registry: Absolute path of the registry.yaml.
+            registries: Absolute paths of the registry.yaml files.
             context: The encoder and its tokenizer.
             max_bytes: Maximum size of resident heads and adapters; None for no limit.
         """
-        self._registry = registry
+        self._registries = tuple(registries)
         self._context = context
         self._resident = ResidentTasks(
             hidden_size=context.encoder.hidden_size,
@@ -71,7 +75,7 @@ class TaskLoader:
     def load(self, names: Sequence[str]) -> None:
         """Loads tasks, all or none; see `Hub.load`."""
         with self._lock:
-            self._make_resident(find_all(names, self._registry))
+            self._make_resident(find_all(names, self._registries))
 
     def pins(self) -> dict[str, tuple[str, str]]:
         """Returns the version that each resident name is now: its reference and its sha256."""
@@ -90,7 +94,7 @@ class TaskLoader:
             AdapterHubError: As `load`.
         """
         with self._lock:
-            found = find_all([reference for reference, _ in pins.values()], self._registry)
+            found = find_all([reference for reference, _ in pins.values()], self._registries)
             for task, (name, (reference, sha256)) in zip(found, pins.items(), strict=True):
                 if task.sha256 != sha256:
                     raise ResidentError(
@@ -118,13 +122,13 @@ class TaskLoader:
     def spec(self, name: str) -> TaskSpec:
         """Returns the spec of a task, resident or not; see `Hub.spec`."""
         task = self._resident.get(name)
-        return task.spec if task is not None else find(name, self._registry).spec
+        return task.spec if task is not None else find_all([name], self._registries)[0].spec
 
     def look_up(self, names: Sequence[str]) -> LookUp:
         """Finds the tasks that are not resident and reads each once."""
         loads = self._loads
         missing = [name for name in names if self._resident.get(name) is None]
-        return LookUp(dict(zip(missing, find_all(missing, self._registry), strict=True)), loads)
+        return LookUp(dict(zip(missing, find_all(missing, self._registries), strict=True)), loads)
 
     def specs(self, names: Sequence[str], found: LookUp) -> dict[str, TaskSpec]:
         """Returns the specs of tasks from `found`, or else of the resident ones."""
@@ -165,7 +169,7 @@ def _pinned(name: str, made_by: Provenance) -> str:
     reference = parse_reference(name)
     if reference.kind == "file":
         return name
-    place = "" if made_by.origin is None else f"{made_by.origin}:"
+    place = reference.place if made_by.origin is None else f"{made_by.origin}:"
     return f"{place}{reference.task}:{made_by.version}"
 
 
