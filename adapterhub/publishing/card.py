@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from adapterhub.publishing.front_matter import CARD_NAME, card_bytes, read_card
 from adapterhub.publishing.hub_metadata import front_matter
-from adapterhub.publishing.keeping import with_ours
+from adapterhub.publishing.keeping import strings, with_ours
 from adapterhub.publishing.layout import MOST_CARD_BYTES, Present, lay_out
 from adapterhub.publishing.model_index import model_index
 from adapterhub.publishing.rendering import escape
@@ -19,6 +19,9 @@ from adapterhub.publishing.task_section import task_section
 from adapterhub.publishing.widget import widget
 from adapterhub.remote.find import FoundTask
 from adapterhub.store.entries import RegistryContent
+
+_MOST_DATASETS = 4_000
+"""Size of the names of data sets; the sections of the tasks have all."""
 
 
 def write_card(
@@ -48,8 +51,10 @@ def write_card(
     before, removed = card.values, set(earlier.tasks if earlier else ()) - set(content.tasks)
     paths = [path for task in tasks for path in extras.get(task.name, ())]
     has_peft = any(path.startswith("peft/") for path in paths)
+    found = front_matter(content, tasks, has_peft=has_peft)
     ours = {
-        **front_matter(content, tasks, has_peft=has_peft),
+        **found,
+        "datasets": _few(found["datasets"], strings(before.get("datasets"))),
         "widget": widget(before.get("widget"), content, tasks, removed=removed),
         "model-index": model_index(
             before.get("model-index"), content, tasks, repo=repo, removed=removed
@@ -64,3 +69,13 @@ def write_card(
     room = MOST_CARD_BYTES - len(card_bytes(replace(card, body="")))
     body, pages = lay_out(body, content, sections, repo=repo, there=there, room=room)
     return {CARD_NAME: card_bytes(replace(card, body=body)), **pages}
+
+
+def _few(names: Sequence[str], there: Sequence[object]) -> list[str]:
+    """Returns the data sets of which the card says so, beside those that it names already."""
+    left, found = _MOST_DATASETS - sum(len(str(name)) for name in there), []
+    for name in names:
+        if name in there or len(name) <= left:
+            found.append(name)
+            left -= 0 if name in there else len(name)
+    return found

@@ -16,7 +16,7 @@ from adapterhub.store.entries import RegistryContent
 
 MOST_CARD_BYTES = 60_000
 _MOST_WITH_DETAILS = 40_000
-_SPARE = 1_500  # marks, line ends and sentences around the table
+_SPARE = 3_000  # marks, line ends and sentences around the table
 _FEWEST_BYTES = 1_000
 _WIDTHS = (120, 60)  # characters of a description in the table, where these fit
 LIST_PATH = "tasks.md"
@@ -97,7 +97,9 @@ def lay_out(
         people=len(without(body, found).encode()),
         about=_about(repo),
     )
-    if not any(page_path(name) in there.files for name in content.tasks):
+    details = sum(len(text.encode()) for text in taken.sections.values())
+    has_pages = any(page_path(name) in there.files for name in content.tasks)
+    if not has_pages and details <= _MOST_WITH_DETAILS:
         text = _with_sections(taken, content)
         if len(text.encode()) - taken.people <= _MOST_WITH_DETAILS - (MOST_CARD_BYTES - room):
             return text, {}
