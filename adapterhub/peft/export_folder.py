@@ -93,6 +93,11 @@ def opens_on(spec: TaskSpec) -> str:
     return "model" if is_plain else "adapterhub.unrolled(model)"
 
 
+def without_pooling(spec: TaskSpec) -> str:
+    """Returns the argument that loads the model of an export without a pooling layer, or ""."""
+    return "" if spec.backbone.family in _NO_POOLING else ", add_pooling_layer=False"
+
+
 def _exportable(head: HeadFile) -> AdapterSpec:
     adapter, source = head.spec.adapter, f"of {head.source}"
     if adapter is None:
@@ -143,7 +148,7 @@ def _readme(spec: TaskSpec, adapter: AdapterSpec) -> str:
     depths = ", ".join(map(str, adapter.depths))
     where = "all depths" if is_stock(spec) else f"depth {depths}"
     imports = "import adapterhub\n" if model.startswith("adapterhub") else ""
-    pooling = "" if family.name in _NO_POOLING else ", add_pooling_layer=False"
+    pooling = without_pooling(spec)
     kind = f"{family.title}Model"
     title = "an ALBERT" if family.shares_blocks else f"{'an' if kind[0] in 'EX' else 'a'} {kind}"
     return f"""---

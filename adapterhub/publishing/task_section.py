@@ -32,12 +32,14 @@ class _Home:
         kind: With adapterhub, on the Hub, or in a folder of the publisher.
         source: What opens it.
         model_class: Its class in transformers.
+        options: Arguments with which that class opens it for PEFT, after a comma.
         needs_unrolled: Whether PEFT opens the adapter of the task on `adapterhub.unrolled` only.
     """
 
     kind: Literal["package", "hub", "folder"]
     source: str
     model_class: str
+    options: str
     needs_unrolled: bool
 
 
@@ -75,14 +77,14 @@ def task_section(repo: str, name: str, spec: TaskSpec, extras: Collection[str]) 
 
 
 def _home(spec: TaskSpec, *, has_peft: bool) -> _Home:
-    backbone, unrolled = spec.backbone, False
+    unrolled, options = False, ""
     if has_peft:
         # PEFT takes seconds to import, and most tasks have no adapter.
-        from adapterhub.peft.export_folder import opens_on
+        from adapterhub.peft.export_folder import opens_on, without_pooling
 
-        unrolled = opens_on(spec) != "model"
-    model_class = f"{FAMILIES[backbone.family].title}Model"
-    return _Home(*_source(backbone), model_class, unrolled)
+        unrolled, options = opens_on(spec) != "model", without_pooling(spec)
+    model_class = f"{FAMILIES[spec.backbone.family].title}Model"
+    return _Home(*_source(spec.backbone), model_class, options, unrolled)
 
 
 def _source(backbone: BackboneSpec) -> tuple[Literal["package", "hub", "folder"], str]:
