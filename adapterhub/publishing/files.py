@@ -74,7 +74,12 @@ def _peft_files(task: FoundTask) -> dict[str, bytes]:
         return {f"peft/{task.name}/{path.name}": path.read_bytes() for path in place.iterdir()}
 
 
-_BESIDE = re.compile(r"figures/(.+)-(?:calibration|confusion)\.png|peft/([^/]+)/.+")
+CONFIG_NAME = "config.json"
+CONFIG = b'{\n  "library": "adapterhub",\n  "load": "adapterhub.Hub.from_hub"\n}\n'
+"""The Hub counts requests for this file as downloads. It has no `model_type`, so that transformers
+says of the repository that it is no model of its own."""
+
+_BESIDE = re.compile(r"tasks/(.+)\.md|figures/(.+)-(?:calibration|confusion)\.png|peft/([^/]+)/.+")
 
 
 def files_of(
@@ -104,6 +109,8 @@ def files_of(
     files |= write_card(
         merged.content, newest, repo=repo, extras=extras, there=there, earlier=merged.before
     )
+    if CONFIG_NAME not in there.files:
+        files[CONFIG_NAME] = CONFIG
     for task in tasks:
         if task.name in merged.added:
             record = entries[task.name].versions[versions[task.name]]
@@ -119,11 +126,13 @@ def _outdated_results(merged: Merged, extras: Extras, there: Present) -> Iterato
     Raises:
         UsageError: A file that will be written is somebody else's.
     """
-    for name in merged.content.tasks:
+    known = merged.before.tasks if merged.before else {}
+    gone = known.keys() - merged.content.tasks.keys()
+    for name in (*merged.content.tasks, *gone):
         path = results_path(name)
         if path in there.files:
             data = there.read(path)
-            if is_old(data, name) or (is_ours(data) and name in merged.added):
+            if is_old(data, name) or (is_ours(data) and name in {*merged.added, *gone}):
                 yield path
             elif path in extras.get(name, {}) and not is_ours(data):
                 raise UsageError(

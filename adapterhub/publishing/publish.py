@@ -7,39 +7,33 @@ next try starts from the current state of the Hub; content that is there already
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from adapterhub.errors import RemoteError, RemoteUnavailableError, UsageError
+from adapterhub.errors import RemoteError, UsageError
+from adapterhub.publishing.base_model import on_base_model
 from adapterhub.publishing.files import Extras, extras_of, files_of
-from adapterhub.publishing.front_matter import CARD_NAME
-from adapterhub.publishing.layout import Present
 from adapterhub.publishing.merging import Merged, merge
-from adapterhub.publishing.ownership import check_owner, check_registry
+from adapterhub.publishing.ownership import check_owner
 from adapterhub.publishing.publication import Published, PublishedTask, PublishOptions
 from adapterhub.publishing.shown_examples import as_published
-from adapterhub.remote.calls import Place, current_place, pause
-from adapterhub.remote.fetch import Commit, fetch
-from adapterhub.remote.find import FoundTask
-from adapterhub.remote.operation import operation
-from adapterhub.remote.refs import Refs, find_pull, make_tag, read_refs
-from adapterhub.remote.repository import check_files
-from adapterhub.remote.transfer import Transfers
-from adapterhub.remote.upload import (
-    Sent,
-    make_repository,
-    read_newest,
-    require_token,
-    send_commit,
+from adapterhub.publishing.target import (
+    State,
+    check_commit,
+    commit_message,
+    open_place,
+    read_state,
+    until_first,
 )
-from adapterhub.store.entries import RegistryContent
+from adapterhub.remote.calls import Place
+from adapterhub.remote.fetch import MAIN, Commit
+from adapterhub.remote.find import FoundTask
+from adapterhub.remote.large_files import Uploads
+from adapterhub.remote.refs import find_pull, make_tag
+from adapterhub.remote.upload import Sent, make_repository, send_commit
 from adapterhub.store.references import check_repository
-from adapterhub.store.registry import REGISTRY_NAME, parse_registry
-
-MOST_RACES = 40
-"""How often a publication starts again because another one was first."""
+from adapterhub.store.registry import REGISTRY_NAME
 
 # Git allows no `..` and no `.` or `.lock` at the end; 40 hexadecimal digits are a commit.
 _TAG = re.compile(r"(?![0-9a-f]{40}$)(?!.*\.\.)(?!.*(?:\.|\.lock)$)[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -55,26 +49,7 @@ class _Order:
     options: PublishOptions
     extras: Extras
     place: Place
-    transfers: Transfers
-
-
-@dataclass(frozen=True, slots=True)
-class _State:
-    """The current content of the repository; `commit` is None if it does not exist.
-
-    `refs` is None where none of its names matter.
-    """
-
-    commit: Commit | None
-    content: RegistryContent | None = None
-    card: bytes | None = None
-    files: Collection[str] = ()
-    refs: Refs | None = None
-
-    def read(self, path: str) -> bytes:
-        """Returns the content of a file of the repository."""
-        assert self.commit is not None
-        return fetch(self.commit, path)
+    uploads: Uploads
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,30 +75,34 @@ def publish(repo: str, tasks: Sequence[FoundTask], options: PublishOptions) -> P
         MissingExtraError: matplotlib is needed and not installed.
     """
     _check(repo, tasks, options)
-    place = current_place()
-    if place.offline:
-        raise RemoteUnavailableError(repo, "publishing needs the network; HF_HUB_OFFLINE is set")
-    if not options.dry_run:
-        require_token(place, repo)
+    place = open_place(repo, options)
+    tasks = on_base_model(tasks, options.base_model)
     extras = extras_of(tasks, options.benchmarks)
-    order = _Order(repo, tasks, options, extras, place, Transfers())
-    attempt: _Attempt | None = None
-    with operation() as running:
-        for tried in range(1, MOST_RACES + 1):
-            state = _read(order)
-            if state.commit is None and not options.dry_run:
-                make_repository(place, repo, private=options.private)
-                continue
-            order = replace(order, tasks=as_published(tasks, state.content, state.read))
-            merged = _merge(order, state)
-            done = _send(order, state, merged, before=attempt)
-            if isinstance(done, Published):
-                return done
-            attempt = done
-            time.sleep(min(pause(tried), max(running.clock.left, 0)))
-    raise RemoteUnavailableError(
-        repo, f"others published {MOST_RACES} times while this was tried. Try again later."
-    )
+    order = _Order(repo, tasks, options, extras, place, Uploads())
+    has_names = options.tag is not None or any(task.alias for task in tasks)
+    before: _Attempt | None = None
+
+    def attempt() -> Published | None:
+        nonlocal before
+        state = read_state(place, repo, options, has_names=has_names)
+        if state.commit is None and not options.dry_run:
+            make_repository(place, repo, private=options.private)
+            state = read_state(place, repo, options, has_names=has_names)
+            if state.commit is None:
+                return None
+        if options.private and state.is_public:
+            raise UsageError(
+                f"{repo} is public, and --private makes only a new repository private. Make it "
+                f"private at {place.endpoint}/{repo}/settings, or publish without --private."
+            )
+        known = replace(order, tasks=as_published(tasks, state.content, state.read))
+        done = _send(known, state, _merge(known, state), before=before)
+        if isinstance(done, Published):
+            return done
+        before = done
+        return None
+
+    return until_first(repo, attempt)
 
 
 def _check(repo: str, tasks: Sequence[FoundTask], options: PublishOptions) -> None:
@@ -143,43 +122,28 @@ def _check(repo: str, tasks: Sequence[FoundTask], options: PublishOptions) -> No
         )
     if options.tag is not None and options.create_pr:
         raise UsageError("A tag marks a published commit; a pull request is not yet. Tag it later.")
+    if options.tag is not None and options.tag == options.revision:
+        raise UsageError(f"'{options.tag}' cannot be a tag and a branch.")
+    check_commit(options)
 
 
-def _read(order: _Order) -> _State:
-    newest = read_newest(order.place, order.repo)
-    if newest is None:
-        return _State(None)
-    commit = newest.commit
-    if order.options.private and newest.public:
-        raise UsageError(
-            f"{order.repo} is public, and --private makes only a new repository private. Make it "
-            f"private at {order.place.endpoint}/{order.repo}/settings, or publish without "
-            f"--private."
-        )
-    check_files(commit, newest.files)
-    content = card = None
-    if REGISTRY_NAME in newest.files:
-        data = fetch(commit, REGISTRY_NAME)
-        check_registry(commit, data)
-        content = parse_registry(data, Path(f"{commit}/{REGISTRY_NAME}"))
-    if CARD_NAME in newest.files:
-        card = fetch(commit, CARD_NAME)
-    is_named = order.options.tag is not None or any(task.alias for task in order.tasks)
-    return _State(commit, content, card, newest.files, read_refs(commit) if is_named else None)
-
-
-def _merge(order: _Order, state: _State) -> Merged:
-    merged = merge(state.content, order.tasks, place=Path(f"{order.repo}/{REGISTRY_NAME}"))
+def _merge(order: _Order, state: State) -> Merged:
+    place = Path(f"{order.repo}/{REGISTRY_NAME}")
+    renames = order.options.base_model is not None
+    merged = merge(state.content, order.tasks, place=place, renames_backbone=renames)
     _check_names(order, state, merged)
     return merged
 
 
-def _check_names(order: _Order, state: _State, merged: Merged) -> None:
+def _check_names(order: _Order, state: State, merged: Merged) -> None:
     """Checks that a name after `@` means one thing, and that no tag has to move."""
     tag, repo = order.options.tag, order.repo
     used = {alias for entry in merged.content.tasks.values() for alias in entry.aliases}
     if tag in used:
         raise UsageError(f"'{tag}' is an alias in {repo}, so it cannot be a tag too.")
+    if order.options.branch in used - {MAIN}:
+        branch = order.options.branch
+        raise UsageError(f"'{branch}' is an alias in {repo}, so it cannot be a branch too.")
     if state.refs is None or state.commit is None:
         return
     for alias in {task.alias for task in order.tasks if task.alias is not None}:
@@ -197,7 +161,7 @@ def _check_names(order: _Order, state: _State, merged: Merged) -> None:
 
 
 def _send(
-    order: _Order, state: _State, merged: Merged, *, before: _Attempt | None
+    order: _Order, state: State, merged: Merged, *, before: _Attempt | None
 ) -> Published | _Attempt:
     """Returns what was published, or the attempt if another publisher was first.
 
@@ -210,8 +174,7 @@ def _send(
     options, repo = order.options, order.repo
     if not merged.changed and state.commit is not None:
         return _finish(order, before or _Attempt(merged, {}), Sent(state.commit.oid))
-    there = Present(state.card, state.files, state.read)
-    files = files_of(merged, order.tasks, repo=repo, extras=order.extras, there=there)
+    files = files_of(merged, order.tasks, repo=repo, extras=order.extras, there=state.present)
     if state.commit is not None:
         check_owner(state.commit, state.content, card=state.card, there=state.files, changed=files)
     attempt = _Attempt(merged, files)
@@ -224,19 +187,26 @@ def _send(
     names = ", ".join(task.name for task in order.tasks)
     title = f"Publish {names if len(names) <= 60 else f'{len(order.tasks)} tasks'}"
     sent = sent or send_commit(
-        state.commit, files, title, transfers=order.transfers, as_pull=options.create_pr
+        state.commit,
+        files,
+        commit_message(options, title),
+        uploads=order.uploads,
+        branch=options.branch,
+        as_pull=options.create_pr,
     )
     return attempt if sent is None else _finish(order, attempt, sent)
 
 
 def _finish(order: _Order, made: _Attempt, sent: Sent | None) -> Published:
     options, merged = order.options, made.merged
+    branch = None if options.branch == MAIN else options.branch
+    place = order.repo if branch is None else f"{order.repo}@{branch}"
     done = Published(
         repo=order.repo,
         commit=None if sent is None else sent.oid,
         tasks=tuple(
             PublishedTask(
-                name=f"{order.repo}:{task.name}",
+                name=f"{place}:{task.name}",
                 version=merged.versions[task.name],
                 sha256=task.sha256,
                 is_new=task.name in merged.added,
@@ -246,6 +216,7 @@ def _finish(order: _Order, made: _Attempt, sent: Sent | None) -> Published:
         files=tuple(sorted(path for path, data in made.files.items() if data is not None)),
         pull_request=None if sent is None else sent.pull_request,
         dry_run=options.dry_run,
+        branch=branch,
     )
     if sent is None or options.tag is None or options.dry_run:
         return done

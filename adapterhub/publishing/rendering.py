@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from adapterhub.diagnostics import figure_text
 from adapterhub.examples import Example
 from adapterhub.publishing.hub_metadata import metric_name
+from adapterhub.store.retired import deprecation_text
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 _ESCAPES = str.maketrans(
@@ -79,6 +80,7 @@ def _template() -> Template:
     environment.filters.update(
         code=_code,
         cut=cut,
+        deprecation=deprecation_text,
         figure=figure_text,
         literal=Markdown,
         metric_name=metric_name,

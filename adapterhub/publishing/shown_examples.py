@@ -1,52 +1,13 @@
-"""Examples that are given at publishing: stored in the head files that are published."""
+"""A task that was published with examples is the same task without them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from adapterhub.errors import UsageError
-from adapterhub.inputs import Record
-from adapterhub.model.execution.examples import is_for, make_examples, read_examples
-from adapterhub.model.execution.run_trunk import ExecutionContext
 from adapterhub.remote.find import FoundTask, task_in
 from adapterhub.store.entries import RegistryContent, version_record
 from adapterhub.store.header import LENGTH_BYTES
-from adapterhub.store.headfile import HeadFile, encode_head
-
-
-def with_examples(
-    tasks: Sequence[FoundTask],
-    heads: Sequence[HeadFile],
-    given: Sequence[Record],
-    *,
-    context: ExecutionContext,
-) -> list[FoundTask]:
-    """Returns tasks whose head files have these examples, each those with its fields.
-
-    Args:
-        tasks: The tasks.
-        heads: Their head files.
-        given: Texts or records; none leaves the tasks as they are.
-        context: The backbone of the tasks.
-
-    Raises:
-        UsageError: An example fits none of the tasks, or is too long.
-    """
-    for number, one in enumerate(given, 1):
-        if not any(is_for(one, task.spec.fields) for task in tasks):
-            fields = " or ".join(dict.fromkeys(", ".join(task.spec.fields) for task in tasks))
-            raise UsageError(f"Example {number} fits no task here; these read {fields}.")
-    made = []
-    for task, head in zip(tasks, heads, strict=True):
-        own = [one for one in given if is_for(one, task.spec.fields)]
-        inputs = read_examples(own, task.spec.fields)
-        examples = make_examples(head.spec, head.tensors, inputs, context=context)
-        if examples and examples != head.spec.examples:
-            spec = head.spec.model_copy(update={"examples": examples})
-            task = _with_data(task, encode_head(spec, head.tensors))
-        made.append(task)
-    return made
 
 
 def as_published(
@@ -77,16 +38,16 @@ def as_published(
 
 
 def _without_difference(task: FoundTask, data: bytes) -> FoundTask:
-    other = _with_data(task, data)
-    bare = other.spec.model_copy(update={"examples": task.spec.examples})
-    is_same = bare == task.spec and _tensors(data) == _tensors(task.data)
-    return other if is_same and not task.spec.examples else task
+    # Not `task.spec`: its backbone may be named by another source than in the file.
+    own = task_in(task.data, task.source).spec
+    other = task_in(data, task.source)
+    examples = other.spec.examples
+    is_same = other.spec.model_copy(update={"examples": ()}) == own
+    if not is_same or _tensors(data) != _tensors(task.data):
+        return task
+    spec = task.spec.model_copy(update={"examples": examples})
+    return replace(task, header=replace(other.header, spec=spec), data=data, sha256=other.sha256)
 
 
 def _tensors(data: bytes) -> bytes:
     return data[LENGTH_BYTES + int.from_bytes(data[:LENGTH_BYTES], "little") :]
-
-
-def _with_data(task: FoundTask, data: bytes) -> FoundTask:
-    found = task_in(data, task.source)
-    return replace(task, header=found.header, data=data, sha256=found.sha256)

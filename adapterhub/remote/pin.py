@@ -6,7 +6,7 @@ explicitly, and other bytes under a version that was added before are always ref
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -15,6 +15,7 @@ from adapterhub.errors import (
     AdapterHubError,
     RemoteContentError,
     RemoteError,
+    RemovedTaskError,
     UsageError,
 )
 from adapterhub.remote.operation import operation
@@ -35,11 +36,12 @@ from adapterhub.store.paths import absolute_path
 from adapterhub.store.references import Reference, check_name, parse_reference
 from adapterhub.store.registries import Registries
 from adapterhub.store.registry import Registry, Resolved
+from adapterhub.store.retired import deprecation_text
 from adapterhub.store.versions import NewHead, add_heads
 
 ALLOW_OLDER = "--allow-older"
 
-State = Literal["current", "updated", "fixed", "refused"]
+State = Literal["current", "updated", "fixed", "refused", "removed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +51,17 @@ class Updated:
     Attributes:
         task: Its name in the registry.
         origin: Where on the Hub it is pinned now.
-        state: `current`, `updated`, `fixed` (pinned by version, tag or commit, so never updated)
-            or `refused`.
-        problem: Why it was refused, or None.
+        state: `current`, `updated`, `fixed` (pinned by version, tag or commit, so never updated),
+            `refused`, or `removed` (its owner removed it; it stays here as it is).
+        problem: Why it was refused or removed, or None.
+        deprecated: Why its owner deprecated it, or None.
     """
 
     task: str
     origin: Origin
     state: State
     problem: str | None = None
+    deprecated: str | None = None
 
 
 def pin(
@@ -119,29 +123,23 @@ def update(registry: Registry, names: tuple[str, ...], *, allow_older: bool) -> 
     for name in names:
         if _origin(registry.resolve(name).entry) is None:
             raise UsageError(f"Task '{name}' was not added from the Hub; nothing can update it.")
-    pinned = {name: _origin(registry.tasks[name]) for name in names or registry.names()}
+    own = [registry.resolve(name).task for name in names] or registry.names()
+    pinned = {name: _origin(registry.tasks[name]) for name in own}
     done = {
         name: Updated(name, origin, "fixed" if origin.fixed else "current")
         for name, origin in pinned.items()
         if origin is not None
     }
-
-    def refuse(name: str, problem: str) -> None:
-        done[name] = replace(done[name], state="refused", problem=problem)
-
-    heads = []
-    for name, head in _newer(registry, tuple(done), allow_older=allow_older).items():
-        if isinstance(head, AdapterHubError):
-            refuse(name, str(head))
-        else:
-            heads.append(head)
+    found = _newer(registry, done, allow_older=allow_older)
+    done |= {name: update for name, (update, _) in found.items()}
+    heads = [head for _, head in found.values() if head is not None]
     problems = _add(registry.path, heads)
     for head in heads:
-        if head.name in problems:
-            refuse(head.name, problems[head.name])
+        problem, origin = problems.get(head.name), head.origin or done[head.name].origin
+        if problem is not None:
+            done[head.name] = replace(done[head.name], state="refused", problem=problem)
         else:
-            origin = head.origin or done[head.name].origin
-            done[head.name] = Updated(head.name, origin, "updated")
+            done[head.name] = replace(done[head.name], origin=origin, state="updated")
     return tuple(done.values())
 
 
@@ -159,7 +157,8 @@ def check_history(
         return
     repo = remote.commit.repo
     pinned = [record for record in entry.versions.values() if record.origin is not None]
-    mine = [r for r in pinned if r.origin and (r.origin.repo, r.origin.task) == (repo, remote.task)]
+    names = {remote.task, *remote.former}
+    mine = [r for r in pinned if r.origin and r.origin.repo == repo and r.origin.task in names]
     if len(mine) < len(entry.versions):
         raise UsageError(
             f"The registry has a task '{name}' that was not added from {repo}:{remote.task}. Give "
@@ -176,47 +175,72 @@ def check_history(
                 f"was recreated, perhaps by somebody else; '{name}' is left unchanged.",
             )
     newest = entry.versions[entry.newest].origin
-    if newest is not None and remote.version < newest.version and not allow_older:
-        raise RemoteError(
-            str(remote.commit),
-            f"'{remote.task}' is version {remote.version} there, older than version "
-            f"{newest.version} that '{name}' has here. To go back, repeat with {ALLOW_OLDER}.",
+    if newest is None or remote.version >= newest.version or allow_older:
+        return
+    if newest.version in remote.entry.removed:
+        raise RemovedTaskError(
+            f"{remote.task}:{newest.version}",
+            f"Version {newest.version} of '{remote.task}' in {remote.commit}",
+            remote.entry.removed[newest.version],
+            back=f"To go back to version {remote.version}, repeat with {ALLOW_OLDER}.",
         )
+    raise RemoteError(
+        str(remote.commit),
+        f"'{remote.task}' is version {remote.version} there, older than version "
+        f"{newest.version} that '{name}' has here. To go back, repeat with {ALLOW_OLDER}.",
+    )
 
 
 def _newer(
-    registry: Registry, names: Sequence[str], *, allow_older: bool
-) -> dict[str, NewHead | AdapterHubError]:
-    """Returns the versions that pinned tasks can be updated to, or why one cannot be."""
-    found: dict[str, NewHead | AdapterHubError] = {}
-    wanted = {}
-    for name in names:
-        origin = _origin(registry.tasks[name])
-        if origin is not None and not origin.fixed:
-            alias = f"@{origin.alias}" if origin.alias else ""
-            wanted[name] = parse_reference(f"{origin.repo}:{origin.task}{alias}")
+    registry: Registry, pinned: Mapping[str, Updated], *, allow_older: bool
+) -> dict[str, tuple[Updated, NewHead | None]]:
+    """Returns what became of pinned tasks that follow the Hub, and the versions to update to."""
+    found: dict[str, tuple[Updated, NewHead | None]] = {}
+    follow = {name: _reference(one.origin) for name, one in pinned.items() if not one.origin.fixed}
     with operation():
         lookup, remotes = lookup_of_call(), {}
-        lookup.prepare(wanted.values())
-        for name, reference in wanted.items():
-            entry = registry.tasks[name]
+        lookup.prepare(follow.values())
+        for name, reference in follow.items():
             try:
                 remote = find_task(reference, lookup)
-                check_history(entry, name, remote, allow_older=allow_older)
+                why = deprecation_text(remote.entry.deprecated)
+                found[name] = replace(pinned[name], deprecated=why), None
+                check_history(registry.tasks[name], name, remote, allow_older=allow_older)
             except AdapterHubError as error:
-                found[name] = error
+                found[name] = _kept(found.get(name, (pinned[name],))[0], error), None
                 continue
-            if remote.record.sha256 != entry.versions[entry.newest].sha256:
+            if _is_other(registry.tasks[name], remote):
                 remotes[name] = remote
         read = in_parallel(_try_to_read, remotes.values())
     for (name, remote), data in zip(remotes.items(), read, strict=True):
         try:
             if isinstance(data, AdapterHubError):
                 raise data
-            found[name] = _head(registry, name, remote, data, allow_older=allow_older)
+            head = _head(registry, name, remote, data, allow_older=allow_older)
+            found[name] = found[name][0], head
         except AdapterHubError as error:
-            found[name] = error
+            found[name] = _kept(found[name][0], error), None
     return found
+
+
+def _reference(origin: Origin) -> Reference:
+    alias = f"@{origin.alias}" if origin.alias else ""
+    return parse_reference(f"{origin.repo}:{origin.task}{alias}")
+
+
+def _is_other(entry: TaskEntry, remote: RemoteTask) -> bool:
+    """Returns whether a task has other bytes or another name than the pinned one."""
+    pinned = entry.versions[entry.newest]
+    renamed = pinned.origin is not None and pinned.origin.task != remote.task
+    return renamed or remote.record.sha256 != pinned.sha256
+
+
+def _kept(update: Updated, error: AdapterHubError) -> Updated:
+    """Returns the outcome for a task that stays as it is because of an error."""
+    if isinstance(error, RemovedTaskError):
+        problem = f"{error} '{update.task}' stays here as it is."
+        return replace(update, state="removed", problem=problem)
+    return replace(update, state="refused", problem=str(error))
 
 
 def _try_to_read(remote: RemoteTask) -> bytes | AdapterHubError:

@@ -9,18 +9,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from adapterhub.errors import UnknownTaskError, UsageError
+from adapterhub.results import TaskInfo
 from adapterhub.specs import BackboneSpec
 from adapterhub.store.entries import BackboneEntry, backbone_key
-from adapterhub.store.references import SHIPPED_PREFIX, Reference
+from adapterhub.store.references import SHIPPED_PREFIX, Reference, parse_reference
 from adapterhub.store.registry import (
     Registry,
     Resolved,
     locate_registry,
     read_registry,
     shipped_registry,
+    task_info,
 )
-
-_NAMEABLE = (".yaml", ".yml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +136,14 @@ class Registries:
             for name, one in found
         )
 
+    def infos(self, *, resident: Iterable[str]) -> list[TaskInfo]:
+        """Returns summaries of `tasks()`, with those marked that references in `resident` name."""
+        live = self.named(map(parse_reference, resident))
+        return [
+            replace(task_info(one.registry, one.task, resident=one.name in live), name=one.name)
+            for one in self.tasks()
+        ]
+
     def named(self, references: Iterable[Reference]) -> frozenset[str]:
         """Returns the names of those of `tasks()` that references name, in any version."""
         wanted: set[tuple[Path | None, str | None]] = set()
@@ -145,7 +153,7 @@ class Registries:
             elif one.kind == "shipped":
                 wanted.add((shipped_registry().resolve(), one.task))
             elif one.registry is not None:
-                wanted.add((Path(one.place[:-1]).resolve(), one.task))
+                wanted.add((locate_registry(one.registry).resolve(), one.task))
         return frozenset(
             one.name
             for one in self.tasks()
@@ -166,17 +174,20 @@ class Registries:
     def _holder(self, reference: Reference) -> Registry:
         task = reference.task or ""
         if reference.registry is not None:
-            path = Path(reference.place[:-1])
+            path = locate_registry(reference.registry)
             return self._having(task, self.at(path), f" -r {shlex.quote(str(path))}")
         if reference.kind == "shipped":
             return self._having(task, self.shipped(), f" -r {SHIPPED_PREFIX}")
-        holders = [one for one in self.given if task in one.tasks]
+        # A name that a task had, or a removed one's, counts where nothing has it now.
+        holders = [one for one in self.given if task in one.tasks] or [
+            one for one in self.given if task in one.retired
+        ]
         if len(holders) > 1:
             raise UsageError(self._ambiguous(reference, holders))
         return holders[0] if holders else self._unknown(task)
 
     def _having(self, task: str, registry: Registry, place: str) -> Registry:
-        if task not in registry.tasks:
+        if task not in registry.tasks and task not in registry.retired:
             written = {name: self._named(name, registry) for name in registry.tasks}
             raise UnknownTaskError(task, written, written=written, place=place)
         return registry
@@ -194,15 +205,11 @@ class Registries:
         return f"{SHIPPED_PREFIX if is_shipped else f'{registry.path}:'}{task}"
 
     def _ambiguous(self, reference: Reference, holders: Sequence[Registry]) -> str:
+        task = reference.task or ""
+        end = reference.text.removeprefix(task)
         places = ", ".join(str(one.path) for one in holders)
-        end = reference.text.removeprefix(reference.task or "")
-        named = [
-            f"'{self._named(reference.task or '', one)}{end}'"
-            for one in holders
-            if one.path.name.endswith(_NAMEABLE)
-        ]
-        way_out = f"Write {' or '.join(named)}" if named else "Give one of these registries only"
-        return f"Task '{reference.text}' is in {len(holders)} registries: {places}. {way_out}."
+        named = " or ".join(f"'{self._named(task, one)}{end}'" for one in holders)
+        return f"Task '{task}' is in {len(holders)} registries: {places}. Write {named}."
 
 
 def as_registries(given: Registries | Registry | Path | Sequence[Path]) -> Registries:

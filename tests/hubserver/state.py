@@ -112,7 +112,10 @@ class Repository:
     ) -> tuple[Commit, str | None]:
         """Makes a commit; returns it and the number of its pull request."""
         with self.lock:
-            head = self.branches.get(revision)
+            refs = self.pulls if revision in self.pulls else self.branches
+            if self.commits and revision not in refs:
+                raise Refused(404, f"Invalid rev id: {revision}", "RevisionNotFound")
+            head = refs.get(revision)
             if parent is not None and parent != head:
                 raise Refused(412, "A commit has happened since. Please refresh and try again.")
             files = dict(self.commits[head].files) if head else {}
@@ -137,7 +140,7 @@ class Repository:
                 pull = str(len(self.pulls) + 1)
                 self.pulls[f"refs/pr/{pull}"] = commit.oid
                 return commit, pull
-            self.branches[revision] = commit.oid
+            refs[revision] = commit.oid
             return commit, None
 
 
@@ -185,7 +188,23 @@ class State:
     objects: dict[str, bytes] = field(default_factory=dict)
     verified: set[str] = field(default_factory=set)
     accounts: Accounts = field(default_factory=Accounts)
+    signed: int = 0
+    expiring: int = 0
+    expired: set[str] = field(default_factory=set)
     lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def sign(self) -> str:
+        """Returns the signature of a new link into the storage; `expiring` have no life left."""
+        with self.lock:
+            self.signed += 1
+            signature = str(self.signed)
+            if self.expiring:
+                self.expiring -= 1
+                self.expired.add(signature)
+            return signature
+
+    def is_valid(self, signature: str) -> bool:
+        return signature != "" and signature not in self.expired
 
     def create(self, name: str, *, private: bool = False, gated: bool = False) -> Repository:
         """Makes a repository with a first commit, as the Hub does."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,8 +15,10 @@ from adapterhub.model.backbone.caller_state import own_state
 from adapterhub.model.execution.known_answers import run_alone
 from adapterhub.model.execution.run_trunk import ExecutionContext
 from adapterhub.model.heads.heads import DECODERS
+from adapterhub.remote.find import FoundTask, task_in
 from adapterhub.results import Answer
 from adapterhub.specs import TaskSpec
+from adapterhub.store.headfile import HeadFile, encode_head
 from adapterhub.store.jsonsafe import read_json_object
 
 _PLACES = 6  # of what is stored: beyond that processors differ
@@ -46,6 +49,41 @@ def is_for(one: Record, fields: Sequence[str]) -> bool:
     """Returns whether an example is one for tasks with these fields."""
     record = _record(one)
     return record.keys() == set(fields) if isinstance(record, Mapping) else len(fields) == 1
+
+
+def with_examples(
+    tasks: Sequence[FoundTask],
+    heads: Sequence[HeadFile],
+    given: Sequence[Record],
+    *,
+    context: ExecutionContext,
+) -> list[FoundTask]:
+    """Returns tasks whose head files have these examples, each those with its fields.
+
+    Args:
+        tasks: The tasks.
+        heads: Their head files.
+        given: Texts or records; none leaves the tasks as they are.
+        context: The backbone of the tasks.
+
+    Raises:
+        UsageError: An example fits none of the tasks, or is too long.
+    """
+    for number, one in enumerate(given, 1):
+        if not any(is_for(one, task.spec.fields) for task in tasks):
+            fields = " or ".join(dict.fromkeys(", ".join(task.spec.fields) for task in tasks))
+            raise UsageError(f"Example {number} fits no task here; these read {fields}.")
+    made = []
+    for task, head in zip(tasks, heads, strict=True):
+        own = [one for one in given if is_for(one, task.spec.fields)]
+        inputs = read_examples(own, task.spec.fields)
+        examples = make_examples(head.spec, head.tensors, inputs, context=context)
+        if examples and examples != head.spec.examples:
+            spec = head.spec.model_copy(update={"examples": examples})
+            found = task_in(encode_head(spec, head.tensors), task.source)
+            task = replace(task, header=found.header, data=found.data, sha256=found.sha256)
+        made.append(task)
+    return made
 
 
 @own_state
