@@ -17,6 +17,7 @@ from adapterhub.publishing.files import Extras, extras_of, files_of
 from adapterhub.publishing.merging import Merged, merge
 from adapterhub.publishing.ownership import check_owner
 from adapterhub.publishing.publication import Published, PublishedTask, PublishOptions
+from adapterhub.publishing.shown_examples import as_published
 from adapterhub.publishing.target import (
     State,
     check_commit,
@@ -76,7 +77,8 @@ def publish(repo: str, tasks: Sequence[FoundTask], options: PublishOptions) -> P
     _check(repo, tasks, options)
     place = open_place(repo, options)
     tasks = on_base_model(tasks, options.base_model)
-    order = _Order(repo, tasks, options, extras_of(tasks), place, Uploads())
+    extras = extras_of(tasks, options.benchmarks)
+    order = _Order(repo, tasks, options, extras, place, Uploads())
     has_names = options.tag is not None or any(task.alias for task in tasks)
     before: _Attempt | None = None
 
@@ -93,7 +95,8 @@ def publish(repo: str, tasks: Sequence[FoundTask], options: PublishOptions) -> P
                 f"{repo} is public, and --private makes only a new repository private. Make it "
                 f"private at {place.endpoint}/{repo}/settings, or publish without --private."
             )
-        done = _send(order, state, _merge(order, state), before=before)
+        known = replace(order, tasks=as_published(tasks, state.content, state.read))
+        done = _send(known, state, _merge(known, state), before=before)
         if isinstance(done, Published):
             return done
         before = done
@@ -171,14 +174,7 @@ def _send(
     options, repo = order.options, order.repo
     if not merged.changed and state.commit is not None:
         return _finish(order, before or _Attempt(merged, {}), Sent(state.commit.oid))
-    files = files_of(
-        merged,
-        order.tasks,
-        repo=repo,
-        card=state.card,
-        extras=order.extras,
-        there=state.files,
-    )
+    files = files_of(merged, order.tasks, repo=repo, extras=order.extras, there=state.present)
     if state.commit is not None:
         check_owner(state.commit, state.content, card=state.card, there=state.files, changed=files)
     attempt = _Attempt(merged, files)
