@@ -7,11 +7,14 @@ import os
 import pickle
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from peft import AutoPeftModel
+from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, pipeline
 
 from adapterhub import Hub
 from adapterhub.errors import (
@@ -23,9 +26,11 @@ from adapterhub.errors import (
     UnknownTaskError,
     UsageError,
 )
+from adapterhub.remote.calls import current_place
+from adapterhub.remote.search import list_repositories
 from adapterhub.results import Scores
 from adapterhub.store import new_folder
-from tests.hubserver.faults import RESET
+from tests.hubserver.faults import RESET, Fault, stall, status
 from tests.hubserver.server import HubServer
 from tests.publishing.tasks import REPO
 from tests.publishing.test_elsewhere import put_backbone
@@ -373,3 +378,70 @@ def test_published_tasks_get_their_base_model_later(
     hub.publish("entities", REPO)
     assert f"source: {name}\n".encode() in hub_server.files(REPO)["registry.yaml"]
     assert Hub.from_hub(f"{REPO}:entities", device="cpu").score("a good day").rows()
+
+
+def counted(server: HubServer) -> int:
+    """Returns how many requests for the tasks' repository the Hub has counted as downloads."""
+    place = rf"^/{REPO}/resolve/.*/config\.json$"
+    return sum(server.faults.count(method, place) for method in ("GET", "HEAD"))
+
+
+def test_a_load_is_counted_once(
+    published: Hub, hub_server: HubServer, fresh_home: Callable[[], Path]
+) -> None:
+    names = [f"{REPO}:{task}" for task in TASKS]
+    for expected in (1, 1):
+        published.load(*names)
+        assert counted(hub_server) == expected
+    Hub.from_hub(REPO, device="cpu")
+    assert counted(hub_server) == 1
+    fresh_home()
+    Hub.from_hub(f"{REPO}:topics", device="cpu")
+    assert counted(hub_server) == 2
+
+
+@pytest.mark.parametrize("fault", [RESET, status(503), status(404), status(403), stall(20)])
+def test_a_count_that_fails_costs_nothing(
+    published: Hub, hub_server: HubServer, fault: Fault
+) -> None:
+    hub_server.faults.add("*", rf"{REPO}/resolve/.*/config\.json$", fault, times=None)
+    started = time.monotonic()
+    published.load(NAME)
+    assert time.monotonic() - started < 8
+    assert hub_server.faults.made[fault.kind] <= 1
+
+
+def test_searching_is_no_download(
+    published: Hub, hub_server: HubServer, fresh_home: Callable[[], Path]
+) -> None:
+    start = counted(hub_server)
+    assert [one.commit.repo for one in list_repositories(current_place())] == [REPO]
+    assert counted(hub_server) == start
+    published.load(NAME)
+    assert counted(hub_server) == start + 1
+
+
+def test_others_say_that_the_repository_is_no_model_of_theirs(
+    hub: Hub, hub_server: HubServer, tmp_path: Path
+) -> None:
+    hub.publish("sentiment", "acme/albert-heads")
+    folder = tmp_path / "albert-heads"
+    for path, data in hub_server.files("acme/albert-heads").items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(data)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert config == {"library": "adapterhub", "load": "adapterhub.Hub.from_hub"}
+    for open_it in (AutoConfig, AutoModel, AutoModelForSequenceClassification):
+        with pytest.raises(ValueError, match="Unrecognized model in"):
+            open_it.from_pretrained(folder)
+    with pytest.raises(ValueError, match="Unrecognized model in"):
+        pipeline("text-classification", str(folder))
+    with pytest.raises(ValueError, match=r"Can't find 'adapter_config.json' at"):
+        AutoPeftModel.from_pretrained(str(folder))
+
+
+def test_a_config_of_others_is_left_alone(hub: Hub, hub_server: HubServer) -> None:
+    hub.publish("sentiment", REPO)
+    hub_server.put(REPO, "config.json", b'{"mine": 1}\n')
+    hub.publish("topics", REPO)
+    assert hub_server.files(REPO)["config.json"] == b'{"mine": 1}\n'
