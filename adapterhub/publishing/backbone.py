@@ -22,8 +22,8 @@ from adapterhub.publishing.target import (
     until_first,
 )
 from adapterhub.remote.compare import changed_files
+from adapterhub.remote.large_files import Uploads
 from adapterhub.remote.refs import find_pull
-from adapterhub.remote.transfer import Transfers
 from adapterhub.remote.upload import Sent, make_repository, send_commit
 from adapterhub.store.atomic import reason
 from adapterhub.store.references import parse_repository
@@ -38,7 +38,7 @@ class _Order:
     backbone: Backbone
     files: Mapping[str, bytes]
     options: BackboneOptions
-    transfers: Transfers
+    uploads: Uploads
 
 
 def publish_backbone(
@@ -65,7 +65,7 @@ def publish_backbone(
     check_commit(given)
     opened = open_backbone(backbone)
     place = open_place(target.name, given)
-    order = _Order(target.name, opened, _files(opened), given, Transfers())
+    order = _Order(target.name, opened, _files(opened), given, Uploads())
 
     def attempt() -> PublishedBackbone | None:
         state = read_state(place, order.repo, given)
@@ -117,7 +117,7 @@ def _send(order: _Order, state: State) -> PublishedBackbone | None:
         state.commit,
         files,
         commit_message(options, "Publish the backbone"),
-        transfers=order.transfers,
+        uploads=order.uploads,
         branch=options.branch,
         as_pull=options.create_pr,
     )

@@ -28,8 +28,8 @@ from adapterhub.publishing.target import (
 from adapterhub.remote.calls import Place
 from adapterhub.remote.fetch import MAIN, Commit
 from adapterhub.remote.find import FoundTask
+from adapterhub.remote.large_files import Uploads
 from adapterhub.remote.refs import find_pull, make_tag
-from adapterhub.remote.transfer import Transfers
 from adapterhub.remote.upload import Sent, make_repository, send_commit
 from adapterhub.store.references import check_repository
 from adapterhub.store.registry import REGISTRY_NAME
@@ -48,7 +48,7 @@ class _Order:
     options: PublishOptions
     extras: Extras
     place: Place
-    transfers: Transfers
+    uploads: Uploads
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def publish(repo: str, tasks: Sequence[FoundTask], options: PublishOptions) -> P
     _check(repo, tasks, options)
     place = open_place(repo, options)
     tasks = on_base_model(tasks, options.base_model)
-    order = _Order(repo, tasks, options, extras_of(tasks), place, Transfers())
+    order = _Order(repo, tasks, options, extras_of(tasks), place, Uploads())
     has_names = options.tag is not None or any(task.alias for task in tasks)
     before: _Attempt | None = None
 
@@ -194,7 +194,7 @@ def _send(
         state.commit,
         files,
         commit_message(options, title),
-        transfers=order.transfers,
+        uploads=order.uploads,
         branch=options.branch,
         as_pull=options.create_pr,
     )

@@ -24,8 +24,8 @@ from adapterhub.publishing.target import (
 )
 from adapterhub.remote.fetch import MAIN, Commit, Promise, fetch
 from adapterhub.remote.find import FoundTask, task_in
+from adapterhub.remote.large_files import Uploads
 from adapterhub.remote.refs import find_pull
-from adapterhub.remote.transfer import Transfers
 from adapterhub.remote.upload import Sent, send_commit
 from adapterhub.store.changes import Change, Tasks
 from adapterhub.store.editing import make_content, prepare_registry, registry_bytes
@@ -68,7 +68,7 @@ class _Order:
     title: str
     options: CommitOptions
     alias: str | None
-    transfers: Transfers
+    uploads: Uploads
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def change_repository(
     check_repository(repo)
     check_commit(options)
     place = open_place(repo, options)
-    order = _Order(repo, change, title, options, alias, Transfers())
+    order = _Order(repo, change, title, options, alias, Uploads())
     before: _Attempt | None = None
 
     def attempt() -> RemoteChange | None:
@@ -162,7 +162,7 @@ def _send(
         commit,
         files,
         commit_message(options, order.title),
-        transfers=order.transfers,
+        uploads=order.uploads,
         branch=options.branch,
         as_pull=options.create_pr,
     )

@@ -17,6 +17,7 @@ from adapterhub.errors import RemoteAccessError, RemoteUnavailableError
 from adapterhub.remote.faults import Action, explain
 from adapterhub.remote.operation import TIMEOUT_VARIABLE, Clock, operation, running_clock
 from adapterhub.remote.outages import forget, remember, remembered
+from adapterhub.remote.reasons import is_secret, shown
 from adapterhub.remote.session import Failed, OutOfTime, failure, install
 from adapterhub.store.paths import absolute_path
 
@@ -27,7 +28,8 @@ FIRST_WAIT = 0.5
 LONGEST_WAIT = 8.0
 ENOUGH_BYTES = 2**20
 """Bytes of a file after which an attempt that broke off is not counted."""
-_AWAY_TRIES = 3
+SILENT_TRIES = 3
+"""Attempts before a call fails to which no response comes, or one that is silent midway."""
 _YES = {"1", "true", "yes", "on"}
 
 Result = TypeVar("Result")
@@ -78,9 +80,9 @@ def current_place(token: str | None = None) -> Place:
 def call(place: Place, action: Action, request: Callable[[HfApi], Result]) -> Result:
     """Returns the result of a request; retries failures that may be temporary.
 
-    There is one rule for all requests: up to TRIES attempts, three of them without any response,
-    and a single one where the cache can stand in or the Hub was away a moment ago. An attempt
-    that brought ENOUGH_BYTES of a file is not counted, since the next one continues there.
+    There is one rule for all requests: up to TRIES attempts, up to SILENT_TRIES if the Hub keeps
+    silent, and one where the cache can stand in or the Hub was away a moment ago. An attempt that
+    brought ENOUGH_BYTES of a file is not counted, since the next one continues there.
 
     Args:
         place: The Hub.
@@ -103,7 +105,7 @@ def call(place: Place, action: Action, request: Callable[[HfApi], Result]) -> Re
 def _tried(
     place: Place, action: Action, request: Callable[[HfApi], Result], clock: Clock
 ) -> Result:
-    away_tries = 1 if clock.is_brief or remembered(place.endpoint) else _AWAY_TRIES
+    silent_tries = 1 if clock.is_brief or remembered(place.endpoint) else SILENT_TRIES
     tried = 0
     while True:
         tried += 1
@@ -114,11 +116,13 @@ def _tried(
             if fault is None:
                 if isinstance(error, HfHubHTTPError):
                     forget(place.endpoint)
-                raise explain(error, action, place.api) from _plain(error, place.token)
+                raise explain(error, action, place.api) from plain(error, place.token)
             if isinstance(fault, Failed) and fault.gained >= ENOUGH_BYTES:
                 tried -= 1
             try:
-                _wait_or_fail(fault, tried, clock, action, away_tries=away_tries)
+                _wait_or_fail(
+                    fault, tried, clock, action, silent_tries=silent_tries, token=place.token
+                )
             except RemoteUnavailableError as gave_up:
                 if isinstance(fault, Failed) and fault.away:
                     _note_outage(place, gave_up.problem, clock)
@@ -143,7 +147,13 @@ def pause(tried: int) -> float:
 
 
 def _wait_or_fail(
-    fault: Failed | OutOfTime, tried: int, clock: Clock, action: Action, *, away_tries: int
+    fault: Failed | OutOfTime,
+    tried: int,
+    clock: Clock,
+    action: Action,
+    *,
+    silent_tries: int,
+    token: str | None,
 ) -> None:
     """Waits before the next attempt.
 
@@ -156,12 +166,13 @@ def _wait_or_fail(
         raise RemoteUnavailableError(action.place, problem) from fault
     wait = pause(max(tried, 1)) if fault.wait is None else fault.wait
     too_long = wait > clock.left
-    if tried >= (away_tries if fault.away else TRIES) or too_long:
+    is_silent = fault.away or fault.stalled
+    if tried >= (silent_tries if is_silent else TRIES) or too_long:
         times = "once" if tried == 1 else f"{tried} times"
         hint = f" The Hub asks to wait {wait:g} s." if too_long and fault.wait is not None else ""
-        raise RemoteUnavailableError(
-            action.place, f"{action.doing} failed: {fault}, tried {times}.{hint}"
-        ) from fault
+        said = f" The Hub says: {shown(fault.reason, token).rstrip('. ')}." if fault.reason else ""
+        problem = f"{action.doing} failed: {shown(str(fault), token)}, tried {times}.{hint}{said}"
+        raise RemoteUnavailableError(action.place, problem) from plain(fault, token)
     time.sleep(wait)
 
 
@@ -186,11 +197,11 @@ def _token(home: str | None) -> str | None:
         ) from error
 
 
-def _plain(error: Exception, token: str | None) -> Exception | None:
-    """Returns `error` as the cause to show, or None if its text contains the token."""
-    shown: BaseException | None = error
-    while shown is not None:
-        if token and token in f"{shown} {shown!r}":
+def plain(error: Exception, token: str | None) -> Exception | None:
+    """Returns `error` as the cause to show, or None if there is a secret in its text."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if is_secret(f"{cause} {cause!r}", token):
             return None
-        shown = shown.__cause__ or shown.__context__
+        cause = cause.__cause__ or cause.__context__
     return error

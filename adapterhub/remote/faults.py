@@ -23,6 +23,7 @@ from adapterhub.errors import (
     RemoteNotFoundError,
     RemoteUnavailableError,
 )
+from adapterhub.remote.reasons import reason_of, shown
 from adapterhub.remote.session import Failed, OutOfTime
 
 _TOKENS = "https://huggingface.co/settings/tokens"
@@ -56,93 +57,161 @@ def explain(error: Exception, action: Action, api: HfApi) -> AdapterHubError:
     if isinstance(error, AdapterHubError):
         return error
     repo, place = action.repo, action.place
-    if isinstance(error, GatedRepoError):
-        return RemoteAccessError(
-            repo,
-            f"it is gated: its owner requires you to accept terms first. Do so at "
-            f"{api.endpoint}/{repo} with the account of your token.",
-            "gated",
-        )
+    refused = refusal(error)
+    if refused is not None:
+        return _explain_refusal(refused, action, api)
+    if isinstance(error, LocalEntryNotFoundError):
+        problem = f"{action.doing} failed: it is not in the cache, and the Hub did not send it"
+        return RemoteUnavailableError(place, problem)
+    if isinstance(error, EntryNotFoundError):
+        return RemoteNotFoundError(place, f"{action.doing} failed: there is no such file")
+    if isinstance(error, HFValidationError):
+        return RemoteNotFoundError(repo, "a name on the Hub is owner/name with plain letters")
+    text = shown(str(error) or type(error).__name__, api.token)
+    return RemoteError(place, f"{action.doing} failed: {text}")
+
+
+def refusal(error: BaseException) -> HfHubHTTPError | None:
+    """Returns the refusal of the Hub behind an error of the client, or None for other errors.
+
+    The client hides some behind advice about the connection, or behind the name of a file.
+    """
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, HfHubHTTPError):
+            return found
+        found = found.__cause__ or found.__context__
+    return None
+
+
+def why(error: HfHubHTTPError, token: str | bool | None = None) -> str:
+    """Returns the Hub's own reason of a refusal for a message; empty if it gives none."""
+    said = (error.server_message or "").strip()
+    reason = said if said and not said.startswith("<") else _reason_in(error)
+    return shown(reason, token).rstrip(". ")
+
+
+def _reason_in(error: HfHubHTTPError) -> str:
+    try:
+        body = error.response.content
+    except RuntimeError:  # nobody read it
+        body = b""
+    return reason_of(error.response.headers, body)
+
+
+def _explain_refusal(error: HfHubHTTPError, action: Action, api: HfApi) -> RemoteError:
+    place, status = action.place, error.response.status_code
     if isinstance(error, RevisionNotFoundError):
         return RemoteNotFoundError(
             place,
             "there is no such commit, branch or tag. If it existed before, the repository was "
             "changed or recreated; `adapterhub search --remote` shows what is there now.",
         )
-    if isinstance(error, LocalEntryNotFoundError):
-        return RemoteUnavailableError(place, f"{action.doing} failed: {_reason(error)}")
     if isinstance(error, EntryNotFoundError):
         return RemoteNotFoundError(place, f"{action.doing} failed: there is no such file")
-    if isinstance(error, HFValidationError):
-        return RemoteNotFoundError(repo, "a name on the Hub is owner/name with plain letters")
-    if isinstance(error, HfHubHTTPError):
-        return _explain_status(error, action, api)
-    return RemoteError(place, f"{action.doing} failed: {_scrubbed(_reason(error), api)}")
-
-
-def _explain_status(error: HfHubHTTPError, action: Action, api: HfApi) -> RemoteError:
-    status = error.response.status_code
-    if status in (401, 403) or isinstance(error, RepositoryNotFoundError):
+    if status in (401, 403) or isinstance(error, RepositoryNotFoundError | GatedRepoError):
         return _explain_access(error, action, api)
-    reason = _scrubbed(_reason(error), api)
-    return RemoteError(action.place, f"{action.doing} failed with status {status}: {reason}")
+    reason = _reason(error, api)
+    return RemoteError(place, f"{action.doing} failed with status {status}: {reason}")
 
 
-def _explain_access(error: HfHubHTTPError, action: Action, api: HfApi) -> RemoteError:
+def _explain_access(
+    error: HfHubHTTPError, action: Action, api: HfApi
+) -> RemoteAccessError | RemoteNotFoundError:
     """Returns why access was refused; asks the Hub for the account of the token."""
-    repo = action.repo
+    repo, reason = action.repo, f" The Hub says: {_reason(error, api)}."
+    if isinstance(error, GatedRepoError):
+        login = "" if api.token else f" {_NOT_LOGGED_IN}."
+        return RemoteAccessError(
+            repo,
+            f"it is gated: its owner requires you to accept terms first. Do so at "
+            f"{api.endpoint}/{repo} with the account of your token.{login}{reason}",
+            "gated",
+        )
+    is_missing = isinstance(error, RepositoryNotFoundError)
     if not api.token:
-        hidden = isinstance(error, RepositoryNotFoundError)
-        return _hidden(repo) if hidden else no_token(repo, action.doing)
+        if action.writes:
+            return no_token(repo, action.doing, reason)
+        return _hidden(repo, reason) if is_missing else _no_reader(error, action, reason)
     who = _who(api)
     if who is None:
         return RemoteAccessError(
             repo,
             f"{action.doing} was refused: the token has expired or was revoked. Create a new one "
-            f"at {_TOKENS}. {_NOT_LOGGED_IN}.",
+            f"at {_TOKENS}. {_NOT_LOGGED_IN}.{reason}",
             "expired",
         )
     name = str(who.get("name", "this token"))
+    if is_missing:
+        return RemoteNotFoundError(
+            repo, f"there is no such repository that '{name}' may see. Check the name.{reason}"
+        )
+    return (_no_writer(action, who, reason) if action.writes else None) or RemoteAccessError(
+        repo,
+        f"{action.doing} was refused for '{name}': {_reason(error, api)}",
+        "forbidden",
+    )
+
+
+def _no_writer(action: Action, who: dict[str, Any], reason: str) -> RemoteAccessError | None:
+    """Returns why an account may not write there, or None if it is not for its rights."""
+    repo, name = action.repo, str(who.get("name", "this token"))
+    owner = repo.partition("/")[0]
     mine = {name, *(str(org.get("name")) for org in who.get("orgs", ()))}
     role = (who.get("auth", {}).get("accessToken") or {}).get("role")
-    owner = repo.partition("/")[0]
-    if isinstance(error, RepositoryNotFoundError):
-        return RemoteNotFoundError(
-            repo, f"there is no such repository that '{name}' may see. Check the name."
-        )
     if role == "read":
         return RemoteAccessError(
             repo,
             f"{action.doing} was refused: the token of '{name}' may only read. Create one that may "
-            f"write at {_TOKENS}.",
+            f"write at {_TOKENS}.{reason}",
             "read-only",
         )
     if who and owner not in mine:
         return RemoteAccessError(
             repo,
             f"{action.doing} was refused: '{name}' may not write for '{owner}', only for "
-            f"{', '.join(sorted(mine))}.",
+            f"{', '.join(sorted(mine))}.{reason}",
             "namespace",
         )
-    text = f"{action.doing} was refused for '{name}': {_scrubbed(_reason(error), api)}"
-    return RemoteAccessError(repo, text, "forbidden")
+    return None
 
 
-def _hidden(repo: str) -> RemoteAccessError:
+def _reason(error: HfHubHTTPError, api: HfApi) -> str:
+    """Returns the Hub's reason of a refusal, or else what its status means."""
+    response = error.response
+    return why(error, api.token) or f"status {response.status_code} {response.reason_phrase}"
+
+
+def _no_reader(error: HfHubHTTPError, action: Action, reason: str) -> RemoteAccessError:
+    return RemoteAccessError(
+        action.repo,
+        f"{action.doing} was refused, and there is no token.{reason} If your account may read "
+        f"it: {_NOT_LOGGED_IN}.",
+        "no-token" if error.response.status_code == 401 else "forbidden",
+    )
+
+
+def _hidden(repo: str, reason: str) -> RemoteAccessError:
     return RemoteAccessError(
         repo,
         f"there is no such public repository, and no token to look for a private one. Check the "
-        f"name; if it is private: {_NOT_LOGGED_IN}.",
+        f"name; if it is private: {_NOT_LOGGED_IN}.{reason}",
         "hidden",
     )
 
 
-def no_token(repo: str, doing: str) -> RemoteAccessError:
-    """Returns the error for a call that needs a token where there is none."""
+def no_token(repo: str, doing: str, reason: str = "") -> RemoteAccessError:
+    """Returns the error for a call that needs a token that may write where there is none.
+
+    Args:
+        repo: `owner/name`.
+        doing: The action.
+        reason: What the Hub says, as a sentence.
+    """
     return RemoteAccessError(
         repo,
         f"{doing} needs a token that may write, and there is none. {_NOT_LOGGED_IN}; tokens are "
-        f"created at {_TOKENS}.",
+        f"created at {_TOKENS}.{reason}",
         "no-token",
     )
 
@@ -155,12 +224,3 @@ def _who(api: HfApi) -> dict[str, Any] | None:
         return None if error.response.status_code == 401 else {}
     except (Failed, OutOfTime):
         return {}
-
-
-def _reason(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
-
-
-def _scrubbed(text: str, api: HfApi) -> str:
-    return text.replace(api.token, "hf_…") if isinstance(api.token, str) else text

@@ -9,9 +9,8 @@ from pathlib import Path
 from adapterhub.inputs import read_names
 from adapterhub.remote.named_tasks import NamedTasks, find_named
 from adapterhub.results import TaskInfo
-from adapterhub.store.references import absolute, parse_reference
+from adapterhub.store.references import absolute
 from adapterhub.store.registries import Registries, locate_registries
-from adapterhub.store.registry import task_info
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +95,7 @@ class TaskNames:
         """
         if self.named is not None:
             return self.named.infos(resident)
-        registries = Registries(self.paths)
-        live = registries.named(map(parse_reference, resident))
-        return [
-            replace(task_info(one.registry, one.task, resident=one.name in live), name=one.name)
-            for one in registries.tasks()
-        ]
+        return Registries(self.paths).infos(resident=resident)
 
     def _fitting(self, fingerprint: str) -> tuple[str, ...]:
         """Returns the tasks for a backbone, without those that are deprecated."""

@@ -17,8 +17,8 @@ from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from adapterhub.remote.calls import TRIES, Place, call
 from adapterhub.remote.faults import Action, no_token
 from adapterhub.remote.fetch import MAIN, Commit
+from adapterhub.remote.large_files import Uploads
 from adapterhub.remote.session import Failed
-from adapterhub.remote.transfer import Transfers
 
 _LFS_SUFFIXES = {".safetensors", ".png"}
 _CONFLICT = 412
@@ -118,7 +118,7 @@ def send_commit(
     files: Mapping[str, bytes | None],
     message: Message,
     *,
-    transfers: Transfers,
+    uploads: Uploads,
     branch: str = MAIN,
     as_pull: bool = False,
 ) -> Sent | None:
@@ -128,7 +128,7 @@ def send_commit(
         parent: The newest commit, as far as known.
         files: Content by path; None deletes the file.
         message: Message of the commit.
-        transfers: The large files that this publication uploaded already.
+        uploads: The large files that this publication uploaded already.
         branch: The branch to change.
         as_pull: Whether to open a pull request instead of changing the main branch.
 
@@ -140,7 +140,7 @@ def send_commit(
         for path, data in files.items()
         if data and PurePosixPath(path).suffix in _LFS_SUFFIXES
     }
-    uploaded = transfers.send(parent, large, revision=None if as_pull else branch)
+    uploaded = uploads.send(parent, large, revision=None if as_pull else branch)
 
     def send(api: HfApi) -> CommitInfo | None:
         operations: list[CommitOperationAdd | CommitOperationDelete] = []
@@ -166,8 +166,8 @@ def send_commit(
             raise
         except Failed:
             # The pull request may exist; the caller searches for it before the next attempt.
-            transfers.unsure += 1
-            if as_pull and transfers.unsure < TRIES:
+            uploads.unsure += 1
+            if as_pull and uploads.unsure < TRIES:
                 return None
             raise
 

@@ -60,6 +60,10 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
             "../r.yaml:spam@prod",
             {"kind": "registry", "task": "spam", "alias": "prod", "registry": Path("../r.yaml")},
         ),
+        ("./o:spam", {"kind": "registry", "task": "spam", "registry": Path("o")}),
+        ("~/a:b.yaml:spam", {"kind": "registry", "task": "spam", "registry": Path("~/a:b.yaml")}),
+        ("./a.safetensors:3", {"kind": "file", "path": Path("a.safetensors:3")}),
+        ("./a:3.safetensors", {"kind": "file", "path": Path("a:3.safetensors")}),
         ("./r.yaml", {"kind": "file", "path": Path("r.yaml")}),
         ("./r.yaml:a/b.safetensors", {"kind": "file", "path": Path("r.yaml:a/b.safetensors")}),
         ("hub:o/r.yaml:spam", {"kind": "hub", "repo": "o/r.yaml", "task": "spam"}),
@@ -116,6 +120,7 @@ def test_forms(text: str, expected: dict[str, object]) -> None:
         ("shipped/spam", "write 'shipped:spam'"),
         ("./r.yaml:", "Write name"),
         ("./r.yaml:spam:x", "version 'x'"),
+        ("own:spam", "'./own:spam' for a task of a registry in that folder"),
         ("o/registry.yaml:spam", "write './o/registry.yaml:spam'"),
     ],
 )

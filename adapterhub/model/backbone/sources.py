@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
+    HfHubHTTPError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
@@ -27,7 +28,9 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils.tqdm import tqdm
 
 from adapterhub.errors import BackboneError
-from adapterhub.remote.calls import current_place
+from adapterhub.remote.calls import current_place, plain
+from adapterhub.remote.faults import refusal, why
+from adapterhub.remote.reasons import shown
 from adapterhub.store.paths import absolute_path
 
 _Source = TypeVar("_Source")
@@ -144,18 +147,20 @@ def fetch(repository: str, revision: str | None, *, only: Sequence[str]) -> tupl
             f"was not fetched from the Hub ({place.endpoint}) within {FETCH_SECONDS:g} s. Try "
             f"again: finished files are kept; or download it yourself and give its folder.",
         ) from error
-    except LocalEntryNotFoundError as error:
-        raise BackboneError(
-            source, "is not in the local cache and the Hub cannot be reached"
-        ) from error
     # The client passes on errors of its HTTP library, which have no common class.
     except Exception as error:
-        raise BackboneError(source, f"cannot be fetched from the Hub: {_reason(error)}") from error
+        refused = refusal(error)
+        if refused is None and isinstance(error, LocalEntryNotFoundError):
+            problem = "is not in the local cache and the Hub cannot be reached"
+        else:
+            reason = _reason(refused or error, place.token)
+            problem = f"cannot be fetched from the Hub: {reason}"
+        raise BackboneError(source, problem) from plain(error, place.token)
     # snapshot_download names the folder after the commit.
     return Path(folder), Path(folder).name
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, token: str | None) -> str:
     """Returns why something was not fetched, in one line."""
     if isinstance(error, GatedRepoError):
         return "its owner wants its terms accepted first, on its page, by the account of the token"
@@ -163,7 +168,10 @@ def _reason(error: Exception) -> str:
         return "there is no such repository, or it is private and needs a token (hf auth login)"
     if isinstance(error, RevisionNotFoundError):
         return "the repository has no such revision"
-    return str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+    if isinstance(error, HfHubHTTPError):
+        reason = why(error, token) or error.response.reason_phrase
+        return f"status {error.response.status_code}: {reason}"
+    return shown(str(error) or repr(error), token)
 
 
 def _within(seconds: float, download: Callable[[type[tqdm]], str]) -> str:

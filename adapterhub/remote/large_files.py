@@ -24,7 +24,7 @@ from adapterhub.remote.parallel import in_parallel
 _BATCH = 256
 
 
-class Transfers:
+class Uploads:
     """The large files that one publication uploaded; each goes once for all its attempts.
 
     Attributes:
