@@ -26,7 +26,9 @@ from adapterhub.errors import (
     UnknownTaskError,
     UsageError,
 )
+from adapterhub.remote import operation
 from adapterhub.remote.calls import current_place
+from adapterhub.remote.pin import pin
 from adapterhub.remote.search import list_repositories
 from adapterhub.results import Scores
 from adapterhub.store import new_folder
@@ -284,6 +286,12 @@ def test_what_was_opened_is_pushed_elsewhere(published: Hub, hub_server: HubServ
     assert hub_server.repository("acme/copy").private
     assert hub_server.repository("acme/copy").history()[0].title == "Copied"
     assert hub.push_to_hub("acme/copy").files == ()
+    # The copy names the backbone as the repository did that it came from.
+    again = Hub.from_hub("acme/copy", device="cpu")
+    assert (again.backbone.name, again.backbone.revision) == (
+        hub.backbone.name,
+        hub.backbone.revision,
+    )
     assert [task.name for task in hub.push_to_hub("acme/one", "topics").tasks] == [
         "acme/one:topics"
     ]
@@ -378,6 +386,35 @@ def test_published_tasks_get_their_base_model_later(
     hub.publish("entities", REPO)
     assert f"source: {name}\n".encode() in hub_server.files(REPO)["registry.yaml"]
     assert Hub.from_hub(f"{REPO}:entities", device="cpu").score("a good day").rows()
+
+
+def test_a_task_is_added_with_the_backbone_that_its_repository_names(
+    published: Hub, hub_server: HubServer, backbone: str, tmp_path: Path
+) -> None:
+    registry = tmp_path / "mine" / "registry.yaml"
+    pin(registry, NAME, name="mood")
+    hub = Hub(registry, device="cpu")
+    assert f"{hub.backbone.name}@{hub.backbone.revision}" == backbone
+    assert same(
+        hub.score(list(TEXTS), "mood", logits=True),
+        published.score(list(TEXTS), "sentiment", logits=True),
+    )
+    done = hub.push_to_hub("acme/again")
+    assert [task.name for task in done.tasks] == ["acme/again:mood"]
+    assert (
+        f"source: {hub.backbone.name}\n".encode() in hub_server.files("acme/again")["registry.yaml"]
+    )
+
+
+def test_it_answers_at_once_while_the_hub_hangs(
+    published: Hub, hub_server: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = Hub.from_hub(REPO, device="cpu").score(list(TEXTS), logits=True)
+    monkeypatch.setattr(operation, "BRIEF_SECONDS", 0.5)
+    hub_server.faults.add("*", "", stall(30), times=None)
+    started = time.monotonic()
+    assert same(Hub.from_hub(REPO, device="cpu").score(list(TEXTS), logits=True), here)
+    assert time.monotonic() - started < 5
 
 
 def counted(server: HubServer) -> int:
