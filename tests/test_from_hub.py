@@ -32,6 +32,7 @@ from adapterhub.remote.pin import pin
 from adapterhub.remote.search import list_repositories
 from adapterhub.results import Scores
 from adapterhub.store import new_folder
+from adapterhub.store.editing import set_alias
 from tests.hubserver.faults import RESET, Fault, stall, status
 from tests.hubserver.server import HubServer
 from tests.publishing.tasks import REPO
@@ -482,3 +483,17 @@ def test_a_config_of_others_is_left_alone(hub: Hub, hub_server: HubServer) -> No
     hub_server.put(REPO, "config.json", b'{"mine": 1}\n')
     hub.publish("topics", REPO)
     assert hub_server.files(REPO)["config.json"] == b'{"mine": 1}\n'
+
+
+@pytest.mark.parametrize("how", ["cache_dir", "local_dir"])
+def test_a_snapshot_of_the_client_opens(published: Hub, tmp_path: Path, how: str) -> None:
+    folder = Path(current_place().api.snapshot_download(REPO, **{how: tmp_path / "there"}))
+    hub = Hub.from_pretrained(folder, device="cpu")
+    here = published.score(list(TEXTS), sorted(TASKS), logits=True)
+    assert same(hub.score(list(TEXTS), logits=True), here)
+    assert hub.registry_path == folder / "registry.yaml"
+    before = (folder / "registry.yaml").read_bytes()
+    if how == "cache_dir":
+        with pytest.raises(RegistryError, match="it is in the cache of the Hub's client"):
+            set_alias(folder / "registry.yaml", "sentiment", "prod", 1)
+        assert (folder / "registry.yaml").read_bytes() == before
