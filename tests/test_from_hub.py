@@ -16,12 +16,14 @@ import pytest
 from peft import AutoPeftModel
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, pipeline
 
-from adapterhub import Hub
+from adapterhub import Hub, publish_backbone
 from adapterhub.errors import (
     BackboneError,
     BackboneMismatchError,
     RegistryError,
+    RemoteAccessError,
     RemoteNotFoundError,
+    RemoteUnavailableError,
     ResidentError,
     UnknownTaskError,
     UsageError,
@@ -34,6 +36,7 @@ from adapterhub.results import Scores
 from adapterhub.store import new_folder
 from adapterhub.store.editing import set_alias
 from tests.hubserver.faults import RESET, Fault, stall, status
+from tests.hubserver.fixtures import TOKEN
 from tests.hubserver.server import HubServer
 from tests.publishing.tasks import REPO
 from tests.publishing.test_elsewhere import put_backbone
@@ -497,3 +500,29 @@ def test_a_snapshot_of_the_client_opens(published: Hub, tmp_path: Path, how: str
         with pytest.raises(RegistryError, match="it is in the cache of the Hub's client"):
             set_alias(folder / "registry.yaml", "sentiment", "prod", 1)
         assert (folder / "registry.yaml").read_bytes() == before
+
+
+def test_a_token_and_the_cache_alone_as_in_transformers(
+    hub: Hub,
+    hub_server: HubServer,
+    tiny_backbone_folder: Path,
+    fresh_home: Callable[[], Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    base = publish_backbone("acme/own", tiny_backbone_folder, private=True).base_model
+    hub.publish("sentiment", REPO, private=True, base_model=base)
+    fresh_home()
+    monkeypatch.delenv("HF_TOKEN")
+    with pytest.raises(RemoteAccessError):
+        Hub.from_pretrained(REPO, device="cpu")
+    with pytest.raises(RemoteUnavailableError, match="not in the cache"):
+        Hub.from_pretrained(REPO, device="cpu", local_files_only=True)
+    opened = Hub.from_pretrained(REPO, device="cpu", token=TOKEN, local_files_only=False)
+    assert opened.score("a good day").rows()
+    assert TOKEN.encode() not in pickle.dumps(opened)
+    asked = len(hub_server.faults.log)
+    again = Hub.from_pretrained(REPO, device="cpu", local_files_only=True)
+    assert again.score("a good day").to_columns() == opened.score("a good day").to_columns()
+    assert len(hub_server.faults.log) == asked
+    with pytest.raises(UsageError, match="The token is a int"):
+        Hub.from_hub(REPO, token=3)
