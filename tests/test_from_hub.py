@@ -455,6 +455,7 @@ def test_a_count_that_fails_costs_nothing(
 def test_searching_is_no_download(
     published: Hub, hub_server: HubServer, fresh_home: Callable[[], Path]
 ) -> None:
+    publish_backbone("acme/base", published.registry_path.parent / "backbone")
     start = counted(hub_server)
     assert [one.commit.repo for one in list_repositories(current_place())] == [REPO]
     assert counted(hub_server) == start
