@@ -20,7 +20,9 @@ from adapterhub.remote.fetch import MAIN, Commit
 from adapterhub.remote.large_files import Uploads
 from adapterhub.remote.session import Failed
 
-_LFS_SUFFIXES = {".safetensors", ".png"}
+_LFS_SUFFIXES = {".safetensors", ".png", ".model"}
+_LFS_BYTES = 5 * 2**20
+"""Size above which a file is stored as a large one, as the Hub demands above twice that."""
 _CONFLICT = 412
 
 
@@ -138,7 +140,7 @@ def send_commit(
     large = {
         path: data
         for path, data in files.items()
-        if data and PurePosixPath(path).suffix in _LFS_SUFFIXES
+        if data and (PurePosixPath(path).suffix in _LFS_SUFFIXES or len(data) > _LFS_BYTES)
     }
     uploaded = uploads.send(parent, large, revision=None if as_pull else branch)
 
