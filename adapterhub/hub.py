@@ -185,7 +185,7 @@ class Hub:
         Args:
             tasks: Names as in `load`; a name with an alias sets that alias in the repository.
             repo: `owner/name`; created if missing.
-            private: Whether a newly created repository is private.
+            private: Whether a new repository is private; refused where a public one exists.
             tag: Tag for the commit.
             create_pr: Whether to open a pull request instead of changing the main branch.
             dry_run: Whether to return what would be written without writing it.

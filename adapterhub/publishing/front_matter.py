@@ -23,6 +23,7 @@ MOST_BYTES = 4 * 2**20
 _FRONT = re.compile(r"\A\s*---[ \t]*\n(.*?\n)?---[ \t]*(?:\n|\Z)", re.DOTALL)
 _RECORD = "<!-- adapterhub:front-matter (what it wrote above and may change; edited values stay)"
 _RECORDS = re.compile(r"\n*<!-- adapterhub:front-matter [^\n]*\n(.*?)\n?-->[ \t]*", re.DOTALL)
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # YAML counts these as ends of lines.
 _ODD_ENDS = re.compile("[\x85\u2028\u2029\r]")
 
@@ -169,7 +170,7 @@ def _blocks(front: str, lines: Sequence[str]) -> dict[str, _Block] | None:
     starts: list[tuple[str, int]] = []
     columns: dict[str, int | None] = {}
     depth, is_key = 0, True
-    for event in yaml.parse(front, Loader=yaml.SafeLoader):
+    for event in yaml.parse(front, Loader=_LOADER):
         mark = event.start_mark
         if isinstance(event, yaml.CollectionEndEvent):
             depth -= 1

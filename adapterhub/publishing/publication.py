@@ -12,7 +12,7 @@ class PublishOptions(Options):
     """How tasks are published."""
 
     private: bool = False
-    """Make the repository a private one, where it does not exist yet."""
+    """Make the repository a private one; refused where it exists and is public."""
     tag: Annotated[str | None, Option("NAME")] = None
     """Tag of the commit, for instance v1."""
     create_pr: bool = False

@@ -166,6 +166,7 @@ def test_what_the_check_of_the_card_found_is_said_line_by_line(hub: HubServer) -
         ),
     )
     text = said(lambda: put("ham"))
+    assert "the Hub refuses the front matter of README.md" in text
     assert '"license" must be one of [apache-2.0, mit]' in text
     assert '"language[0]" must only contain lowercase characters' in text
     assert hub.faults.count("PUT", "") == 1
