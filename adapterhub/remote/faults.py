@@ -19,7 +19,6 @@ from huggingface_hub.errors import (
 from adapterhub.errors import (
     AdapterHubError,
     RemoteAccessError,
-    RemoteContentError,
     RemoteError,
     RemoteNotFoundError,
     RemoteUnavailableError,
@@ -62,7 +61,7 @@ def explain(error: Exception, action: Action, api: HfApi) -> AdapterHubError:
     refused = refusal(error)
     if refused is not None and str(error).startswith(_CARD_REFUSED):
         problem = f"the Hub refuses the front matter of README.md: {_reason(refused, api)}"
-        return RemoteContentError(place, problem)
+        return RemoteError(place, problem)
     if refused is not None:
         return _explain_refusal(refused, action, api)
     if isinstance(error, LocalEntryNotFoundError):
