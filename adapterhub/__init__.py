@@ -27,6 +27,12 @@ if TYPE_CHECKING:
     from adapterhub.plan import Plan as Plan
     from adapterhub.plan import make_plan as make_plan
     from adapterhub.publishing.publication import Published as Published
+    from adapterhub.publishing.task_changes import TaskChange as TaskChange
+    from adapterhub.publishing.task_changes import deprecate_task as deprecate_task
+    from adapterhub.publishing.task_changes import remove_alias as remove_alias
+    from adapterhub.publishing.task_changes import remove_task as remove_task
+    from adapterhub.publishing.task_changes import rename_task as rename_task
+    from adapterhub.publishing.task_changes import set_alias as set_alias
     from adapterhub.results import Scores as Scores
     from adapterhub.results import TaskScores as TaskScores
     from adapterhub.saving import save_tasks as save_tasks
@@ -52,18 +58,24 @@ _HOMES = {
     "ScoredFile": "adapterhub.scoring.score_file",
     "Scores": "adapterhub.results",
     "ScoringOptions": "adapterhub.scoring.options",
+    "TaskChange": "adapterhub.publishing.task_changes",
     "TaskScores": "adapterhub.results",
     "TaskSpec": "adapterhub.specs",
     "TrainedTask": "adapterhub.training.finalize",
     "TrainingOptions": "adapterhub.training.options",
     "convert": "adapterhub.importing.convert",
+    "deprecate_task": "adapterhub.publishing.task_changes",
     "export_peft": "adapterhub.peft.export_folder",
     "import_task": "adapterhub.importing.import_task",
     "make_plan": "adapterhub.plan",
     "open_backbone": "adapterhub.model.backbone.open_backbone",
     "read_head": "adapterhub.store.headfile",
     "read_registry": "adapterhub.store.registry",
+    "remove_alias": "adapterhub.publishing.task_changes",
+    "remove_task": "adapterhub.publishing.task_changes",
+    "rename_task": "adapterhub.publishing.task_changes",
     "save_tasks": "adapterhub.saving",
+    "set_alias": "adapterhub.publishing.task_changes",
     "train": "adapterhub.training.train",
     "unrolled": "adapterhub.model.adapters.unrolled",
 }

@@ -3,6 +3,7 @@
     AdapterHubError                 exit code 1   root; catch this to catch all of ours
     ├── UsageError                  exit code 2   an argument or option that is not valid
     │   ├── UnknownTaskError                      no such task, version or alias in the registry
+    │   │   └── RemovedTaskError                  there was one; its owner removed it
     │   ├── UnsupportedDeviceError                the requested device is not available
     │   └── MissingExtraError                     an optional dependency is not installed
     ├── InputError                  exit code 3   a text, record or row that cannot be scored
@@ -89,6 +90,28 @@ class UnknownTaskError(UsageError):
             made = "There is none yet; `adapterhub train` makes one."
             hint = made if what == "task" else "It has none."
         super().__init__(f"Unknown {what} '{name}'. {hint} `adapterhub list{place}` shows all.")
+
+
+class RemovedTaskError(UnknownTaskError):
+    """There was such a task or version; its owner removed it.
+
+    Attributes:
+        reason: Why; may be empty.
+        use: The task to use instead, or None.
+    """
+
+    def __init__(
+        self, name: str, what: str, reason: str, use: str | None = None, back: str = ""
+    ) -> None:
+        self.name = name
+        self.known = ()
+        self.nearest = None
+        self.reason = reason
+        self.use = use
+        why = f": {reason.rstrip().rstrip('.')}" if reason.strip() else ""
+        instead = f" Use '{use}' instead." if use else ""
+        text = f"{what} was removed by its owner{why}.{instead} {back}"
+        UsageError.__init__(self, text.rstrip())
 
 
 class UnsupportedDeviceError(UsageError):

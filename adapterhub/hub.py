@@ -21,14 +21,14 @@ from adapterhub.model.execution.text_features import FeatureOptions, features_of
 from adapterhub.model.heads.heads import Array
 from adapterhub.option_models import parse_options, read_options
 from adapterhub.plan import Plan, make_plan
-from adapterhub.publishing.publication import Published, PublishOptions
+from adapterhub.publishing.publication import Published, PublishOptions, on_branch
 from adapterhub.remote.find import find_all
 from adapterhub.remote.operation import operation
 from adapterhub.results import Scores, TaskInfo
 from adapterhub.scoring.options import ScoringOptions
 from adapterhub.scoring.score_file import ScoredFile, score_file
 from adapterhub.specs import BackboneSpec, Pooling, TaskSpec, identity
-from adapterhub.store.references import absolute, check_repository, parse_reference
+from adapterhub.store.references import absolute, parse_reference, parse_repository
 from adapterhub.store.registries import Registries, locate_registries
 from adapterhub.store.registry import task_info
 
@@ -174,35 +174,30 @@ class Hub:
         self,
         tasks: str | Sequence[str],
         repo: str,
-        *,
-        private: bool = False,
-        tag: str | None = None,
-        create_pr: bool = False,
-        dry_run: bool = False,
+        **options: Any,
     ) -> Published:
         """Publishes tasks to a repository on the Hugging Face Hub in one commit.
 
         Args:
             tasks: Names as in `load`; a name with an alias sets that alias in the repository.
-            repo: `owner/name`; created if missing.
-            private: Whether a new repository is private; refused where a public one exists.
-            tag: Tag for the commit.
-            create_pr: Whether to open a pull request instead of changing the main branch.
-            dry_run: Whether to return what would be written without writing it.
+            repo: `owner/name`, or its address; created if missing.
+            options: Of `PublishOptions`: `private`, for a new repository; `revision`, a branch;
+                `commit_message`, `commit_description`, `tag`; `create_pr`, a pull request instead;
+                `token`; `dry_run`, to return what would be written without writing it.
 
         Raises:
+            UsageError: An option is unknown or not valid.
             RemoteError: The Hub refuses it or cannot be reached; nothing is published then.
             AdapterHubError: As `load`, because every task is checked first.
         """
         # Imported here: it imports PEFT, which scoring does not need.
         from adapterhub.publishing.publish import publish
 
-        given = {"private": private, "tag": tag, "create_pr": create_pr, "dry_run": dry_run}
-        options = parse_options(PublishOptions, given)
-        check_repository(repo)
+        place = parse_repository(repo)
+        given = on_branch(parse_options(PublishOptions, options), place.revision)
         found = find_all(_names(tasks), self.registry_paths)
         self._tasks.check([task.load() for task in found])
-        return publish(repo, found, options)
+        return publish(place.name, found, given)
 
     @operation()
     def explain(self, tasks: str | Sequence[str]) -> Plan:

@@ -31,6 +31,7 @@ class Option:
         expected: What `read` converts, for the error where it cannot.
         constant: What the option stands for, which makes it a flag; None for no such flag.
         several: Field that is set instead where there is more than one value, as in `2,4`.
+        secret: Whether its value is shown nowhere.
         repeated: Whether several values are given by repeating the option, not as `a,b`.
     """
 
@@ -41,6 +42,7 @@ class Option:
     expected: str = ""
     constant: object = None
     several: str | None = None
+    secret: bool = False
     repeated: bool = False
 
 
@@ -159,7 +161,9 @@ def _usage_error(
     if not name:
         return UsageError(f"The {model.called}s: {problem}.")
     shown = names.get(str(first["loc"][0]), name)
-    found = reprlib.repr(first["input"])
+    field = model.model_fields.get(str(first["loc"][0]))
+    is_secret = field is not None and option_of(field).secret
+    found = "a value that is not shown" if is_secret else reprlib.repr(first["input"])
     hint = None
     if first["type"] == "extra_forbidden":
         problem = "there is no such option"

@@ -119,6 +119,7 @@ class TaskInfo:
         size: Size of the head file in bytes.
         resident: Whether any version of it is on the device.
         measured_on: The split that the metrics are of, where it is recorded.
+        deprecated: Why it should not be used any more; None where it may be.
     """
 
     name: str
@@ -133,6 +134,7 @@ class TaskInfo:
     size: int
     resident: bool
     measured_on: str | None = None
+    deprecated: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

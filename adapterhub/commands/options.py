@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from adapterhub.commands.printing import note
 from adapterhub.errors import UsageError, nearest
 
 LabelledRows = Annotated[
@@ -74,6 +75,15 @@ def one_of(option: str, value: str, known: Iterable[str]) -> str:
     hint = nearest(value, names)
     meant = f" Did you mean '{hint}'?" if hint else ""
     raise UsageError(f"{option} is '{value}'; expected {', '.join(names)}.{meant}")
+
+
+def note_token(token: str | None) -> None:
+    """Says where a token of a command line can be read, as `hf` does."""
+    if token is not None:
+        note(
+            "adapterhub: --token leaves the token in the history of the shell and in the list of "
+            "processes; `hf auth login` and HF_TOKEN do not."
+        )
 
 
 def split_names(values: Iterable[str] | None) -> list[str]:

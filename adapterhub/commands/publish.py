@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adapterhub.commands.option_fields import uses
-from adapterhub.commands.options import AsJson, Backbone, Registries, split_names
+from adapterhub.commands.options import AsJson, Backbone, Registries, note_token, split_names
 from adapterhub.commands.printing import counted, print_json, print_line
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def publish(
     from adapterhub.hub import Hub
     from adapterhub.remote.find import choose_backbone_key, choose_tasks, open_registries
 
+    note_token(options.token)
     opened = open_registries(registry)
     wanted = split_names(names)
     key = choose_backbone_key(opened, choose_tasks(opened, wanted), backbone)
@@ -62,6 +63,7 @@ def _values(done: Published) -> dict[str, object]:
         "files": list(done.files),
         "pull_request": done.pull_request,
         "tag": done.tag,
+        "branch": done.branch,
         "dry_run": done.dry_run,
     }
 
@@ -78,7 +80,8 @@ def _print(done: Published) -> None:
     elif done.pull_request is not None:
         print_line(f"{count} in the pull request {done.pull_request}")
     elif done.files:
+        branch = f", branch {done.branch}" if done.branch else ""
         tagged = f", tag {done.tag}" if done.tag else ""
-        print_line(f"{count} in commit {done.commit}{tagged}")
+        print_line(f"{count} in commit {done.commit}{branch}{tagged}")
     else:
         print_line(f"Nothing changed; {done.repo} is at commit {done.commit}.")

@@ -22,6 +22,7 @@ from adapterhub.publishing.keeping import with_ours
 from adapterhub.remote.find import FoundTask
 from adapterhub.specs import TaskSpec
 from adapterhub.store.entries import RegistryContent
+from adapterhub.store.retired import deprecation_text
 from adapterhub.tags import entity_types
 
 _OVERVIEW = "top"
@@ -80,6 +81,8 @@ def write_card(
     for task in sorted(tasks, key=lambda task: task.name):
         section = task_section(repo, task.name, task.spec, extras.get(task.name, ()))
         body = _put(body, f"task:{task.name}", section, after=_OVERVIEW)
+    for name in (earlier.tasks.keys() if earlier else set()) - content.tasks.keys():
+        body = _marks(f"task:{name}").sub("", body, count=1)
     return card_bytes(replace(card, body=body))
 
 
@@ -131,6 +134,7 @@ def _template() -> Template:
         lstrip_blocks=True,
     )
     environment.filters.update(code=_code, figure=figure_text, metric_name=metric_name)
+    environment.filters.update(deprecation=deprecation_text)
     return environment.get_template("card.md.jinja")
 
 
@@ -185,9 +189,7 @@ def _put(body: str, name: str, section: str, *, after: str | None) -> str:
     """Returns the body with the text between the marks of `name` replaced or inserted."""
     start, end = f"<!-- adapterhub:{name} ({_ATTENTION}) -->", f"<!-- /adapterhub:{name} -->"
     block = f"{start}\n\n{section}\n\n{end}"
-    marks = re.compile(
-        rf"<!-- adapterhub:{re.escape(name)} [^\n]*-->.*?{re.escape(end)}", re.DOTALL
-    )
+    marks = _marks(name)
     if marks.search(body):
         return marks.sub(lambda _: block, body, count=1)
     if after is None:
@@ -196,3 +198,8 @@ def _put(body: str, name: str, section: str, *, after: str | None) -> str:
         return f"{body[:cut].rstrip()}\n\n{block}\n\n{body[cut:].lstrip()}".strip("\n")
     last = [found.end() for found in re.finditer(r"<!-- /adapterhub:[^\n]* -->", body)][-1]
     return f"{body[:last]}\n\n{block}{body[last:]}"
+
+
+def _marks(name: str) -> re.Pattern[str]:
+    end = re.escape(f"<!-- /adapterhub:{name} -->")
+    return re.compile(rf"<!-- adapterhub:{re.escape(name)} [^\n]*-->.*?{end}", re.DOTALL)

@@ -171,14 +171,14 @@ def _newest_metrics(entry: TaskEntry) -> Iterable[str]:
     return entry.versions[entry.newest].metrics
 
 
-def _pipeline(content: RegistryContent, tasks: Sequence[FoundTask]) -> str:
-    """Returns the Hub's pipeline tag of most tasks of the repository."""
+def _pipeline(content: RegistryContent, tasks: Sequence[FoundTask]) -> str | None:
+    """Returns the Hub's pipeline tag of most tasks of the repository; None if it has none."""
     known = {task.name: _pipeline_tag(task.spec) for task in tasks}
     counts = Counter(
         known.get(name, _PIPELINES.get(entry.kind, "text-classification"))
         for name, entry in sorted(content.tasks.items())
     )
-    return counts.most_common(1)[0][0]
+    return next((tag for tag, _ in counts.most_common(1)), None)
 
 
 def _tags(content: RegistryContent, models: Iterable[str], tasks: Sequence[FoundTask]) -> list[str]:

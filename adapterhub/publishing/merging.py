@@ -9,10 +9,15 @@ from pathlib import Path
 from adapterhub.errors import RegistryError
 from adapterhub.remote.find import FoundTask
 from adapterhub.store.agreement import with_own_name
-from adapterhub.store.editing import make_entry, prepare_registry, registry_bytes
+from adapterhub.store.editing import (
+    make_content,
+    make_entry,
+    prepare_registry,
+    registry_bytes,
+)
 from adapterhub.store.entries import (
-    SCHEMA_VERSION,
     RegistryContent,
+    Retired,
     TaskEntry,
     backbone_key,
     head_file_name,
@@ -64,6 +69,7 @@ def merge(
     """
     backbones = dict(before.backbones) if before else {}
     entries = dict(before.tasks) if before else {}
+    retired = dict(before.retired) if before else {}
     versions: dict[str, int] = {}
     added = set()
     for task in tasks:
@@ -73,13 +79,12 @@ def merge(
         known = {} if old is None else {r.sha256: v for v, r in old.versions.items()}
         if task.sha256 not in known:
             added.add(task.name)
-        version = known.get(task.sha256, 1 if old is None else old.newest + 1)
+        used = _used(retired.pop(task.name, None), task.name, place) if old is None else old.last
+        version = known.get(task.sha256, used + 1)
         versions[task.name] = version
         entries[task.name] = _entry(old, task, key, version, place=place)
-    state = prepare_registry(Registry(place, {}, {}), backbones, entries)
-    content = RegistryContent(
-        schema=SCHEMA_VERSION, backbones=dict(state.backbones), tasks=dict(state.tasks)
-    )
+    state = prepare_registry(Registry(place, {}, {}), backbones, entries, retired=retired)
+    content = make_content(state.backbones, state.tasks, state.retired)
     data = registry_bytes(state)
     return Merged(content, data, versions, frozenset(added), before)
 
@@ -112,4 +117,15 @@ def _entry(
     record = version_record(spec, file, size=len(task.data), sha256=task.sha256)
     own = with_own_name(record, task.name, spec)
     versions = {**(old.versions if old else {}), version: own}
-    return make_entry(spec, key, aliases=moved, versions=versions, place=place)
+    return make_entry(spec, key, aliases=moved, versions=versions, place=place, old=old)
+
+
+def _used(retired: Retired | None, name: str, place: Path) -> int:
+    """Returns the highest version that a name without a task had; 0 for one that never had any."""
+    if retired is not None and retired.renamed is not None:
+        raise RegistryError(
+            place,
+            f"'{name}' was renamed to '{retired.renamed}' there, and the old name leads to that "
+            f"task. Publish it under that name: `adapterhub rename {name} {retired.renamed}`.",
+        )
+    return 0 if retired is None else retired.last

@@ -3,22 +3,67 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypeVar
 
+from pydantic import ConfigDict, Field
+
+from adapterhub.errors import UsageError
 from adapterhub.option_models import Option, Options
 
 
-class PublishOptions(Options):
+class CommitOptions(Options):
+    """How a repository on the Hub is changed."""
+
+    # Otherwise the cause of an error of ours would show the token.
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    revision: Annotated[str | None, Option("BRANCH", flags=("--revision", "--branch"))] = None
+    """Branch to commit to, made from main if missing; or refs/pr/N for a pull request."""
+    commit_message: Annotated[
+        str | None, Option("TEXT", flags=("--commit-message", "--message", "-m"))
+    ] = None
+    """Title of the commit; after the first line, its description."""
+    commit_description: Annotated[str | None, Option("TEXT")] = None
+    """Description of the commit."""
+    token: Annotated[str | None, Option("TOKEN", secret=True)] = Field(
+        None, pattern=r"^[\x21-\x7e]+$", repr=False
+    )
+    """Access token of the Hub. Other users can see it in the list of processes; HF_TOKEN and the
+    one of `hf auth login` they cannot."""
+    create_pr: bool = False
+    """Open a pull request; change nothing else."""
+    dry_run: bool = False
+    """Print what would be written; send nothing."""
+
+    @property
+    def branch(self) -> str:
+        """Returns the branch to commit to."""
+        return self.revision or "main"
+
+
+_Options = TypeVar("_Options", bound=CommitOptions)
+
+
+def on_branch(options: _Options, revision: str | None) -> _Options:
+    """Returns options with the branch of a name such as `owner/repo@branch`.
+
+    Raises:
+        UsageError: The options have another branch.
+    """
+    if revision is None or revision == options.revision:
+        return options
+    if options.revision is not None:
+        raise UsageError(f"The branch is '{options.revision}' and '{revision}'; give one of them.")
+    return options.model_copy(update={"revision": revision})
+
+
+class PublishOptions(CommitOptions):
     """How tasks are published."""
 
     private: bool = False
     """Make the repository a private one; refused where it exists and is public."""
     tag: Annotated[str | None, Option("NAME")] = None
     """Tag of the commit, for instance v1."""
-    create_pr: bool = False
-    """Open a pull request; change nothing else."""
-    dry_run: bool = False
-    """Print what would be written; send nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +71,7 @@ class PublishedTask:
     """One task of a publication.
 
     Attributes:
-        name: Its name for `Hub.load`: `owner/repo:task`.
+        name: Its name for `Hub.load`: `owner/repo:task`, or `owner/repo@branch:task`.
         version: Its version in the repository's registry.
         sha256: Digest of its head file.
         is_new: Whether this publication added that version.
@@ -50,6 +95,7 @@ class Published:
         pull_request: Address of the pull request, or None.
         tag: Tag of the commit, or None.
         dry_run: Whether nothing was sent.
+        branch: The branch of the commit, or None for main.
     """
 
     repo: str
@@ -59,3 +105,4 @@ class Published:
     pull_request: str | None = None
     tag: str | None = None
     dry_run: bool = False
+    branch: str | None = None

@@ -7,37 +7,32 @@ next try starts from the current state of the Hub; content that is there already
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from adapterhub.errors import RemoteError, RemoteUnavailableError, UsageError
+from adapterhub.errors import RemoteError, UsageError
 from adapterhub.publishing.files import Extras, extras_of, files_of
-from adapterhub.publishing.front_matter import CARD_NAME
 from adapterhub.publishing.merging import Merged, merge
-from adapterhub.publishing.ownership import check_owner, check_registry
+from adapterhub.publishing.ownership import check_owner
 from adapterhub.publishing.publication import Published, PublishedTask, PublishOptions
-from adapterhub.remote.calls import Place, current_place, pause
-from adapterhub.remote.fetch import Commit, fetch
+from adapterhub.publishing.target import (
+    State,
+    check_commit,
+    commit_message,
+    make_missing_branch,
+    open_place,
+    read_state,
+    until_first,
+)
+from adapterhub.remote.calls import Place
+from adapterhub.remote.fetch import MAIN, Commit
 from adapterhub.remote.find import FoundTask
 from adapterhub.remote.large_files import Uploads
-from adapterhub.remote.operation import operation
-from adapterhub.remote.refs import Refs, find_pull, make_tag, read_refs
-from adapterhub.remote.repository import check_files
-from adapterhub.remote.upload import (
-    Sent,
-    make_repository,
-    read_newest,
-    require_token,
-    send_commit,
-)
-from adapterhub.store.entries import RegistryContent
+from adapterhub.remote.refs import find_pull, make_tag
+from adapterhub.remote.upload import Sent, make_repository, send_commit
 from adapterhub.store.references import check_repository
-from adapterhub.store.registry import REGISTRY_NAME, parse_registry
-
-MOST_RACES = 40
-"""How often a publication starts again because another one was first."""
+from adapterhub.store.registry import REGISTRY_NAME
 
 # Git allows no `..` and no `.` or `.lock` at the end; 40 hexadecimal digits are a commit.
 _TAG = re.compile(r"(?![0-9a-f]{40}$)(?!.*\.\.)(?!.*(?:\.|\.lock)$)[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -54,20 +49,6 @@ class _Order:
     extras: Extras
     place: Place
     uploads: Uploads
-
-
-@dataclass(frozen=True, slots=True)
-class _State:
-    """The current content of the repository; `commit` is None if it does not exist.
-
-    `refs` is None where none of its names matter.
-    """
-
-    commit: Commit | None
-    content: RegistryContent | None = None
-    card: bytes | None = None
-    files: Collection[str] = ()
-    refs: Refs | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,28 +74,31 @@ def publish(repo: str, tasks: Sequence[FoundTask], options: PublishOptions) -> P
         MissingExtraError: matplotlib is needed and not installed.
     """
     _check(repo, tasks, options)
-    place = current_place()
-    if place.offline:
-        raise RemoteUnavailableError(repo, "publishing needs the network; HF_HUB_OFFLINE is set")
-    if not options.dry_run:
-        require_token(place, repo)
+    place = open_place(repo, options)
     order = _Order(repo, tasks, options, extras_of(tasks), place, Uploads())
-    attempt: _Attempt | None = None
-    with operation() as running:
-        for tried in range(1, MOST_RACES + 1):
-            state = _read(order)
-            if state.commit is None and not options.dry_run:
-                make_repository(place, repo, private=options.private)
-                continue
-            merged = _merge(order, state)
-            done = _send(order, state, merged, before=attempt)
-            if isinstance(done, Published):
-                return done
-            attempt = done
-            time.sleep(min(pause(tried), max(running.clock.left, 0)))
-    raise RemoteUnavailableError(
-        repo, f"others published {MOST_RACES} times while this was tried. Try again later."
-    )
+    has_names = options.tag is not None or any(task.alias for task in tasks)
+    before: _Attempt | None = None
+
+    def attempt() -> Published | None:
+        nonlocal before
+        state = read_state(place, repo, options, has_names=has_names)
+        if state.commit is None and not options.dry_run:
+            make_repository(place, repo, private=options.private)
+            state = read_state(place, repo, options, has_names=has_names)
+            if state.commit is None:
+                return None
+        if options.private and state.is_public:
+            raise UsageError(
+                f"{repo} is public, and --private makes only a new repository private. Make it "
+                f"private at {place.endpoint}/{repo}/settings, or publish without --private."
+            )
+        done = _send(order, state, _merge(order, state), before=before)
+        if isinstance(done, Published):
+            return done
+        before = done
+        return None
+
+    return until_first(repo, attempt)
 
 
 def _check(repo: str, tasks: Sequence[FoundTask], options: PublishOptions) -> None:
@@ -134,43 +118,26 @@ def _check(repo: str, tasks: Sequence[FoundTask], options: PublishOptions) -> No
         )
     if options.tag is not None and options.create_pr:
         raise UsageError("A tag marks a published commit; a pull request is not yet. Tag it later.")
+    if options.tag is not None and options.tag == options.revision:
+        raise UsageError(f"'{options.tag}' cannot be a tag and a branch.")
+    check_commit(options)
 
 
-def _read(order: _Order) -> _State:
-    newest = read_newest(order.place, order.repo)
-    if newest is None:
-        return _State(None)
-    commit = newest.commit
-    if order.options.private and newest.public:
-        raise UsageError(
-            f"{order.repo} is public, and --private makes only a new repository private. Make it "
-            f"private at {order.place.endpoint}/{order.repo}/settings, or publish without "
-            f"--private."
-        )
-    check_files(commit, newest.files)
-    content = card = None
-    if REGISTRY_NAME in newest.files:
-        data = fetch(commit, REGISTRY_NAME)
-        check_registry(commit, data)
-        content = parse_registry(data, Path(f"{commit}/{REGISTRY_NAME}"))
-    if CARD_NAME in newest.files:
-        card = fetch(commit, CARD_NAME)
-    is_named = order.options.tag is not None or any(task.alias for task in order.tasks)
-    return _State(commit, content, card, newest.files, read_refs(commit) if is_named else None)
-
-
-def _merge(order: _Order, state: _State) -> Merged:
+def _merge(order: _Order, state: State) -> Merged:
     merged = merge(state.content, order.tasks, place=Path(f"{order.repo}/{REGISTRY_NAME}"))
     _check_names(order, state, merged)
     return merged
 
 
-def _check_names(order: _Order, state: _State, merged: Merged) -> None:
+def _check_names(order: _Order, state: State, merged: Merged) -> None:
     """Checks that a name after `@` means one thing, and that no tag has to move."""
     tag, repo = order.options.tag, order.repo
     used = {alias for entry in merged.content.tasks.values() for alias in entry.aliases}
     if tag in used:
         raise UsageError(f"'{tag}' is an alias in {repo}, so it cannot be a tag too.")
+    if order.options.branch in used - {MAIN}:
+        branch = order.options.branch
+        raise UsageError(f"'{branch}' is an alias in {repo}, so it cannot be a branch too.")
     if state.refs is None or state.commit is None:
         return
     for alias in {task.alias for task in order.tasks if task.alias is not None}:
@@ -188,7 +155,7 @@ def _check_names(order: _Order, state: _State, merged: Merged) -> None:
 
 
 def _send(
-    order: _Order, state: _State, merged: Merged, *, before: _Attempt | None
+    order: _Order, state: State, merged: Merged, *, before: _Attempt | None
 ) -> Published | _Attempt:
     """Returns what was published, or the attempt if another publisher was first.
 
@@ -200,6 +167,7 @@ def _send(
     """
     options, repo = order.options, order.repo
     if not merged.changed and state.commit is not None:
+        make_missing_branch(state, options)
         return _finish(order, before or _Attempt(merged, {}), Sent(state.commit.oid))
     files = files_of(
         merged,
@@ -218,22 +186,30 @@ def _send(
     if options.create_pr:
         pull = find_pull(state.commit, REGISTRY_NAME, merged.data)
         sent = None if pull is None else Sent(pull.oid, pull.address)
+    make_missing_branch(state, options)
     names = ", ".join(task.name for task in order.tasks)
     title = f"Publish {names if len(names) <= 60 else f'{len(order.tasks)} tasks'}"
     sent = sent or send_commit(
-        state.commit, files, title, uploads=order.uploads, as_pull=options.create_pr
+        state.commit,
+        files,
+        commit_message(options, title),
+        uploads=order.uploads,
+        branch=options.branch,
+        as_pull=options.create_pr,
     )
     return attempt if sent is None else _finish(order, attempt, sent)
 
 
 def _finish(order: _Order, made: _Attempt, sent: Sent | None) -> Published:
     options, merged = order.options, made.merged
+    branch = None if options.branch == MAIN else options.branch
+    place = order.repo if branch is None else f"{order.repo}@{branch}"
     done = Published(
         repo=order.repo,
         commit=None if sent is None else sent.oid,
         tasks=tuple(
             PublishedTask(
-                name=f"{order.repo}:{task.name}",
+                name=f"{place}:{task.name}",
                 version=merged.versions[task.name],
                 sha256=task.sha256,
                 is_new=task.name in merged.added,
@@ -243,6 +219,7 @@ def _finish(order: _Order, made: _Attempt, sent: Sent | None) -> Published:
         files=tuple(sorted(path for path, data in made.files.items() if data is not None)),
         pull_request=None if sent is None else sent.pull_request,
         dry_run=options.dry_run,
+        branch=branch,
     )
     if sent is None or options.tag is None or options.dry_run:
         return done

@@ -57,8 +57,12 @@ class Place:
         return HfApi(self.endpoint, token=self.token or False, library_name="adapterhub")
 
 
-def current_place() -> Place:
-    """Returns the Hub of the current environment, which huggingface_hub reads only on import."""
+def current_place(token: str | None = None) -> Place:
+    """Returns the Hub of the current environment, which huggingface_hub reads only on import.
+
+    Args:
+        token: The token to use; None for that of the environment.
+    """
     home = os.environ.get("HF_HOME")
     cache = os.environ.get("HF_HUB_CACHE") or (
         os.path.join(home, "hub") if home else constants.HF_HUB_CACHE
@@ -66,7 +70,7 @@ def current_place() -> Place:
     offline = os.environ.get("HF_HUB_OFFLINE")
     return Place(
         endpoint=(os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/"),
-        token=_token(home),
+        token=token or _token(home),
         cache=absolute_path(os.path.expandvars(cache), "cache"),
         offline=constants.HF_HUB_OFFLINE if offline is None else offline.lower() in _YES,
     )

@@ -6,6 +6,7 @@ Only the header of a head file is parsed, which is fast.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,10 +25,13 @@ from adapterhub.store.registries import (
     source_of,
 )
 from adapterhub.store.registry import Registry, Resolved, locate_registry, read_registry
+from adapterhub.store.retired import notice
 
 if TYPE_CHECKING:
     from adapterhub.remote.repository import RemoteTask
     from adapterhub.store.headfile import HeadFile
+
+_log = logging.getLogger("adapterhub")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,6 +141,9 @@ def _find(reference: Reference, registries: Registries) -> FoundTask:
         path = absolute_path(reference.path)
         return replace(task_in(read_bytes(path), str(path)), reference=reference.text)
     known, found = registries.resolve(reference)
+    text = notice(reference.task or found.task, found.task, found.entry)
+    if text is not None:
+        _log.warning("%s", text)
     record, source = found.record, str(found.path)
     data = read_bytes(found.path, sha256=record.sha256, size=record.size)
     header = read_header(data, source)

@@ -15,6 +15,7 @@ from adapterhub.errors import (
     AdapterHubError,
     RemoteContentError,
     RemoteError,
+    RemovedTaskError,
     UsageError,
 )
 from adapterhub.remote.operation import operation
@@ -35,11 +36,12 @@ from adapterhub.store.paths import absolute_path
 from adapterhub.store.references import Reference, check_name, parse_reference
 from adapterhub.store.registries import Registries
 from adapterhub.store.registry import Registry, Resolved
+from adapterhub.store.retired import deprecation_text
 from adapterhub.store.versions import NewHead, add_heads
 
 ALLOW_OLDER = "--allow-older"
 
-State = Literal["current", "updated", "fixed", "refused"]
+State = Literal["current", "updated", "fixed", "refused", "removed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +51,17 @@ class Updated:
     Attributes:
         task: Its name in the registry.
         origin: Where on the Hub it is pinned now.
-        state: `current`, `updated`, `fixed` (pinned by version, tag or commit, so never updated)
-            or `refused`.
-        problem: Why it was refused, or None.
+        state: `current`, `updated`, `fixed` (pinned by version, tag or commit, so never updated),
+            `refused`, or `removed` (its owner removed it; it stays here as it is).
+        problem: Why it was refused or removed, or None.
+        deprecated: Why its owner deprecated it, or None.
     """
 
     task: str
     origin: Origin
     state: State
     problem: str | None = None
+    deprecated: str | None = None
 
 
 def pin(
@@ -119,7 +123,8 @@ def update(registry: Registry, names: tuple[str, ...], *, allow_older: bool) -> 
     for name in names:
         if _origin(registry.resolve(name).entry) is None:
             raise UsageError(f"Task '{name}' was not added from the Hub; nothing can update it.")
-    pinned = {name: _origin(registry.tasks[name]) for name in names or registry.names()}
+    own = [registry.resolve(name).task for name in names] or registry.names()
+    pinned = {name: _origin(registry.tasks[name]) for name in own}
     done = {
         name: Updated(name, origin, "fixed" if origin.fixed else "current")
         for name, origin in pinned.items()
@@ -130,8 +135,11 @@ def update(registry: Registry, names: tuple[str, ...], *, allow_older: bool) -> 
         done[name] = replace(done[name], state="refused", problem=problem)
 
     heads = []
-    for name, head in _newer(registry, tuple(done), allow_older=allow_older).items():
-        if isinstance(head, AdapterHubError):
+    for name, head in _newer(registry, done, allow_older=allow_older).items():
+        if isinstance(head, RemovedTaskError):
+            told = f"{head} '{name}' stays here as it is."
+            done[name] = replace(done[name], state="removed", problem=told)
+        elif isinstance(head, AdapterHubError):
             refuse(name, str(head))
         else:
             heads.append(head)
@@ -141,7 +149,7 @@ def update(registry: Registry, names: tuple[str, ...], *, allow_older: bool) -> 
             refuse(head.name, problems[head.name])
         else:
             origin = head.origin or done[head.name].origin
-            done[head.name] = Updated(head.name, origin, "updated")
+            done[head.name] = replace(done[head.name], origin=origin, state="updated")
     return tuple(done.values())
 
 
@@ -159,7 +167,8 @@ def check_history(
         return
     repo = remote.commit.repo
     pinned = [record for record in entry.versions.values() if record.origin is not None]
-    mine = [r for r in pinned if r.origin and (r.origin.repo, r.origin.task) == (repo, remote.task)]
+    names = {remote.task, *remote.former}
+    mine = [r for r in pinned if r.origin and r.origin.repo == repo and r.origin.task in names]
     if len(mine) < len(entry.versions):
         raise UsageError(
             f"The registry has a task '{name}' that was not added from {repo}:{remote.task}. Give "
@@ -176,23 +185,37 @@ def check_history(
                 f"was recreated, perhaps by somebody else; '{name}' is left unchanged.",
             )
     newest = entry.versions[entry.newest].origin
-    if newest is not None and remote.version < newest.version and not allow_older:
-        raise RemoteError(
-            str(remote.commit),
-            f"'{remote.task}' is version {remote.version} there, older than version "
-            f"{newest.version} that '{name}' has here. To go back, repeat with {ALLOW_OLDER}.",
+    if newest is None or remote.version >= newest.version or allow_older:
+        return
+    if newest.version in remote.entry.removed:
+        raise RemovedTaskError(
+            f"{remote.task}:{newest.version}",
+            f"Version {newest.version} of '{remote.task}' in {remote.commit}",
+            remote.entry.removed[newest.version],
+            back=f"To go back to version {remote.version}, repeat with {ALLOW_OLDER}.",
         )
+    raise RemoteError(
+        str(remote.commit),
+        f"'{remote.task}' is version {remote.version} there, older than version "
+        f"{newest.version} that '{name}' has here. To go back, repeat with {ALLOW_OLDER}.",
+    )
 
 
 def _newer(
-    registry: Registry, names: Sequence[str], *, allow_older: bool
+    registry: Registry, done: dict[str, Updated], *, allow_older: bool
 ) -> dict[str, NewHead | AdapterHubError]:
-    """Returns the versions that pinned tasks can be updated to, or why one cannot be."""
+    """Returns the versions that pinned tasks can be updated to, or why one cannot be.
+
+    Args:
+        registry: Where they are pinned.
+        done: The tasks, by name; what their owners say of them is added.
+        allow_older: Whether an older version may follow a newer one.
+    """
     found: dict[str, NewHead | AdapterHubError] = {}
     wanted = {}
-    for name in names:
-        origin = _origin(registry.tasks[name])
-        if origin is not None and not origin.fixed:
+    for name, one in done.items():
+        origin = one.origin
+        if not origin.fixed:
             alias = f"@{origin.alias}" if origin.alias else ""
             wanted[name] = parse_reference(f"{origin.repo}:{origin.task}{alias}")
     with operation():
@@ -202,12 +225,16 @@ def _newer(
             entry = registry.tasks[name]
             try:
                 remote = find_task(reference, lookup)
+                deprecated = deprecation_text(remote.entry.deprecated)
+                done[name] = replace(done[name], deprecated=deprecated)
                 check_history(entry, name, remote, allow_older=allow_older)
             except AdapterHubError as error:
                 found[name] = error
                 continue
             if remote.record.sha256 != entry.versions[entry.newest].sha256:
                 remotes[name] = remote
+            elif remote.task != done[name].origin.task:
+                remotes[name] = remote  # renamed: followed by its new name from now on
         read = in_parallel(_try_to_read, remotes.values())
     for (name, remote), data in zip(remotes.items(), read, strict=True):
         try:

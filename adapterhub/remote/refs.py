@@ -1,4 +1,4 @@
-"""Tags, branches and pull requests of a repository."""
+"""Tags, branches and pull requests of a repository: read and made."""
 
 from __future__ import annotations
 
@@ -62,6 +62,21 @@ def read_refs(commit: Commit, *, pulls: bool = False) -> Refs:
         tags={ref.name: ref.target_commit for ref in found.tags},
         branches={ref.name: ref.target_commit for ref in found.branches},
         pulls={ref.name: ref.target_commit for ref in found.pull_requests or ()},
+    )
+
+
+def make_branch(commit: Commit, branch: str) -> None:
+    """Makes a branch that begins at a commit; does nothing if there is one of that name.
+
+    Raises:
+        RemoteError: The Hub refuses it or cannot be reached.
+    """
+    repo, oid = commit.repo, commit.oid
+    action = Action(repo, f"making the branch '{branch}'", writes=True)
+    call(
+        commit.place,
+        action,
+        lambda api: api.create_branch(repo, branch=branch, revision=oid, exist_ok=True),
     )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal, TypeVar
 
@@ -15,7 +16,6 @@ from adapterhub.errors import (
     RemoteContentError,
     RemoteNotFoundError,
     RemoteUnavailableError,
-    UnknownTaskError,
     UsageError,
 )
 from adapterhub.remote.calls import Place, call, current_place
@@ -36,9 +36,12 @@ from adapterhub.store.agreement import contradiction
 from adapterhub.store.entries import BackboneEntry, RegistryContent, TaskEntry, VersionRecord
 from adapterhub.store.references import Reference
 from adapterhub.store.registry import REGISTRY_NAME, parse_registry
+from adapterhub.store.retired import current_name, notice, pick_version
 
 PICKLES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npz"})
 """Suffixes of files that may run code when they are read."""
+
+_log = logging.getLogger("adapterhub")
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -52,6 +55,7 @@ class RemoteTask:
     Attributes:
         commit: The commit of the repository.
         task: Name of the task.
+        former: Names that the task had before.
         version: Its version in the repository's registry.
         alias: The alias in the reference, or None.
         follows: Whether the reference can later resolve to another version.
@@ -68,6 +72,7 @@ class RemoteTask:
     entry: TaskEntry
     record: VersionRecord
     backbone: BackboneEntry
+    former: frozenset[str] = frozenset()
 
     @property
     def source(self) -> str:
@@ -149,22 +154,24 @@ def find_task(reference: Reference, lookup: Lookup | None = None) -> RemoteTask:
     commit = lookup.commit(repo, reference.revision)
     alias, fixed = reference.alias, reference.revision is not None
     content = lookup.registry(commit)
-    entry = _entry(content, task, commit)
+    name, entry = _entry(content, task, commit)
     if alias is not None and alias not in entry.aliases and not fixed:
-        commit, alias, fixed = _tagged(lookup, repo, task, alias, entry), None, True
+        commit, alias, fixed = _tagged(lookup, repo, name, alias, entry), None, True
         content = lookup.registry(commit)
-        entry = _entry(content, task, commit)
-    version = _version(entry, task, alias, reference.version, commit)
+        name, entry = _entry(content, task, commit)
+    wanted = replace(reference, alias=alias)
+    version = pick_version(name, entry, wanted, str(commit))
     follows: Follows = "alias" if alias is not None else "newest"
     return RemoteTask(
         commit=commit,
-        task=task,
+        task=name,
         version=version,
         alias=alias,
         follows="fixed" if fixed or reference.version is not None else follows,
         entry=entry,
         record=entry.versions[version],
         backbone=content.backbones[entry.backbone],
+        former=frozenset(old for old, one in content.retired.items() if one.renamed == name),
     )
 
 
@@ -306,10 +313,13 @@ def _read_head(item: tuple[tuple[Commit, str], VersionRecord]) -> bytes:
     return fetch(commit, file, Promise(record.size, record.sha256))
 
 
-def _entry(content: RegistryContent, task: str, commit: Commit) -> TaskEntry:
-    if task not in content.tasks:
-        raise UnknownTaskError(task, sorted(content.tasks), what=f"task of {commit}")
-    return content.tasks[task]
+def _entry(content: RegistryContent, task: str, commit: Commit) -> tuple[str, TaskEntry]:
+    """Returns the name that a task has now, and its entry; says what its users should know."""
+    name = current_name(task, content.tasks, content.retired, str(commit))
+    text = notice(task, name, content.tasks[name], commit.repo)
+    if text is not None:
+        _log.warning("%s", text)
+    return name, content.tasks[name]
 
 
 def _tagged(lookup: Lookup, repo: str, task: str, name: str, entry: TaskEntry) -> Commit:
@@ -323,16 +333,3 @@ def _tagged(lookup: Lookup, repo: str, task: str, name: str, entry: TaskEntry) -
             f"'{name}' is neither an alias of its task '{task}' (there: {known}) nor a tag or "
             f"branch: {error.problem}",
         ) from error
-
-
-def _version(
-    entry: TaskEntry, task: str, alias: str | None, version: int | None, commit: Commit
-) -> int:
-    if alias is not None:
-        if alias not in entry.aliases:
-            raise UnknownTaskError(alias, entry.aliases, what=f"alias of '{task}' in {commit}")
-        return entry.aliases[alias]
-    if version is not None and version not in entry.versions:
-        known = [str(number) for number in sorted(entry.versions)]
-        raise UnknownTaskError(str(version), known, what=f"version of '{task}' in {commit}")
-    return version or entry.newest

@@ -16,7 +16,7 @@ from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
 from adapterhub.remote.calls import TRIES, Place, call
 from adapterhub.remote.faults import Action, no_token
-from adapterhub.remote.fetch import Commit
+from adapterhub.remote.fetch import MAIN, Commit
 from adapterhub.remote.large_files import Uploads
 from adapterhub.remote.session import Failed
 
@@ -37,6 +37,19 @@ class Newest:
     commit: Commit
     files: frozenset[str]
     public: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """The message of a commit.
+
+    Attributes:
+        title: Its first line.
+        description: The rest.
+    """
+
+    title: str
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +75,13 @@ def require_token(place: Place, repo: str) -> None:
         raise no_token(repo, "publishing")
 
 
-def read_newest(place: Place, repo: str) -> Newest | None:
+def read_newest(place: Place, repo: str, branch: str = MAIN) -> Newest | None:
     """Returns the newest commit of a repository, or None if there is no such repository.
+
+    Args:
+        place: The Hub.
+        repo: `owner/name`.
+        branch: The branch, which must exist.
 
     Raises:
         RemoteError: The Hub cannot be reached, or the token is not valid.
@@ -71,7 +89,7 @@ def read_newest(place: Place, repo: str) -> Newest | None:
 
     def ask(api: HfApi) -> ModelInfo | None:
         try:
-            return api.model_info(repo)
+            return api.model_info(repo, revision=None if branch == MAIN else branch)
         except RepositoryNotFoundError:
             if api.token:
                 # The Hub answers 401 for both a missing repository and an invalid token.
@@ -98,9 +116,10 @@ def make_repository(place: Place, repo: str, *, private: bool) -> None:
 def send_commit(
     parent: Commit,
     files: Mapping[str, bytes | None],
-    title: str,
+    message: Message,
     *,
     uploads: Uploads,
+    branch: str = MAIN,
     as_pull: bool = False,
 ) -> Sent | None:
     """Sends one commit on top of `parent`; returns None if `parent` is not the newest.
@@ -108,8 +127,9 @@ def send_commit(
     Args:
         parent: The newest commit, as far as known.
         files: Content by path; None deletes the file.
-        title: Title of the commit.
+        message: Message of the commit.
         uploads: The large files that this publication uploaded already.
+        branch: The branch to change.
         as_pull: Whether to open a pull request instead of changing the main branch.
 
     Raises:
@@ -120,7 +140,7 @@ def send_commit(
         for path, data in files.items()
         if data and PurePosixPath(path).suffix in _LFS_SUFFIXES
     }
-    there = uploads.send(parent, large, revision=None if as_pull else "main")
+    there = uploads.send(parent, large, revision=None if as_pull else branch)
 
     def send(api: HfApi) -> CommitInfo | None:
         operations: list[CommitOperationAdd | CommitOperationDelete] = []
@@ -134,7 +154,9 @@ def send_commit(
             return api.create_commit(
                 parent.repo,
                 operations,
-                commit_message=title,
+                commit_message=message.title,
+                commit_description=message.description,
+                revision=branch,
                 parent_commit=parent.oid,
                 create_pr=as_pull,
             )

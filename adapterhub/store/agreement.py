@@ -82,6 +82,13 @@ def with_own_name(record: VersionRecord, name: str, spec: TaskSpec) -> VersionRe
     return record if same else record.model_copy(update={"task": spec.task})
 
 
+def renamed(record: VersionRecord, old: str, new: str) -> VersionRecord:
+    """Returns the record of a version whose task gets another name in the registry."""
+    own = _name_in_file(record, old)
+    plain = record.model_copy(update={"task": None})
+    return plain if _name_in_file(plain, new) == own else plain.model_copy(update={"task": own})
+
+
 def _name_in_file(record: VersionRecord, name: str) -> str:
     # A task from the Hub may have another name here, and keeps that of the Hub in its file.
     return record.task or (name if record.origin is None else record.origin.task)

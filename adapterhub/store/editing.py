@@ -7,6 +7,7 @@ Nothing here imports torch; adding a version, which does, is in `versions.py`.
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,26 +19,32 @@ from pydantic import ValidationError
 
 from adapterhub.errors import RegistryError
 from adapterhub.specs import TaskSpec
+from adapterhub.store import changes
 from adapterhub.store.atomic import reason, stray_files, sweep, write_atomic
+from adapterhub.store.changes import Change, Tasks
 from adapterhub.store.entries import (
-    SCHEMA_VERSION,
     BackboneEntry,
     RegistryContent,
+    Retired,
     TaskEntry,
     VersionRecord,
     inconsistency,
+    listed_files,
+    schema_of,
 )
 from adapterhub.store.header import SUFFIX
 from adapterhub.store.locks import held_by, hold_lock
-from adapterhub.store.references import check_name
 from adapterhub.store.registry import (
     Registry,
     Resolved,
+    inside,
     parse_registry,
     read_registry,
     remember,
 )
 from adapterhub.store.yamlsafe import MAX_BYTES, MAX_NODES, count_value_ends
+
+_log = logging.getLogger("adapterhub")
 
 HEADS_FOLDER = "heads"
 LOCK_TIMEOUT = 30.0
@@ -95,17 +102,28 @@ def read_or_empty(path: Path) -> Registry:
 
 
 def prepare_registry(
-    old: Registry, backbones: Mapping[str, BackboneEntry], tasks: Mapping[str, TaskEntry]
+    old: Registry,
+    backbones: Mapping[str, BackboneEntry],
+    tasks: Mapping[str, TaskEntry],
+    *,
+    retired: Mapping[str, Retired] | None = None,
 ) -> Registry:
     """Returns the state that follows `old`, after every check that a reader will make.
 
     Entries that are the very objects of `old` keep their text. All other entries are rendered,
     and are in the new state as a strict parse of that text returns them.
 
+    Args:
+        old: The state before.
+        backbones: Backbone by key.
+        tasks: Task by name.
+        retired: Names that tasks had; None for those of `old`.
+
     Raises:
         RegistryError: The new state is inconsistent, too big, or does not survive a round trip.
     """
     path = old.path
+    retired = old.retired if retired is None else retired
     texts = {name: text for name, text in old.texts.items() if name in tasks}
     changed = {
         name: entry
@@ -113,10 +131,10 @@ def prepare_registry(
         if name not in texts or entry is not old.tasks[name]
     }
     try:
-        RegistryContent(schema=SCHEMA_VERSION, backbones=dict(backbones), tasks=changed)
+        make_content(backbones, changed, {})
     except ValidationError as error:
         raise refused_change(error, path) from error
-    problem = inconsistency(backbones, tasks)
+    problem = inconsistency(backbones, tasks, retired)
     if problem is not None:
         raise RegistryError(path, f"the change was refused, nothing was written: {problem}")
     texts |= {name: _entry_text(name, entry) for name, entry in changed.items()}
@@ -124,6 +142,7 @@ def prepare_registry(
         path,
         backbones,
         MappingProxyType(dict(sorted(tasks.items()))),
+        MappingProxyType(dict(sorted(retired.items()))),
         MappingProxyType(texts),
     )
     data = registry_bytes(new)
@@ -133,7 +152,8 @@ def prepare_registry(
     # does not depend on the blocks around it; only the number of values adds up.
     part = new if _may_have_more_values(data, MAX_NODES) else replace(new, tasks=changed)
     parsed = parse_registry(registry_bytes(part), path)
-    if parsed.backbones != part.backbones or parsed.tasks != part.tasks:
+    same = (part.backbones, part.tasks, part.retired)
+    if (parsed.backbones, parsed.tasks, parsed.retired) != same:
         raise RegistryError(path, "it would not read back as it was written; nothing was changed")
     entries = MappingProxyType({**new.tasks, **parsed.tasks})
     return replace(new, backbones=parsed.backbones, tasks=entries)
@@ -148,9 +168,31 @@ def registry_bytes(registry: Registry) -> bytes:
         key: {"source": entry.source, "revision": entry.revision, "fingerprint": entry.fingerprint}
         for key, entry in sorted(registry.backbones.items())
     }
-    head = _yaml({"schema": SCHEMA_VERSION, "backbones": backbones})
+    head: dict[str, object] = {
+        "schema": schema_of(registry.tasks, registry.retired),
+        "backbones": backbones,
+    }
+    if registry.retired:
+        head["retired"] = {
+            name: _LineMap(one.model_dump(exclude_defaults=True))
+            for name, one in sorted(registry.retired.items())
+        }
     tasks = b"".join(registry.texts[name] for name in registry.tasks)
-    return b"".join((_COMMENT, head, _TASKS if tasks else _NO_TASKS, tasks))
+    return b"".join((_COMMENT, _yaml(head), _TASKS if tasks else _NO_TASKS, tasks))
+
+
+def make_content(
+    backbones: Mapping[str, BackboneEntry],
+    tasks: Mapping[str, TaskEntry],
+    retired: Mapping[str, Retired],
+) -> RegistryContent:
+    """Returns the content of a registry in the oldest schema that can hold it."""
+    return RegistryContent(
+        schema=schema_of(tasks, retired),
+        backbones=dict(backbones),
+        retired=dict(retired),
+        tasks=dict(tasks),
+    )
 
 
 def _may_have_more_values(data: bytes, limit: int) -> bool:
@@ -181,6 +223,45 @@ def write_registry(registry: Registry) -> None:
     remember(registry, data)
 
 
+def change_registry(path: Path, change: Change) -> Registry:
+    """Applies a change to a registry, whole or not at all; returns its new state.
+
+    Head files that no entry lists any more are deleted, after the registry was written.
+
+    Raises:
+        UsageError: The change is not allowed.
+        UnknownTaskError: There is no such task, version or alias.
+        RegistryError: The registry cannot be read, locked or written.
+    """
+    read_registry(path)  # before the lock, whose file would make a mistyped folder
+    with registry_lock(path) as path:
+        old = read_registry(path)
+        before = Tasks(old.tasks, old.retired)
+        after = change(before)
+        if after is before:
+            return old
+        new = prepare_registry(old, old.backbones, after.entries, retired=after.retired)
+        write_registry(new)
+        _delete_unlisted(old, new)
+    return new
+
+
+def _delete_unlisted(old: Registry, new: Registry) -> None:
+    """Deletes the head files that `old` lists and `new` does not."""
+    kept = {inside(new.path, file) for file in listed_files(new.tasks)}
+    for file in listed_files(old.tasks) - listed_files(new.tasks):
+        path = inside(old.path, file)
+        # Names that differ in case only, or a link, may be the same file.
+        if any(
+            path == one or (path.exists() and one.exists() and path.samefile(one)) for one in kept
+        ):
+            continue
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            _log.warning("%s is not used any more and cannot be deleted: %s", path, reason(error))
+
+
 def set_alias(path: Path, task: str, alias: str, version: int) -> Resolved:
     """Points an alias of a task to a version; returns that version.
 
@@ -189,19 +270,9 @@ def set_alias(path: Path, task: str, alias: str, version: int) -> Resolved:
         UnknownTaskError: There is no such task or version.
         RegistryError: The registry cannot be read, locked or written.
     """
-    check_name(alias, "alias")
-    read_registry(path)  # before the lock, whose file would make a mistyped folder
-    with registry_lock(path) as path:
-        registry = read_registry(path)
-        registry.resolve(f"{task}:{version}")
-        entry = registry.tasks[task]
-        if entry.aliases.get(alias) != version:
-            moved = entry.model_copy(update={"aliases": {**entry.aliases, alias: version}})
-            registry = prepare_registry(
-                registry, registry.backbones, {**registry.tasks, task: moved}
-            )
-            write_registry(registry)
-    return registry.resolve(f"{task}@{alias}")
+    return change_registry(path, changes.set_alias(task, alias, str(version))).resolve(
+        f"{task}@{alias}"
+    )
 
 
 def unlisted_files(path: Path) -> list[Path]:
@@ -215,11 +286,7 @@ def unlisted_files(path: Path) -> list[Path]:
     """
     registry = read_registry(path)
     folder = registry.path.parent
-    listed = {
-        folder / record.file
-        for entry in registry.tasks.values()
-        for record in entry.versions.values()
-    }
+    listed = {folder / file for file in listed_files(registry.tasks)}
     heads = folder / HEADS_FOLDER
     found = [file for file in heads.glob(f"*{SUFFIX}") if file not in listed]
     return sorted([*found, *stray_files(heads), *stray_files(folder)])
@@ -232,8 +299,17 @@ def make_entry(
     aliases: Mapping[str, int],
     versions: Mapping[int, VersionRecord],
     place: Path,
+    old: TaskEntry | None = None,
 ) -> TaskEntry:
     """Returns the entry of a task as the spec of its newest version describes it.
+
+    Args:
+        spec: The newest version.
+        backbone_key: Key of its backbone.
+        aliases: Version by alias.
+        versions: Record by version.
+        place: The registry, for messages.
+        old: The entry before, whose deprecation and removed versions are kept; None for a new one.
 
     Raises:
         RegistryError: The registry at `place` cannot hold it.
@@ -246,6 +322,8 @@ def make_entry(
             languages=spec.languages,
             license=spec.license,
             aliases=dict(aliases),
+            deprecated=None if old is None else old.deprecated,
+            removed={} if old is None else dict(old.removed),
             versions=dict(versions),
         )
     except ValidationError as error:
@@ -302,6 +380,8 @@ def _plain_task(entry: TaskEntry) -> dict[str, object]:
         **dict(entry),
         "languages": _Line(entry.languages),
         "aliases": _LineMap(sorted(entry.aliases.items())),
+        "deprecated": entry.deprecated and _LineMap(entry.deprecated.model_dump(exclude_none=True)),
+        "removed": _LineMap(sorted(entry.removed.items())),
         "versions": {
             version: _plain_record(record) for version, record in sorted(entry.versions.items())
         },

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from types import MappingProxyType
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
@@ -24,7 +24,8 @@ from adapterhub.specs import (
 )
 from adapterhub.store.header import MAX_FILE_BYTES, SUFFIX
 
-SCHEMA_VERSION = 1
+FIRST_SCHEMA, SCHEMA_VERSION = 1, 2
+"""The oldest and the newest schema that is read; `schema_of` says which one is written."""
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -46,13 +47,20 @@ def _freeze(content: Mapping[K, V]) -> Mapping[K, V]:
     return MappingProxyType(dict(content))
 
 
-def _nothing() -> Mapping[str, int]:
+def _nothing() -> Mapping[Any, Any]:
     return MappingProxyType({})
 
 
 BackboneKey = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 HeadPath = Annotated[str, AfterValidator(_check_file)]
 Version = Annotated[int, Field(ge=1, le=999_999_999)]
+# Shown in logs and cards: without control characters and marks that reverse the writing direction.
+Note = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]*$", max_length=500
+    ),
+]
 
 
 class BackboneEntry(Spec):
@@ -128,6 +136,34 @@ class VersionRecord(Spec):
         return self
 
 
+class Deprecation(Spec):
+    """That a task should not be used any more.
+
+    Attributes:
+        reason: Why.
+        use: The task to use instead, as a reference, or None.
+    """
+
+    reason: Note = Field(min_length=1)
+    use: Note | None = None
+
+
+class Retired(Spec):
+    """A name that a task had, which no other task takes over in silence.
+
+    Attributes:
+        last: The highest version number that was used; the next one under this name is above it.
+        renamed: The name that the task has now; None for one that was removed.
+        reason: Why it was removed.
+        use: The task to use instead, as a reference, or None.
+    """
+
+    last: Version
+    renamed: TaskName | None = None
+    reason: Note = ""
+    use: Note | None = None
+
+
 class TaskEntry(Spec):
     """One task with all its versions.
 
@@ -138,6 +174,8 @@ class TaskEntry(Spec):
         languages: Language tags of the newest version.
         license: Licence of the newest version.
         aliases: Version by alias; an alias may be moved.
+        deprecated: Why it should not be used any more; None where it may be.
+        removed: Why a version was removed, by version; its number is not used again.
         versions: Record by version; records are immutable.
     """
 
@@ -149,12 +187,21 @@ class TaskEntry(Spec):
     aliases: Annotated[Mapping[TaskName, Version], AfterValidator(_freeze)] = Field(
         default_factory=_nothing
     )
+    deprecated: Deprecation | None = None
+    removed: Annotated[Mapping[Version, Note], AfterValidator(_freeze)] = Field(
+        default_factory=_nothing
+    )
     versions: Annotated[Mapping[Version, VersionRecord], AfterValidator(_freeze)]
 
     @property
     def newest(self) -> int:
         """Returns the number of the newest version."""
         return max(self.versions)
+
+    @property
+    def last(self) -> int:
+        """Returns the highest number that a version has or had."""
+        return max([*self.versions, *self.removed])
 
     @model_validator(mode="after")
     def _is_consistent(self) -> TaskEntry:
@@ -165,6 +212,9 @@ class TaskEntry(Spec):
                 raise ValueError(
                     f"the alias '{alias}' points to version {version}, which does not exist"
                 )
+        both = [version for version in self.removed if version in self.versions]
+        if both:
+            raise ValueError(f"version {both[0]} is listed and removed")
         return self
 
 
@@ -174,26 +224,41 @@ class RegistryContent(Spec):
     Attributes:
         version: Schema of the file; the key in the file is `schema`.
         backbones: Backbone by key.
+        retired: Names that tasks had, by name.
         tasks: Task by name.
     """
 
     # Not Literal[1], which accepts `true`.
-    version: int = Field(alias="schema", ge=SCHEMA_VERSION, le=SCHEMA_VERSION)
+    version: int = Field(alias="schema", ge=FIRST_SCHEMA, le=SCHEMA_VERSION)
     backbones: Annotated[Mapping[BackboneKey, BackboneEntry], AfterValidator(_freeze)]
+    retired: Annotated[Mapping[TaskName, Retired], AfterValidator(_freeze)] = Field(
+        default_factory=_nothing
+    )
     tasks: Annotated[Mapping[TaskName, TaskEntry], AfterValidator(_freeze)]
 
     @model_validator(mode="after")
     def _is_consistent(self) -> RegistryContent:
-        problem = inconsistency(self.backbones, self.tasks)
+        problem = inconsistency(self.backbones, self.tasks, self.retired)
         if problem is not None:
             raise ValueError(problem)
         return self
 
 
+def schema_of(tasks: Mapping[str, TaskEntry], retired: Mapping[str, Retired]) -> int:
+    """Returns the oldest schema that can hold a registry, so that older adapterhubs read it."""
+    has_later = retired or any(entry.deprecated or entry.removed for entry in tasks.values())
+    return SCHEMA_VERSION if has_later else FIRST_SCHEMA
+
+
 def inconsistency(
-    backbones: Mapping[str, BackboneEntry], tasks: Mapping[str, TaskEntry]
+    backbones: Mapping[str, BackboneEntry],
+    tasks: Mapping[str, TaskEntry],
+    retired: Mapping[str, Retired],
 ) -> str | None:
     """Returns a contradiction between entries that are valid each by itself, or None."""
+    both = [name for name in retired if name in tasks]
+    if both:
+        return f"'{both[0]}' is a task and the retired name of one"
     for name, entry in tasks.items():
         if entry.backbone not in backbones:
             return f"task '{name}' names the backbone '{entry.backbone}', which is not listed"
@@ -209,6 +274,11 @@ def inconsistency(
             if other != own:
                 return f"'{record.file}' is the file of both {other} and {own}"
     return None
+
+
+def listed_files(tasks: Mapping[str, TaskEntry]) -> set[str]:
+    """Returns the paths of all head files that entries list."""
+    return {record.file for entry in tasks.values() for record in entry.versions.values()}
 
 
 def head_file_name(task: str, version: int) -> str:

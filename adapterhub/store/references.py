@@ -7,7 +7,8 @@
 A reference with a `/` before its first `:` is to the Hugging Face Hub, and continues as in a
 registry: `owner/repo:task`, `owner/repo:task@prod`, `owner/repo:task:3`.
 `owner/repo@revision:task` reads the registry at that commit, branch or tag. After the task, `@`
-may also give a commit, or a tag where the task has no alias of that name.
+may also give a commit, or a tag where the task has no alias of that name. An address of the Hub,
+pasted from a browser, stands for the name of its repository or head file (`hub_urls.py`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Literal, NoReturn
 
 from adapterhub.errors import UsageError, check_type, nearest
 from adapterhub.specs import TASK_NAME_PATTERN
+from adapterhub.store.hub_urls import is_address, name_of
 from adapterhub.store.paths import absolute_path
 
 ReferenceKind = Literal["task", "shipped", "registry", "hub", "file"]
@@ -78,6 +80,8 @@ def parse_reference(text: str) -> Reference:
     """
     if not isinstance(text, str):
         raise UsageError(f"A task is named by one string; found a {type(text).__name__}.")
+    if is_address(text):
+        return _parse_hub(name_of(text), text)
     if text.startswith(_FILE_STARTS) or Path(text).is_absolute():
         within = _IN_REGISTRY.fullmatch(text)
         if within is None:
@@ -89,7 +93,7 @@ def parse_reference(text: str) -> Reference:
         found = _parse_task(text.removeprefix(SHIPPED_PREFIX), text)
         return replace(found, text=text, kind="shipped")
     if text.startswith(HUB_PREFIX) or "/" in text.partition(":")[0]:
-        return _parse_hub(text)
+        return _parse_hub(text, text)
     return _parse_task(text, text)
 
 
@@ -142,6 +146,36 @@ def check_name(name: str, what: str) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A repository on the Hub.
+
+    Attributes:
+        name: `owner/name`.
+        revision: Commit, branch or tag, or None for the main branch.
+    """
+
+    name: str
+    revision: str | None = None
+
+
+def parse_repository(text: str) -> Repository:
+    """Returns the repository that a text names: `owner/name`, `owner/name@revision`, an address.
+
+    Raises:
+        UsageError: It names none.
+    """
+    check_type(text, str, "The repository", "owner/name")
+    name = name_of(text) if is_address(text) else text.removeprefix(HUB_PREFIX)
+    # The address of a head file is also one of its repository.
+    name = name.partition(":")[0] if is_address(text) else name
+    repo, at, revision = name.partition("@")
+    check_repository(repo)
+    if at:
+        _check_revision(revision, text)
+    return Repository(repo, revision or None)
+
+
 def check_repository(repo: str) -> None:
     """Checks that `repo` is a valid name of a repository on the Hub: `owner/name`.
 
@@ -154,8 +188,14 @@ def check_repository(repo: str) -> None:
         raise UsageError(f"{repo[:200]!r} is not a repository on the Hub; write owner/name.")
 
 
-def _parse_hub(text: str) -> Reference:
-    place, mark, part = text.removeprefix(HUB_PREFIX).partition(":")
+def _check_revision(revision: str, text: str) -> None:
+    if not _REVISION.fullmatch(revision) or ".." in revision:
+        _refuse(text, f"the revision '{revision}' is not a commit, branch or tag")
+
+
+def _parse_hub(name: str, text: str) -> Reference:
+    """Returns `name`, which is `text` or what the address `text` stands for, as a reference."""
+    place, mark, part = name.removeprefix(HUB_PREFIX).partition(":")
     repo, at, revision = place.partition("@")
     names = repo.split("/")
     if repo.endswith((".yaml", ".yml")) and not text.startswith(HUB_PREFIX):
@@ -164,12 +204,13 @@ def _parse_hub(text: str) -> Reference:
     if len(names) != 2 or not all(_REPO_PART.fullmatch(name) for name in names):
         hint = f" or './{text}' for a file" if not text.startswith(HUB_PREFIX) else ""
         _refuse(text, f"write 'owner/repository:task' for the Hub{hint}")
-    if at and (not _REVISION.fullmatch(revision) or ".." in revision):
-        _refuse(text, f"the revision '{revision}' is not a commit, branch or tag")
+    if at:
+        _check_revision(revision, text)
     if not mark and names[0] == SHIPPED and _NAME.fullmatch(names[1]):
         _refuse(text, f"for a task that ships with adapterhub write '{SHIPPED_PREFIX}{names[1]}'")
     if not mark:
-        _refuse(text, f"write '{place}:task' for a task on the Hub or './{text}' for a file")
+        hint = "" if is_address(text) else f" or './{text}' for a file"
+        _refuse(text, f"write '{place}:task' for a task on the Hub{hint}")
     name, _, rest = part.partition("@")
     if _COMMIT.fullmatch(rest) and not revision:
         part, revision = name, rest

@@ -170,13 +170,16 @@ class Registries:
             return self._having(task, self.at(path), f" -r {shlex.quote(str(path))}")
         if reference.kind == "shipped":
             return self._having(task, self.shipped(), f" -r {SHIPPED_PREFIX}")
-        holders = [one for one in self.given if task in one.tasks]
+        # A name that a task had, or a removed one's, counts where nothing has it now.
+        holders = [one for one in self.given if task in one.tasks] or [
+            one for one in self.given if task in one.retired
+        ]
         if len(holders) > 1:
             raise UsageError(self._ambiguous(reference, holders))
         return holders[0] if holders else self._unknown(task)
 
     def _having(self, task: str, registry: Registry, place: str) -> Registry:
-        if task not in registry.tasks:
+        if task not in registry.tasks and task not in registry.retired:
             written = {name: self._named(name, registry) for name in registry.tasks}
             raise UnknownTaskError(task, written, written=written, place=place)
         return registry

@@ -16,12 +16,7 @@ from types import MappingProxyType
 
 from pydantic import ValidationError
 
-from adapterhub.errors import (
-    RegistryError,
-    UnknownTaskError,
-    UsageError,
-    check_type,
-)
+from adapterhub.errors import RegistryError, UsageError, check_type
 from adapterhub.results import TaskInfo
 from adapterhub.specs import KINDS, Kind
 from adapterhub.store.atomic import open_regular, reason
@@ -29,11 +24,13 @@ from adapterhub.store.entries import (
     SCHEMA_VERSION,
     BackboneEntry,
     RegistryContent,
+    Retired,
     TaskEntry,
     VersionRecord,
 )
 from adapterhub.store.paths import absolute_path, working_folder
 from adapterhub.store.references import SHIPPED_PREFIX, Reference, parse_reference
+from adapterhub.store.retired import current_name, deprecation_text, pick_version
 from adapterhub.store.yamlsafe import MAX_BYTES, Document, Key, read_yaml
 
 REGISTRY_NAME = "registry.yaml"
@@ -73,6 +70,7 @@ class Registry:
         path: Absolute path of registry.yaml, symbolic links resolved.
         backbones: Backbone by key.
         tasks: Task by name, sorted by name.
+        retired: Names that tasks had, by name.
         texts: UTF-8 text of an entry by task name, where this process wrote the entry itself.
             A writer copies it instead of rendering the entry again.
     """
@@ -80,6 +78,7 @@ class Registry:
     path: Path
     backbones: Mapping[str, BackboneEntry]
     tasks: Mapping[str, TaskEntry]
+    retired: Mapping[str, Retired] = field(default_factory=dict)
     texts: Mapping[str, bytes] = field(default_factory=dict, repr=False, compare=False)
 
     def names(self) -> tuple[str, ...]:
@@ -106,6 +105,8 @@ class Registry:
     def resolve(self, reference: str | Reference) -> Resolved:
         """Returns the version that `reference` names; a plain name means the newest version.
 
+        A name that a task had before it was renamed means the task.
+
         Raises:
             UsageError: The reference is malformed, or names a file or a task on the Hub.
             UnknownTaskError: There is no such task, version or alias.
@@ -114,13 +115,12 @@ class Registry:
         wanted = reference if isinstance(reference, Reference) else parse_reference(reference)
         if wanted.kind != "task" or wanted.task is None:
             raise UsageError(f"'{wanted.text}' does not name a task of the registry {self.path}.")
-        entry = self.tasks.get(wanted.task)
-        if entry is None:
-            raise UnknownTaskError(wanted.task, self.tasks)
-        version = _pick_version(wanted.task, entry, wanted)
+        name = current_name(wanted.task, self.tasks, self.retired)
+        entry = self.tasks[name]
+        version = pick_version(name, entry, wanted)
         record = entry.versions[version]
         return Resolved(
-            task=wanted.task,
+            task=name,
             version=version,
             alias=wanted.alias,
             entry=entry,
@@ -182,7 +182,10 @@ def read_registry(path: str | Path) -> Registry:
     else:
         content = parse_registry(data, path)
         registry = Registry(
-            path, content.backbones, MappingProxyType(dict(sorted(content.tasks.items())))
+            path,
+            content.backbones,
+            MappingProxyType(dict(sorted(content.tasks.items()))),
+            content.retired,
         )
     # A file written a moment ago can change again within one tick of the clock and keep its
     # size and even its inode, so its stamp proves nothing yet.
@@ -260,17 +263,6 @@ def _cache(entry: _Cached) -> None:
     if len(_CACHE) >= _MAX_CACHED and path not in _CACHE:
         _CACHE.clear()
     _CACHE[path] = entry
-
-
-def _pick_version(task: str, entry: TaskEntry, wanted: Reference) -> int:
-    if wanted.alias is not None:
-        if wanted.alias not in entry.aliases:
-            raise UnknownTaskError(wanted.alias, entry.aliases, what=f"alias of '{task}'")
-        return entry.aliases[wanted.alias]
-    if wanted.version is not None and wanted.version not in entry.versions:
-        known = [str(version) for version in sorted(entry.versions)]
-        raise UnknownTaskError(str(wanted.version), known, what=f"version of '{task}'")
-    return wanted.version or entry.newest
 
 
 def _same_language(tag: str, language: str) -> bool:
@@ -359,4 +351,5 @@ def task_info(registry: Registry, name: str, *, resident: bool = False) -> TaskI
         size=found.record.size,
         resident=resident,
         measured_on=found.record.measured_on,
+        deprecated=deprecation_text(found.entry.deprecated),
     )

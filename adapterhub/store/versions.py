@@ -147,12 +147,14 @@ def add_heads(path: Path, heads: Sequence[NewHead]) -> tuple[Resolved, ...]:
     with registry_lock(path) as path:
         old = read_or_empty(path)
         backbones, tasks = dict(old.backbones), dict(old.tasks)
+        used = {name: one.last for name, one in old.retired.items()}
         versions = [
-            _merge(path, backbones, tasks, head=head, file=file)
+            _merge(path, backbones, tasks, head=head, file=file, used=used.get(head.name, 0))
             for head, file in zip(heads, files, strict=True)
         ]
         changed = tasks != old.tasks
-        new = prepare_registry(old, backbones, tasks) if changed else old
+        retired = {name: one for name, one in old.retired.items() if name not in tasks}
+        new = prepare_registry(old, backbones, tasks, retired=retired) if changed else old
         # On an error after this the files stay: the registry may already list some of them.
         _put_heads(new, heads, versions)
         if changed:
@@ -178,8 +180,9 @@ def _merge(
     *,
     head: NewHead,
     file: HeadFile,
+    used: int,
 ) -> int:
-    """Adds a head to the content of a registry; returns its version."""
+    """Adds a head to the content of a registry; returns its version, above `used`."""
     known = tasks.get(head.name)
     if head.check is not None:
         head.check(known)
@@ -188,7 +191,7 @@ def _merge(
     backbones[key] = _fitting_backbone(
         place, file.spec, head.backbone_entry, backbones.get(key), key
     )
-    entry = tasks[head.name] = _next_entry(place, known, file, head, key)
+    entry = tasks[head.name] = _next_entry(place, known, file, head, key, used=used)
     return entry.newest
 
 
@@ -212,9 +215,9 @@ def _fitting_backbone(
 
 
 def _next_entry(
-    place: Path, old: TaskEntry | None, file: HeadFile, head: NewHead, key: str
+    place: Path, old: TaskEntry | None, file: HeadFile, head: NewHead, key: str, *, used: int
 ) -> TaskEntry:
-    """Returns a task's entry with a head as its newest version."""
+    """Returns a task's entry with a head as its newest version, whose number is above `used`."""
     spec, newest = file.spec, None if old is None else old.versions[old.newest]
     if old is not None and (old.kind, old.backbone) != (spec.kind, key):
         raise RegistryError(
@@ -224,16 +227,17 @@ def _next_entry(
         )
     versions = {} if old is None else dict(old.versions)
     if newest is None or newest.sha256 != file.sha256:
-        version = max(versions, default=0) + 1
+        version = (used if old is None else old.last) + 1
         path = head_file_name(head.name, version)
         record = version_record(spec, path, size=file.size, sha256=file.sha256)
         record = record.model_copy(update={"origin": head.origin})
         versions[version] = with_own_name(record, head.name, spec)
     elif head.origin is not None:
         # The same bytes under another reference, for instance one that no update follows.
-        versions[max(versions)] = newest.model_copy(update={"origin": head.origin})
+        record = newest.model_copy(update={"origin": head.origin})
+        versions[max(versions)] = with_own_name(record, head.name, spec)
     aliases = {**(old.aliases if old else {}), **dict.fromkeys(head.aliases, max(versions))}
-    return make_entry(spec, key, aliases=aliases, versions=versions, place=place)
+    return make_entry(spec, key, aliases=aliases, versions=versions, place=place, old=old)
 
 
 def _put_heads(registry: Registry, heads: Sequence[NewHead], versions: Sequence[int]) -> None:

@@ -292,7 +292,12 @@ class Routes:
     def branch(self, request: Request, repo: str, revision: str) -> Response:
         repository = writable(self.state, repo, self._account(request))
         start = request.json.get("startingPoint", "main")
-        repository.branches[revision] = repository.resolve(start).oid
+        with repository.lock:
+            if revision in repository.branches:
+                raise Refused(409, f"Reference already exists: refs/heads/{revision}")
+            if revision.startswith("refs/"):
+                raise Refused(400, f"Invalid reference for a branch: {revision}")
+            repository.branches[revision] = repository.resolve(start).oid
         return answer({})
 
     def preupload(self, request: Request, repo: str, revision: str) -> Response:

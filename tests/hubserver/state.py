@@ -112,7 +112,10 @@ class Repository:
     ) -> tuple[Commit, str | None]:
         """Makes a commit; returns it and the number of its pull request."""
         with self.lock:
-            head = self.branches.get(revision)
+            refs = self.pulls if revision in self.pulls else self.branches
+            if self.commits and revision not in refs:
+                raise Refused(404, f"Invalid rev id: {revision}", "RevisionNotFound")
+            head = refs.get(revision)
             if parent is not None and parent != head:
                 raise Refused(412, "A commit has happened since. Please refresh and try again.")
             files = dict(self.commits[head].files) if head else {}
@@ -137,7 +140,7 @@ class Repository:
                 pull = str(len(self.pulls) + 1)
                 self.pulls[f"refs/pr/{pull}"] = commit.oid
                 return commit, pull
-            self.branches[revision] = commit.oid
+            refs[revision] = commit.oid
             return commit, None
 
 

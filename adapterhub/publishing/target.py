@@ -1,0 +1,187 @@
+"""The repository that a commit goes to: what it holds, on which branch, with which message."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from adapterhub.errors import RemoteNotFoundError, RemoteUnavailableError, UsageError
+from adapterhub.publishing.front_matter import CARD_NAME
+from adapterhub.publishing.ownership import check_registry
+from adapterhub.publishing.publication import CommitOptions
+from adapterhub.remote.calls import Place, current_place, pause
+from adapterhub.remote.fetch import MAIN, Commit, fetch
+from adapterhub.remote.operation import operation
+from adapterhub.remote.refs import Refs, make_branch, read_refs
+from adapterhub.remote.repository import check_files
+from adapterhub.remote.upload import Message, Newest, read_newest, require_token
+from adapterhub.store.entries import RegistryContent
+from adapterhub.store.registry import REGISTRY_NAME, parse_registry
+
+# Names that git allows, which are not a commit's and not those of the Hub's own refs.
+_BRANCH = re.compile(
+    r"(?![0-9a-f]{40}$)(?!refs/)(?!.*(\.\.|//|/\.|\.lock(/|$)|[./]$))"
+    r"[A-Za-z0-9][A-Za-z0-9._/-]{0,63}"
+)
+_PULL = re.compile(r"refs/pr/[1-9][0-9]{0,8}")
+
+
+MOST_RACES = 40
+"""How often a change starts again because another commit was first."""
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The current content of a repository.
+
+    Attributes:
+        commit: The newest commit; None if there is no such repository.
+        content: Its registry, or None.
+        card: Its card, or None.
+        files: Paths of its files.
+        refs: Its tags and branches; None where none of their names matter.
+        is_public: Whether everybody can read it.
+    """
+
+    commit: Commit | None
+    content: RegistryContent | None = None
+    card: bytes | None = None
+    files: Collection[str] = ()
+    refs: Refs | None = None
+    is_public: bool = False
+
+
+def check_commit(options: CommitOptions) -> None:
+    """Checks the branch and the message of a commit.
+
+    Raises:
+        UsageError: One is not allowed, or they do not fit each other.
+    """
+    branch = options.revision
+    if branch is not None and not (_BRANCH.fullmatch(branch) or _PULL.fullmatch(branch)):
+        raise UsageError(
+            f"The branch {branch[:200]!r} is not allowed: use up to 64 of A-Z, a-z, 0-9, '.', '-', "
+            f"'_' and '/', or refs/pr/<number> for a pull request."
+        )
+    if options.create_pr and branch not in (None, MAIN):
+        raise UsageError(
+            "A pull request is opened against main; leave out --create-pr or the branch. "
+            "`refs/pr/<number>` as the branch adds a commit to one that is open."
+        )
+    if options.commit_message is not None and not options.commit_message.strip():
+        raise UsageError("The commit message is empty; give a title, or leave it out.")
+
+
+def commit_message(options: CommitOptions, usual: str) -> Message:
+    """Returns the message of a commit; `usual` is its title where none is given."""
+    title, _, rest = (options.commit_message or usual).strip().partition("\n")
+    parts = (rest.strip(), (options.commit_description or "").strip())
+    return Message(title.strip(), "\n\n".join(filter(None, parts)))
+
+
+def open_place(repo: str, options: CommitOptions) -> Place:
+    """Returns the Hub for a change of a repository.
+
+    Raises:
+        RemoteUnavailableError: HF_HUB_OFFLINE is set.
+        RemoteAccessError: There is no token, and it is no dry run.
+    """
+    place = current_place(options.token)
+    if place.offline:
+        raise RemoteUnavailableError(repo, "publishing needs the network; HF_HUB_OFFLINE is set")
+    if not options.dry_run:
+        require_token(place, repo)
+    return place
+
+
+def until_first(repo: str, attempt: Callable[[], Result | None]) -> Result:
+    """Returns the result of the first attempt that no other commit was ahead of.
+
+    Args:
+        repo: `owner/name`.
+        attempt: Reads the repository and sends a commit; returns None if another one was first.
+
+    Raises:
+        RemoteUnavailableError: Others were first each time.
+    """
+    with operation() as running:
+        for tried in range(1, MOST_RACES + 1):
+            done = attempt()
+            if done is not None:
+                return done
+            time.sleep(min(pause(tried), max(running.clock.left, 0)))
+    raise RemoteUnavailableError(
+        repo, f"others published {MOST_RACES} times while this was tried. Try again later."
+    )
+
+
+def read_state(
+    place: Place, repo: str, options: CommitOptions, *, has_names: bool = False
+) -> State:
+    """Returns the current content of a repository, on the branch to commit to.
+
+    Of a branch that is missing it is that of main, where the branch will begin.
+
+    Args:
+        place: The Hub.
+        repo: `owner/name`.
+        options: The branch.
+        has_names: Whether tags or aliases are set, which must not be those of other commits.
+
+    Raises:
+        UsageError: There is a tag of the branch's name.
+        RemoteError: The Hub refuses it or cannot be reached, or the repository is refused.
+        RegistryError: Its registry is not valid.
+    """
+    newest = read_newest(place, repo)
+    if newest is None:
+        return State(None)
+    is_pull = options.branch.startswith("refs/")
+    refs = None
+    if has_names or options.branch != MAIN:
+        refs = read_refs(newest.commit, pulls=is_pull)
+        newest = _on_branch(newest, refs, options)
+    commit = newest.commit
+    check_files(commit, newest.files)
+    content = card = None
+    if REGISTRY_NAME in newest.files:
+        data = fetch(commit, REGISTRY_NAME)
+        check_registry(commit, data)
+        content = parse_registry(data, Path(f"{commit}/{REGISTRY_NAME}"))
+    if CARD_NAME in newest.files:
+        card = fetch(commit, CARD_NAME)
+    return State(commit, content, card, newest.files, refs, is_public=newest.public)
+
+
+def make_missing_branch(state: State, options: CommitOptions) -> None:
+    """Makes the branch to commit to where there is none; after all checks, right before it is used.
+
+    Raises:
+        RemoteError: The Hub refuses it or cannot be reached.
+    """
+    branch, refs = options.branch, state.refs
+    if state.commit is None or refs is None or options.dry_run or branch.startswith("refs/"):
+        return
+    if branch not in (MAIN, *refs.branches):
+        make_branch(state.commit, branch)
+
+
+def _on_branch(newest: Newest, refs: Refs, options: CommitOptions) -> Newest:
+    """Returns the newest commit of the branch to commit to, main's if it is missing."""
+    branch, commit = options.branch, newest.commit
+    if branch == MAIN:
+        return newest
+    if branch in refs.tags:
+        raise UsageError(f"'{branch}' is a tag of {commit.repo}; a commit goes to a branch.")
+    if branch.startswith("refs/"):
+        if branch.rpartition("/")[2] not in refs.pulls:
+            raise RemoteNotFoundError(f"{commit.repo}@{branch}", "there is no such pull request")
+    elif branch not in refs.branches:
+        return newest
+    return read_newest(commit.place, commit.repo, branch) or newest
