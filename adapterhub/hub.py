@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,9 +27,8 @@ from adapterhub.results import Scores, TaskInfo
 from adapterhub.scoring.options import ScoringOptions
 from adapterhub.scoring.score_file import ScoredFile, score_file
 from adapterhub.specs import BackboneSpec, Pooling, TaskSpec, identity
-from adapterhub.store.references import absolute, parse_reference, parse_repository
+from adapterhub.store.references import absolute, parse_repository
 from adapterhub.store.registries import Registries, locate_registries
-from adapterhub.store.registry import task_info
 
 OnError = Literal["raise", "skip"]
 
@@ -124,12 +122,7 @@ class Hub:
 
         Those that ship with adapterhub are among them only if no other registry is in use.
         """
-        registries = Registries(self.registry_paths)
-        live = registries.named(map(parse_reference, self._tasks.names()))
-        return [
-            replace(task_info(one.registry, one.task, resident=one.name in live), name=one.name)
-            for one in registries.tasks()
-        ]
+        return Registries(self.registry_paths).infos(resident=self._tasks.names())
 
     def load(self, *references: str) -> None:
         """Loads tasks on the device, all or none; replaces resident ones that have changed.

@@ -135,7 +135,7 @@ def read_state(
         has_names: Whether tags or aliases are set, which must not be those of other commits.
 
     Raises:
-        UsageError: There is a tag of the branch's name.
+        UsageError: There is a tag of the branch's name, or the repository is public.
         RemoteError: The Hub refuses it or cannot be reached, or the repository is refused.
         RegistryError: Its registry is not valid.
     """

@@ -28,7 +28,8 @@ FIRST_WAIT = 0.5
 LONGEST_WAIT = 8.0
 ENOUGH_BYTES = 2**20
 """Bytes of a file after which an attempt that broke off is not counted."""
-_AWAY_TRIES = 3
+SILENT_TRIES = 3
+"""Attempts before a call fails to which no response comes, or one that is silent midway."""
 _YES = {"1", "true", "yes", "on"}
 
 Result = TypeVar("Result")
@@ -79,9 +80,9 @@ def current_place(token: str | None = None) -> Place:
 def call(place: Place, action: Action, request: Callable[[HfApi], Result]) -> Result:
     """Returns the result of a request; retries failures that may be temporary.
 
-    There is one rule for all requests: up to TRIES attempts, three of them without any response,
-    and a single one where the cache can stand in or the Hub was away a moment ago. An attempt
-    that brought ENOUGH_BYTES of a file is not counted, since the next one continues there.
+    There is one rule for all requests: up to TRIES attempts, up to SILENT_TRIES if the Hub keeps
+    silent, and one where the cache can stand in or the Hub was away a moment ago. An attempt that
+    brought ENOUGH_BYTES of a file is not counted, since the next one continues there.
 
     Args:
         place: The Hub.
@@ -104,7 +105,7 @@ def call(place: Place, action: Action, request: Callable[[HfApi], Result]) -> Re
 def _tried(
     place: Place, action: Action, request: Callable[[HfApi], Result], clock: Clock
 ) -> Result:
-    away_tries = 1 if clock.is_brief or remembered(place.endpoint) else _AWAY_TRIES
+    silent_tries = 1 if clock.is_brief or remembered(place.endpoint) else SILENT_TRIES
     tried = 0
     while True:
         tried += 1
@@ -119,7 +120,9 @@ def _tried(
             if isinstance(fault, Failed) and fault.gained >= ENOUGH_BYTES:
                 tried -= 1
             try:
-                _wait_or_fail(fault, tried, clock, action, away_tries=away_tries, token=place.token)
+                _wait_or_fail(
+                    fault, tried, clock, action, silent_tries=silent_tries, token=place.token
+                )
             except RemoteUnavailableError as gave_up:
                 if isinstance(fault, Failed) and fault.away:
                     _note_outage(place, gave_up.problem, clock)
@@ -149,7 +152,7 @@ def _wait_or_fail(
     clock: Clock,
     action: Action,
     *,
-    away_tries: int,
+    silent_tries: int,
     token: str | None,
 ) -> None:
     """Waits before the next attempt.
@@ -163,7 +166,8 @@ def _wait_or_fail(
         raise RemoteUnavailableError(action.place, problem) from fault
     wait = pause(max(tried, 1)) if fault.wait is None else fault.wait
     too_long = wait > clock.left
-    if tried >= (away_tries if fault.away else TRIES) or too_long:
+    is_silent = fault.away or fault.stalled
+    if tried >= (silent_tries if is_silent else TRIES) or too_long:
         times = "once" if tried == 1 else f"{tried} times"
         hint = f" The Hub asks to wait {wait:g} s." if too_long and fault.wait is not None else ""
         said = f" The Hub says: {shown(fault.reason, token).rstrip('. ')}." if fault.reason else ""

@@ -12,13 +12,14 @@ from huggingface_hub.utils._headers import build_hf_headers
 from huggingface_hub.utils._http import _is_same_or_hub_host, hf_raise_for_status
 
 from adapterhub.errors import RemoteContentError
-from adapterhub.remote.session import Failed, stream
+from adapterhub.remote.session import Failed, storage_failure, stream
 from adapterhub.store.header import MAX_FILE_BYTES
 
 if TYPE_CHECKING:
     from httpx2 import Response
 
 _MOST_REDIRECTS = 10
+_BEYOND_THE_END = 416
 _IDENTITY = ("", "identity")
 
 
@@ -59,6 +60,8 @@ class Transfer:
             HfHubHTTPError: The Hub refuses it.
             RemoteContentError: It is longer than MAX_FILE_BYTES.
         """
+        if self._id is not None and len(self._data) == self._size:
+            return Downloaded(bytes(self._data), self._id)
         try:
             return self._follow(api)
         except Failed as fault:
@@ -76,12 +79,15 @@ class Transfer:
         is_hub = True
         for _ in range(_MOST_REDIRECTS):
             with stream(url, headers) as response:
+                if response.status_code == _BEYOND_THE_END:
+                    self._data.clear()
+                    raise Failed("the transfer cannot be continued")
                 if is_hub:
                     hf_raise_for_status(response)
                     self._identify(response)
                 elif response.is_error:
                     # It knows nothing of tasks and tokens; the link has expired, or it is ill.
-                    raise Failed(f"the storage responded with status {response.status_code}")
+                    raise storage_failure(response)
                 if not response.has_redirect_location:
                     return self._read(response)
                 target = urljoin(url, response.headers["Location"])

@@ -132,8 +132,10 @@ def find_all(
     """
     parsed = [parse_reference(reference) for reference in references]
     registries = as_registries(registry)
-    far = _on_the_hub([one for one in parsed if one.kind == "hub"])
-    return [far[one] if one.kind == "hub" else _find(one, registries) for one in parsed]
+    # The Hub last: a name that is wrong here is refused without waiting for it.
+    found = {one: _find(one, registries) for one in parsed if one.kind != "hub"}
+    found |= _on_the_hub([one for one in parsed if one.kind == "hub"])
+    return [found[one] for one in parsed]
 
 
 def _find(reference: Reference, registries: Registries) -> FoundTask:

@@ -6,7 +6,7 @@ explicitly, and other bytes under a version that was added before are always ref
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -130,25 +130,15 @@ def update(registry: Registry, names: tuple[str, ...], *, allow_older: bool) -> 
         for name, origin in pinned.items()
         if origin is not None
     }
-
-    def refuse(name: str, problem: str) -> None:
-        done[name] = replace(done[name], state="refused", problem=problem)
-
-    heads = []
-    for name, head in _newer(registry, done, allow_older=allow_older).items():
-        if isinstance(head, RemovedTaskError):
-            told = f"{head} '{name}' stays here as it is."
-            done[name] = replace(done[name], state="removed", problem=told)
-        elif isinstance(head, AdapterHubError):
-            refuse(name, str(head))
-        else:
-            heads.append(head)
+    found = _newer(registry, done, allow_older=allow_older)
+    done |= {name: update for name, (update, _) in found.items()}
+    heads = [head for _, head in found.values() if head is not None]
     problems = _add(registry.path, heads)
     for head in heads:
-        if head.name in problems:
-            refuse(head.name, problems[head.name])
+        problem, origin = problems.get(head.name), head.origin or done[head.name].origin
+        if problem is not None:
+            done[head.name] = replace(done[head.name], state="refused", problem=problem)
         else:
-            origin = head.origin or done[head.name].origin
             done[head.name] = replace(done[head.name], origin=origin, state="updated")
     return tuple(done.values())
 
@@ -202,48 +192,55 @@ def check_history(
 
 
 def _newer(
-    registry: Registry, done: dict[str, Updated], *, allow_older: bool
-) -> dict[str, NewHead | AdapterHubError]:
-    """Returns the versions that pinned tasks can be updated to, or why one cannot be.
-
-    Args:
-        registry: Where they are pinned.
-        done: The tasks, by name; what their owners say of them is added.
-        allow_older: Whether an older version may follow a newer one.
-    """
-    found: dict[str, NewHead | AdapterHubError] = {}
-    wanted = {}
-    for name, one in done.items():
-        origin = one.origin
-        if not origin.fixed:
-            alias = f"@{origin.alias}" if origin.alias else ""
-            wanted[name] = parse_reference(f"{origin.repo}:{origin.task}{alias}")
+    registry: Registry, pinned: Mapping[str, Updated], *, allow_older: bool
+) -> dict[str, tuple[Updated, NewHead | None]]:
+    """Returns what became of pinned tasks that follow the Hub, and the versions to update to."""
+    found: dict[str, tuple[Updated, NewHead | None]] = {}
+    follow = {name: _reference(one.origin) for name, one in pinned.items() if not one.origin.fixed}
     with operation():
         lookup, remotes = lookup_of_call(), {}
-        lookup.prepare(wanted.values())
-        for name, reference in wanted.items():
-            entry = registry.tasks[name]
+        lookup.prepare(follow.values())
+        for name, reference in follow.items():
             try:
                 remote = find_task(reference, lookup)
-                deprecated = deprecation_text(remote.entry.deprecated)
-                done[name] = replace(done[name], deprecated=deprecated)
-                check_history(entry, name, remote, allow_older=allow_older)
+                why = deprecation_text(remote.entry.deprecated)
+                found[name] = replace(pinned[name], deprecated=why), None
+                check_history(registry.tasks[name], name, remote, allow_older=allow_older)
             except AdapterHubError as error:
-                found[name] = error
+                found[name] = _kept(found.get(name, (pinned[name],))[0], error), None
                 continue
-            if remote.record.sha256 != entry.versions[entry.newest].sha256:
+            if _is_other(registry.tasks[name], remote):
                 remotes[name] = remote
-            elif remote.task != done[name].origin.task:
-                remotes[name] = remote  # renamed: followed by its new name from now on
         read = in_parallel(_try_to_read, remotes.values())
     for (name, remote), data in zip(remotes.items(), read, strict=True):
         try:
             if isinstance(data, AdapterHubError):
                 raise data
-            found[name] = _head(registry, name, remote, data, allow_older=allow_older)
+            head = _head(registry, name, remote, data, allow_older=allow_older)
+            found[name] = found[name][0], head
         except AdapterHubError as error:
-            found[name] = error
+            found[name] = _kept(found[name][0], error), None
     return found
+
+
+def _reference(origin: Origin) -> Reference:
+    alias = f"@{origin.alias}" if origin.alias else ""
+    return parse_reference(f"{origin.repo}:{origin.task}{alias}")
+
+
+def _is_other(entry: TaskEntry, remote: RemoteTask) -> bool:
+    """Returns whether a task has other bytes or another name than the pinned one."""
+    pinned = entry.versions[entry.newest]
+    renamed = pinned.origin is not None and pinned.origin.task != remote.task
+    return renamed or remote.record.sha256 != pinned.sha256
+
+
+def _kept(update: Updated, error: AdapterHubError) -> Updated:
+    """Returns the outcome for a task that stays as it is because of an error."""
+    if isinstance(error, RemovedTaskError):
+        problem = f"{error} '{update.task}' stays here as it is."
+        return replace(update, state="removed", problem=problem)
+    return replace(update, state="refused", problem=str(error))
 
 
 def _try_to_read(remote: RemoteTask) -> bytes | AdapterHubError:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -35,6 +36,7 @@ _RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 _XET = ("x-xet-hash", "x-xet-refresh-route")
 _STORAGE_RETRIED = frozenset({400, 401, 403, 404, 410})
 """What a storage says of a signed link that has expired; a new one is asked for."""
+_STORAGE_REASON = re.compile(r"<Message>([^<]*)</Message>")
 _AGENTS = "/api/agent-harnesses"
 _DAMAGED = (json.JSONDecodeError, UnicodeDecodeError, KeyError)
 """What the client raises for a response that is not what the Hub sends."""
@@ -48,7 +50,8 @@ class Failed(Exception):
         wait: Seconds that the server asks to wait, or None.
         away: Whether no response came at all.
         reason: What the server says of it, which may be nothing.
-        gained: Bytes of a file that had come before, and need not come again.
+        stalled: Whether a response began, and then nothing or too little came.
+        gained: New bytes of a file that had come before, and need not come again.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Failed(Exception):
         self.reason = reason
         self.wait = wait
         self.away = away
+        self.stalled = False
         self.gained = 0
 
 
@@ -82,6 +86,18 @@ def failure(error: BaseException) -> Failed | OutOfTime | None:
 def stream(url: str, headers: dict[str, str]) -> AbstractContextManager[httpx2.Response]:
     """Returns the response to a GET request, whose body is not read yet; follows no redirect."""
     return get_session().stream("GET", url, headers=headers, follow_redirects=False)
+
+
+def storage_failure(response: httpx2.Response) -> Failed:
+    """Returns what an error of the storage means: that the signed link into it is of no use."""
+    try:
+        text = response.read().decode(errors="replace")
+    except (Failed, httpx2.RequestError):
+        text = ""
+    found = _STORAGE_REASON.search(text)
+    said = response.headers.get("X-Error-Message") or (found[1] if found else "")
+    reason = f" ({' '.join(said.split())[:200]})" if said else ""
+    return Failed(f"the storage responded with status {response.status_code}{reason}")
 
 
 def install() -> None:
@@ -170,19 +186,29 @@ def _send(
         if "closed" not in str(error):
             raise
         raise Failed(str(error)) from error
-    code = response.status_code
-    is_put = request.method == "PUT"  # of a large file, to the storage
-    if code in _RETRIED or (is_put and code in _STORAGE_RETRIED) or _is_busy(response, whole):
-        response.close()
-        reason = reason_of(response.headers, response.content if whole else b"")
-        wait = _requested_wait(response)
-        raise Failed(f"the response had status {code}", wait=wait, reason=reason)
-    if is_put:
+    _check_status(response, is_put=request.method == "PUT", whole=whole)
+    if request.method == "PUT":
         clock.give_back(start)
     for name in _XET:
         # hf_xet has a transport of its own, to which none of these limits apply.
         response.headers.pop(name, None)
     return response
+
+
+def _check_status(response: httpx2.Response, *, is_put: bool, whole: bool) -> None:
+    """Checks that the status of a response allows no retry.
+
+    Raises:
+        Failed: It does.
+    """
+    code = response.status_code
+    if is_put and code in _STORAGE_RETRIED:
+        raise storage_failure(response)
+    if code in _RETRIED or _is_busy(response, whole):
+        response.close()
+        reason = reason_of(response.headers, response.content if whole else b"")
+        wait = _requested_wait(response)
+        raise Failed(f"the response had status {code}", wait=wait, reason=reason)
 
 
 def _failed(error: httpx2.RequestError, limit: float) -> Failed:
@@ -201,6 +227,11 @@ def _is_busy(response: httpx2.Response, whole: bool) -> bool:
     return whole and response.status_code == 409 and b"conflicting operation" in response.content
 
 
+def _stalled(fault: Failed) -> Failed:
+    fault.away, fault.stalled = False, True
+    return fault
+
+
 class _Watched(httpx2.SyncByteStream):
     """A response body with a minimum rate; the time of its transfer does not count."""
 
@@ -217,7 +248,7 @@ class _Watched(httpx2.SyncByteStream):
             now = time.monotonic()
             size += len(part)
             if now - start > self._limit and size < SLOWEST * (now - start):
-                raise Failed(f"only {size / (now - start):.0f} bytes a second arrived", away=True)
+                raise _stalled(Failed(f"only {size / (now - start):.0f} bytes a second arrived"))
             self._clock.give_back(last)
             last = now
             yield part
@@ -227,7 +258,8 @@ class _Watched(httpx2.SyncByteStream):
             return next(parts, None)
         except httpx2.RequestError as error:
             # Not an error of the transport any more, at which the client would begin anew.
-            raise _failed(error, self._limit) from error
+            fault = _failed(error, self._limit)
+            raise (_stalled(fault) if fault.away else fault) from error
 
     def close(self) -> None:
         self._stream.close()

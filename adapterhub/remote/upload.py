@@ -140,7 +140,7 @@ def send_commit(
         for path, data in files.items()
         if data and PurePosixPath(path).suffix in _LFS_SUFFIXES
     }
-    there = uploads.send(parent, large, revision=None if as_pull else branch)
+    uploaded = uploads.send(parent, large, revision=None if as_pull else branch)
 
     def send(api: HfApi) -> CommitInfo | None:
         operations: list[CommitOperationAdd | CommitOperationDelete] = []
@@ -149,7 +149,7 @@ def send_commit(
                 operations.append(CommitOperationDelete(path))
             else:
                 # A bytes object would be sent through hf_xet, to which our limits do not apply.
-                operations.append(there.get(path) or CommitOperationAdd(path, io.BytesIO(data)))
+                operations.append(uploaded.get(path) or CommitOperationAdd(path, io.BytesIO(data)))
         try:
             return api.create_commit(
                 parent.repo,

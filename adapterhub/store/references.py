@@ -1,7 +1,7 @@
 """References to tasks: `sentiment`, `sentiment@prod`, `sentiment:3`, and those with a place.
 
 `shipped:sentiment` is one of the tasks that ship with adapterhub, whatever the registry;
-`./other/registry.yaml:sentiment` one of another registry, whose file ends in `.yaml` or `.yml`;
+`./other/registry.yaml:sentiment`, or `./other:sentiment`, one of another registry;
 `./sentiment.safetensors` a head file. The task is followed by `@alias` or `:version` everywhere.
 
 A reference with a `/` before its first `:` is to the Hugging Face Hub, and continues as in a
@@ -33,7 +33,8 @@ _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 _REPO_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_IN_REGISTRY = re.compile(r"(?s)(.+\.ya?ml):([^/\\]*)")
+# A name with `:` in it, if it ends in .yaml; else what stands before the first one.
+_IN_REGISTRY = re.compile(r"(?s)(.+\.ya?ml|(?:.*[/\\])?[^/\\:]+(?<!\.safetensors)):([^/\\]*)")
 _FILE_STARTS = ("./", "../", "/", "~/", ".\\", "..\\")
 
 
@@ -83,7 +84,7 @@ def parse_reference(text: str) -> Reference:
     if is_address(text):
         return _parse_hub(name_of(text), text)
     if text.startswith(_FILE_STARTS) or Path(text).is_absolute():
-        within = _IN_REGISTRY.fullmatch(text)
+        within = _in_registry(text)
         if within is None:
             return Reference(text, "file", path=Path(text))
         found = _parse_task(within[2], text)
@@ -104,7 +105,7 @@ def absolute(text: str) -> str:
         UsageError: As `parse_reference`.
     """
     parsed = parse_reference(text)
-    within = _IN_REGISTRY.fullmatch(text)
+    within = _in_registry(text)
     if parsed.registry is not None and within is not None:
         return parsed.place + within[2]
     return text if parsed.path is None else str(absolute_path(parsed.path))
@@ -216,6 +217,11 @@ def _parse_hub(name: str, text: str) -> Reference:
         part, revision = name, rest
     found = _parse_task(part, text)
     return replace(found, text=text, kind="hub", repo=repo, revision=revision or None)
+
+
+def _in_registry(text: str) -> re.Match[str] | None:
+    """Returns the parts of `./other/registry.yaml:task`; a head file's name ends otherwise."""
+    return None if text.endswith(".safetensors") else _IN_REGISTRY.fullmatch(text)
 
 
 def _means_shipped(word: str) -> bool:

@@ -9,18 +9,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from adapterhub.errors import UnknownTaskError, UsageError
+from adapterhub.results import TaskInfo
 from adapterhub.specs import BackboneSpec
 from adapterhub.store.entries import BackboneEntry, backbone_key
-from adapterhub.store.references import SHIPPED_PREFIX, Reference
+from adapterhub.store.references import SHIPPED_PREFIX, Reference, parse_reference
 from adapterhub.store.registry import (
     Registry,
     Resolved,
     locate_registry,
     read_registry,
     shipped_registry,
+    task_info,
 )
-
-_NAMEABLE = (".yaml", ".yml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +136,14 @@ class Registries:
             for name, one in found
         )
 
+    def infos(self, *, resident: Iterable[str]) -> list[TaskInfo]:
+        """Returns summaries of `tasks()`, with those marked that references in `resident` name."""
+        live = self.named(map(parse_reference, resident))
+        return [
+            replace(task_info(one.registry, one.task, resident=one.name in live), name=one.name)
+            for one in self.tasks()
+        ]
+
     def named(self, references: Iterable[Reference]) -> frozenset[str]:
         """Returns the names of those of `tasks()` that references name, in any version."""
         wanted: set[tuple[Path | None, str | None]] = set()
@@ -145,7 +153,7 @@ class Registries:
             elif one.kind == "shipped":
                 wanted.add((shipped_registry().resolve(), one.task))
             elif one.registry is not None:
-                wanted.add((Path(one.place[:-1]).resolve(), one.task))
+                wanted.add((locate_registry(one.registry).resolve(), one.task))
         return frozenset(
             one.name
             for one in self.tasks()
@@ -166,7 +174,7 @@ class Registries:
     def _holder(self, reference: Reference) -> Registry:
         task = reference.task or ""
         if reference.registry is not None:
-            path = Path(reference.place[:-1])
+            path = locate_registry(reference.registry)
             return self._having(task, self.at(path), f" -r {shlex.quote(str(path))}")
         if reference.kind == "shipped":
             return self._having(task, self.shipped(), f" -r {SHIPPED_PREFIX}")
@@ -197,15 +205,11 @@ class Registries:
         return f"{SHIPPED_PREFIX if is_shipped else f'{registry.path}:'}{task}"
 
     def _ambiguous(self, reference: Reference, holders: Sequence[Registry]) -> str:
+        task = reference.task or ""
+        end = reference.text.removeprefix(task)
         places = ", ".join(str(one.path) for one in holders)
-        end = reference.text.removeprefix(reference.task or "")
-        named = [
-            f"'{self._named(reference.task or '', one)}{end}'"
-            for one in holders
-            if one.path.name.endswith(_NAMEABLE)
-        ]
-        way_out = f"Write {' or '.join(named)}" if named else "Give one of these registries only"
-        return f"Task '{reference.text}' is in {len(holders)} registries: {places}. {way_out}."
+        named = " or ".join(f"'{self._named(task, one)}{end}'" for one in holders)
+        return f"Task '{task}' is in {len(holders)} registries: {places}. Write {named}."
 
 
 def as_registries(given: Registries | Registry | Path | Sequence[Path]) -> Registries:

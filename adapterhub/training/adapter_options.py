@@ -37,7 +37,7 @@ class AdapterOptions(Options):
     method, or block for an own copy of the whole block. In Python lora is the default, and a PEFT
     config object may stand here, whose sites, depths, rank and alpha are used."""
     continue_from: Annotated[str | None, Option("TASK")] = Field(default=None, min_length=1)
-    """Initialise from the adapter of this task: of the registry, a head file, or on the Hub. Its
+    """Initialise from the adapter of this task: named as in `show`. Its
     shape is used where no other is given; depths that it does not change start as usual."""
     from_depth: Annotated[
         Depth | None, Option("N[,N]", "2/3 of all", expected=_WHOLE, several="from_depths")

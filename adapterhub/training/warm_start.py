@@ -57,7 +57,7 @@ def read_warm_start(reference: str, *, registry: Path, backbone: BackboneSpec) -
     """Returns the adapter of a task on `backbone`.
 
     Args:
-        reference: A task of the registry, a head file, or a task on the Hub.
+        reference: Its name, as in `Hub.load`.
         registry: The registry.yaml for names without a place.
         backbone: What the new task runs on.
 

@@ -107,7 +107,7 @@ def test_without_a_verb_the_help_is_shown(run: Run) -> None:
 def test_interrupting_is_130_without_a_traceback(
     run: Run, tiny_registry: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(_: object) -> object:
+    def interrupt(*_: object) -> object:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(list_tasks, "_cells", interrupt)
@@ -117,7 +117,7 @@ def test_interrupting_is_130_without_a_traceback(
 
 
 def test_a_bug_shows_its_traceback(tiny_registry: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: object) -> object:
+    def fail(*_: object) -> object:
         raise ZeroDivisionError("a bug")
 
     monkeypatch.setattr(list_tasks, "_cells", fail)

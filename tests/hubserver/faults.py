@@ -15,10 +15,12 @@ class Fault:
     """One thing that goes wrong.
 
     `kind` is `status` (answer that instead), `body` (that and a body), `stall` (say nothing),
-    `reset` (close, nothing
-    done), `lost` (do it, then close without an answer), `cut` (half of the body), `drip` (the
-    body at some bytes a second), `flip` (one bit of the body), `swap` (another body of the same
-    length), `header` (leave one out).
+    `reset` (close, nothing done), `lost` (do it, then close without an answer), `cut` (half of the
+    body), `hang` (half of the body, then silence), `short` (half of the body, said to be all),
+    `drip` (the body at some bytes a second), `flip` (one bit of the body), `zip` (compressed, then
+    one bit flipped), `coded` (said to be compressed), `swap` (another body of the same length),
+    `whole` (the body from its start, whatever range is wanted), `again` (half of that), `header`
+    (leave one out).
     """
 
     kind: str
@@ -39,8 +41,17 @@ def stall(seconds: float = 60.0) -> Fault:
 RESET = Fault("reset")
 LOST = Fault("lost")
 CUT = Fault("cut")
+SHORT = Fault("short")
 FLIP = Fault("flip")
+FLIPPED_GZIP = Fault("zip")
+MISCODED = Fault("coded", "gzip")
 SWAP = Fault("swap")
+WHOLE = Fault("whole")
+AGAIN = Fault("again")
+
+
+def hang(seconds: float = 60.0) -> Fault:
+    return Fault("hang", seconds)
 
 
 def drip(bytes_per_second: int = 1_000) -> Fault:

@@ -19,6 +19,10 @@ PAGE = 3
 """Entries of a tree, or models, on one page: small, so that paging happens in tests."""
 
 _LARGE = 10 * 2**20
+_EXPIRED = (
+    b'<?xml version="1.0" encoding="UTF-8"?><Error><Code>AccessDenied</Code>'
+    b"<Message>Request has expired</Message></Error>"
+)
 _DATE = "%Y-%m-%dT%H:%M:%S.000Z"
 
 
@@ -388,7 +392,7 @@ class Routes:
             headers |= {
                 "X-Linked-Size": str(len(found.data)),
                 "X-Linked-ETag": f'"{found.etag}"',
-                "Location": f"{self.cdn}/cdn/{found.sha256}",
+                "Location": f"{self.cdn}/cdn/{found.sha256}?signature={self.state.sign()}",
             }
             return Response(302, headers=headers)
         place = f"/api/resolve-cache/models/{repo}/{commit.oid}/{quote(file)}"
@@ -396,11 +400,16 @@ class Routes:
 
     def cached(self, request: Request, repo: str, revision: str, file: str) -> Response:
         found = opened(self.state, repo, self._account(request)).resolve(revision).files[file]
-        return _ranged(request, found.data, {"X-Repo-Commit": revision, "ETag": f'"{found.etag}"'})
+        headers = {"X-Repo-Commit": revision, "ETag": f'"{found.etag}"'}
+        if file.endswith((".md", ".yaml", ".json")) and "range" not in request.headers:
+            headers["Content-Type"] = "text/plain; charset=utf-8"
+        return _ranged(request, found.data, headers)
 
     def object(self, request: Request, oid: str) -> Response:
         if request.headers.get("authorization"):
             raise Refused(400, "Only one auth mechanism allowed: a token reached the CDN")
+        if not self.state.is_valid(request.query.get("signature", [""])[0]):
+            return Response(403, _EXPIRED, {"Content-Type": "application/xml"})
         return _ranged(request, self.state.objects[oid], {"ETag": f'"{oid}"'})
 
     def _page(self, request: Request, items: list[Any]) -> Response:
@@ -421,7 +430,7 @@ class Routes:
 
 def _ranged(request: Request, data: bytes, headers: dict[str, str]) -> Response:
     wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
-    headers = {**headers, "Accept-Ranges": "bytes", "Content-Type": "application/octet-stream"}
+    headers = {"Content-Type": "application/octet-stream", **headers, "Accept-Ranges": "bytes"}
     if wanted is None:
         return Response(200, data, headers)
     start, end = int(wanted[1]), int(wanted[2] or len(data) - 1)

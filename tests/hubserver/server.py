@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import logging
 import socket
@@ -32,6 +33,7 @@ class HubServer:
         self.routes = Routes(self.state)
         self.stopping = threading.Event()
         self.seen: list[str] = []
+        self.ranges: list[str] = []
         self._servers = [_server(self, "127.0.0.1"), _server(self, "127.0.0.1")]
         self.url = self.routes.url = f"http://127.0.0.1:{self._servers[0].server_port}"
         # Another name of the same machine is another origin.
@@ -125,6 +127,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._hang_up()
             return
         headers = {name.lower(): value for name, value in self.headers.items()}
+        if kind in ("whole", "again"):
+            headers.pop("range", None)
+        elif "range" in headers:
+            hub.ranges.append(headers["range"])
         response = hub.routes.respond(Request(self.command, self.path, headers, body))
         if kind == "lost":
             self._hang_up()
@@ -145,10 +151,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, response: Response, fault: Fault | None) -> None:
         headers = dict(response.headers)
+        kind = "" if fault is None else fault.kind
         body = response.body
+        is_zipped = kind == "zip" or (kind != "coded" and self._may_zip(response))
+        if is_zipped:
+            body = gzip.compress(body, mtime=0)
+        if is_zipped or kind == "coded":
+            headers["Content-Encoding"] = "gzip"
         if fault is not None:
             body = _spoiled(body, fault)
-            if fault.kind == "header":
+            if kind == "header":
                 headers = {k: v for k, v in headers.items() if k.lower() != fault.value.lower()}
         self.send_response(response.status)
         for name, value in headers.items():
@@ -157,13 +169,21 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "HEAD":
             return
-        if fault is not None and fault.kind == "cut":
+        if fault is not None and kind in ("cut", "hang", "again"):
             self.wfile.write(body[: len(body) // 2])
+            self.wfile.flush()
+            self.server.hub.stopping.wait(fault.value or 0)
             self._hang_up()
-        elif fault is not None and fault.kind == "drip":
+        elif fault is not None and kind == "drip":
             self._drip(body, fault.value)
         else:
             self.wfile.write(body)
+
+    def _may_zip(self, response: Response) -> bool:
+        """Returns whether the answer is compressed on its way, as the Hub does with texts."""
+        is_text = response.headers.get("Content-Type", "").startswith(("application/json", "text/"))
+        accepted = "gzip" in self.headers.get("Accept-Encoding", "")
+        return bool(response.body) and response.status == 200 and is_text and accepted
 
     def _drip(self, body: bytes, rate: int) -> None:
         step = max(1, rate // 10)
@@ -187,7 +207,9 @@ def _given(code: int, content: object) -> Response:
 
 
 def _spoiled(body: bytes, fault: Fault) -> bytes:
-    if fault.kind == "flip" and body:
+    if fault.kind == "short":
+        return body[: len(body) // 2]
+    if fault.kind in ("flip", "zip") and body:
         place = len(body) * 3 // 4
         return body[:place] + bytes([body[place] ^ 0x10]) + body[place + 1 :]
     if fault.kind == "swap":

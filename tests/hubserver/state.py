@@ -188,7 +188,23 @@ class State:
     objects: dict[str, bytes] = field(default_factory=dict)
     verified: set[str] = field(default_factory=set)
     accounts: Accounts = field(default_factory=Accounts)
+    signed: int = 0
+    expiring: int = 0
+    expired: set[str] = field(default_factory=set)
     lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def sign(self) -> str:
+        """Returns the signature of a new link into the storage; `expiring` have no life left."""
+        with self.lock:
+            self.signed += 1
+            signature = str(self.signed)
+            if self.expiring:
+                self.expiring -= 1
+                self.expired.add(signature)
+            return signature
+
+    def is_valid(self, signature: str) -> bool:
+        return signature != "" and signature not in self.expired
 
     def create(self, name: str, *, private: bool = False, gated: bool = False) -> Repository:
         """Makes a repository with a first commit, as the Hub does."""

@@ -54,10 +54,18 @@ def test_a_name_that_both_have_is_refused_with_the_way_out(two: tuple[Path, Path
     assert [listed.name for listed in Registries([one]).tasks()] == ["entities", "spam"]
 
 
-def test_a_registry_of_another_name_has_to_be_given_alone(two: tuple[Path, Path]) -> None:
-    one, other = (path.rename(path.with_name("tasks")) for path in two)
-    with pytest.raises(UsageError, match="Give one of these registries only"):
-        holder(Registries([one, other]), "entities")
+def test_a_registry_of_another_name_or_its_folder_is_a_place_too(two: tuple[Path, Path]) -> None:
+    one, other = two[0], two[1].rename(two[1].with_name("tasks"))
+    registries = Registries([one, other])
+    assert [holder(registries, task.name) for task in registries.tasks()] == [
+        one,
+        one,
+        other,
+        other,
+    ]
+    assert holder(registries, f"{one.parent}:entities") == one
+    named = registries.named(map(parse_reference, (f"{one.parent}:entities", "ham", f"{other}:x")))
+    assert named == {f"{one}:entities", "ham"}
 
 
 @pytest.mark.parametrize(
