@@ -106,6 +106,7 @@ def with_values(card: Card, changes: Mapping[str, Any], order: Sequence[str]) ->
         changes: Value by key.
         order: Keys in the order in which new ones are inserted among those that are there.
     """
+    changes = {key: one for key, one in changes.items() if one != card.values.get(key)}
     values = {**card.values, **changes}
     values = {
         key: value for key, value in values.items() if key not in changes or value is not None
@@ -130,13 +131,17 @@ def _values(front: str, repo: str) -> dict[str, Any]:
         return {}
     if not isinstance(value, dict):
         raise RemoteContentError(repo, f"the front matter of its {CARD_NAME} is not a mapping")
+    return _named(value)
+
+
+def _named(value: Any) -> dict[str, Any]:
     return {str(key): one for key, one in value.items()}
 
 
 def _says(front: str, values: Mapping[str, Any]) -> bool:
     """Returns whether edited front matter has the content that it should have."""
     try:
-        return read_yaml(front.encode(), Path(CARD_NAME)).value == values
+        return _named(read_yaml(front.encode(), Path(CARD_NAME)).value or {}) == values
     except RegistryError:
         return False
 
@@ -212,7 +217,7 @@ def _replaced(
     """Returns the new lines of a key; a list that only grows keeps those of its entries."""
     if after is None:
         return []
-    grows = isinstance(before, list) and isinstance(after, list) and after != before
+    grows = isinstance(before, list) and isinstance(after, list)
     if grows and block.column is not None and after[: len(before)] == before:
         added = _dump(after[len(before) :]).splitlines()
         return [*lines[block.start : block.end], *(" " * block.column + line for line in added)]
