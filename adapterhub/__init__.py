@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from adapterhub.peft.export_folder import export_peft as export_peft
     from adapterhub.plan import Plan as Plan
     from adapterhub.plan import make_plan as make_plan
+    from adapterhub.publishing.backbone import publish_backbone as publish_backbone
     from adapterhub.publishing.publication import Published as Published
+    from adapterhub.publishing.publication import PublishedBackbone as PublishedBackbone
     from adapterhub.publishing.task_changes import TaskChange as TaskChange
     from adapterhub.publishing.task_changes import deprecate_task as deprecate_task
     from adapterhub.publishing.task_changes import remove_alias as remove_alias
@@ -55,6 +57,7 @@ _HOMES = {
     "ImportOptions": "adapterhub.importing.import_options",
     "Plan": "adapterhub.plan",
     "Published": "adapterhub.publishing.publication",
+    "PublishedBackbone": "adapterhub.publishing.publication",
     "ScoredFile": "adapterhub.scoring.score_file",
     "Scores": "adapterhub.results",
     "ScoringOptions": "adapterhub.scoring.options",
@@ -69,6 +72,7 @@ _HOMES = {
     "import_task": "adapterhub.importing.import_task",
     "make_plan": "adapterhub.plan",
     "open_backbone": "adapterhub.model.backbone.open_backbone",
+    "publish_backbone": "adapterhub.publishing.backbone",
     "read_head": "adapterhub.store.headfile",
     "read_registry": "adapterhub.store.registry",
     "remove_alias": "adapterhub.publishing.task_changes",

@@ -21,6 +21,7 @@ from adapterhub.commands.list_tasks import list_tasks
 from adapterhub.commands.option_fields import Verb
 from adapterhub.commands.printing import print_line
 from adapterhub.commands.publish import publish
+from adapterhub.commands.publish_backbone import publish_backbone
 from adapterhub.commands.score import score
 from adapterhub.commands.search import search
 from adapterhub.commands.show import show
@@ -45,6 +46,7 @@ _VERBS: dict[str, Callable[..., None]] = {
     "train": train,
     "eval": evaluate,
     "publish": publish,
+    "publish-backbone": publish_backbone,
     "add": add,
     "update": update,
     "search": search,

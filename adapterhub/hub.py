@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from adapterhub.errors import BackboneMismatchError, UsageError
 from adapterhub.inputs import Record, parse_bytes, read_records
@@ -12,25 +12,25 @@ from adapterhub.model.backbone.open_backbone import choose_backbone
 from adapterhub.model.backbone.sources import absolute_source
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.tokens import TextTokenizer
-from adapterhub.model.execution.call import Request, check_options, compute_scores, read_rows
-from adapterhub.model.execution.checks import check_backbone, check_fits
+from adapterhub.model.execution.call import make_request, with_own_tasks
 from adapterhub.model.execution.run_trunk import ExecutionContext
 from adapterhub.model.execution.task_loader import TaskLoader
 from adapterhub.model.execution.text_features import FeatureOptions, features_of
 from adapterhub.model.heads.heads import Array
 from adapterhub.option_models import parse_options, read_options
-from adapterhub.plan import Plan, make_plan
+from adapterhub.plan import Plan
 from adapterhub.publishing.publication import Published, PublishOptions, on_branch
-from adapterhub.remote.find import find_all
+from adapterhub.remote.named_tasks import is_folder_of_tasks
 from adapterhub.remote.operation import operation
+from adapterhub.remote.task_names import TaskNames, names_in, names_on_hub
 from adapterhub.results import Scores, TaskInfo
 from adapterhub.scoring.options import ScoringOptions
 from adapterhub.scoring.score_file import ScoredFile, score_file
 from adapterhub.specs import BackboneSpec, Pooling, TaskSpec, identity
-from adapterhub.store.references import absolute, parse_repository
-from adapterhub.store.registries import Registries, locate_registries
+from adapterhub.store.references import parse_repository
 
 OnError = Literal["raise", "skip"]
+_Hub = TypeVar("_Hub", bound="Hub")
 
 
 class Hub:
@@ -47,7 +47,7 @@ class Hub:
 
     def __init__(
         self,
-        registry: str | Path | Sequence[str | Path] | None = None,
+        registry: str | Path | Sequence[str | Path] | TaskNames | None = None,
         *,
         backbone: str | Path | None = None,
         device: str = "auto",
@@ -78,29 +78,65 @@ class Hub:
         if type(max_windows) is not int or max_windows < 1:
             raise UsageError(f"max_windows is {max_windows!r}; expected 1 or more.")
         size = parse_bytes(max_bytes)
-        self.registry_paths = locate_registries(registry)
-        self.registry_path = self.registry_paths[0]
-        opened = choose_backbone(Registries(self.registry_paths), backbone)
+        names = names_in(registry)
+        opened = choose_backbone(names.known(any_backbone=backbone is not None), backbone)
+        self.registry_paths, self.registry_path = names.paths, names.paths[0]
         self.backbone: BackboneSpec = opened.spec
-        self._sentence = opened.sentence
+        self._names = names.on(opened.spec.fingerprint)
+        self._folder, self._sentence = opened.root, opened.sentence
         self._encoder = Encoder(opened, device=device, dtype=dtype)
         self._tokenizer = TextTokenizer(opened.tokenizer)
         self._context = ExecutionContext(self._encoder, self._tokenizer, max_windows)
         self._opened_with: dict[str, Any] = {
-            "backbone": absolute_source(backbone),
             "device": str(device),
             "dtype": dtype,
-            "max_bytes": size,
             "max_windows": max_windows,
         }
+        self._opened_with |= {"backbone": absolute_source(backbone), "max_bytes": size}
         self._tasks = TaskLoader(self.registry_paths, self._context, max_bytes=size)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Returns how to open it again elsewhere, with the same versions resident."""
-        paths = [str(path) for path in self.registry_paths]
-        registry = paths[0] if len(paths) == 1 else paths
-        given = (registry, self._opened_with, self.backbone, self._tasks.pins())
+        given = (self._names.given, self._opened_with, self.backbone, self._tasks.pins())
         return _reopen, (type(self), *given)
+
+    @classmethod
+    @operation()
+    def from_hub(cls: type[_Hub], *names: str, revision: str | None = None, **options: Any) -> _Hub:
+        """Opens tasks of the Hugging Face Hub with their backbone; no registry of yours is used.
+
+        The tasks are resident. `score` takes their plain names too, and without names means all.
+
+        Args:
+            names: `owner/repo:task` as in `load`, or `owner/repo` for all its tasks.
+            revision: Commit, branch or tag for names without one.
+            options: As in `Hub()`: `device`, `dtype`, `max_bytes`, `max_windows`, and `backbone`
+                where its publisher has it as a folder.
+
+        Raises:
+            AdapterHubError: As `Hub()` and `load`; or the backbone is a folder of the publisher.
+        """
+        hub = cls(names_on_hub(names, revision), **options)
+        hub.load(*hub._names.own(None).values())
+        return hub
+
+    @classmethod
+    def from_pretrained(
+        cls: type[_Hub], name: str | Path, *, revision: str | None = None, **options: Any
+    ) -> _Hub:
+        """Opens tasks with their backbone: of the Hub, as `from_hub`, or of a folder with them.
+
+        Args:
+            name: `owner/repo`, `owner/repo:task`, or a folder; one that exists comes first.
+            revision: As in `from_hub`.
+            options: As in `from_hub`.
+        """
+        if not is_folder_of_tasks(name, revision):
+            return cls.from_hub(str(name), revision=revision, **options)
+        hub = cls(name, **options)
+        hub._names = hub._names.with_all(hub.backbone.fingerprint)
+        hub.load(*hub._names.opened)
+        return hub
 
     @property
     def encoder(self) -> Encoder:
@@ -118,11 +154,11 @@ class Hub:
         return self._tasks.bytes
 
     def tasks(self) -> list[TaskInfo]:
-        """Returns the tasks that are in the registry files now.
+        """Returns the tasks in the registry files now, or in the repositories `from_hub` opened.
 
         Those that ship with adapterhub are among them only if no other registry is in use.
         """
-        return Registries(self.registry_paths).infos(resident=self._tasks.names())
+        return self._names.infos(self._tasks.names())
 
     def load(self, *references: str) -> None:
         """Loads tasks on the device, all or none; replaces resident ones that have changed.
@@ -139,7 +175,7 @@ class Hub:
             BackboneMismatchError: A task was made for another backbone.
             ResidentError: The tasks do not fit in `max_bytes`.
         """
-        self._tasks.load([absolute(reference) for reference in references])
+        self._tasks.load([self._names.full(reference) for reference in references])
 
     def unload(self, *references: str) -> None:
         """Removes tasks from the device; running calls that use them are not affected.
@@ -147,7 +183,7 @@ class Hub:
         Raises:
             UsageError: One is not resident; none is removed then.
         """
-        self._tasks.unload({reference: absolute(reference) for reference in references})
+        self._tasks.unload({reference: self._names.full(reference) for reference in references})
 
     def spec(self, reference: str) -> TaskSpec:
         """Returns the spec of a task from its head file; the task need not be resident.
@@ -155,20 +191,11 @@ class Hub:
         Args:
             reference: A name as in `load`.
 
-        Raises:
-            UsageError: The name has none of the valid forms.
-            UnknownTaskError: There is no such task, version or alias.
-            HeadFileError: The file is damaged.
         """
-        return self._tasks.spec(absolute(reference))
+        return self._tasks.spec(self._names.full(reference))
 
     @operation()
-    def publish(
-        self,
-        tasks: str | Sequence[str],
-        repo: str,
-        **options: Any,
-    ) -> Published:
+    def publish(self, tasks: str | Sequence[str], repo: str, **options: Any) -> Published:
         """Publishes tasks to a repository on the Hugging Face Hub in one commit.
 
         Args:
@@ -188,32 +215,55 @@ class Hub:
 
         place = parse_repository(repo)
         given = on_branch(parse_options(PublishOptions, options), place.revision)
-        found = find_all(_names(tasks), self.registry_paths)
-        self._tasks.check([task.load() for task in found])
-        return publish(place.name, found, given)
+        return publish(place.name, self._tasks.checked(self._names.own(tasks)), given)
 
-    @operation()
-    def explain(self, tasks: str | Sequence[str]) -> Plan:
+    def push_to_hub(
+        self, repo_id: str, tasks: str | Sequence[str] | None = None, **options: Any
+    ) -> Published:
+        """Publishes tasks as `publish` does, by the name that transformers has for it.
+
+        Args:
+            repo_id: `owner/name`; created if missing.
+            tasks: Names as in `load`; None for those that the hub was opened with, else for all
+                of its registry for this backbone.
+            options: As in `publish`.
+        """
+        names = self._names.saved(tasks, self.backbone.fingerprint)
+        return self.publish(names, repo_id, **options)
+
+    def save_pretrained(self, folder: str | Path, tasks: str | Sequence[str] | None = None) -> None:
+        """Writes tasks to a folder that `from_pretrained` opens: what `publish` would, there.
+
+        The folder is whole or not there. A backbone that is a folder itself is copied into it.
+
+        Args:
+            folder: Made; may exist if it is empty.
+            tasks: As in `push_to_hub`.
+
+        Raises:
+            UsageError: The folder is not empty.
+            AdapterHubError: As `load`, because every task is checked first.
+        """
+        from adapterhub.publishing.saved_folder import save_folder
+
+        names = self._names.saved(tasks, self.backbone.fingerprint)
+        save_folder(folder, self._tasks.checked(self._names.own(names)), backbone=self._folder)
+
+    def explain(self, tasks: str | Sequence[str] | None = None) -> Plan:
         """Returns the plan of `score` for `tasks` and its cost, without computing it; printable.
 
         Args:
-            tasks: Names as in `load`.
+            tasks: As in `score`.
 
         Raises:
-            BackboneMismatchError: A task was made for another backbone.
-            AdapterHubError: As `spec`.
+            AdapterHubError: As `load`.
         """
-        names = {name: absolute(name) for name in _names(tasks)}
-        found = self._tasks.specs(list(names.values()), self._tasks.look_up(list(names.values())))
-        specs = {name: found[own] for name, own in names.items()}
-        for spec in specs.values():
-            check_backbone(spec, self.backbone)
-        return make_plan(specs)
+        return self._tasks.plan(self._names.own(tasks), self.backbone)
 
     def score(
         self,
         texts: Record | Iterable[Record],
-        tasks: str | Sequence[str],
+        tasks: str | Sequence[str] | None = None,
         *,
         top_k: int | None = 1,
         logits: bool = False,
@@ -223,7 +273,8 @@ class Hub:
 
         Args:
             texts: Strings, or records with the input fields of the tasks.
-            tasks: Names as in `load`; those that are not resident are loaded.
+            tasks: Names as in `load`; those that are not resident are loaded. None for those that
+                the hub was opened with by `from_hub` or `from_pretrained`.
             top_k: 1 for the prediction, n for the n most probable labels, None for all labels.
             logits: Whether to return the raw head outputs as well.
             on_error: `raise` raises InputError for the first bad row, before anything is
@@ -233,9 +284,9 @@ class Hub:
             InputError: `texts` is no list of rows, or a row is bad and `on_error="raise"`.
             AdapterHubError: As `load`.
         """
-        check_options(top_k, on_error, logits)
-        request = Request(read_records(texts), None, on_error == "skip", top_k, logits)
-        return self._score(request, _names(tasks))
+        rows = read_records(texts)
+        request = make_request(rows, top_k=top_k, on_error=on_error, logits=logits)
+        return self._tasks.score(request, self._names.own(tasks))
 
     def score_rows(
         self,
@@ -247,28 +298,23 @@ class Hub:
     ) -> Scores:
         """Returns predictions for rows that request different tasks; only those are computed.
 
+        They are as those of `score`, with None where a row does not request a task.
+
         Args:
             rows: Pairs of a text or record and the task or tasks to score it with.
             top_k: As in `score`.
             logits: As in `score`.
             on_error: As in `score`.
 
-        Returns:
-            As `score`, with None where a row does not request a task.
-
         Raises:
             InputError: `rows` is no list of rows, or a row is bad and `on_error="raise"`.
             UsageError: A row is not such a pair.
             AdapterHubError: As `load`.
         """
-        check_options(top_k, on_error, logits)
-        pairs = [_pair(row) for row in read_records(rows)]  # type: ignore[arg-type]
-        if not pairs:
-            return Scores({})
-        requested = tuple(frozenset(names) for _, names in pairs)
-        records = tuple(record for record, _ in pairs)
-        request = Request(records, requested, on_error == "skip", top_k, logits)
-        return self._score(request, list(dict.fromkeys(name for _, own in pairs for name in own)))
+        pairs = read_records(rows)  # type: ignore[arg-type]
+        given = make_request(pairs, top_k=top_k, on_error=on_error, logits=logits)
+        request, names = with_own_tasks(given)
+        return self._tasks.score(request, self._names.own(names)) if names else Scores({})
 
     @operation()
     def score_file(
@@ -289,10 +335,9 @@ class Hub:
                 open stream; a data frame, an Arrow table, a dataset or a mapping of columns; or
                 an iterable of strings or records.
             out: A .jsonl, .csv or .tsv file (each also with .gz) or a .parquet file to be made.
-            tasks: Names as in `load`, each loaded first; None for all tasks of the registry for
-                this backbone that can read the source.
-            options: Columns, bad rows, number of labels, also as a dictionary; None takes the
-                defaults.
+            tasks: Names as in `load`, each loaded first; None as in `score`, else for all tasks of
+                the registry for this backbone that can read the source.
+            options: Columns, bad rows, number of labels; also as a dictionary.
 
         Raises:
             DataError: The source or a row of it cannot be used, or a file cannot be written.
@@ -300,25 +345,8 @@ class Hub:
             InputError: `source` has none of these types.
             AdapterHubError: As `load`.
         """
-        names = [] if tasks is None else _names(tasks)
         given = read_options(ScoringOptions, options)
-        return score_file(self, source, out, tasks=names, options=given)
-
-    @operation()
-    def _score(self, request: Request, names: Sequence[str]) -> Scores:
-        own = {name: absolute(name) for name in names}
-        found = self._tasks.look_up(list(own.values()))
-        if found.tasks:
-            # Bad rows are refused before tasks are loaded, which may evict other tasks.
-            specs = self._tasks.specs(list(own.values()), found)
-            for spec in specs.values():
-                check_fits(spec, self._encoder)
-            plan = make_plan({name: specs[one] for name, one in own.items()})
-            read_rows(request, plan, self._tokenizer)
-        acquired = self._tasks.acquire(list(own.values()), found)
-        del found  # the bytes of head files, which may be large
-        resident = {name: acquired[one] for name, one in own.items()}
-        return compute_scores(request, resident, context=self._context)
+        return score_file(self, source, out, tasks=self._names.to_score(tasks), options=given)
 
     def encode(
         self,
@@ -358,7 +386,7 @@ class Hub:
 
 def _reopen(
     kind: type[Hub],
-    registry: str | list[str],
+    registry: Any,
     opened_with: dict[str, Any],
     backbone: BackboneSpec,
     pins: dict[str, tuple[str, str]],
@@ -370,23 +398,3 @@ def _reopen(
         )
     hub._tasks.load_pinned(pins)
     return hub
-
-
-def _names(tasks: str | Sequence[str]) -> list[str]:
-    is_one = isinstance(tasks, str) or not isinstance(tasks, Iterable)
-    given: list[object] = [tasks] if is_one else list(tasks)
-    names = list(dict.fromkeys(name for name in given if isinstance(name, str)))
-    if not all(isinstance(name, str) for name in given):
-        raise UsageError(f"Tasks are {repr(tasks)[:80]}; expected a name or a list of names.")
-    if not names:
-        raise UsageError("No task was given; pass at least one. `hub.tasks()` lists them.")
-    return names
-
-
-def _pair(row: object) -> tuple[Record, list[str]]:
-    """Returns a record and the names of the tasks to score it with."""
-    if not isinstance(row, tuple | list) or len(row) != 2:
-        raise UsageError(
-            f"A row of score_rows is {repr(row)[:80]}; expected (text or record, task or tasks)."
-        )
-    return row[0], _names(row[1])

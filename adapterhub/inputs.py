@@ -63,6 +63,35 @@ def read_records(texts: Record | Iterable[Record]) -> tuple[object, ...]:
     return tuple(texts)
 
 
+def read_names(tasks: str | Sequence[str]) -> list[str]:
+    """Returns the names of tasks of a call, each once.
+
+    Raises:
+        UsageError: There is none, or one is no string.
+    """
+    is_one = isinstance(tasks, str) or not isinstance(tasks, Iterable)
+    given: list[object] = [tasks] if is_one else list(tasks)
+    names = list(dict.fromkeys(name for name in given if isinstance(name, str)))
+    if not all(isinstance(name, str) for name in given):
+        raise UsageError(f"Tasks are {repr(tasks)[:80]}; expected a name or a list of names.")
+    if not names:
+        raise UsageError("No task was given; pass at least one. `hub.tasks()` lists them.")
+    return names
+
+
+def read_pair(row: object) -> tuple[Record, list[str]]:
+    """Returns a record and the names of the tasks to score it with.
+
+    Raises:
+        UsageError: It is no such pair.
+    """
+    if not isinstance(row, tuple | list) or len(row) != 2:
+        raise UsageError(
+            f"A row of score_rows is {repr(row)[:80]}; expected (text or record, task or tasks)."
+        )
+    return row[0], read_names(row[1])
+
+
 def read_fields(rows: Sequence[object], fields: Sequence[str]) -> FieldInputs:
     """Returns the strings of `fields` in every row that has them all, and the bad rows."""
     good: list[int] = []

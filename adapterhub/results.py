@@ -107,7 +107,7 @@ class TaskInfo:
     """The newest version of a task in a registry.
 
     Attributes:
-        name: Name of the task.
+        name: Name of the task; with its place where several registries in use have one so named.
         version: The newest version.
         kind: Kind of its output.
         languages: The languages that it is for.

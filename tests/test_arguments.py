@@ -25,6 +25,7 @@ from adapterhub import (
     import_task,
     make_plan,
     open_backbone,
+    publish_backbone,
     read_head,
     read_registry,
     save_tasks,
@@ -39,6 +40,7 @@ RESULTS = {
     "Converted",
     "Plan",
     "Published",
+    "PublishedBackbone",
     "ScoredFile",
     "Scores",
     "TaskScores",
@@ -151,11 +153,38 @@ CALLS: dict[str, Call] = {
         {
             "tasks": NO_TASKS,
             "repo": (3, None, b"x", "x", "a/b/c", []),
-            "private": NO_BOOL,
-            "tag": (3, [], b"x"),
-            "create_pr": NO_BOOL,
-            "dry_run": NO_BOOL,
         },
+        several="options",
+    ),
+    "Hub.push_to_hub": Call(
+        lambda given: given.hub.push_to_hub,
+        lambda given: {"tasks": "sentiment", "repo_id": "acme/heads", "dry_run": True},
+        {
+            "tasks": [value for value in NO_TASKS if value is not None],
+            "repo_id": (3, None, b"x", "x", "a/b/c", []),
+        },
+        several="options",
+    ),
+    "Hub.save_pretrained": Call(
+        lambda given: given.hub.save_pretrained,
+        lambda given: {"folder": given.out, "tasks": "sentiment"},
+        {
+            "folder": (*NO_PATH, None),
+            "tasks": [value for value in NO_TASKS if value is not None],
+        },
+    ),
+    "publish_backbone": Call(
+        lambda given: publish_backbone,
+        lambda given: {
+            "repo": "acme/tiny",
+            "backbone": given.registry.parent / "backbone",
+            "dry_run": True,
+        },
+        {
+            "repo": (3, None, b"x", "x", "a/b/c", []),
+            "backbone": (3, None, b"x", [], "", "./nothing"),
+        },
+        several="options",
     ),
     "Encoder": Call(
         lambda given: Encoder,
@@ -255,7 +284,14 @@ OPTIONS: dict[type[Options], dict[str, object]] = {
     },
     AdapterOptions: {"depths": "x", "metod": "lora", "rank": 0, "from_depth": "x"},
     ImportOptions: {"lables": ("a",), "labels": 3, "max_length": 1, "fields": ()},
-    PublishOptions: {"privat": True, "private": "x", "tag": 3},
+    PublishOptions: {
+        "privat": True,
+        "private": "x",
+        "tag": 3,
+        "create_pr": 3,
+        "dry_run": "no",
+        "base_model": 3,
+    },
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +127,23 @@ def test_a_backbone_that_one_of_them_lists_is_enough(tiny_registry: Path, tmp_pa
         hub.load("shipped:sentiment-en")
     with pytest.raises(UsageError, match="names 0 backbones"):
         Hub(empty, device="cpu")
+
+
+def test_threads_load_tasks_of_several_places_at_once(
+    tiny_registry: Path, other_registry: Path
+) -> None:
+    file = str(tiny_registry.parent / "heads" / "language.safetensors")
+    names = ["topics", "themes", f"{other_registry}:sentiment", file]
+    both = [tiny_registry, other_registry]
+    expected = Hub(both, device="cpu").score(TEXTS, names, logits=True)
+    hub = Hub(both, device="cpu")
+    with ThreadPoolExecutor(8) as pool:
+        calls = [
+            pool.submit(hub.score, TEXTS, names[turn % 4 :], logits=True) for turn in range(24)
+        ]
+        for call in calls:
+            for name in call.result():
+                assert_same(call.result(), name, expected, name)
 
 
 def test_a_pickled_hub_opens_with_all_its_registries(

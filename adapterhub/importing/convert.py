@@ -6,7 +6,7 @@ import math
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,8 +35,9 @@ from adapterhub.model.backbone.config import CONFIG_FILE, read_config
 from adapterhub.model.backbone.open_backbone import Backbone, open_backbone
 from adapterhub.model.backbone.sources import hub_name, is_folder, locate
 from adapterhub.model.backbone.weight_files import WEIGHTS_FILE
-from adapterhub.store.atomic import held_temp, reason, sweep, sync_folder
+from adapterhub.store.atomic import reason
 from adapterhub.store.jsonsafe import shown
+from adapterhub.store.new_folder import is_free, new_folder
 from adapterhub.store.paths import absolute_path
 
 MAX_SECONDS = 600.0
@@ -144,12 +145,10 @@ def _check_limits(max_seconds: object, max_bytes: object) -> None:
 
 def _check_free(folder: Path) -> None:
     try:
-        is_free = not os.path.lexists(folder) or (
-            folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir())
-        )
+        can_be_made = is_free(folder)
     except OSError as error:
         raise BackboneError(str(folder), f"it cannot be read: {reason(error)}") from error
-    if not is_free:
+    if not can_be_made:
         raise BackboneError(
             str(folder), "it is there already, and is no empty folder; choose a new name"
         )
@@ -211,34 +210,9 @@ def _opened(temp: Path, source: Path) -> Backbone:
 
 @contextmanager
 def _new_folder(folder: Path) -> Iterator[Path]:
-    """Yields a folder to fill, which takes its name when the block ends; else nothing stays."""
-    parents = [path for path in folder.parents if not path.exists()]
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        sweep(folder.parent)
-        with held_temp(folder, is_folder=True) as temp:
+        with new_folder(folder) as temp:
             yield temp
-            for path in temp.rglob("*"):
-                _flush(path)
-            sync_folder(temp)
-            if folder.exists():
-                folder.rmdir()
-            temp.rename(folder)
-        sync_folder(folder.parent)
-    except BaseException as error:
-        for path in parents:
-            with suppress(OSError):
-                path.rmdir()
-        if isinstance(error, OSError):
-            problem = f"it cannot be written: {reason(error)}"
-            raise BackboneError(str(folder), problem) from error
-        raise
-
-
-def _flush(path: Path) -> None:
-    """Flushes a file or the names in a folder to the disk."""
-    if path.is_dir():
-        sync_folder(path)
-        return
-    with open(path, "r+b") as file:
-        os.fsync(file.fileno())
+    except OSError as error:
+        problem = f"it cannot be written: {reason(error)}"
+        raise BackboneError(str(folder), problem) from error

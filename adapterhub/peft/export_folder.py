@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import safetensors.torch
@@ -15,8 +14,9 @@ from adapterhub.peft.folder import CONFIG_FILE, WEIGHTS_FILE
 from adapterhub.peft.format import peft_config, peft_state
 from adapterhub.specs import BLOCK_METHOD, AdapterSpec, TaskSpec
 from adapterhub.store.adapter_names import prefixed
-from adapterhub.store.atomic import held_temp, reason, sweep, sync_folder
+from adapterhub.store.atomic import reason
 from adapterhub.store.headfile import HeadFile
+from adapterhub.store.new_folder import is_free, new_folder
 from adapterhub.store.paths import absolute_path
 
 README_FILE = "README.md"
@@ -111,22 +111,12 @@ def _exportable(head: HeadFile) -> AdapterSpec:
 
 
 def _write_folder(folder: Path, files: dict[str, bytes]) -> None:
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise AdapterError(folder, "the folder is not empty; choose a new one")
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        sweep(folder.parent)
-        with held_temp(folder, is_folder=True) as temp:
+        if not is_free(folder):
+            raise AdapterError(folder, "the folder is not empty; choose a new one")
+        with new_folder(folder) as temp:
             for name, data in files.items():
-                with open(temp / name, "xb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-            sync_folder(temp)
-            if folder.exists():
-                folder.rmdir()
-            temp.rename(folder)
-        sync_folder(folder.parent)
+                (temp / name).write_bytes(data)
     except OSError as error:
         raise AdapterError(folder, f"it cannot be written: {reason(error)}") from error
 

@@ -56,6 +56,11 @@ def _peft_files(task: FoundTask) -> dict[str, bytes]:
         return {f"peft/{task.name}/{path.name}": path.read_bytes() for path in place.iterdir()}
 
 
+CONFIG_NAME = "config.json"
+CONFIG = b'{\n  "library": "adapterhub",\n  "load": "adapterhub.Hub.from_hub"\n}\n'
+"""The Hub counts requests for this file as downloads. It has no `model_type`, so that transformers
+says of the repository that it is no model of its own."""
+
 _BESIDE = re.compile(
     r"\.eval_results/(.+)\.yaml|figures/(.+)-(?:calibration|confusion)\.png|peft/([^/]+)/.+"
 )
@@ -94,6 +99,8 @@ def files_of(
     files[CARD_NAME] = write_card(
         card, merged.content, newest, repo=repo, extras=extras, earlier=merged.before
     )
+    if CONFIG_NAME not in there:
+        files[CONFIG_NAME] = CONFIG
     for task in tasks:
         if task.name in merged.added:
             record = entries[task.name].versions[versions[task.name]]

@@ -56,6 +56,7 @@ def merge(
     tasks: Sequence[FoundTask],
     *,
     place: Path,
+    renames_backbone: bool = False,
 ) -> Merged:
     """Returns the registry with `tasks` added; a head file that is there already adds no version.
 
@@ -63,6 +64,7 @@ def merge(
         before: The current registry, or None.
         tasks: The tasks to add.
         place: Path of the registry, for messages.
+        renames_backbone: Whether a backbone that is listed gets the source that the tasks name.
 
     Raises:
         RegistryError: A task does not fit its current entry, or the registry gets too large.
@@ -74,7 +76,8 @@ def merge(
     added = set()
     for task in tasks:
         key = backbone_key(backbones, task.spec.backbone)
-        backbones.setdefault(key, portable_entry(task.spec.backbone))
+        if renames_backbone or key not in backbones:
+            backbones[key] = portable_entry(task.spec.backbone)
         old = entries.get(task.name)
         known = {} if old is None else {r.sha256: v for v, r in old.versions.items()}
         if task.sha256 not in known:

@@ -64,6 +64,41 @@ class PublishOptions(CommitOptions):
     """Make the repository a private one; refused where it exists and is public."""
     tag: Annotated[str | None, Option("NAME")] = None
     """Tag of the commit, for instance v1."""
+    base_model: Annotated[str | None, Option("OWNER/NAME@COMMIT")] = None
+    """Repository of the backbone on the Hub, which is opened and compared; the tasks name it."""
+
+
+class BackboneOptions(CommitOptions):
+    """How a backbone is published."""
+
+    private: bool = False
+    """Make the repository a private one, where it does not exist yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedBackbone:
+    """What the publication of a backbone did, or would do.
+
+    Attributes:
+        repo: `owner/name`.
+        commit: The commit that holds it; None for a dry run that would create one.
+        fingerprint: Identity of the backbone.
+        files: Paths that were written; empty if everything was there already.
+        pull_request: Address of the pull request, or None.
+        dry_run: Whether nothing was sent.
+    """
+
+    repo: str
+    commit: str | None
+    fingerprint: str
+    files: tuple[str, ...]
+    pull_request: str | None = None
+    dry_run: bool = False
+
+    @property
+    def base_model(self) -> str | None:
+        """Returns its name with the commit, for `publish --base-model`; None without a commit."""
+        return None if self.commit is None else f"{self.repo}@{self.commit}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from adapterhub.errors import RemoteError, UsageError
+from adapterhub.publishing.base_model import on_base_model
 from adapterhub.publishing.files import Extras, extras_of, files_of
 from adapterhub.publishing.merging import Merged, merge
 from adapterhub.publishing.ownership import check_owner
@@ -75,6 +76,7 @@ def publish(repo: str, tasks: Sequence[FoundTask], options: PublishOptions) -> P
     """
     _check(repo, tasks, options)
     place = open_place(repo, options)
+    tasks = on_base_model(tasks, options.base_model)
     order = _Order(repo, tasks, options, extras_of(tasks), place, Uploads())
     has_names = options.tag is not None or any(task.alias for task in tasks)
     before: _Attempt | None = None
@@ -124,7 +126,9 @@ def _check(repo: str, tasks: Sequence[FoundTask], options: PublishOptions) -> No
 
 
 def _merge(order: _Order, state: State) -> Merged:
-    merged = merge(state.content, order.tasks, place=Path(f"{order.repo}/{REGISTRY_NAME}"))
+    place = Path(f"{order.repo}/{REGISTRY_NAME}")
+    renames = order.options.base_model is not None
+    merged = merge(state.content, order.tasks, place=place, renames_backbone=renames)
     _check_names(order, state, merged)
     return merged
 

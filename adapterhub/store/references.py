@@ -105,8 +105,7 @@ def absolute(text: str) -> str:
         UsageError: As `parse_reference`.
     """
     parsed = parse_reference(text)
-    within = _in_registry(text)
-    if parsed.registry is not None and within is not None:
+    if parsed.registry is not None and (within := _in_registry(text)) is not None:
         return parsed.place + within[2]
     return text if parsed.path is None else str(absolute_path(parsed.path))
 
@@ -120,7 +119,11 @@ def _parse_task(part: str, text: str) -> Reference:
         _refuse(text)
     if mark == ":":
         if not _VERSION.fullmatch(rest):
-            _refuse(text, f"the version '{rest}' is not a whole number from 1")
+            other = f", or write './{text}' for a task of a registry in that folder"
+            named = part == text and _NAME.fullmatch(_split(rest)[0])
+            _refuse(
+                text, f"the version '{rest}' is not a whole number from 1{other if named else ''}"
+            )
         return Reference(part, "task", task=name, version=int(rest))
     if mark == "@":
         if not _NAME.fullmatch(rest):
@@ -201,7 +204,7 @@ def _parse_hub(name: str, text: str) -> Reference:
     names = repo.split("/")
     if repo.endswith((".yaml", ".yml")) and not text.startswith(HUB_PREFIX):
         # A path without its `./`, more probably than a repository of such a name.
-        _refuse(text, f"write './{text}' for a task of another registry")
+        _refuse(text, f"write './{text}' for a task of that registry")
     if len(names) != 2 or not all(_REPO_PART.fullmatch(name) for name in names):
         hint = f" or './{text}' for a file" if not text.startswith(HUB_PREFIX) else ""
         _refuse(text, f"write 'owner/repository:task' for the Hub{hint}")

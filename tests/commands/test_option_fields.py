@@ -18,7 +18,7 @@ from adapterhub.errors import UsageError
 from adapterhub.importing.import_options import ImportOptions
 from adapterhub.inputs import parse_bytes
 from adapterhub.option_models import Options, Part, option_of, parse_options
-from adapterhub.publishing.publication import PublishOptions
+from adapterhub.publishing.publication import BackboneOptions, PublishOptions
 from adapterhub.scoring.options import ScoringOptions
 from adapterhub.training.adapter_options import AdapterOptions
 from adapterhub.training.options import TrainingOptions
@@ -30,6 +30,7 @@ MODELS: dict[str, tuple[type[Options], ...]] = {
     "score": (ScoreArguments, ScoringOptions, HubOptions),
     "import": (ImportOptions,),
     "publish": (PublishOptions,),
+    "publish-backbone": (BackboneOptions,),
     "search": (SearchOptions,),
 }
 SHARED = {"epochs": "3", "batch_size": "8", "head_dropout": "0.25"}

@@ -120,6 +120,7 @@ def test_forms(text: str, expected: dict[str, object]) -> None:
         ("shipped/spam", "write 'shipped:spam'"),
         ("./r.yaml:", "Write name"),
         ("./r.yaml:spam:x", "version 'x'"),
+        ("own:spam", "'./own:spam' for a task of a registry in that folder"),
         ("o/registry.yaml:spam", "write './o/registry.yaml:spam'"),
     ],
 )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from adapterhub.errors import InputError, NonFiniteError, UsageError, check_type
-from adapterhub.inputs import BadRow, FieldInputs, read_fields, tokenless
+from adapterhub.inputs import BadRow, FieldInputs, read_fields, read_pair, tokenless
 from adapterhub.model.encoder.tokens import TextTokenizer
 from adapterhub.model.execution.passes import Requested
 from adapterhub.model.execution.resident import ResidentTask
@@ -35,6 +35,35 @@ class Request:
     skip: bool
     top_k: int | None
     keep_logits: bool
+
+
+def make_request(
+    rows: tuple[object, ...], *, top_k: int | None, on_error: str, logits: bool
+) -> Request:
+    """Returns the request to score each row with all tasks.
+
+    Raises:
+        UsageError: An option is not valid.
+    """
+    if top_k is not None and (type(top_k) is not int or top_k < 1):
+        raise UsageError(f"top_k is {top_k!r}; expected 1 or more, or None for all labels.")
+    if on_error not in ("raise", "skip"):
+        raise UsageError(f"on_error is {on_error!r}; expected 'raise' or 'skip'.")
+    check_type(logits, bool, "logits", "True or False")
+    return Request(rows, None, on_error == "skip", top_k, logits)
+
+
+def with_own_tasks(request: Request) -> tuple[Request, list[str]]:
+    """Returns the request whose rows are pairs of record and tasks, and the names of all tasks.
+
+    Raises:
+        UsageError: A row is no such pair.
+    """
+    pairs = [read_pair(row) for row in request.rows]
+    records = tuple(record for record, _ in pairs)
+    tasks = tuple(frozenset(names) for _, names in pairs)
+    names = list(dict.fromkeys(name for _, own in pairs for name in own))
+    return replace(request, rows=records, tasks=tasks), names
 
 
 def read_rows(request: Request, plan: Plan, tokenizer: TextTokenizer) -> tuple[FieldInputs, ...]:
@@ -69,19 +98,6 @@ def compute_scores(
             scores[name] = _task_scores(name, resident[name], given, output, request)
     ordered = {name: scores[name] for name in resident}
     return Scores(ordered, tuple(sorted(errors, key=lambda error: error.row)))
-
-
-def check_options(top_k: int | None, on_error: str, logits: bool) -> None:
-    """Checks the options of a call.
-
-    Raises:
-        UsageError: One is not valid.
-    """
-    if top_k is not None and (type(top_k) is not int or top_k < 1):
-        raise UsageError(f"top_k is {top_k!r}; expected 1 or more, or None for all labels.")
-    if on_error not in ("raise", "skip"):
-        raise UsageError(f"on_error is {on_error!r}; expected 'raise' or 'skip'.")
-    check_type(logits, bool, "logits", "True or False")
 
 
 def refuse_bad_rows(given: Sequence[FieldInputs]) -> None:

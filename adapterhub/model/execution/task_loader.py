@@ -9,12 +9,15 @@ from pathlib import Path
 from adapterhub.errors import ResidentError, UsageError
 from adapterhub.model.backbone.caller_state import ForkedLock
 from adapterhub.model.encoder.changes import Adapter
-from adapterhub.model.execution.checks import check_tasks
+from adapterhub.model.execution.call import Request, compute_scores, read_rows
+from adapterhub.model.execution.checks import check_backbone, check_fits, check_tasks
 from adapterhub.model.execution.resident import ResidentTask, ResidentTasks
 from adapterhub.model.execution.run_trunk import ExecutionContext
+from adapterhub.plan import Plan, make_plan
 from adapterhub.remote.find import FoundTask, find_all
-from adapterhub.results import Provenance
-from adapterhub.specs import TaskSpec
+from adapterhub.remote.operation import operation
+from adapterhub.results import Provenance, Scores
+from adapterhub.specs import BackboneSpec, TaskSpec
 from adapterhub.store.headfile import HeadFile
 from adapterhub.store.references import parse_reference
 
@@ -146,6 +149,44 @@ class TaskLoader:
                     found = self.look_up(missing)
                 self._make_resident([found.tasks[name] for name in missing], keep=names)
         return acquired
+
+    @operation()
+    def plan(self, names: Mapping[str, str], backbone: BackboneSpec) -> Plan:
+        """Returns the plan of a call; names by what the user calls them.
+
+        Raises:
+            BackboneMismatchError: A task was made for another backbone.
+        """
+        own = list(names.values())
+        found = self.specs(own, self.look_up(own))
+        specs = {given: found[name] for given, name in names.items()}
+        for spec in specs.values():
+            check_backbone(spec, backbone)
+        return make_plan(specs)
+
+    @operation()
+    def score(self, request: Request, names: Mapping[str, str]) -> Scores:
+        """Returns the predictions of a call; names by what the user calls them."""
+        own = list(names.values())
+        found = self.look_up(own)
+        if found.tasks:
+            # Bad rows are refused before tasks are loaded, which may evict other tasks.
+            specs = self.specs(own, found)
+            for spec in specs.values():
+                check_fits(spec, self._context.encoder)
+            plan = make_plan({given: specs[name] for given, name in names.items()})
+            read_rows(request, plan, self._context.tokenizer)
+        acquired = self.acquire(own, found)
+        del found  # the bytes of head files, which may be large
+        resident = {given: acquired[name] for given, name in names.items()}
+        return compute_scores(request, resident, context=self._context)
+
+    @operation()
+    def checked(self, names: Mapping[str, str]) -> list[FoundTask]:
+        """Returns tasks to be saved elsewhere, after their known answers were recomputed."""
+        found = find_all(names.values(), self._registries)
+        self.check([task.load() for task in found])
+        return found
 
     def check(self, heads: Sequence[HeadFile]) -> dict[str, Adapter]:
         """Checks tasks on this encoder and returns their compiled adapters by digest."""
