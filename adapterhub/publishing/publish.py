@@ -20,6 +20,7 @@ from adapterhub.publishing.publication import Published, PublishedTask, PublishO
 from adapterhub.publishing.target import (
     State,
     check_commit,
+    check_visibility,
     commit_message,
     make_missing_branch,
     open_place,
@@ -89,11 +90,7 @@ def publish(repo: str, tasks: Sequence[FoundTask], options: PublishOptions) -> P
             state = read_state(place, repo, options, has_names=has_names)
             if state.commit is None:
                 return None
-        if options.private and state.is_public:
-            raise UsageError(
-                f"{repo} is public, and --private makes only a new repository private. Make it "
-                f"private at {place.endpoint}/{repo}/settings, or publish without --private."
-            )
+        check_visibility(state, place, repo, private=options.private)
         done = _send(order, state, _merge(order, state), before=before)
         if isinstance(done, Published):
             return done

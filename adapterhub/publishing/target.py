@@ -159,6 +159,19 @@ def read_state(
     return State(commit, content, card, newest.files, refs, is_public=newest.public)
 
 
+def check_visibility(state: State, place: Place, repo: str, *, private: bool) -> None:
+    """Checks that what shall be private does not go into a public repository.
+
+    Raises:
+        UsageError: It would.
+    """
+    if private and state.is_public:
+        raise UsageError(
+            f"{repo} is public, and --private makes only a new repository private. Make it private "
+            f"at {place.endpoint}/{repo}/settings, or publish without --private."
+        )
+
+
 def make_missing_branch(state: State, options: CommitOptions) -> None:
     """Makes the branch to commit to where there is none; after all checks, right before it is used.
 
