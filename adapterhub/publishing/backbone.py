@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
-from adapterhub.errors import BackboneError, RemoteContentError, UsageError
+from adapterhub.errors import BackboneError, RemoteContentError
 from adapterhub.model.backbone.open_backbone import FILES, SHIPPED, Backbone, open_backbone
 from adapterhub.option_models import parse_options
 from adapterhub.publishing.backbone_card import is_marked, write_backbone_card
