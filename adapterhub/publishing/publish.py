@@ -17,6 +17,7 @@ from adapterhub.publishing.files import Extras, extras_of, files_of
 from adapterhub.publishing.merging import Merged, merge
 from adapterhub.publishing.ownership import check_owner
 from adapterhub.publishing.publication import Published, PublishedTask, PublishOptions
+from adapterhub.publishing.shown_examples import as_published
 from adapterhub.publishing.target import (
     State,
     check_commit,
@@ -78,7 +79,8 @@ def publish(repo: str, tasks: Sequence[FoundTask], options: PublishOptions) -> P
     _check(repo, tasks, options)
     place = open_place(repo, options)
     tasks = on_base_model(tasks, options.base_model)
-    order = _Order(repo, tasks, options, extras_of(tasks), place, Uploads())
+    extras = extras_of(tasks, options.benchmarks)
+    order = _Order(repo, tasks, options, extras, place, Uploads())
     has_names = options.tag is not None or any(task.alias for task in tasks)
     before: _Attempt | None = None
 
@@ -91,7 +93,8 @@ def publish(repo: str, tasks: Sequence[FoundTask], options: PublishOptions) -> P
             if state.commit is None:
                 return None
         check_visibility(state, place, repo, private=options.private)
-        done = _send(order, state, _merge(order, state), before=before)
+        known = replace(order, tasks=as_published(tasks, state.content, state.read))
+        done = _send(known, state, _merge(known, state), before=before)
         if isinstance(done, Published):
             return done
         before = done
@@ -170,14 +173,7 @@ def _send(
     if not merged.changed and state.commit is not None:
         make_missing_branch(state, options)
         return _finish(order, before or _Attempt(merged, {}), Sent(state.commit.oid))
-    files = files_of(
-        merged,
-        order.tasks,
-        repo=repo,
-        card=state.card,
-        extras=order.extras,
-        there=state.files,
-    )
+    files = files_of(merged, order.tasks, repo=repo, extras=order.extras, there=state.present)
     if state.commit is not None:
         check_owner(state.commit, state.content, card=state.card, there=state.files, changed=files)
     attempt = _Attempt(merged, files)

@@ -228,14 +228,7 @@ def _files(state: State, merged: Merged, repo: str) -> Mapping[str, bytes | None
         or before.tasks[name].versions[before.tasks[name].newest].sha256
         != entry.versions[entry.newest].sha256
     ]
-    return files | files_of(
-        merged,
-        fresh,
-        repo=repo,
-        card=state.card,
-        extras=extras_of(fresh),
-        there=state.files,
-    )
+    return files | files_of(merged, fresh, repo=repo, extras=extras_of(fresh), there=state.present)
 
 
 def _head(commit: Commit, content: RegistryContent, name: str) -> FoundTask:

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from adapterhub.errors import RemoteNotFoundError, RemoteUnavailableError, UsageError
 from adapterhub.publishing.front_matter import CARD_NAME
+from adapterhub.publishing.layout import Present
 from adapterhub.publishing.ownership import check_registry
 from adapterhub.publishing.publication import CommitOptions
 from adapterhub.remote.calls import Place, current_place, pause
@@ -55,6 +56,16 @@ class State:
     files: Collection[str] = ()
     refs: Refs | None = None
     is_public: bool = False
+
+    @property
+    def present(self) -> Present:
+        """Returns what the repository holds."""
+        return Present(self.card, self.files, self.read)
+
+    def read(self, path: str) -> bytes:
+        """Returns the content of a file of the repository."""
+        assert self.commit is not None
+        return fetch(self.commit, path)
 
 
 def check_commit(options: CommitOptions) -> None:
