@@ -79,8 +79,9 @@ def test_the_body_says_what_a_reader_asks() -> None:
     for part in (
         "Whether a review praises.",
         "| 1 | negative | 49 | 81.6% |\n| 2 | positive | 51 | 98.0% |",
-        'hub = Hub(backbone="albert/albert-base-v2@' + "b" * 40 + '")',
-        f'print(hub.score("This is a text.", tasks="{REPO}:spam").to_columns())',
+        "--backbone albert/albert-base-v2@" + "b" * 40,
+        f'hub = Hub.from_hub("{REPO}:spam")',
+        'print(hub.score("This is a text.").to_columns())',
         "| Accuracy | 0.9000 | [acme/reviews](https://huggingface.co/datasets/acme/reviews) | "
         "validation | 100 |",
         "reads depth 6 of 12: 50 % of a forward pass",
