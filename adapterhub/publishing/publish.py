@@ -28,7 +28,7 @@ from adapterhub.publishing.target import (
     read_state,
     until_first,
 )
-from adapterhub.remote.calls import Place
+from adapterhub.remote.calls import Place, reading_with
 from adapterhub.remote.fetch import MAIN, Commit
 from adapterhub.remote.find import FoundTask
 from adapterhub.remote.large_files import Uploads
@@ -78,7 +78,8 @@ def publish(repo: str, tasks: Sequence[FoundTask], options: PublishOptions) -> P
     """
     _check(repo, tasks, options)
     place = open_place(repo, options)
-    tasks = on_base_model(tasks, options.base_model)
+    with reading_with(token=options.token):
+        tasks = on_base_model(tasks, options.base_model)
     extras = extras_of(tasks, options.benchmarks)
     order = _Order(repo, tasks, options, extras, place, Uploads())
     has_names = options.tag is not None or any(task.alias for task in tasks)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,7 +125,7 @@ def until_first(repo: str, attempt: Callable[[], Result | None]) -> Result:
             done = attempt()
             if done is not None:
                 return done
-            time.sleep(min(pause(tried), max(running.clock.left, 0)))
+            running.clock.sleep(pause(tried))
     raise RemoteUnavailableError(
         repo, f"others published {MOST_RACES} times while this was tried. Try again later."
     )

@@ -20,8 +20,9 @@ from adapterhub.remote.fetch import MAIN, Commit
 from adapterhub.remote.large_files import Uploads
 from adapterhub.remote.session import Failed
 
-_LFS_SUFFIXES = {".safetensors", ".png"}
-_LFS_BYTES = 10 * 2**20
+_LFS_SUFFIXES = {".safetensors", ".png", ".model"}
+_LFS_BYTES = 5 * 2**20
+"""Size above which a file is stored as a large one, as the Hub demands above twice that."""
 _SAMPLE = 512
 _CONFLICT = 412
 
