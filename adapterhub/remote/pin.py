@@ -31,7 +31,7 @@ from adapterhub.remote.repository import (
 )
 from adapterhub.store.copying import file_to_add, task_to_add
 from adapterhub.store.editing import read_or_empty
-from adapterhub.store.entries import Origin, TaskEntry, is_portable, portable_entry
+from adapterhub.store.entries import Origin, TaskEntry, portable_entry
 from adapterhub.store.headfile import parse_head
 from adapterhub.store.paths import absolute_path
 from adapterhub.store.references import Reference, check_name, parse_reference
@@ -303,8 +303,9 @@ def _head(
     spec = parse_head(data, source=remote.source).spec
     check_agreement(remote, spec)
     backbone = spec.backbone
+    entry = remote.backbone if remote.backbone.is_portable else portable_entry(backbone)
     listed = any(e.fingerprint == backbone.fingerprint for e in registry.backbones.values())
-    if not listed and not is_portable(backbone):
+    if not listed and not entry.is_portable:
         raise RemoteContentError(
             str(remote.commit),
             f"task '{remote.task}' belongs to the backbone {backbone.name} "
@@ -322,7 +323,7 @@ def _head(
     return NewHead(
         name,
         data,
-        portable_entry(backbone),
+        entry,
         origin=origin,
         # Once more under the lock: another process may have added a task since the first check.
         check=lambda entry: check_history(entry, name, remote, allow_older=allow_older),

@@ -38,6 +38,7 @@ from adapterhub.store.registry import (
     Registry,
     Resolved,
     parse_registry,
+    place_to_write,
     read_registry,
     remember,
 )
@@ -68,7 +69,7 @@ def registry_lock(path: Path, *, timeout: float | None = None) -> Iterator[Path]
     Raises:
         RegistryError: Another writer held the lock for that long, or the folder is read-only.
     """
-    path = path.resolve()
+    path = place_to_write(path)
     timeout = LOCK_TIMEOUT if timeout is None else timeout
     lock_path = path.with_name(f"{path.name}.lock")
     with contextlib.ExitStack() as stack:
