@@ -19,7 +19,6 @@ from adapterhub.store.registry import read_registry, task_info
 from adapterhub.store.versions import add_version
 from tests.builders import backbone_entry, head_tensors, task_spec
 
-
 pytestmark = pytest.mark.slow
 
 
