@@ -70,6 +70,7 @@ ONLY_IN = {
     "huggingface_hub": {
         *(f"remote/{name}.py" for name in ("cache", "calls", "download", "faults", "repository")),
         *(f"remote/{name}.py" for name in ("large_files", "refs", "session", "upload")),
+        "remote/download_count.py",
         "model/backbone/sources.py",
     },
     "httpx2": {"remote/download.py", "remote/session.py"},

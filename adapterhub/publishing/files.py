@@ -19,6 +19,7 @@ from adapterhub.publishing.eval_results import (
 from adapterhub.publishing.figures import draw
 from adapterhub.publishing.layout import Present
 from adapterhub.publishing.merging import Merged
+from adapterhub.remote.download_count import CONFIG_NAME
 from adapterhub.remote.find import FoundTask
 from adapterhub.store.atomic import removed_at_end
 from adapterhub.store.registry import REGISTRY_NAME
@@ -74,7 +75,6 @@ def _peft_files(task: FoundTask) -> dict[str, bytes]:
         return {f"peft/{task.name}/{path.name}": path.read_bytes() for path in place.iterdir()}
 
 
-CONFIG_NAME = "config.json"
 CONFIG = b'{\n  "library": "adapterhub",\n  "load": "adapterhub.Hub.from_hub"\n}\n'
 """The Hub counts requests for this file as downloads. It has no `model_type`, so that transformers
 says of the repository that it is no model of its own."""

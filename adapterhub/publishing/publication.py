@@ -62,7 +62,7 @@ class PublishOptions(CommitOptions):
     """How tasks are published."""
 
     private: bool = False
-    """Make the repository a private one, where it does not exist yet."""
+    """Make the repository a private one; refused where it exists and is public."""
     tag: Annotated[str | None, Option("NAME")] = None
     """Tag of the commit, for instance v1."""
     base_model: Annotated[str | None, Option("OWNER/NAME@COMMIT")] = None

@@ -18,6 +18,7 @@ from adapterhub.publishing.target import (
     State,
     check_commit,
     commit_message,
+    make_missing_branch,
     open_place,
     read_state,
     until_first,
@@ -145,7 +146,10 @@ def _attempt(order: _Order, state: State, before: _Attempt | None) -> RemoteChan
         written=tuple(sorted(path for path, data in files.items() if data is not None)),
         deleted=tuple(sorted(path for path, data in files.items() if data is None)),
     )
-    return done if options.dry_run else _send(order, commit, merged, files, _Attempt(old, done))
+    if options.dry_run:
+        return done
+    make_missing_branch(state, options)
+    return _send(order, commit, merged, files, _Attempt(old, done))
 
 
 def _send(

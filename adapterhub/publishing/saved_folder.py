@@ -9,6 +9,7 @@ from pathlib import Path
 
 from adapterhub.errors import RegistryError, UsageError
 from adapterhub.model.backbone.open_backbone import FILES
+from adapterhub.publishing.base_model import on_base_model
 from adapterhub.publishing.files import extras_of, files_of
 from adapterhub.publishing.layout import Present
 from adapterhub.publishing.merging import merge
@@ -38,6 +39,7 @@ def save_folder(folder: str | Path, tasks: Sequence[FoundTask], *, backbone: Pat
     """
     place = absolute_path(folder, "folder")
     _check(tasks)
+    tasks = on_base_model(tasks, None)
     merged = merge(None, tasks, place=place / REGISTRY_NAME)
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", place.name).strip("-.") or "heads"
     repo = f"{_OWNER}/{name[:96]}"
