@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, metadata
 
 from adapterhub.publishing.marks import blocks, put, without
 from adapterhub.publishing.rendering import render
+from adapterhub.remote.parallel import in_parallel
 from adapterhub.store.entries import RegistryContent
 
 MOST_CARD_BYTES = 60_000
@@ -44,6 +45,11 @@ class Present:
     card: bytes | None = None
     files: Collection[str] = ()
     read: Callable[[str], bytes] = _missing
+
+    def read_all(self, paths: Iterable[str]) -> dict[str, bytes]:
+        """Returns the content of those of the files that there are, by path."""
+        known = [path for path in paths if path in self.files]
+        return dict(zip(known, in_parallel(self.read, known), strict=True))
 
 
 def page_path(task: str) -> str:
@@ -119,8 +125,9 @@ def _with_pages(
     body: _Body, content: RegistryContent, there: Present, *, room: int
 ) -> tuple[str, dict[str, bytes]]:
     """Returns a body without details, and a page for each task that had a section."""
+    before = there.read_all([LIST_PATH, *map(page_path, body.sections)])
     pages = {
-        page_path(name): _page(page_path(name), f"{_TASK}{name}", _moved(section), there)
+        page_path(name): _page(before.get(page_path(name)), f"{_TASK}{name}", _moved(section))
         for name, section in body.sections.items()
     }
     links = {
@@ -135,18 +142,19 @@ def _with_pages(
         rows = list(_fitting(every, max(left, _FEWEST_BYTES)))
         if len(rows) == len(every):
             break
-    if len(rows) < len(content.tasks) or LIST_PATH in there.files:
+    if len(rows) < len(content.tasks) or LIST_PATH in before:
         table = "\n".join(_rows(content, links, _WIDTHS[0]))
-        pages[LIST_PATH] = _page(LIST_PATH, _LIST, render("list", table=_HEAD + table), there)
+        every_task = render("list", table=_HEAD + table)
+        pages[LIST_PATH] = _page(before.get(LIST_PATH), _LIST, every_task)
     text = without(body.text, [f"{_TASK}{name}" for name in body.sections])
     text = put(text, _TOP, _overview(content, rows, has_pages=True))
     return put(text, _ABOUT, body.about, after=(_TOP,)), pages
 
 
-def _page(path: str, name: str, text: str, there: Present) -> bytes:
+def _page(before: bytes | None, name: str, text: str) -> bytes:
     """Returns a page; what people wrote in it is kept."""
-    before = there.read(path).decode(errors="replace") if path in there.files else ""
-    return (put(before, name, text).strip("\n") + "\n").encode()
+    there = (before or b"").decode(errors="replace")
+    return (put(there, name, text).strip("\n") + "\n").encode()
 
 
 def _moved(section: str) -> str:
