@@ -128,19 +128,16 @@ def _outdated_results(merged: Merged, extras: Extras, there: Present) -> Iterato
     """
     known = merged.before.tasks if merged.before else {}
     gone = known.keys() - merged.content.tasks.keys()
-    names = (*merged.content.tasks, *gone)
-    read = there.read_all(map(results_path, names))
-    for name in names:
-        path = results_path(name)
-        if path in read:
-            data = read[path]
-            if is_old(data, name) or (is_ours(data) and name in {*merged.added, *gone}):
-                yield path
-            elif path in extras.get(name, {}) and not is_ours(data):
-                raise UsageError(
-                    f"The results {path} are in the repository, written by somebody else. Add the "
-                    f"benchmark there by hand, or remove the file, and publish again."
-                )
+    names = {results_path(name): name for name in (*merged.content.tasks, *gone)}
+    for path, data in there.read_all(names).items():
+        name = names[path]
+        if is_old(data, name) or (is_ours(data) and name in {*merged.added, *gone}):
+            yield path
+        elif path in extras.get(name, {}) and not is_ours(data):
+            raise UsageError(
+                f"The results {path} are in the repository, written by somebody else. Add the "
+                f"benchmark there by hand, or remove the file, and publish again."
+            )
 
 
 def _is_newest(merged: Merged, task: FoundTask) -> bool:

@@ -47,9 +47,9 @@ class Present:
     read: Callable[[str], bytes] = _missing
 
     def read_all(self, paths: Iterable[str]) -> dict[str, bytes]:
-        """Returns the content of those of some files that are there, several read at a time."""
-        wanted = [path for path in paths if path in self.files]
-        return dict(zip(wanted, in_parallel(self.read, wanted), strict=True))
+        """Returns the content of those of the files that there are, by path."""
+        known = [path for path in paths if path in self.files]
+        return dict(zip(known, in_parallel(self.read, known), strict=True))
 
 
 def page_path(task: str) -> str:
@@ -127,9 +127,8 @@ def _with_pages(
     """Returns a body without details, and a page for each task that had a section."""
     before = there.read_all([LIST_PATH, *map(page_path, body.sections)])
     pages = {
-        path: _page(before.get(path, b""), f"{_TASK}{name}", _moved(section))
+        page_path(name): _page(before.get(page_path(name)), f"{_TASK}{name}", _moved(section))
         for name, section in body.sections.items()
-        for path in [page_path(name)]
     }
     links = {
         name: page_path(name)
@@ -143,18 +142,19 @@ def _with_pages(
         rows = list(_fitting(every, max(left, _FEWEST_BYTES)))
         if len(rows) == len(every):
             break
-    if len(rows) < len(content.tasks) or LIST_PATH in there.files:
+    if len(rows) < len(content.tasks) or LIST_PATH in before:
         table = "\n".join(_rows(content, links, _WIDTHS[0]))
-        text = render("list", table=_HEAD + table)
-        pages[LIST_PATH] = _page(before.get(LIST_PATH, b""), _LIST, text)
+        every_task = render("list", table=_HEAD + table)
+        pages[LIST_PATH] = _page(before.get(LIST_PATH), _LIST, every_task)
     text = without(body.text, [f"{_TASK}{name}" for name in body.sections])
     text = put(text, _TOP, _overview(content, rows, has_pages=True))
     return put(text, _ABOUT, body.about, after=(_TOP,)), pages
 
 
-def _page(before: bytes, name: str, text: str) -> bytes:
+def _page(before: bytes | None, name: str, text: str) -> bytes:
     """Returns a page; what people wrote in it is kept."""
-    return (put(before.decode(errors="replace"), name, text).strip("\n") + "\n").encode()
+    there = (before or b"").decode(errors="replace")
+    return (put(there, name, text).strip("\n") + "\n").encode()
 
 
 def _moved(section: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -21,6 +22,7 @@ _MOST_LABELS = 500
 _LONGEST_SAMPLE = 120
 _HUB = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}@[\w./-]{1,100}", re.ASCII)
 _PACKAGE = re.compile(r"package:[a-z0-9][a-z0-9._-]*")
+_SIGNS = " ,.;:?()+-，。；：？！、"
 _SAMPLES = ("This is a text.", "This is another text.")
 
 
@@ -108,9 +110,12 @@ def _sample(spec: TaskSpec) -> Sequence[str]:
 
 
 def _is_plain(text: str) -> bool:
-    has_signs = any(sign in text for sign in "\"'`\\$!")
-    is_option = text.startswith("-") or not text.strip()
-    return text.isprintable() and len(text) <= _LONGEST_SAMPLE and not (has_signs or is_option)
+    """Returns whether a text means itself in any quotes: letters, marks, digits and some signs."""
+    return (
+        text[:1].isalnum()
+        and len(text) <= _LONGEST_SAMPLE
+        and all(sign in _SIGNS or unicodedata.category(sign)[0] in "LMN" for sign in text)
+    )
 
 
 def _label_rows(spec: TaskSpec, labels: Sequence[str]) -> list[list[str]]:

@@ -12,6 +12,7 @@ from huggingface_hub import ModelCard
 
 from adapterhub.diagnostics import ConfusedPair, Diagnostics
 from adapterhub.errors import MissingExtraError
+from adapterhub.examples import Example, PredictedLabel
 from adapterhub.publishing.card import write_card
 from adapterhub.publishing.figures import draw
 from adapterhub.publishing.files import extras_of
@@ -167,7 +168,9 @@ EVIL = {
 @pytest.mark.parametrize("name", EVIL)
 def test_nothing_breaks_out_of_the_card(name: str) -> None:
     evil = EVIL[name]
-    calm = card(full(description="x", labels=("x", "y"), license="x"))
+    examples = (Example(inputs=("x",), labels=(PredictedLabel(label="y", score=0.5),)),)
+    calm = card(full(description="x", labels=("x", "y"), license="x", examples=examples))
+    shown = PredictedLabel(label=evil, score=0.5)
     data = {"dataset": evil, "dataset_license": evil}
     earlier = EarlierTask(task=evil, adapter="cd" * 32, **data)
     changes = {
@@ -177,6 +180,7 @@ def test_nothing_breaks_out_of_the_card(name: str) -> None:
         "training": RECORD.model_copy(update={**data, "continued_from": earlier}),
         "metrics": (*METRICS, Metric(name=evil, value=0.1, split=evil, rows=1)),
         "diagnostics": DIAGNOSTICS,
+        "examples": (Example(inputs=(evil,), labels=(shown,)),),
         "backbone": ALBERT.model_copy(update={"name": evil, "revision": evil}),
     }
     text = card(full(**changes))
@@ -189,7 +193,7 @@ def test_nothing_breaks_out_of_the_card(name: str) -> None:
     marks = re.compile(r"^<!-- .* -->$|^#+ .*$|^```.*$", re.MULTILINE)
     assert marks.findall(body) == marks.findall(calm.split("\n---\n", 1)[1])
     rows = [line for line in body.splitlines() if line.startswith("|")]
-    assert {len(row.split("|")) for row in rows} == {6, 7, 9}
+    assert {len(row.split("|")) for row in rows} == {4, 6, 7, 9}
 
 
 def test_a_name_of_a_backbone_stays_in_its_string() -> None:

@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
+from adapterhub.examples import Example, PredictedLabel
 from adapterhub.publishing.layout import MOST_CARD_BYTES, Present, lay_out
 from adapterhub.publishing.merging import merge
+from adapterhub.publishing.publication import PublishOptions
 from adapterhub.publishing.publish import publish
+from adapterhub.publishing.task_changes import deprecate_task, remove_task
 from adapterhub.remote.find import FoundTask
 from adapterhub.specs import Calibration, Metric
 from tests.hubserver.server import HubServer
@@ -18,6 +21,7 @@ from tests.publishing.cards import DIAGNOSTICS, RECORD, files, full
 from tests.publishing.tasks import DEFAULTS, REPO
 
 LABELS = tuple(f"a rather long label with the number {number}" for number in range(150))
+EXAMPLES = (Example(inputs=("A text.",), labels=(PredictedLabel(label=LABELS[0], score=0.5),)),)
 METRICS = tuple(
     Metric(name=name, value=0.5, split=split, rows=100)
     for split in ("test", "validation")
@@ -173,3 +177,19 @@ def test_tasks_that_the_registry_lost_are_in_the_card_no_more() -> None:
     registry = {"registry.yaml": files(full())["registry.yaml"]}
     made = files(full(seed=1), before={**registry, "README.md": old_card("spam", "gone")})
     assert "## gone" not in readme(made)
+
+
+@pytest.mark.slow
+def test_what_is_said_of_a_task_goes_with_it(hub_server: HubServer) -> None:
+    tasks = [big(number, examples=EXAMPLES) for number in range(9)]
+    gone, old = tasks[0].name, tasks[1].name
+    publish(REPO, tasks, PublishOptions(benchmarks=(f"{gone}=acme/bench:hard",)))
+    remove_task(f"{REPO}:{gone}")
+    deprecate_task(f"{REPO}:{old}", "Read the other one.")
+    made = hub_server.files(REPO)
+    assert not [path for path in made if gone in path]
+    assert f"tasks/{old}.md" in made
+    text = readme(made)
+    assert gone not in text
+    assert "**Deprecated:** " in text
+    assert "Read the other one." in text
