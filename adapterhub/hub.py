@@ -203,7 +203,7 @@ class Hub:
             repo: `owner/name`, or its address; created if missing.
             options: Of `PublishOptions`: `private`, for a new repository; `revision`, a branch;
                 `commit_message`, `commit_description`, `tag`; `create_pr`, a pull request instead;
-                `token`; `dry_run`, to return what would be written without writing it.
+                `token`; `examples` for the card; `dry_run`, to write nothing.
 
         Raises:
             UsageError: An option is unknown or not valid.
@@ -214,8 +214,8 @@ class Hub:
         from adapterhub.publishing.publish import publish
 
         place = parse_repository(repo)
-        given = on_branch(parse_options(PublishOptions, options), place.revision)
-        return publish(place.name, self._tasks.checked(self._names.own(tasks)), given)
+        how = on_branch(parse_options(PublishOptions, options), place.revision)
+        return publish(place.name, self._tasks.checked(self._names.own(tasks), how.examples), how)
 
     def push_to_hub(
         self, repo_id: str, tasks: str | Sequence[str] | None = None, **options: Any

@@ -14,7 +14,7 @@ from pathlib import Path
 from huggingface_hub.file_download import are_symlinks_supported, repo_folder_name
 
 from adapterhub.remote.calls import Place
-from adapterhub.store.atomic import make_folder, write_atomic
+from adapterhub.store.atomic import held_temp, take_name
 
 _OID = re.compile(r"[0-9a-f]{40}")
 _ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -37,8 +37,7 @@ def keep_oid(place: Place, repo: str, revision: str, oid: str) -> None:
     """
     if cached_oid(place, repo, revision) != oid:
         path = _folder(place, repo) / "refs" / revision
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, oid.encode(), replace=True)
+        _write(path, oid.encode())
 
 
 def pointer(place: Place, repo: str, oid: str, path: str) -> Path:
@@ -74,15 +73,13 @@ def keep(place: Place, repo: str, oid: str, path: str, *, data: bytes, name: str
     """
     folder = _folder(place, repo)
     found = folder / "snapshots" / oid / path
-    make_folder(found.parent)
     if not _ID.fullmatch(name) or not are_symlinks_supported(place.cache):
-        write_atomic(found, data, replace=True)
+        _write(found, data)
         return
     blob = folder / "blobs" / name
-    make_folder(blob.parent)
     if blob.is_symlink():
         blob.unlink()  # into a store that several caches share
-    write_atomic(blob, data, replace=True)
+    _write(blob, data)
     _link(blob, found)
 
 
@@ -93,10 +90,19 @@ def drop(path: Path) -> None:
             one.unlink()
 
 
+def _write(path: Path, data: bytes) -> None:
+    """Writes a file, whole or not at all; what a crash damages is fetched again."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with held_temp(path) as temp:
+        temp.write_bytes(data)
+        take_name(temp, path, replace=True)
+
+
 def _link(blob: Path, found: Path) -> None:
     target = os.path.relpath(blob, found.parent)
     if found.is_symlink() and os.readlink(found) == target:
         return
+    found.parent.mkdir(parents=True, exist_ok=True)
     found.unlink(missing_ok=True)
     try:
         os.symlink(target, found)

@@ -67,6 +67,11 @@ class Clock:
                     if self._waiting == 0:
                         self._spent += time.monotonic() - self._since
 
+    def sleep(self, seconds: float) -> None:
+        """Waits, and no longer than there is time left."""
+        with self.running():
+            time.sleep(max(0.0, min(seconds, self.left)))
+
     def give_back(self, since: float) -> None:
         """Gives back the time since `since`, in which bytes arrived at a sufficient rate."""
         with self._lock:

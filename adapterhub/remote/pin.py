@@ -21,6 +21,7 @@ from adapterhub.errors import (
 from adapterhub.remote.operation import operation
 from adapterhub.remote.parallel import in_parallel
 from adapterhub.remote.repository import (
+    Lookup,
     RemoteTask,
     check_agreement,
     find_task,
@@ -199,11 +200,14 @@ def _newer(
     follow = {name: _reference(one.origin) for name, one in pinned.items() if not one.origin.fixed}
     with operation():
         lookup, remotes = lookup_of_call(), {}
-        lookup.prepare(follow.values())
+        fixed = {} if lookup.place.offline else _fixed(pinned)
+        lookup.prepare([*follow.values(), *fixed.values()])
+        for name, reference in fixed.items():
+            found[name] = _still_there(pinned[name], reference, lookup), None
         for name, reference in follow.items():
             try:
                 remote = find_task(reference, lookup)
-                why = deprecation_text(remote.entry.deprecated)
+                why = deprecation_text(remote.entry.deprecated, remote.commit.repo)
                 found[name] = replace(pinned[name], deprecated=why), None
                 check_history(registry.tasks[name], name, remote, allow_older=allow_older)
             except AdapterHubError as error:
@@ -221,6 +225,27 @@ def _newer(
         except AdapterHubError as error:
             found[name] = _kept(found[name][0], error), None
     return found
+
+
+def _fixed(pinned: Mapping[str, Updated]) -> dict[str, Reference]:
+    """Returns the versions on the Hub of tasks that are never updated, by name."""
+    fixed = {name: one.origin for name, one in pinned.items() if one.origin.fixed}
+    return {
+        name: parse_reference(f"{origin.repo}:{origin.task}:{origin.version}")
+        for name, origin in fixed.items()
+    }
+
+
+def _still_there(update: Updated, reference: Reference, lookup: Lookup) -> Updated:
+    """Returns the outcome for a task that is never updated: what its owner says of it now."""
+    try:
+        remote = find_task(reference, lookup)
+    except RemovedTaskError as error:
+        return _kept(update, error)
+    except AdapterHubError:
+        return update  # it needs nothing of the Hub
+    why = deprecation_text(remote.entry.deprecated, remote.commit.repo)
+    return replace(update, deprecated=why)
 
 
 def _reference(origin: Origin) -> Reference:

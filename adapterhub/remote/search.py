@@ -34,6 +34,7 @@ class Listed:
     problem: str | None = None
 
 
+@operation()
 def list_repositories(
     place: Place, *, tags: Sequence[str] = (), author: str | None = None, limit: int = 20
 ) -> list[Listed]:
@@ -69,8 +70,7 @@ def list_repositories(
         for model in found
         if model.sha is not None and not _is_of_others(model.library_name, paths_of(model))
     ]
-    with operation():
-        return in_parallel(_read_listed, commits)
+    return in_parallel(_read_listed, commits)
 
 
 def _is_of_others(library: str | None, files: Sequence[str] | None) -> bool:

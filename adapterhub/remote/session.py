@@ -9,10 +9,10 @@ through the same client are not changed.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ from huggingface_hub import get_session, set_client_factory
 from huggingface_hub.errors import FileMetadataError
 from huggingface_hub.utils import _http
 
-from adapterhub.remote.operation import Clock, running_clock
+from adapterhub.remote.operation import Clock, briefly, operation, running_clock
 from adapterhub.remote.reasons import reason_of
 
 SILENT_SECONDS = 10.0
@@ -36,7 +36,6 @@ _RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 _XET = ("x-xet-hash", "x-xet-refresh-route")
 _STORAGE_RETRIED = frozenset({400, 401, 403, 404, 410})
 """What a storage says of a signed link that has expired; a new one is asked for."""
-_STORAGE_REASON = re.compile(r"<Message>([^<]*)</Message>")
 _AGENTS = "/api/agent-harnesses"
 _DAMAGED = (json.JSONDecodeError, UnicodeDecodeError, KeyError)
 """What the client raises for a response that is not what the Hub sends."""
@@ -68,6 +67,9 @@ class Failed(Exception):
 class OutOfTime(Exception):
     """The operation has exceeded its total timeout."""
 
+    def __init__(self) -> None:
+        super().__init__("no time is left")
+
 
 def failure(error: BaseException) -> Failed | OutOfTime | None:
     """Returns the failed request behind an error of the client, or None for other errors."""
@@ -91,13 +93,25 @@ def stream(url: str, headers: dict[str, str]) -> AbstractContextManager[httpx2.R
 def storage_failure(response: httpx2.Response) -> Failed:
     """Returns what an error of the storage means: that the signed link into it is of no use."""
     try:
-        text = response.read().decode(errors="replace")
+        body = response.read()
     except (Failed, httpx2.RequestError):
-        text = ""
-    found = _STORAGE_REASON.search(text)
-    said = response.headers.get("X-Error-Message") or (found[1] if found else "")
-    reason = f" ({' '.join(said.split())[:200]})" if said else ""
-    return Failed(f"the storage responded with status {response.status_code}{reason}")
+        body = b""
+    problem = f"the storage responded with status {response.status_code}"
+    return Failed(problem, reason=reason_of(response.headers, body))
+
+
+@contextlib.contextmanager
+def limited(*, brief: bool) -> Iterator[None]:
+    """Bounds what the client asks in this thread, in a block that is not one request.
+
+    Args:
+        brief: Whether the cache can stand in for it.
+    """
+    install()
+    with operation() as running, briefly(wanted=brief):
+        clock = running.brief if brief else running.clock
+        with clock.running():
+            yield
 
 
 def install() -> None:

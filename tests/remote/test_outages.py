@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from adapterhub.errors import RemoteUnavailableError
+from adapterhub.errors import BackboneError, RemoteUnavailableError
+from adapterhub.model.backbone.sources import fetch
 from adapterhub.remote import operation, outages, session
 from adapterhub.remote.find import FoundTask, find_all
 from adapterhub.remote.pin import pin, update
 from adapterhub.store.registry import read_registry
 from tests.hubserver.faults import RESET, hang, stall, status
 from tests.hubserver.server import HubServer
+from tests.hubserver.state import File
 from tests.publishing.tasks import put
 from tests.remote.filled import fill
 
@@ -210,3 +212,23 @@ def test_a_cache_that_cannot_be_written_is_done_without(
     monkeypatch.setenv("HF_HUB_CACHE", str(home))
     assert find(NAMES[0])[0].name == "spam"
     assert "used but not kept" in caplog.text
+
+
+@pytest.mark.slow
+def test_a_cached_backbone_is_there_within_seconds(
+    hub_server: HubServer, quick: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    wanted = {"config.json": File(b"{}", lfs=False), "model.safetensors": File(b"x", lfs=True)}
+    hub_server.fill("acme/tiny", wanted)
+    folder, commit = fetch("acme/tiny", None, only=list(wanted))
+    hanging(hub_server)
+    for revision in (None, commit):
+        start = time.monotonic()
+        assert fetch("acme/tiny", revision, only=list(wanted)) == (folder, commit)
+        assert time.monotonic() - start < BRIEF + 0.5
+    assert len(hub_server.faults.log) == 1
+    assert caplog.text.count("Hub acme/tiny: using the cached commit") == 1
+    start = time.monotonic()
+    with pytest.raises(BackboneError, match="no response within 1 s"):
+        fetch("acme/absent", None, only=list(wanted))
+    assert time.monotonic() - start < 1.5

@@ -98,10 +98,9 @@ def test_a_link_into_the_storage_that_has_expired_is_renewed(filled: HubServer) 
 @pytest.mark.slow
 def test_a_link_that_always_has_expired_is_an_error_without_it(filled: HubServer) -> None:
     filled.state.expiring = 100
-    with pytest.raises(
-        RemoteUnavailableError, match=r"status 403 \(Request has expired\), tried 5 times"
-    ) as caught:
+    with pytest.raises(RemoteUnavailableError, match="status 403, tried 5 times") as caught:
         load()
+    assert "Request has expired" in str(caught.value)
     assert "signature" not in str(caught.value)
     assert filled.state.signed == TRIES
 

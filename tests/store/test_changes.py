@@ -209,6 +209,29 @@ def test_a_file_that_is_open_or_shared_stays_readable(path: Path) -> None:
     assert read_head(path.parent / "heads/spam.safetensors").spec.task == "spam"
 
 
+def test_a_file_of_another_registry_in_the_folder_stays(path: Path) -> None:
+    other = shutil.copy(path, path.with_name("other.yaml"))
+    change_registry(path, changes.remove("spam", None))
+    assert sha(other, "spam:3")
+    change_registry(other, changes.remove("spam", 2))
+    assert sorted(file.name for file in (path.parent / "heads").iterdir()) == [
+        "ham.safetensors",
+        "spam.3.safetensors",
+        "spam.safetensors",
+    ]
+
+
+def test_a_file_that_cannot_be_deleted_is_named(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = path.parent / "heads/spam.3.safetensors"
+    head.unlink()
+    head.mkdir()
+    change_registry(path, changes.remove("spam", 3))
+    assert 3 not in read_registry(path).tasks["spam"].versions
+    assert f"{head} is not used any more and cannot be deleted" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [

@@ -8,6 +8,7 @@ the Hub.
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 import re
 import threading
@@ -28,9 +29,13 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils.tqdm import tqdm
 
 from adapterhub.errors import BackboneError
-from adapterhub.remote.calls import current_place, plain
+from adapterhub.remote.cache import cached_oid, find_cached
+from adapterhub.remote.calls import Place, current_place, plain
 from adapterhub.remote.faults import refusal, why
+from adapterhub.remote.fetch import COMMIT
+from adapterhub.remote.outages import remember, remembered
 from adapterhub.remote.reasons import shown
+from adapterhub.remote.session import Failed, OutOfTime, limited
 from adapterhub.store.paths import absolute_path
 
 _Source = TypeVar("_Source")
@@ -39,6 +44,8 @@ REQUEST_SECONDS = 10.0
 """Time limit of one request to the Hub, in seconds."""
 FETCH_SECONDS = 1_800.0
 """Time limit for all files of a backbone, in seconds; XLM-RoBERTa large has 2.2 GB."""
+
+_log = logging.getLogger("adapterhub")
 
 _NAME = r"\w[\w.-]*"
 _HUB_NAME = re.compile(rf"(hub:)?({_NAME}/{_NAME}?)(?:@([\w./-]+))?")
@@ -129,17 +136,7 @@ def fetch(repository: str, revision: str | None, *, only: Sequence[str]) -> tupl
     try:
         folder = _within(
             FETCH_SECONDS,
-            lambda bar: snapshot_download(
-                repository,
-                revision=revision,
-                allow_patterns=list(only),
-                etag_timeout=REQUEST_SECONDS,
-                tqdm_class=bar,
-                endpoint=place.endpoint,
-                cache_dir=place.cache,
-                token=place.token or False,
-                local_files_only=place.offline,
-            ),
+            lambda bar: _newest_or_cached(place, repository, revision, only=only, bar=bar),
         )
     except TimeoutError as error:
         raise BackboneError(
@@ -158,6 +155,46 @@ def fetch(repository: str, revision: str | None, *, only: Sequence[str]) -> tupl
         raise BackboneError(source, problem) from plain(error, place.token)
     # snapshot_download names the folder after the commit.
     return Path(folder), Path(folder).name
+
+
+def _newest_or_cached(
+    place: Place, repository: str, revision: str | None, *, only: Sequence[str], bar: type[tqdm]
+) -> str:
+    """Returns the snapshot folder; the cached one where the Hub does not respond."""
+
+    def download(*, offline: bool) -> str:
+        return snapshot_download(
+            repository,
+            revision=revision,
+            allow_patterns=list(only),
+            etag_timeout=REQUEST_SECONDS,
+            tqdm_class=bar,
+            endpoint=place.endpoint,
+            cache_dir=place.cache,
+            token=place.token or False,
+            local_files_only=offline,
+        )
+
+    if place.offline:
+        return download(offline=True)
+    wanted = revision or "main"
+    is_fixed = COMMIT.fullmatch(wanted) is not None
+    oid = wanted if is_fixed else cached_oid(place, repository, wanted) or ""
+    is_cached = any(find_cached(place, repository, oid, name, None) for name in only if oid)
+    why = remembered(place.endpoint) if is_cached else None
+    if why is None:
+        try:
+            with limited(brief=is_cached):
+                return download(offline=False)
+        except (Failed, OutOfTime) as error:
+            why = str(error)
+            if isinstance(error, Failed) and error.away:
+                remember(place.endpoint, why)
+            if not is_cached:
+                raise
+    if not is_fixed:
+        _log.warning("Hub %s: using the cached commit %s: %s", repository, oid[:12], why)
+    return download(offline=True)
 
 
 def _reason(error: Exception, token: str | None) -> str:
