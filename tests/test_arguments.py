@@ -21,6 +21,7 @@ from adapterhub import (
     ScoringOptions,
     TrainingOptions,
     convert,
+    deprecate_task,
     export_peft,
     import_task,
     make_plan,
@@ -28,7 +29,11 @@ from adapterhub import (
     publish_backbone,
     read_head,
     read_registry,
+    remove_alias,
+    remove_task,
+    rename_task,
     save_tasks,
+    set_alias,
     train,
     unrolled,
 )
@@ -42,6 +47,7 @@ RESULTS = {
     "Published",
     "PublishedBackbone",
     "ScoredFile",
+    "TaskChange",
     "Scores",
     "TaskScores",
     "TaskSpec",
@@ -80,6 +86,10 @@ class Call:
 
 def _scoring(given: Given) -> dict[str, Any]:
     return {"texts": "a good day", "tasks": "sentiment"}
+
+
+def _change(given: Given) -> dict[str, Any]:
+    return {"task": "sentiment", "registry": given.registry, "dry_run": True}
 
 
 TOP_K = (0, -1, "x", True, 1.5, [])
@@ -172,6 +182,51 @@ CALLS: dict[str, Call] = {
             "folder": (*NO_PATH, None),
             "tasks": [value for value in NO_TASKS if value is not None],
         },
+    ),
+    "set_alias": Call(
+        lambda given: set_alias,
+        lambda given: {**_change(given), "alias": "prod", "version": 1},
+        {
+            "task": (*NO_NAME, "sentimant"),
+            "alias": NO_NAME,
+            "version": (None, 0, -1, 1.5, "x", [], True),
+            "registry": NO_PATH,
+        },
+        several="options",
+    ),
+    "remove_alias": Call(
+        lambda given: remove_alias,
+        lambda given: {**_change(given), "alias": "prod"},
+        {"task": (*NO_NAME, "sentimant"), "alias": NO_NAME, "registry": NO_PATH},
+        several="options",
+    ),
+    "deprecate_task": Call(
+        lambda given: deprecate_task,
+        lambda given: {**_change(given), "reason": "old"},
+        {
+            "task": (*NO_NAME, "sentimant"),
+            "reason": (3, b"x", []),
+            "use": (3, b"x", []),
+            "registry": NO_PATH,
+        },
+        several="options",
+    ),
+    "remove_task": Call(
+        lambda given: remove_task,
+        _change,
+        {
+            "task": (*NO_NAME, "sentimant"),
+            "reason": (3, b"x", []),
+            "use": (3, b"x", []),
+            "registry": NO_PATH,
+        },
+        several="options",
+    ),
+    "rename_task": Call(
+        lambda given: rename_task,
+        lambda given: {**_change(given), "new": "mood"},
+        {"task": (*NO_NAME, "sentimant"), "new": NO_NAME, "registry": NO_PATH},
+        several="options",
     ),
     "publish_backbone": Call(
         lambda given: publish_backbone,
