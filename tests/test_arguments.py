@@ -47,8 +47,8 @@ RESULTS = {
     "Published",
     "PublishedBackbone",
     "ScoredFile",
-    "TaskChange",
     "Scores",
+    "TaskChange",
     "TaskScores",
     "TaskSpec",
     "TrainedTask",
@@ -88,8 +88,8 @@ def _scoring(given: Given) -> dict[str, Any]:
     return {"texts": "a good day", "tasks": "sentiment"}
 
 
-def _change(given: Given) -> dict[str, Any]:
-    return {"task": "sentiment", "registry": given.registry, "dry_run": True}
+def _owned(given: Given) -> dict[str, Any]:
+    return {"registry": given.registry}
 
 
 TOP_K = (0, -1, "x", True, 1.5, [])
@@ -183,51 +183,6 @@ CALLS: dict[str, Call] = {
             "tasks": [value for value in NO_TASKS if value is not None],
         },
     ),
-    "set_alias": Call(
-        lambda given: set_alias,
-        lambda given: {**_change(given), "alias": "prod", "version": 1},
-        {
-            "task": (*NO_NAME, "sentimant"),
-            "alias": NO_NAME,
-            "version": (None, 0, -1, 1.5, "x", [], True),
-            "registry": NO_PATH,
-        },
-        several="options",
-    ),
-    "remove_alias": Call(
-        lambda given: remove_alias,
-        lambda given: {**_change(given), "alias": "prod"},
-        {"task": (*NO_NAME, "sentimant"), "alias": NO_NAME, "registry": NO_PATH},
-        several="options",
-    ),
-    "deprecate_task": Call(
-        lambda given: deprecate_task,
-        lambda given: {**_change(given), "reason": "old"},
-        {
-            "task": (*NO_NAME, "sentimant"),
-            "reason": (3, b"x", []),
-            "use": (3, b"x", []),
-            "registry": NO_PATH,
-        },
-        several="options",
-    ),
-    "remove_task": Call(
-        lambda given: remove_task,
-        _change,
-        {
-            "task": (*NO_NAME, "sentimant"),
-            "reason": (3, b"x", []),
-            "use": (3, b"x", []),
-            "registry": NO_PATH,
-        },
-        several="options",
-    ),
-    "rename_task": Call(
-        lambda given: rename_task,
-        lambda given: {**_change(given), "new": "mood"},
-        {"task": (*NO_NAME, "sentimant"), "new": NO_NAME, "registry": NO_PATH},
-        several="options",
-    ),
     "publish_backbone": Call(
         lambda given: publish_backbone,
         lambda given: {
@@ -238,6 +193,59 @@ CALLS: dict[str, Call] = {
         {
             "repo": (3, None, b"x", "x", "a/b/c", []),
             "backbone": (3, None, b"x", [], "", "./nothing"),
+        },
+        several="options",
+    ),
+    "set_alias": Call(
+        lambda given: set_alias,
+        lambda given: {"task": "sentiment", "alias": "prod", "version": 1, **_owned(given)},
+        {
+            "task": (*NO_NAME, "sentimant", "sentiment:1"),
+            "alias": (3, None, b"x", [], "No Name", ""),
+            "version": ("x y", [], 1.5, 0, 99, b"x", object()),
+            "registry": NO_PATH,
+        },
+        several="options",
+    ),
+    "remove_alias": Call(
+        lambda given: remove_alias,
+        lambda given: {"task": "sentiment", "alias": "prod", **_owned(given)},
+        {
+            "task": (*NO_NAME, "sentimant", "sentiment:1"),
+            "alias": (3, None, b"x", [], "No Name", "", "unknown"),
+            "registry": NO_PATH,
+        },
+        several="options",
+    ),
+    "deprecate_task": Call(
+        lambda given: deprecate_task,
+        lambda given: {"task": "sentiment", "reason": "old", **_owned(given)},
+        {
+            "task": (*NO_NAME, "sentimant", "sentiment:1"),
+            "reason": (3, b"x", [], ""),
+            "use": (3, b"x", [], "No Name", "sentimant"),
+            "registry": NO_PATH,
+        },
+        several="options",
+    ),
+    "remove_task": Call(
+        lambda given: remove_task,
+        lambda given: {"task": "sentiment", **_owned(given)},
+        {
+            "task": (*NO_NAME, "sentimant", "sentiment:9", "sentiment@prod"),
+            "reason": (3, None, b"x", []),
+            "use": (3, b"x", [], "No Name", "sentimant"),
+            "registry": NO_PATH,
+        },
+        several="options",
+    ),
+    "rename_task": Call(
+        lambda given: rename_task,
+        lambda given: {"task": "sentiment", "new": "mood", **_owned(given)},
+        {
+            "task": (*NO_NAME, "sentimant", "sentiment:1"),
+            "new": (*NO_NAME, "topics", "mood:1"),
+            "registry": NO_PATH,
         },
         several="options",
     ),

@@ -128,10 +128,12 @@ def _outdated_results(merged: Merged, extras: Extras, there: Present) -> Iterato
     """
     known = merged.before.tasks if merged.before else {}
     gone = known.keys() - merged.content.tasks.keys()
-    for name in (*merged.content.tasks, *gone):
+    names = (*merged.content.tasks, *gone)
+    read = there.read_all(map(results_path, names))
+    for name in names:
         path = results_path(name)
-        if path in there.files:
-            data = there.read(path)
+        if path in read:
+            data = read[path]
             if is_old(data, name) or (is_ours(data) and name in {*merged.added, *gone}):
                 yield path
             elif path in extras.get(name, {}) and not is_ours(data):

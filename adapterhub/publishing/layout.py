@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, metadata
 
 from adapterhub.publishing.marks import blocks, put, without
 from adapterhub.publishing.rendering import render
+from adapterhub.remote.parallel import in_parallel
 from adapterhub.store.entries import RegistryContent
 
 MOST_CARD_BYTES = 60_000
@@ -44,6 +45,11 @@ class Present:
     card: bytes | None = None
     files: Collection[str] = ()
     read: Callable[[str], bytes] = _missing
+
+    def read_all(self, paths: Iterable[str]) -> dict[str, bytes]:
+        """Returns the content of those of some files that are there, several read at a time."""
+        wanted = [path for path in paths if path in self.files]
+        return dict(zip(wanted, in_parallel(self.read, wanted), strict=True))
 
 
 def page_path(task: str) -> str:
@@ -119,9 +125,11 @@ def _with_pages(
     body: _Body, content: RegistryContent, there: Present, *, room: int
 ) -> tuple[str, dict[str, bytes]]:
     """Returns a body without details, and a page for each task that had a section."""
+    before = there.read_all([LIST_PATH, *map(page_path, body.sections)])
     pages = {
-        page_path(name): _page(page_path(name), f"{_TASK}{name}", _moved(section), there)
+        path: _page(before.get(path, b""), f"{_TASK}{name}", _moved(section))
         for name, section in body.sections.items()
+        for path in [page_path(name)]
     }
     links = {
         name: page_path(name)
@@ -137,16 +145,16 @@ def _with_pages(
             break
     if len(rows) < len(content.tasks) or LIST_PATH in there.files:
         table = "\n".join(_rows(content, links, _WIDTHS[0]))
-        pages[LIST_PATH] = _page(LIST_PATH, _LIST, render("list", table=_HEAD + table), there)
+        text = render("list", table=_HEAD + table)
+        pages[LIST_PATH] = _page(before.get(LIST_PATH, b""), _LIST, text)
     text = without(body.text, [f"{_TASK}{name}" for name in body.sections])
     text = put(text, _TOP, _overview(content, rows, has_pages=True))
     return put(text, _ABOUT, body.about, after=(_TOP,)), pages
 
 
-def _page(path: str, name: str, text: str, there: Present) -> bytes:
+def _page(before: bytes, name: str, text: str) -> bytes:
     """Returns a page; what people wrote in it is kept."""
-    before = there.read(path).decode(errors="replace") if path in there.files else ""
-    return (put(before, name, text).strip("\n") + "\n").encode()
+    return (put(before.decode(errors="replace"), name, text).strip("\n") + "\n").encode()
 
 
 def _moved(section: str) -> str:

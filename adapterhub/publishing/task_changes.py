@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adapterhub.errors import UsageError, check_type
+from adapterhub.errors import UsageError
 from adapterhub.option_models import parse_options
 from adapterhub.publishing.publication import CommitOptions, on_branch
 from adapterhub.store import changes
@@ -20,7 +20,7 @@ from adapterhub.store.changes import Change, Tasks
 from adapterhub.store.editing import change_registry
 from adapterhub.store.entries import TaskEntry, listed_files
 from adapterhub.store.paths import working_folder
-from adapterhub.store.references import SHIPPED_PREFIX, Reference, check_name, parse_reference
+from adapterhub.store.references import SHIPPED_PREFIX, Reference, parse_reference
 from adapterhub.store.registries import Registries
 from adapterhub.store.registry import find_registry, locate_registry, read_registry
 
@@ -87,7 +87,6 @@ def remove_alias(
     task: str, alias: str, *, registry: str | Path | None = None, **options: Any
 ) -> TaskChange:
     """Removes an alias of a task; arguments and errors as of `set_alias`."""
-    check_name(alias, "alias")
     found = _whole(task, "its alias is removed")
     title = f"Remove the alias @{alias} of {found.task}"
     change = changes.remove_alias(_task(found), alias)
@@ -145,7 +144,6 @@ def remove_task(
         UsageError: An alias points to the version, or it is the only one.
         AdapterHubError: As `set_alias`.
     """
-    check_type(reason, str, "The reason", "a text")
     found = parse_reference(task)
     if found.alias is not None:
         raise UsageError(

@@ -263,3 +263,20 @@ def test_what_cannot_be_changed(
         change_repository("acme/other", change, "Change", CommitOptions(token="hf_reader"))
     find_task(parse_reference("acme/other:spam"))
     assert [record for record in caplog.records if record.name == "adapterhub"] == []
+
+
+def test_the_page_of_a_task_follows_it(hub_server: HubServer) -> None:
+    names = [f"task-{number}" for number in range(40)]
+    put(*names)
+    assert "tasks/task-7.md" in hub_server.files(REPO)
+    apply(changes.rename("task-7", "junk"))
+    apply(changes.remove("task-8", None))
+    apply(changes.deprecate("task-9", "Too old"))
+    files = hub_server.files(REPO)
+    assert {"tasks/junk.md", "tasks/task-9.md"} <= set(files)
+    assert not {"tasks/task-7.md", "tasks/task-8.md", "heads/task-8.safetensors"} & set(files)
+    card = files["README.md"].decode()
+    assert "tasks/junk.md" in card
+    assert "task-7" not in card
+    assert "task-8" not in card
+    assert "**Deprecated:** Too old." in card

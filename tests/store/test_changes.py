@@ -20,6 +20,9 @@ from adapterhub.store.versions import add_version
 from tests.builders import backbone_entry, head_tensors, task_spec
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Returns a folder with three versions of `spam` and one of `ham`."""
