@@ -56,6 +56,9 @@ before = sorted(os.listdir())
 hub = Hub.from_hub(sys.argv[1], device="cpu")
 print(json.dumps(hub.score(["a good day", "not a day"]).to_columns()))
 print(hub.backbone.name, hub.backbone.revision)
+os.environ.update(HF_HUB_OFFLINE="1", HF_ENDPOINT="http://127.0.0.1:9")
+again = Hub.from_hub(sys.argv[1], device="cpu")
+assert again.score(["a good day"]).to_columns() == hub.score(["a good day"]).to_columns()
 assert sorted(os.listdir()) == before
 """
 
@@ -122,11 +125,6 @@ def test_a_fresh_process_with_an_empty_home(
     expected = published.score(["a good day", "not a day"], "sentiment").to_columns()
     assert json.loads(columns) == expected
     assert opened == backbone.replace("@", " ")
-    asked = len(hub_server.faults.log)
-    offline = {**surroundings, "HF_HUB_OFFLINE": "1"}
-    second = subprocess.run(words, env=offline, cwd=folder, capture_output=True, text=True)
-    assert (second.returncode, second.stdout) == (0, first.stdout), second.stderr
-    assert len(hub_server.faults.log) == asked
 
 
 def test_a_repository_opens_with_all_its_tasks(published: Hub) -> None:
@@ -443,12 +441,13 @@ def test_a_load_is_counted_once(
 
 @pytest.mark.parametrize("fault", [RESET, status(503), status(404), status(403), stall(20)])
 def test_a_count_that_fails_costs_nothing(
-    published: Hub, hub_server: HubServer, fault: Fault
+    published: Hub, hub_server: HubServer, fault: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(operation, "BRIEF_SECONDS", 0.5)
     hub_server.faults.add("*", rf"{REPO}/resolve/.*/config\.json$", fault, times=None)
     started = time.monotonic()
     published.load(NAME)
-    assert time.monotonic() - started < 8
+    assert time.monotonic() - started < 5
     assert hub_server.faults.made[fault.kind] <= 1
 
 
