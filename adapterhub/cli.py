@@ -9,7 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from adapterhub.commands.add import add
+from adapterhub.commands.alias import alias
 from adapterhub.commands.convert import convert
+from adapterhub.commands.deprecate import deprecate
 from adapterhub.commands.doctor import doctor
 from adapterhub.commands.evaluate import evaluate
 from adapterhub.commands.exit_codes import CommandLine
@@ -22,6 +24,8 @@ from adapterhub.commands.option_fields import Verb
 from adapterhub.commands.printing import print_line
 from adapterhub.commands.publish import publish
 from adapterhub.commands.publish_backbone import publish_backbone
+from adapterhub.commands.remove import remove
+from adapterhub.commands.rename import rename
 from adapterhub.commands.score import score
 from adapterhub.commands.search import search
 from adapterhub.commands.show import show
@@ -50,6 +54,10 @@ _VERBS: dict[str, Callable[..., None]] = {
     "add": add,
     "update": update,
     "search": search,
+    "alias": alias,
+    "rename": rename,
+    "deprecate": deprecate,
+    "remove": remove,
     "import": import_,
     "export": export,
     "convert": convert,

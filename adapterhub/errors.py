@@ -199,7 +199,8 @@ class BackboneMismatchError(BackboneError):
         self.found = found
         made_for = (
             f"task '{task}' was made for the backbone {expected}; the weights or the tokenizer "
-            f"here differ. Open the hub with that backbone, or train the task again on this one."
+            f"here differ. Open the hub with that backbone, as Hub.from_hub does for tasks on the "
+            f"Hub, or train the task again on this one."
         )
         super().__init__(found, problem or made_for)
 

@@ -20,6 +20,7 @@ from adapterhub.model.heads.heads import Array
 from adapterhub.option_models import parse_options, read_options
 from adapterhub.plan import Plan
 from adapterhub.publishing.publication import Published, PublishOptions, on_branch
+from adapterhub.remote.calls import reading_with, split_access
 from adapterhub.remote.named_tasks import is_folder_of_tasks
 from adapterhub.remote.operation import operation
 from adapterhub.remote.task_names import TaskNames, names_in, names_on_hub
@@ -111,13 +112,13 @@ class Hub:
             names: `owner/repo:task` as in `load`, or `owner/repo` for all its tasks.
             revision: Commit, branch or tag for names without one.
             options: As in `Hub()`: `device`, `dtype`, `max_bytes`, `max_windows`, and `backbone`
-                where its publisher has it as a folder.
-
-        Raises:
-            AdapterHubError: As `Hub()` and `load`; or the backbone is a folder of the publisher.
+                where its publisher has it as a folder; `token` and `local_files_only` as in
+                transformers, for this call.
         """
-        hub = cls(names_on_hub(names, revision), **options)
-        hub.load(*hub._names.own(None).values())
+        access, rest = split_access(options)
+        with reading_with(**access):
+            hub = cls(names_on_hub(names, revision), **rest)
+            hub.load(*hub._names.own(None).values())
         return hub
 
     @classmethod
@@ -133,8 +134,7 @@ class Hub:
         """
         if not is_folder_of_tasks(name, revision):
             return cls.from_hub(str(name), revision=revision, **options)
-        hub = cls(name, **options)
-        hub._names = hub._names.with_all(hub.backbone.fingerprint)
+        hub = cls(names_in(name, opens_all=True), **split_access(options)[1])
         hub.load(*hub._names.opened)
         return hub
 
@@ -203,7 +203,7 @@ class Hub:
             repo: `owner/name`, or its address; created if missing.
             options: Of `PublishOptions`: `private`, for a new repository; `revision`, a branch;
                 `commit_message`, `commit_description`, `tag`; `create_pr`, a pull request instead;
-                `token`; `dry_run`, to return what would be written without writing it.
+                `token`; `examples` for the card; `dry_run`, to write nothing.
 
         Raises:
             UsageError: An option is unknown or not valid.
@@ -214,8 +214,8 @@ class Hub:
         from adapterhub.publishing.publish import publish
 
         place = parse_repository(repo)
-        given = on_branch(parse_options(PublishOptions, options), place.revision)
-        return publish(place.name, self._tasks.checked(self._names.own(tasks)), given)
+        how = on_branch(parse_options(PublishOptions, options), place.revision)
+        return publish(place.name, self._tasks.checked(self._names.own(tasks), how.examples), how)
 
     def push_to_hub(
         self, repo_id: str, tasks: str | Sequence[str] | None = None, **options: Any
@@ -377,7 +377,6 @@ class Hub:
         Raises:
             UsageError: The depth, pooling, fields, window or prompt are not valid.
             BackboneError: The backbone's own vectors need a module that cannot be honoured.
-            InputError: A row cannot be read.
         """
         options = FeatureOptions(depth, pooling, fields, max_length, prompt)
         rows = read_records(texts)

@@ -21,8 +21,10 @@ from pydantic import (
 
 from adapterhub.diagnostics import Diagnostics, Use
 from adapterhub.diagnostics import Metric as Metric
+from adapterhub.examples import MOST_EXAMPLES, Example
+from adapterhub.examples import KnownAnswer as KnownAnswer
 from adapterhub.families import FamilyName
-from adapterhub.tags import check_tags
+from adapterhub.tags import check_tags, entity_types
 
 Kind = Literal["single_label", "multi_label", "regression", "tagging"]
 Pooling = Literal["cls", "mean", "max", "attentive", "tokens"]
@@ -221,21 +223,6 @@ class TrainingRecord(Spec):
     join_tokens: Literal["space", "none"] | None = None
 
 
-class KnownAnswer(Spec):
-    """A probe text with its logits from when the head file was written.
-
-    Attributes:
-        inputs: The probe, one string per input field.
-        logits: One row of K for a whole text; for tagging one row per token.
-        answers: The label of the largest logit of each row, which detects labels in another
-            order; empty for regression.
-    """
-
-    inputs: tuple[str, ...] = Field(min_length=1, max_length=2)
-    logits: tuple[tuple[float, ...], ...] = Field(min_length=1)
-    answers: tuple[str, ...] = ()
-
-
 class TaskSpec(Spec):
     """The spec of a task, stored in the header of its head file.
 
@@ -253,9 +240,10 @@ class TaskSpec(Spec):
         value_range: Regression only: outputs are clipped to it.
         diagnostics: Confusions and reliability as measured; None if not known.
         known_answers: Probes that are recomputed when the task is loaded.
+        examples: Texts with their predictions, for people.
     """
 
-    later = ("apart",)
+    later = ("apart", "examples")
     schema_version: Literal[1] = 1
     task: TaskName
     kind: Kind
@@ -276,6 +264,7 @@ class TaskSpec(Spec):
     diagnostics: Diagnostics | None = None
     training: TrainingRecord | None = None
     known_answers: tuple[KnownAnswer, ...] = ()
+    examples: tuple[Example, ...] = Field(default=(), max_length=MOST_EXAMPLES)
 
     @property
     def outputs(self) -> int:
@@ -303,6 +292,9 @@ class TaskSpec(Spec):
         _check_known_answers(self)
         if self.diagnostics is not None and not self.diagnostics.fits(len(self.labels)):
             raise ValueError("diagnostics are about other labels")
+        labels = entity_types(self.labels) if self.kind == "tagging" else self.labels
+        if not all(example.fits(len(self.fields), labels) for example in self.examples):
+            raise ValueError("an example is of a task with other fields or labels")
         return self
 
 

@@ -18,7 +18,14 @@ from tests.hubserver.server import HubServer
 
 OWNER = "your-name"
 REPO = f"{OWNER}/albert-heads"
+BACKBONE = f"{OWNER}/small-bilingual"
 CARD_LINES = 60
+ONE_LINE = f"""\
+from adapterhub import Hub
+
+hub = Hub.from_hub("{REPO}:sentiment-en")
+print(hub.score("A warm and funny film.").to_columns(), "on", hub.backbone.name)
+"""
 
 
 def main() -> None:
@@ -31,13 +38,19 @@ def main() -> None:
         here = {**surroundings, "HF_HOME": f"{folder}/here"}
         say("The lines of the README, in a process of their own:")
         code = readme_lines()
-        print("\n".join(f"    {line}" for line in code.splitlines()))
+        show_code(code)
         run([sys.executable, "-c", code], here, folder)
+        say("The backbone gets a repository of its own, which the tasks name from now on:")
+        adapterhub(["publish-backbone", BACKBONE], here, folder)
+        names = ["sentiment-en", "topic-zh", "--to", REPO, "--base-model", BACKBONE]
+        adapterhub(["publish", *names], here, folder)
         show_repository(server)
         say("Another process, whose home is empty and which has no token:")
         other = {**surroundings, "HF_HOME": f"{folder}/other"}
         del other["HF_TOKEN"]
         task = f"{REPO}:sentiment-en"
+        show_code(ONE_LINE)
+        run([sys.executable, "-c", ONE_LINE], other, folder)
         adapterhub(["search", "--remote", "--language", "zh"], other, folder)
         adapterhub(["score", "A warm and funny film.", "--task", task], other, folder)
         adapterhub(["add", f"{REPO}:topic-zh", "--as", "topic"], other, folder)
@@ -57,6 +70,10 @@ def readme_lines() -> str:
 
 def say(text: str) -> None:
     print(f"\n{text}\n", flush=True)
+
+
+def show_code(code: str) -> None:
+    print("\n".join(f"    {line}" for line in code.splitlines()), flush=True)
 
 
 def run(words: list[str], environment: Mapping[str, str], folder: str) -> None:

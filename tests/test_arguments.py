@@ -21,6 +21,7 @@ from adapterhub import (
     ScoringOptions,
     TrainingOptions,
     convert,
+    deprecate_task,
     export_peft,
     import_task,
     make_plan,
@@ -28,7 +29,11 @@ from adapterhub import (
     publish_backbone,
     read_head,
     read_registry,
+    remove_alias,
+    remove_task,
+    rename_task,
     save_tasks,
+    set_alias,
     train,
     unrolled,
 )
@@ -43,6 +48,7 @@ RESULTS = {
     "PublishedBackbone",
     "ScoredFile",
     "Scores",
+    "TaskChange",
     "TaskScores",
     "TaskSpec",
     "TrainedTask",
@@ -80,6 +86,10 @@ class Call:
 
 def _scoring(given: Given) -> dict[str, Any]:
     return {"texts": "a good day", "tasks": "sentiment"}
+
+
+def _owned(given: Given) -> dict[str, Any]:
+    return {"registry": given.registry}
 
 
 TOP_K = (0, -1, "x", True, 1.5, [])
@@ -183,6 +193,59 @@ CALLS: dict[str, Call] = {
         {
             "repo": (3, None, b"x", "x", "a/b/c", []),
             "backbone": (3, None, b"x", [], "", "./nothing"),
+        },
+        several="options",
+    ),
+    "set_alias": Call(
+        lambda given: set_alias,
+        lambda given: {"task": "sentiment", "alias": "prod", "version": 1, **_owned(given)},
+        {
+            "task": (*NO_NAME, "sentimant", "sentiment:1"),
+            "alias": (3, None, b"x", [], "No Name", ""),
+            "version": ("x y", [], 1.5, 0, 99, b"x", object()),
+            "registry": NO_PATH,
+        },
+        several="options",
+    ),
+    "remove_alias": Call(
+        lambda given: remove_alias,
+        lambda given: {"task": "sentiment", "alias": "prod", **_owned(given)},
+        {
+            "task": (*NO_NAME, "sentimant", "sentiment:1"),
+            "alias": (3, None, b"x", [], "No Name", "", "unknown"),
+            "registry": NO_PATH,
+        },
+        several="options",
+    ),
+    "deprecate_task": Call(
+        lambda given: deprecate_task,
+        lambda given: {"task": "sentiment", "reason": "old", **_owned(given)},
+        {
+            "task": (*NO_NAME, "sentimant", "sentiment:1"),
+            "reason": (3, b"x", [], ""),
+            "use": (3, b"x", [], "No Name", "sentimant"),
+            "registry": NO_PATH,
+        },
+        several="options",
+    ),
+    "remove_task": Call(
+        lambda given: remove_task,
+        lambda given: {"task": "sentiment", **_owned(given)},
+        {
+            "task": (*NO_NAME, "sentimant", "sentiment:9", "sentiment@prod"),
+            "reason": (3, None, b"x", []),
+            "use": (3, b"x", [], "No Name", "sentimant"),
+            "registry": NO_PATH,
+        },
+        several="options",
+    ),
+    "rename_task": Call(
+        lambda given: rename_task,
+        lambda given: {"task": "sentiment", "new": "mood", **_owned(given)},
+        {
+            "task": (*NO_NAME, "sentimant", "sentiment:1"),
+            "new": (*NO_NAME, "topics", "mood:1"),
+            "registry": NO_PATH,
         },
         several="options",
     ),

@@ -27,6 +27,7 @@ from adapterhub.errors import (
     RemoteError,
     RemoteNotFoundError,
     RemoteUnavailableError,
+    RemovedTaskError,
     ResidentError,
     SaveError,
     TokenizerError,
@@ -40,6 +41,7 @@ from adapterhub.errors import (
 TREE = {
     UsageError: (AdapterHubError, 2),
     UnknownTaskError: (UsageError, 2),
+    RemovedTaskError: (UnknownTaskError, 2),
     UnsupportedDeviceError: (UsageError, 2),
     MissingExtraError: (UsageError, 2),
     InputError: (AdapterHubError, 3),
@@ -66,6 +68,7 @@ SAMPLES = (
     AdapterHubError("it is late"),
     UsageError("top_k is 0"),
     UnknownTaskError("sentimant", ["sentiment", "topics"]),
+    RemovedTaskError("spam", "Task 'spam' of acme/heads", "no licence", "ham"),
     UnsupportedDeviceError("cuda:9", "0 CUDA devices are visible"),
     MissingExtraError("pandas", "pandas"),
     InputError("the text is empty.", row=3),

@@ -7,25 +7,36 @@ import os
 import pickle
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from peft import AutoPeftModel
+from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, pipeline
 
-from adapterhub import Hub
+from adapterhub import Hub, publish_backbone
 from adapterhub.errors import (
     BackboneError,
     BackboneMismatchError,
     RegistryError,
+    RemoteAccessError,
     RemoteNotFoundError,
+    RemoteUnavailableError,
     ResidentError,
     UnknownTaskError,
     UsageError,
 )
+from adapterhub.remote import operation
+from adapterhub.remote.calls import current_place
+from adapterhub.remote.pin import pin
+from adapterhub.remote.search import list_repositories
 from adapterhub.results import Scores
 from adapterhub.store import new_folder
-from tests.hubserver.faults import RESET
+from adapterhub.store.editing import set_alias
+from tests.hubserver.faults import RESET, Fault, stall, status
+from tests.hubserver.fixtures import TOKEN
 from tests.hubserver.server import HubServer
 from tests.publishing.tasks import REPO
 from tests.publishing.test_elsewhere import put_backbone
@@ -45,6 +56,9 @@ before = sorted(os.listdir())
 hub = Hub.from_hub(sys.argv[1], device="cpu")
 print(json.dumps(hub.score(["a good day", "not a day"]).to_columns()))
 print(hub.backbone.name, hub.backbone.revision)
+os.environ.update(HF_HUB_OFFLINE="1", HF_ENDPOINT="http://127.0.0.1:9")
+again = Hub.from_hub(sys.argv[1], device="cpu")
+assert again.score(["a good day"]).to_columns() == hub.score(["a good day"]).to_columns()
 assert sorted(os.listdir()) == before
 """
 
@@ -111,11 +125,6 @@ def test_a_fresh_process_with_an_empty_home(
     expected = published.score(["a good day", "not a day"], "sentiment").to_columns()
     assert json.loads(columns) == expected
     assert opened == backbone.replace("@", " ")
-    asked = len(hub_server.faults.log)
-    offline = {**surroundings, "HF_HUB_OFFLINE": "1"}
-    second = subprocess.run(words, env=offline, cwd=folder, capture_output=True, text=True)
-    assert (second.returncode, second.stdout) == (0, first.stdout), second.stderr
-    assert len(hub_server.faults.log) == asked
 
 
 def test_a_repository_opens_with_all_its_tasks(published: Hub) -> None:
@@ -279,6 +288,12 @@ def test_what_was_opened_is_pushed_elsewhere(published: Hub, hub_server: HubServ
     assert hub_server.repository("acme/copy").private
     assert hub_server.repository("acme/copy").history()[0].title == "Copied"
     assert hub.push_to_hub("acme/copy").files == ()
+    # The copy names the backbone as the repository did that it came from.
+    again = Hub.from_hub("acme/copy", device="cpu")
+    assert (again.backbone.name, again.backbone.revision) == (
+        hub.backbone.name,
+        hub.backbone.revision,
+    )
     assert [task.name for task in hub.push_to_hub("acme/one", "topics").tasks] == [
         "acme/one:topics"
     ]
@@ -373,3 +388,141 @@ def test_published_tasks_get_their_base_model_later(
     hub.publish("entities", REPO)
     assert f"source: {name}\n".encode() in hub_server.files(REPO)["registry.yaml"]
     assert Hub.from_hub(f"{REPO}:entities", device="cpu").score("a good day").rows()
+
+
+def test_a_task_is_added_with_the_backbone_that_its_repository_names(
+    published: Hub, hub_server: HubServer, backbone: str, tmp_path: Path
+) -> None:
+    registry = tmp_path / "mine" / "registry.yaml"
+    pin(registry, NAME, name="mood")
+    hub = Hub(registry, device="cpu")
+    assert f"{hub.backbone.name}@{hub.backbone.revision}" == backbone
+    assert same(
+        hub.score(list(TEXTS), "mood", logits=True),
+        published.score(list(TEXTS), "sentiment", logits=True),
+    )
+    done = hub.push_to_hub("acme/again")
+    assert [task.name for task in done.tasks] == ["acme/again:mood"]
+    assert (
+        f"source: {hub.backbone.name}\n".encode() in hub_server.files("acme/again")["registry.yaml"]
+    )
+
+
+def test_it_answers_at_once_while_the_hub_hangs(
+    published: Hub, hub_server: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = Hub.from_hub(REPO, device="cpu").score(list(TEXTS), logits=True)
+    monkeypatch.setattr(operation, "BRIEF_SECONDS", 0.5)
+    hub_server.faults.add("*", "", stall(30), times=None)
+    started = time.monotonic()
+    assert same(Hub.from_hub(REPO, device="cpu").score(list(TEXTS), logits=True), here)
+    assert time.monotonic() - started < 5
+
+
+def counted(server: HubServer) -> int:
+    """Returns how many requests for the tasks' repository the Hub has counted as downloads."""
+    place = rf"^/{REPO}/resolve/.*/config\.json$"
+    return sum(server.faults.count(method, place) for method in ("GET", "HEAD"))
+
+
+def test_a_load_is_counted_once(
+    published: Hub, hub_server: HubServer, fresh_home: Callable[[], Path]
+) -> None:
+    names = [f"{REPO}:{task}" for task in TASKS]
+    for expected in (1, 1):
+        published.load(*names)
+        assert counted(hub_server) == expected
+    Hub.from_hub(REPO, device="cpu")
+    assert counted(hub_server) == 1
+    fresh_home()
+    Hub.from_hub(f"{REPO}:topics", device="cpu")
+    assert counted(hub_server) == 2
+
+
+@pytest.mark.parametrize("fault", [RESET, status(503), status(404), status(403), stall(20)])
+def test_a_count_that_fails_costs_nothing(
+    published: Hub, hub_server: HubServer, fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operation, "BRIEF_SECONDS", 0.5)
+    hub_server.faults.add("*", rf"{REPO}/resolve/.*/config\.json$", fault, times=None)
+    started = time.monotonic()
+    published.load(NAME)
+    assert time.monotonic() - started < 5
+    assert hub_server.faults.made[fault.kind] <= 1
+
+
+def test_searching_is_no_download(
+    published: Hub, hub_server: HubServer, fresh_home: Callable[[], Path]
+) -> None:
+    publish_backbone("acme/base", published.registry_path.parent / "backbone")
+    start = counted(hub_server)
+    assert [one.commit.repo for one in list_repositories(current_place())] == [REPO]
+    assert counted(hub_server) == start
+    published.load(NAME)
+    assert counted(hub_server) == start + 1
+
+
+def test_others_say_that_the_repository_is_no_model_of_theirs(
+    hub: Hub, hub_server: HubServer, tmp_path: Path
+) -> None:
+    hub.publish("sentiment", "acme/albert-heads")
+    folder = tmp_path / "albert-heads"
+    for path, data in hub_server.files("acme/albert-heads").items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(data)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert config == {"library": "adapterhub", "load": "adapterhub.Hub.from_hub"}
+    for open_it in (AutoConfig, AutoModel, AutoModelForSequenceClassification):
+        with pytest.raises(ValueError, match="Unrecognized model in"):
+            open_it.from_pretrained(folder)
+    with pytest.raises(ValueError, match="Unrecognized model in"):
+        pipeline("text-classification", str(folder))
+    with pytest.raises(ValueError, match=r"Can't find 'adapter_config.json' at"):
+        AutoPeftModel.from_pretrained(str(folder))
+
+
+def test_a_config_of_others_is_left_alone(hub: Hub, hub_server: HubServer) -> None:
+    hub.publish("sentiment", REPO)
+    hub_server.put(REPO, "config.json", b'{"mine": 1}\n')
+    hub.publish("topics", REPO)
+    assert hub_server.files(REPO)["config.json"] == b'{"mine": 1}\n'
+
+
+@pytest.mark.parametrize("how", ["cache_dir", "local_dir"])
+def test_a_snapshot_of_the_client_opens(published: Hub, tmp_path: Path, how: str) -> None:
+    folder = Path(current_place().api.snapshot_download(REPO, **{how: tmp_path / "there"}))
+    hub = Hub.from_pretrained(folder, device="cpu")
+    here = published.score(list(TEXTS), sorted(TASKS), logits=True)
+    assert same(hub.score(list(TEXTS), logits=True), here)
+    assert hub.registry_path == folder / "registry.yaml"
+    before = (folder / "registry.yaml").read_bytes()
+    if how == "cache_dir":
+        with pytest.raises(RegistryError, match="it is in the cache of the Hub's client"):
+            set_alias(folder / "registry.yaml", "sentiment", "prod", 1)
+        assert (folder / "registry.yaml").read_bytes() == before
+
+
+def test_a_token_and_the_cache_alone_as_in_transformers(
+    hub: Hub,
+    hub_server: HubServer,
+    tiny_backbone_folder: Path,
+    fresh_home: Callable[[], Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    base = publish_backbone("acme/own", tiny_backbone_folder, private=True).base_model
+    hub.publish("sentiment", REPO, private=True, base_model=base)
+    fresh_home()
+    monkeypatch.delenv("HF_TOKEN")
+    with pytest.raises(RemoteAccessError):
+        Hub.from_pretrained(REPO, device="cpu")
+    with pytest.raises(RemoteUnavailableError, match="not in the cache"):
+        Hub.from_pretrained(REPO, device="cpu", local_files_only=True)
+    opened = Hub.from_pretrained(REPO, device="cpu", token=TOKEN, local_files_only=False)
+    assert opened.score("a good day").rows()
+    assert TOKEN.encode() not in pickle.dumps(opened)
+    asked = len(hub_server.faults.log)
+    again = Hub.from_pretrained(REPO, device="cpu", local_files_only=True)
+    assert again.score("a good day").to_columns() == opened.score("a good day").to_columns()
+    assert len(hub_server.faults.log) == asked
+    with pytest.raises(UsageError, match="The token is a int"):
+        Hub.from_hub(REPO, token=3)

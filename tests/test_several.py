@@ -209,3 +209,9 @@ def test_own_shipped_and_hub_tasks_and_a_file_share_one_trunk(
     assert_same(again.score(TEXTS, names, logits=True), names[1], mixed, names[1])
     with pytest.raises(UnknownTaskError, match="Did you mean 'shipped:sentiment-en'"):
         hub.score(TEXTS, "sentiment-en")
+    # A hub that was opened by a name on the Hub takes tasks of the other places too.
+    named = Hub.from_hub(f"{REPO}:topic-zh", device="cpu")
+    others = ["topic-zh", "./registry.yaml:own", "shipped:sentiment-en", "./mine.safetensors"]
+    found = named.score(TEXTS, others, logits=True)
+    for name, same in zip(others, (names[2], *names[:2], names[3]), strict=True):
+        assert_same(found, name, mixed, same)

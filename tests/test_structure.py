@@ -23,7 +23,7 @@ PACKAGE = Path(adapterhub.__file__).parent
 
 LADDER: dict[str, tuple[set[str], ...]] = {
     "": (
-        {"errors", "diagnostics", "families", "tags"},
+        {"errors", "diagnostics", "examples", "families", "tags"},
         {"specs"},
         {"shapes", "inputs", "option_models"},
         {"results", "plan"},
@@ -70,10 +70,11 @@ ONLY_IN = {
     "huggingface_hub": {
         *(f"remote/{name}.py" for name in ("cache", "calls", "download", "faults", "repository")),
         *(f"remote/{name}.py" for name in ("large_files", "refs", "session", "upload")),
+        "remote/download_count.py",
         "model/backbone/sources.py",
     },
     "httpx2": {"remote/download.py", "remote/session.py"},
-    "jinja2": {"publishing/card.py"},
+    "jinja2": {"publishing/rendering.py"},
     "matplotlib": {"publishing/figures.py"},
     "peft": {
         *(f"importing/{name}.py" for name in ("injected", "merged_pooling")),

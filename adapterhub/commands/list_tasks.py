@@ -2,30 +2,46 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
 
 from adapterhub.commands.options import AsJson, OnlyKind, OnlyLanguage, Registries, one_of
-from adapterhub.commands.printing import note, print_json, print_table, size_text
+from adapterhub.commands.printing import about_text, note, print_json, print_table, size_text
+from adapterhub.errors import UsageError
 
 if TYPE_CHECKING:
     from adapterhub.store.registry import Resolved
 
 
 def list_tasks(
+    repository: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="OWNER/REPO", help="A repository on the Hub, also as its address; @revision."
+        ),
+    ] = None,
     registry: Registries = None,
     language: OnlyLanguage = None,
     kind: OnlyKind = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the tasks of a registry, or of several.
+    """List the tasks of a registry, of several, or of a repository on the Hub.
 
     Each is shown in its newest version, by the name that other verbs take.
     """
     from adapterhub.remote.find import open_registries
     from adapterhub.specs import KINDS, Kind
 
-    opened = open_registries(registry)
     wanted = None if kind is None else cast("Kind", one_of("--kind", kind, KINDS))
+    if repository is not None:
+        if registry:
+            raise UsageError(f"'{repository}' is on the Hub; --registry is for local tasks.")
+        from adapterhub.commands.list_repository import list_repository
+
+        list_repository(repository, language, wanted, as_json=as_json)
+        return
+    opened = open_registries(registry)
     fitting = {one.path: one.search(language=language, kind=wanted) for one in opened.given}
     found = [
         (one.registry, one.name, one.registry.resolve(one.task))
@@ -50,6 +66,8 @@ def list_tasks(
 
 
 def _values(name: str, task: Resolved) -> dict[str, object]:
+    from adapterhub.store.retired import deprecation_text
+
     return {
         "name": name,
         "version": task.version,
@@ -64,11 +82,13 @@ def _values(name: str, task: Resolved) -> dict[str, object]:
         "aliases": dict(task.entry.aliases),
         "license": task.entry.license,
         "size": task.record.size,
+        "deprecated": deprecation_text(task.entry.deprecated),
     }
 
 
 def _cells(name: str, task: Resolved) -> tuple[str, ...]:
     from adapterhub.diagnostics import figure_text
+    from adapterhub.store.retired import deprecation_text
 
     aliases = [name for name, version in task.entry.aliases.items() if version == task.version]
     measured = (f"{name} {figure_text(value, 3)}" for name, value in task.record.metrics.items())
@@ -80,7 +100,7 @@ def _cells(name: str, task: Resolved) -> tuple[str, ...]:
         _depths(task.record.depths),
         next(measured, "") + (f" ({task.record.measured_on})" if task.record.measured_on else ""),
         size_text(task.record.size),
-        task.entry.description,
+        about_text(deprecation_text(task.entry.deprecated), task.entry.description),
     )
 
 

@@ -46,6 +46,13 @@ RegistryToWrite = Annotated[
         "upwards, else one in this folder.",
     ),
 ]
+OwnTask = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="A task of the registry, or owner/repo:task on the Hub, owner/repo@branch:task.",
+    ),
+]
 OnlyLanguage = Annotated[
     str | None,
     typer.Option("--language", "-l", metavar="TAG", help="Only tasks for this language: en …"),

@@ -113,3 +113,8 @@ def size_text(size: int) -> str:
 def counted(number: int, noun: str) -> str:
     """Returns a number with its noun: `1 row`, `2 rows`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def about_text(deprecated: object, description: object) -> str:
+    """Returns the description of a task in a table, behind why it is deprecated, if it is."""
+    return f"deprecated: {deprecated} {description}".rstrip() if deprecated else str(description)

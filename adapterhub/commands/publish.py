@@ -21,7 +21,10 @@ def publish(
         typer.Argument(metavar="NAME...", help="Tasks, as in `show`; name@alias moves the alias."),
     ],
     *,
-    to: Annotated[str, typer.Option("--to", metavar="OWNER/REPO", help="Where to.")],
+    to: Annotated[
+        str,
+        typer.Option("--to", metavar="OWNER/REPO", help="Where to; also its address, or @branch."),
+    ],
     registry: Registries = None,
     backbone: Backbone = None,
     options: PublishOptions,
@@ -34,7 +37,9 @@ def publish(
     """
     from adapterhub.hub import Hub
     from adapterhub.remote.find import choose_backbone_key, choose_tasks, open_registries
+    from adapterhub.store.references import parse_repository
 
+    parse_repository(to)
     note_token(options.token)
     opened = open_registries(registry)
     wanted = split_names(names)

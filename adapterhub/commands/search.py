@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
 
+from adapterhub.commands.hub_tasks import HEADINGS, task_cells, task_values
 from adapterhub.commands.list_tasks import list_tasks
 from adapterhub.commands.option_fields import uses
 from adapterhub.commands.options import AsJson, OnlyKind, OnlyLanguage, Registries, one_of
@@ -32,20 +33,23 @@ def search(
     if not options.remote:
         if base_model or author:
             raise UsageError("--base-model and --author search the Hub; give --remote with them.")
-        list_tasks(registry, language, kind, as_json)
+        list_tasks(None, registry, language, kind, as_json)
         return
     from adapterhub.remote.calls import current_place
     from adapterhub.remote.search import list_repositories
     from adapterhub.specs import KINDS
+    from adapterhub.store.hub_urls import is_address
+    from adapterhub.store.references import parse_repository
 
     wanted = None if kind is None else cast("Kind", one_of("--kind", kind, KINDS))
     # The Hub knows `zh` and not `zh-CN`; the entries decide.
     tags = [language.partition("-")[0].lower()] if language else []
     if base_model:
-        tags.append(f"base_model:adapter:{base_model}")
+        name = parse_repository(base_model).name if is_address(base_model) else base_model
+        tags.append(f"base_model:adapter:{name}")
     listed = list_repositories(current_place(), tags=tags, author=author, limit=options.limit)
     found = [
-        _values(one, name, entry)
+        task_values(one.commit.repo, name, entry, one.commit.oid)
         for one in listed
         for name, entry in _fitting(one, language, wanted)
     ]
@@ -55,8 +59,7 @@ def search(
         print_json({"tasks": found, "unread": problems})
         return
     if found:
-        headings = ("task", "version", "kind", "language", "depths", "measured", "about")
-        print_table(headings, map(_cells, found))
+        print_table(HEADINGS, map(task_cells, found))
     else:
         note("No such task in the repositories that the Hub lists.")
     for one in unread:
@@ -71,34 +74,3 @@ def _fitting(
     for name, entry in sorted(one.content.tasks.items()) if one.content else ():
         if fits(entry, language=language, kind=kind):
             yield name, entry
-
-
-def _values(one: Listed, name: str, entry: TaskEntry) -> dict[str, object]:
-    record = entry.versions[entry.newest]
-    return {
-        "name": f"{one.commit.repo}:{name}",
-        "version": entry.newest,
-        "kind": entry.kind,
-        "languages": list(entry.languages),
-        "description": entry.description,
-        "depths": list(record.depths),
-        "metrics": dict(record.metrics),
-        "measured_on": record.measured_on,
-        "commit": one.commit.oid,
-    }
-
-
-def _cells(found: dict[str, object]) -> tuple[str, ...]:
-    from adapterhub.diagnostics import figure_text
-
-    metrics = cast("dict[str, float]", found["metrics"])
-    measured = (f"{name} {figure_text(value, 3)}" for name, value in metrics.items())
-    return (
-        str(found["name"]),
-        str(found["version"]),
-        str(found["kind"]),
-        " ".join(cast("list[str]", found["languages"])),
-        "+".join(map(str, cast("list[int]", found["depths"]))),
-        next(measured, "") + (f" ({found['measured_on']})" if found["measured_on"] else ""),
-        str(found["description"]),
-    )

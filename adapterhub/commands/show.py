@@ -36,6 +36,7 @@ def show(
 
 def _values(task: FoundTask) -> dict[str, object]:
     from adapterhub.commands.measured import split_values
+    from adapterhub.store.retired import deprecation_text
 
     values: dict[str, object] = {"reference": task.reference}
     if (found := task.found) is not None:
@@ -46,6 +47,7 @@ def _values(task: FoundTask) -> dict[str, object]:
             "file": str(found.path),
             "size": found.record.size,
             "sha256": found.record.sha256,
+            "deprecated": deprecation_text(found.entry.deprecated),
         }
     values["passes"] = task.spec.deepest
     values["separate_passes"] = task.spec.backbone.num_hidden_layers
@@ -55,6 +57,8 @@ def _values(task: FoundTask) -> dict[str, object]:
 
 
 def _about(task: FoundTask) -> dict[str, str]:
+    from adapterhub.store.retired import deprecation_text
+
     spec, found = task.spec, task.found
     version = ""
     if found is not None:
@@ -68,6 +72,7 @@ def _about(task: FoundTask) -> dict[str, str]:
     return {
         "task": spec.task,
         "about": spec.description,
+        "deprecated": (found and deprecation_text(found.entry.deprecated)) or "",
         "version": version,
         "aliases": ", ".join(f"@{alias} -> {number}" for alias, number in aliases.items()),
         "kind": spec.kind,

@@ -23,8 +23,8 @@ def update(
 ) -> None:
     """Take newer versions of tasks that were added from the Hugging Face Hub.
 
-    A task that was added by version, tag or commit stays as it is. One that is refused stays too,
-    and the exit code is 4.
+    A task that was added by version, tag or commit stays as it is. One that is refused, or was
+    removed by its owner, stays too, and the exit code is 4.
     """
     from adapterhub.remote.find import open_registry
     from adapterhub.remote.pin import update as update_pinned
@@ -38,6 +38,7 @@ def update(
                 "state": one.state,
                 "origin": one.origin.model_dump(),
                 "problem": one.problem,
+                "deprecated": one.deprecated,
             }
             for one in done
         ]
@@ -61,5 +62,5 @@ def update(
     for one in done:
         if one.problem is not None and not as_json:
             note(f"adapterhub: {one.problem}")
-    if any(one.state == "refused" for one in done):
+    if any(one.state in ("refused", "removed") for one in done):
         raise typer.Exit(RemoteError.exit_code)

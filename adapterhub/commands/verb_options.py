@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from adapterhub.commands.options import BACKBONE_HELP, REGISTRIES_HELP
+from adapterhub.commands.options import BACKBONE_HELP, REGISTRIES_HELP, REGISTRY_HELP
 from adapterhub.option_models import Option, Options
 
 
@@ -48,3 +48,22 @@ class SearchOptions(Options):
     """With --remote: only of this owner."""
     limit: int = Field(default=20, ge=1, le=200)
     """With --remote: maximum number of repositories, at most 200."""
+
+
+class AliasOptions(Options):
+    """What `alias` does with an alias."""
+
+    remove: bool = False
+    """Remove the alias."""
+    registry: Annotated[Path | None, Option(flags=("--registry", "-r"))] = Field(
+        None, description=REGISTRY_HELP
+    )
+
+
+class DeprecateOptions(Options):
+    """How a task is deprecated."""
+
+    use: Annotated[str | None, Option("NAME")] = None
+    """The task to use instead, of the same registry or owner/repo:task."""
+    undo: bool = False
+    """Take the deprecation back."""

@@ -53,6 +53,8 @@ def export_peft(head: HeadFile, folder: str | Path) -> None:
     except ValueError as error:
         raise AdapterError(f"of {head.source}", str(error)) from error
     backbone = head.spec.backbone
+    # It opens on the encoder alone: PEFT would look for the classifier of the other types.
+    config.task_type = "FEATURE_EXTRACTION"
     if "/" in backbone.name:
         config.base_model_name_or_path, config.revision = backbone.name, backbone.revision
     values = {
@@ -89,6 +91,11 @@ def opens_on(spec: TaskSpec) -> str:
     """Returns the expression for the model that an export opens on, given a plain `model`."""
     is_plain = is_stock(spec) or not FAMILIES[spec.backbone.family].shares_blocks
     return "model" if is_plain else "adapterhub.unrolled(model)"
+
+
+def without_pooling(spec: TaskSpec) -> str:
+    """Returns the argument that loads the model of an export without a pooling layer, or ""."""
+    return "" if spec.backbone.family in _NO_POOLING else ", add_pooling_layer=False"
 
 
 def _exportable(head: HeadFile) -> AdapterSpec:
@@ -131,7 +138,7 @@ def _readme(spec: TaskSpec, adapter: AdapterSpec) -> str:
     depths = ", ".join(map(str, adapter.depths))
     where = "all depths" if is_stock(spec) else f"depth {depths}"
     imports = "import adapterhub\n" if model.startswith("adapterhub") else ""
-    pooling = "" if family.name in _NO_POOLING else ", add_pooling_layer=False"
+    pooling = without_pooling(spec)
     kind = f"{family.title}Model"
     title = "an ALBERT" if family.shares_blocks else f"{'an' if kind[0] in 'EX' else 'a'} {kind}"
     return f"""---

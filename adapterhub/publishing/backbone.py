@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
-from adapterhub.errors import BackboneError, RemoteContentError, UsageError
+from adapterhub.errors import BackboneError, RemoteContentError
 from adapterhub.model.backbone.open_backbone import FILES, SHIPPED, Backbone, open_backbone
 from adapterhub.option_models import parse_options
 from adapterhub.publishing.backbone_card import is_marked, write_backbone_card
@@ -16,7 +16,9 @@ from adapterhub.publishing.publication import BackboneOptions, PublishedBackbone
 from adapterhub.publishing.target import (
     State,
     check_commit,
+    check_visibility,
     commit_message,
+    make_missing_branch,
     open_place,
     read_state,
     until_first,
@@ -74,11 +76,7 @@ def publish_backbone(
             state = read_state(place, order.repo, given)
             if state.commit is None:
                 return None
-        if given.private and state.is_public:
-            raise UsageError(
-                f"{order.repo} is public, and --private makes only a new repository private. Make "
-                f"it private at {place.endpoint}/{order.repo}/settings, or publish without it."
-            )
+        check_visibility(state, place, order.repo, private=given.private)
         return _send(order, state)
 
     return until_first(order.repo, attempt)
@@ -107,12 +105,14 @@ def _send(order: _Order, state: State) -> PublishedBackbone | None:
         if any(fnmatch(path, pattern) for pattern in FILES)
     )
     if not files:
+        make_missing_branch(state, options)
         return _done(order, {}, Sent(state.commit.oid))
     _check_owner(order.repo, state)
     if options.dry_run:
         return _done(order, files, None)
     pull = find_pull(state.commit, CARD_NAME, wanted[CARD_NAME]) if options.create_pr else None
     sent = Sent(pull.oid, pull.address) if pull is not None else None
+    make_missing_branch(state, options)
     sent = sent or send_commit(
         state.commit,
         files,

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import yaml
-
-from adapterhub.errors import AdapterError
+from adapterhub.errors import AdapterError, UsageError
 from adapterhub.publishing.card import write_card
+from adapterhub.publishing.eval_results import (
+    is_old,
+    is_ours,
+    read_benchmarks,
+    results_file,
+    results_path,
+)
 from adapterhub.publishing.figures import draw
-from adapterhub.publishing.front_matter import CARD_NAME
-from adapterhub.publishing.hub_metadata import evaluation_results
+from adapterhub.publishing.layout import Present
 from adapterhub.publishing.merging import Merged
+from adapterhub.remote.download_count import CONFIG_NAME
 from adapterhub.remote.find import FoundTask
 from adapterhub.store.atomic import removed_at_end
 from adapterhub.store.registry import REGISTRY_NAME
@@ -23,13 +28,27 @@ Extras = Mapping[str, Mapping[str, bytes]]
 """Content by path, by name of the task."""
 
 
-def extras_of(tasks: Sequence[FoundTask]) -> Extras:
-    """Returns the files published beside each head: figures, and the adapter in PEFT's format.
+def extras_of(tasks: Sequence[FoundTask], benchmarks: Sequence[str] = ()) -> Extras:
+    """Returns the files published beside each head: figures, PEFT's format, results.
+
+    Args:
+        tasks: The tasks.
+        benchmarks: As `read_benchmarks` takes them.
 
     Raises:
+        UsageError: A benchmark is of none of the tasks.
         MissingExtraError: There are figures to draw and matplotlib is not installed.
     """
-    return {task.name: {**_pictures(task), **_peft_files(task)} for task in tasks}
+    named = read_benchmarks(benchmarks, {task.name: task.spec for task in tasks})
+    return {
+        task.name: {
+            **_pictures(task),
+            **_peft_files(task),
+            **({results_path(task.name): results_file(task.spec, own)} if own else {}),
+        }
+        for task in tasks
+        for own in [named.get(task.name)]
+    }
 
 
 def _pictures(task: FoundTask) -> dict[str, bytes]:
@@ -56,24 +75,15 @@ def _peft_files(task: FoundTask) -> dict[str, bytes]:
         return {f"peft/{task.name}/{path.name}": path.read_bytes() for path in place.iterdir()}
 
 
-CONFIG_NAME = "config.json"
 CONFIG = b'{\n  "library": "adapterhub",\n  "load": "adapterhub.Hub.from_hub"\n}\n'
 """The Hub counts requests for this file as downloads. It has no `model_type`, so that transformers
 says of the repository that it is no model of its own."""
 
-_BESIDE = re.compile(
-    r"\.eval_results/(.+)\.yaml|figures/(.+)-(?:calibration|confusion)\.png|peft/([^/]+)/.+"
-)
+_BESIDE = re.compile(r"tasks/(.+)\.md|figures/(.+)-(?:calibration|confusion)\.png|peft/([^/]+)/.+")
 
 
 def files_of(
-    merged: Merged,
-    tasks: Sequence[FoundTask],
-    *,
-    repo: str,
-    card: bytes | None,
-    extras: Extras,
-    there: Collection[str] = (),
+    merged: Merged, tasks: Sequence[FoundTask], *, repo: str, extras: Extras, there: Present
 ) -> dict[str, bytes | None]:
     """Returns the content of every file that a commit changes, by path; None deletes the file.
 
@@ -83,9 +93,8 @@ def files_of(
         merged: The registry with the tasks in it.
         tasks: The tasks to publish.
         repo: `owner/name`.
-        card: The current card, or None.
         extras: The result of `extras_of`.
-        there: Paths of the files in the repository.
+        there: The repository before.
 
     Raises:
         RemoteContentError: The current card cannot be kept.
@@ -94,12 +103,13 @@ def files_of(
     newest = [task for task in tasks if _is_newest(merged, task)]
     files: dict[str, bytes | None] = {REGISTRY_NAME: merged.data}
     names = {task.name for task in newest}
-    files |= dict.fromkeys(path for path in there if task_of(path) in names)
+    files |= dict.fromkeys(path for path in there.files if task_of(path) in names)
+    files |= dict.fromkeys(_outdated_results(merged, extras, there))
     # The card describes the newest version of a task.
-    files[CARD_NAME] = write_card(
-        card, merged.content, newest, repo=repo, extras=extras, earlier=merged.before
+    files |= write_card(
+        merged.content, newest, repo=repo, extras=extras, there=there, earlier=merged.before
     )
-    if CONFIG_NAME not in there:
+    if CONFIG_NAME not in there.files:
         files[CONFIG_NAME] = CONFIG
     for task in tasks:
         if task.name in merged.added:
@@ -107,10 +117,27 @@ def files_of(
             files[record.file] = task.data
     for task in newest:
         files |= extras.get(task.name, {})
-        if results := evaluation_results(task.name, task.spec):
-            text = yaml.safe_dump(results, sort_keys=False, allow_unicode=True)
-            files[f".eval_results/{task.name}.yaml"] = text.encode()
     return files
+
+
+def _outdated_results(merged: Merged, extras: Extras, there: Present) -> Iterator[str]:
+    """Yields files of results that were ours, and are of an older version or in an older form.
+
+    Raises:
+        UsageError: A file that will be written is somebody else's.
+    """
+    known = merged.before.tasks if merged.before else {}
+    gone = known.keys() - merged.content.tasks.keys()
+    names = {results_path(name): name for name in (*merged.content.tasks, *gone)}
+    for path, data in there.read_all(names).items():
+        name = names[path]
+        if is_old(data, name) or (is_ours(data) and name in {*merged.added, *gone}):
+            yield path
+        elif path in extras.get(name, {}) and not is_ours(data):
+            raise UsageError(
+                f"The results {path} are in the repository, written by somebody else. Add the "
+                f"benchmark there by hand, or remove the file, and publish again."
+            )
 
 
 def _is_newest(merged: Merged, task: FoundTask) -> bool:

@@ -23,6 +23,7 @@ MOST_BYTES = 4 * 2**20
 _FRONT = re.compile(r"\A\s*---[ \t]*\n(.*?\n)?---[ \t]*(?:\n|\Z)", re.DOTALL)
 _RECORD = "<!-- adapterhub:front-matter (what it wrote above and may change; edited values stay)"
 _RECORDS = re.compile(r"\n*<!-- adapterhub:front-matter [^\n]*\n(.*?)\n?-->[ \t]*", re.DOTALL)
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # YAML counts these as ends of lines.
 _ODD_ENDS = re.compile("[\x85\u2028\u2029\r]")
 
@@ -105,6 +106,7 @@ def with_values(card: Card, changes: Mapping[str, Any], order: Sequence[str]) ->
         changes: Value by key.
         order: Keys in the order in which new ones are inserted among those that are there.
     """
+    changes = {key: one for key, one in changes.items() if one != card.values.get(key)}
     values = {**card.values, **changes}
     values = {
         key: value for key, value in values.items() if key not in changes or value is not None
@@ -129,13 +131,17 @@ def _values(front: str, repo: str) -> dict[str, Any]:
         return {}
     if not isinstance(value, dict):
         raise RemoteContentError(repo, f"the front matter of its {CARD_NAME} is not a mapping")
+    return _named(value)
+
+
+def _named(value: Any) -> dict[str, Any]:
     return {str(key): one for key, one in value.items()}
 
 
 def _says(front: str, values: Mapping[str, Any]) -> bool:
     """Returns whether edited front matter has the content that it should have."""
     try:
-        return read_yaml(front.encode(), Path(CARD_NAME)).value == values
+        return _named(read_yaml(front.encode(), Path(CARD_NAME)).value or {}) == values
     except RegistryError:
         return False
 
@@ -169,7 +175,7 @@ def _blocks(front: str, lines: Sequence[str]) -> dict[str, _Block] | None:
     starts: list[tuple[str, int]] = []
     columns: dict[str, int | None] = {}
     depth, is_key = 0, True
-    for event in yaml.parse(front, Loader=yaml.SafeLoader):
+    for event in yaml.parse(front, Loader=_LOADER):
         mark = event.start_mark
         if isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
@@ -211,7 +217,7 @@ def _replaced(
     """Returns the new lines of a key; a list that only grows keeps those of its entries."""
     if after is None:
         return []
-    grows = isinstance(before, list) and isinstance(after, list) and after != before
+    grows = isinstance(before, list) and isinstance(after, list)
     if grows and block.column is not None and after[: len(before)] == before:
         added = _dump(after[len(before) :]).splitlines()
         return [*lines[block.start : block.end], *(" " * block.column + line for line in added)]

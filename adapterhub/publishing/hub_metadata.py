@@ -1,4 +1,4 @@
-"""What the Hub reads: front matter of the card, model-index, evaluation results."""
+"""What the Hub reads in the front matter of a card."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from adapterhub.diagnostics import rows_text
 from adapterhub.remote.find import FoundTask
 from adapterhub.specs import TaskSpec
 from adapterhub.store.entries import RegistryContent, TaskEntry
@@ -29,11 +28,16 @@ OWN_KEYS = (
     "datasets",
     "metrics",
     "tags",
+    "widget",
     "model-index",
 )
 """The keys of front matter that we write, in their order."""
-_PIPELINES = {"tagging": "token-classification"}
-_HUB_METRICS: Mapping[str, str] = {
+REBUILT = ("widget", "model-index")
+"""Those of them whose entries are told apart, ours and of others, where they are made."""
+PIPELINES: Mapping[str, str] = {"tagging": "token-classification"}
+"""Pipeline tags of the Hub by kind of task, where they are not of the usual one."""
+
+HUB_METRICS: Mapping[str, str] = {
     "accuracy": "accuracy",
     "macro_f1": "f1",
     "micro_f1": "f1",
@@ -67,7 +71,6 @@ def front_matter(
     content: RegistryContent,
     tasks: Sequence[FoundTask],
     *,
-    index: object = None,
     has_peft: bool = False,
 ) -> dict[str, Any]:
     """Returns the front matter for a registry; None or an empty list where there is no value.
@@ -75,7 +78,6 @@ def front_matter(
     Args:
         content: The registry with all tasks of the repository.
         tasks: The tasks to publish, whose whole specs are known.
-        index: The current model-index; entries of other tasks are kept.
         has_peft: Whether adapters are published in PEFT's format.
     """
     entries = content.tasks.values()
@@ -93,9 +95,8 @@ def front_matter(
         "license": "other" if len(licences) > 1 else next(iter(licences), None),
         "license_name": SEVERAL if len(licences) > 1 else None,
         "datasets": list(dict.fromkeys(name for name in datasets if name is not None)),
-        "metrics": sorted({_HUB_METRICS[name] for name in named if name in _HUB_METRICS}),
+        "metrics": sorted({HUB_METRICS[name] for name in named if name in HUB_METRICS}),
         "tags": [*_tags(content, models, tasks), *["peft"] * has_peft],
-        "model-index": _index(index, tasks),
     }
 
 
@@ -104,7 +105,7 @@ def metric_name(name: str) -> str:
     return _METRIC_NAMES.get(name, name)
 
 
-def _pipeline_tag(spec: TaskSpec) -> str:
+def pipeline_tag(spec: TaskSpec) -> str:
     """Returns the Hub's pipeline tag of a task."""
     if spec.kind == "tagging":
         return "token-classification"
@@ -120,62 +121,15 @@ def hub_dataset(spec: TaskSpec) -> str | None:
     return spec.training.dataset
 
 
-def _index_entry(name: str, spec: TaskSpec) -> dict[str, Any] | None:
-    """Returns the entry of a task in the card's model-index, or None without metrics."""
-    known = [metric for metric in spec.metrics if metric.name in _HUB_METRICS]
-    if not known:
-        return None
-    dataset = spec.training.dataset if spec.training else "unknown"
-    return {
-        "name": name,
-        "results": [
-            {
-                "task": {"type": _pipeline_tag(spec), "name": spec.description or name},
-                "dataset": {"name": dataset, "type": hub_dataset(spec) or "custom", "split": split},
-                "metrics": [
-                    {
-                        "type": _HUB_METRICS[metric.name],
-                        "value": metric.value,
-                        "name": metric_name(metric.name),
-                    }
-                    for metric in known
-                    if metric.split == split
-                ],
-            }
-            for split in dict.fromkeys(metric.split for metric in known)
-        ],
-    }
-
-
-def evaluation_results(name: str, spec: TaskSpec) -> list[dict[str, Any]]:
-    """Returns the content of `.eval_results/<task>.yaml`: one entry per metric.
-
-    Of several splits only the first is in it, the test set where there is one.
-    Empty unless the data set is on the Hub, because an entry refers to it by its Hub name.
-    """
-    dataset = hub_dataset(spec)
-    if dataset is None:
-        return []
-    return [
-        {
-            "dataset": {"id": dataset, "task_id": name},
-            "value": metric.value,
-            "notes": f"{metric_name(metric.name)} on {rows_text(metric, spec.used_for(metric))}",
-        }
-        for metric in spec.metrics
-        if metric.name in _HUB_METRICS and metric.split == spec.metrics[0].split
-    ]
-
-
 def _newest_metrics(entry: TaskEntry) -> Iterable[str]:
     return entry.versions[entry.newest].metrics
 
 
 def _pipeline(content: RegistryContent, tasks: Sequence[FoundTask]) -> str | None:
     """Returns the Hub's pipeline tag of most tasks of the repository; None if it has none."""
-    known = {task.name: _pipeline_tag(task.spec) for task in tasks}
+    known = {task.name: pipeline_tag(task.spec) for task in tasks}
     counts = Counter(
-        known.get(name, _PIPELINES.get(entry.kind, "text-classification"))
+        known.get(name, PIPELINES.get(entry.kind, "text-classification"))
         for name, entry in sorted(content.tasks.items())
     )
     return next((tag for tag, _ in counts.most_common(1)), None)
@@ -190,15 +144,3 @@ def _tags(content: RegistryContent, models: Iterable[str], tasks: Sequence[Found
     families = sorted({task.spec.backbone.family for task in tasks})
     own = (f"base_model:adapter:{model}" for model in sorted(set(models)))
     return [LIBRARY, *families, *own, *sorted(prints)]
-
-
-def _index(before: object, tasks: Sequence[FoundTask]) -> list[Any]:
-    mine = {task.name for task in tasks}
-    others = [
-        entry
-        for entry in (before if isinstance(before, list) else [])
-        if isinstance(entry, dict) and entry.get("name") not in mine
-    ]
-    entries = (_index_entry(task.name, task.spec) for task in tasks)
-    found = [*others, *(entry for entry in entries if entry is not None)]
-    return sorted(found, key=lambda entry: str(entry.get("name")))

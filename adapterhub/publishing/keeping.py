@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from adapterhub.publishing.front_matter import Card, with_values
-from adapterhub.publishing.hub_metadata import OWN_KEYS, OWN_TAGS, SEVERAL
+from adapterhub.publishing.hub_metadata import OWN_KEYS, OWN_TAGS, REBUILT, SEVERAL
 
 Written = Mapping[str, str | Sequence[str]]
 """Digest of what we wrote, by key; of lists one of each entry."""
@@ -23,7 +23,6 @@ _ADDED_TO = frozenset({"datasets", "tags"})
 """Lists that also have our entries where a person wrote them first."""
 _BESIDE = {"license_name": "license", "base_model_relation": "base_model"}
 """Keys that say something of another key, and mean nothing without our value of that."""
-_REBUILT = "model-index"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,7 @@ def with_ours(card: Card, ours: Mapping[str, Any], earlier: Mapping[str, Any] | 
         base = _digests(earlier) if earlier and "<!-- adapterhub:top " in card.body else {}
     ours, written = dict(ours), dict(base)
     changes: dict[str, Any] = {}
-    for key in (key for key in OWN_KEYS if key != _REBUILT):
+    for key in (key for key in OWN_KEYS if key not in REBUILT):
         if key == "tags":
             ours[key] = _of_models(ours[key], ours["base_model"], changes, card)
         if not _may_write(key, ours, changes, card):
@@ -67,9 +66,11 @@ def with_ours(card: Card, ours: Mapping[str, Any], earlier: Mapping[str, Any] | 
     if _name_is_left(card, changes, base):
         changes["license_name"] = None
         del written["license_name"]
-    index = ours.get(_REBUILT)
-    if index and index != card.values.get(_REBUILT):
-        changes[_REBUILT] = index
+    for key in REBUILT:
+        entries, before = ours.get(key), card.values.get(key)
+        # An empty list removes only a list: nothing else is known to be ours.
+        if entries != before and (entries or isinstance(before, list)):
+            changes[key] = entries or None
     text = json.dumps(written, separators=(",", ":"), sort_keys=True)
     return replace(with_values(card, changes, OWN_KEYS), record=text)
 
@@ -164,7 +165,7 @@ def _digests(values: Mapping[str, Any]) -> Written:
     return {
         key: _digest_of(value)
         for key, value in values.items()
-        if key != _REBUILT and value not in (None, [])
+        if key not in REBUILT and value not in (None, [])
     }
 
 

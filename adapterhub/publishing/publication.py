@@ -8,6 +8,7 @@ from typing import Annotated, TypeVar
 from pydantic import ConfigDict, Field
 
 from adapterhub.errors import UsageError
+from adapterhub.inputs import Record
 from adapterhub.option_models import Option, Options
 
 
@@ -61,11 +62,21 @@ class PublishOptions(CommitOptions):
     """How tasks are published."""
 
     private: bool = False
-    """Make the repository a private one, where it does not exist yet."""
+    """Make the repository a private one; refused where it exists and is public."""
     tag: Annotated[str | None, Option("NAME")] = None
     """Tag of the commit, for instance v1."""
     base_model: Annotated[str | None, Option("OWNER/NAME@COMMIT")] = None
     """Repository of the backbone on the Hub, which is opened and compared; the tasks name it."""
+    examples: Annotated[tuple[Record, ...], Option("TEXT", flags=("--example",), repeated=True)] = (
+        Field((), strict=False)
+    )
+    """Text that the card shows with its prediction, of a pair JSON such as {"text": "…",
+    "text_pair": "…"}; kept in the published head file, instead of those in it. Repeatable."""
+    benchmarks: Annotated[
+        tuple[str, ...], Option("DATASET:ID", flags=("--benchmark",), repeated=True)
+    ] = Field((), strict=False)
+    """Benchmark of the Hub that the first metric of a task is of: its data set and `task_id`, for
+    one of several tasks TASK=DATASET:ID. Repeatable."""
 
 
 class BackboneOptions(CommitOptions):

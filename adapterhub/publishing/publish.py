@@ -17,15 +17,18 @@ from adapterhub.publishing.files import Extras, extras_of, files_of
 from adapterhub.publishing.merging import Merged, merge
 from adapterhub.publishing.ownership import check_owner
 from adapterhub.publishing.publication import Published, PublishedTask, PublishOptions
+from adapterhub.publishing.shown_examples import as_published
 from adapterhub.publishing.target import (
     State,
     check_commit,
+    check_visibility,
     commit_message,
+    make_missing_branch,
     open_place,
     read_state,
     until_first,
 )
-from adapterhub.remote.calls import Place
+from adapterhub.remote.calls import Place, reading_with
 from adapterhub.remote.fetch import MAIN, Commit
 from adapterhub.remote.find import FoundTask
 from adapterhub.remote.large_files import Uploads
@@ -75,8 +78,10 @@ def publish(repo: str, tasks: Sequence[FoundTask], options: PublishOptions) -> P
     """
     _check(repo, tasks, options)
     place = open_place(repo, options)
-    tasks = on_base_model(tasks, options.base_model)
-    order = _Order(repo, tasks, options, extras_of(tasks), place, Uploads())
+    with reading_with(token=options.token):
+        tasks = on_base_model(tasks, options.base_model)
+    extras = extras_of(tasks, options.benchmarks)
+    order = _Order(repo, tasks, options, extras, place, Uploads())
     has_names = options.tag is not None or any(task.alias for task in tasks)
     before: _Attempt | None = None
 
@@ -88,12 +93,9 @@ def publish(repo: str, tasks: Sequence[FoundTask], options: PublishOptions) -> P
             state = read_state(place, repo, options, has_names=has_names)
             if state.commit is None:
                 return None
-        if options.private and state.is_public:
-            raise UsageError(
-                f"{repo} is public, and --private makes only a new repository private. Make it "
-                f"private at {place.endpoint}/{repo}/settings, or publish without --private."
-            )
-        done = _send(order, state, _merge(order, state), before=before)
+        check_visibility(state, place, repo, private=options.private)
+        known = replace(order, tasks=as_published(tasks, state.content, state.read))
+        done = _send(known, state, _merge(known, state), before=before)
         if isinstance(done, Published):
             return done
         before = done
@@ -170,15 +172,9 @@ def _send(
     """
     options, repo = order.options, order.repo
     if not merged.changed and state.commit is not None:
+        make_missing_branch(state, options)
         return _finish(order, before or _Attempt(merged, {}), Sent(state.commit.oid))
-    files = files_of(
-        merged,
-        order.tasks,
-        repo=repo,
-        card=state.card,
-        extras=order.extras,
-        there=state.files,
-    )
+    files = files_of(merged, order.tasks, repo=repo, extras=order.extras, there=state.present)
     if state.commit is not None:
         check_owner(state.commit, state.content, card=state.card, there=state.files, changed=files)
     attempt = _Attempt(merged, files)
@@ -188,6 +184,7 @@ def _send(
     if options.create_pr:
         pull = find_pull(state.commit, REGISTRY_NAME, merged.data)
         sent = None if pull is None else Sent(pull.oid, pull.address)
+    make_missing_branch(state, options)
     names = ", ".join(task.name for task in order.tasks)
     title = f"Publish {names if len(names) <= 60 else f'{len(order.tasks)} tasks'}"
     sent = sent or send_commit(

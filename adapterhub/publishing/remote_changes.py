@@ -18,6 +18,7 @@ from adapterhub.publishing.target import (
     State,
     check_commit,
     commit_message,
+    make_missing_branch,
     open_place,
     read_state,
     until_first,
@@ -145,7 +146,10 @@ def _attempt(order: _Order, state: State, before: _Attempt | None) -> RemoteChan
         written=tuple(sorted(path for path, data in files.items() if data is not None)),
         deleted=tuple(sorted(path for path, data in files.items() if data is None)),
     )
-    return done if options.dry_run else _send(order, commit, merged, files, _Attempt(old, done))
+    if options.dry_run:
+        return done
+    make_missing_branch(state, options)
+    return _send(order, commit, merged, files, _Attempt(old, done))
 
 
 def _send(
@@ -224,14 +228,7 @@ def _files(state: State, merged: Merged, repo: str) -> Mapping[str, bytes | None
         or before.tasks[name].versions[before.tasks[name].newest].sha256
         != entry.versions[entry.newest].sha256
     ]
-    return files | files_of(
-        merged,
-        fresh,
-        repo=repo,
-        card=state.card,
-        extras=extras_of(fresh),
-        there=state.files,
-    )
+    return files | files_of(merged, fresh, repo=repo, extras=extras_of(fresh), there=state.present)
 
 
 def _head(commit: Commit, content: RegistryContent, name: str) -> FoundTask:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from adapterhub.errors import RegistryError, UsageError
 from adapterhub.model.backbone.open_backbone import FILES
+from adapterhub.publishing.base_model import on_base_model
 from adapterhub.publishing.files import extras_of, files_of
+from adapterhub.publishing.layout import Present
 from adapterhub.publishing.merging import merge
 from adapterhub.remote.find import FoundTask
 from adapterhub.store.atomic import reason
@@ -37,11 +39,11 @@ def save_folder(folder: str | Path, tasks: Sequence[FoundTask], *, backbone: Pat
     """
     place = absolute_path(folder, "folder")
     _check(tasks)
+    tasks = on_base_model(tasks, None)
     merged = merge(None, tasks, place=place / REGISTRY_NAME)
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", place.name).strip("-.") or "heads"
-    files = files_of(
-        merged, tasks, repo=f"{_OWNER}/{name[:96]}", card=None, extras=extras_of(tasks)
-    )
+    repo = f"{_OWNER}/{name[:96]}"
+    files = files_of(merged, tasks, repo=repo, extras=extras_of(tasks), there=Present())
     try:
         if not is_free(place):
             raise UsageError(f"The folder {place} is not empty; choose a new one.")

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from adapterhub.errors import RemoteNotFoundError, RemoteUnavailableError, UsageError
 from adapterhub.publishing.front_matter import CARD_NAME
+from adapterhub.publishing.layout import Present
 from adapterhub.publishing.ownership import check_registry
 from adapterhub.publishing.publication import CommitOptions
 from adapterhub.remote.calls import Place, current_place, pause
@@ -54,6 +55,16 @@ class State:
     files: Collection[str] = ()
     refs: Refs | None = None
     is_public: bool = False
+
+    @property
+    def present(self) -> Present:
+        """Returns what the repository holds."""
+        return Present(self.card, self.files, self.read)
+
+    def read(self, path: str) -> bytes:
+        """Returns the content of a file of the repository."""
+        assert self.commit is not None
+        return fetch(self.commit, path)
 
 
 def check_commit(options: CommitOptions) -> None:
@@ -125,12 +136,12 @@ def read_state(
 ) -> State:
     """Returns the current content of a repository, on the branch to commit to.
 
-    The branch is made if it is missing.
+    Of a branch that is missing it is that of main, where the branch will begin.
 
     Args:
         place: The Hub.
         repo: `owner/name`.
-        options: The branch, and whether it is a dry run.
+        options: The branch.
         has_names: Whether tags or aliases are set, which must not be those of other commits.
 
     Raises:
@@ -158,8 +169,34 @@ def read_state(
     return State(commit, content, card, newest.files, refs, is_public=newest.public)
 
 
+def check_visibility(state: State, place: Place, repo: str, *, private: bool) -> None:
+    """Checks that what shall be private does not go into a public repository.
+
+    Raises:
+        UsageError: It would.
+    """
+    if private and state.is_public:
+        raise UsageError(
+            f"{repo} is public, and --private makes only a new repository private. Make it private "
+            f"at {place.endpoint}/{repo}/settings, or publish without --private."
+        )
+
+
+def make_missing_branch(state: State, options: CommitOptions) -> None:
+    """Makes the branch to commit to where there is none; after all checks, right before it is used.
+
+    Raises:
+        RemoteError: The Hub refuses it or cannot be reached.
+    """
+    branch, refs = options.branch, state.refs
+    if state.commit is None or refs is None or options.dry_run or branch.startswith("refs/"):
+        return
+    if branch not in (MAIN, *refs.branches):
+        make_branch(state.commit, branch)
+
+
 def _on_branch(newest: Newest, refs: Refs, options: CommitOptions) -> Newest:
-    """Returns the newest commit of the branch to commit to; a dry run takes main's if missing."""
+    """Returns the newest commit of the branch to commit to, main's if it is missing."""
     branch, commit = options.branch, newest.commit
     if branch == MAIN:
         return newest
@@ -169,7 +206,5 @@ def _on_branch(newest: Newest, refs: Refs, options: CommitOptions) -> Newest:
         if branch.rpartition("/")[2] not in refs.pulls:
             raise RemoteNotFoundError(f"{commit.repo}@{branch}", "there is no such pull request")
     elif branch not in refs.branches:
-        if options.dry_run:
-            return newest
-        make_branch(commit, branch)
+        return newest
     return read_newest(commit.place, commit.repo, branch) or newest

@@ -20,7 +20,8 @@ from adapterhub.store.changes import Change, Tasks
 from adapterhub.store.editing import change_registry
 from adapterhub.store.entries import TaskEntry, listed_files
 from adapterhub.store.paths import working_folder
-from adapterhub.store.references import Reference, parse_reference
+from adapterhub.store.references import SHIPPED_PREFIX, Reference, parse_reference
+from adapterhub.store.registries import Registries
 from adapterhub.store.registry import find_registry, locate_registry, read_registry
 
 
@@ -188,8 +189,8 @@ def task_entry(task: str, *, registry: str | Path | None = None) -> tuple[str, T
     """
     found = _whole(task, "its aliases are shown")
     if found.repo is None:
-        known = read_registry(locate_registry(registry))
-        return Tasks(known.tasks, known.retired).find(_task(found))
+        _, resolved = Registries([locate_registry(registry)]).resolve(found)
+        return resolved.task, resolved.entry
     from adapterhub.remote.repository import Lookup
 
     lookup = Lookup()
@@ -209,7 +210,7 @@ def _apply(
 ) -> TaskChange:
     given = parse_options(CommitOptions, options)
     if found.repo is None:
-        return _apply_here(change, registry, given)
+        return _apply_here(change, _own_registry(found, registry), given)
     if registry is not None:
         raise UsageError(f"'{found.text}' is on the Hub; a registry is of local tasks.")
     # The Hub's client takes most of a second to import.
@@ -228,17 +229,30 @@ def _apply(
     )
 
 
-def _apply_here(change: Change, registry: str | Path | None, given: CommitOptions) -> TaskChange:
-    of_hub = sorted(given.model_dump(exclude_defaults=True).keys() - {"dry_run"})
-    if of_hub:
-        raise UsageError(f"{of_hub[0]} is for tasks on the Hub; write owner/repository:task.")
-    path = locate_registry(registry) if registry is not None else find_registry(working_folder())
+def _own_registry(found: Reference, registry: str | Path | None) -> Path:
+    """Returns the registry.yaml that may be changed for a local task."""
+    if found.kind == "shipped" or str(registry or "").startswith(SHIPPED_PREFIX):
+        raise UsageError(
+            "Tasks that ship with adapterhub are not changed; `adapterhub add shipped:NAME` copies "
+            "one to a registry of yours."
+        )
+    if found.registry is not None and registry is not None:
+        raise UsageError(f"'{found.text}' names its registry itself; give no other.")
+    given = found.registry or registry
+    path = locate_registry(given) if given is not None else find_registry(working_folder())
     if path is None:
         raise UsageError(
             "There is no registry.yaml here or in a folder above, and tasks that ship with "
             "adapterhub are not changed. Name the registry, or a task on the Hub: "
             "owner/repository:task."
         )
+    return path
+
+
+def _apply_here(change: Change, path: Path, given: CommitOptions) -> TaskChange:
+    of_hub = sorted(given.model_dump(exclude_defaults=True).keys() - {"dry_run"})
+    if of_hub:
+        raise UsageError(f"{of_hub[0]} is for tasks on the Hub; write owner/repository:task.")
     before = read_registry(path)
     if given.dry_run:
         old = Tasks(before.tasks, before.retired)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from huggingface_hub import HfApi, constants, get_token
 from huggingface_hub.errors import HfHubHTTPError
 
-from adapterhub.errors import RemoteAccessError, RemoteUnavailableError
+from adapterhub.errors import RemoteAccessError, RemoteUnavailableError, UsageError, check_type
 from adapterhub.remote.faults import Action, explain
 from adapterhub.remote.operation import TIMEOUT_VARIABLE, Clock, operation, running_clock
 from adapterhub.remote.outages import forget, remember, remembered
@@ -58,6 +60,34 @@ class Place:
         return HfApi(self.endpoint, token=self.token or False, library_name="adapterhub")
 
 
+_GIVEN: ContextVar[tuple[str | None, bool]] = ContextVar("adapterhub_given", default=(None, False))
+
+
+@contextlib.contextmanager
+def reading_with(*, token: str | None = None, local_files_only: bool = False) -> Iterator[None]:
+    """Makes `current_place` in the block that of the environment, but with these.
+
+    Args:
+        token: The token; None for that of the environment.
+        local_files_only: Whether no request is made.
+    """
+    if not isinstance(token, str | None):
+        # Without the value, which may be a secret in another form.
+        raise UsageError(f"The token is a {type(token).__name__}; expected a string.")
+    check_type(local_files_only, bool, "local_files_only", "True or False")
+    mark = _GIVEN.set((token, local_files_only))
+    try:
+        yield
+    finally:
+        _GIVEN.reset(mark)
+
+
+def split_access(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns the arguments of `reading_with` among options, and the others."""
+    access = {key: value for key, value in options.items() if key in ("token", "local_files_only")}
+    return access, {key: value for key, value in options.items() if key not in access}
+
+
 def current_place(token: str | None = None) -> Place:
     """Returns the Hub of the current environment, which huggingface_hub reads only on import.
 
@@ -69,11 +99,13 @@ def current_place(token: str | None = None) -> Place:
         os.path.join(home, "hub") if home else constants.HF_HUB_CACHE
     )
     offline = os.environ.get("HF_HUB_OFFLINE")
+    given, only_local = _GIVEN.get()
     return Place(
         endpoint=(os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/"),
-        token=token or _token(home),
+        token=token or given or _token(home),
         cache=absolute_path(os.path.expandvars(cache), "cache"),
-        offline=constants.HF_HUB_OFFLINE if offline is None else offline.lower() in _YES,
+        offline=only_local
+        or (constants.HF_HUB_OFFLINE if offline is None else offline.lower() in _YES),
     )
 
 

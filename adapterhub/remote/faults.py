@@ -27,6 +27,7 @@ from adapterhub.remote.reasons import reason_of, shown
 from adapterhub.remote.session import Failed, OutOfTime
 
 _TOKENS = "https://huggingface.co/settings/tokens"
+_CARD_REFUSED = "Invalid metadata in README.md"
 _NOT_LOGGED_IN = "Run `hf auth login`, or set HF_TOKEN"
 
 
@@ -58,6 +59,9 @@ def explain(error: Exception, action: Action, api: HfApi) -> AdapterHubError:
         return error
     repo, place = action.repo, action.place
     refused = refusal(error)
+    if refused is not None and str(error).startswith(_CARD_REFUSED):
+        problem = f"the Hub refuses the front matter of README.md: {_reason(refused, api)}"
+        return RemoteError(place, problem)
     if refused is not None:
         return _explain_refusal(refused, action, api)
     if isinstance(error, LocalEntryNotFoundError):

@@ -29,6 +29,7 @@ from adapterhub.store.retired import notice
 
 if TYPE_CHECKING:
     from adapterhub.remote.repository import RemoteTask
+    from adapterhub.store.entries import BackboneEntry
     from adapterhub.store.headfile import HeadFile
 
 _log = logging.getLogger("adapterhub")
@@ -50,6 +51,7 @@ class FoundTask:
         origin: Repository and commit on the Hub, `owner/name@commit`, or None.
         found: Where its registry has it; None for a file and a task on the Hub.
         registry: The registry.yaml that has it; None for a file and a task on the Hub.
+        backbone: The entry of its backbone where it was found; None for a file.
     """
 
     reference: str
@@ -63,6 +65,7 @@ class FoundTask:
     origin: str | None = None
     found: Resolved | None = None
     registry: Path | None = None
+    backbone: BackboneEntry | None = None
 
     @property
     def spec(self) -> TaskSpec:
@@ -161,6 +164,7 @@ def _find(reference: Reference, registries: Registries) -> FoundTask:
         version=found.version,
         found=found,
         registry=known.path,
+        backbone=found.backbone,
     )
 
 
@@ -204,6 +208,7 @@ def _checked(reference: Reference, remote: RemoteTask, data: bytes) -> FoundTask
         source=remote.source,
         version=remote.version,
         origin=f"{remote.commit.repo}@{remote.commit.oid}",
+        backbone=remote.backbone,
     )
 
 
@@ -259,6 +264,9 @@ def choose_backbone_key(
     for entry in shipped.backbones.values():
         if entry.fingerprint == fingerprint:
             return source_of(entry, shipped.path)
+    for task in tasks:
+        if task.origin is not None and task.backbone is not None and task.backbone.is_portable:
+            return source_of(task.backbone, shipped.path)
     raise BackboneError(
         first.spec.backbone.name,
         f"task '{first.reference}' was made for it, and the {registries.noun} {registries.text} "

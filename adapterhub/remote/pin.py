@@ -21,6 +21,7 @@ from adapterhub.errors import (
 from adapterhub.remote.operation import operation
 from adapterhub.remote.parallel import in_parallel
 from adapterhub.remote.repository import (
+    Lookup,
     RemoteTask,
     check_agreement,
     find_task,
@@ -30,7 +31,7 @@ from adapterhub.remote.repository import (
 )
 from adapterhub.store.copying import file_to_add, task_to_add
 from adapterhub.store.editing import read_or_empty
-from adapterhub.store.entries import Origin, TaskEntry, is_portable, portable_entry
+from adapterhub.store.entries import Origin, TaskEntry, portable_entry
 from adapterhub.store.headfile import parse_head
 from adapterhub.store.paths import absolute_path
 from adapterhub.store.references import Reference, check_name, parse_reference
@@ -199,11 +200,14 @@ def _newer(
     follow = {name: _reference(one.origin) for name, one in pinned.items() if not one.origin.fixed}
     with operation():
         lookup, remotes = lookup_of_call(), {}
-        lookup.prepare(follow.values())
+        fixed = {} if lookup.place.offline else _fixed(pinned)
+        lookup.prepare([*follow.values(), *fixed.values()])
+        for name, reference in fixed.items():
+            found[name] = _still_there(pinned[name], reference, lookup), None
         for name, reference in follow.items():
             try:
                 remote = find_task(reference, lookup)
-                why = deprecation_text(remote.entry.deprecated)
+                why = deprecation_text(remote.entry.deprecated, remote.commit.repo)
                 found[name] = replace(pinned[name], deprecated=why), None
                 check_history(registry.tasks[name], name, remote, allow_older=allow_older)
             except AdapterHubError as error:
@@ -221,6 +225,27 @@ def _newer(
         except AdapterHubError as error:
             found[name] = _kept(found[name][0], error), None
     return found
+
+
+def _fixed(pinned: Mapping[str, Updated]) -> dict[str, Reference]:
+    """Returns the versions on the Hub of tasks that are never updated, by name."""
+    fixed = {name: one.origin for name, one in pinned.items() if one.origin.fixed}
+    return {
+        name: parse_reference(f"{origin.repo}:{origin.task}:{origin.version}")
+        for name, origin in fixed.items()
+    }
+
+
+def _still_there(update: Updated, reference: Reference, lookup: Lookup) -> Updated:
+    """Returns the outcome for a task that is never updated: what its owner says of it now."""
+    try:
+        remote = find_task(reference, lookup)
+    except RemovedTaskError as error:
+        return _kept(update, error)
+    except AdapterHubError:
+        return update  # it needs nothing of the Hub
+    why = deprecation_text(remote.entry.deprecated, remote.commit.repo)
+    return replace(update, deprecated=why)
 
 
 def _reference(origin: Origin) -> Reference:
@@ -278,8 +303,9 @@ def _head(
     spec = parse_head(data, source=remote.source).spec
     check_agreement(remote, spec)
     backbone = spec.backbone
+    entry = remote.backbone if remote.backbone.is_portable else portable_entry(backbone)
     listed = any(e.fingerprint == backbone.fingerprint for e in registry.backbones.values())
-    if not listed and not is_portable(backbone):
+    if not listed and not entry.is_portable:
         raise RemoteContentError(
             str(remote.commit),
             f"task '{remote.task}' belongs to the backbone {backbone.name} "
@@ -297,7 +323,7 @@ def _head(
     return NewHead(
         name,
         data,
-        portable_entry(backbone),
+        entry,
         origin=origin,
         # Once more under the lock: another process may have added a task since the first check.
         check=lambda entry: check_history(entry, name, remote, allow_older=allow_older),

@@ -18,7 +18,9 @@ from adapterhub.errors import (
     RemoteUnavailableError,
     UsageError,
 )
+from adapterhub.remote.cache import find_cached
 from adapterhub.remote.calls import Place, call, current_place
+from adapterhub.remote.download_count import count_download
 from adapterhub.remote.faults import Action
 from adapterhub.remote.fetch import (
     Commit,
@@ -215,7 +217,9 @@ def read_heads(tasks: Sequence[RemoteTask]) -> list[bytes]:
     """
     with operation():
         files = {(task.commit, task.record.file): task.record for task in tasks}
+        new = {commit for (commit, file), record in files.items() if _is_new(commit, file, record)}
         read = in_parallel(_read_head, files.items())
+        in_parallel(count_download, new)
     for commit in dict.fromkeys(task.commit for task in tasks):
         keep_commit(commit)
     data = dict(zip(files, read, strict=True))
@@ -306,6 +310,10 @@ def _once(
     if isinstance(found, AdapterHubError):
         raise found
     return found
+
+
+def _is_new(commit: Commit, file: str, record: VersionRecord) -> bool:
+    return find_cached(commit.place, commit.repo, commit.oid, file, record.sha256) is None
 
 
 def _read_head(item: tuple[tuple[Commit, str], VersionRecord]) -> bytes:

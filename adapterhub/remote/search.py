@@ -14,6 +14,7 @@ from adapterhub.remote.operation import operation
 from adapterhub.remote.parallel import in_parallel
 from adapterhub.remote.repository import paths_of, read_registry_at
 from adapterhub.store.entries import RegistryContent
+from adapterhub.store.registry import REGISTRY_NAME
 
 _LIBRARY = "adapterhub"
 
@@ -38,6 +39,8 @@ def list_repositories(
     place: Place, *, tags: Sequence[str] = (), author: str | None = None, limit: int = 20
 ) -> list[Listed]:
     """Returns repositories with the tags adapterhub and `tags`, last modified first.
+
+    Backbones, which have the tag too and no registry, are left out.
 
     Raises:
         RemoteError: The Hub cannot be reached. An unreadable repository is no error.
@@ -65,9 +68,14 @@ def list_repositories(
     commits = [
         Commit(model.id, model.sha, place, files=paths_of(model))
         for model in found
-        if model.sha is not None
+        if model.sha is not None and not _is_of_others(model.library_name, paths_of(model))
     ]
     return in_parallel(_read_listed, commits)
+
+
+def _is_of_others(library: str | None, files: Sequence[str] | None) -> bool:
+    """Returns whether a repository names another library and has no registry."""
+    return library not in (None, _LIBRARY) and REGISTRY_NAME not in (files or (REGISTRY_NAME,))
 
 
 def _read_listed(commit: Commit) -> Listed:

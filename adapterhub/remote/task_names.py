@@ -22,16 +22,18 @@ class TaskNames:
             repository, in the cache.
         named: The tasks that were named on the Hub; None where there are registries.
         opened: The tasks that the Hub was opened with, which a call without names means.
+        opens_all: Whether these are all for the backbone.
     """
 
     paths: tuple[Path, ...]
     named: NamedTasks | None = None
     opened: tuple[str, ...] = ()
+    opens_all: bool = False
 
     @property
     def given(self) -> str | list[str] | TaskNames:
         """Returns what opens a Hub with these again."""
-        if self.named is not None or self.opened:
+        if self.named is not None or self.opens_all:
             return self
         paths = [str(path) for path in self.paths]
         return paths[0] if len(paths) == 1 else paths
@@ -53,13 +55,9 @@ class TaskNames:
     def on(self, fingerprint: str) -> TaskNames:
         """Returns the names for the backbone that was opened."""
         if self.named is None:
-            return self
+            return replace(self, opened=self._fitting(fingerprint)) if self.opens_all else self
         named = self.named.on(fingerprint)
         return replace(self, named=named, opened=named.names())
-
-    def with_all(self, fingerprint: str) -> TaskNames:
-        """Returns these, opened with all tasks of the registries for a backbone."""
-        return replace(self, opened=self._fitting(fingerprint))
 
     def full(self, name: str) -> str:
         """Returns the name of a task that is the same in any working folder.
@@ -108,9 +106,11 @@ class TaskNames:
         return tuple(found)
 
 
-def names_in(registry: object) -> TaskNames:
+def names_in(registry: object, *, opens_all: bool = False) -> TaskNames:
     """Returns the names of registries, as `locate_registries` finds them."""
-    return registry if isinstance(registry, TaskNames) else TaskNames(locate_registries(registry))
+    if isinstance(registry, TaskNames):
+        return registry
+    return TaskNames(locate_registries(registry), opens_all=opens_all)
 
 
 def names_on_hub(names: Sequence[str], revision: str | None) -> TaskNames:

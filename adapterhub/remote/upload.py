@@ -20,7 +20,10 @@ from adapterhub.remote.fetch import MAIN, Commit
 from adapterhub.remote.large_files import Uploads
 from adapterhub.remote.session import Failed
 
-_LFS_SUFFIXES = {".safetensors", ".png"}
+_LFS_SUFFIXES = {".safetensors", ".png", ".model"}
+_LFS_BYTES = 5 * 2**20
+"""Size above which a file is stored as a large one, as the Hub demands above twice that."""
+_SAMPLE = 512
 _CONFLICT = 412
 
 
@@ -135,11 +138,7 @@ def send_commit(
     Raises:
         RemoteError: It was refused, or the Hub cannot be reached.
     """
-    large = {
-        path: data
-        for path, data in files.items()
-        if data and PurePosixPath(path).suffix in _LFS_SUFFIXES
-    }
+    large = {path: data for path, data in files.items() if data and _is_large(path, data)}
     uploaded = uploads.send(parent, large, revision=None if as_pull else branch)
 
     def send(api: HfApi) -> CommitInfo | None:
@@ -173,3 +172,9 @@ def send_commit(
 
     made = call(parent.place, Action(parent.repo, "committing", writes=True), send)
     return None if made is None else Sent(made.oid, made.pr_url)
+
+
+def _is_large(path: str, data: bytes) -> bool:
+    """Returns whether the Hub stores a file as a large one: weights, long ones, binary ones."""
+    is_binary = b"\0" in data[:_SAMPLE]
+    return PurePosixPath(path).suffix in _LFS_SUFFIXES or len(data) > _LFS_BYTES or is_binary

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
 
-from adapterhub.errors import UnknownTaskError, UsageError
+from adapterhub.errors import UnknownTaskError, UsageError, check_type
 from adapterhub.store.agreement import renamed
 from adapterhub.store.entries import Deprecation, Retired, TaskEntry
 from adapterhub.store.references import check_name, parse_reference
@@ -79,7 +79,12 @@ def set_alias(name: str, alias: str, target: str) -> Change:
 
 
 def remove_alias(name: str, alias: str) -> Change:
-    """Returns the change that removes an alias of a task."""
+    """Returns the change that removes an alias of a task.
+
+    Raises:
+        UsageError: The alias is no string.
+    """
+    check_type(alias, str, "The alias", "a name")
 
     def change(tasks: Tasks) -> Tasks:
         now, entry = tasks.find(name)
@@ -126,6 +131,7 @@ def remove(name: str, version: int | None, reason: str = "", use: str | None = N
     Raises:
         UsageError: The reason or the other task is not valid.
     """
+    check_type(reason, str, "The reason", "a sentence")
     if reason:
         _deprecation(reason, use)
 

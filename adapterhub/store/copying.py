@@ -93,13 +93,12 @@ def _check_history(
     if entry is None:
         return
     there = {record.sha256: version for version, record in found.entry.versions.items()}
-    here = [record.sha256 for record in entry.versions.values()]
-    if not there.keys() >= set(here):
+    newest = there.get(entry.versions[entry.newest].sha256)
+    if newest is None:
         raise UsageError(
-            f"The registry has a task '{name}' that was not added from '{given}'. Give another "
-            f"name with --as."
+            f"The registry has a task '{name}' whose newest version was not added from '{given}'. "
+            f"Give another name with --as."
         )
-    newest = there[entry.versions[entry.newest].sha256]
     if found.version < newest and allow_older is not None:
         raise UsageError(
             f"'{given}' is version {found.version} there, older than version {newest} that "

@@ -7,7 +7,6 @@ Nothing here imports torch; adding a version, which does, is in `versions.py`.
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from adapterhub.specs import TaskSpec
 from adapterhub.store import changes
 from adapterhub.store.atomic import reason, stray_files, sweep, write_atomic
 from adapterhub.store.changes import Change, Tasks
+from adapterhub.store.deleting import delete_unlisted
 from adapterhub.store.entries import (
     BackboneEntry,
     RegistryContent,
@@ -37,14 +37,12 @@ from adapterhub.store.locks import held_by, hold_lock
 from adapterhub.store.registry import (
     Registry,
     Resolved,
-    inside,
     parse_registry,
+    place_to_write,
     read_registry,
     remember,
 )
 from adapterhub.store.yamlsafe import MAX_BYTES, MAX_NODES, count_value_ends
-
-_log = logging.getLogger("adapterhub")
 
 HEADS_FOLDER = "heads"
 LOCK_TIMEOUT = 30.0
@@ -71,7 +69,7 @@ def registry_lock(path: Path, *, timeout: float | None = None) -> Iterator[Path]
     Raises:
         RegistryError: Another writer held the lock for that long, or the folder is read-only.
     """
-    path = path.resolve()
+    path = place_to_write(path)
     timeout = LOCK_TIMEOUT if timeout is None else timeout
     lock_path = path.with_name(f"{path.name}.lock")
     with contextlib.ExitStack() as stack:
@@ -242,24 +240,8 @@ def change_registry(path: Path, change: Change) -> Registry:
             return old
         new = prepare_registry(old, old.backbones, after.entries, retired=after.retired)
         write_registry(new)
-        _delete_unlisted(old, new)
+        delete_unlisted(old, new)
     return new
-
-
-def _delete_unlisted(old: Registry, new: Registry) -> None:
-    """Deletes the head files that `old` lists and `new` does not."""
-    kept = {inside(new.path, file) for file in listed_files(new.tasks)}
-    for file in listed_files(old.tasks) - listed_files(new.tasks):
-        path = inside(old.path, file)
-        # Names that differ in case only, or a link, may be the same file.
-        if any(
-            path == one or (path.exists() and one.exists() and path.samefile(one)) for one in kept
-        ):
-            continue
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            _log.warning("%s is not used any more and cannot be deleted: %s", path, reason(error))
 
 
 def set_alias(path: Path, task: str, alias: str, version: int) -> Resolved:

@@ -77,6 +77,11 @@ class BackboneEntry(Spec):
     revision: str | None = None
     fingerprint: Fingerprint
 
+    @property
+    def is_portable(self) -> bool:
+        """Returns whether it can be opened elsewhere: it ships or is on the Hub."""
+        return self.source.startswith("package:") or self.revision is not None
+
 
 class Origin(Spec):
     """The version on the Hub that a local version is a copy of.

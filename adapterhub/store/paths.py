@@ -51,3 +51,22 @@ def _no_folder(what: str) -> UsageError:
         f"The working folder was removed; change to one that exists, or name the {what} by an "
         f"absolute path."
     )
+
+
+def without_links(path: Path) -> Path:
+    """Returns a path with its links resolved, except within a snapshot of the Hub's client.
+
+    There each file is a link to its content, `snapshots/<commit>/<file>` to `blobs/<id>`, and
+    belongs with the other files of its snapshot.
+
+    Raises:
+        OSError: The system refuses it.
+        RuntimeError: The links lead in a circle.
+    """
+    real, folder = path.resolve(), path.parent.resolve()
+    return folder / path.name if is_in_snapshot(real, folder) else real
+
+
+def is_in_snapshot(real: Path, folder: Path) -> bool:
+    """Returns whether a folder is a snapshot of the Hub's client, and a file is content of it."""
+    return folder.parent.name == "snapshots" and real.parent == folder.parent.parent / "blobs"

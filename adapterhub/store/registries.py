@@ -178,10 +178,10 @@ class Registries:
             return self._having(task, self.at(path), f" -r {shlex.quote(str(path))}")
         if reference.kind == "shipped":
             return self._having(task, self.shipped(), f" -r {SHIPPED_PREFIX}")
-        # A name that a task had, or a removed one's, counts where nothing has it now.
-        holders = [one for one in self.given if task in one.tasks] or [
-            one for one in self.given if task in one.retired
-        ]
+        # A former name counts as one that a task has now, since it leads to the task: another
+        # registry's new task must not take its place in silence. A removed task's does not.
+        holders = [one for one in self.given if task in one.tasks or _leads_on(one, task)]
+        holders = holders or [one for one in self.given if task in one.retired]
         if len(holders) > 1:
             raise UsageError(self._ambiguous(reference, holders))
         return holders[0] if holders else self._unknown(task)
@@ -210,6 +210,11 @@ class Registries:
         places = ", ".join(str(one.path) for one in holders)
         named = " or ".join(f"'{self._named(task, one)}{end}'" for one in holders)
         return f"Task '{task}' is in {len(holders)} registries: {places}. Write {named}."
+
+
+def _leads_on(registry: Registry, name: str) -> bool:
+    former = registry.retired.get(name)
+    return former is not None and former.renamed is not None
 
 
 def as_registries(given: Registries | Registry | Path | Sequence[Path]) -> Registries:

@@ -28,7 +28,7 @@ from adapterhub.store.entries import (
     TaskEntry,
     VersionRecord,
 )
-from adapterhub.store.paths import absolute_path, working_folder
+from adapterhub.store.paths import absolute_path, is_in_snapshot, without_links, working_folder
 from adapterhub.store.references import SHIPPED_PREFIX, Reference, parse_reference
 from adapterhub.store.retired import current_name, deprecation_text, pick_version
 from adapterhub.store.yamlsafe import MAX_BYTES, Document, Key, read_yaml
@@ -160,7 +160,7 @@ def read_registry(path: str | Path) -> Registry:
     """
     path = absolute_path(path, "registry")
     try:
-        path = path.resolve()
+        path = without_links(path)
         with open_regular(path) as file:
             status = os.fstat(file.fileno())
             stamp = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
@@ -192,6 +192,22 @@ def read_registry(path: str | Path) -> Registry:
     settled = time.time() - status.st_mtime > _SETTLED_AFTER
     _cache(_Cached(stamp, digest, settled, registry))
     return registry
+
+
+def place_to_write(path: Path) -> Path:
+    """Returns the path of a registry that may be changed, with its links resolved.
+
+    Raises:
+        RegistryError: It is in a cache, whose files do not change.
+    """
+    real = path.resolve()
+    if is_in_snapshot(real, path.parent.resolve()):
+        raise RegistryError(
+            path,
+            "it is in the cache of the Hub's client, whose files do not change. Add its tasks to a "
+            "registry of yours with `adapterhub add owner/repo:task`.",
+        )
+    return real
 
 
 def remember(registry: Registry, data: bytes) -> None:
@@ -238,6 +254,8 @@ def inside(registry: Path, file: str) -> Path:
         path = (registry.parent / file).resolve()
     except (OSError, RuntimeError) as error:
         raise RegistryError(registry, f"the file '{file}' cannot be found: {error}") from error
+    if is_in_snapshot(path, registry.parent):
+        return registry.parent / file  # the content has no suffix
     if not path.is_relative_to(registry.parent):
         raise RegistryError(
             registry, f"the file '{file}' is a link out of the registry's folder; copy it in"

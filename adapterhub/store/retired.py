@@ -37,7 +37,8 @@ def current_name(
     of_place = f" of {place}" if place else ""
     if found is None:
         raise UnknownTaskError(name, sorted(tasks), what=f"task{of_place}")
-    raise RemovedTaskError(name, f"Task '{name}'{of_place}", found.reason, found.use)
+    use = _named(found.use, place.partition("@")[0])
+    raise RemovedTaskError(name, f"Task '{name}'{of_place}", found.reason, use)
 
 
 def pick_version(task: str, entry: TaskEntry, wanted: Reference, place: str = "") -> int:
@@ -77,14 +78,27 @@ def notice(asked: str, name: str, entry: TaskEntry, place: str = "") -> str | No
     if asked != name:
         parts.append(f"Task '{where}{asked}' was renamed to '{where}{name}'; use that name.")
     if entry.deprecated is not None:
-        parts.append(f"Task '{where}{name}' is deprecated: {deprecation_text(entry.deprecated)}")
+        text = deprecation_text(entry.deprecated, place)
+        parts.append(f"Task '{where}{name}' is deprecated: {text}")
     return " ".join(parts) or None
 
 
-def deprecation_text(found: Deprecation | None) -> str | None:
-    """Returns the reason of a deprecation and what to use instead, or None."""
+def deprecation_text(found: Deprecation | None, place: str = "") -> str | None:
+    """Returns the reason of a deprecation and what to use instead, or None.
+
+    Args:
+        found: The deprecation, or None.
+        place: The repository of the task; empty for a local registry.
+    """
     if found is None:
         return None
     reason = found.reason.rstrip()
     end = "" if reason.endswith((".", "!", "?", "。")) else "."
-    return f"{reason}{end}" + (f" Use '{found.use}' instead." if found.use else "")
+    use = _named(found.use, place)
+    return f"{reason}{end}" + (f" Use '{use}' instead." if use else "")
+
+
+def _named(use: str | None, place: str) -> str | None:
+    """Returns the name of another task of a repository for those who are not in it."""
+    is_beside = use is not None and "/" not in use.partition(":")[0]
+    return f"{place}:{use}" if place and is_beside else use

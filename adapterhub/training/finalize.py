@@ -9,8 +9,11 @@ from pathlib import Path
 import torch
 
 from adapterhub.diagnostics import Diagnostics, Use, figure_text
+from adapterhub.examples import Example
 from adapterhub.model.backbone.open_backbone import Backbone
+from adapterhub.model.execution.examples import make_examples, read_examples
 from adapterhub.model.execution.known_answers import make_known_answers, probes_for
+from adapterhub.model.execution.run_trunk import ExecutionContext
 from adapterhub.model.heads.heads import RowLogits
 from adapterhub.saving import save_tasks
 from adapterhub.specs import Metric, TaskSpec, TrainingRecord
@@ -108,11 +111,30 @@ def finalize(
         spec, tensors, probes_for(spec), encoder=source.encoder, tokenizer=source.tokenizer
     )
     metrics, diagnostics = _measure(spec, head, splits, source=source, options=options)
-    changes = {"metrics": metrics, "diagnostics": diagnostics, "known_answers": known}
+    examples = _examples(spec, tensors, source=source, options=options)
+    changes = {
+        "metrics": metrics,
+        "diagnostics": diagnostics,
+        "known_answers": known,
+        "examples": examples,
+    }
     # model_copy skips validation, so the whole spec is validated once more.
     checked = TaskSpec.model_validate_json(spec.model_copy(update=changes).model_dump_json())
     table = replace(found.table, notes=(*found.table.notes, *head.notes))
     return TrainedTask(checked, tensors, table, backbone, options.aliases, data=summary_of(splits))
+
+
+def _examples(
+    spec: TaskSpec,
+    tensors: Mapping[str, torch.Tensor],
+    *,
+    source: FeatureSource,
+    options: TrainingOptions,
+) -> tuple[Example, ...]:
+    """Returns the examples of the options with the predictions of a calibrated head."""
+    inputs = read_examples(options.examples, spec.fields)
+    context = ExecutionContext(source.encoder, source.tokenizer, options.max_windows)
+    return make_examples(spec, tensors, inputs, context=context)
 
 
 def _measure(

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from adapterhub.errors import DataError, UsageError
-from adapterhub.inputs import parse_bytes
+from adapterhub.inputs import Record, parse_bytes
 from adapterhub.option_models import Option, Options, Part, parse_options
 from adapterhub.specs import (
     APART_POOLINGS,
@@ -192,6 +192,11 @@ class TrainingOptions(Options):
     """Languages that the task is for, for instance en,zh."""
     license: str | None = None
     """Licence of the task."""
+    examples: Annotated[
+        tuple[Record, ...], Option("TEXT", flags=("--example",), repeated=True), Loose
+    ] = ()
+    """Text that the model card shows with its prediction, of a pair JSON such as {"text": "…",
+    "text_pair": "…"}; kept in the head file. No training row is taken of itself. Repeatable."""
     value_range: Annotated[tuple[float, float] | None, Option(shown="of the rows"), Loose] = None
     """Regression: predictions are clipped to this range, for instance 1,5."""
     aliases: Annotated[tuple[TaskName, ...], Option(flags=("--aliases", "--alias")), Loose] = ()

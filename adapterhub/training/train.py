@@ -13,6 +13,7 @@ from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.model.backbone.sources import absolute_source
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.tokens import TextTokenizer
+from adapterhub.model.execution.examples import read_examples
 from adapterhub.option_models import read_options
 from adapterhub.saving import check_place, open_for
 from adapterhub.store.references import check_name
@@ -117,6 +118,7 @@ def _read_rows(data: object, options: TrainingOptions) -> Splits:
         _log.info(line)
     for warning in summary.warnings:
         _log.warning(warning)
+    read_examples(options.examples, splits.train.fields)  # refused now, not after the training
     return splits
 
 

@@ -13,12 +13,18 @@ import typer
 
 from adapterhub.cli import app
 from adapterhub.commands.option_fields import field_options, read_options
-from adapterhub.commands.verb_options import HubOptions, ScoreArguments, SearchOptions
+from adapterhub.commands.verb_options import (
+    AliasOptions,
+    DeprecateOptions,
+    HubOptions,
+    ScoreArguments,
+    SearchOptions,
+)
 from adapterhub.errors import UsageError
 from adapterhub.importing.import_options import ImportOptions
 from adapterhub.inputs import parse_bytes
 from adapterhub.option_models import Options, Part, option_of, parse_options
-from adapterhub.publishing.publication import BackboneOptions, PublishOptions
+from adapterhub.publishing.publication import BackboneOptions, CommitOptions, PublishOptions
 from adapterhub.scoring.options import ScoringOptions
 from adapterhub.training.adapter_options import AdapterOptions
 from adapterhub.training.options import TrainingOptions
@@ -30,6 +36,9 @@ MODELS: dict[str, tuple[type[Options], ...]] = {
     "score": (ScoreArguments, ScoringOptions, HubOptions),
     "import": (ImportOptions,),
     "publish": (PublishOptions,),
+    **dict.fromkeys(("rename", "remove"), (CommitOptions,)),
+    "alias": (AliasOptions, CommitOptions),
+    "deprecate": (DeprecateOptions, CommitOptions),
     "publish-backbone": (BackboneOptions,),
     "search": (SearchOptions,),
 }
@@ -50,7 +59,7 @@ def plain(text: str | None) -> str:
 
 def test_every_model_belongs_to_a_verb() -> None:
     direct = [one for one in Options.__subclasses__() if one.__module__.startswith("adapterhub")]
-    package = {leaf for one in direct for leaf in one.__subclasses__() or [one]}
+    package = {one for model in direct for one in (model, *model.__subclasses__())}
     assert package == {model for models in MODELS.values() for model in models}
 
 

@@ -31,4 +31,8 @@ def test_the_verb(run: Run, hub_server: HubServer, tiny_registry: Path) -> None:
         "publish", "sentiment", "--to", REPO, "--registry", tiny_registry, "--base-model", base
     )
     assert published.code == 0, published.err
-    assert Hub.from_hub(REPO, device="cpu").score("a good day").rows()
+    hub = Hub.from_hub(REPO, device="cpu")
+    # The command line needs no registry that lists the backbone either.
+    scored = run("score", "a good day", "--task", f"{REPO}:sentiment", "--json")
+    assert scored.code == 0, scored.err
+    assert scored.rows[0]["sentiment"] == hub.score("a good day").to_columns()["sentiment"][0]

@@ -120,7 +120,7 @@ def test_add_leaves_a_task_of_ones_own_alone(run: Run) -> None:
     before = Path("registry.yaml").read_bytes()
     refused = run("add", "shipped:sentiment-en")
     assert refused.code == 2
-    assert "was not added from 'shipped:sentiment-en'" in refused.err
+    assert "newest version was not added from 'shipped:sentiment-en'" in refused.err
     assert Path("registry.yaml").read_bytes() == before
     refused = run("add", "shipped:sentimnt-en")
     assert (refused.code, "Did you mean 'shipped:sentiment-en'" in refused.err) == (2, True)

@@ -121,7 +121,10 @@ class Repository:
             files = dict(self.commits[head].files) if head else {}
             for path, file in changes.items():
                 if file is None:
-                    files.pop(path, None)
+                    if path not in files:
+                        problem = f"A file with this name doesn't exist: {path}"
+                        raise Refused(404, problem, "EntryNotFound")
+                    del files[path]
                 else:
                     files[path] = file
             number = len(self.commits)

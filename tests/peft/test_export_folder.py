@@ -116,7 +116,7 @@ def test_what_is_written(tmp_path: Path, tiny_backbone: Backbone) -> None:
     config = json.loads((out / "adapter_config.json").read_text())
     assert config["layers_to_transform"] == [2, 3]
     assert config["layers_pattern"] == "albert_layer_groups"
-    assert config["task_type"] is None
+    assert config["task_type"] == "FEATURE_EXTRACTION"
     readme = (out / "README.md").read_text()
     assert "adapterhub.unrolled(model)" in readme
     assert "depth 2, 3" in readme

@@ -22,9 +22,11 @@ def sent(server: HubServer) -> list[tuple[str, str]]:
     return [(method, path) for method, path in server.faults.log if method not in ("GET", "HEAD")]
 
 
-@pytest.mark.parametrize("change", [{}, {"dry_run": True}, {"create_pr": True}], ids=str)
+@pytest.mark.parametrize(
+    "change", [{}, {"dry_run": True}, {"create_pr": True}, {"revision": "next"}], ids=str
+)
 def test_private_into_a_public_repository_is_refused(
-    change: dict[str, bool], hub_server: HubServer
+    change: dict[str, Any], hub_server: HubServer
 ) -> None:
     put("spam")
     before = hub_server.files(REPO)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from huggingface_hub import HfApi
@@ -59,6 +60,17 @@ def test_a_branch_of_a_repository_that_is_not_there(hub_server: HubServer) -> No
     assert "heads/spam.safetensors" in hub_server.files(REPO, "dev")
     publish(REPO, [to_publish("spam")], PublishOptions(revision="main"))
     assert "heads/spam.safetensors" in hub_server.files(REPO)
+
+
+def test_several_publishers_make_one_branch(hub_server: HubServer) -> None:
+    def work(number: int) -> None:
+        publish(REPO, [to_publish(f"task-{number}")], PublishOptions(revision="next"))
+
+    with ThreadPoolExecutor(5) as pool:
+        list(pool.map(work, range(5)))
+    heads = {path for path in hub_server.files(REPO, "next") if path.startswith("heads/")}
+    assert heads == {f"heads/task-{number}.safetensors" for number in range(5)}
+    assert set(hub_server.files(REPO)) == {".gitattributes"}
 
 
 def test_a_dry_run_makes_no_branch(hub_server: HubServer) -> None:

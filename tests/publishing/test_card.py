@@ -4,86 +4,36 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from huggingface_hub import EvalResultEntry, ModelCard, parse_eval_result_entries
+from huggingface_hub import ModelCard
 
-from adapterhub.diagnostics import ConfusedPair, Diagnostics, ReliabilityBin
+from adapterhub.diagnostics import ConfusedPair, Diagnostics
 from adapterhub.errors import MissingExtraError
-from adapterhub.publishing.card import escape, write_card
+from adapterhub.examples import Example, PredictedLabel
+from adapterhub.publishing.card import write_card
 from adapterhub.publishing.figures import draw
-from adapterhub.publishing.files import extras_of, files_of
-from adapterhub.publishing.merging import Merged, merge
+from adapterhub.publishing.files import extras_of
+from adapterhub.publishing.layout import Present
+from adapterhub.publishing.rendering import escape
 from adapterhub.remote.find import FoundTask
-from adapterhub.specs import Calibration, EarlierTask, Metric, TrainingRecord
+from adapterhub.specs import Calibration, EarlierTask, Metric
 from tests.builders import backbone_spec
+from tests.publishing.cards import (
+    ALBERT,
+    DIAGNOSTICS,
+    METRICS,
+    RECORD,
+    card,
+    files,
+    full,
+    merged_with,
+)
 from tests.publishing.tasks import REPO, to_publish
 
 PNG = b"\x89PNG\r\n\x1a\n"
-ALBERT = backbone_spec(name="albert/albert-base-v2", revision="b" * 40, num_hidden_layers=12)
-DIAGNOSTICS = Diagnostics(
-    split="validation",
-    rows=100,
-    reliability=tuple(
-        ReliabilityBin(score=x / 10, hits=x / 10, answers=20) for x in (1, 3, 5, 7, 9)
-    ),
-    confusion=((40, 9), (1, 50)),
-)
-RECORD = TrainingRecord(
-    dataset="acme/reviews",
-    dataset_license="cc-by-4.0",
-    data_digest="ab" * 32,
-    rows=900,
-    seed=3,
-    candidates=120,
-    epochs=30,
-    learning_rate=0.005,
-    weight_decay=0.1,
-)
-METRICS = (
-    Metric(name="accuracy", value=0.9, split="validation", rows=100),
-    Metric(name="ece", value=0.02, split="validation", rows=100),
-)
-
-
-def full(name: str = "spam", **changes: Any) -> FoundTask:
-    """Returns a task whose head file says all that a card can tell, but nothing to draw."""
-    spec: dict[str, Any] = {
-        "description": "Whether a review praises.",
-        "backbone": ALBERT,
-        "depths": (6,),
-        "metrics": METRICS,
-        "training": RECORD,
-        "calibration": Calibration(temperature=1.5),
-        "languages": ("en", "pt-BR"),
-        **changes,
-    }
-    return to_publish(name, **spec)
-
-
-def files(*tasks: FoundTask, before: dict[str, bytes] | None = None) -> dict[str, bytes]:
-    """Returns the files of a publication on top of those of an earlier one."""
-    known = before or {}
-    merged = merged_with(known, *tasks)
-    return {
-        **known,
-        **files_of(merged, tasks, repo=REPO, card=known.get("README.md"), extras=extras_of(tasks)),
-    }
-
-
-def merged_with(known: dict[str, bytes], *tasks: FoundTask) -> Merged:
-    from adapterhub.store.registry import parse_registry
-
-    path = Path("registry.yaml")
-    content = parse_registry(known["registry.yaml"], path) if known else None
-    return merge(content, tasks, place=path)
-
-
-def card(*tasks: FoundTask, before: dict[str, bytes] | None = None) -> str:
-    return files(*tasks, before=before)["README.md"].decode()
 
 
 def test_the_front_matter_is_what_the_hub_reads() -> None:
@@ -105,7 +55,8 @@ def test_the_front_matter_is_what_the_hub_reads() -> None:
             f"adapterhub-backbone:{'ab' * 8}",
         ],
     }
-    assert index[0]["name"] == "spam"
+    assert index[0]["name"] == REPO
+    assert index[0]["results"][0]["dataset"]["config"] == "spam"
     assert index[0]["results"][0]["dataset"]["type"] == "acme/reviews"
     assert index[0]["results"][0]["metrics"] == [
         {"type": "accuracy", "value": 0.9, "name": "Accuracy"}
@@ -124,28 +75,14 @@ def test_the_tags_name_the_families_of_the_tasks() -> None:
     assert {"albert", "bert"} <= set(both)
 
 
-def test_evaluation_results_are_those_of_the_hub() -> None:
-    entries = parse_eval_result_entries(yaml.safe_load(files(full())[".eval_results/spam.yaml"]))
-    assert entries == [
-        EvalResultEntry(
-            dataset_id="acme/reviews",
-            task_id="spam",
-            value=0.9,
-            notes="Accuracy on 100 validation rows that also chose the head and set its "
-            "calibration",
-        )
-    ]
-    own = RECORD.model_copy(update={"dataset": "rows.csv"})
-    assert ".eval_results/spam.yaml" not in files(full(training=own))
-
-
 def test_the_body_says_what_a_reader_asks() -> None:
     text = card(full(diagnostics=DIAGNOSTICS))
     for part in (
         "Whether a review praises.",
-        "Labels (2): negative, positive.",
-        'hub = Hub(backbone="albert/albert-base-v2@' + "b" * 40 + '")',
-        f'print(hub.score("…", tasks="{REPO}:spam").to_columns())',
+        "| 1 | negative | 49 | 81.6% |\n| 2 | positive | 51 | 98.0% |",
+        "--backbone albert/albert-base-v2@" + "b" * 40,
+        f'hub = Hub.from_hub("{REPO}:spam")',
+        'print(hub.score("This is a text.").to_columns())',
         "| Accuracy | 0.9000 | [acme/reviews](https://huggingface.co/datasets/acme/reviews) | "
         "validation | 100 |",
         "reads depth 6 of 12: 50 % of a forward pass",
@@ -190,7 +127,8 @@ def test_pictures_are_png_and_the_same_every_time() -> None:
 def test_labels_without_letters_in_the_font_are_numbered(recwarn: pytest.WarningsRecorder) -> None:
     made = files(full(labels=("好评", "$差评$"), diagnostics=DIAGNOSTICS))
     assert "figures/spam-confusion.png" in made
-    assert "Labels (2): 1 好评, 2 \\$差评\\$" in made["README.md"].decode()
+    assert "| 1 | 好评 |" in made["README.md"].decode()
+    assert "| 2 | \\$差评\\$ |" in made["README.md"].decode()
     assert [str(warning.message) for warning in recwarn if "Glyph" in str(warning.message)] == []
 
 
@@ -230,7 +168,9 @@ EVIL = {
 @pytest.mark.parametrize("name", EVIL)
 def test_nothing_breaks_out_of_the_card(name: str) -> None:
     evil = EVIL[name]
-    calm = card(full(description="x", labels=("x", "y"), license="x"))
+    examples = (Example(inputs=("x",), labels=(PredictedLabel(label="y", score=0.5),)),)
+    calm = card(full(description="x", labels=("x", "y"), license="x", examples=examples))
+    shown = PredictedLabel(label=evil, score=0.5)
     data = {"dataset": evil, "dataset_license": evil}
     earlier = EarlierTask(task=evil, adapter="cd" * 32, **data)
     changes = {
@@ -240,6 +180,7 @@ def test_nothing_breaks_out_of_the_card(name: str) -> None:
         "training": RECORD.model_copy(update={**data, "continued_from": earlier}),
         "metrics": (*METRICS, Metric(name=evil, value=0.1, split=evil, rows=1)),
         "diagnostics": DIAGNOSTICS,
+        "examples": (Example(inputs=(evil,), labels=(shown,)),),
         "backbone": ALBERT.model_copy(update={"name": evil, "revision": evil}),
     }
     text = card(full(**changes))
@@ -252,13 +193,13 @@ def test_nothing_breaks_out_of_the_card(name: str) -> None:
     marks = re.compile(r"^<!-- .* -->$|^#+ .*$|^```.*$", re.MULTILINE)
     assert marks.findall(body) == marks.findall(calm.split("\n---\n", 1)[1])
     rows = [line for line in body.splitlines() if line.startswith("|")]
-    assert {len(row.split("|")) for row in rows} == {7, 9}
+    assert {len(row.split("|")) for row in rows} == {4, 6, 7, 9}
 
 
 def test_a_name_of_a_backbone_stays_in_its_string() -> None:
     evil = backbone_spec(name='x")\nimport os\n```\n<b>')
     code = re.findall(r"```python\n(.*?)```", card(full(backbone=evil, depths=(4,))), re.DOTALL)
-    assert 'backbone="./folder-of-the-backbone"' in code[0]
+    assert 'backbone="./x-import-os-b"' in code[0]
 
 
 def test_plain_text_is_left_alone() -> None:
@@ -283,8 +224,8 @@ def test_what_people_wrote_stays() -> None:
     assert third.count("## spam") == 1
     assert third.index("Changed.") < third.index("## topic")
     assert "Written by hand." in third
-    names = [entry["name"] for entry in yaml.safe_load(third.split("---\n")[1])["model-index"]]
-    assert names == ["spam", "topic"]
+    (entry,) = yaml.safe_load(third.split("---\n")[1])["model-index"]
+    assert [result["dataset"]["config"] for result in entry["results"]] == ["spam", "topic"]
 
 
 def test_publishing_in_another_order_gives_the_same_front_matter() -> None:
@@ -298,7 +239,9 @@ def test_publishing_in_another_order_gives_the_same_front_matter() -> None:
 def test_a_card_without_front_matter_keeps_its_body() -> None:
     merged = merged_with({}, full())
     before = b"# Title\r\n\r\nText.\r\n"
-    made = write_card(before, merged.content, [full()], repo=REPO, extras={}).decode()
+    there = Present(card=before)
+    written = write_card(merged.content, [full()], repo=REPO, extras={}, there=there)
+    made = written["README.md"].decode()
     assert made.startswith("---\r\nlibrary_name: adapterhub\r\n")
     assert "\r\nText.\r\n" in made
 
@@ -375,8 +318,6 @@ def test_the_card_says_of_which_rows_figures_are_and_what_these_had_done() -> No
     assert ModelCard(both).data.to_dict()["model-index"][0]["results"][0]["dataset"]["split"] == (
         "test"
     )
-    (entry,) = yaml.safe_load(files(full(metrics=(test, chosen)))[".eval_results/spam.yaml"])
-    assert entry["value"] == 0.8
     crossed = METRICS[0].model_copy(update={"split": "cross-validation"})
     old = card(full(metrics=(crossed,)))
     assert "Chosen by cross-validation from 120" in old

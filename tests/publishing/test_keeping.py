@@ -12,6 +12,7 @@ from huggingface_hub import ModelCard
 from huggingface_hub.repocard import metadata_load, metadata_save
 
 from adapterhub.publishing.files import files_of
+from adapterhub.publishing.layout import Present
 from adapterhub.publishing.merging import merge
 from adapterhub.remote.find import FoundTask
 from adapterhub.store.registry import parse_registry
@@ -47,7 +48,8 @@ def published(before: dict[str, bytes], *tasks: FoundTask) -> dict[str, bytes]:
     there = before.get("registry.yaml")
     merged = merge(parse_registry(there, path) if there else None, tasks, place=path)
     extras = {one.name: {} for one in tasks}
-    made = files_of(merged, tasks, repo=REPO, card=before.get("README.md"), extras=extras)
+    state = Present(before.get("README.md"), before, before.__getitem__)
+    made = files_of(merged, tasks, repo=REPO, extras=extras, there=state)
     return {**before, **{name: data for name, data in made.items() if data is not None}}
 
 

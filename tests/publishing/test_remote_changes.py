@@ -125,7 +125,7 @@ def test_a_removed_task_is_gone_with_its_files(hub_server: HubServer, pinned: Pa
         fetched(f"{REPO}:spam")
     found = updated(pinned)
     assert found.state == "removed"
-    assert "was removed by its owner: Trained on test rows. Use 'ham' instead." in (
+    assert "was removed by its owner: Trained on test rows. Use 'acme/heads:ham' instead." in (
         found.problem or ""
     )
     assert "'spam' stays here as it is" in (found.problem or "")
@@ -169,17 +169,35 @@ def test_a_deprecated_task_loads_with_its_reason(
 ) -> None:
     apply(changes.deprecate("spam", "Too old", "ham"))
     assert fetched(f"{REPO}:spam") == to_publish("spam", seed=1).data
-    told = "Task 'acme/heads:spam' is deprecated: Too old. Use 'ham' instead."
+    told = "Task 'acme/heads:spam' is deprecated: Too old. Use 'acme/heads:ham' instead."
     assert told in caplog.messages
     assert b"**Deprecated:** Too old. Use 'ham' instead." in hub_server.files(REPO)["README.md"]
     found = updated(pinned)
-    assert (found.state, found.deprecated) == ("current", "Too old. Use 'ham' instead.")
+    assert (found.state, found.deprecated) == ("current", "Too old. Use 'acme/heads:ham' instead.")
     put("spam", seed=3)
     assert updated(pinned).state == "updated"
     apply(changes.deprecate("spam", None))
     assert b"schema: 1\n" in hub_server.files(REPO)["registry.yaml"]
     assert b"Deprecated" not in hub_server.files(REPO)["README.md"]
     assert updated(pinned).deprecated is None
+
+
+def test_owners_tell_those_too_who_never_update(
+    hub_server: HubServer, pinned: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pin(pinned, f"{REPO}:spam:2")
+    assert updated(pinned).state == "fixed"
+    apply(changes.deprecate("spam", "Too old"))
+    assert (updated(pinned).state, updated(pinned).deprecated) == ("fixed", "Too old.")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert (updated(pinned).state, updated(pinned).deprecated) == ("fixed", None)
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    apply(changes.remove("spam", 2, "Wrong labels"))
+    found = updated(pinned)
+    assert (found.state, found.origin.version) == ("removed", 2)
+    assert "Wrong labels. 'spam' stays here as it is." in (found.problem or "")
+    hub_server.state.delete(REPO)
+    assert updated(pinned).state == "fixed"
 
 
 def test_a_renamed_task_is_found_by_both_names(
@@ -245,3 +263,20 @@ def test_what_cannot_be_changed(
         change_repository("acme/other", change, "Change", CommitOptions(token="hf_reader"))
     find_task(parse_reference("acme/other:spam"))
     assert [record for record in caplog.records if record.name == "adapterhub"] == []
+
+
+def test_the_page_of_a_task_follows_it(hub_server: HubServer) -> None:
+    names = [f"task-{number}" for number in range(40)]
+    put(*names)
+    assert "tasks/task-7.md" in hub_server.files(REPO)
+    apply(changes.rename("task-7", "junk"))
+    apply(changes.remove("task-8", None))
+    apply(changes.deprecate("task-9", "Too old"))
+    files = hub_server.files(REPO)
+    assert {"tasks/junk.md", "tasks/task-9.md"} <= set(files)
+    assert not {"tasks/task-7.md", "tasks/task-8.md", "heads/task-8.safetensors"} & set(files)
+    card = files["README.md"].decode()
+    assert "tasks/junk.md" in card
+    assert "task-7" not in card
+    assert "task-8" not in card
+    assert "**Deprecated:** Too old." in card

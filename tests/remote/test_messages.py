@@ -18,7 +18,7 @@ from adapterhub.remote.large_files import Uploads
 from adapterhub.remote.refs import make_tag, read_refs
 from adapterhub.remote.repository import find_task, list_files, read_remote
 from adapterhub.remote.search import list_repositories
-from adapterhub.remote.upload import make_repository, send_commit
+from adapterhub.remote.upload import Message, make_repository, send_commit
 from adapterhub.store.references import parse_reference
 from tests.hubserver.faults import Fault, status
 from tests.hubserver.fixtures import TOKEN
@@ -49,7 +49,7 @@ def upload() -> object:
 
 def commit() -> object:
     parent = find_commit(current_place(), REPO)
-    return send_commit(parent, {"a.txt": b"a"}, "title", uploads=Uploads())
+    return send_commit(parent, {"a.txt": b"a"}, Message("title"), uploads=Uploads())
 
 
 def tag() -> object:
@@ -166,6 +166,7 @@ def test_what_the_check_of_the_card_found_is_said_line_by_line(hub: HubServer) -
         ),
     )
     text = said(lambda: put("ham"))
+    assert "the Hub refuses the front matter of README.md" in text
     assert '"license" must be one of [apache-2.0, mit]' in text
     assert '"language[0]" must only contain lowercase characters' in text
     assert hub.faults.count("PUT", "") == 1

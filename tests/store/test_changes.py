@@ -19,6 +19,8 @@ from adapterhub.store.registry import read_registry, task_info
 from adapterhub.store.versions import add_version
 from tests.builders import backbone_entry, head_tensors, task_spec
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -207,6 +209,29 @@ def test_a_file_that_is_open_or_shared_stays_readable(path: Path) -> None:
     change_registry(path, changes.remove("spam", 3))
     assert opened.load().spec.task == "spam"
     assert read_head(path.parent / "heads/spam.safetensors").spec.task == "spam"
+
+
+def test_a_file_of_another_registry_in_the_folder_stays(path: Path) -> None:
+    other = shutil.copy(path, path.with_name("other.yaml"))
+    change_registry(path, changes.remove("spam", None))
+    assert sha(other, "spam:3")
+    change_registry(other, changes.remove("spam", 2))
+    assert sorted(file.name for file in (path.parent / "heads").iterdir()) == [
+        "ham.safetensors",
+        "spam.3.safetensors",
+        "spam.safetensors",
+    ]
+
+
+def test_a_file_that_cannot_be_deleted_is_named(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = path.parent / "heads/spam.3.safetensors"
+    head.unlink()
+    head.mkdir()
+    change_registry(path, changes.remove("spam", 3))
+    assert 3 not in read_registry(path).tasks["spam"].versions
+    assert f"{head} is not used any more and cannot be deleted" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from adapterhub.errors import RegistryError, UnknownTaskError, UsageError
+from adapterhub.errors import RegistryError, RemovedTaskError, UnknownTaskError, UsageError
 from adapterhub.store import registries as registries_module
+from adapterhub.store.changes import remove, rename
+from adapterhub.store.editing import change_registry
 from adapterhub.store.references import parse_reference
 from adapterhub.store.registries import Registries, locate_registries
 from adapterhub.store.registry import read_registry, registry_to_write, shipped_registry
@@ -91,6 +93,21 @@ def test_an_unknown_name_says_which_was_meant(two: tuple[Path, Path], name: str,
 def test_the_shipped_tasks_are_not_suggested_where_they_are_in_use() -> None:
     with pytest.raises(UnknownTaskError, match="Did you mean 'sentiment-en'"):
         holder(Registries([shipped_registry()]), "sentimnt-en")
+
+
+def test_a_former_name_is_ambiguous_too_and_a_removed_one_is_not(two: tuple[Path, Path]) -> None:
+    one, other = two
+    change_registry(one, rename("spam", "junk"))
+    assert Registries(two).resolve(parse_reference("spam@prod"))[1].task == "junk"
+    change_registry(other, rename("ham", "spam"))
+    with pytest.raises(UsageError, match="is in 2 registries"):
+        holder(Registries(two), "spam")
+    assert holder(Registries(two), f"{one}:spam") == one
+    change_registry(one, remove("junk", None))
+    with pytest.raises(RemovedTaskError):
+        holder(Registries(two), "junk")
+    change_registry(other, rename("spam", "junk"))
+    assert holder(Registries(two), "junk") == other
 
 
 def test_one_file_counts_once_and_is_read_once(

@@ -17,7 +17,7 @@ from adapterhub.model.encoder.changes import Adapter
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.tokens import TextTokenizer
 from adapterhub.model.execution.resident import unplaced
-from adapterhub.model.execution.run_trunk import ExecutionContext, run_trunk
+from adapterhub.model.execution.run_trunk import ExecutionContext, TrunkOutput, run_trunk
 from adapterhub.model.heads.heads import Array
 from adapterhub.plan import make_plan
 from adapterhub.specs import KnownAnswer, TaskSpec
@@ -109,17 +109,27 @@ def probe_logits(
 
     `adapter` is the task's compiled adapter; None compiles it here.
     """
+    context = ExecutionContext(encoder, tokenizer, max_windows=1)
+    output = run_alone(spec, tensors, inputs, context=context, adapter=adapter)
+    values = output.logits[spec.task].values
+    return list(values) if isinstance(values, tuple) else list(values[:, None])
+
+
+def run_alone(
+    spec: TaskSpec,
+    tensors: Mapping[str, torch.Tensor],
+    inputs: Sequence[tuple[str, ...]],
+    *,
+    context: ExecutionContext,
+    adapter: Adapter | None = None,
+) -> TrunkOutput:
+    """Returns the outputs of a task that is not resident; `adapter` as in `probe_logits`."""
+    encoder = context.encoder
     if adapter is None and spec.adapter is not None:
         adapter = compile_adapter(spec.adapter, tensors, encoder=encoder, source=spec.task)
     task = unplaced(spec, tensors, device=encoder.device, adapter=adapter)
-    output = run_trunk(
-        make_plan({spec.task: spec}).trunks[0],
-        {spec.task: task},
-        inputs,
-        context=ExecutionContext(encoder, tokenizer, max_windows=1),
-    )
-    values = output.logits[spec.task].values
-    return list(values) if isinstance(values, tuple) else list(values[:, None])
+    trunk = make_plan({spec.task: spec}).trunks[0]
+    return run_trunk(trunk, {spec.task: task}, inputs, context=context)
 
 
 def _compare(

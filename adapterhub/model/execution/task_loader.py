@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from adapterhub.errors import ResidentError, UsageError
+from adapterhub.inputs import Record
 from adapterhub.model.backbone.caller_state import ForkedLock
 from adapterhub.model.encoder.changes import Adapter
 from adapterhub.model.execution.call import Request, compute_scores, read_rows
 from adapterhub.model.execution.checks import check_backbone, check_fits, check_tasks
+from adapterhub.model.execution.examples import with_examples
 from adapterhub.model.execution.resident import ResidentTask, ResidentTasks
 from adapterhub.model.execution.run_trunk import ExecutionContext
 from adapterhub.plan import Plan, make_plan
@@ -182,11 +184,17 @@ class TaskLoader:
         return compute_scores(request, resident, context=self._context)
 
     @operation()
-    def checked(self, names: Mapping[str, str]) -> list[FoundTask]:
-        """Returns tasks to be saved elsewhere, after their known answers were recomputed."""
+    def checked(self, names: Mapping[str, str], examples: Sequence[Record] = ()) -> list[FoundTask]:
+        """Returns tasks to be saved elsewhere, after their known answers were recomputed.
+
+        Args:
+            names: Their names, by the names of the call.
+            examples: Texts or records to put into their head files, with predictions.
+        """
         found = find_all(names.values(), self._registries)
-        self.check([task.load() for task in found])
-        return found
+        heads = [task.load() for task in found]
+        self.check(heads)
+        return with_examples(found, heads, examples, context=self._context)
 
     def check(self, heads: Sequence[HeadFile]) -> dict[str, Adapter]:
         """Checks tasks on this encoder and returns their compiled adapters by digest."""

@@ -1,0 +1,42 @@
+"""`adapterhub remove`: a task, or one version of it, is taken down."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from adapterhub.commands.changed import print_change
+from adapterhub.commands.option_fields import uses
+from adapterhub.commands.options import AsJson, OwnTask, Registry, note_token
+
+if TYPE_CHECKING:
+    from adapterhub.publishing.publication import CommitOptions
+
+
+@uses("adapterhub.publishing.publication:CommitOptions")
+def remove(
+    *,
+    name: OwnTask,
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Why, for those who use it.")
+    ] = "",
+    use: Annotated[
+        str | None,
+        typer.Option("--use", metavar="NAME", help="The task to use instead, or owner/repo:task."),
+    ] = None,
+    registry: Registry = None,
+    options: CommitOptions,
+    as_json: AsJson = False,
+) -> None:
+    """Remove a task with all its versions and files, or one version: NAME:VERSION.
+
+    Copies that others added keep working, and their `update` says that it was removed. The numbers
+    of its versions are not used again. On the Hub the files stay in the history of the repository.
+    """
+    from adapterhub.publishing.task_changes import remove_task
+
+    note_token(options.token)
+    given = options.model_dump(exclude_unset=True)
+    done = remove_task(name, reason, use=use, registry=registry, **given)
+    print_change(done, f"{name} is removed", as_json=as_json)

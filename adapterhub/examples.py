@@ -1,0 +1,72 @@
+"""Texts with a task's outputs, in its head file: some to check it by, some to show to people."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+MOST_EXAMPLES = 50
+MOST_CHARACTERS = 2_000
+
+_Text = Annotated[str, StringConstraints(min_length=1, max_length=MOST_CHARACTERS)]
+
+
+class _Frozen(BaseModel):
+    # The same as specs.Spec, which cannot be imported here: specs imports this module.
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class KnownAnswer(_Frozen):
+    """A probe text with its logits from when the head file was written.
+
+    Attributes:
+        inputs: The probe, one string per input field.
+        logits: One row of K for a whole text; for tagging one row per token.
+        answers: The label of the largest logit of each row, which detects labels in another
+            order; empty for regression.
+    """
+
+    inputs: tuple[str, ...] = Field(min_length=1, max_length=2)
+    logits: tuple[tuple[float, ...], ...] = Field(min_length=1)
+    answers: tuple[str, ...] = ()
+
+
+class PredictedLabel(_Frozen):
+    """A label with its probability; in tagging an entity type and where the entity is.
+
+    Attributes:
+        label: The label or entity type.
+        score: Its probability.
+        start: Tagging only: first code point of the entity.
+        end: Tagging only: the code point after its last.
+    """
+
+    label: str = Field(min_length=1, max_length=256)
+    score: float = Field(ge=0, le=1)
+    start: int | None = Field(default=None, ge=0)
+    end: int | None = Field(default=None, ge=1)
+
+
+class Example(_Frozen):
+    """A text, or a pair of texts, with the prediction of the task.
+
+    Attributes:
+        inputs: One string per input field.
+        labels: The predicted labels, or entities in the order of the text.
+        value: Regression only: the predicted value.
+    """
+
+    inputs: tuple[_Text, ...] = Field(min_length=1, max_length=2)
+    labels: tuple[PredictedLabel, ...] = ()
+    value: float | None = None
+
+    def entity(self, found: PredictedLabel) -> str | None:
+        """Returns the text of a predicted entity, or None for a label of the whole text."""
+        return None if found.start is None else self.inputs[0][found.start : found.end]
+
+    def fits(self, fields: int, labels: Collection[str]) -> bool:
+        """Returns whether it may be of a task with so many fields, and these labels or types."""
+        has_labels = all(found.label in labels for found in self.labels)
+        return len(self.inputs) == fields and has_labels and (self.value is None) == bool(labels)
