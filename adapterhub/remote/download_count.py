@@ -11,7 +11,7 @@ from adapterhub.errors import RemoteError
 from adapterhub.remote.calls import call
 from adapterhub.remote.faults import Action
 from adapterhub.remote.fetch import Commit
-from adapterhub.remote.operation import briefly
+from adapterhub.remote.operation import briefly, operation
 from adapterhub.remote.session import Failed, stream
 
 CONFIG_NAME = "config.json"
@@ -31,6 +31,10 @@ def count_download(commit: Commit) -> None:
         ):
             return
 
+    with operation() as running:
+        mine = object()
+        if running.kept.setdefault((count_download, commit), mine) is not mine:
+            return  # another file of the same call
     # Out of time, for instance; the task itself is there.
     with briefly(), contextlib.suppress(RemoteError):
         call(commit.place, Action(commit.repo, "counting the download", commit.oid[:12]), request)
