@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from adapterhub import Hub
 from adapterhub.errors import UsageError
 from adapterhub.examples import Example, PredictedLabel
+from adapterhub.publishing.publish import publish
 from adapterhub.remote.find import find
 from adapterhub.specs import TaskSpec
 from adapterhub.store.registry import read_registry
@@ -24,7 +25,7 @@ from tests.commands.conftest import run as run
 from tests.hubserver.fixtures import TOKEN
 from tests.hubserver.server import HubServer
 from tests.publishing.cards import card, files, full
-from tests.publishing.tasks import REPO
+from tests.publishing.tasks import DEFAULTS, REPO
 from tests.training.rows import pair_rows, sentiment_rows
 from tests.training.test_train import QUICK
 
@@ -158,6 +159,14 @@ def test_without_them_it_is_the_same_task(hub: Hub, hub_server: HubServer) -> No
     assert "### Examples" in hub_server.files(REPO)["README.md"].decode()
     hub.publish("sentiment", REPO, examples=["not a day"])
     assert versions(hub_server, "sentiment") == [1, 2]
+
+
+@pytest.mark.parametrize(("score", "known"), [(0.980001, [1]), (0.9, [1, 2])])
+def test_last_digits_make_no_version(score: float, known: list[int], hub_server: HubServer) -> None:
+    publish(REPO, [full(examples=MADE)], DEFAULTS)
+    labels = (PredictedLabel(label="positive", score=score),)
+    publish(REPO, [full(examples=(MADE[0].model_copy(update={"labels": labels}),))], DEFAULTS)
+    assert versions(hub_server, "spam") == known
 
 
 @pytest.mark.parametrize(
