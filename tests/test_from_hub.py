@@ -16,7 +16,7 @@ import pytest
 from peft import AutoPeftModel
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, pipeline
 
-from adapterhub import Hub, publish_backbone
+from adapterhub import Hub, deprecate_task, publish_backbone, rename_task
 from adapterhub.errors import (
     BackboneError,
     BackboneMismatchError,
@@ -167,6 +167,24 @@ def test_revisions_have_the_forms_of_the_docs(published: Hub, hub_server: HubSer
     assert at.score("a good day", "topics")["topics"].made_by.origin == f"{REPO}@{commit}"
     with pytest.raises(UsageError, match="names the revision v1"):
         Hub.from_hub(f"{REPO}@v1:sentiment", revision="main")
+
+
+def test_renamed_and_deprecated_tasks_and_addresses(
+    published: Hub, hub_server: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deprecate_task(f"{REPO}:rating", "old")
+    rename_task(f"{REPO}:topics", "themes")
+    hub = Hub.from_hub(REPO, device="cpu")
+    assert list(hub.score("a good day")) == ["sentiment", "themes"]
+    # Under its plain name each is still there.
+    assert hub.score("a good day", ["rating", "topics"]).rows()
+    old = Hub.from_hub(f"{REPO}:topics", device="cpu")
+    assert list(old.score("a good day", ["themes", "topics"])) == ["themes", "topics"]
+    monkeypatch.chdir(tmp_path)
+    Path(REPO).mkdir(parents=True)  # a folder without a registry is not what was meant
+    page = f"{hub_server.url}/{REPO}/blob/main/heads/sentiment.safetensors"
+    for name in (page, f"hf://{REPO}:sentiment", NAME):
+        assert list(Hub.from_pretrained(name, device="cpu").score("a day")) == ["sentiment"], name
 
 
 def test_two_repositories_share_the_backbone(published: Hub, backbone: str) -> None:

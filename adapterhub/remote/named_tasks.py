@@ -262,7 +262,8 @@ def is_folder_of_tasks(name: str | Path, revision: str | None) -> bool:
         isinstance(name, Path)
         or text.startswith(_FOLDER_STARTS)
         or "/" not in text.partition(":")[0]
-        or os.path.exists(text)
+        or os.path.isfile(text)
+        or os.path.isfile(os.path.join(text, REGISTRY_NAME))
     )
     if is_folder and revision is not None:
         raise UsageError(f"'{text}' is a folder here, which has no revision {revision!r}.")
