@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -44,7 +44,7 @@ class State:
         commit: The newest commit; None if there is no such repository.
         content: Its registry, or None.
         card: Its card, or None.
-        files: Paths of its files.
+        files: Git's id of each of its files, by path.
         refs: Its tags and branches; None where none of their names matter.
         is_public: Whether everybody can read it.
     """
@@ -52,14 +52,14 @@ class State:
     commit: Commit | None
     content: RegistryContent | None = None
     card: bytes | None = None
-    files: Collection[str] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
     refs: Refs | None = None
     is_public: bool = False
 
     @property
     def present(self) -> Present:
         """Returns what the repository holds."""
-        return Present(self.card, self.files, self.read)
+        return Present(self.card, self.files, self.read, self.files)
 
     def read(self, path: str) -> bytes:
         """Returns the content of a file of the repository."""
