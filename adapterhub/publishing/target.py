@@ -88,6 +88,19 @@ def check_commit(options: CommitOptions) -> None:
         raise UsageError("The commit message is empty; give a title, or leave it out.")
 
 
+def check_alias(alias: str, refs: Refs | None, repo: str) -> None:
+    """Checks that an alias is no other name after `@`: neither a tag nor a branch.
+
+    Raises:
+        UsageError: It is one.
+    """
+    if refs is None:
+        return
+    for kind, names in (("tag", refs.tags), ("branch", refs.branches)):
+        if alias in names:
+            raise UsageError(f"'{alias}' is a {kind} of {repo}, so it cannot be an alias too.")
+
+
 def commit_message(options: CommitOptions, usual: str) -> Message:
     """Returns the message of a commit; `usual` is its title where none is given."""
     title, _, rest = (options.commit_message or usual).strip().partition("\n")
