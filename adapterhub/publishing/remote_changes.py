@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from adapterhub.errors import RemoteNotFoundError, UsageError
+from adapterhub.errors import RemoteNotFoundError
 from adapterhub.publishing.files import extras_of, files_of, task_of
 from adapterhub.publishing.merging import Merged
 from adapterhub.publishing.ownership import check_owner

@@ -89,7 +89,6 @@ def read_newest(place: Place, repo: str, branch: str = MAIN) -> Newest | None:
     Raises:
         RemoteError: The Hub cannot be reached, or the token is not valid.
     """
-
     revision = None if branch == MAIN else branch
 
     def ask(api: HfApi) -> ModelInfo | None:
