@@ -117,6 +117,25 @@ def deprecate(name: str, reason: str | None, use: str | None = None) -> Change:
     return change
 
 
+def follow_owners(said: Mapping[str, Deprecation | None]) -> Change:
+    """Returns the change that deprecates copies as the owners of the tasks do on the Hub.
+
+    What somebody said here of a copy stays.
+
+    Args:
+        said: What its owner says of each copy, as `owners_word` returns it.
+    """
+
+    def change(tasks: Tasks) -> Tasks:
+        for name, found in said.items():
+            entry = tasks.entries.get(name)
+            if entry is not None and (entry.deprecated is None or entry.deprecated.by_owner):
+                tasks = tasks.with_entry(name, deprecated=found)
+        return tasks
+
+    return change
+
+
 def remove(name: str, version: int | None, reason: str = "", use: str | None = None) -> Change:
     """Returns the change that removes a task, or one version of it.
 
