@@ -67,6 +67,8 @@ def set_alias(name: str, alias: str, target: str) -> Change:
         UsageError: The alias is not a valid name.
     """
     check_name(alias, "alias")
+    if alias.isdigit():
+        raise UsageError(f"The alias {alias!r} would look like a version; use another name.")
     mark = ":" if target.isascii() and target.isdigit() else "@"
     wanted = parse_reference(f"{name}{mark}{target.removeprefix('@')}")
 
