@@ -151,7 +151,8 @@ def read_state(
 
     Raises:
         UsageError: There is a tag of the branch's name.
-        RemoteError: The pull request to commit to is not open, the Hub refuses it or cannot be reached, or the repository is refused.
+        RemoteError: The pull request to commit to is not open, the Hub refuses it or cannot be
+            reached, or the repository is refused.
         RegistryError: Its registry is not valid.
     """
     newest = read_newest(place, repo)
