@@ -117,7 +117,7 @@ def _check(repo: str, tasks: Sequence[FoundTask], options: PublishOptions) -> No
     if options.tag is not None and not _TAG.fullmatch(options.tag):
         raise UsageError(
             f"The tag {options.tag!r} is not allowed: use up to 64 of A-Z, a-z, 0-9, '.', '-', "
-            f"'_', without '..', and without '.' or '.lock' at the end."
+            f"'_', without '..' and without '.' or '.lock' at the end, and no commit."
         )
     if options.tag is not None and options.create_pr:
         raise UsageError("A tag marks a published commit; a pull request is not yet. Tag it later.")
