@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import Any
 
 from adapterhub.families import FAMILIES
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.publishing.front_matter import CARD_NAME, Card, card_bytes, read_card, with_values
-from adapterhub.publishing.hub_metadata import LIBRARY
+from adapterhub.publishing.hub_metadata import BACKBONE_TAG, LIBRARY, backbone_tag
 from adapterhub.publishing.keeping import strings
+from adapterhub.publishing.marks import blocks, put
 
-_START = "<!-- adapterhub:backbone (written by adapterhub; text outside of these marks is kept) -->"
-_END = "<!-- /adapterhub:backbone -->"
-_MARKED = re.compile(rf"<!-- adapterhub:backbone [^\n]*-->.*?{_END}", re.DOTALL)
-_TITLE = re.compile(r"\s*#[^\n]*\n?")
-_PRINT = "adapterhub-backbone:"
+_BLOCK = "backbone"
 _KEYS = ("library_name", "pipeline_tag", "license", "language", "tags")
 
 
@@ -26,7 +22,7 @@ def is_marked(card: bytes | None, repo: str) -> bool:
     Raises:
         RemoteContentError: It cannot be read.
     """
-    return _MARKED.search(read_card(card, repo).body) is not None
+    return _BLOCK in blocks(read_card(card, repo).body)
 
 
 def write_backbone_card(before: bytes | None, backbone: Backbone, repo: str) -> bytes:
@@ -44,14 +40,15 @@ def write_backbone_card(before: bytes | None, backbone: Backbone, repo: str) -> 
         RemoteContentError: The current card, or that of the folder, cannot be read.
     """
     card = read_card(before, repo)
-    if _MARKED.search(card.body) is None:
+    if _BLOCK not in blocks(card.body):
         path = backbone.root / CARD_NAME
         own = read_card(path.read_bytes() if path.is_file() else None, str(path))
         card = _completed(card if before is not None else own, own, backbone)
         body = card.body if card.body.strip() else own.body
         card = replace(card, body=body.strip() or f"# {repo.partition('/')[2]}")
     card = _with_fingerprint(card, backbone)
-    return card_bytes(replace(card, body=_with_section(card.body, backbone, repo)))
+    body = put(card.body.strip(), _BLOCK, _section(backbone, repo))
+    return card_bytes(replace(card, body=body))
 
 
 def _completed(card: Card, own: Card, backbone: Backbone) -> Card:
@@ -70,19 +67,10 @@ def _completed(card: Card, own: Card, backbone: Backbone) -> Card:
 
 def _with_fingerprint(card: Card, backbone: Backbone) -> Card:
     """Returns a card with the tag under which tasks on this backbone are found."""
-    digest = backbone.spec.fingerprint.removeprefix("sha256:")
-    tags = [tag for tag in strings(card.values.get("tags")) if not str(tag).startswith(_PRINT)]
-    tags.append(f"{_PRINT}{digest[:16]}")
+    tags = strings(card.values.get("tags"))
+    tags = [tag for tag in tags if not str(tag).startswith(BACKBONE_TAG)]
+    tags.append(backbone_tag(backbone.spec.fingerprint))
     return card if tags == card.values.get("tags") else with_values(card, {"tags": tags}, _KEYS)
-
-
-def _with_section(body: str, backbone: Backbone, repo: str) -> str:
-    block = f"{_START}\n\n{_section(backbone, repo)}\n\n{_END}"
-    if _MARKED.search(body):
-        return _MARKED.sub(lambda _: block, body, count=1)
-    title = _TITLE.match(body)
-    cut = title.end() if title else 0
-    return f"{body[:cut].strip()}\n\n{block}\n\n{body[cut:].strip()}".strip()
 
 
 def _section(backbone: Backbone, repo: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -20,10 +20,26 @@ from adapterhub.publishing.ownership import check_registry
 from adapterhub.publishing.publication import CommitOptions
 from adapterhub.remote.calls import Place, current_place, pause
 from adapterhub.remote.fetch import MAIN, Commit, fetch
+from adapterhub.remote.large_files import Uploads
 from adapterhub.remote.operation import operation
-from adapterhub.remote.refs import OPEN_STATUS, Refs, make_branch, read_pull_status, read_refs
+from adapterhub.remote.refs import (
+    OPEN_STATUS,
+    Refs,
+    find_pull,
+    make_branch,
+    read_pull_status,
+    read_refs,
+)
 from adapterhub.remote.repository import check_files
-from adapterhub.remote.upload import Message, Newest, read_newest, require_token
+from adapterhub.remote.upload import (
+    Message,
+    Newest,
+    Sent,
+    make_repository,
+    read_newest,
+    require_token,
+    send_commit,
+)
 from adapterhub.store.entries import RegistryContent
 from adapterhub.store.registry import REGISTRY_NAME, parse_registry
 
@@ -175,17 +191,73 @@ def read_state(
     return State(commit, content, card, newest.files, refs, is_public=newest.public)
 
 
-def check_visibility(state: State, place: Place, repo: str, *, private: bool) -> None:
-    """Checks that what shall be private does not go into a public repository.
+def read_or_make(
+    place: Place, repo: str, options: CommitOptions, *, private: bool, has_names: bool = False
+) -> State | None:
+    """Returns the current content of a repository, which is created if it is missing.
+
+    Args:
+        place: The Hub.
+        repo: `owner/name`.
+        options: The branch; a dry run creates nothing.
+        private: Whether it is created as a private one.
+        has_names: As in `read_state`.
+
+    Returns:
+        The content, or None where the Hub does not show yet what was created.
 
     Raises:
-        UsageError: It would.
+        UsageError: It shall be private and is public, or as `read_state`.
+        RemoteError: The Hub refuses it or cannot be reached.
+        RegistryError: As `read_state`.
     """
+    state = read_state(place, repo, options, has_names=has_names)
+    if state.commit is None and not options.dry_run:
+        make_repository(place, repo, private=private)
+        state = read_state(place, repo, options, has_names=has_names)
+        if state.commit is None:
+            return None
     if private and state.is_public:
         raise UsageError(
             f"{repo} is public, and --private makes only a new repository private. Make it private "
             f"at {place.endpoint}/{repo}/settings, or publish without --private."
         )
+    return state
+
+
+def send_changes(
+    commit: Commit,
+    files: Mapping[str, bytes | None],
+    message: Message,
+    *,
+    options: CommitOptions,
+    uploads: Uploads,
+    sign: tuple[str, bytes],
+) -> Sent | None:
+    """Returns the commit with changes of files, or None if another commit was first.
+
+    Args:
+        commit: The newest commit, as far as known.
+        files: Content by path; None deletes the file.
+        message: Message of the commit.
+        options: The branch, or that a pull request is wanted.
+        uploads: The large files that were uploaded already.
+        sign: A file with the content by which an open pull request is known to be this one.
+
+    Raises:
+        RemoteError: It was refused, or the Hub cannot be reached.
+    """
+    pull = find_pull(commit, *sign) if options.create_pr else None
+    if pull is not None:
+        return Sent(pull.oid, pull.address)
+    return send_commit(
+        commit,
+        files,
+        message,
+        uploads=uploads,
+        branch=options.branch,
+        as_pull=options.create_pr,
+    )
 
 
 def make_missing_branch(state: State, options: CommitOptions) -> None:
