@@ -21,7 +21,7 @@ def update(
     allow_older: AllowOlder = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take newer versions of tasks that were added from the Hugging Face Hub.
+    """Update tasks that were added from the Hub.
 
     A task that was added by version, tag or commit stays as it is. One that is refused, or was
     removed by its owner, stays too, and the exit code is 4.

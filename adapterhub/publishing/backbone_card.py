@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from adapterhub.families import FAMILIES
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.publishing.front_matter import CARD_NAME, Card, card_bytes, read_card, with_values
-from adapterhub.publishing.hub_metadata import LIBRARY
+from adapterhub.publishing.hub_metadata import BACKBONE_TAG, LIBRARY, backbone_tag
 from adapterhub.publishing.keeping import (
     Written,
     digest_of,
@@ -19,12 +18,9 @@ from adapterhub.publishing.keeping import (
     read_record,
     strings,
 )
+from adapterhub.publishing.marks import blocks, put, without
 
-_START = "<!-- adapterhub:backbone (written by adapterhub; text outside of these marks is kept) -->"
-_END = "<!-- /adapterhub:backbone -->"
-_MARKED = re.compile(rf"<!-- adapterhub:backbone [^\n]*-->.*?{_END}", re.DOTALL)
-_TITLE = re.compile(r"\s*#[^\n]*\n?")
-_PRINT = "adapterhub-backbone:"
+_BLOCK = "backbone"
 _TEXT = "(text)"
 """Key in the record for the text of the card that came from the folder."""
 _KEYS = ("library_name", "pipeline_tag", "license", "language", "tags")
@@ -36,7 +32,7 @@ def is_marked(card: bytes | None, repo: str) -> bool:
     Raises:
         RemoteContentError: It cannot be read.
     """
-    return _MARKED.search(read_card(card, repo).body) is not None
+    return _BLOCK in blocks(read_card(card, repo).body)
 
 
 def write_backbone_card(before: bytes | None, backbone: Backbone, repo: str) -> bytes:
@@ -60,25 +56,25 @@ def write_backbone_card(before: bytes | None, backbone: Backbone, repo: str) -> 
     values = _values(own, backbone)
     card, record = _with_values(card, values, written or {})
     text = own.body.strip() or f"# {repo.partition('/')[2]}"
-    is_ours = before is None or digest_of(_around(card.body)) == record.get(_TEXT)
-    if is_ours or not _around(card.body):
+    around = _words(without(card.body, [_BLOCK]))
+    if before is None or not around or digest_of(around) == record.get(_TEXT):
         card = replace(card, body=text)
-        record[_TEXT] = digest_of(_around(text))
-    body = _with_section(card.body, backbone, repo)
+        record[_TEXT] = digest_of(_words(without(text, [_BLOCK])))
+    body = put(card.body.strip(), _BLOCK, _section(backbone, repo))
     return card_bytes(replace(card, body=body, record=dump_record(record)))
 
 
 def _values(own: Card, backbone: Backbone) -> dict[str, Any]:
     """Returns the front matter of a backbone: of the card in its folder, else the usual."""
     has_vectors = backbone.sentence is not None
-    digest = backbone.spec.fingerprint.removeprefix("sha256:")
-    known = [tag for tag in strings(own.values.get("tags")) if not str(tag).startswith(_PRINT)]
+    known = strings(own.values.get("tags"))
+    known = [tag for tag in known if not str(tag).startswith(BACKBONE_TAG)]
     more = [tag for tag in (backbone.spec.family, LIBRARY) if tag not in known]
     return {
         "library_name": "sentence-transformers" if has_vectors else "transformers",
         "pipeline_tag": "sentence-similarity" if has_vectors else "feature-extraction",
         **own.values,
-        "tags": [*known, *more, f"{_PRINT}{digest[:16]}"],
+        "tags": [*known, *more, backbone_tag(backbone.spec.fingerprint)],
     }
 
 
@@ -107,18 +103,8 @@ def _with_values(
     return with_values(card, changes, _KEYS), record
 
 
-def _around(body: str) -> str:
-    """Returns the words of a body outside of the section."""
-    return " ".join(_MARKED.sub(" ", body).split())
-
-
-def _with_section(body: str, backbone: Backbone, repo: str) -> str:
-    block = f"{_START}\n\n{_section(backbone, repo)}\n\n{_END}"
-    if _MARKED.search(body):
-        return _MARKED.sub(lambda _: block, body, count=1)
-    title = _TITLE.match(body)
-    cut = title.end() if title else 0
-    return f"{body[:cut].strip()}\n\n{block}\n\n{body[cut:].strip()}".strip()
+def _words(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _section(backbone: Backbone, repo: str) -> str:

@@ -17,6 +17,8 @@ from adapterhub.remote.fetch import Commit
 
 _NEWEST_PULLS = 20
 _EXISTS = 409
+OPEN_STATUS = frozenset({"open", "draft"})
+"""What the Hub says of a pull request that takes commits and can be merged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,17 @@ def make_branch(commit: Commit, branch: str) -> None:
     )
 
 
+def read_pull_status(commit: Commit, number: int) -> str:
+    """Returns what the Hub says of a pull request: open, draft, closed or merged.
+
+    Raises:
+        RemoteError: The Hub cannot be reached.
+    """
+    action = Action(commit.repo, f"reading the pull request {number}")
+    found = call(commit.place, action, lambda api: api.get_discussion_details(commit.repo, number))
+    return found.status
+
+
 def find_pull(parent: Commit, path: str, data: bytes) -> Pull | None:
     """Returns the newest open pull request whose file has these bytes, or None.
 
@@ -100,7 +113,7 @@ def find_pull(parent: Commit, path: str, data: bytes) -> Pull | None:
             )
         ),
     )
-    numbers = sorted((one.num for one in opened if one.status in ("open", "draft")), reverse=True)
+    numbers = sorted((one.num for one in opened if one.status in OPEN_STATUS), reverse=True)
     if not numbers:
         return None
     wanted = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()

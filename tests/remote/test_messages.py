@@ -181,6 +181,16 @@ def test_what_a_storage_refuses_in_a_batch_is_said(hub: HubServer) -> None:
     assert "heads/ham.safetensors" in text
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("code", [400, 403, 429, 500, 503])
+@pytest.mark.parametrize("path", ["/cdn/", "/resolve/.*safetensors"])
+def test_a_reason_that_is_in_the_body_only_is_said(code: int, path: str, hub: HubServer) -> None:
+    xml = f"<?xml version='1.0'?><Error><Code>X</Code><Message>{REASON}</Message></Error>"
+    body = xml if path == "/cdn/" else {"error": REASON}
+    hub.faults.add("*", path, Fault("body", (code, body)), times=None)
+    check(said(read), code)
+
+
 def test_a_page_of_a_proxy_is_not_repeated(hub: HubServer) -> None:
     page = Fault("body", (403, "<html><body>Blocked by policy</body></html>"))
     hub.faults.add("GET", "/refs", page, times=None)
