@@ -109,11 +109,12 @@ def _results_in_registry(name: str, entry: TaskEntry, before: Sequence[_Result])
         _metric(name, value) for name, value in record.metrics.items() if name in HUB_METRICS
     ]
     there = [metric for result in before for metric in result["metrics"]]
-    if before and all(metric in there for metric in metrics) and all(map(_is_whole, before)):
+    has_all = all(metric in there for metric in metrics)
+    if before and has_all and all(_is_whole(result, ()) for result in before):
         return list(before)
     if not metrics:
         return []
-    last = before[0] if before and _is_whole(before[0]) else {}
+    last = before[0] if before and _is_whole(before[0], metrics) else {}
     kind = PIPELINES.get(entry.kind, "text-classification")
     dataset = {"name": "unknown", "type": "custom", **last.get("dataset", {})}
     split = record.measured_on or dataset.get("split") or "validation"
@@ -126,10 +127,17 @@ def _results_in_registry(name: str, entry: TaskEntry, before: Sequence[_Result])
     ]
 
 
-def _is_whole(result: _Result) -> bool:
-    """Returns whether a result is of one task: others may have been put into it."""
-    kinds = [(metric["type"], metric["name"]) for metric in result["metrics"]]
-    return len(set(kinds)) == len(kinds) and "config" in result["dataset"]
+def _is_whole(result: _Result, metrics: Sequence[_Result]) -> bool:
+    """Returns whether a result is of one task: the Hub's client may have put others into it.
+
+    Args:
+        result: A result; of earlier versions it has no `config`, and its metrics must say it.
+        metrics: Those of the task in the registry.
+    """
+    found = result["metrics"]
+    kinds = {(metric["type"], metric["name"]) for metric in found}
+    is_of_task = bool(metrics) and all(metric in found for metric in metrics)
+    return len(kinds) == len(found) and ("config" in result["dataset"] or is_of_task)
 
 
 def _metric(name: str, value: float) -> dict[str, Any]:
