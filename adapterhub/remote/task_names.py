@@ -113,7 +113,8 @@ def names_in(registry: object, *, opens_all: bool = False) -> TaskNames:
     return TaskNames(locate_registries(registry), opens_all=opens_all)
 
 
-def names_on_hub(names: Sequence[str], revision: str | None) -> TaskNames:
-    """Returns the names of tasks on the Hub; see `find_named`."""
-    named = find_named(names, revision=revision)
+def names_on_hub(names: Sequence[str | Sequence[str]], revision: str | None) -> TaskNames:
+    """Returns the names of tasks on the Hub, also given as a list; see `find_named`."""
+    given = [one for part in names for one in (part if isinstance(part, (list, tuple)) else [part])]
+    named = find_named(given, revision=revision)
     return TaskNames((named.path(),), named)
