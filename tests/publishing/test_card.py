@@ -37,6 +37,11 @@ from tests.publishing.tasks import REPO, to_publish
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
+def test_commands_of_a_chinese_task_have_a_chinese_text() -> None:
+    assert 'adapterhub score "这是一段文字。" --task' in card(full(languages=("zh", "zh-TW")))
+    assert 'adapterhub score "This is a text." --task' in card(full(languages=("zh", "en")))
+
+
 @pytest.mark.parametrize(
     ("depths", "epochs", "shared", "trained"),
     [
