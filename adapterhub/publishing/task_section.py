@@ -24,6 +24,7 @@ _HUB = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}@[\w./-]{1,10
 _PACKAGE = re.compile(r"package:[a-z0-9][a-z0-9._-]*")
 _SIGNS = " ,.;:?()+-，。；：？！、"
 _SAMPLES = ("This is a text.", "This is another text.")
+_CHINESE = ("这是一段文字。", "这是另一段文字。")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +103,12 @@ def _source(backbone: BackboneSpec) -> tuple[Literal["package", "hub", "folder"]
 
 
 def _sample(spec: TaskSpec) -> Sequence[str]:
-    """Returns the texts of the commands: the first example whose quotes no shell or string ends."""
+    """Returns the texts of the commands: the first example that is safe in any quotes, if any."""
     for example in spec.examples:
         if all(map(_is_plain, example.inputs)):
             return example.inputs
-    return _SAMPLES[: len(spec.fields)]
+    is_chinese = {tag.partition("-")[0] for tag in spec.languages} == {"zh"}
+    return (_CHINESE if is_chinese else _SAMPLES)[: len(spec.fields)]
 
 
 def _is_plain(text: str) -> bool:
