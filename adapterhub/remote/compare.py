@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from adapterhub.remote.calls import call
 from adapterhub.remote.faults import Action
-from adapterhub.remote.fetch import Commit, blob_id
+from adapterhub.remote.fetch import Commit, git_id
 
 
 def changed_files(commit: Commit, files: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -35,4 +35,4 @@ def _has(entry: object, data: bytes) -> bool:
     if lfs is not None:
         return bool(lfs.sha256 == hashlib.sha256(data).hexdigest())
     # A folder of that name has none.
-    return bool(getattr(entry, "blob_id", None) == blob_id(data))
+    return bool(getattr(entry, "blob_id", None) == git_id(data))

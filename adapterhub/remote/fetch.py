@@ -145,8 +145,8 @@ def fetch(commit: Commit, path: str, promise: Promise | None = None) -> bytes:
         return _download(commit, path, promise)
 
 
-def blob_id(data: bytes) -> str:
-    """Returns the id under which git stores bytes, in hexadecimal digits."""
+def git_id(data: bytes) -> str:
+    """Returns the id under which git stores bytes."""
     return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
@@ -255,7 +255,8 @@ def _problem(data: bytes, name: str, promise: Promise | None) -> str | None:
             f"it has {len(data)} bytes with sha256 {digest}; the registry promises "
             f"{promise.size} bytes with sha256 {promise.sha256}"
         )
-    git = blob_id(data)  # of large files it is the sha256
+    # Git's SHA-1, or sha256 for large files.
+    git = git_id(data)
     if not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", name) or name in (git, digest):
         return None
     return f"its bytes have the id {git if len(name) == 40 else digest}; the Hub promises {name}"

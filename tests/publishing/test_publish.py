@@ -30,7 +30,7 @@ from tests.hubserver.server import HubServer
 from tests.publishing.tasks import DEFAULTS, REPO, put, to_publish
 
 ROUTES = {
-    "look for the repository": ("GET", r"/api/models/acme/heads$"),
+    "look for the repository": ("GET", r"/api/models/acme/heads(\?blobs=true)?$"),
     "make the repository": ("POST", "/api/repos/create"),
     "check the card": ("POST", "/api/validate-yaml"),
     "ask how to upload": ("POST", "/preupload/"),
