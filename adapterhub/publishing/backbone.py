@@ -12,6 +12,8 @@ from adapterhub.model.backbone.open_backbone import FILES, SHIPPED, Backbone, op
 from adapterhub.option_models import parse_options
 from adapterhub.publishing.backbone_card import is_marked, write_backbone_card
 from adapterhub.publishing.front_matter import CARD_NAME
+from adapterhub.publishing.hub_metadata import LIBRARY
+from adapterhub.publishing.ownership import check_library
 from adapterhub.publishing.publication import BackboneOptions, PublishedBackbone, on_branch
 from adapterhub.publishing.target import (
     State,
@@ -24,6 +26,7 @@ from adapterhub.publishing.target import (
     until_first,
 )
 from adapterhub.remote.compare import changed_files
+from adapterhub.remote.fetch import Commit
 from adapterhub.remote.large_files import Uploads
 from adapterhub.remote.upload import Sent
 from adapterhub.store.atomic import reason
@@ -100,7 +103,7 @@ def _send(order: _Order, state: State) -> PublishedBackbone | None:
     if not files:
         make_missing_branch(state, options)
         return _done(order, {}, Sent(state.commit.oid))
-    _check_owner(order.repo, state)
+    _check_owner(state.commit, state)
     if options.dry_run:
         return _done(order, files, None)
     make_missing_branch(state, options)
@@ -115,16 +118,19 @@ def _send(order: _Order, state: State) -> PublishedBackbone | None:
     return None if sent is None else _done(order, files, sent)
 
 
-def _check_owner(repo: str, state: State) -> None:
+def _check_owner(commit: Commit, state: State) -> None:
     """Checks that a repository is empty, or holds a backbone that adapterhub published."""
+    repo = commit.repo
     if REGISTRY_NAME in state.files:
         raise RemoteContentError(
             repo,
             "it holds tasks. A backbone needs a repository of its own, which transformers opens by "
             "its name; give another one.",
         )
-    others = set(state.files) - {CARD_NAME, ".gitattributes"}
-    if others and not is_marked(state.card, repo):
+    if is_marked(state.card, repo):
+        return
+    check_library(commit, state.card, LIBRARY, "transformers")
+    if others := set(state.files) - {CARD_NAME, ".gitattributes"}:
         raise RemoteContentError(
             repo,
             f"it holds {min(others)}, and adapterhub published no backbone there. Give another "

@@ -7,11 +7,12 @@ longer. Once a task has a page, all have: cards do not change back.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, metadata
 
 from adapterhub.publishing.marks import blocks, put, without
 from adapterhub.publishing.rendering import render
+from adapterhub.publishing.written import WRITTEN_PATH, read_written, written_file
 from adapterhub.remote.parallel import in_parallel
 from adapterhub.store.entries import RegistryContent
 
@@ -40,11 +41,13 @@ class Present:
         card: Its card, or None.
         files: Paths of its files.
         read: Returns the content of one.
+        ids: Git's id of each file by path, as far as known.
     """
 
     card: bytes | None = None
     files: Collection[str] = ()
     read: Callable[[str], bytes] = _missing
+    ids: Mapping[str, str] = field(default_factory=dict)
 
     def read_all(self, paths: Iterable[str]) -> dict[str, bytes]:
         """Returns the content of those of the files that there are, by path."""
@@ -125,11 +128,7 @@ def _with_pages(
     body: _Body, content: RegistryContent, there: Present, *, room: int
 ) -> tuple[str, dict[str, bytes]]:
     """Returns a body without details, and a page for each task that had a section."""
-    before = there.read_all([LIST_PATH, *map(page_path, body.sections)])
-    pages = {
-        page_path(name): _page(before.get(page_path(name)), f"{_TASK}{name}", _moved(section))
-        for name, section in body.sections.items()
-    }
+    pages = _pages(body, content, there)
     links = {
         name: page_path(name)
         for name in content.tasks
@@ -142,13 +141,33 @@ def _with_pages(
         rows = list(_fitting(every, max(left, _FEWEST_BYTES)))
         if len(rows) == len(every):
             break
-    if len(rows) < len(content.tasks) or LIST_PATH in before:
+    if len(rows) < len(content.tasks) or LIST_PATH in there.files:
         table = "\n".join(_rows(content, links, _WIDTHS[0]))
         every_task = render("list", table=_HEAD + table)
-        pages[LIST_PATH] = _page(before.get(LIST_PATH), _LIST, every_task)
+        before = there.read_all([LIST_PATH]).get(LIST_PATH)
+        pages[LIST_PATH] = _page(before, _LIST, every_task)
     text = without(body.text, [f"{_TASK}{name}" for name in body.sections])
     text = put(text, _TOP, _overview(content, rows, has_pages=True))
     return put(text, _ABOUT, body.about, after=(_TOP,)), pages
+
+
+def _pages(body: _Body, content: RegistryContent, there: Present) -> dict[str, bytes]:
+    """Returns the pages of the tasks that had a section, and the record of those that are ours.
+
+    Only pages that may have text of people are read.
+    """
+    if not body.sections:
+        return {}
+    known = read_written(there.read_all([WRITTEN_PATH]).get(WRITTEN_PATH))
+    paths = {name: page_path(name) for name in body.sections}
+    read = [path for path in paths.values() if there.ids.get(path, "") != known.get(path)]
+    before = there.read_all(read)
+    pages = {
+        path: _page(before.get(path), f"{_TASK}{name}", _moved(body.sections[name]))
+        for name, path in paths.items()
+    }
+    stay = {path: known[path] for path in map(page_path, content.tasks) if path in known}
+    return {**pages, WRITTEN_PATH: written_file(stay, pages)}
 
 
 def _page(before: bytes | None, name: str, text: str) -> bytes:

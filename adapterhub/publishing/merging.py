@@ -25,6 +25,7 @@ from adapterhub.store.entries import (
     version_record,
 )
 from adapterhub.store.registry import Registry
+from adapterhub.store.retired import come_back
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +83,11 @@ def merge(
         known = {} if old is None else {r.sha256: v for v, r in old.versions.items()}
         if task.sha256 not in known:
             added.add(task.name)
-        used = _used(retired.pop(task.name, None), task.name, place) if old is None else old.last
+        gone = retired.pop(task.name, None)
+        used = _used(gone, task.name, place) if old is None else old.last
         version = known.get(task.sha256, used + 1)
         versions[task.name] = version
-        entries[task.name] = _entry(old, task, key, version, place=place)
+        entries[task.name] = come_back(_entry(old, task, key, version, place=place), gone)
     state = prepare_registry(Registry(place, {}, {}), backbones, entries, retired=retired)
     content = make_content(state.backbones, state.tasks, state.retired)
     data = registry_bytes(state)

@@ -20,6 +20,7 @@ from adapterhub.publishing.publication import Published, PublishedTask, PublishO
 from adapterhub.publishing.shown_examples import as_published
 from adapterhub.publishing.target import (
     State,
+    check_alias,
     check_commit,
     commit_message,
     make_missing_branch,
@@ -142,8 +143,7 @@ def _check_names(order: _Order, state: State, merged: Merged) -> None:
     if state.refs is None or state.commit is None:
         return
     for alias in {task.alias for task in order.tasks if task.alias is not None}:
-        if alias in state.refs.tags:
-            raise UsageError(f"'{alias}' is a tag of {repo}, so it cannot be an alias too.")
+        check_alias(alias, state.refs, repo)
     if tag in state.refs.branches:
         raise UsageError(f"'{tag}' is a branch of {repo}, so it cannot be a tag too.")
     there = None if tag is None else state.refs.tags.get(tag)

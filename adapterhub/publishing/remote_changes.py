@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from adapterhub.errors import RemoteNotFoundError, UsageError
+from adapterhub.errors import RemoteNotFoundError
 from adapterhub.publishing.files import extras_of, files_of, task_of
 from adapterhub.publishing.merging import Merged
 from adapterhub.publishing.ownership import check_owner
 from adapterhub.publishing.publication import CommitOptions
 from adapterhub.publishing.target import (
     State,
+    check_alias,
     check_commit,
     commit_message,
     make_missing_branch,
@@ -89,7 +90,7 @@ def change_repository(
         change: The change.
         title: Title of the commit where the options have none.
         options: Branch, message, token.
-        alias: An alias that the change sets, which must not be a tag of the repository.
+        alias: An alias that the change sets, which must not be a tag or branch of the repository.
 
     Raises:
         UsageError: The change or an option is not allowed.
@@ -125,8 +126,8 @@ def _attempt(order: _Order, state: State, before: _Attempt | None) -> RemoteChan
     """
     repo, options = order.repo, order.options
     commit, content = _opened(repo, state)
-    if state.refs is not None and order.alias in state.refs.tags:
-        raise UsageError(f"'{order.alias}' is a tag of {repo}, so it cannot be an alias too.")
+    if order.alias is not None:
+        check_alias(order.alias, state.refs, repo)
     old = Tasks(content.tasks, content.retired, str(commit))
     if before is not None and _is_there(before, old):
         return replace(before.done, commit=commit.oid, content=content)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -65,7 +65,7 @@ class State:
         commit: The newest commit; None if there is no such repository.
         content: Its registry, or None.
         card: Its card, or None.
-        files: Paths of its files.
+        files: Git's id of each of its files, by path.
         refs: Its tags and branches; None where none of their names matter.
         is_public: Whether everybody can read it.
     """
@@ -73,14 +73,14 @@ class State:
     commit: Commit | None
     content: RegistryContent | None = None
     card: bytes | None = None
-    files: Collection[str] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
     refs: Refs | None = None
     is_public: bool = False
 
     @property
     def present(self) -> Present:
         """Returns what the repository holds."""
-        return Present(self.card, self.files, self.read)
+        return Present(self.card, self.files, self.read, self.files)
 
     def read(self, path: str) -> bytes:
         """Returns the content of a file of the repository."""
@@ -107,6 +107,19 @@ def check_commit(options: CommitOptions) -> None:
         )
     if options.commit_message is not None and not options.commit_message.strip():
         raise UsageError("The commit message is empty; give a title, or leave it out.")
+
+
+def check_alias(alias: str, refs: Refs | None, repo: str) -> None:
+    """Checks that an alias is no other name after `@`: neither a tag nor a branch.
+
+    Raises:
+        UsageError: It is one.
+    """
+    if refs is None:
+        return
+    for kind, names in (("tag", refs.tags), ("branch", refs.branches)):
+        if alias in names:
+            raise UsageError(f"'{alias}' is a {kind} of {repo}, so it cannot be an alias too.")
 
 
 def commit_message(options: CommitOptions, usual: str) -> Message:

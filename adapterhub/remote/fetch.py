@@ -145,6 +145,11 @@ def fetch(commit: Commit, path: str, promise: Promise | None = None) -> bytes:
         return _download(commit, path, promise)
 
 
+def git_id(data: bytes) -> str:
+    """Returns the id under which git stores bytes."""
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+
+
 def is_cached(commit: Commit, path: str) -> bool:
     """Returns whether a file of a commit is in the cache."""
     return find_cached(commit.place, commit.repo, commit.oid, path, None) is not None
@@ -251,7 +256,7 @@ def _problem(data: bytes, name: str, promise: Promise | None) -> str | None:
             f"{promise.size} bytes with sha256 {promise.sha256}"
         )
     # Git's SHA-1, or sha256 for large files.
-    git = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+    git = git_id(data)
     if not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", name) or name in (git, digest):
         return None
     return f"its bytes have the id {git if len(name) == 40 else digest}; the Hub promises {name}"

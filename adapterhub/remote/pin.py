@@ -178,11 +178,12 @@ def check_history(
     newest = entry.versions[entry.newest].origin
     if newest is None or remote.version >= newest.version or allow_older:
         return
-    if newest.version in remote.entry.removed:
+    why = remote.entry.removal(newest.version)
+    if why is not None:
         raise RemovedTaskError(
             f"{remote.task}:{newest.version}",
             f"Version {newest.version} of '{remote.task}' in {remote.commit}",
-            remote.entry.removed[newest.version],
+            why,
             back=f"To go back to version {remote.version}, repeat with {ALLOW_OLDER}.",
         )
     raise RemoteError(

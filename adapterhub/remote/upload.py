@@ -33,12 +33,12 @@ class Newest:
 
     Attributes:
         commit: The commit.
-        files: Paths of its files.
+        files: Git's id of each of its files, by path.
         public: Whether everybody can read it.
     """
 
     commit: Commit
-    files: frozenset[str]
+    files: Mapping[str, str]
     public: bool
 
 
@@ -89,10 +89,11 @@ def read_newest(place: Place, repo: str, branch: str = MAIN) -> Newest | None:
     Raises:
         RemoteError: The Hub cannot be reached, or the token is not valid.
     """
+    revision = None if branch == MAIN else branch
 
     def ask(api: HfApi) -> ModelInfo | None:
         try:
-            return api.model_info(repo, revision=None if branch == MAIN else branch)
+            return api.model_info(repo, revision=revision, files_metadata=True)
         except RepositoryNotFoundError:
             if api.token:
                 # The Hub answers 401 for both a missing repository and an invalid token.
@@ -102,7 +103,7 @@ def read_newest(place: Place, repo: str, branch: str = MAIN) -> Newest | None:
     info = call(place, Action(repo, "reading the newest commit"), ask)
     if info is None or info.sha is None:
         return None
-    files = frozenset(sibling.rfilename for sibling in info.siblings or ())
+    files = {sibling.rfilename: sibling.blob_id or "" for sibling in info.siblings or ()}
     return Newest(Commit(repo, info.sha, place), files, public=info.private is False)
 
 

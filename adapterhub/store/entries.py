@@ -208,6 +208,14 @@ class TaskEntry(Spec):
         """Returns the highest number that a version has or had."""
         return max([*self.versions, *self.removed])
 
+    def removal(self, version: int) -> str | None:
+        """Returns why a version was removed; None for one that is there, or never was.
+
+        A task that was removed as a whole and came back records its last number for all of them.
+        """
+        above = [number for number in self.removed if number >= version]
+        return None if version in self.versions or not above else self.removed[min(above)]
+
     @model_validator(mode="after")
     def _is_consistent(self) -> TaskEntry:
         if not self.versions:

@@ -55,13 +55,26 @@ def pick_version(task: str, entry: TaskEntry, wanted: Reference, place: str = ""
             raise UnknownTaskError(wanted.alias, entry.aliases, what=what)
         return entry.aliases[wanted.alias]
     version = wanted.version
-    if version is not None and version in entry.removed:
+    why = None if version is None else entry.removal(version)
+    if why is not None:
         what = f"Version {version} of '{task}'{in_place}"
-        raise RemovedTaskError(f"{task}:{version}", what, entry.removed[version])
+        raise RemovedTaskError(f"{task}:{version}", what, why)
     if version is not None and version not in entry.versions:
         known = [str(number) for number in sorted(entry.versions)]
         raise UnknownTaskError(str(version), known, what=f"version of '{task}'{in_place}")
     return version or entry.newest
+
+
+def come_back(entry: TaskEntry, gone: Retired | None) -> TaskEntry:
+    """Returns the entry of a new task, which says of the removed one of its name what was said.
+
+    Args:
+        entry: The entry of the new task, whose versions are above those of the removed one.
+        gone: What is known of the name; None for one that no task had.
+    """
+    if gone is None or gone.renamed is not None:
+        return entry
+    return entry.model_copy(update={"removed": {**entry.removed, gone.last: gone.reason}})
 
 
 def notice(asked: str, name: str, entry: TaskEntry, place: str = "") -> str | None:

@@ -22,6 +22,7 @@ from adapterhub.store.editing import (
 from adapterhub.store.entries import (
     BackboneEntry,
     Origin,
+    Retired,
     TaskEntry,
     backbone_key,
     head_file_name,
@@ -30,6 +31,7 @@ from adapterhub.store.entries import (
 from adapterhub.store.headfile import HeadFile, encode_head, parse_head
 from adapterhub.store.references import check_name
 from adapterhub.store.registry import Registry, Resolved, inside
+from adapterhub.store.retired import come_back
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,9 +149,8 @@ def add_heads(path: Path, heads: Sequence[NewHead]) -> tuple[Resolved, ...]:
     with registry_lock(path) as path:
         old = read_or_empty(path)
         backbones, tasks = dict(old.backbones), dict(old.tasks)
-        used = {name: one.last for name, one in old.retired.items()}
         versions = [
-            _merge(path, backbones, tasks, head=head, file=file, used=used.get(head.name, 0))
+            _merge(path, backbones, tasks, head=head, file=file, gone=old.retired.get(head.name))
             for head, file in zip(heads, files, strict=True)
         ]
         changed = tasks != old.tasks
@@ -180,9 +181,9 @@ def _merge(
     *,
     head: NewHead,
     file: HeadFile,
-    used: int,
+    gone: Retired | None,
 ) -> int:
-    """Adds a head to the content of a registry; returns its version, above `used`."""
+    """Adds a head to the content of a registry; returns its version, above those of `gone`."""
     known = tasks.get(head.name)
     if head.check is not None:
         head.check(known)
@@ -191,7 +192,9 @@ def _merge(
     backbones[key] = _fitting_backbone(
         place, file.spec, head.backbone_entry, backbones.get(key), key
     )
-    entry = tasks[head.name] = _next_entry(place, known, file, head, key, used=used)
+    used = 0 if gone is None else gone.last
+    entry = _next_entry(place, known, file, head, key, used=used)
+    tasks[head.name] = entry if known is not None else come_back(entry, gone)
     return entry.newest
 
 

@@ -204,7 +204,8 @@ class Routes:
 
     def info(self, request: Request, repo: str, revision: str = "main") -> Response:
         repository = readable(self.state, repo, self._account(request))
-        return answer(_model(repository, repository.resolve(revision)))
+        blobs = request.query.get("blobs", [""])[0].lower() == "true"
+        return answer(_model(repository, repository.resolve(revision), blobs=blobs))
 
     def tree(self, request: Request, repo: str, revision: str) -> Response:
         repository = opened(self.state, repo, self._account(request))
@@ -473,7 +474,7 @@ def _tags(repository: Repository) -> list[str]:
     return tags
 
 
-def _model(repository: Repository, commit: Commit) -> dict[str, Any]:
+def _model(repository: Repository, commit: Commit, *, blobs: bool = False) -> dict[str, Any]:
     front = _front(commit)
     return {
         "_id": repository.name,
@@ -490,8 +491,17 @@ def _model(repository: Repository, commit: Commit) -> dict[str, Any]:
         "library_name": front.get("library_name"),
         "downloads": 0,
         "likes": 0,
-        "siblings": [{"rfilename": path} for path in sorted(commit.files)],
+        "siblings": [
+            _sibling(path, file) if blobs else {"rfilename": path}
+            for path, file in sorted(commit.files.items())
+        ],
     }
+
+
+def _sibling(path: str, file: File) -> dict[str, Any]:
+    lfs = {"sha256": file.sha256, "size": len(file.data), "pointerSize": len(file.pointer)}
+    found = {"rfilename": path, "size": len(file.data), "blobId": file.blob_id}
+    return {**found, "lfs": lfs} if file.lfs else found
 
 
 def _entry(path: str, file: File) -> dict[str, Any]:

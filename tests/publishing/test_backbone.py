@@ -184,6 +184,20 @@ def test_what_belongs_to_others_is_not_written_over(
     assert hub_server.files(NAME) == before
 
 
+def test_a_card_of_another_library_is_not_added_to(
+    hub_server: HubServer, tiny_backbone_folder: Path
+) -> None:
+    for name, library in (("acme/sbert", "sentence-transformers"), ("acme/own", "transformers")):
+        hub_server.state.create(name)
+        card = f"---\nlibrary_name: {library}\nlicense: mit\n---\n# Mine\n".encode()
+        hub_server.put(name, "README.md", card)
+    with pytest.raises(RemoteContentError, match=r"another library \(library_name: sentence-tra"):
+        publish_backbone("acme/sbert", tiny_backbone_folder)
+    assert "config.json" not in hub_server.files("acme/sbert")
+    publish_backbone("acme/own", tiny_backbone_folder)
+    assert front_matter(hub_server.files("acme/own")["README.md"])["license"] == "mit"
+
+
 def test_a_lost_response_makes_no_second_commit(
     hub_server: HubServer, tiny_backbone_folder: Path
 ) -> None:

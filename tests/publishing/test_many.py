@@ -77,3 +77,20 @@ def test_equal_files_go_once(hub_server: HubServer) -> None:
     put("a", repo="acme/others")
     assert hub_server.faults.count("PUT", "/lfs-store/") == 0
     assert hub_server.files("acme/others")["heads/a.safetensors"] == to_publish("a").data
+
+
+@pytest.mark.slow
+def test_pages_of_new_versions_are_not_read_back(hub_server: HubServer) -> None:
+    names = [f"task-{number}" for number in range(60)]
+    put(*names)
+    page = hub_server.files(REPO)["tasks/task-5.md"]
+    hub_server.put(REPO, "tasks/task-5.md", b"By hand.\n" + page)
+    for seed in (1, 2):
+        hub_server.faults.log.clear()
+        put(*names, seed=seed)
+        assert len(beside_transfers(hub_server)) <= 16, beside_transfers(hub_server)
+        assert b"By hand." in hub_server.files(REPO)["tasks/task-5.md"]
+    hub_server.faults.log.clear()
+    put("task-5", seed=3)
+    assert hub_server.faults.count("GET", "/tasks/task-5.md") > 0
+    assert b"By hand." in hub_server.files(REPO)["tasks/task-5.md"]

@@ -178,6 +178,10 @@ def test_an_index_of_earlier_versions_is_replaced(trip: Callable[[str], str]) ->
     index = front(made)["model-index"]
     assert [entry["name"] for entry in index] == [REPO]
     assert {result["dataset"]["config"] for result in index[0]["results"]} == set(VALUES)
+    if trip is str:
+        datasets = [result["dataset"]["name"] for result in index[0]["results"]]
+        assert datasets[:2] == ["acme/reviews"] * 2
+        assert [result["task"]["name"] for result in index[0]["results"]] == sorted(VALUES)
 
 
 def test_a_card_without_index_gets_one_of_all_tasks_of_the_registry() -> None:

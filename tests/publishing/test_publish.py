@@ -30,7 +30,7 @@ from tests.hubserver.server import HubServer
 from tests.publishing.tasks import DEFAULTS, REPO, put, to_publish
 
 ROUTES = {
-    "look for the repository": ("GET", r"/api/models/acme/heads$"),
+    "look for the repository": ("GET", r"/api/models/acme/heads(\?blobs=true)?$"),
     "make the repository": ("POST", "/api/repos/create"),
     "check the card": ("POST", "/api/validate-yaml"),
     "ask how to upload": ("POST", "/preupload/"),
@@ -308,7 +308,7 @@ def test_what_stood_beside_an_older_version_goes(hub_server: HubServer) -> None:
         )
     ]
     others = ["figures/spam-notes.png", "figures/spam.png", "peft/README.md", "notes/spam.md"]
-    others.append(".eval_results/spam.yaml")
+    others += [".eval_results/spam.yaml", "peft/spam/notes.txt", "peft/spam/old/README.md"]
     HfApi(hub_server.url, token=TOKEN).create_commit(
         REPO,
         [CommitOperationAdd(path, path.encode()) for path in (*beside, *others)],

@@ -156,6 +156,33 @@ def test_the_number_of_a_removed_version_is_not_used_again(
     assert updated(pinned).state == "updated"
 
 
+def test_versions_of_a_removed_task_stay_removed_when_its_name_is_published_again(
+    hub_server: HubServer, pinned: Path, tmp_path: Path
+) -> None:
+    fixed = tmp_path / "fixed" / "registry.yaml"
+    pin(fixed, f"{REPO}:spam:1")
+    apply(changes.remove("spam", None, "Wrong labels"))
+    put("spam", seed=4)
+    assert updated(pinned).origin.version == 3
+    found = updated(fixed)
+    assert found.state == "removed"
+    assert "Version 1 of 'spam'" in (found.problem or "")
+    assert "Wrong labels" in (found.problem or "")
+    with pytest.raises(RemovedTaskError, match="Wrong labels"):
+        fetched(f"{REPO}:spam:2")
+
+
+def test_an_alias_does_not_take_the_name_of_a_branch(hub_server: HubServer) -> None:
+    put("spam")
+    publish(REPO, [to_publish("ham")], PublishOptions(revision="next"))
+    for name in ("main", "next"):
+        with pytest.raises(UsageError, match=f"'{name}' is a branch of {REPO}"):
+            apply(changes.set_alias("spam", name, "1"), alias=name)
+        with pytest.raises(UsageError, match=f"'{name}' is a branch of {REPO}"):
+            publish(REPO, [to_publish("spam", alias=name)], PublishOptions())
+    assert content(hub_server).tasks["spam"].aliases == {}
+
+
 def test_the_last_task_can_go(hub_server: HubServer) -> None:
     put("spam")
     apply(changes.remove("spam", None))
@@ -204,7 +231,9 @@ def test_a_renamed_task_is_found_by_both_names(
     hub_server: HubServer, pinned: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     apply(changes.set_alias("spam", "prod", "1"))
+    hub_server.put(REPO, "peft/spam/notes.txt", b"theirs")
     apply(changes.rename("spam", "junk"))
+    assert hub_server.files(REPO)["peft/spam/notes.txt"] == b"theirs"
     for name in ("spam", "junk"):
         assert fetched(f"{REPO}:{name}") == to_publish("spam", seed=1).data
         assert fetched(f"{REPO}:{name}@prod") == fetched(f"{REPO}:{name}:1")

@@ -160,6 +160,11 @@ def test_a_removed_task_leaves_its_numbers(path: Path) -> None:
     assert add(path, "spam", 0) == 4
     assert read_registry(path).retired == {}
     assert sha(path, "spam") == sha(path, "spam:4")
+    for number in (1, 2, 3):
+        with pytest.raises(RemovedTaskError, match=f"Version {number} of .*: No licence"):
+            sha(path, f"spam:{number}")
+    with pytest.raises(UnknownTaskError, match="Known: 4"):
+        sha(path, "spam:5")
 
 
 def test_a_renamed_task_is_found_by_both_names(
