@@ -25,6 +25,7 @@ from adapterhub.errors import (
     UsageError,
 )
 from adapterhub.model.backbone.open_backbone import SHIPPED, open_backbone
+from tests.encoders import save_encoder
 from tests.hubserver.faults import LOST
 from tests.hubserver.server import HubServer
 from tests.publishing.tasks import REPO
@@ -134,6 +135,30 @@ def test_another_backbone_follows_in_the_same_repository(
     assert f"adapterhub-backbone:{first.fingerprint[7:23]}" not in tags  # type: ignore[operator]
     assert open_backbone(str(first.base_model)).spec.fingerprint == first.fingerprint
     assert open_backbone(str(second.base_model)).spec.fingerprint == second.fingerprint
+
+
+def test_card_of_another_backbone_says_nothing_of_the_first(
+    hub_server: HubServer, tiny_backbone_folder: Path, tmp_path: Path
+) -> None:
+    publish_backbone(NAME)  # the one that ships, an ALBERT with a card and a licence of its own
+    card = hub_server.files(NAME)["README.md"].decode()
+    edited = card.replace("language: [en, zh]", "language: [en, zh, de]")
+    hub_server.put(NAME, "README.md", edited.encode())
+    other = save_encoder(tmp_path / "bert", "bert")
+    publish_backbone(NAME, other)
+    card = hub_server.files(NAME)["README.md"].decode()
+    front = front_matter(card.encode())
+    assert "BertModel" in card
+    assert not {"ALBERT", "Wikipedia"} & set(card.split())
+    assert "license" not in front
+    assert "albert" not in front["tags"]  # type: ignore[operator]
+    assert "bert" in front["tags"]  # type: ignore[operator]
+    assert front["language"] == ["en", "zh", "de"]
+    assert publish_backbone(NAME, other).files == ()
+    publish_backbone(NAME)
+    card = hub_server.files(NAME)["README.md"].decode()
+    assert front_matter(card.encode())["license"] == "cc-by-sa-4.0"
+    assert "Wikipedia" in card
 
 
 def test_heads_stand_in_its_model_tree_and_open_with_it(
