@@ -32,8 +32,8 @@ def list_tasks(
     They are of one registry, of several, or of a repository on the Hugging Face Hub. Each is shown
     in its newest version, by the name that other verbs take.
     """
-    from adapterhub.remote.find import open_registries
     from adapterhub.specs import KINDS, Kind
+    from adapterhub.store.registries import open_registries
 
     wanted = None if kind is None else cast("Kind", one_of("--kind", kind, KINDS))
     if repository is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -13,7 +12,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from adapterhub.errors import RemoteError
 from adapterhub.remote.calls import call
 from adapterhub.remote.faults import Action, why
-from adapterhub.remote.fetch import Commit
+from adapterhub.remote.fetch import Commit, git_id
 
 _NEWEST_PULLS = 20
 _EXISTS = 409
@@ -116,7 +115,7 @@ def find_pull(parent: Commit, path: str, data: bytes) -> Pull | None:
     numbers = sorted((one.num for one in opened if one.status in OPEN_STATUS), reverse=True)
     if not numbers:
         return None
-    wanted = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+    wanted = git_id(data)
     pulls = read_refs(parent, pulls=True).pulls
     for number in (number for number in numbers if str(number) in pulls):
         found = call(
