@@ -103,17 +103,18 @@ class Hub:
 
     @classmethod
     @operation()
-    def from_hub(cls: type[_Hub], *names: str, revision: str | None = None, **options: Any) -> _Hub:
+    def from_hub(
+        cls: type[_Hub], *names: str | Sequence[str], revision: str | None = None, **options: Any
+    ) -> _Hub:
         """Opens tasks of the Hugging Face Hub with their backbone; no registry of yours is used.
 
         The tasks are resident. `score` takes their plain names too, and without names means all.
 
         Args:
-            names: `owner/repo:task` as in `load`, or `owner/repo` for all its tasks.
+            names: `owner/repo:task` as in `load`, or `owner/repo` for all its tasks; or a list.
             revision: Commit, branch or tag for names without one.
-            options: As in `Hub()`: `device`, `dtype`, `max_bytes`, `max_windows`, and `backbone`
-                where its publisher has it as a folder; `token` and `local_files_only` as in
-                transformers, for this call.
+            options: As in `Hub()`; `backbone` where its publisher has it as a folder; `token` and
+                `local_files_only` as in transformers, for this call.
         """
         access, rest = split_access(options)
         with reading_with(**access):

@@ -182,8 +182,9 @@ def test_renamed_and_deprecated_tasks_and_addresses(
     assert list(old.score("a good day", ["themes", "topics"])) == ["themes", "topics"]
     monkeypatch.chdir(tmp_path)
     Path(REPO).mkdir(parents=True)  # a folder without a registry is not what was meant
-    page = f"{hub_server.url}/{REPO}/blob/main/heads/sentiment.safetensors"
-    for name in (page, f"hf://{REPO}:sentiment", NAME):
+    page = f"{hub_server.url}/{REPO}/blob/main/tasks/sentiment.md"
+    head = f"{hub_server.url}/{REPO}/blob/main/heads/sentiment.safetensors"
+    for name in (page, head, f"hf://{REPO}:sentiment", NAME):
         assert list(Hub.from_pretrained(name, device="cpu").score("a day")) == ["sentiment"], name
 
 
@@ -192,6 +193,8 @@ def test_two_repositories_share_the_backbone(published: Hub, backbone: str) -> N
     hub = Hub.from_hub(NAME, "acme/more", device="cpu")
     found = hub.score("a good day", logits=True)
     assert list(found) == [NAME, "language", "acme/more:sentiment"]
+    listed = Hub.from_hub([NAME, "acme/more"], device="cpu")
+    assert list(listed.score("a good day")) == list(found)
     assert [info.name for info in hub.tasks()] == [
         "rating",
         f"{REPO}:sentiment",

@@ -68,7 +68,7 @@ def ladder_lines() -> list[str]:
 
 ONLY_IN = {
     "huggingface_hub": {
-        *(f"remote/{name}.py" for name in ("cache", "calls", "download", "faults", "repository")),
+        *(f"remote/{name}.py" for name in ("cache", "calls", "download", "faults", "fetch")),
         *(f"remote/{name}.py" for name in ("large_files", "refs", "session", "upload")),
         "remote/download_count.py",
         "model/backbone/sources.py",

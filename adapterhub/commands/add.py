@@ -37,11 +37,12 @@ def add(
     allow_older: AllowOlder = False,
     as_json: AsJson = False,
 ) -> None:
-    """Copy tasks of the Hugging Face Hub, those that ship, or head files into a registry.
+    """Copy tasks into a registry, from the Hub or a file.
 
-    All of them are added, or none. A task of the Hub is pinned by commit, size and sha256, works
-    without a network from then on, and changes only by `update`. Without a registry.yaml here, one
-    is created.
+    They are on the Hugging Face Hub, ship with adapterhub, or are in another registry or a head
+    file. All of them are added, or none. A task of the Hub is pinned by commit, size and sha256,
+    works without a network from then on, and changes only by `update`. Without a registry.yaml
+    here, one is created.
     """
     from adapterhub.remote.pin import pin
     from adapterhub.store.editing import read_or_empty

@@ -37,9 +37,10 @@ def alias(
     options: CommitOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Point an alias of a task to a version, remove it, or show the aliases.
+    """Show, move or remove aliases of a task.
 
-    On the Hub it moves in one commit, and whoever loads or updates `task@alias` gets that version.
+    An alias points to a version. On the Hub it moves in one commit, and whoever loads or updates
+    `task@alias` gets that version.
     """
     from adapterhub.publishing.task_changes import remove_alias, set_alias
     from adapterhub.store.references import parse_reference

@@ -8,7 +8,7 @@ import typer
 
 from adapterhub.commands.changed import print_change
 from adapterhub.commands.option_fields import uses
-from adapterhub.commands.options import AsJson, OwnTask, Registry, note_token
+from adapterhub.commands.options import AsJson, OwnRegistry, OwnTask, note_token
 from adapterhub.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def deprecate(
     reason: Annotated[
         str | None, typer.Argument(metavar="REASON", help="Why it should not be used any more.")
     ] = None,
-    registry: Registry = None,
+    registry: OwnRegistry = None,
     what: DeprecateOptions,
     options: CommitOptions,
     as_json: AsJson = False,

@@ -28,7 +28,8 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure a task on labelled rows."""
-    from adapterhub.remote.find import choose_backbone_key, find, open_registries
+    from adapterhub.remote.find import choose_backbone_key, find
+    from adapterhub.store.registries import open_registries
 
     opened = open_registries(registry)
     task = find(name, opened)

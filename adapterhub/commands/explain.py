@@ -29,7 +29,8 @@ def explain(
     """Show what a call with these tasks would compute, and its cost."""
     from adapterhub.errors import UsageError
     from adapterhub.plan import make_plan, plan_dot
-    from adapterhub.remote.find import choose_tasks, open_registries
+    from adapterhub.remote.find import choose_tasks
+    from adapterhub.store.registries import open_registries
 
     opened = open_registries(registry)
     wanted = split_names(names) or [one.name for one in opened.tasks()]

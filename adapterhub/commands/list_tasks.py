@@ -18,7 +18,8 @@ def list_tasks(
     repository: Annotated[
         str | None,
         typer.Argument(
-            metavar="OWNER/REPO", help="A repository on the Hub, also as its address; @revision."
+            metavar="OWNER/REPO",
+            help="A repository on the Hub: owner/repo, owner/repo@revision, or its address.",
         ),
     ] = None,
     registry: Registries = None,
@@ -26,12 +27,13 @@ def list_tasks(
     kind: OnlyKind = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the tasks of a registry, of several, or of a repository on the Hub.
+    """List the tasks of a registry or of the Hub.
 
-    Each is shown in its newest version, by the name that other verbs take.
+    They are of one registry, of several, or of a repository on the Hugging Face Hub. Each is shown
+    in its newest version, by the name that other verbs take.
     """
-    from adapterhub.remote.find import open_registries
     from adapterhub.specs import KINDS, Kind
+    from adapterhub.store.registries import open_registries
 
     wanted = None if kind is None else cast("Kind", one_of("--kind", kind, KINDS))
     if repository is not None:

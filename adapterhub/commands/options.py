@@ -36,6 +36,13 @@ TASK_HELP = (
     "name, name@alias or name:version; shipped:name for a task that ships with adapterhub; "
     "./other/registry.yaml:name, ./file.safetensors, or owner/repo:name on the Hub."
 )
+OWN_REGISTRY_HELP = (
+    "The registry.yaml, or its folder, of a local task. Without it the nearest one from here "
+    "upwards."
+)
+OwnRegistry = Annotated[
+    Path | None, typer.Option("--registry", "-r", metavar="FILE", help=OWN_REGISTRY_HELP)
+]
 RegistryToWrite = Annotated[
     Path | None,
     typer.Option(
@@ -46,13 +53,15 @@ RegistryToWrite = Annotated[
         "upwards, else one in this folder.",
     ),
 ]
+USE_HELP = "The task to use instead, of the same registry or owner/repo:task."
 OwnTask = Annotated[
     str,
     typer.Argument(
         metavar="NAME",
-        help="A task of the registry, or owner/repo:task on the Hub, owner/repo@branch:task.",
+        help="A task of the registry; or owner/repo:task, owner/repo@branch:task on the Hub.",
     ),
 ]
+UseInstead = Annotated[str | None, typer.Option("--use", metavar="NAME", help=USE_HELP)]
 OnlyLanguage = Annotated[
     str | None,
     typer.Option("--language", "-l", metavar="TAG", help="Only tasks for this language: en …"),

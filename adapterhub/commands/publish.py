@@ -36,8 +36,9 @@ def publish(
     not sent again.
     """
     from adapterhub.hub import Hub
-    from adapterhub.remote.find import choose_backbone_key, choose_tasks, open_registries
+    from adapterhub.remote.find import choose_backbone_key, choose_tasks
     from adapterhub.store.references import parse_repository
+    from adapterhub.store.registries import open_registries
 
     parse_repository(to)
     note_token(options.token)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adapterhub.commands.option_fields import uses
-from adapterhub.commands.options import AsJson
+from adapterhub.commands.options import AsJson, note_token
 from adapterhub.commands.printing import counted, print_json, print_line
 
 if TYPE_CHECKING:
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 @uses("adapterhub.publishing.publication:BackboneOptions")
 def publish_backbone(
-    repo: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Where to.")],
+    repo: Annotated[
+        str, typer.Argument(metavar="OWNER/NAME", help="Where to; also its address, or @branch.")
+    ],
     *,
     backbone: Annotated[
         str | None,
@@ -25,13 +27,16 @@ def publish_backbone(
     options: BackboneOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Publish a backbone, so that tasks can name it and transformers opens it.
+    """Publish a backbone to the Hugging Face Hub.
 
-    `publish --base-model` names it then. Files that are there already are not sent again.
+    It gets a model repository of its own, which transformers opens, and which tasks name with
+    `publish --base-model`. All files go in one commit; files that are there already are not sent
+    again.
     """
     from adapterhub.model.backbone.open_backbone import SHIPPED
     from adapterhub.publishing.backbone import publish_backbone
 
+    note_token(options.token)
     done = publish_backbone(repo, backbone or SHIPPED, **options.model_dump())
     if as_json:
         print_json(_values(done))

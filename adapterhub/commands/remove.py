@@ -8,7 +8,7 @@ import typer
 
 from adapterhub.commands.changed import print_change
 from adapterhub.commands.option_fields import uses
-from adapterhub.commands.options import AsJson, OwnTask, Registry, note_token
+from adapterhub.commands.options import AsJson, OwnRegistry, OwnTask, UseInstead, note_token
 
 if TYPE_CHECKING:
     from adapterhub.publishing.publication import CommitOptions
@@ -21,18 +21,16 @@ def remove(
     reason: Annotated[
         str, typer.Option("--reason", metavar="TEXT", help="Why, for those who use it.")
     ] = "",
-    use: Annotated[
-        str | None,
-        typer.Option("--use", metavar="NAME", help="The task to use instead, or owner/repo:task."),
-    ] = None,
-    registry: Registry = None,
+    use: UseInstead = None,
+    registry: OwnRegistry = None,
     options: CommitOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Remove a task with all its versions and files, or one version: NAME:VERSION.
+    """Remove a task, or one of its versions.
 
-    Copies that others added keep working, and their `update` says that it was removed. The numbers
-    of its versions are not used again. On the Hub the files stay in the history of the repository.
+    NAME removes all versions with their files, NAME:VERSION one. Copies that others added keep
+    working, and their `update` says that it was removed. The numbers of its versions are not used
+    again. On the Hub the files stay in the history of the repository.
     """
     from adapterhub.publishing.task_changes import remove_task
 

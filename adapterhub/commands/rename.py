@@ -8,7 +8,7 @@ import typer
 
 from adapterhub.commands.changed import print_change
 from adapterhub.commands.option_fields import uses
-from adapterhub.commands.options import AsJson, OwnTask, Registry, note_token
+from adapterhub.commands.options import AsJson, OwnRegistry, OwnTask, note_token
 
 if TYPE_CHECKING:
     from adapterhub.publishing.publication import CommitOptions
@@ -19,7 +19,7 @@ def rename(
     *,
     name: OwnTask,
     new: Annotated[str, typer.Argument(metavar="NEW", help="Its new name.")],
-    registry: Registry = None,
+    registry: OwnRegistry = None,
     options: CommitOptions,
     as_json: AsJson = False,
 ) -> None:

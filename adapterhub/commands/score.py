@@ -67,8 +67,8 @@ def score(
 
     Predictions go to the terminal as a table, to a pipe as JSON Lines, or to a file with --out.
     """
-    from adapterhub.remote.find import open_registries
     from adapterhub.scoring.score_file import prepare, run
+    from adapterhub.store.registries import open_registries
 
     if given.all_labels and options.top_k != 1:
         raise UsageError("--top-k and --all ask for different numbers of labels; give one.")

@@ -28,7 +28,10 @@ def search(
     options: SearchOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Find tasks by language and kind, here or on the Hugging Face Hub."""
+    """Find tasks by language and kind.
+
+    They are of registries here, or with --remote of repositories on the Hugging Face Hub.
+    """
     author, base_model = options.author, options.base_model
     if not options.remote:
         if base_model or author:

@@ -25,7 +25,8 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show one task: what it predicts, reads and costs, and where it is from."""
-    from adapterhub.remote.find import find, open_registries
+    from adapterhub.remote.find import find
+    from adapterhub.store.registries import open_registries
 
     task = find(name, open_registries(registry))
     if as_json:

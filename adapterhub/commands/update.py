@@ -21,15 +21,15 @@ def update(
     allow_older: AllowOlder = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take newer versions of tasks that were added from the Hugging Face Hub.
+    """Update tasks that were added from the Hub.
 
     A task that was added by version, tag or commit stays as it is. One that is refused, or was
     removed by its owner, stays too, and the exit code is 4.
     """
-    from adapterhub.remote.find import open_registry
     from adapterhub.remote.pin import update as update_pinned
+    from adapterhub.store.registry import locate_registry, read_registry
 
-    opened = open_registry(registry)
+    opened = read_registry(locate_registry(registry))
     done = update_pinned(opened, tuple(split_names(names)), allow_older=allow_older)
     if as_json:
         tasks = [

@@ -7,7 +7,12 @@ from typing import Annotated
 
 from pydantic import Field
 
-from adapterhub.commands.options import BACKBONE_HELP, REGISTRIES_HELP, REGISTRY_HELP
+from adapterhub.commands.options import (
+    BACKBONE_HELP,
+    OWN_REGISTRY_HELP,
+    REGISTRIES_HELP,
+    USE_HELP,
+)
 from adapterhub.option_models import Option, Options
 
 
@@ -56,14 +61,13 @@ class AliasOptions(Options):
     remove: bool = False
     """Remove the alias."""
     registry: Annotated[Path | None, Option(flags=("--registry", "-r"))] = Field(
-        None, description=REGISTRY_HELP
+        None, description=OWN_REGISTRY_HELP
     )
 
 
 class DeprecateOptions(Options):
     """How a task is deprecated."""
 
-    use: Annotated[str | None, Option("NAME")] = None
-    """The task to use instead, of the same registry or owner/repo:task."""
+    use: Annotated[str | None, Option("NAME")] = Field(None, description=USE_HELP)
     undo: bool = False
     """Take the deprecation back."""

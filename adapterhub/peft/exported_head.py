@@ -49,7 +49,7 @@ def encode_exported_head(head: HeadFile) -> bytes:
         for name, tensor in head.tensors.items()
         if not name.startswith(PREFIX)
     }
-    spec = head.spec.model_copy(update={"adapter": None, "known_answers": ()})
+    spec = head.spec.model_copy(update={"adapter": None, "known_answers": (), "examples": ()})
     plain = safetensors.torch.save(own)
     return with_metadata(plain, {_KEY: spec.model_dump_json(), "format": "pt"})
 

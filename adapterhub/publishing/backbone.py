@@ -12,21 +12,23 @@ from adapterhub.model.backbone.open_backbone import FILES, SHIPPED, Backbone, op
 from adapterhub.option_models import parse_options
 from adapterhub.publishing.backbone_card import is_marked, write_backbone_card
 from adapterhub.publishing.front_matter import CARD_NAME
+from adapterhub.publishing.hub_metadata import LIBRARY
+from adapterhub.publishing.ownership import check_library
 from adapterhub.publishing.publication import BackboneOptions, PublishedBackbone, on_branch
 from adapterhub.publishing.target import (
     State,
     check_commit,
-    check_visibility,
     commit_message,
     make_missing_branch,
     open_place,
-    read_state,
+    read_or_make,
+    send_changes,
     until_first,
 )
 from adapterhub.remote.compare import changed_files
+from adapterhub.remote.fetch import Commit
 from adapterhub.remote.large_files import Uploads
-from adapterhub.remote.refs import find_pull
-from adapterhub.remote.upload import Sent, make_repository, send_commit
+from adapterhub.remote.upload import Sent
 from adapterhub.store.atomic import reason
 from adapterhub.store.references import parse_repository
 from adapterhub.store.registry import REGISTRY_NAME
@@ -70,14 +72,8 @@ def publish_backbone(
     order = _Order(target.name, opened, _files(opened), given, Uploads())
 
     def attempt() -> PublishedBackbone | None:
-        state = read_state(place, order.repo, given)
-        if state.commit is None and not given.dry_run:
-            make_repository(place, order.repo, private=given.private)
-            state = read_state(place, order.repo, given)
-            if state.commit is None:
-                return None
-        check_visibility(state, place, order.repo, private=given.private)
-        return _send(order, state)
+        state = read_or_make(place, order.repo, given, private=given.private)
+        return None if state is None else _send(order, state)
 
     return until_first(order.repo, attempt)
 
@@ -107,33 +103,34 @@ def _send(order: _Order, state: State) -> PublishedBackbone | None:
     if not files:
         make_missing_branch(state, options)
         return _done(order, {}, Sent(state.commit.oid))
-    _check_owner(order.repo, state)
+    _check_owner(state.commit, state)
     if options.dry_run:
         return _done(order, files, None)
-    pull = find_pull(state.commit, CARD_NAME, wanted[CARD_NAME]) if options.create_pr else None
-    sent = Sent(pull.oid, pull.address) if pull is not None else None
     make_missing_branch(state, options)
-    sent = sent or send_commit(
+    sent = send_changes(
         state.commit,
         files,
         commit_message(options, "Publish the backbone"),
+        options=options,
         uploads=order.uploads,
-        branch=options.branch,
-        as_pull=options.create_pr,
+        sign=(CARD_NAME, wanted[CARD_NAME]),
     )
     return None if sent is None else _done(order, files, sent)
 
 
-def _check_owner(repo: str, state: State) -> None:
+def _check_owner(commit: Commit, state: State) -> None:
     """Checks that a repository is empty, or holds a backbone that adapterhub published."""
+    repo = commit.repo
     if REGISTRY_NAME in state.files:
         raise RemoteContentError(
             repo,
             "it holds tasks. A backbone needs a repository of its own, which transformers opens by "
             "its name; give another one.",
         )
-    others = set(state.files) - {CARD_NAME, ".gitattributes"}
-    if others and not is_marked(state.card, repo):
+    if is_marked(state.card, repo):
+        return
+    check_library(commit, state.card, LIBRARY, "transformers")
+    if others := set(state.files) - {CARD_NAME, ".gitattributes"}:
         raise RemoteContentError(
             repo,
             f"it holds {min(others)}, and adapterhub published no backbone there. Give another "

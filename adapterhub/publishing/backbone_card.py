@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from adapterhub.families import FAMILIES
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.publishing.front_matter import CARD_NAME, Card, card_bytes, read_card, with_values
-from adapterhub.publishing.hub_metadata import LIBRARY
-from adapterhub.publishing.keeping import strings
+from adapterhub.publishing.hub_metadata import BACKBONE_TAG, LIBRARY, backbone_tag
+from adapterhub.publishing.keeping import (
+    Written,
+    digest_of,
+    digests,
+    dump_record,
+    read_record,
+    strings,
+)
+from adapterhub.publishing.marks import blocks, put, without
 
-_START = "<!-- adapterhub:backbone (written by adapterhub; text outside of these marks is kept) -->"
-_END = "<!-- /adapterhub:backbone -->"
-_MARKED = re.compile(rf"<!-- adapterhub:backbone [^\n]*-->.*?{_END}", re.DOTALL)
-_TITLE = re.compile(r"\s*#[^\n]*\n?")
-_PRINT = "adapterhub-backbone:"
+_BLOCK = "backbone"
+_TEXT = "(text)"
+"""Key in the record for the text of the card that came from the folder."""
 _KEYS = ("library_name", "pipeline_tag", "license", "language", "tags")
 
 
@@ -26,14 +32,14 @@ def is_marked(card: bytes | None, repo: str) -> bool:
     Raises:
         RemoteContentError: It cannot be read.
     """
-    return _MARKED.search(read_card(card, repo).body) is not None
+    return _BLOCK in blocks(read_card(card, repo).body)
 
 
 def write_backbone_card(before: bytes | None, backbone: Backbone, repo: str) -> bytes:
     """Returns the card of a repository.
 
-    What people wrote stays. A card that has no section of ours yet gets what it lacks from the one
-    in the folder of the backbone.
+    What people wrote or changed stays. What came from the folder of a backbone is replaced by that
+    of the next one: the card records by digest what adapterhub wrote.
 
     Args:
         before: The current card, or None.
@@ -43,54 +49,70 @@ def write_backbone_card(before: bytes | None, backbone: Backbone, repo: str) -> 
     Raises:
         RemoteContentError: The current card, or that of the folder, cannot be read.
     """
-    card = read_card(before, repo)
-    if _MARKED.search(card.body) is None:
-        path = backbone.root / CARD_NAME
-        own = read_card(path.read_bytes() if path.is_file() else None, str(path))
-        card = _completed(card if before is not None else own, own, backbone)
-        body = card.body if card.body.strip() else own.body
-        card = replace(card, body=body.strip() or f"# {repo.partition('/')[2]}")
-    card = _with_fingerprint(card, backbone)
-    return card_bytes(replace(card, body=_with_section(card.body, backbone, repo)))
+    path = backbone.root / CARD_NAME
+    own = read_card(path.read_bytes() if path.is_file() else None, str(path))
+    card = own if before is None else read_card(before, repo)
+    written = read_record(card.record) if before is not None else digests(own.values)
+    values = _values(own, backbone)
+    card, record = _with_values(card, values, written or {})
+    text = own.body.strip() or f"# {repo.partition('/')[2]}"
+    around = _words(without(card.body, [_BLOCK]))
+    if before is None or not around or digest_of(around) == record.get(_TEXT):
+        card = replace(card, body=text)
+        record[_TEXT] = digest_of(_words(without(text, [_BLOCK])))
+    body = put(card.body.strip(), _BLOCK, _section(backbone, repo))
+    return card_bytes(replace(card, body=body, record=dump_record(record)))
 
 
-def _completed(card: Card, own: Card, backbone: Backbone) -> Card:
-    """Returns a card with the keys that it lacks: those of the folder's card, else the usual."""
+def _values(own: Card, backbone: Backbone) -> dict[str, Any]:
+    """Returns the front matter of a backbone: of the card in its folder, else the usual."""
     has_vectors = backbone.sentence is not None
-    usual: dict[str, Any] = {
+    known = strings(own.values.get("tags"))
+    known = [tag for tag in known if not str(tag).startswith(BACKBONE_TAG)]
+    more = [tag for tag in (backbone.spec.family, LIBRARY) if tag not in known]
+    return {
         "library_name": "sentence-transformers" if has_vectors else "transformers",
         "pipeline_tag": "sentence-similarity" if has_vectors else "feature-extraction",
         **own.values,
+        "tags": [*known, *more, backbone_tag(backbone.spec.fingerprint)],
     }
-    missing = {key: value for key, value in usual.items() if key not in card.values}
-    known = strings(card.values.get("tags") or own.values.get("tags"))
-    more = [tag for tag in (backbone.spec.family, LIBRARY) if tag not in known]
-    return with_values(card, {**missing, "tags": [*known, *more]}, _KEYS)
 
 
-def _with_fingerprint(card: Card, backbone: Backbone) -> Card:
-    """Returns a card with the tag under which tasks on this backbone are found."""
-    digest = backbone.spec.fingerprint.removeprefix("sha256:")
-    tags = [tag for tag in strings(card.values.get("tags")) if not str(tag).startswith(_PRINT)]
-    tags.append(f"{_PRINT}{digest[:16]}")
-    return card if tags == card.values.get("tags") else with_values(card, {"tags": tags}, _KEYS)
+def _with_values(
+    card: Card, ours: Mapping[str, Any], written: Written
+) -> tuple[Card, dict[str, str | Sequence[str]]]:
+    """Returns a card with our front matter, and the record of what is ours in it."""
+    record, changes = dict(written), {}
+    for key in {**ours, **written}:
+        if key in ("tags", _TEXT):
+            continue
+        value, last = ours.get(key), written.get(key)
+        is_ours = key in card.values and digest_of(card.values[key]) == last
+        if is_ours or (key not in card.values and last is None):
+            changes[key] = value
+            record.pop(key, None)
+            if value is not None:
+                record[key] = digest_of(value)
+    known = set(written.get("tags", ()))
+    theirs = strings(card.values.get("tags"))
+    tags = [tag for tag in theirs if tag in ours["tags"] or digest_of(tag) not in known]
+    tags += [tag for tag in ours["tags"] if tag not in theirs and digest_of(tag) not in known]
+    record["tags"] = digest_of(ours["tags"])
+    if tags != theirs:
+        changes["tags"] = tags
+    return with_values(card, changes, _KEYS), record
 
 
-def _with_section(body: str, backbone: Backbone, repo: str) -> str:
-    block = f"{_START}\n\n{_section(backbone, repo)}\n\n{_END}"
-    if _MARKED.search(body):
-        return _MARKED.sub(lambda _: block, body, count=1)
-    title = _TITLE.match(body)
-    cut = title.end() if title else 0
-    return f"{body[:cut].strip()}\n\n{block}\n\n{body[cut:].strip()}".strip()
+def _words(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _section(backbone: Backbone, repo: str) -> str:
-    spec = backbone.spec
+    spec, title = backbone.spec, FAMILIES[backbone.spec.family].title
     parameters = sum(weight.numel() for weight in backbone.weights.values())
     return f"""\
 A backbone for `adapterhub`: many small tasks, heads and adapters, are trained on its hidden states
-while it stays frozen, and share one forward pass. It is an `{FAMILIES[spec.family].title}Model`.
+while it stays frozen, and share one forward pass. Its class is `{title}Model`.
 
 | depths | hidden size | parameters of the encoder |
 | ---: | ---: | ---: |

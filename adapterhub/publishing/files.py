@@ -79,7 +79,12 @@ CONFIG = b'{\n  "library": "adapterhub",\n  "load": "adapterhub.Hub.from_hub"\n}
 """The Hub counts requests for this file as downloads. It has no `model_type`, so that transformers
 says of the repository that it is no model of its own."""
 
-_BESIDE = re.compile(r"tasks/(.+)\.md|figures/(.+)-(?:calibration|confusion)\.png|peft/([^/]+)/.+")
+# By the names that are written, since people may put other files into the same folders.
+_BESIDE = re.compile(
+    r"tasks/(.+)\.md"
+    r"|figures/(.+)-(?:calibration|confusion)\.png"
+    r"|peft/([^/]+)/(?:adapter_config\.json|(?:adapter_model|head)\.safetensors|README\.md)"
+)
 
 
 def files_of(

@@ -130,7 +130,11 @@ def _values(front: str, repo: str) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise RemoteContentError(repo, f"the front matter of its {CARD_NAME} is not a mapping")
+        raise RemoteContentError(
+            repo,
+            f"the front matter of its {CARD_NAME} is not a mapping of keys to values. Correct it, "
+            f"and publish again.",
+        )
     return _named(value)
 
 

@@ -13,7 +13,9 @@ from adapterhub.store.entries import RegistryContent, TaskEntry
 
 LIBRARY = "adapterhub"
 """Our name as a library on the Hub."""
-OWN_TAGS = ("base_model:adapter:", "adapterhub-backbone:")
+BACKBONE_TAG = "adapterhub-backbone:"
+"""What the tag begins with under which tasks on a backbone are found; see `backbone_tag`."""
+OWN_TAGS = ("base_model:adapter:", BACKBONE_TAG)
 """What our tags about backbones begin with."""
 SEVERAL = "see-each-task"
 """The name of a licence where tasks have several."""
@@ -105,6 +107,11 @@ def metric_name(name: str) -> str:
     return _METRIC_NAMES.get(name, name)
 
 
+def backbone_tag(fingerprint: str) -> str:
+    """Returns the tag of a backbone and of the tasks on it."""
+    return f"{BACKBONE_TAG}{fingerprint.removeprefix('sha256:')[:16]}"
+
+
 def pipeline_tag(spec: TaskSpec) -> str:
     """Returns the Hub's pipeline tag of a task."""
     if spec.kind == "tagging":
@@ -137,10 +144,7 @@ def _pipeline(content: RegistryContent, tasks: Sequence[FoundTask]) -> str | Non
 
 def _tags(content: RegistryContent, models: Iterable[str], tasks: Sequence[FoundTask]) -> list[str]:
     """Returns the tags of a repository, of families those of `tasks`."""
-    prints = {
-        f"adapterhub-backbone:{entry.fingerprint.removeprefix('sha256:')[:16]}"
-        for entry in content.backbones.values()
-    }
+    prints = {backbone_tag(entry.fingerprint) for entry in content.backbones.values()}
     families = sorted({task.spec.backbone.family for task in tasks})
     own = (f"base_model:adapter:{model}" for model in sorted(set(models)))
     return [LIBRARY, *families, *own, *sorted(prints)]

@@ -48,9 +48,9 @@ def with_ours(card: Card, ours: Mapping[str, Any], earlier: Mapping[str, Any] | 
         ours: What we would write into an empty card; a value of None or [] removes nothing.
         earlier: What an earlier version wrote, as far as known; for cards of ours without record.
     """
-    base = _record(card.record)
+    base = read_record(card.record)
     if base is None:
-        base = _digests(earlier) if earlier and "<!-- adapterhub:top " in card.body else {}
+        base = digests(earlier) if earlier and "<!-- adapterhub:top " in card.body else {}
     ours, written = dict(ours), dict(base)
     changes: dict[str, Any] = {}
     for key in (key for key in OWN_KEYS if key not in REBUILT):
@@ -71,8 +71,7 @@ def with_ours(card: Card, ours: Mapping[str, Any], earlier: Mapping[str, Any] | 
         # An empty list removes only a list: nothing else is known to be ours.
         if entries != before and (entries or isinstance(before, list)):
             changes[key] = entries or None
-    text = json.dumps(written, separators=(",", ":"), sort_keys=True)
-    return replace(with_values(card, changes, OWN_KEYS), record=text)
+    return replace(with_values(card, changes, OWN_KEYS), record=dump_record(written))
 
 
 def strings(value: object) -> list[Any]:
@@ -111,7 +110,7 @@ def _keep(key: str, theirs: Any, ours: Any, base: str | Sequence[str] | None) ->
         return _Kept(theirs)
     if theirs is None:
         # Without our last value there, a person removed it.
-        return _Kept(ours, True, _digest_of(ours)) if base is None else _Kept(None)
+        return _Kept(ours, True, digest_of(ours)) if base is None else _Kept(None)
     if isinstance(ours, list):
         return _keep_list(key, strings(theirs), ours, base)
     if base is None or _digest(theirs) != base:
@@ -145,7 +144,7 @@ def _may_go(key: str, entry: Any) -> bool:
     return key != "datasets"
 
 
-def _record(text: str | None) -> Written | None:
+def read_record(text: str | None) -> Written | None:
     """Returns the record of a card, or None if there is none that can be read."""
     try:
         value = json.loads(text or "")
@@ -161,15 +160,22 @@ def _record(text: str | None) -> Written | None:
     return value
 
 
-def _digests(values: Mapping[str, Any]) -> Written:
+def dump_record(written: Written) -> str:
+    """Returns the text of a record."""
+    return json.dumps(written, separators=(",", ":"), sort_keys=True)
+
+
+def digests(values: Mapping[str, Any]) -> Written:
+    """Returns the record of values that we wrote."""
     return {
-        key: _digest_of(value)
+        key: digest_of(value)
         for key, value in values.items()
         if key not in REBUILT and value not in (None, [])
     }
 
 
-def _digest_of(value: Any) -> str | Sequence[str]:
+def digest_of(value: Any) -> str | Sequence[str]:
+    """Returns what the record says of a value, of a list for each entry."""
     return sorted(map(_digest, value)) if isinstance(value, list) else _digest(value)
 
 

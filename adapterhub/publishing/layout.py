@@ -186,7 +186,7 @@ def _page(before: bytes | None, name: str, text: str) -> bytes:
 
 def _moved(section: str) -> str:
     """Returns a section for a file in a folder of the repository; text of tasks has no links."""
-    return section.replace("](figures/", "](../figures/")
+    return render("page", section=section.replace("](figures/", "](../figures/"))
 
 
 def _overview(content: RegistryContent, rows: Sequence[str], *, has_pages: bool) -> str:

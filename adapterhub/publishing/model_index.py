@@ -109,11 +109,12 @@ def _results_in_registry(name: str, entry: TaskEntry, before: Sequence[_Result])
         _metric(name, value) for name, value in record.metrics.items() if name in HUB_METRICS
     ]
     there = [metric for result in before for metric in result["metrics"]]
-    if before and all(metric in there for metric in metrics) and all(map(_is_whole, before)):
-        return list(before)
+    whole = [result for result in before if _is_whole(result, metrics)]
+    if before and all(metric in there for metric in metrics) and len(whole) == len(before):
+        return [_with_task(result, name) for result in before]
     if not metrics:
         return []
-    last = before[0] if before and _is_whole(before[0]) else {}
+    last = before[0] if before and before[0] in whole else {}
     kind = PIPELINES.get(entry.kind, "text-classification")
     dataset = {"name": "unknown", "type": "custom", **last.get("dataset", {})}
     split = record.measured_on or dataset.get("split") or "validation"
@@ -126,10 +127,24 @@ def _results_in_registry(name: str, entry: TaskEntry, before: Sequence[_Result])
     ]
 
 
-def _is_whole(result: _Result) -> bool:
-    """Returns whether a result is of one task: others may have been put into it."""
+def _is_whole(result: _Result, metrics: Sequence[_Result]) -> bool:
+    """Returns whether a result is of one task: the client puts those of several into one.
+
+    Args:
+        result: The result.
+        metrics: What the registry has of the task, for results that do not name theirs.
+    """
     kinds = [(metric["type"], metric["name"]) for metric in result["metrics"]]
-    return len(set(kinds)) == len(kinds) and "config" in result["dataset"]
+    is_of_one = "config" in result["dataset"] or all(one in metrics for one in result["metrics"])
+    return len(set(kinds)) == len(kinds) and is_of_one
+
+
+def _with_task(result: _Result, name: str) -> _Result:
+    """Returns a result that names its task, which those of earlier versions do not."""
+    if "config" in result["dataset"]:
+        return result
+    task = {"type": "text-classification", **result.get("task", {}), "name": name}
+    return {**result, "task": task, "dataset": {**result["dataset"], "config": name}}
 
 
 def _metric(name: str, value: float) -> dict[str, Any]:

@@ -62,7 +62,8 @@ def check_owner(
             registry.
     """
     if before is None:
-        _check_library(commit, card, there)
+        check_library(commit, card, LIBRARY)
+        _check_signs(commit, there)
     listed = {
         record.file
         for entry in (before.tasks.values() if before else ())
@@ -80,14 +81,22 @@ def check_owner(
             )
 
 
-def _check_library(commit: Commit, card: bytes | None, there: Collection[str]) -> None:
+def check_library(commit: Commit, card: bytes | None, *wanted: str) -> None:
+    """Checks that a card names no library, or one of `wanted`.
+
+    Raises:
+        RemoteContentError: It names another one.
+    """
     library = read_card(card, commit.repo).values.get("library_name")
-    if library is not None and str(library).lower() != LIBRARY:
+    if library is not None and str(library).lower() not in wanted:
         raise _refused(
             commit,
             f"it belongs to another library (library_name: {library} in its {CARD_NAME}). Remove "
             f"that line if it does not",
         )
+
+
+def _check_signs(commit: Commit, there: Collection[str]) -> None:
     for path in sorted(there):
         if path in _SIGNS or ("/" not in path and PurePosixPath(path).suffix in _WEIGHTS):
             raise _refused(

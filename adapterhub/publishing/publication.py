@@ -83,7 +83,7 @@ class BackboneOptions(CommitOptions):
     """How a backbone is published."""
 
     private: bool = False
-    """Make the repository a private one, where it does not exist yet."""
+    """Make the repository a private one; refused where it exists and is public."""
 
 
 @dataclass(frozen=True, slots=True)

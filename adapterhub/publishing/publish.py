@@ -22,19 +22,19 @@ from adapterhub.publishing.target import (
     State,
     check_alias,
     check_commit,
-    check_visibility,
     commit_message,
     make_missing_branch,
     open_place,
-    read_state,
+    read_or_make,
+    send_changes,
     until_first,
 )
 from adapterhub.remote.calls import Place, reading_with
 from adapterhub.remote.fetch import MAIN, Commit
 from adapterhub.remote.find import FoundTask
 from adapterhub.remote.large_files import Uploads
-from adapterhub.remote.refs import find_pull, make_tag
-from adapterhub.remote.upload import Sent, make_repository, send_commit
+from adapterhub.remote.refs import make_tag
+from adapterhub.remote.upload import Sent
 from adapterhub.store.references import check_repository
 from adapterhub.store.registry import REGISTRY_NAME
 
@@ -88,13 +88,9 @@ def publish(repo: str, tasks: Sequence[FoundTask], options: PublishOptions) -> P
 
     def attempt() -> Published | None:
         nonlocal before
-        state = read_state(place, repo, options, has_names=has_names)
-        if state.commit is None and not options.dry_run:
-            make_repository(place, repo, private=options.private)
-            state = read_state(place, repo, options, has_names=has_names)
-            if state.commit is None:
-                return None
-        check_visibility(state, place, repo, private=options.private)
+        state = read_or_make(place, repo, options, private=options.private, has_names=has_names)
+        if state is None:
+            return None
         known = replace(order, tasks=as_published(tasks, state.content, state.read))
         done = _send(known, state, _merge(known, state), before=before)
         if isinstance(done, Published):
@@ -118,7 +114,7 @@ def _check(repo: str, tasks: Sequence[FoundTask], options: PublishOptions) -> No
     if options.tag is not None and not _TAG.fullmatch(options.tag):
         raise UsageError(
             f"The tag {options.tag!r} is not allowed: use up to 64 of A-Z, a-z, 0-9, '.', '-', "
-            f"'_', without '..', and without '.' or '.lock' at the end."
+            f"'_', without '..' and without '.' or '.lock' at the end, and no commit."
         )
     if options.tag is not None and options.create_pr:
         raise UsageError("A tag marks a published commit; a pull request is not yet. Tag it later.")
@@ -180,20 +176,16 @@ def _send(
     attempt = _Attempt(merged, files)
     if options.dry_run or state.commit is None:
         return _finish(order, attempt, None)
-    sent: Sent | None = None
-    if options.create_pr:
-        pull = find_pull(state.commit, REGISTRY_NAME, merged.data)
-        sent = None if pull is None else Sent(pull.oid, pull.address)
     make_missing_branch(state, options)
     names = ", ".join(task.name for task in order.tasks)
     title = f"Publish {names if len(names) <= 60 else f'{len(order.tasks)} tasks'}"
-    sent = sent or send_commit(
+    sent = send_changes(
         state.commit,
         files,
         commit_message(options, title),
+        options=options,
         uploads=order.uploads,
-        branch=options.branch,
-        as_pull=options.create_pr,
+        sign=(REGISTRY_NAME, merged.data),
     )
     return attempt if sent is None else _finish(order, attempt, sent)
 

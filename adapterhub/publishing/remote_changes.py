@@ -22,13 +22,12 @@ from adapterhub.publishing.target import (
     make_missing_branch,
     open_place,
     read_state,
+    send_changes,
     until_first,
 )
 from adapterhub.remote.fetch import MAIN, Commit, Promise, fetch
 from adapterhub.remote.find import FoundTask, task_in
 from adapterhub.remote.large_files import Uploads
-from adapterhub.remote.refs import find_pull
-from adapterhub.remote.upload import Sent, send_commit
 from adapterhub.store.changes import Change, Tasks
 from adapterhub.store.editing import make_content, prepare_registry, registry_bytes
 from adapterhub.store.entries import RegistryContent, listed_files
@@ -160,16 +159,13 @@ def _send(
     files: Mapping[str, bytes | None],
     made: _Attempt,
 ) -> RemoteChange | _Attempt:
-    options = order.options
-    pull = find_pull(commit, REGISTRY_NAME, merged.data) if options.create_pr else None
-    sent = Sent(pull.oid, pull.address) if pull is not None else None
-    sent = sent or send_commit(
+    sent = send_changes(
         commit,
         files,
-        commit_message(options, order.title),
+        commit_message(order.options, order.title),
+        options=order.options,
         uploads=order.uploads,
-        branch=options.branch,
-        as_pull=options.create_pr,
+        sign=(REGISTRY_NAME, merged.data),
     )
     if sent is None:
         return made

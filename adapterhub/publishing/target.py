@@ -8,23 +8,44 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from adapterhub.errors import RemoteNotFoundError, RemoteUnavailableError, UsageError
+from adapterhub.errors import (
+    RemoteError,
+    RemoteNotFoundError,
+    RemoteUnavailableError,
+    UsageError,
+)
 from adapterhub.publishing.front_matter import CARD_NAME
 from adapterhub.publishing.layout import Present
 from adapterhub.publishing.ownership import check_registry
 from adapterhub.publishing.publication import CommitOptions
 from adapterhub.remote.calls import Place, current_place, pause
 from adapterhub.remote.fetch import MAIN, Commit, fetch
+from adapterhub.remote.large_files import Uploads
 from adapterhub.remote.operation import operation
-from adapterhub.remote.refs import Refs, make_branch, read_refs
+from adapterhub.remote.refs import (
+    OPEN_STATUS,
+    Refs,
+    find_pull,
+    make_branch,
+    read_pull_status,
+    read_refs,
+)
 from adapterhub.remote.repository import check_files
-from adapterhub.remote.upload import Message, Newest, read_newest, require_token
+from adapterhub.remote.upload import (
+    Message,
+    Newest,
+    Sent,
+    make_repository,
+    read_newest,
+    require_token,
+    send_commit,
+)
 from adapterhub.store.entries import RegistryContent
 from adapterhub.store.registry import REGISTRY_NAME, parse_registry
 
 # Names that git allows, which are not a commit's and not those of the Hub's own refs.
 _BRANCH = re.compile(
-    r"(?![0-9a-f]{40}$)(?!refs/)(?!.*(\.\.|//|/\.|\.lock(/|$)|[./]$))"
+    r"(?![0-9a-f]{40}$)(?!HEAD$)(?!refs/)(?!.*(\.\.|//|/\.|\.lock(/|$)|[./]$))"
     r"[A-Za-z0-9][A-Za-z0-9._/-]{0,63}"
 )
 _PULL = re.compile(r"refs/pr/[1-9][0-9]{0,8}")
@@ -77,7 +98,7 @@ def check_commit(options: CommitOptions) -> None:
     if branch is not None and not (_BRANCH.fullmatch(branch) or _PULL.fullmatch(branch)):
         raise UsageError(
             f"The branch {branch[:200]!r} is not allowed: use up to 64 of A-Z, a-z, 0-9, '.', '-', "
-            f"'_' and '/', or refs/pr/<number> for a pull request."
+            f"'_' and '/', not HEAD and no commit; or refs/pr/<number> for a pull request."
         )
     if options.create_pr and branch not in (None, MAIN):
         raise UsageError(
@@ -158,8 +179,9 @@ def read_state(
         has_names: Whether tags or aliases are set, which must not be those of other commits.
 
     Raises:
-        UsageError: There is a tag of the branch's name, or the repository is public.
-        RemoteError: The Hub refuses it or cannot be reached, or the repository is refused.
+        UsageError: There is a tag of the branch's name.
+        RemoteError: The pull request to commit to is not open, the Hub refuses it or cannot be
+            reached, or the repository is refused.
         RegistryError: Its registry is not valid.
     """
     newest = read_newest(place, repo)
@@ -182,17 +204,73 @@ def read_state(
     return State(commit, content, card, newest.files, refs, is_public=newest.public)
 
 
-def check_visibility(state: State, place: Place, repo: str, *, private: bool) -> None:
-    """Checks that what shall be private does not go into a public repository.
+def read_or_make(
+    place: Place, repo: str, options: CommitOptions, *, private: bool, has_names: bool = False
+) -> State | None:
+    """Returns the current content of a repository, which is created if it is missing.
+
+    Args:
+        place: The Hub.
+        repo: `owner/name`.
+        options: The branch; a dry run creates nothing.
+        private: Whether it is created as a private one.
+        has_names: As in `read_state`.
+
+    Returns:
+        The content, or None where the Hub does not show yet what was created.
 
     Raises:
-        UsageError: It would.
+        UsageError: It shall be private and is public, or as `read_state`.
+        RemoteError: The Hub refuses it or cannot be reached.
+        RegistryError: As `read_state`.
     """
+    state = read_state(place, repo, options, has_names=has_names)
+    if state.commit is None and not options.dry_run:
+        make_repository(place, repo, private=private)
+        state = read_state(place, repo, options, has_names=has_names)
+        if state.commit is None:
+            return None
     if private and state.is_public:
         raise UsageError(
             f"{repo} is public, and --private makes only a new repository private. Make it private "
             f"at {place.endpoint}/{repo}/settings, or publish without --private."
         )
+    return state
+
+
+def send_changes(
+    commit: Commit,
+    files: Mapping[str, bytes | None],
+    message: Message,
+    *,
+    options: CommitOptions,
+    uploads: Uploads,
+    sign: tuple[str, bytes],
+) -> Sent | None:
+    """Returns the commit with changes of files, or None if another commit was first.
+
+    Args:
+        commit: The newest commit, as far as known.
+        files: Content by path; None deletes the file.
+        message: Message of the commit.
+        options: The branch, or that a pull request is wanted.
+        uploads: The large files that were uploaded already.
+        sign: A file with the content by which an open pull request is known to be this one.
+
+    Raises:
+        RemoteError: It was refused, or the Hub cannot be reached.
+    """
+    pull = find_pull(commit, *sign) if options.create_pr else None
+    if pull is not None:
+        return Sent(pull.oid, pull.address)
+    return send_commit(
+        commit,
+        files,
+        message,
+        uploads=uploads,
+        branch=options.branch,
+        as_pull=options.create_pr,
+    )
 
 
 def make_missing_branch(state: State, options: CommitOptions) -> None:
@@ -216,8 +294,24 @@ def _on_branch(newest: Newest, refs: Refs, options: CommitOptions) -> Newest:
     if branch in refs.tags:
         raise UsageError(f"'{branch}' is a tag of {commit.repo}; a commit goes to a branch.")
     if branch.startswith("refs/"):
-        if branch.rpartition("/")[2] not in refs.pulls:
-            raise RemoteNotFoundError(f"{commit.repo}@{branch}", "there is no such pull request")
+        _check_pull(commit, refs, branch)
     elif branch not in refs.branches:
         return newest
     return read_newest(commit.place, commit.repo, branch) or newest
+
+
+def _check_pull(commit: Commit, refs: Refs, branch: str) -> None:
+    """Checks that a pull request takes commits: a closed one keeps its branch, unseen by anybody.
+
+    Raises:
+        RemoteError: It does not exist, or was closed or merged.
+    """
+    number = branch.rpartition("/")[2]
+    place = f"{commit.repo}@{branch}"
+    if number not in refs.pulls:
+        raise RemoteNotFoundError(place, "there is no such pull request")
+    status = read_pull_status(commit, int(number))
+    if status not in OPEN_STATUS:
+        raise RemoteError(
+            place, f"that pull request is {status}. Open another one with --create-pr."
+        )

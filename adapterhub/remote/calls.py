@@ -156,18 +156,19 @@ def _tried(
                     fault, tried, clock, action, silent_tries=silent_tries, token=place.token
                 )
             except RemoteUnavailableError as gave_up:
-                if isinstance(fault, Failed) and fault.away:
-                    _note_outage(place, gave_up.problem, clock)
+                if isinstance(fault, Failed):
+                    _note_outage(place, fault, gave_up.problem, clock)
                 raise
         else:
             forget(place.endpoint)
             return result
 
 
-def _note_outage(place: Place, problem: str, clock: Clock) -> None:
+def _note_outage(place: Place, fault: Failed, problem: str, clock: Clock) -> None:
     """Takes note of a Hub that did not respond, for the next requests of this call and others."""
-    remember(place.endpoint, problem)
-    if not clock.is_brief:
+    if fault.away or (fault.stalled and clock.is_brief):
+        remember(place.endpoint, problem)
+    if fault.away and not clock.is_brief:
         with operation() as running:
             running.given_up[place.endpoint] = problem
 

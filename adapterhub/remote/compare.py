@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from adapterhub.remote.calls import call
 from adapterhub.remote.faults import Action
-from adapterhub.remote.fetch import Commit
+from adapterhub.remote.fetch import Commit, git_id
 
 
 def changed_files(commit: Commit, files: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -34,6 +34,5 @@ def _has(entry: object, data: bytes) -> bool:
     lfs = getattr(entry, "lfs", None)
     if lfs is not None:
         return bool(lfs.sha256 == hashlib.sha256(data).hexdigest())
-    # Git's id of a blob; a folder of that name has none.
-    blob = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
-    return bool(getattr(entry, "blob_id", None) == blob)
+    # A folder of that name has none.
+    return bool(getattr(entry, "blob_id", None) == git_id(data))

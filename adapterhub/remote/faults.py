@@ -115,8 +115,9 @@ def _explain_refusal(error: HfHubHTTPError, action: Action, api: HfApi) -> Remot
         return RemoteNotFoundError(place, f"{action.doing} failed: there is no such file")
     if status in (401, 403) or isinstance(error, RepositoryNotFoundError | GatedRepoError):
         return _explain_access(error, action, api)
-    reason = _reason(error, api)
-    return RemoteError(place, f"{action.doing} failed with status {status}: {reason}")
+    said = why(error, api.token)
+    means = f": {said}" if said else f" {error.response.reason_phrase}"
+    return RemoteError(place, f"{action.doing} failed with status {status}{means}")
 
 
 def _explain_access(

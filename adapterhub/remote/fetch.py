@@ -14,6 +14,8 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from huggingface_hub import ModelInfo
+
 from adapterhub.errors import (
     IntegrityError,
     RemoteContentError,
@@ -153,6 +155,12 @@ def is_cached(commit: Commit, path: str) -> bool:
     return find_cached(commit.place, commit.repo, commit.oid, path, None) is not None
 
 
+def paths_of(info: ModelInfo) -> tuple[str, ...] | None:
+    """Returns the paths of all files that the Hub lists of a repository, sorted; None without."""
+    siblings = info.siblings
+    return None if siblings is None else tuple(sorted(one.rfilename for one in siblings))
+
+
 def use_older(commit: Commit, why: str) -> Commit | None:
     """Returns the older commit in the cache for one that cannot be fetched, or None."""
     older = commit.older
@@ -164,9 +172,8 @@ def _newest(place: Place, repo: str, revision: str, cached: Commit | None) -> Co
     info = call(place, action, lambda api: api.model_info(repo, revision=revision))
     if info.sha is None or not COMMIT.fullmatch(info.sha):
         raise RemoteError(action.place, f"the Hub names the commit {info.sha!r}, which is none")
-    files = None if info.siblings is None else tuple(sorted(s.rfilename for s in info.siblings))
     older = cached if cached is not None and cached.oid != info.sha else None
-    return Commit(repo, info.sha, place, revision=revision, files=files, older=older)
+    return Commit(repo, info.sha, place, revision=revision, files=paths_of(info), older=older)
 
 
 def _use_cached(

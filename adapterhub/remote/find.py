@@ -18,13 +18,8 @@ from adapterhub.store.agreement import check_agreement
 from adapterhub.store.header import Header, read_bytes, read_header
 from adapterhub.store.paths import absolute_path
 from adapterhub.store.references import Reference, absolute, parse_reference
-from adapterhub.store.registries import (
-    Registries,
-    as_registries,
-    locate_registries,
-    source_of,
-)
-from adapterhub.store.registry import Registry, Resolved, locate_registry, read_registry
+from adapterhub.store.registries import Registries, as_registries, source_of
+from adapterhub.store.registry import Registry, Resolved
 from adapterhub.store.retired import notice
 
 if TYPE_CHECKING:
@@ -90,25 +85,6 @@ class FoundTask:
         from adapterhub.store.headfile import read_tensors
 
         return read_tensors(self.data, self.header, sha256=self.sha256, source=self.source)
-
-
-def open_registry(registry: Path | None) -> Registry:
-    """Returns the given registry, else the nearest in a parent folder, else the shipped one.
-
-    Raises:
-        RegistryError: It cannot be read, or is not valid.
-    """
-    return read_registry(locate_registry(registry))
-
-
-def open_registries(registries: Sequence[Path] | None) -> Registries:
-    """Returns the given registries, or without any the one of `open_registry`.
-
-    Raises:
-        RegistryError: One cannot be read, or is not valid.
-    """
-    opened = Registries(locate_registries(list(registries) if registries else None))
-    return Registries(opened.given)
 
 
 def find(reference: str, registry: Registries | Registry | Path) -> FoundTask:

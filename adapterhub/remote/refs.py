@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
@@ -12,11 +11,13 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from adapterhub.errors import RemoteError
 from adapterhub.remote.calls import call
-from adapterhub.remote.faults import Action
-from adapterhub.remote.fetch import Commit
+from adapterhub.remote.faults import Action, why
+from adapterhub.remote.fetch import Commit, git_id
 
 _NEWEST_PULLS = 20
 _EXISTS = 409
+OPEN_STATUS = frozenset({"open", "draft"})
+"""What the Hub says of a pull request that takes commits and can be merged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +74,22 @@ def make_branch(commit: Commit, branch: str) -> None:
     """
     repo, oid = commit.repo, commit.oid
     action = Action(repo, f"making the branch '{branch}'", writes=True)
-    call(
-        commit.place,
-        action,
-        lambda api: api.create_branch(repo, branch=branch, revision=oid, exist_ok=True),
+    conflict = _conflict(
+        commit, action, lambda api: api.create_branch(repo, branch=branch, revision=oid)
     )
+    if conflict is not None and branch not in read_refs(commit).branches:
+        raise conflict
+
+
+def read_pull_status(commit: Commit, number: int) -> str:
+    """Returns what the Hub says of a pull request: open, draft, closed or merged.
+
+    Raises:
+        RemoteError: The Hub cannot be reached.
+    """
+    action = Action(commit.repo, f"reading the pull request {number}")
+    found = call(commit.place, action, lambda api: api.get_discussion_details(commit.repo, number))
+    return found.status
 
 
 def find_pull(parent: Commit, path: str, data: bytes) -> Pull | None:
@@ -100,10 +112,10 @@ def find_pull(parent: Commit, path: str, data: bytes) -> Pull | None:
             )
         ),
     )
-    numbers = sorted((one.num for one in opened if one.status in ("open", "draft")), reverse=True)
+    numbers = sorted((one.num for one in opened if one.status in OPEN_STATUS), reverse=True)
     if not numbers:
         return None
-    wanted = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+    wanted = git_id(data)
     pulls = read_refs(parent, pulls=True).pulls
     for number in (number for number in numbers if str(number) in pulls):
         found = call(
@@ -123,24 +135,35 @@ def make_tag(commit: Commit, tag: str) -> None:
     """Tags a commit; does nothing if the commit already has the tag.
 
     Raises:
-        RemoteError: The tag is at another commit: tags do not move.
+        RemoteError: The tag is at another commit, since tags do not move; or the Hub refuses it.
     """
-    repo, place = commit.repo, commit.place
-
-    def make(api: HfApi) -> bool:
-        try:
-            api.create_tag(repo, tag=tag, revision=commit.oid)
-        except HfHubHTTPError as error:
-            if error.response.status_code == _EXISTS:
-                return False
-            raise
-        return True
-
-    if call(place, Action(repo, f"setting the tag '{tag}'", writes=True), make):
+    repo, oid = commit.repo, commit.oid
+    action = Action(repo, f"setting the tag '{tag}'", writes=True)
+    conflict = _conflict(commit, action, lambda api: api.create_tag(repo, tag=tag, revision=oid))
+    if conflict is None:
         return
-    if (there := read_refs(commit).tags.get(tag)) != commit.oid:
+    there = read_refs(commit).tags.get(tag)
+    if there is None:
+        raise conflict
+    if there != oid:
         raise RemoteError(
             repo,
-            f"the tag '{tag}' is at commit {(there or '?')[:12]} already, and tags do not move. "
-            f"Choose another; what was published is at {commit.oid[:12]}.",
+            f"the tag '{tag}' is at commit {there[:12]} already, and tags do not move. Choose "
+            f"another; what was published is at {oid[:12]}.",
         )
+
+
+def _conflict(commit: Commit, action: Action, make: Callable[[HfApi], None]) -> RemoteError | None:
+    """Makes a tag or branch; returns the error for one that conflicts with what is there."""
+
+    def attempt(api: HfApi) -> RemoteError | None:
+        try:
+            make(api)
+        except HfHubHTTPError as error:
+            if error.response.status_code != _EXISTS:
+                raise
+            text = f"{action.doing} failed with status {_EXISTS}: {why(error, api.token)}"
+            return RemoteError(action.place, text)
+        return None
+
+    return call(commit.place, action, attempt)

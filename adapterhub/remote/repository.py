@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal, TypeVar
 
-from huggingface_hub import ModelInfo
-
 from adapterhub.errors import (
     AdapterHubError,
     RemoteContentError,
@@ -29,6 +27,7 @@ from adapterhub.remote.fetch import (
     find_commit,
     is_cached,
     keep_commit,
+    paths_of,
     use_older,
 )
 from adapterhub.remote.operation import operation
@@ -289,12 +288,6 @@ def check_files(commit: Commit, files: Iterable[str]) -> None:
             f"it holds {pickles[0]}{more}, a kind of file that can run code when it is read. "
             f"adapterhub loads nothing from such a repository; its owner can remove the file.",
         )
-
-
-def paths_of(info: ModelInfo) -> tuple[str, ...] | None:
-    """Returns the paths of all files that the Hub lists of a repository, sorted; None without."""
-    siblings = info.siblings
-    return None if siblings is None else tuple(sorted(one.rfilename for one in siblings))
 
 
 def _once(

@@ -9,10 +9,10 @@ from itertools import islice
 from adapterhub.errors import AdapterHubError, RemoteUnavailableError
 from adapterhub.remote.calls import Place, call
 from adapterhub.remote.faults import Action
-from adapterhub.remote.fetch import Commit
+from adapterhub.remote.fetch import Commit, paths_of
 from adapterhub.remote.operation import operation
 from adapterhub.remote.parallel import in_parallel
-from adapterhub.remote.repository import paths_of, read_registry_at
+from adapterhub.remote.repository import read_registry_at
 from adapterhub.store.entries import RegistryContent
 from adapterhub.store.registry import REGISTRY_NAME
 

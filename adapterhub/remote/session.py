@@ -54,13 +54,19 @@ class Failed(Exception):
     """
 
     def __init__(
-        self, problem: str, *, wait: float | None = None, away: bool = False, reason: str = ""
+        self,
+        problem: str,
+        *,
+        wait: float | None = None,
+        away: bool = False,
+        stalled: bool = False,
+        reason: str = "",
     ) -> None:
         super().__init__(problem)
         self.reason = reason
         self.wait = wait
         self.away = away
-        self.stalled = False
+        self.stalled = stalled
         self.gained = 0
 
 
@@ -75,10 +81,12 @@ def failure(error: BaseException) -> Failed | OutOfTime | None:
     """Returns the failed request behind an error of the client, or None for other errors."""
     found: BaseException | None = error
     if isinstance(error, _DAMAGED):
-        return Failed(f"the response was damaged in transit ({type(error).__name__})")
+        return _damaged(error)
     while found is not None:
         if isinstance(found, Failed | OutOfTime):
             return found
+        if isinstance(found, httpx2.DecodingError):
+            return _damaged(found)
         if isinstance(found, FileMetadataError | httpx2.RequestError):
             return Failed(str(found).strip().split("\n")[0])
         found = found.__cause__ or found.__context__
@@ -92,12 +100,8 @@ def stream(url: str, headers: dict[str, str]) -> AbstractContextManager[httpx2.R
 
 def storage_failure(response: httpx2.Response) -> Failed:
     """Returns what an error of the storage means: that the signed link into it is of no use."""
-    try:
-        body = response.read()
-    except (Failed, httpx2.RequestError):
-        body = b""
     problem = f"the storage responded with status {response.status_code}"
-    return Failed(problem, reason=reason_of(response.headers, body))
+    return Failed(problem, reason=_reason(response))
 
 
 @contextlib.contextmanager
@@ -219,10 +223,23 @@ def _check_status(response: httpx2.Response, *, is_put: bool, whole: bool) -> No
     if is_put and code in _STORAGE_RETRIED:
         raise storage_failure(response)
     if code in _RETRIED or _is_busy(response, whole):
-        response.close()
-        reason = reason_of(response.headers, response.content if whole else b"")
         wait = _requested_wait(response)
-        raise Failed(f"the response had status {code}", wait=wait, reason=reason)
+        raise Failed(f"the response had status {code}", wait=wait, reason=_reason(response))
+
+
+def _reason(response: httpx2.Response) -> str:
+    """Returns why a request was refused, of which the body is read here; closes the response."""
+    try:
+        body = response.read()
+    except (Failed, httpx2.RequestError):
+        body = b""
+    finally:
+        response.close()
+    return reason_of(response.headers, body)
+
+
+def _damaged(error: BaseException) -> Failed:
+    return Failed(f"the response was damaged in transit ({type(error).__name__})")
 
 
 def _failed(error: httpx2.RequestError, limit: float) -> Failed:
@@ -230,7 +247,7 @@ def _failed(error: httpx2.RequestError, limit: float) -> Failed:
     if isinstance(error, httpx2.TimeoutException):
         return Failed(f"no response within {limit:.2g} s", away=True)
     if isinstance(error, httpx2.DecodingError):
-        return Failed("the response was damaged in transit (DecodingError)")
+        return _damaged(error)
     problem = str(error) or type(error).__name__
     # A server that closes the connection exists, and may respond the next time.
     return Failed(f"the connection failed ({problem})", away=isinstance(error, httpx2.ConnectError))
@@ -239,11 +256,6 @@ def _failed(error: httpx2.RequestError, limit: float) -> Failed:
 def _is_busy(response: httpx2.Response, whole: bool) -> bool:
     # The client would repeat such a request at once, without end.
     return whole and response.status_code == 409 and b"conflicting operation" in response.content
-
-
-def _stalled(fault: Failed) -> Failed:
-    fault.away, fault.stalled = False, True
-    return fault
 
 
 class _Watched(httpx2.SyncByteStream):
@@ -262,7 +274,8 @@ class _Watched(httpx2.SyncByteStream):
             now = time.monotonic()
             size += len(part)
             if now - start > self._limit and size < SLOWEST * (now - start):
-                raise _stalled(Failed(f"only {size / (now - start):.0f} bytes a second arrived"))
+                rate = size / (now - start)
+                raise Failed(f"only {rate:.0f} bytes a second arrived", stalled=True)
             self._clock.give_back(last)
             last = now
             yield part
@@ -270,10 +283,12 @@ class _Watched(httpx2.SyncByteStream):
     def _next(self, parts: Iterator[bytes]) -> bytes | None:
         try:
             return next(parts, None)
+        # Not errors of the transport any more, at which the client would begin anew.
+        except httpx2.TimeoutException as error:
+            problem = f"the response stopped: no data for {self._limit:.2g} s"
+            raise Failed(problem, stalled=True) from error
         except httpx2.RequestError as error:
-            # Not an error of the transport any more, at which the client would begin anew.
-            fault = _failed(error, self._limit)
-            raise (_stalled(fault) if fault.away else fault) from error
+            raise _failed(error, self._limit) from error
 
     def close(self) -> None:
         self._stream.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from adapterhub.inputs import read_names
 from adapterhub.remote.named_tasks import NamedTasks, find_named
@@ -113,7 +114,10 @@ def names_in(registry: object, *, opens_all: bool = False) -> TaskNames:
     return TaskNames(locate_registries(registry), opens_all=opens_all)
 
 
-def names_on_hub(names: Sequence[str], revision: str | None) -> TaskNames:
-    """Returns the names of tasks on the Hub; see `find_named`."""
-    named = find_named(names, revision=revision)
+def names_on_hub(names: Sequence[str | Sequence[str]], revision: str | None) -> TaskNames:
+    """Returns the names of tasks on the Hub, also given as a list; see `find_named`."""
+    given: list[Any] = []
+    for part in names:
+        given += part if isinstance(part, list | tuple) else [part]
+    named = find_named(given, revision=revision)
     return TaskNames((named.path(),), named)

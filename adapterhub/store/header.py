@@ -6,6 +6,7 @@ Nothing here imports torch, so reading a task's spec starts fast.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -24,7 +25,8 @@ from adapterhub.store.jsonsafe import read_json_object, shown
 
 SUFFIX = ".safetensors"
 SPEC_KEY = "adapterhub"
-SCHEMA_VERSION = 1
+FIRST_SCHEMA, SCHEMA_VERSION = 1, 2
+"""The oldest and the newest schema of specs that is read; `spec_text` says which is written."""
 DTYPES = ("F32", "F16", "BF16")
 KEY_DTYPES = ("I64",)
 MAX_FILE_BYTES = 512 * 2**20
@@ -229,6 +231,17 @@ def _read_json(text: str | bytes, part: str, source: str) -> dict[str, object]:
         ) from error
 
 
+def spec_text(spec: TaskSpec) -> str:
+    """Returns the spec of a task as its head file has it, in the oldest schema that can hold it.
+
+    Examples came with schema 2: an adapterhub that does not know them says that the file is newer.
+    """
+    if not spec.examples:
+        return spec.model_dump_json()
+    content = {**spec.model_dump(mode="json"), "schema_version": SCHEMA_VERSION}
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+
+
 def _read_spec(text: str, source: str) -> TaskSpec:
     content = _read_json(text, "task spec", source)
     version = content.get("schema_version")
@@ -238,10 +251,13 @@ def _read_spec(text: str, source: str) -> TaskSpec:
             f"made by a newer adapterhub (schema {version}; this one reads {SCHEMA_VERSION}). "
             f"Upgrade with `pip install -U adapterhub`.",
         )
-    if version is True or version != SCHEMA_VERSION:
+    if type(version) is not int or version < FIRST_SCHEMA:
         raise HeadFileError(
-            source, f"its schema_version is {shown(version)}, expected {SCHEMA_VERSION}"
+            source, f"its schema_version is {shown(version)}, expected 1 to {SCHEMA_VERSION}"
         )
+    if version != FIRST_SCHEMA:
+        # In memory a spec has no schema of its own: what is written follows from its content.
+        text = json.dumps({**content, "schema_version": FIRST_SCHEMA})
     try:
         return TaskSpec.model_validate_json(text)
     except ValidationError as error:

@@ -32,6 +32,7 @@ from adapterhub.store.header import (
     check_tensors,
     read_bytes,
     read_header,
+    spec_text,
 )
 from adapterhub.store.paths import absolute_path
 
@@ -76,7 +77,7 @@ def encode_head(spec: TaskSpec, tensors: Mapping[str, torch.Tensor]) -> bytes:
         name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()
     }
     try:
-        text = spec.model_dump_json()
+        text = spec_text(spec)
         plain = safetensors.torch.save(own)
     except (SafetensorError, ValueError) as error:
         raise HeadFileError(source, f"it cannot be encoded: {error}") from error

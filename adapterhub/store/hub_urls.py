@@ -21,6 +21,7 @@ _HOSTS = frozenset({"huggingface.co", "www.huggingface.co", "hf.co"})
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://|(www\.)?(huggingface|hf)\.co/", re.IGNORECASE)
 _PAGES = frozenset({"tree", "blob", "resolve", "raw", "commits", "commit"})
 _OTHERS = frozenset({"datasets", "spaces", "papers", "collections", "docs", "buckets", "kernels"})
+_PAGE = re.compile(r"tasks/([a-z0-9][a-z0-9_-]*)\.md")
 _HEAD = re.compile(r"heads/([a-z0-9][a-z0-9_-]*)(?:\.([1-9][0-9]*))?\.safetensors")
 
 
@@ -97,7 +98,10 @@ def _at(repo: str, revision: str) -> str:
 
 
 def _with_file(place: str, file: str) -> str:
-    """Returns the name of the task whose head file is pasted; other files mean the repository."""
+    """Returns the name of the task whose head file or page it is; others mean the repository."""
+    page = _PAGE.fullmatch(file)
+    if page is not None:
+        return f"{place}:{page[1]}"
     found = _HEAD.fullmatch(file)
     return place if found is None else f"{place}:{found[1]}:{found[2] or 1}"
 

@@ -240,6 +240,16 @@ def locate_registries(given: object) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(map(locate_registry, given)))
 
 
+def open_registries(given: Sequence[Path] | None) -> Registries:
+    """Returns the given registries, or without any that of `locate_registry`, all of them read.
+
+    Raises:
+        RegistryError: One cannot be read, or is not valid.
+    """
+    opened = Registries(locate_registries(list(given) if given else None))
+    return Registries(opened.given)
+
+
 def source_of(entry: BackboneEntry, registry: Path) -> str | Path:
     """Returns what opens the backbone of an entry, wherever the process works.
 

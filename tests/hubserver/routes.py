@@ -85,6 +85,7 @@ class Routes:
             ("POST", rf"{api}/paths-info/{_REVISION}", self.paths_info),
             ("GET", rf"{api}/refs", self.refs),
             ("GET", rf"{api}/discussions", self.discussions),
+            ("GET", rf"{api}/discussions/(?P<number>\d+)", self.discussion),
             ("GET", rf"{api}/commits/{_REVISION}", self.commits),
             ("POST", rf"{api}/tag/{_REVISION}", self.tag),
             ("DELETE", rf"{api}/tag/{_REVISION}", self.untag),
@@ -172,7 +173,7 @@ class Routes:
 
     def validate(self, request: Request) -> Response:
         content = request.json["content"]
-        found = re.match(r"---\n(.*?)\n---\n", content, re.DOTALL)
+        found = re.match(r"---\r?\n(.*?)\r?\n---\r?\n", content, re.DOTALL)
         problems = [] if found else ["empty or missing yaml metadata in repo card"]
         try:
             front = yaml.safe_load(found[1]) if found else {}
@@ -243,18 +244,7 @@ class Routes:
     def discussions(self, request: Request, repo: str) -> Response:
         repository = readable(self.state, repo, self._account(request))
         wanted = request.query.get("status", ["all"])[0]
-        found = [
-            {
-                "num": int(ref.rpartition("/")[2]),
-                "title": repository.commits[oid].title,
-                "author": {"name": repository.commits[oid].author},
-                "createdAt": repository.commits[oid].date.strftime(_DATE),
-                "status": repository.ended.get(ref.rpartition("/")[2], "open"),
-                "repo": {"name": repo, "type": "model"},
-                "isPullRequest": True,
-            }
-            for ref, oid in reversed(repository.pulls.items())
-        ]
+        found = [_pull(repository, ref, oid) for ref, oid in reversed(repository.pulls.items())]
         shown = [
             one
             for one in found
@@ -263,6 +253,14 @@ class Routes:
         start = PAGE * int(request.query.get("p", ["0"])[0])
         page = shown[start : start + PAGE]
         return answer({"discussions": page, "count": len(shown), "start": start})
+
+    def discussion(self, request: Request, repo: str, number: str) -> Response:
+        repository = readable(self.state, repo, self._account(request))
+        ref = f"refs/pr/{number}"
+        if ref not in repository.pulls:
+            raise Refused(404, "Discussion not found")
+        more = {"changes": {"base": "refs/heads/main"}, "filesWithConflicts": [], "events": []}
+        return answer({**_pull(repository, ref, repository.pulls[ref]), **more})
 
     def commits(self, request: Request, repo: str, revision: str) -> Response:
         repository = readable(self.state, repo, self._account(request))
@@ -429,6 +427,20 @@ class Routes:
         return response
 
 
+def _pull(repository: Repository, ref: str, oid: str) -> dict[str, Any]:
+    number = ref.rpartition("/")[2]
+    commit = repository.commits[oid]
+    return {
+        "num": int(number),
+        "title": commit.title,
+        "author": {"name": commit.author},
+        "createdAt": commit.date.strftime(_DATE),
+        "status": repository.ended.get(number, "open"),
+        "repo": {"name": repository.name, "type": "model"},
+        "isPullRequest": True,
+    }
+
+
 def _ranged(request: Request, data: bytes, headers: dict[str, str]) -> Response:
     wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
     headers = {"Content-Type": "application/octet-stream", **headers, "Accept-Ranges": "bytes"}
@@ -443,8 +455,11 @@ def _ranged(request: Request, data: bytes, headers: dict[str, str]) -> Response:
 
 def _front(commit: Commit) -> dict[str, Any]:
     card = commit.files.get("README.md")
-    found = re.match(rb"---\n(.*?)\n---\n", card.data, re.DOTALL) if card else None
-    front = yaml.safe_load(found[1]) if found else {}
+    found = re.match(rb"---\r?\n(.*?)\r?\n---\r?\n", card.data, re.DOTALL) if card else None
+    try:
+        front = yaml.safe_load(found[1]) if found else {}
+    except yaml.YAMLError:
+        front = {}
     return front if isinstance(front, dict) else {}
 
 

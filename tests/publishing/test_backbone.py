@@ -25,6 +25,7 @@ from adapterhub.errors import (
     UsageError,
 )
 from adapterhub.model.backbone.open_backbone import SHIPPED, open_backbone
+from tests.encoders import save_encoder
 from tests.hubserver.faults import LOST
 from tests.hubserver.server import HubServer
 from tests.publishing.tasks import REPO
@@ -136,6 +137,30 @@ def test_another_backbone_follows_in_the_same_repository(
     assert open_backbone(str(second.base_model)).spec.fingerprint == second.fingerprint
 
 
+def test_card_of_another_backbone_says_nothing_of_the_first(
+    hub_server: HubServer, tiny_backbone_folder: Path, tmp_path: Path
+) -> None:
+    publish_backbone(NAME)  # the one that ships, an ALBERT with a card and a licence of its own
+    card = hub_server.files(NAME)["README.md"].decode()
+    edited = card.replace("language: [en, zh]", "language: [en, zh, de]")
+    hub_server.put(NAME, "README.md", edited.encode())
+    other = save_encoder(tmp_path / "bert", "bert")
+    publish_backbone(NAME, other)
+    card = hub_server.files(NAME)["README.md"].decode()
+    front = front_matter(card.encode())
+    assert "BertModel" in card
+    assert not {"ALBERT", "Wikipedia"} & set(card.split())
+    assert "license" not in front
+    assert "albert" not in front["tags"]  # type: ignore[operator]
+    assert "bert" in front["tags"]  # type: ignore[operator]
+    assert front["language"] == ["en", "zh", "de"]
+    assert publish_backbone(NAME, other).files == ()
+    publish_backbone(NAME)
+    card = hub_server.files(NAME)["README.md"].decode()
+    assert front_matter(card.encode())["license"] == "cc-by-sa-4.0"
+    assert "Wikipedia" in card
+
+
 def test_heads_stand_in_its_model_tree_and_open_with_it(
     hub: Hub, hub_server: HubServer, fresh_home: Callable[[], Path]
 ) -> None:
@@ -182,6 +207,20 @@ def test_what_belongs_to_others_is_not_written_over(
     with pytest.raises(RemoteContentError, match=problem):
         publish_backbone(NAME, tiny_backbone_folder)
     assert hub_server.files(NAME) == before
+
+
+def test_a_card_of_another_library_is_not_added_to(
+    hub_server: HubServer, tiny_backbone_folder: Path
+) -> None:
+    for name, library in (("acme/sbert", "sentence-transformers"), ("acme/own", "transformers")):
+        hub_server.state.create(name)
+        card = f"---\nlibrary_name: {library}\nlicense: mit\n---\n# Mine\n".encode()
+        hub_server.put(name, "README.md", card)
+    with pytest.raises(RemoteContentError, match=r"another library \(library_name: sentence-tra"):
+        publish_backbone("acme/sbert", tiny_backbone_folder)
+    assert "config.json" not in hub_server.files("acme/sbert")
+    publish_backbone("acme/own", tiny_backbone_folder)
+    assert front_matter(hub_server.files("acme/own")["README.md"])["license"] == "mit"
 
 
 def test_a_lost_response_makes_no_second_commit(

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from huggingface_hub import HfApi
 
-from adapterhub.errors import RemoteAccessError, RemoteNotFoundError, UsageError
+from adapterhub.errors import RemoteAccessError, RemoteError, RemoteNotFoundError, UsageError
 from adapterhub.option_models import parse_options
 from adapterhub.publishing.publication import PublishOptions
 from adapterhub.publishing.publish import publish
@@ -92,6 +92,24 @@ def test_a_commit_is_added_to_a_pull_request_that_is_there(hub_server: HubServer
         publish(REPO, [to_publish("ham")], PublishOptions(revision="refs/pr/2"))
 
 
+@pytest.mark.parametrize("status", ["closed", "merged", "draft"])
+@pytest.mark.parametrize("name", ["topic", "ham"])
+def test_a_commit_is_added_to_open_pull_requests_only(
+    status: str, name: str, hub_server: HubServer
+) -> None:
+    put("spam")
+    publish(REPO, [to_publish("topic")], PublishOptions(create_pr=True))
+    hub_server.repository(REPO).ended["1"] = status
+    commits = len(hub_server.repository(REPO).commits)
+    options = PublishOptions(revision="refs/pr/1")
+    if status == "draft":
+        publish(REPO, [to_publish(name)], options)
+        return
+    with pytest.raises(RemoteError, match=f"that pull request is {status}.* --create-pr"):
+        publish(REPO, [to_publish(name)], options)
+    assert len(hub_server.repository(REPO).commits) == commits
+
+
 def test_a_branch_is_no_tag_alias_or_commit(hub_server: HubServer) -> None:
     publish(REPO, [to_publish("spam", alias="prod")], PublishOptions(tag="v1"))
     for given, problem in {
@@ -102,6 +120,7 @@ def test_a_branch_is_no_tag_alias_or_commit(hub_server: HubServer) -> None:
         "a/": "is not allowed",
         "refs/heads/dev": "is not allowed",
         "dev.lock": "is not allowed",
+        "HEAD": "is not allowed",
         "": "is not allowed",
     }.items():
         with pytest.raises(UsageError, match=problem):

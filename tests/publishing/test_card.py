@@ -18,8 +18,9 @@ from adapterhub.publishing.figures import draw
 from adapterhub.publishing.files import extras_of
 from adapterhub.publishing.layout import Present
 from adapterhub.publishing.rendering import escape
+from adapterhub.publishing.task_section import task_section
 from adapterhub.remote.find import FoundTask
-from adapterhub.specs import Calibration, EarlierTask, Metric
+from adapterhub.specs import AdapterSpec, Calibration, EarlierTask, Metric
 from tests.builders import backbone_spec
 from tests.publishing.cards import (
     ALBERT,
@@ -34,6 +35,31 @@ from tests.publishing.cards import (
 from tests.publishing.tasks import REPO, to_publish
 
 PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def test_commands_of_a_chinese_task_have_a_chinese_text() -> None:
+    assert 'adapterhub score "这是一段文字。" --task' in card(full(languages=("zh", "zh-TW")))
+    assert 'adapterhub score "This is a text." --task' in card(full(languages=("zh", "en")))
+
+
+@pytest.mark.parametrize(
+    ("depths", "epochs", "shared", "trained"),
+    [
+        ((0, 1), 1, "no layer is shared with other tasks.", " 1 epoch,"),
+        ((4, 5), 2, "the layers below it run once for all tasks.", " 2 epochs,"),
+    ],
+)
+def test_what_an_adapter_shares_follows_from_its_depth(
+    depths: tuple[int, ...], epochs: int, shared: str, trained: str
+) -> None:
+    adapter = AdapterSpec(
+        method="lora", depths=depths, sites=("query",), parameters=10, digest="ab" * 32
+    )
+    training = RECORD.model_copy(update={"epochs": epochs})
+    spec = full().spec.model_copy(update={"adapter": adapter, "training": training})
+    text = task_section(REPO, "spam", spec, ())
+    assert f"starts at depth {depths[0]}; {shared}\n" in text
+    assert trained in text
 
 
 def test_the_front_matter_is_what_the_hub_reads() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from adapterhub import Hub
 from adapterhub.cli import app
 from tests.hubserver.fixtures import TOKEN
 from tests.hubserver.server import HubServer
@@ -19,7 +20,7 @@ BLOCK = re.compile(r"^```(python|sh) hub\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("document", ["README.md", "docs/publishing.md"])
+@pytest.mark.parametrize("document", ["README.md", "docs/publishing.md", "docs/loading.md"])
 def test_what_documents_show_runs(
     document: str, hub_server: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -27,6 +28,8 @@ def test_what_documents_show_runs(
     monkeypatch.chdir(tmp_path)
     blocks = BLOCK.findall((ROOT / document).read_text(encoding="utf-8"))
     assert blocks
+    if document == "docs/loading.md":
+        Hub().publish(["sentiment-en", "topic-zh"], REPO, tag="v1")
     for kind, text in blocks:
         if kind == "python":
             exec(compile(text, document, "exec"), {"__name__": "__main__"})

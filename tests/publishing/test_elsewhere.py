@@ -19,6 +19,7 @@ from adapterhub.errors import BackboneMismatchError, RemoteUnavailableError
 from adapterhub.model.backbone.open_backbone import open_backbone
 from adapterhub.model.execution.known_answers import make_known_answers
 from adapterhub.peft.format import adapter_from_peft
+from adapterhub.publishing.files import task_of
 from adapterhub.publishing.publication import PublishOptions
 from adapterhub.publishing.publish import publish
 from adapterhub.remote.find import task_in
@@ -146,8 +147,9 @@ def test_another_process_with_an_empty_home_gets_the_same_bits(
     found = np.load(out / "hidden.npy")
     assert np.abs(found - expected).max() <= 1e-5
     assert np.abs(found - bare).max() > 1e-2
-    card = hub_server.files(REPO)["README.md"].decode()
-    assert f'"{REPO}", subfolder="peft/{ADAPTED}")' in card
+    files = hub_server.files(REPO)
+    assert f'"{REPO}", subfolder="peft/{ADAPTED}")' in files["README.md"].decode()
+    assert {task_of(path) for path in files if path.startswith("peft/")} == {ADAPTED}
 
 
 def test_an_adapter_that_peft_has_no_form_for_is_published_without_it(

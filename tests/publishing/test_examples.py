@@ -17,9 +17,10 @@ from adapterhub.examples import Example, PredictedLabel
 from adapterhub.publishing.publish import publish
 from adapterhub.remote.find import find
 from adapterhub.specs import TaskSpec
+from adapterhub.store.headfile import encode_head, parse_head
 from adapterhub.store.registry import read_registry
 from adapterhub.training.train import train
-from tests.builders import task_spec
+from tests.builders import head_tensors, task_spec
 from tests.commands.conftest import Run
 from tests.commands.conftest import run as run
 from tests.hubserver.fixtures import TOKEN
@@ -46,6 +47,14 @@ def versions(server: HubServer, name: str) -> list[int]:
 def test_an_unset_field_is_in_no_dump() -> None:
     assert "examples" not in task_spec().model_dump()
     assert "examples" in task_spec(examples=MADE).model_dump()
+
+
+def test_a_head_file_is_of_the_oldest_schema_that_holds_it() -> None:
+    for examples, schema in (((), 1), (MADE, 2)):
+        spec = task_spec(examples=examples)
+        data = encode_head(spec, head_tensors(spec))
+        assert f'\\"schema_version\\":{schema},'.encode() in data
+        assert parse_head(data, source="here").spec == spec
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,7 @@ def test_a_page_that_was_there_before_is_kept() -> None:
     page = pages["tasks/spam.md"].decode()
     assert page.startswith("# Notes of people\n")
     assert "\nText.\n" in page
+    assert "[card of this repository](../README.md)" in page
     assert "## spam" in page
 
 

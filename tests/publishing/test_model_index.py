@@ -178,6 +178,21 @@ def test_an_index_of_earlier_versions_is_replaced(trip: Callable[[str], str]) ->
     index = front(made)["model-index"]
     assert [entry["name"] for entry in index] == [REPO]
     assert {result["dataset"]["config"] for result in index[0]["results"]} == set(VALUES)
+    if trip is str:
+        datasets = [result["dataset"]["name"] for result in index[0]["results"]]
+        assert datasets[:2] == ["acme/reviews"] * 2
+        assert [result["task"]["name"] for result in index[0]["results"]] == sorted(VALUES)
+
+
+def test_an_index_of_earlier_versions_keeps_its_data_sets() -> None:
+    before = files(*THREE[:2])
+    values = front(before["README.md"].decode())
+    values["model-index"] = old_index(*THREE[:2])
+    text = f"---\n{yaml.safe_dump(values)}---\n# Title\n"
+    made = front(card(THREE[2], before={**before, "README.md": text.encode()}))
+    datasets = [result["dataset"] for result in made["model-index"][0]["results"]]
+    assert len(datasets) == 3
+    assert "unknown" not in {dataset["name"] for dataset in datasets}
 
 
 def test_a_card_without_index_gets_one_of_all_tasks_of_the_registry() -> None:

@@ -308,7 +308,7 @@ def test_what_stood_beside_an_older_version_goes(hub_server: HubServer) -> None:
         )
     ]
     others = ["figures/spam-notes.png", "figures/spam.png", "peft/README.md", "notes/spam.md"]
-    others.append(".eval_results/spam.yaml")
+    others += [".eval_results/spam.yaml", "peft/spam/notes.txt", "peft/spam/old/README.md"]
     HfApi(hub_server.url, token=TOKEN).create_commit(
         REPO,
         [CommitOperationAdd(path, path.encode()) for path in (*beside, *others)],

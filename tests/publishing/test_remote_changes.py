@@ -254,7 +254,9 @@ def test_a_renamed_task_is_found_by_both_names(
     hub_server: HubServer, pinned: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     apply(changes.set_alias("spam", "prod", "1"))
+    hub_server.put(REPO, "peft/spam/notes.txt", b"theirs")
     apply(changes.rename("spam", "junk"))
+    assert hub_server.files(REPO)["peft/spam/notes.txt"] == b"theirs"
     for name in ("spam", "junk"):
         assert fetched(f"{REPO}:{name}") == to_publish("spam", seed=1).data
         assert fetched(f"{REPO}:{name}@prod") == fetched(f"{REPO}:{name}:1")

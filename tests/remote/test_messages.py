@@ -15,7 +15,7 @@ from adapterhub.remote import calls
 from adapterhub.remote.calls import current_place
 from adapterhub.remote.fetch import find_commit
 from adapterhub.remote.large_files import Uploads
-from adapterhub.remote.refs import make_tag, read_refs
+from adapterhub.remote.refs import make_branch, make_tag, read_refs
 from adapterhub.remote.repository import find_task, list_files, read_remote
 from adapterhub.remote.search import list_repositories
 from adapterhub.remote.upload import Message, make_repository, send_commit
@@ -56,6 +56,10 @@ def tag() -> object:
     return make_tag(find_commit(current_place(), REPO), "v1")
 
 
+def branch() -> object:
+    return make_branch(find_commit(current_place(), REPO), "dev")
+
+
 def refs() -> object:
     return read_refs(find_commit(current_place(), REPO))
 
@@ -79,6 +83,7 @@ WRITES: dict[str, tuple[Do, str, str]] = {
     "modes": (commit, "POST", "/preupload/"),
     "commit": (commit, "POST", "/commit/"),
     "tag": (tag, "POST", "/tag/"),
+    "branch": (branch, "POST", "/branch/"),
 }
 STATUSES = (400, 401, 402, 403, 404, 413, 422, 429, 451, 500, 503)
 
@@ -179,6 +184,24 @@ def test_what_a_storage_refuses_in_a_batch_is_said(hub: HubServer) -> None:
     text = said(lambda: publish(REPO, [to_publish("ham", seed=3)], DEFAULTS))
     check(text, 422)
     assert "heads/ham.safetensors" in text
+
+
+@pytest.mark.parametrize(("do", "path"), [(tag, "/tag/"), (branch, "/branch/")])
+def test_a_conflict_with_something_else_is_no_ref_that_exists(
+    do: Do, path: str, hub: HubServer
+) -> None:
+    hub.faults.add("POST", path, status(409, REASON))
+    check(said(do), 409)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", [400, 403, 429, 500, 503])
+@pytest.mark.parametrize("path", ["/cdn/", "/resolve/.*safetensors"])
+def test_a_reason_that_is_in_the_body_only_is_said(code: int, path: str, hub: HubServer) -> None:
+    xml = f"<?xml version='1.0'?><Error><Code>X</Code><Message>{REASON}</Message></Error>"
+    body = xml if path == "/cdn/" else {"error": REASON}
+    hub.faults.add("*", path, Fault("body", (code, body)), times=None)
+    check(said(read), code)
 
 
 def test_a_page_of_a_proxy_is_not_repeated(hub: HubServer) -> None:

@@ -15,7 +15,7 @@ from adapterhub.remote import operation, outages, session
 from adapterhub.remote.find import FoundTask, find_all
 from adapterhub.remote.pin import pin, update
 from adapterhub.store.registry import read_registry
-from tests.hubserver.faults import RESET, hang, stall, status
+from tests.hubserver.faults import RESET, Fault, drip, hang, stall, status
 from tests.hubserver.server import HubServer
 from tests.hubserver.state import File
 from tests.publishing.tasks import put
@@ -71,7 +71,9 @@ def test_cached_tasks_of_many_repositories_are_there_within_seconds(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", [stall(), RESET, status(503)], ids=lambda fault: fault.kind)
+@pytest.mark.parametrize(
+    "fault", [stall(), hang(), RESET, status(503)], ids=lambda fault: fault.kind
+)
 def test_whatever_the_hub_does_not_do_the_wait_for_the_cache_is_brief(
     fault: object, filled: HubServer, quick: None
 ) -> None:
@@ -106,6 +108,20 @@ def test_an_outage_is_remembered_for_a_while_and_then_looked_into(
     time.sleep(0.5)
     find(NAMES[0])
     assert len(filled.faults.log) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", [hang(), drip(1)], ids=lambda fault: fault.kind)
+def test_a_hub_that_falls_silent_midway_is_remembered_too(
+    fault: Fault, filled: HubServer, quick: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    find(NAMES[0])
+    filled.faults.log.clear()
+    filled.faults.add("*", "", fault, times=None)
+    find(NAMES[0])
+    find(NAMES[0])
+    assert len(filled.faults.log) == 1
+    assert "no response" not in caplog.text
 
 
 @pytest.mark.slow

@@ -51,6 +51,8 @@ def test_an_address_of_a_repository(
         (f"{SITE}/acme/heads/blob/main/heads/x.safetensors", "acme/heads:x:1"),
         (f"{SITE}/acme/heads/resolve/main/heads/x.3.safetensors?download=true", "acme/heads:x:3"),
         (f"{SITE}/acme/heads/blob/v1/heads/a-b_c.safetensors", "acme/heads@v1:a-b_c:1"),
+        (f"{SITE}/acme/heads/blob/main/tasks/x.md", "acme/heads:x"),
+        (f"{SITE}/acme/heads/blob/v1/tasks/x-y.md#use", "acme/heads@v1:x-y"),
         (f"{SITE}/acme/heads:x", "acme/heads:x"),
         (f"{SITE}/acme/heads:x@prod", "acme/heads:x@prod"),
         (f"{SITE}/acme/heads/tree/dev:x:2", "acme/heads@dev:x:2"),
