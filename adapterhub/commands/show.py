@@ -61,7 +61,7 @@ def _about(task: FoundTask) -> dict[str, str]:
     from adapterhub.store.retired import deprecation_text
 
     spec, found = task.spec, task.found
-    version = ""
+    version = "" if task.version is None else str(task.version)
     if found is not None:
         versions = sorted(found.entry.versions)
         version = f"{found.version} of {', '.join(map(str, versions))}"
@@ -71,16 +71,25 @@ def _about(task: FoundTask) -> dict[str, str]:
     if more > 0:
         labels += f", … ({more} more; --json shows all)"
     return {
-        "task": spec.task,
+        "task": task.name,
         "about": spec.description,
         "deprecated": (found and deprecation_text(found.entry.deprecated)) or "",
         "version": version,
+        "from": task.origin or _pinned_from(task),
         "aliases": ", ".join(f"@{alias} -> {number}" for alias, number in aliases.items()),
         "kind": spec.kind,
         "languages": ", ".join(spec.languages),
         "labels": labels,
         "range": "{:g} to {:g}".format(*spec.value_range) if spec.value_range else "",
     }
+
+
+def _pinned_from(task: FoundTask) -> str:
+    """Returns where on the Hub a task of a registry came from; empty for any other."""
+    origin = None if task.found is None else task.found.record.origin
+    if origin is None:
+        return ""
+    return f"{origin.repo}:{origin.task} version {origin.version}, commit {origin.commit[:12]}"
 
 
 def _reading(spec: TaskSpec) -> dict[str, str]:

@@ -159,20 +159,28 @@ def _pages(body: _Body, content: RegistryContent, there: Present) -> dict[str, b
     if not body.sections:
         return {}
     known = read_written(there.read_all([WRITTEN_PATH]).get(WRITTEN_PATH))
-    paths = {name: page_path(name) for name in body.sections}
-    read = [path for path in paths.values() if there.ids.get(path, "") != known.get(path)]
+    there_now = {name: _page_of(name, content, there) for name in body.sections}
+    read = [path for path in there_now.values() if there.ids.get(path, "") != known.get(path)]
     before = there.read_all(read)
     pages = {
-        path: _page(before.get(path), f"{_TASK}{name}", _moved(body.sections[name]))
-        for name, path in paths.items()
+        page_path(name): _page(before.get(path), f"{_TASK}{name}", _moved(body.sections[name]))
+        for name, path in there_now.items()
     }
     stay = {path: known[path] for path in map(page_path, content.tasks) if path in known}
     return {**pages, WRITTEN_PATH: written_file(stay, pages)}
 
 
+def _page_of(name: str, content: RegistryContent, there: Present) -> str:
+    """Returns the path of the page that a task has, or had under a former name."""
+    former = [old for old, one in content.retired.items() if one.renamed == name]
+    paths = [page_path(one) for one in (name, *former)]
+    return next((path for path in paths if path in there.files), paths[0])
+
+
 def _page(before: bytes | None, name: str, text: str) -> bytes:
     """Returns a page; what people wrote in it is kept."""
     there = (before or b"").decode(errors="replace")
+    there = without(there, [one for one in blocks(there) if one.startswith(_TASK) and one != name])
     return (put(there, name, text).strip("\n") + "\n").encode()
 
 

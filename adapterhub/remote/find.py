@@ -252,8 +252,8 @@ def choose_backbone_key(
 
 def column_names(tasks: Sequence[FoundTask]) -> Mapping[str, str]:
     """Returns the output name of each task by reference: the task's name if it is unique."""
-    # A task that came from the Hub may have another name here than in its file.
-    own = [task.spec.task if task.found is None else task.found.task for task in tasks]
+    # Not those in the files: a task that was added or renamed may have another one there.
+    own = [task.name for task in tasks]
     return {
         task.reference: name if own.count(name) == 1 else task.reference
         for task, name in zip(tasks, own, strict=True)

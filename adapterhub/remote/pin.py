@@ -29,15 +29,16 @@ from adapterhub.remote.repository import (
     lookup_of_call,
     read_remote,
 )
+from adapterhub.store.changes import Tasks, follow_owners
 from adapterhub.store.copying import file_to_add, task_to_add
-from adapterhub.store.editing import read_or_empty
-from adapterhub.store.entries import Origin, TaskEntry, portable_entry
+from adapterhub.store.editing import change_registry, read_or_empty
+from adapterhub.store.entries import Deprecation, Origin, TaskEntry, portable_entry
 from adapterhub.store.headfile import parse_head
 from adapterhub.store.paths import absolute_path
 from adapterhub.store.references import Reference, check_name, parse_reference
 from adapterhub.store.registries import Registries
 from adapterhub.store.registry import Registry, Resolved
-from adapterhub.store.retired import deprecation_text
+from adapterhub.store.retired import deprecation_text, owners_word
 from adapterhub.store.versions import NewHead, add_heads
 
 ALLOW_OLDER = "--allow-older"
@@ -55,14 +56,20 @@ class Updated:
         state: `current`, `updated`, `fixed` (pinned by version, tag or commit, so never updated),
             `refused`, or `removed` (its owner removed it; it stays here as it is).
         problem: Why it was refused or removed, or None.
-        deprecated: Why its owner deprecated it, or None.
+        there: The task on the Hub, or None where it was not found.
     """
 
     task: str
     origin: Origin
     state: State
     problem: str | None = None
-    deprecated: str | None = None
+    there: TaskEntry | None = None
+
+    @property
+    def deprecated(self) -> str | None:
+        """Returns why its owner deprecated it, or None."""
+        found = None if self.there is None else self.there.deprecated
+        return deprecation_text(found, self.origin.repo)
 
 
 def pin(
@@ -102,11 +109,13 @@ def pin(
         if one.path is not None:
             heads.append(file_to_add(known, absolute_path(one.path), name=name))
         elif one.kind == "hub":
-            heads.append(fetched[one.text])
+            heads.append(fetched[one.text][0])
         else:
             head = task_to_add(known, one, name=name, sources=sources, allow_older=older)
             heads.append(head)
-    return add_heads(registry, heads)
+    added = add_heads(registry, heads)
+    _follow_owners(registry, {head.name: owner for head, owner in fetched.values()})
+    return added
 
 
 def update(registry: Registry, names: tuple[str, ...], *, allow_older: bool) -> tuple[Updated, ...]:
@@ -141,6 +150,12 @@ def update(registry: Registry, names: tuple[str, ...], *, allow_older: bool) -> 
             done[head.name] = replace(done[head.name], state="refused", problem=problem)
         else:
             done[head.name] = replace(done[head.name], origin=origin, state="updated")
+    said = {
+        name: owners_word(one.there.deprecated, one.origin.repo)
+        for name, one in done.items()
+        if one.there is not None
+    }
+    _follow_owners(registry.path, said)
     return tuple(done.values())
 
 
@@ -208,8 +223,7 @@ def _newer(
         for name, reference in follow.items():
             try:
                 remote = find_task(reference, lookup)
-                why = deprecation_text(remote.entry.deprecated, remote.commit.repo)
-                found[name] = replace(pinned[name], deprecated=why), None
+                found[name] = replace(pinned[name], there=remote.entry), None
                 check_history(registry.tasks[name], name, remote, allow_older=allow_older)
             except AdapterHubError as error:
                 found[name] = _kept(found.get(name, (pinned[name],))[0], error), None
@@ -245,8 +259,7 @@ def _still_there(update: Updated, reference: Reference, lookup: Lookup) -> Updat
         return _kept(update, error)
     except AdapterHubError:
         return update  # it needs nothing of the Hub
-    why = deprecation_text(remote.entry.deprecated, remote.commit.repo)
-    return replace(update, deprecated=why)
+    return replace(update, there=remote.entry)
 
 
 def _reference(origin: Origin) -> Reference:
@@ -279,8 +292,8 @@ def _try_to_read(remote: RemoteTask) -> bytes | AdapterHubError:
 
 def _fetched(
     known: Registry, references: Sequence[Reference], name: str | None, *, allow_older: bool
-) -> dict[str, NewHead]:
-    """Returns tasks of the Hub as they are added to a registry, by reference."""
+) -> dict[str, tuple[NewHead, Deprecation | None]]:
+    """Returns tasks of the Hub as they are added, and their owners' deprecations, by reference."""
     own = {one.text: name or one.task or "" for one in references}
     for one in own.values():
         check_name(one, "task")
@@ -292,7 +305,10 @@ def _fetched(
             check_history(known.tasks.get(one), one, remote, allow_older=allow_older)
         read = in_parallel(read_remote, remotes.values())
     return {
-        text: _head(known, one, remote, data, allow_older=allow_older)
+        text: (
+            _head(known, one, remote, data, allow_older=allow_older),
+            owners_word(remote.entry.deprecated, remote.commit.repo),
+        )
         for ((text, one), remote), data in zip(remotes.items(), read, strict=True)
     }
 
@@ -344,6 +360,15 @@ def _add(registry: Path, heads: Sequence[NewHead]) -> dict[str, str]:
         alone = [_add(registry, [head]) for head in heads]
         return {name: problem for problems in alone for name, problem in problems.items()}
     return {}
+
+
+def _follow_owners(path: Path, said: Mapping[str, Deprecation | None]) -> None:
+    """Writes what owners say of their tasks to a registry, if it says anything else of them."""
+    change, now = follow_owners(said), read_or_empty(path)
+    before = Tasks(now.tasks, now.retired)
+    # Without need no lock: the folder of a registry may be read-only.
+    if change(before) is not before:
+        change_registry(path, change)
 
 
 def _origin(entry: TaskEntry) -> Origin | None:

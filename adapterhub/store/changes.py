@@ -67,6 +67,8 @@ def set_alias(name: str, alias: str, target: str) -> Change:
         UsageError: The alias is not a valid name.
     """
     check_name(alias, "alias")
+    if alias.isdigit():
+        raise UsageError(f"The alias {alias!r} would look like a version; use another name.")
     mark = ":" if target.isascii() and target.isdigit() else "@"
     wanted = parse_reference(f"{name}{mark}{target.removeprefix('@')}")
 
@@ -113,6 +115,25 @@ def deprecate(name: str, reason: str | None, use: str | None = None) -> Change:
         now, _ = tasks.find(name)
         _check_other(tasks, now, use)
         return tasks.with_entry(now, deprecated=found)
+
+    return change
+
+
+def follow_owners(said: Mapping[str, Deprecation | None]) -> Change:
+    """Returns the change that deprecates copies as the owners of the tasks do on the Hub.
+
+    What somebody said here of a copy stays.
+
+    Args:
+        said: What its owner says of each copy, as `owners_word` returns it.
+    """
+
+    def change(tasks: Tasks) -> Tasks:
+        for name, found in said.items():
+            entry = tasks.entries.get(name)
+            if entry is not None and (entry.deprecated is None or entry.deprecated.by_owner):
+                tasks = tasks.with_entry(name, deprecated=found)
+        return tasks
 
     return change
 

@@ -362,7 +362,8 @@ def _plain_task(entry: TaskEntry) -> dict[str, object]:
         **dict(entry),
         "languages": _Line(entry.languages),
         "aliases": _LineMap(sorted(entry.aliases.items())),
-        "deprecated": entry.deprecated and _LineMap(entry.deprecated.model_dump(exclude_none=True)),
+        "deprecated": entry.deprecated
+        and _LineMap(entry.deprecated.model_dump(exclude_defaults=True)),
         "removed": _LineMap(sorted(entry.removed.items())),
         "versions": {
             version: _plain_record(record) for version, record in sorted(entry.versions.items())

@@ -147,10 +147,13 @@ class Deprecation(Spec):
     Attributes:
         reason: Why.
         use: The task to use instead, as a reference, or None.
+        by_owner: Of a task that was added from the Hub: whether its owner said so there, so that
+            an update follows the owner.
     """
 
     reason: Note = Field(min_length=1)
     use: Note | None = None
+    by_owner: bool = False
 
 
 class Retired(Spec):

@@ -111,6 +111,13 @@ def deprecation_text(found: Deprecation | None, place: str = "") -> str | None:
     return f"{reason}{end}" + (f" Use '{use}' instead." if use else "")
 
 
+def owners_word(found: Deprecation | None, repo: str) -> Deprecation | None:
+    """Returns the deprecation of a task on the Hub as a copy of the task elsewhere has it."""
+    if found is None:
+        return None
+    return Deprecation(reason=found.reason, use=_named(found.use, repo), by_owner=True)
+
+
 def _named(use: str | None, place: str) -> str | None:
     """Returns the name of another task of a repository for those who are not in it."""
     is_beside = use is not None and "/" not in use.partition(":")[0]

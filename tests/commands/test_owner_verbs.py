@@ -14,6 +14,7 @@ import adapterhub
 from adapterhub.errors import UsageError
 from adapterhub.publishing.publication import PublishOptions
 from adapterhub.publishing.publish import publish
+from adapterhub.remote.find import column_names, find_all
 from adapterhub.remote.pin import pin
 from adapterhub.store.registry import read_registry
 from tests.commands.conftest import Run
@@ -163,6 +164,12 @@ def test_a_task_is_taken_down_here(run: Run, pinned: Path) -> None:
 def test_a_renamed_task_is_followed(run: Run, pinned: Path, hub_server: HubServer) -> None:
     assert run("rename", NAME, f"{REPO}:junk").code == 0
     renamed = f"Task '{NAME}' was renamed to '{REPO}:junk'; use that name."
+    shown = run("show", f"{REPO}:junk").out
+    assert "task           junk\n" in shown
+    assert f"from           {REPO}@" in shown
+    assert f"from           {NAME} version 2, commit " in run("show", "spam").out
+    (task,) = find_all([f"{REPO}:junk"], pinned)
+    assert column_names([task]) == {f"{REPO}:junk": "junk"}
     updated = run("update", "--json")
     assert (updated.code, renamed in updated.err) == (0, True)
     assert run("update").err == ""

@@ -10,6 +10,7 @@ import pytest
 from adapterhub.errors import RemoteError, RemoteUnavailableError
 from adapterhub.publishing.publication import PublishOptions
 from adapterhub.publishing.publish import publish
+from adapterhub.publishing.task_changes import rename_task
 from adapterhub.remote.operation import TIMEOUT_VARIABLE
 from adapterhub.remote.parallel import THREADS
 from tests.hubserver.faults import RESET, stall, status
@@ -94,3 +95,8 @@ def test_pages_of_new_versions_are_not_read_back(hub_server: HubServer) -> None:
     put("task-5", seed=3)
     assert hub_server.faults.count("GET", "/tasks/task-5.md") > 0
     assert b"By hand." in hub_server.files(REPO)["tasks/task-5.md"]
+    rename_task(f"{REPO}:task-5", "five")
+    files = hub_server.files(REPO)
+    assert "tasks/task-5.md" not in files
+    assert files["tasks/five.md"].count(b"By hand.") == 1
+    assert b"task:task-5" not in files["tasks/five.md"]

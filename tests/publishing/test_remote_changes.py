@@ -22,9 +22,10 @@ from adapterhub.remote.pin import Updated, pin, update
 from adapterhub.remote.repository import find_task, read_remote
 from adapterhub.store import changes
 from adapterhub.store.changes import Change
+from adapterhub.store.editing import change_registry
 from adapterhub.store.entries import RegistryContent
 from adapterhub.store.references import parse_reference
-from adapterhub.store.registry import parse_registry, read_registry
+from adapterhub.store.registry import parse_registry, read_registry, task_info
 from tests.hubserver.faults import LOST, RESET, Fault, status
 from tests.hubserver.server import HubServer
 from tests.publishing.tasks import REPO, put, to_publish
@@ -170,6 +171,28 @@ def test_versions_of_a_removed_task_stay_removed_when_its_name_is_published_agai
     assert "Wrong labels" in (found.problem or "")
     with pytest.raises(RemovedTaskError, match="Wrong labels"):
         fetched(f"{REPO}:spam:2")
+
+
+def test_a_copy_says_what_its_owner_says(
+    hub_server: HubServer, pinned: Path, tmp_path: Path
+) -> None:
+    def said(registry: Path, name: str = "spam") -> str | None:
+        return task_info(read_registry(registry), name).deprecated
+
+    fixed, late = (tmp_path / name / "registry.yaml" for name in ("fixed", "late"))
+    pin(fixed, f"{REPO}:spam:1")
+    before = pinned.read_bytes()
+    apply(changes.deprecate("spam", "Old labels", "ham"))
+    pin(late, f"{REPO}:spam", name="mine")
+    assert updated(pinned).state == "current"
+    assert updated(fixed).state == "fixed"
+    for registry, name in ((pinned, "spam"), (fixed, "spam"), (late, "mine")):
+        assert said(registry, name) == f"Old labels. Use '{REPO}:ham' instead."
+    change_registry(fixed, changes.deprecate("spam", "We do not use it"))
+    apply(changes.deprecate("spam", None))
+    updated(pinned), updated(fixed)
+    assert pinned.read_bytes() == before
+    assert said(fixed) == "We do not use it."
 
 
 def test_an_alias_does_not_take_the_name_of_a_branch(hub_server: HubServer) -> None:
