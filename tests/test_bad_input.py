@@ -121,7 +121,7 @@ CALLS: dict[str, tuple[Call, type[AdapterHubError], str]] = {
     ),
     # Tasks
     "no tasks": (lambda hub: hub.score("a", []), UsageError, "No task was given"),
-    "tasks None": (lambda hub: hub.score("a", None), UsageError, "Tasks are None"),  # type: ignore[arg-type]
+    "tasks None": (lambda hub: hub.score("a", None), UsageError, "No task was given"),
     "tasks of numbers": (lambda hub: hub.score("a", ["rating", 3]), UsageError, "expected a name"),  # type: ignore[list-item]
     "a task by number": (lambda hub: hub.score("a", 3), UsageError, "Tasks are 3"),  # type: ignore[arg-type]
     "an empty name": (lambda hub: hub.score("a", ""), UsageError, "'' does not name a task"),
@@ -165,7 +165,7 @@ CALLS: dict[str, tuple[Call, type[AdapterHubError], str]] = {
         HeadFileError,
         "absent.bin",
     ),
-    "one bad of two": (lambda hub: hub.load("topics", "topicz"), UnknownTaskError, "'topics'?"),
+    "one bad of two": (lambda hub: hub.load("topics", "topis"), UnknownTaskError, "'topics'?"),
     "not resident": (lambda hub: hub.unload("rating", "topics"), UsageError, "'topics' is not re"),
     "explain nothing": (lambda hub: hub.explain([]), UsageError, "No task was given"),
     "explain unknown": (lambda hub: hub.explain("ratin"), UnknownTaskError, "'rating'?"),

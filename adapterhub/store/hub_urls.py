@@ -38,7 +38,10 @@ def name_of(text: str) -> str:
     """
     if text.lower().startswith("hf://"):
         return _uri(text)
-    parts = urlsplit(text if "://" in text else f"https://{text}")
+    try:
+        parts = urlsplit(text if "://" in text else f"https://{text}")
+    except ValueError as error:
+        raise UsageError(f"{text[:200]!r} is no address: {error}.") from error
     if "@" in parts.netloc:
         raise UsageError(
             f"The address holds a user name or a token; write it without: "

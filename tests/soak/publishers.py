@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import signal
 import time
 from collections import Counter
@@ -70,7 +71,9 @@ def _publish_at_once(folder: Path, effort: Effort, *, trouble: float) -> list[Fi
         parents = Counter(commit.parent for commit in commits)
         kept, broken = _heads(server)
         card = server.files(REPO)["README.md"].decode()
-        in_card = sum(card.count(f"<!-- /adapterhub:task:{name} -->") == 1 for name in names)
+        in_card = sum(
+            len(re.findall(rf"^\| \[?`{name}`", card, re.MULTILINE)) == 1 for name in names
+        )
         return [
             none("publishers that failed", failed),
             exactly("tasks kept", len(kept), 1 + len(names)),
