@@ -89,6 +89,8 @@ def test_an_address_of_a_task(text: str, same: str) -> None:
         "https://huggingface.co/-acme/heads",
         "hf://datasets/acme/rows",
         "hf://acme",
+        "https://[acme/heads",
+        "acme://heads[1",
     ],
 )
 def test_other_addresses_are_refused(text: str) -> None:
