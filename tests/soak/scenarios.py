@@ -67,7 +67,7 @@ SCENARIOS = (
     Scenario(serving_processes.forked_children, Effort(3), Effort(20)),
     Scenario(serving_processes.rows_scored, Effort(3_000), Effort(50_000)),
     Scenario(batches.same_texts, ONCE, Effort(50)),
-    Scenario(publishers.many_publishers, Effort(50), Effort(50)),
+    Scenario(publishers.many_publishers, Effort(24), Effort(50)),
     Scenario(publishers.many_publishers_in_trouble, Effort(12), Effort(50)),
     Scenario(publishers.killed_publishers, Effort(5), Effort(200)),
     Scenario(jobs.stopped_jobs, Effort(3), Effort(60)),
