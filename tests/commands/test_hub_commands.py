@@ -20,6 +20,8 @@ from tests.hubserver.faults import status
 from tests.hubserver.server import HubServer
 from tests.publishing.tasks import DEFAULTS, REPO, put, to_publish
 
+pytestmark = pytest.mark.slow
+
 NAME = f"{REPO}:spam"
 
 
@@ -160,7 +162,6 @@ def test_add_takes_several_tasks_or_none(
     assert origins(tiny_registry, "ham") == origins(tiny_registry, "spam") == {1: 1}
 
 
-@pytest.mark.slow
 def test_update_is_one_transaction_and_refuses_one_task_alone(
     run: Run, hub_server: HubServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

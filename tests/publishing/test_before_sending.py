@@ -12,6 +12,8 @@ from adapterhub.publishing.publish import publish
 from tests.hubserver.server import HubServer
 from tests.publishing.tasks import DEFAULTS, REPO, put, to_publish
 
+pytestmark = pytest.mark.slow
+
 
 def options(**changes: Any) -> PublishOptions:
     return DEFAULTS.model_copy(update=changes)

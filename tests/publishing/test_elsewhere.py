@@ -33,6 +33,8 @@ from tests.hubserver.state import File
 from tests.publishing.tasks import REPO
 from tests.tiny import PROBES, save_backbone
 
+pytestmark = pytest.mark.slow
+
 TASKS = ("sentiment", "topics", "rating")
 ADAPTED = "tied"
 IDS = (2, 40, 41, 42, 43, 3)
@@ -121,7 +123,6 @@ def put_backbone(server: HubServer, folder: Path, name: str = "acme/tiny") -> st
     return f"{name}@{server.repository(name).resolve('main').oid}"
 
 
-@pytest.mark.slow
 def test_another_process_with_an_empty_home_gets_the_same_bits(
     hub: Hub, hub_server: HubServer, tiny_backbone_folder: Path, tmp_path: Path
 ) -> None:

@@ -17,6 +17,8 @@ from tests.hubserver.faults import RESET, stall, status
 from tests.hubserver.server import HubServer
 from tests.publishing.tasks import DEFAULTS, REPO, put, to_publish
 
+pytestmark = pytest.mark.slow
+
 TRANSFERS = re.compile(r"/lfs-store/")
 
 
@@ -24,7 +26,6 @@ def beside_transfers(server: HubServer) -> list[str]:
     return [f"{method} {path}" for method, path in server.faults.log if not TRANSFERS.search(path)]
 
 
-@pytest.mark.slow
 def test_three_hundred_tasks_take_few_requests_beside_the_transfers(hub_server: HubServer) -> None:
     tasks = [to_publish(f"task-{number}", seed=number) for number in range(300)]
     publish(REPO, tasks, DEFAULTS)
@@ -80,7 +81,6 @@ def test_equal_files_go_once(hub_server: HubServer) -> None:
     assert hub_server.files("acme/others")["heads/a.safetensors"] == to_publish("a").data
 
 
-@pytest.mark.slow
 def test_pages_of_new_versions_are_not_read_back(hub_server: HubServer) -> None:
     names = [f"task-{number}" for number in range(60)]
     put(*names)

@@ -28,6 +28,8 @@ from tests.hubserver.server import HubServer
 from tests.publishing.tasks import REPO, put, to_publish
 from tests.remote.filled import fill
 
+pytestmark = pytest.mark.slow
+
 Fresh = Callable[[], Path]
 
 ROUTES = {
@@ -66,7 +68,6 @@ def test_what_was_damaged_in_transit_is_fetched_again(
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.slow
 def test_a_card_that_was_damaged_in_transit_is_fetched_again(
     damage: str, hub_server: HubServer, fresh_home: Fresh
 ) -> None:
@@ -80,7 +81,6 @@ def test_a_card_that_was_damaged_in_transit_is_fetched_again(
 
 
 @pytest.mark.parametrize("code", [400, 403, 404])
-@pytest.mark.slow
 def test_a_storage_that_refuses_a_link_is_asked_with_a_new_one(
     code: int, filled: HubServer
 ) -> None:
@@ -95,7 +95,6 @@ def test_a_link_into_the_storage_that_has_expired_is_renewed(filled: HubServer) 
     assert filled.state.signed == 2
 
 
-@pytest.mark.slow
 def test_a_link_that_always_has_expired_is_an_error_without_it(filled: HubServer) -> None:
     filled.state.expiring = 100
     with pytest.raises(RemoteUnavailableError, match="status 403, tried 5 times") as caught:
@@ -105,7 +104,6 @@ def test_a_link_that_always_has_expired_is_an_error_without_it(filled: HubServer
     assert filled.state.signed == TRIES
 
 
-@pytest.mark.slow
 def test_an_upload_link_that_has_expired_is_renewed(hub_server: HubServer) -> None:
     hub_server.faults.add("PUT", "/lfs-store/", status(403, XML))
     put("spam")
@@ -129,7 +127,6 @@ def test_a_storage_that_sends_all_of_it_again_is_understood(filled: HubServer) -
     assert filled.faults.made["whole"] == 1
 
 
-@pytest.mark.slow
 def test_a_body_that_is_always_cut_takes_as_many_requests_as_any_failure(
     filled: HubServer,
 ) -> None:
@@ -140,7 +137,6 @@ def test_a_body_that_is_always_cut_takes_as_many_requests_as_any_failure(
     assert filled.faults.count("GET", "resolve/.*safetensors") == TRIES
 
 
-@pytest.mark.slow
 def test_a_body_that_falls_silent_midway_is_waited_for_as_any_silence(
     filled: HubServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,7 +157,6 @@ def test_attempts_that_bring_much_of_a_file_are_not_counted(
     assert load() == to_publish("spam").data
 
 
-@pytest.mark.slow
 def test_bytes_that_come_again_are_no_progress(
     filled: HubServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
