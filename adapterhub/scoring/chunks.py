@@ -20,6 +20,8 @@ class Scorer(Protocol):
 
     registry_paths: tuple[Path, ...]
     backbone: BackboneSpec
+    dtype: str
+    max_windows: int
 
     def load(self, *references: str) -> None:
         """Makes tasks resident; see `Hub.load`."""
@@ -62,11 +64,15 @@ class RejectedRow:
     """A row that has no predictions, or not of all tasks.
 
     Attributes:
+        index: Its place in the chunk, from 0.
+        file: The file, or what stands for it in messages.
         place: Line or row number, from 1.
         problem: What was found and what was expected.
         row: Its values, or what stood there instead of a row.
     """
 
+    index: int
+    file: str
     place: int
     problem: str
     row: Mapping[str, object] | str
@@ -79,12 +85,14 @@ class ScoredChunk:
     Attributes:
         rows: The rows that all tasks scored: the columns of the input, then the predictions.
         bad: The others.
-        truncated: How many rows were longer than all their windows.
+        truncated: Places in the chunk, from 0, of rows that were longer than all their windows.
+        predicted: The columns of the predictions.
     """
 
     rows: tuple[dict[str, object], ...]
     bad: tuple[RejectedRow, ...]
-    truncated: int
+    truncated: tuple[int, ...]
+    predicted: tuple[str, ...]
 
 
 def take_chunks(rows: Iterator[SourceRow], size: int) -> Iterator[list[SourceRow]]:
@@ -93,8 +101,16 @@ def take_chunks(rows: Iterator[SourceRow], size: int) -> Iterator[list[SourceRow
         yield chunk
 
 
-def score_chunk(scorer: Scorer, rows: Sequence[SourceRow], request: Request) -> ScoredChunk:
+def score_chunk(
+    scorer: Scorer, rows: Sequence[SourceRow], request: Request, *, source: str
+) -> ScoredChunk:
     """Returns a chunk of rows with the predictions of all tasks; bad rows never stop the others.
+
+    Args:
+        scorer: A `Hub`.
+        rows: The rows.
+        request: How they are scored.
+        source: Name of their source.
 
     Raises:
         AdapterHubError: As `Hub.load`; not for a row.
@@ -106,9 +122,9 @@ def score_chunk(scorer: Scorer, rows: Sequence[SourceRow], request: Request) -> 
         if problem is None:
             places.append(index)
         else:
-            bad[index] = RejectedRow(row.place, problem, row.values or row.raw)
+            bad[index] = RejectedRow(index, source, row.place, problem, row.values or row.raw)
     predictions: dict[int, dict[str, object]] = {}
-    truncated = 0
+    truncated: tuple[int, ...] = ()
     if places:
         try:
             scores = _scores(scorer, [rows[index].values for index in places], request)
@@ -116,15 +132,17 @@ def score_chunk(scorer: Scorer, rows: Sequence[SourceRow], request: Request) -> 
             # The scorer counts the good rows of this chunk; a user counts lines.
             raise NonFiniteError(error.task, rows[places[error.row]].place) from error
         for found in scores.errors:
-            row = rows[places[found.row]]
-            bad.setdefault(places[found.row], RejectedRow(row.place, found.problem, row.values))
+            index, row = places[found.row], rows[places[found.row]]
+            bad.setdefault(index, RejectedRow(index, source, row.place, found.problem, row.values))
         predictions = dict(zip(places, _named(scores, request).rows(), strict=True))
-        truncated = sum(map(any, zip(*(task.truncated for task in scores.values()), strict=True)))
+        cut = map(any, zip(*(task.truncated for task in scores.values()), strict=True))
+        truncated = tuple(place for place, is_cut in zip(places, cut, strict=True) if is_cut)
     good = [index for index in range(len(rows)) if index not in bad]
     return ScoredChunk(
         rows=tuple({**rows[index].values, **predictions[index]} for index in good),
         bad=tuple(bad[index] for index in sorted(bad)),
-        truncated=truncated,
+        truncated=tuple(index for index in truncated if index not in bad),
+        predicted=request.columns,
     )
 
 

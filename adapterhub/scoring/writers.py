@@ -8,7 +8,7 @@ import datetime
 import gzip
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NoReturn, Protocol, cast
@@ -66,8 +66,16 @@ class JsonLines:
 
     def write(self, rows: Sequence[Row]) -> None:
         """Writes rows; see `Writer`."""
+        self.write_lines(map(json_line, rows))
+
+    def write_lines(self, lines: Iterable[str]) -> None:
+        """Writes rows that are lines already.
+
+        Raises:
+            DataError: The system cannot write them.
+        """
         try:
-            self._file.writelines(f"{json_line(row)}\n" for row in rows)
+            self._file.writelines(f"{line}\n" for line in lines)
         except OSError as error:
             refuse_writing(self._path, error)
 
@@ -101,13 +109,16 @@ class DelimitedText:
     Each row of TSV is one line, see `rows.delimited`.
     """
 
-    def __init__(self, path: Path, form: FileFormat, columns: Sequence[str]) -> None:
+    def __init__(
+        self, path: Path, form: FileFormat, columns: Sequence[str], *, header: bool = True
+    ) -> None:
         self._path = path
         self._columns = tuple(columns)
         self._file: IO[str] = _open(path, packed=form.packed)
         self._is_tsv = form.name == "tsv"
         self._writer = csv.writer(_LineFeeds(self._file), lineterminator=_CRLF)
-        self._put([self._columns])
+        if header:
+            self._put([self._columns])
 
     def write(self, rows: Sequence[Row]) -> None:
         """Writes rows; see `Writer`."""
@@ -163,11 +174,20 @@ class Parquet:
         import pyarrow as pa
 
         try:
-            self._waiting.append(pa.Table.from_pylist(list(rows), schema=self._schema))
+            table = pa.Table.from_pylist(list(rows), schema=self._schema)
         except (pa.ArrowException, TypeError, OverflowError) as error:
             raise DataError(
                 self._path, f"a row does not fit the types of the rows before: {error}"
             ) from error
+        self.write_table(table)
+
+    def write_table(self, table: pa.Table) -> None:
+        """Writes rows that are a table of the schema.
+
+        Raises:
+            DataError: The system cannot write them.
+        """
+        self._waiting.append(table)
         if sum(table.num_rows for table in self._waiting) >= _GROUP_ROWS:
             self._flush()
 

@@ -25,7 +25,7 @@ from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.option_models import parse_options
 from adapterhub.rows.formats import find_format
 from adapterhub.rows.reading import read_file
-from adapterhub.scoring import score_file, sources
+from adapterhub.scoring import sources, windows
 from tests.tiny import add_task, tiny_task
 
 TEXTS = ["the film was good", "a bad day", "中国的天气很好"]
@@ -42,8 +42,8 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (sources, score_file):
-        monkeypatch.setattr(module, "CHUNK_ROWS", 2)
+    monkeypatch.setattr(sources, "CHUNK_ROWS", 2)
+    monkeypatch.setattr(windows, "WINDOW_ROWS", 2)
 
 
 def write_lines(path: str, rows: list[Any]) -> str:
@@ -71,7 +71,8 @@ def test_a_file_has_what_score_returns(hub: Hub, out: str) -> None:
     assert (done.path, done.rows, done.scored, done.bad) == (Path(out), 3, 3, 0)
     assert (done.bad_path, done.tasks, done.truncated) == (None, tuple(TASKS), 0)
     assert str(done.plan) == str(hub.explain(TASKS))
-    assert sorted(os.listdir()) == sorted(["in.jsonl", out])
+    beside = [] if out == "out.parquet" else [f"{out}.job.json"]
+    assert sorted(os.listdir()) == sorted(["in.jsonl", out, *beside])
 
 
 @pytest.mark.parametrize(
@@ -100,8 +101,7 @@ def test_predictions_do_not_depend_on_chunks_or_runs(
     texts = [TEXTS[index % 3] + " day" * (index % 7) for index in range(40)]
     hub.score_file(texts, "whole.jsonl", tasks=TASKS)
     hub.score_file(texts, "again.jsonl", tasks=TASKS)
-    for module in (sources, score_file):
-        monkeypatch.setattr(module, "CHUNK_ROWS", 7)
+    monkeypatch.setattr(windows, "WINDOW_ROWS", 7)
     hub.score_file(texts, "chunks.jsonl", tasks=TASKS)
     assert Path("whole.jsonl").read_bytes() == Path("again.jsonl").read_bytes()
     labels = [[row["sentiment"] for row in read(f"{n}.jsonl")] for n in ("whole", "chunks")]
@@ -172,7 +172,7 @@ def test_bad_rows_go_to_a_file_of_their_own(hub: Hub) -> None:
     assert bad[0]["row"] == {"id": 3, "text": None}
     with pytest.raises(DataError, match=r"record 4: .*on_error='skip'"):
         hub.score_file(rows, "other.jsonl", tasks="rating")
-    assert sorted(os.listdir()) == ["out.jsonl", "out.jsonl.errors.jsonl"]
+    assert sorted(os.listdir()) == ["out.jsonl", "out.jsonl.errors.jsonl", "out.jsonl.job.json"]
 
 
 def test_a_file_that_exists_is_replaced_only_by_force(hub: Hub) -> None:
@@ -287,7 +287,7 @@ def test_all_rows_are_scored_by_one_version(
     hub: Hub, tiny_backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A version that is added and loaded in the middle of a run is not for its later rows."""
-    monkeypatch.setattr(score_file, "CHUNK_ROWS", 2)
+    monkeypatch.setattr(windows, "WINDOW_ROWS", 2)
     texts = ["a good day"] * 6
     expected = hub.score(texts[0], "sentiment", top_k=None)["sentiment"][0]
 
