@@ -62,9 +62,13 @@ class ScoringJob:
     @property
     def request(self) -> Request:
         """Returns how rows are scored: of an update, by the tasks that it adds."""
-        adding = () if self.output is None else self.output.record.adding
-        request = self.assigned.request
-        return only(request, adding) if adding and not self.is_done else request
+        if self.output is None:
+            return self.assigned.request
+        record = self.output.record
+        request = in_order(self.assigned.request, record)
+        return (
+            only(request, record.adding, record) if record.adding and not self.is_done else request
+        )
 
     @property
     def plan(self) -> Plan:

@@ -64,7 +64,7 @@ def make_layout(
     if form.name == "parquet":
         import pyarrow as pa
 
-        own = source_schema(source)
+        own = source_schema(source, texts=assigned.shown)
         kept = own if chosen is None else pa.schema([own.field(name) for name in chosen])
         check_columns(kept.names, predicted)
         types: dict[str, pa.DataType] = {}

@@ -26,7 +26,7 @@ class ScoringOptions(Options):
     into <out>.errors.jsonl with the reason."""
     force: bool = False
     """Replace files that exist; in a folder start anew, whatever it holds of an earlier job."""
-    keep_columns: Annotated[tuple[str, ...] | None, Option("NAME,NAME")] = None
+    keep_columns: Annotated[tuple[str, ...] | None, Option("NAME,NAME"), Field(strict=False)] = None
     """Columns of the input to write beside the predictions. Without it all."""
     part_rows: int = Field(default=16_384, ge=1)
     """Rows of the input per part; a run that was stopped goes on after the last whole part."""

@@ -69,7 +69,7 @@ class PartJob:
             if part.tasks == wanted:
                 return None
             missing = [name for name in wanted if part.tasks.get(name) != wanted[name]]
-            return only(self.request, missing)
+            return only(self.request, missing, self.record)
         given = set(self.request.names.values())
         absent = [name for name in wanted if name not in given]
         if absent:
@@ -92,17 +92,17 @@ class PartJob:
         return pa.schema(found)
 
 
-def only(request: Request, names: Iterable[str]) -> Request:
-    """Returns the part of a request that is for some tasks, by their names in the output."""
+def only(request: Request, names: Iterable[str], record: JobRecord) -> Request:
+    """Returns the part of a request that is for some tasks of a job, by their names there."""
     wanted = set(names)
     kept = {ref: name for ref, name in request.names.items() if name in wanted}
-    starts = tuple(f"{name}." for name in kept.values())
+    columns = {one for task in record.tasks if task.name in wanted for one in task.columns}
     versions = {ref: request.versions[ref] for ref in kept}
     return replace(
         request,
         names=kept,
         versions=versions,
-        columns=tuple(one for one in request.columns if one.startswith(starts)),
+        columns=tuple(one for one in request.columns if one in columns),
         fields={one: request.fields[one] for one in versions.values()},
     )
 
