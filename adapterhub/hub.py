@@ -331,8 +331,8 @@ class Hub:
     ) -> ScoredFile:
         """Scores rows in constant memory and writes them, with their predictions, to a file.
 
-        The same call goes on where another was stopped, see docs/scoring.md. A file is whole or
-        as it was before.
+        Predictions get the columns of `Scores.rows`. The same call goes on where one before it was
+        stopped (docs/scoring.md); a file is whole, or as it was before.
 
         Args:
             source: A .jsonl, .csv, .tsv, .txt (each also with .gz) or .parquet file; an open

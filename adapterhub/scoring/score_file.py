@@ -44,7 +44,7 @@ class ScoredFile:
         seconds: Time that this run spent on reading, scoring and writing.
         tasks: References of the tasks of the call.
         plan: What was computed per text.
-        columns: By column of the predictions of a task, the column that each field was read from.
+        columns: By name of a task in the output, the column that each field was read from.
         parts: Number of parts that the rows were scored in.
         resumed_rows: Rows that runs before this one have scored, and this one has not.
         made_by: By name of a task in the output, its version, digest and columns.
