@@ -64,18 +64,18 @@ class RejectedRow:
     """A row that has no predictions, or not of all tasks.
 
     Attributes:
-        index: Its place in the chunk, from 0.
-        file: The file, or what stands for it in messages.
         place: Line or row number, from 1.
         problem: What was found and what was expected.
         row: Its values, or what stood there instead of a row.
+        file: The name of its file, where the source has several; else empty.
+        index: Its place in the chunk, from 0.
     """
 
-    index: int
-    file: str
     place: int
     problem: str
     row: Mapping[str, object] | str
+    file: str = ""
+    index: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +101,8 @@ def take_chunks(rows: Iterator[SourceRow], size: int) -> Iterator[list[SourceRow
         yield chunk
 
 
-def score_chunk(
-    scorer: Scorer, rows: Sequence[SourceRow], request: Request, *, source: str
-) -> ScoredChunk:
+def score_chunk(scorer: Scorer, rows: Sequence[SourceRow], request: Request) -> ScoredChunk:
     """Returns a chunk of rows with the predictions of all tasks; bad rows never stop the others.
-
-    Args:
-        scorer: A `Hub`.
-        rows: The rows.
-        request: How they are scored.
-        source: Name of their source.
 
     Raises:
         AdapterHubError: As `Hub.load`; not for a row.
@@ -122,7 +114,7 @@ def score_chunk(
         if problem is None:
             places.append(index)
         else:
-            bad[index] = RejectedRow(index, source, row.place, problem, row.values or row.raw)
+            bad[index] = RejectedRow(row.place, problem, row.values or row.raw, row.file, index)
     predictions: dict[int, dict[str, object]] = {}
     truncated: tuple[int, ...] = ()
     if places:
@@ -133,7 +125,8 @@ def score_chunk(
             raise NonFiniteError(error.task, rows[places[error.row]].place) from error
         for found in scores.errors:
             index, row = places[found.row], rows[places[found.row]]
-            bad.setdefault(index, RejectedRow(index, source, row.place, found.problem, row.values))
+            rejected = RejectedRow(row.place, found.problem, row.values, row.file, index)
+            bad.setdefault(index, rejected)
         predictions = dict(zip(places, _named(scores, request).rows(), strict=True))
         cut = map(any, zip(*(task.truncated for task in scores.values()), strict=True))
         truncated = tuple(place for place, is_cut in zip(places, cut, strict=True) if is_cut)

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 
-from adapterhub.errors import DataError
 from adapterhub.scoring.assign_columns import Assignment
 from adapterhub.scoring.job_records import BackboneRecord, InputRecord, JobRecord, installed
 from adapterhub.scoring.options import ScoringOptions
 from adapterhub.scoring.sources import RowSource
 from adapterhub.scoring.target import Target
-from adapterhub.scoring.writers import json_line
-from adapterhub.store.atomic import reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,25 +58,9 @@ def make_record(
 
 
 def _inputs(source: RowSource) -> tuple[InputRecord, ...]:
-    if source.path is not None:
-        digest, size = _digest(source.path)
-        return (InputRecord(name=source.name, sha256=digest, bytes=size),)
-    if source.again is None:
-        return (InputRecord(name=source.name),)
-    found = hashlib.sha256()
-    for row in source.again():
-        found.update(json_line(row.values).encode() + row.raw.encode("utf-8", "replace") + b"\n")
-    return (InputRecord(name=source.name, sha256=found.hexdigest()),)
-
-
-def _digest(path: Path) -> tuple[str, int]:
-    try:
-        with path.open("rb") as file:
-            found = hashlib.sha256()
-            size = 0
-            while block := file.read(2**20):
-                found.update(block)
-                size += len(block)
-    except OSError as error:
-        raise DataError(path, f"it cannot be read: {reason(error)}") from error
-    return found.hexdigest(), size
+    if source.files:
+        return tuple(
+            InputRecord(name=file.name, sha256=file.sha256, bytes=file.size)
+            for file in source.files
+        )
+    return (InputRecord(name=source.name, sha256=source.digest()),)

@@ -94,6 +94,7 @@ class ScoringJob:
             request=in_order(request, self.output.record),
             kinds={name: specs[name].kind for name in request.names.values()},
             skip=self.options.on_error == "skip",
+            source=self.source.name,
         )
 
 

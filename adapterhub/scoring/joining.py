@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from adapterhub.errors import DataError
 from adapterhub.scoring.layout import Layout
-from adapterhub.scoring.writers import Parquet, refuse_writing
+from adapterhub.scoring.writers import TypedTable, refuse_writing
 from adapterhub.store.atomic import reason
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _BATCH_ROWS = 16_384
 
@@ -29,22 +33,31 @@ def join_parts(
         for part in parts:
             append_file(part, target)
         return
+    writer = TypedTable(target, layout.form, layout.with_metadata(metadata))
+    try:
+        for part in parts:
+            for table in _tables(part, layout):
+                writer.write_table(table.replace_schema_metadata(dict(metadata)))
+    finally:
+        writer.close()
+
+
+def _tables(part: Path, layout: Layout) -> Iterator[pa.Table]:
+    """Yields the rows of a part of Parquet or Arrow, a bounded number at a time."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    writer = Parquet(target, layout.with_metadata(metadata))
     try:
-        for part in parts:
-            try:
-                with pq.ParquetFile(part) as file:
-                    for batch in file.iter_batches(batch_size=_BATCH_ROWS):
-                        # Of all parts together, so that the groups of rows do not get small.
-                        table = pa.Table.from_batches([batch])
-                        writer.write_table(table.replace_schema_metadata(dict(metadata)))
-            except (pa.ArrowException, OSError) as error:
-                raise DataError(part, f"it cannot be read: {error}") from error
-    finally:
-        writer.close()
+        if layout.form.name == "arrow":
+            with pa.memory_map(str(part)) as source, pa.ipc.open_file(source) as file:
+                for number in range(file.num_record_batches):
+                    yield pa.Table.from_batches([file.get_batch(number)])
+        else:
+            with pq.ParquetFile(part) as file:
+                for batch in file.iter_batches(batch_size=_BATCH_ROWS):
+                    yield pa.Table.from_batches([batch])
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(part, f"it cannot be read: {error}") from error
 
 
 def append_file(source: Path, target: Path) -> None:

@@ -12,9 +12,9 @@ from adapterhub.results import column_types
 from adapterhub.rows.formats import FileFormat
 from adapterhub.scoring.assign_columns import Assignment, check_columns
 from adapterhub.scoring.chunks import missing_column
-from adapterhub.scoring.outputs import source_columns, source_schema
+from adapterhub.scoring.source_schema import source_columns, source_schema
 from adapterhub.scoring.sources import RowSource
-from adapterhub.scoring.writers import DelimitedText, JsonLines, Parquet, Row
+from adapterhub.scoring.writers import DelimitedText, JsonLines, Row, TypedTable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -61,7 +61,7 @@ def make_layout(
     predicted = assigned.request.columns
     if form.name == "jsonl":
         return Layout(form, chosen, (), None)
-    if form.name == "parquet":
+    if form.is_typed:
         import pyarrow as pa
 
         own = source_schema(source, texts=assigned.shown)
@@ -78,7 +78,7 @@ def make_layout(
 
 def open_writer(
     path: Path, layout: Layout, metadata: Mapping[bytes, bytes], *, header: bool
-) -> JsonLines | DelimitedText | Parquet:
+) -> JsonLines | DelimitedText | TypedTable:
     """Opens a file for rows of a layout.
 
     Args:
@@ -93,7 +93,7 @@ def open_writer(
     if layout.form.name == "jsonl":
         return JsonLines(path, packed=layout.form.packed)
     if layout.schema is not None:
-        return Parquet(path, layout.with_metadata(metadata))
+        return TypedTable(path, layout.form, layout.with_metadata(metadata))
     return DelimitedText(path, layout.form, layout.columns, header=header)
 
 

@@ -44,7 +44,7 @@ def score_parts(
             request = job.needs(window.part, before)
             if request is None:
                 continue
-            chunk = score_window(scorer, window, request, before=before, source=source)
+            chunk = score_window(scorer, window, request, before=before)
             refuse_bad(chunk, source, skip=job.skip)
             record = sink.take(window, chunk, request)
             if record is not None:

@@ -6,29 +6,24 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import Timeout
 
 from adapterhub.errors import DataError
-from adapterhub.rows.class_names import named_schema
 from adapterhub.rows.formats import PACKED
-from adapterhub.rows.reading import SourceRow
-from adapterhub.scoring.chunks import take_chunks
-from adapterhub.scoring.sources import RowSource
 from adapterhub.scoring.writers import refuse_writing
 from adapterhub.store.atomic import held_temp, reason, sweep, sync_folder, take_name
 from adapterhub.store.locks import held_by, hold_lock, output_lock
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    pass
 
 _RESERVE_TIMEOUT = 0.2
 """Seconds to wait for a process that only checks a name."""
 _MOST_KEPT = 100
-_SCANNED_ROWS = 8_192
 
 
 def errors_path(out: Path) -> Path:
@@ -175,7 +170,7 @@ def flush(path: Path) -> int:
 
 def _keep(temp: Path, target: Path) -> Path:
     """Gives a whole file another name than its own, if need be in another folder."""
-    ending = "".join(target.suffixes[-2:]) if target.suffix.lower() == PACKED else target.suffix
+    ending = "".join(target.suffixes[-2:]) if target.suffix.lower() in PACKED else target.suffix
     stem = target.name.removesuffix(ending)
     for number in range(2, _MOST_KEPT):
         kept = target.with_name(f"{stem}.{number}{ending}")
@@ -189,62 +184,3 @@ def _keep(temp: Path, target: Path) -> Path:
     kept = Path(tempfile.mkdtemp(prefix="adapterhub-")) / target.name
     shutil.copyfile(temp, kept)
     return kept
-
-
-def source_columns(source: RowSource) -> tuple[str, ...]:
-    """Returns all columns of a source, in order of first appearance."""
-    if source.form.name != "jsonl" or source.again is None:
-        return source.columns
-    found = dict.fromkeys(source.columns)
-    for row in source.again():
-        found.update(dict.fromkeys(row.values))
-    return tuple(found)
-
-
-def source_schema(source: RowSource, *, texts: Sequence[str] = ()) -> pa.Schema:
-    """Returns the Parquet schema of a source: its own, or what its values are.
-
-    Args:
-        source: The source.
-        texts: The columns that tasks read. A row with anything else than a text there is a bad
-            row, which is not written, so its values are left out.
-
-    Raises:
-        DataError: A column holds values that no one type of Parquet can hold.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    if source.form.name == "parquet" and source.path is not None:
-        try:
-            return named_schema(pq.read_schema(source.path))
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(source.name, f"it is not a readable Parquet file: {error}") from error
-    if source.form.name != "jsonl" or source.again is None:
-        return pa.schema([(column, pa.string()) for column in source.columns])
-    schema = pa.schema([])
-    for rows in take_chunks(source.again(), _SCANNED_ROWS):
-        good = [row for row in rows if row.problem is None]
-        kept = [row for row in good if all(isinstance(row.values.get(c), str) for c in texts)]
-        schema = _widen(schema, kept, source)
-    # Those of a table without rows.
-    unseen = [(column, pa.null()) for column in source.columns if column not in schema.names]
-    return pa.schema([*schema, *pa.schema(unseen)])
-
-
-def _widen(schema: pa.Schema, rows: Sequence[SourceRow], source: RowSource) -> pa.Schema:
-    import pyarrow as pa
-
-    names = dict.fromkeys(name for row in rows for name in row.values)
-    for name in names:
-        values = [row.values.get(name) for row in rows]
-        try:
-            found = pa.schema([(name, pa.array(values).type)])
-            schema = pa.unify_schemas([schema, found], promote_options="permissive")
-        except (pa.ArrowException, TypeError, OverflowError) as error:
-            source.refuse(
-                rows[0].place,
-                f"the column '{name}' holds values that Parquet cannot hold in one column: "
-                f"{error}. Write .jsonl instead",
-            )
-    return schema

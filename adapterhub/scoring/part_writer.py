@@ -50,6 +50,7 @@ class NewPart:
         metadata: Mapping[bytes, bytes],
         header: bool,
         tasks: Mapping[str, str],
+        source: str,
     ) -> None:
         """Opens its files.
 
@@ -60,10 +61,12 @@ class NewPart:
             metadata: As in `layout.open_writer`.
             header: As in `layout.open_writer`.
             tasks: Digest of each task by its name.
+            source: Name of the source, for rows that do not name their file.
 
         Raises:
             DataError: The system cannot write them.
         """
+        self._source = source
         self._paths = rows, bad
         self._layout, self._tasks = layout, dict(tasks)
         self._bad = JsonLines(bad)
@@ -75,7 +78,7 @@ class NewPart:
     def write(self, window: Window, chunk: ScoredChunk) -> None:
         """Writes a window; see `Part`."""
         self._rows.write(kept_rows(chunk.rows, self._layout, chunk.predicted))
-        self._bad.write([bad_record(row) for row in chunk.bad])
+        self._bad.write([bad_record(row, self._source) for row in chunk.bad])
         self._places += [window.start + row.index for row in chunk.bad]
         self._read += len(window.rows)
         self._scored += len(chunk.rows)
@@ -101,9 +104,10 @@ class NewPart:
         self._rows.close()
 
 
-def bad_record(row: RejectedRow) -> dict[str, object]:
+def bad_record(row: RejectedRow, source: str) -> dict[str, object]:
     """Returns what the file of the bad rows says of one."""
-    return {"file": row.file, "line": row.place, "reason": row.problem, "row": row.row}
+    file = row.file or source
+    return {"file": file, "line": row.place, "reason": row.problem, "row": row.row}
 
 
 def flushed(path: Path) -> int:

@@ -45,6 +45,7 @@ class PartJob:
         request: How rows are scored: by all tasks of the job, or by those that are added.
         kinds: Kind of each task of the request by its name.
         skip: Whether bad rows are left out; they stop the job otherwise.
+        source: Name of the input.
     """
 
     folder: JobFolder
@@ -53,6 +54,7 @@ class PartJob:
     request: Request
     kinds: Mapping[str, Kind]
     skip: bool
+    source: str
 
     def needs(self, number: int, part: PartRecord | None) -> Request | None:
         """Returns how the rows of a part are still to be scored, or None where it is finished.
@@ -167,7 +169,13 @@ class PartSink:
         part: Part
         if before is None:
             part = NewPart(
-                rows, bad, layout=job.layout, metadata=metadata, header=number == 0, tasks=tasks
+                rows,
+                bad,
+                layout=job.layout,
+                metadata=metadata,
+                header=number == 0,
+                tasks=tasks,
+                source=job.source,
             )
         else:
             part = UpdatedPart(
@@ -177,6 +185,7 @@ class PartSink:
                 tasks=tasks,
                 types=job.types(request),
                 metadata=metadata,
+                source=job.source,
             )
         self._stack.callback(part.close)
         self._open = number, part, rows, bad
@@ -245,7 +254,7 @@ def run_part(
     with PartSink(job, {} if part is None else {number: part}) as sink:
         done = None
         for window in windows:
-            chunk = score_window(scorer, window, request, before=part, source=source)
+            chunk = score_window(scorer, window, request, before=part)
             refuse_bad(chunk, source, skip=job.skip)
             done = sink.take(window, chunk, request)
     return done
@@ -266,12 +275,11 @@ def score_window(
     request: Request,
     *,
     before: PartRecord | None,
-    source: RowSource,
 ) -> ScoredChunk:
     """Returns a window with predictions; in an update without the rows that are bad already."""
     known = set() if before is None else set(before.bad)
     rows = [row for place, row in enumerate(window.rows, start=window.start) if place not in known]
-    return score_chunk(scorer, rows, request, source=source.name)
+    return score_chunk(scorer, rows, request)
 
 
 def refuse_bad(chunk: ScoredChunk, source: RowSource, *, skip: bool) -> None:
@@ -283,4 +291,4 @@ def refuse_bad(chunk: ScoredChunk, source: RowSource, *, skip: bool) -> None:
     if chunk.bad and not skip:
         first = chunk.bad[0]
         hint = "--on-error skip (on_error='skip') goes on without such rows"
-        source.refuse(first.place, f"{first.problem} ({hint})")
+        source.refuse(first.place, f"{first.problem} ({hint})", first.file)

@@ -176,12 +176,11 @@ def _first_part(
             metadata=schema_metadata(output.record),
             header=True,
             tasks=output.record.digests,
+            source=job.source.name,
         )
         with contextlib.closing(part):
             for window in windows:
-                chunk = score_window(
-                    scorer, window, part_job.request, before=None, source=job.source
-                )
+                chunk = score_window(scorer, window, part_job.request, before=None)
                 refuse_bad(chunk, job.source, skip=part_job.skip)
                 part.write(window, chunk)
                 advance(len(window.rows))

@@ -13,7 +13,6 @@ from pathlib import Path
 from tqdm import tqdm
 
 from adapterhub.plan import Plan
-from adapterhub.rows.reading import count_rows
 from adapterhub.scoring.assign_columns import assign_columns
 from adapterhub.scoring.chunks import ScoredChunk, Scorer, score_chunk
 from adapterhub.scoring.fingerprint import EncoderSettings
@@ -225,7 +224,7 @@ def _show(
     """Hands all rows to the caller."""
     found = Totals()
     for window in take_windows(job.source.rows, sys.maxsize):
-        chunk = score_chunk(scorer, window.rows, job.request, source=job.source.name)
+        chunk = score_chunk(scorer, window.rows, job.request)
         refuse_bad(chunk, job.source, skip=job.options.on_error == "skip")
         if show is not None:
             show(chunk)
@@ -243,6 +242,5 @@ def _progress(job: ScoringJob) -> tqdm[None]:
     """Returns a bar on stderr, which shows only on a terminal."""
     # Python has no stderr where the shell closed it.
     shown = job.options.progress and sys.stderr is not None and sys.stderr.isatty()
-    source = job.source
-    total = count_rows(source.path, source.form) if shown and source.path is not None else None
+    total = job.source.count() if shown else None
     return tqdm(total=total, unit="row", disable=not shown)

@@ -45,7 +45,7 @@ class Target:
     @property
     def describes_itself(self) -> bool:
         """Returns whether the fingerprint of the job is within the output."""
-        return self.is_folder or self.form.name == "parquet"
+        return self.is_folder or self.form.is_typed
 
 
 def find_target(out: str | Path, options: ScoringOptions) -> Target:
@@ -87,13 +87,18 @@ def check_target(target: Target, source: RowSource, options: ScoringOptions) -> 
         DataError: A file is in the way, another process writes it, or the folder cannot be
             written to.
     """
-    is_stream = source.form.name == "jsonl" and source.again is None and not source.is_blank
-    if target.form.name != "jsonl" and is_stream:
+    is_unknown = not source.declared and source.again is None and not source.is_blank
+    if target.form.name != "jsonl" and is_unknown:
         way_out = "--part-format jsonl" if target.is_folder else ".jsonl"
         raise UsageError(
             f"{target.path.name} needs all columns before the first row, and rows of JSON from a "
             f"stream may have any; write {way_out}, or read them from a file with --file (in "
             f"Python, from a path or a list)."
+        )
+    if source.takes_in(target.path):
+        raise UsageError(
+            f"{target.path} would be read as a part of the input {source.name} the next time; give "
+            f"--out (out) another name, such as one that begins with '_'."
         )
     if target.is_folder:
         check_folder(target.path)
@@ -105,8 +110,7 @@ def check_target(target: Target, source: RowSource, options: ScoringOptions) -> 
     files += [target.errors] if options.on_error == "skip" else []
     files += [] if target.describes_itself else [target.record]
     for path in files:
-        found = path.stat() if path.exists() else None
-        if found is not None and (found.st_dev, found.st_ino) == source.identity:
+        if source.reads(path):
             raise UsageError(
                 f"The input itself would be written, {path}; give --out (out) another name."
             )

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from adapterhub.errors import DataError
+from adapterhub.rows.formats import FileFormat
 from adapterhub.scoring.chunks import ScoredChunk
 from adapterhub.scoring.job_records import PartRecord
 from adapterhub.scoring.part_writer import bad_record, flushed
 from adapterhub.scoring.windows import Window
-from adapterhub.scoring.writers import JsonLines, Parquet
+from adapterhub.scoring.writers import JsonLines, TypedTable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -50,6 +51,7 @@ class UpdatedPart:
         tasks: Mapping[str, str],
         types: pa.Schema | None,
         metadata: Mapping[bytes, bytes],
+        source: str,
     ) -> None:
         """Opens its files.
 
@@ -60,10 +62,12 @@ class UpdatedPart:
             tasks: Digest of each task by its name, of all that the part then has.
             types: Columns of the predictions with their types, for Parquet.
             metadata: As in `layout.open_writer`.
+            source: As in `NewPart`.
 
         Raises:
             DataError: A file cannot be read or written.
         """
+        self._source = source
         self._old, self._new, self._record, self._tasks = old[0], new, record, dict(tasks)
         self._old_bad = _lines(old[1]) if record.bad else iter(())
         self._bad_places = frozenset(record.bad)
@@ -90,7 +94,7 @@ class UpdatedPart:
                 if place in self._bad_places:
                     self._bad.write_lines([next(self._old_bad)])
                 elif place in lost:
-                    self._bad.write([bad_record(lost[place])])
+                    self._bad.write([bad_record(lost[place], self._source)])
             self._rows.add(kept, predictions)
         self._places += [place for place in places if place in self._bad_places or place in lost]
         self._truncated |= {good[index] for index in chunk.truncated}
@@ -149,7 +153,7 @@ class _ParquetRows:
             place = schema.get_field_index(field.name)
             schema = schema.append(field) if place < 0 else schema.set(place, field)
         self._schema = schema.with_metadata(dict(metadata))
-        self._new = Parquet(new, self._schema)
+        self._new = TypedTable(new, FileFormat("parquet"), self._schema)
 
     def add(self, kept: Sequence[bool], predictions: Sequence[Mapping[str, object]]) -> None:
         """See `_OldRows`."""
