@@ -118,7 +118,8 @@ class Screen:
     def show(self, chunk: ScoredChunk) -> None:
         """Prints the rows of a chunk."""
         for bad in chunk.bad[: max(_MOST_BAD_SHOWN - self._bad, 0)]:
-            note(f"adapterhub: skipped {self._job.source.name}, {bad.place}: {bad.problem}")
+            file = bad.file or self._job.source.name
+            note(f"adapterhub: skipped {file}, {bad.place}: {bad.problem}")
         self._bad += len(chunk.bad)
         if self._as_table:
             print_rows(chunk.rows, self._job.assigned.shown, self._tasks)
