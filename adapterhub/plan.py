@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import prod
@@ -104,6 +104,26 @@ class Trunk:
     def passes(self) -> int:
         """Returns the passes per text, branches included."""
         return self.stop + sum(branch.passes for branch in self.branches)
+
+    def only(self, names: Collection[str]) -> Trunk:
+        """Returns what remains of it for some of its tasks."""
+        branches = tuple(
+            replace(branch, stop=taps[-1].depth, taps=taps, tasks=_named(branch.tasks, names))
+            for branch in self.branches
+            if (taps := _taps_of(branch.taps, names))
+        )
+        taps = _taps_of(self.taps, names)
+        stop = max([tap.depth for tap in taps] + [branch.fork for branch in branches])
+        return Trunk(self.reading, stop, taps, branches, _named(self.tasks, names))
+
+
+def _taps_of(taps: tuple[Tap, ...], names: Collection[str]) -> tuple[Tap, ...]:
+    kept = (replace(tap, tasks=_named(tap.tasks, names)) for tap in taps)
+    return tuple(tap for tap in kept if tap.tasks)
+
+
+def _named(tasks: tuple[str, ...], names: Collection[str]) -> tuple[str, ...]:
+    return tuple(name for name in tasks if name in names)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
