@@ -169,6 +169,7 @@ def test_windows_end_by_rows_or_characters(monkeypatch: pytest.MonkeyPatch) -> N
     assert list(take_windows([], ["review"])) == []
 
 
+@pytest.mark.slow
 def test_rows_and_bad_rows_add_up_and_are_watched(hub: Hub) -> None:
     request = Request(
         names={"sentiment": "mood", "rating": "rating"},
