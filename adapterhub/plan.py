@@ -41,6 +41,13 @@ class Reading:
         return replace(self, fields=self.fields[:1], apart=False)
 
 
+TapName = tuple[int, Pooling]
+"""Depth and pooling of a tap."""
+
+KEPT_POOLINGS: tuple[Pooling, ...] = ("cls", "mean", "max")
+"""Poolings whose features can be kept: one per window, and the same for all heads on a tap."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tap:
     """A depth of the trunk or a branch with a pooling; its tasks share the pooled feature.
@@ -54,6 +61,11 @@ class Tap:
     depth: int
     pooling: Pooling
     tasks: tuple[str, ...]
+
+    @property
+    def name(self) -> TapName:
+        """Returns its depth and pooling."""
+        return self.depth, self.pooling
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +116,18 @@ class Trunk:
     def passes(self) -> int:
         """Returns the passes per text, branches included."""
         return self.stop + sum(branch.passes for branch in self.branches)
+
+    def replayable(self, kept: Collection[TapName] | None = None) -> tuple[str, ...]:
+        """Returns the tasks that need no passes where the features of the taps `kept` are known.
+
+        Tasks with an adapter always do, also those that read tokens or have attentive pooling.
+        None asks for those that need none where all features that can be kept are known.
+        """
+        others = {name for branch in self.branches for name in branch.tasks}
+        for tap in self.taps:
+            if tap.pooling not in KEPT_POOLINGS or (kept is not None and tap.name not in kept):
+                others.update(tap.tasks)
+        return tuple(name for name in self.tasks if name not in others)
 
     def only(self, names: Collection[str]) -> Trunk:
         """Returns what remains of it for some of its tasks."""

@@ -84,6 +84,7 @@ class ScoredChunk:
         bad: The others.
         truncated: How many rows were longer than all their windows.
         replayed: The versions of tasks that were computed from kept features.
+        encoded: Those that the encoder ran for.
         part: The number of the part of the output that it belongs to.
     """
 
@@ -91,6 +92,7 @@ class ScoredChunk:
     bad: tuple[RejectedRow, ...]
     truncated: int
     replayed: frozenset[str] = frozenset()
+    encoded: frozenset[str] = frozenset()
     part: int = 0
 
 
@@ -190,6 +192,7 @@ class RowStages:
             bad=tuple(bad[index] for index in sorted(bad)),
             truncated=sum(map(any, zip(*cut, strict=True))),
             replayed=chunk.prepared.replayed,
+            encoded=chunk.prepared.encoded,
         )
 
 

@@ -17,10 +17,9 @@ from adapterhub.rows.source_row import SourceRow
 from adapterhub.scoring.chunks import ComputedChunk, PreparedChunk, RowStages, ScoredChunk
 
 if TYPE_CHECKING:
-    from adapterhub.model.execution.passes import TapName
     from adapterhub.model.execution.run_trunk import Kept, TapFeatures
     from adapterhub.model.execution.stages import Watch
-    from adapterhub.plan import Reading
+    from adapterhub.plan import Reading, TapName, Trunk
 
 WINDOW_ROWS = 4_096
 """Rows that are read, scored and written at a time; their lengths are sorted for the encoder."""
@@ -45,12 +44,16 @@ class StoppedError(Exception):
 class Features(Protocol):
     """Where the pooled features of one window are found and kept."""
 
-    def find(self, reading: Reading, inputs: Sequence[tuple[str, ...]]) -> Kept:
+    def find(self, trunk: Trunk, inputs: Sequence[tuple[str, ...]]) -> Kept:
         """Returns what is known of its good rows; see `ResidentCall.prepare`."""
         ...
 
     def keep(self, reading: Reading, tap: TapName, features: TapFeatures) -> None:
         """Takes what was computed of them; see `ResidentCall.compute`."""
+        ...
+
+    def write(self) -> None:
+        """Keeps what was taken, after the window was computed."""
         ...
 
 
@@ -129,6 +132,8 @@ def score_windows(
     def finish(computed: tuple[RowWindow, ComputedChunk]) -> ScoredChunk:
         window, chunk = computed
         scored = replace(stages.decode(chunk), part=window.part)
+        if window.features is not None:
+            window.features.write()
         if hand_on is not None:
             hand_on(scored)
         return scored

@@ -23,18 +23,11 @@ from adapterhub.model.encoder.pooling import POOLINGS, pool_attentive
 from adapterhub.model.encoder.tokens import TokenBatch, Window, groups_of
 from adapterhub.model.execution.resident import ResidentTask
 from adapterhub.model.heads.slab import Slab
-from adapterhub.plan import Branch, Tap, Trunk
-from adapterhub.specs import Pooling
+from adapterhub.plan import KEPT_POOLINGS, Branch, Tap, TapName, Trunk
 
 Requested = Mapping[str, npt.NDArray[np.bool_]]
 """(N,) mask of the rows that request a task, by task; None in its place: all rows, all tasks."""
 
-
-TapName = tuple[int, Pooling]
-"""Depth and pooling of a tap."""
-
-KEPT_POOLINGS: tuple[Pooling, ...] = ("cls", "mean", "max")
-"""Poolings whose features can be kept: one per window, and the same for all heads on a tap."""
 
 Pooled = Callable[[TapName, torch.Tensor], None]
 """Takes the features of one batch on one tap of the trunk, (N, H) fp32 on the device."""
@@ -103,7 +96,7 @@ class Readers:
                 continue
             features = POOLINGS[tap.pooling](states.hidden, states.batch)
             if pooled is not None and tap.pooling in KEPT_POOLINGS:
-                pooled((tap.depth, tap.pooling), features)
+                pooled(tap.name, features)
             self.read_features(tap, features, states.batch)
 
     def read_features(
@@ -201,7 +194,7 @@ def replay_batch(
     readers = Readers(tasks, None)
     for tap in trunk.taps:
         # A copy is aligned as the features were that pooling returned.
-        features = batch.features[tap.depth, tap.pooling].clone().to(device)
+        features = batch.features[tap.name].clone().to(device)
         readers.read_features(tap, features, batch)
     return readers.logits()
 

@@ -25,7 +25,6 @@ from adapterhub.model.execution.passes import (
     KeptBatch,
     Logits,
     Requested,
-    TapName,
     replay_batch,
     run_batch,
 )
@@ -41,7 +40,7 @@ from adapterhub.model.heads.heads import Array, RowLogits
 from adapterhub.model.heads.ngrams import ids_by_field
 from adapterhub.model.heads.pair_features import Pairs, compared_logits
 from adapterhub.model.heads.spans import TaggedText
-from adapterhub.plan import Reading, Trunk
+from adapterhub.plan import Reading, TapName, Trunk
 
 # Features of separately encoded texts are kept until both texts of a pair are done, and are much
 # wider than logits: at H 768 this many pairs take up to 100 MB per task.
@@ -181,13 +180,14 @@ def prepare_pieces(
         inputs: One valid string per row and field of the trunk.
         context: The encoder, its tokenizer and the maximum number of windows.
         requested: Which rows request which task, at least one task per row; None for all.
-        kept: Features that need not be computed again; only of rows that make one piece.
+        kept: Features that need not be computed again; not used where there are several pieces.
     """
     size = _PAIRS_AT_ONCE if trunk.reading.apart else max(1, len(inputs))
+    kept = kept if kept is not None and len(inputs) <= size else {}
     for start in range(0, len(inputs), size):
         rows = slice(start, start + size)
         part = requested and {name: mask[rows] for name, mask in requested.items()}
-        yield _prepare(trunk, tasks, inputs[rows], context, part, kept or {})
+        yield _prepare(trunk, tasks, inputs[rows], context, part, kept)
 
 
 def _prepare(
@@ -202,7 +202,7 @@ def _prepare(
     pairs = Pairs.of(inputs) if apart else None
     texts = inputs if pairs is None else pairs.texts
     alone = replace(trunk, reading=trunk.reading.alone) if apart else trunk
-    from_kept = replayable(trunk, kept)
+    from_kept = trunk.replayable(kept)
     to_run = [name for name in trunk.tasks if name not in from_kept]
     tokens: list[Row] = []
     packed: tuple[TokenBatch, ...] = ()
@@ -229,15 +229,6 @@ def _prepare(
         pairs=pairs,
         requested=requested,
     )
-
-
-def replayable(trunk: Trunk, kept: Kept) -> tuple[str, ...]:
-    """Returns the tasks of a trunk without an adapter all of whose taps are kept."""
-    others = {name for branch in trunk.branches for name in branch.tasks}
-    for tap in trunk.taps:
-        if (tap.depth, tap.pooling) not in kept:
-            others.update(tap.tasks)
-    return tuple(name for name in trunk.tasks if name not in others)
 
 
 def compute_piece(

@@ -7,7 +7,7 @@ however often the stages run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from adapterhub.errors import NonFiniteError, UnknownTaskError, UsageError
@@ -32,7 +32,7 @@ from adapterhub.model.execution.run_trunk import (
     finish_piece,
     prepare_pieces,
 )
-from adapterhub.plan import Plan, Reading, Trunk, make_plan
+from adapterhub.plan import Plan, Trunk, make_plan
 from adapterhub.results import Provenance, RowError, Scores, TaskScores
 from adapterhub.specs import TaskSpec
 
@@ -40,7 +40,7 @@ Watch = Callable[[int, int], object]
 """(rows, tokens) since it was called last. All rows add up to those of `prepare`; what it raises
 stops the call."""
 
-FindKept = Callable[[Reading, Sequence[tuple[str, ...]]], Kept]
+FindKept = Callable[[Trunk, Sequence[tuple[str, ...]]], Kept]
 """Returns the features that are known of the good rows of a trunk, given their strings."""
 
 
@@ -72,16 +72,24 @@ class Prepared:
     trunks: tuple[PreparedTrunk, ...]
 
     @property
+    def pieces(self) -> Iterator[Piece]:
+        """Yields the rows of all trunks."""
+        return (piece for trunk in self.trunks for piece in trunk.pieces)
+
+    @property
     def replayed(self) -> frozenset[str]:
         """Returns the tasks that are computed from kept features, without the encoder."""
-        pieces = (piece for trunk in self.trunks for piece in trunk.pieces)
-        return frozenset(name for one in pieces if one.replayed for name in one.replayed.tasks)
+        return frozenset(n for one in self.pieces if one.replayed for n in one.replayed.tasks)
+
+    @property
+    def encoded(self) -> frozenset[str]:
+        """Returns the tasks that the encoder runs for."""
+        return frozenset(n for one in self.pieces if one.trunk for n in one.trunk.tasks)
 
     @property
     def tokens(self) -> int:
         """Returns the tokens that the encoder will read, summed over trunks."""
-        pieces = (piece for trunk in self.trunks for piece in trunk.pieces)
-        return sum(batch.tokens for piece in pieces for batch in piece.batches)
+        return sum(batch.tokens for piece in self.pieces for batch in piece.batches)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -177,7 +185,7 @@ class ResidentCall:
                 good.inputs,
                 context=self.context,
                 requested=requested_mask(request, trunk, good),
-                kept=find(trunk.reading, good.inputs) if find and good.inputs else None,
+                kept=find(trunk, good.inputs) if find and good.inputs else None,
             )
             trunks.append(PreparedTrunk(trunk, good, tuple(pieces)))
         return Prepared(request, tuple(trunks))
@@ -190,7 +198,8 @@ class ResidentCall:
         Args:
             prepared: From `prepare`.
             watch: Called after every batch of the encoder.
-            keep: Receives the pooled features of the trunks' taps that can be kept.
+            keep: Receives the pooled features of the trunks' taps that can be kept; not those of
+                trunks in several pieces, see `prepare_pieces`.
         """
         progress = None if watch is None else _Progress(prepared, watch)
         outputs = tuple(
@@ -200,7 +209,7 @@ class ResidentCall:
                     self.tasks,
                     encoder=self.context.encoder,
                     watch=None if progress is None else progress.of(piece),
-                    keep=keep,
+                    keep=keep if len(trunk.pieces) == 1 else None,
                 )
                 for piece in trunk.pieces
             )
@@ -261,7 +270,7 @@ class _Progress:
     def __init__(self, prepared: Prepared, watch: Watch) -> None:
         self._watch = watch
         self._rows = len(prepared.request.rows)
-        self._work = sum(piece.work for trunk in prepared.trunks for piece in trunk.pieces)
+        self._work = sum(piece.work for piece in prepared.pieces)
         self._done = self._told = 0
 
     def of(self, piece: Piece) -> Callable[[TokenBatch], None]:

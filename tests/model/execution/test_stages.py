@@ -16,10 +16,9 @@ from adapterhub import Hub
 from adapterhub.errors import UnknownTaskError, UsageError
 from adapterhub.model.backbone.open_backbone import open_backbone
 from adapterhub.model.encoder.encoder import Encoder
-from adapterhub.model.execution.passes import TapName
 from adapterhub.model.execution.run_trunk import TapFeatures
 from adapterhub.model.execution.stages import ResidentCall
-from adapterhub.plan import Reading
+from adapterhub.plan import Reading, TapName, Trunk
 from adapterhub.results import Scores
 from adapterhub.specs import HeadSpec
 from adapterhub.store.headfile import write_head
@@ -55,8 +54,8 @@ class Taken(dict[tuple[Reading, TapName], TapFeatures]):
         assert (reading, tap) not in self
         self[reading, tap] = features
 
-    def find(self, reading: Reading, _: object) -> dict[TapName, TapFeatures]:
-        return {tap: found for (own, tap), found in self.items() if own == reading}
+    def find(self, trunk: Trunk, _: object) -> dict[TapName, TapFeatures]:
+        return {tap: found for (own, tap), found in self.items() if own == trunk.reading}
 
 
 @pytest.fixture
@@ -144,7 +143,7 @@ def test_a_tap_that_is_not_kept_needs_its_passes(hub: Hub, names: Mapping[str, s
     staged(hub.open_call(line), TEXTS, taken)
     both = hub.open_call([line, wide])
     prepared = both.prepare(TEXTS, find=taken.find)
-    assert prepared.replayed == {line}
+    assert (prepared.replayed, prepared.encoded) == ({line}, {wide})
     assert_equal(both.decode(both.compute(prepared, keep=more.keep)), expected)
     assert [tap for _, tap in more] == [(3, "cls")]
 
