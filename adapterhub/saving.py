@@ -11,12 +11,8 @@ from typing import Protocol, runtime_checkable
 import torch
 
 from adapterhub.errors import HeadFileError, RegistryError, check_type
-from adapterhub.model.backbone.open_backbone import (
-    SHIPPED,
-    Backbone,
-    choose_backbone,
-    open_backbone,
-)
+from adapterhub.model.backbone.open_backbone import Backbone, choose_backbone, open_backbone
+from adapterhub.model.backbone.sources import SHIPPED
 from adapterhub.specs import Kind, TaskSpec
 from adapterhub.store.entries import BackboneEntry, backbone_key
 from adapterhub.store.header import SUFFIX

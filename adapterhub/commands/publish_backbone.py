@@ -33,7 +33,7 @@ def publish_backbone(
     `publish --base-model`. All files go in one commit; files that are there already are not sent
     again.
     """
-    from adapterhub.model.backbone.open_backbone import SHIPPED
+    from adapterhub.model.backbone.sources import SHIPPED
     from adapterhub.publishing.backbone import publish_backbone
 
     note_token(options.token)
