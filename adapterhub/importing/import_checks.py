@@ -7,7 +7,6 @@ from pathlib import Path
 from adapterhub.errors import AdapterError
 from adapterhub.importing.model_config import read_model_config
 from adapterhub.model.backbone.config import check_config
-from adapterhub.model.backbone.weight_files import check_weights
 from adapterhub.peft.saved_files import is_peft_folder, saved_config, saved_weights
 from adapterhub.saving import check_backbone_for
 from adapterhub.store.paths import absolute_path
@@ -44,5 +43,4 @@ def check_import(
         check_backbone_for(path, backbone)
         read_model_config(folder)
         check_config(folder)
-        check_weights(folder)
     return folder
