@@ -90,6 +90,7 @@ def score(
         note(f"adapterhub: no --task given, so all that can read this: {chosen}{also}")
     for line in assigned.notes:
         note(f"adapterhub: {line}")
+    loading.check(opened, assigned.backbone)
     # From here on it takes seconds: torch, the backbone, the tasks.
     from adapterhub.hub import Hub
 
