@@ -42,7 +42,7 @@ class Request:
     """How every row is scored.
 
     Attributes:
-        names: Column of each task's predictions, by the task's reference.
+        names: Name of each task in the output, by the task's reference.
         versions: Name of the version to run, by reference; it stays the same in all chunks.
         columns: All columns that the predictions take.
         fields: By version, the column that a field is read from, by field; other fields are read
@@ -65,11 +65,13 @@ class RejectedRow:
         place: Line or row number, from 1.
         problem: What was found and what was expected.
         row: Its values, or what stood there instead of a row.
+        file: The name of its file, where the source has several; else empty.
     """
 
     place: int
     problem: str
     row: Mapping[str, object] | str
+    file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ def score_chunk(scorer: Scorer, rows: Sequence[SourceRow], request: Request) -> 
         if problem is None:
             places.append(index)
         else:
-            bad[index] = RejectedRow(row.place, problem, row.values or row.raw)
+            bad[index] = RejectedRow(row.place, problem, row.values or row.raw, row.file)
     predictions: dict[int, dict[str, object]] = {}
     truncated = 0
     if places:
@@ -117,7 +119,8 @@ def score_chunk(scorer: Scorer, rows: Sequence[SourceRow], request: Request) -> 
             raise NonFiniteError(error.task, rows[places[error.row]].place) from error
         for found in scores.errors:
             row = rows[places[found.row]]
-            bad.setdefault(places[found.row], RejectedRow(row.place, found.problem, row.values))
+            rejected = RejectedRow(row.place, found.problem, row.values, row.file)
+            bad.setdefault(places[found.row], rejected)
         predictions = dict(zip(places, _named(scores, request).rows(), strict=True))
         truncated = sum(map(any, zip(*(task.truncated for task in scores.values()), strict=True)))
     good = [index for index in range(len(rows)) if index not in bad]
@@ -157,7 +160,7 @@ def missing_column(column: str, columns: Sequence[str]) -> str:
 
 def _named(scores: Scores, request: Request) -> Scores:
     return Scores(
-        {column: scores[request.versions[name]] for name, column in request.names.items()}
+        {name: scores[request.versions[reference]] for reference, name in request.names.items()}
     )
 
 
