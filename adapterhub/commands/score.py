@@ -96,6 +96,7 @@ def score(
         note(f"adapterhub: {line}")
     hub = None
     if not job.is_done:
+        loading.check(opened, assigned.backbone)
         # From here on it takes seconds: torch, the backbone, the tasks.
         from adapterhub.hub import Hub
 

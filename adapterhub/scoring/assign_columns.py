@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -144,20 +145,36 @@ def _columns_of(spec: TaskSpec, source: RowSource, options: ScoringOptions) -> d
     if source.is_plain and len(spec.fields) == 1:
         return {spec.fields[0]: TEXT_COLUMN}
     given = dict(zip(spec.fields, (options.text_column, options.pair_column), strict=False))
+    return field_columns(given, trained_columns(spec), columns=source.columns, common=source.common)
+
+
+def field_columns(
+    given: Mapping[str, str | None],
+    trained: Mapping[str, str],
+    *,
+    columns: Collection[str],
+    common: AbstractSet[str],
+) -> dict[str, str]:
+    """Returns the column of each field of a task.
+
+    Args:
+        given: By field the column that the user named, or None.
+        trained: By field its column in the training data, where that is known.
+        columns: All columns that are there.
+        common: Those that all rows have.
+    """
     open_fields = [field for field, column in given.items() if column is None]
-    trained = _trained_columns(spec)
     own = {field: trained[field] for field in open_fields if field in trained}
     usual = set(open_fields)
     # The column of the training first: where it is there, the data have the form of the training
     # data, in which a column of the usual name was something else.
     is_trained = len(own) == len(open_fields) and (
-        source.common.issuperset(own.values())
-        or (not source.common >= usual and set(own.values()) <= set(source.columns))
+        common >= set(own.values()) or (not common >= usual and set(own.values()) <= set(columns))
     )
     return {f: column or (own[f] if is_trained else f) for f, column in given.items()}
 
 
-def _trained_columns(spec: TaskSpec) -> dict[str, str]:
+def trained_columns(spec: TaskSpec) -> dict[str, str]:
     """Returns the column of each field in the training data, where the head file names it."""
     known = spec.training.columns if spec.training is not None else None
     roles: tuple[Role, ...] = ("text", "pair")
@@ -248,7 +265,7 @@ def _fitting(
 
 
 def _check_fields(task: FoundTask, fields: Mapping[str, str], source: RowSource) -> None:
-    trained = _trained_columns(task.spec)
+    trained = trained_columns(task.spec)
     for field in task.spec.fields:
         if source.is_blank or fields[field] in source.columns:
             continue

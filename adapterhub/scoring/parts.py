@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adapterhub.errors import DataError
 from adapterhub.results import column_types
-from adapterhub.rows.source_row import SourceRow
-from adapterhub.scoring.chunks import Request, ScoredChunk, Scorer, score_chunk
+from adapterhub.scoring.chunks import Request, ScoredChunk
 from adapterhub.scoring.job_folder import JobFolder, place_staged, refuse_folder, settle
 from adapterhub.scoring.job_records import (
     JobRecord,
@@ -24,9 +22,8 @@ from adapterhub.scoring.job_records import (
 from adapterhub.scoring.layout import Layout
 from adapterhub.scoring.outputs import temp_beside
 from adapterhub.scoring.part_writer import NewPart, Part
-from adapterhub.scoring.sources import RowSource
 from adapterhub.scoring.updated_part import UpdatedPart
-from adapterhub.scoring.windows import Window, take_windows
+from adapterhub.scoring.windows import Window
 from adapterhub.specs import Kind
 from adapterhub.store.atomic import take_name
 
@@ -46,6 +43,7 @@ class PartJob:
         kinds: Kind of each task of the request by its name.
         skip: Whether bad rows are left out; they stop the job otherwise.
         source: Name of the input.
+        features_cache: Folder of the features cache; None for none.
     """
 
     folder: JobFolder
@@ -55,6 +53,7 @@ class PartJob:
     kinds: Mapping[str, Kind]
     skip: bool
     source: str
+    features_cache: Path | None = None
 
     def needs(self, number: int, part: PartRecord | None) -> Request | None:
         """Returns how the rows of a part are still to be scored, or None where it is finished.
@@ -68,10 +67,8 @@ class PartJob:
         """
         wanted = self.record.digests
         if part is not None:
-            if part.tasks == wanted:
-                return None
-            missing = [name for name in wanted if part.tasks.get(name) != wanted[name]]
-            return only(self.request, missing, self.record)
+            missing = self.lacks(part)
+            return only(self.request, missing, self.record) if missing else None
         given = set(self.request.names.values())
         absent = [name for name in wanted if name not in given]
         if absent:
@@ -82,15 +79,19 @@ class PartJob:
             )
         return self.request
 
-    def types(self, request: Request) -> pa.Schema | None:
-        """Returns the columns that a request fills, with their types, where the parts have such."""
+    def lacks(self, part: PartRecord) -> list[str]:
+        """Returns the tasks that have not filled a part, by name."""
+        return [name for name, one in self.record.digests.items() if part.tasks.get(name) != one]
+
+    def types(self, names: Iterable[str]) -> pa.Schema | None:
+        """Returns the columns that tasks fill, with their types, where the parts have such."""
         if self.layout.schema is None:
             return None
         import pyarrow as pa
 
         found: dict[str, pa.DataType] = {}
-        for name in request.names.values():
-            found |= column_types(name, self.kinds[name], top_k=request.top_k)
+        for name in names:
+            found |= column_types(name, self.kinds[name], top_k=self.request.top_k)
         return pa.schema(found)
 
 
@@ -120,18 +121,23 @@ def in_order(request: Request, record: JobRecord) -> Request:
 
 
 class PartSink:
-    """Takes scored windows in order, and commits each part with its last window."""
+    """Takes scored windows in order, and commits each part with its last window.
+
+    Attributes:
+        parts: The manifests of all finished parts.
+    """
 
     def __init__(self, job: PartJob, parts: Mapping[int, PartRecord]) -> None:
         """Starts with no part open.
 
         Args:
             job: The job.
-            parts: The manifests of finished parts.
+            parts: The manifests of the parts that are finished already.
         """
-        self._job, self._parts = job, parts
+        self._job, self._before = job, dict(parts)
         self._stack = ExitStack()
         self._open: tuple[int, Part, Path, Path] | None = None
+        self.parts = {number: part for number, part in parts.items() if not job.lacks(part)}
 
     def __enter__(self) -> PartSink:
         """Returns itself."""
@@ -141,28 +147,38 @@ class PartSink:
         """Removes what was written of a part that is not finished."""
         self._stack.close()
 
-    def take(self, window: Window, chunk: ScoredChunk, request: Request) -> PartRecord | None:
-        """Writes a window; returns the manifest of its part if that is finished now.
+    def known(self, number: int) -> PartRecord | None:
+        """Returns the manifest that a part had before."""
+        return self._before.get(number)
+
+    def needs(self, number: int) -> Request | None:
+        """Returns how the rows of a part are to be scored, or None where it was finished before.
+
+        Raises:
+            DataError: All tasks must score it, and not all were given.
+        """
+        return self._job.needs(number, self.known(number))
+
+    def take(self, window: Window, chunk: ScoredChunk) -> None:
+        """Writes a window, and commits its part if it ends it.
 
         Raises:
             DataError: The system cannot write it.
         """
         if self._open is None or self._open[0] != window.part:
-            self._begin(window.part, request)
+            self._begin(window.part)
         assert self._open is not None
         number, part, rows, bad = self._open
         part.write(window, chunk)
-        if not window.ends_part:
-            return None
-        record = part.finish()
-        commit(self._job.folder, number, record, rows=rows, bad=bad)
-        self._open = None
-        self._stack.close()
-        return record
+        if window.ends_part:
+            record = part.finish()
+            commit(self._job.folder, number, record, rows=rows, bad=bad)
+            self.parts[number] = record
+            self._open = None
+            self._stack.close()
 
-    def _begin(self, number: int, request: Request) -> None:
-        job, folder = self._job, self._job.folder
-        before = self._parts.get(number)
+    def _begin(self, number: int) -> None:
+        job, folder, before = self._job, self._job.folder, self.known(number)
         rows = self._stack.enter_context(temp_beside(folder.part(number)))
         bad = self._stack.enter_context(temp_beside(folder.bad(number)))
         metadata, tasks = schema_metadata(job.record), job.record.digests
@@ -183,7 +199,7 @@ class PartSink:
                 (rows, bad),
                 before,
                 tasks=tasks,
-                types=job.types(request),
+                types=job.types(job.lacks(before)),
                 metadata=metadata,
                 source=job.source,
             )
@@ -220,46 +236,6 @@ def commit(folder: JobFolder, number: int, part: PartRecord, *, rows: Path, bad:
         place_staged(folder, number, part)
 
 
-def run_part(
-    job: PartJob, number: int, rows: Iterator[SourceRow], *, scorer: Scorer, source: RowSource
-) -> PartRecord | None:
-    """Scores one part of a job and commits it, unless that has been done.
-
-    Args:
-        job: The job.
-        number: The part.
-        rows: The rows of the input from its first row on; as many are taken as the part has.
-        scorer: A `Hub`.
-        source: Where the rows come from, for messages.
-
-    Returns:
-        Its manifest; None where the input ends before the part, which is not made then.
-
-    Raises:
-        DataError: A row is bad and is not to be skipped, or a file cannot be written.
-        AdapterHubError: As `Hub.load`.
-    """
-    own = islice(rows, job.record.part_rows)
-    part = read_part(job.folder, number)
-    request = job.needs(number, part)
-    if request is None:
-        for _ in own:
-            pass
-        return part
-    first = next(own, None)
-    if first is None and number:
-        return None
-    given = own if first is None else chain([first], own)
-    windows = take_windows(given, job.record.part_rows, first_part=number)
-    with PartSink(job, {} if part is None else {number: part}) as sink:
-        done = None
-        for window in windows:
-            chunk = score_window(scorer, window, request, before=part)
-            refuse_bad(chunk, source, skip=job.skip)
-            done = sink.take(window, chunk, request)
-    return done
-
-
 def read_part(folder: JobFolder, number: int) -> PartRecord | None:
     """Returns the manifest of a part if it is finished, after what a killed update has left."""
     part = read_record(folder.manifest(number), PartRecord)
@@ -267,28 +243,3 @@ def read_part(folder: JobFolder, number: int) -> PartRecord | None:
         return None
     settle(folder, {number: part})
     return part
-
-
-def score_window(
-    scorer: Scorer,
-    window: Window,
-    request: Request,
-    *,
-    before: PartRecord | None,
-) -> ScoredChunk:
-    """Returns a window with predictions; in an update without the rows that are bad already."""
-    known = set() if before is None else set(before.bad)
-    rows = [row for place, row in enumerate(window.rows, start=window.start) if place not in known]
-    return score_chunk(scorer, rows, request)
-
-
-def refuse_bad(chunk: ScoredChunk, source: RowSource, *, skip: bool) -> None:
-    """Stops at the first bad row, where such rows are not skipped.
-
-    Raises:
-        DataError: There is one.
-    """
-    if chunk.bad and not skip:
-        first = chunk.bad[0]
-        hint = "--on-error skip (on_error='skip') goes on without such rows"
-        source.refuse(first.place, f"{first.problem} ({hint})", first.file)

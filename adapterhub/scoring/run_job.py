@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from adapterhub.errors import DataError
 from adapterhub.plan import Plan
-from adapterhub.scoring.chunks import Scorer
+from adapterhub.scoring.chunks import ScoredChunk, ScoringHub
 from adapterhub.scoring.job import OutputJob, ScoringJob
 from adapterhub.scoring.job_folder import (
     FolderState,
@@ -32,44 +33,52 @@ from adapterhub.scoring.job_records import (
     write_record,
 )
 from adapterhub.scoring.joining import append_file, join_parts
-from adapterhub.scoring.local_engine import Advance, score_parts
+from adapterhub.scoring.local_engine import LocalEngine
 from adapterhub.scoring.outputs import give_name, reserve, resolved, temp_beside
 from adapterhub.scoring.part_writer import NewPart
-from adapterhub.scoring.parts import commit, refuse_bad, score_window
+from adapterhub.scoring.parts import PartSink, commit
 from adapterhub.scoring.windows import Window, take_windows
 from adapterhub.store.atomic import sweep, sync_folder
+
+if TYPE_CHECKING:
+    from adapterhub.model.execution.stages import Watch
 
 Parts = Mapping[int, PartRecord]
 
 
-def run_job(scorer: Scorer, job: ScoringJob, output: OutputJob, *, advance: Advance) -> Parts:
-    """Scores what is not done of a job and writes it; returns the manifests of all parts.
+def run_job(
+    hub: ScoringHub, job: ScoringJob, output: OutputJob, *, watch: Watch | None = None
+) -> tuple[Parts, int]:
+    """Scores what is not done of a job and writes it.
 
     Args:
-        scorer: A `Hub`, with the tasks of the job.
+        hub: A `Hub`.
         job: What to do.
         output: Where it writes.
-        advance: Is told how many rows were scored.
+        watch: Called after every batch of the encoder.
+
+    Returns:
+        The manifests of all parts, and how many rows were scored now.
 
     Raises:
         DataError: A row is bad and is not to be skipped, or a file cannot be written.
         AdapterHubError: As `Hub.load`.
     """
-    if output.target.is_folder:
-        return _to_folder(scorer, job, output, advance)
-    return _to_file(scorer, job, output, advance)
+    engine = LocalEngine(hub, job.part_job, job.source, watch)
+    # Before anything is written: what cannot be loaded leaves no folder.
+    engine.load(job.request)
+    run = _to_folder if output.target.is_folder else _to_file
+    return run(engine, job, output), engine.scored
 
 
-def _to_folder(scorer: Scorer, job: ScoringJob, output: OutputJob, advance: Advance) -> Parts:
-    part_job = job.part_job
-    with hold_folder(part_job.folder):
+def _to_folder(engine: LocalEngine, job: ScoringJob, output: OutputJob) -> Parts:
+    with hold_folder(output.target.folder):
         parts = begin(output)
         windows = take_windows(job.source.rows, output.record.part_rows)
-        done = score_parts(
-            part_job, parts, windows, scorer=scorer, source=job.source, advance=advance
-        )
-        finish(part_job.folder, output.record, done, job.plan)
-    return done
+        with PartSink(job.part_job, parts) as sink:
+            engine.score_parts(windows, sink)
+        finish(output.target.folder, output.record, sink.parts, job.plan)
+    return sink.parts
 
 
 def begin(output: OutputJob) -> Parts:
@@ -128,7 +137,7 @@ def _write_errors(folder: JobFolder, parts: Parts, path: Path, *, force: bool) -
         give_name(temp, path, force=force, unless_empty=True)
 
 
-def _to_file(scorer: Scorer, job: ScoringJob, output: OutputJob, advance: Advance) -> Parts:
+def _to_file(engine: LocalEngine, job: ScoringJob, output: OutputJob) -> Parts:
     target, record = output.target, output.record
     part_rows = record.part_rows if record.is_resumable else sys.maxsize
     with ExitStack() as stack:
@@ -139,34 +148,25 @@ def _to_file(scorer: Scorer, job: ScoringJob, output: OutputJob, advance: Advanc
         if output.state.job is None:
             if output.anew:
                 _remove_work(target.folder)
-            parts, ended = _first_part(scorer, job, output, windows=windows, advance=advance)
-            if ended:
-                return parts
+            only = _first_part(engine, job, output, windows)
+            if only is not None:
+                return {0: only}
         with hold_folder(target.folder):
-            state = read_state(target.folder.path)
-            settle(target.folder, state.parts)
-            parts = score_parts(
-                job.part_job,
-                state.parts,
-                windows,
-                scorer=scorer,
-                source=job.source,
-                advance=advance,
-            )
-            _join(output, job, parts)
+            parts = read_state(target.folder.path).parts
+            with PartSink(job.part_job, parts) as sink:
+                engine.score_parts(windows, sink)
+            _join(output, job, sink.parts)
         _remove_work(target.folder)
-    return parts
+    return sink.parts
 
 
 def _first_part(
-    scorer: Scorer,
-    job: ScoringJob,
-    output: OutputJob,
-    *,
-    windows: Iterator[Window],
-    advance: Advance,
-) -> tuple[Parts, bool]:
-    """Scores the first part of one file, which is the file itself if there are no more rows."""
+    engine: LocalEngine, job: ScoringJob, output: OutputJob, windows: Iterator[Window]
+) -> PartRecord | None:
+    """Scores the first part of one file; returns its manifest if it is the file itself.
+
+    If there are more rows, it becomes a part of the folder that is made then.
+    """
     target, part_job = output.target, job.part_job
     with temp_beside(target.path) as rows, temp_beside(target.errors) as bad:
         part = NewPart(
@@ -176,27 +176,35 @@ def _first_part(
             metadata=schema_metadata(output.record),
             header=True,
             tasks=output.record.digests,
-            source=job.source.name,
+            source=part_job.source,
         )
+        ended = False
+
+        def take(window: Window, chunk: ScoredChunk) -> None:
+            nonlocal ended
+            part.write(window, chunk)
+            ended = window.ends_input
+
         with contextlib.closing(part):
-            for window in windows:
-                chunk = score_window(scorer, window, part_job.request, before=None)
-                refuse_bad(chunk, job.source, skip=part_job.skip)
-                part.write(window, chunk)
-                advance(len(window.rows))
-                if window.ends_part:
-                    break
+            engine.score(part_job.request, _first_windows(windows), take=take)
             found = part.finish()
-        if window.ends_input:
-            _name(output, job, rows)
-            if part_job.skip:
-                give_name(bad, target.errors, force=job.options.force, unless_empty=True)
-            _write_own_record(output)
-            return {0: found}, True
-        with hold_folder(target.folder):
-            write_record(target.folder.job, output.record)
-            commit(target.folder, 0, found, rows=rows, bad=bad)
-    return {0: found}, False
+        if not ended:
+            with hold_folder(target.folder):
+                write_record(target.folder.job, output.record)
+                commit(target.folder, 0, found, rows=rows, bad=bad)
+            return None
+        _name(output, job, rows)
+        if part_job.skip:
+            give_name(bad, target.errors, force=job.options.force, unless_empty=True)
+        _write_own_record(output)
+    return found
+
+
+def _first_windows(windows: Iterator[Window]) -> Iterator[Window]:
+    for window in windows:
+        yield window
+        if window.ends_part:
+            return
 
 
 def _join(output: OutputJob, job: ScoringJob, parts: Parts) -> None:

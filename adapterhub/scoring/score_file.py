@@ -6,27 +6,30 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from adapterhub.plan import Plan
 from adapterhub.scoring.assign_columns import assign_columns
-from adapterhub.scoring.chunks import ScoredChunk, Scorer, score_chunk
+from adapterhub.scoring.chunks import RowStages, ScoredChunk, ScoringHub
 from adapterhub.scoring.fingerprint import EncoderSettings
 from adapterhub.scoring.job import ScoringJob, plan_output
 from adapterhub.scoring.job_records import TaskRecord, Totals, totals
-from adapterhub.scoring.local_engine import Advance
+from adapterhub.scoring.local_engine import refuse_bad
 from adapterhub.scoring.options import ScoringOptions
-from adapterhub.scoring.parts import refuse_bad
+from adapterhub.scoring.pipeline import RowWindow, score_windows, take_windows
 from adapterhub.scoring.run_job import run_job
 from adapterhub.scoring.sources import RowSource, open_source
 from adapterhub.scoring.target import Target, check_target, find_target
-from adapterhub.scoring.windows import take_windows
 from adapterhub.store.registries import Registries, as_registries
 from adapterhub.store.registry import Registry
+
+if TYPE_CHECKING:
+    from adapterhub.model.execution.stages import Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,7 @@ class ScoredFile:
 
 
 def score_file(
-    scorer: Scorer,
+    hub: ScoringHub,
     source: object,
     out: str | Path,
     *,
@@ -80,10 +83,10 @@ def score_file(
     """Scores all rows of a source and writes them, with their predictions, to a file or folder.
 
     Args:
-        scorer: A `Hub`.
+        hub: A `Hub`.
         source: As in `open_source`.
         out: The file, whose ending says the format, or a folder for parts.
-        tasks: References; none for all tasks of the scorer's registries that can read the
+        tasks: References; none for all tasks of the hub's registries that can read the
             source.
         options: None takes the defaults.
 
@@ -94,7 +97,7 @@ def score_file(
         AdapterHubError: As `Hub.load`.
     """
     options = options or ScoringOptions()
-    registries = Registries(scorer.registry_paths)
+    registries = Registries(hub.registry_paths)
     # Before the first row is read: rows may come from code that changes the working folder.
     target = find_target(out, options)
     job = prepare(
@@ -103,11 +106,9 @@ def score_file(
         out=target,
         tasks=tasks,
         options=options,
-        encoder=EncoderSettings(
-            registries.backbone_key(scorer.backbone), scorer.dtype, scorer.max_windows
-        ),
+        encoder=EncoderSettings(registries.backbone_key(hub.backbone), hub.dtype, hub.max_windows),
     )
-    done = run(scorer, job)
+    done = run(hub, job)
     given = Path(os.path.expanduser(out))
     if done.bad_path is None:
         return replace(done, path=given)
@@ -156,12 +157,12 @@ def prepare(
 
 
 def run(
-    scorer: Scorer | None, job: ScoringJob, show: Callable[[ScoredChunk], None] | None = None
+    hub: ScoringHub | None, job: ScoringJob, show: Callable[[ScoredChunk], None] | None = None
 ) -> ScoredFile:
     """Loads the tasks of a job, scores its rows, and writes them.
 
     Args:
-        scorer: A `Hub`; None for a job that is done.
+        hub: A `Hub`; None for a job that is done.
         job: What to do.
         show: Called with every chunk, where nothing is written.
 
@@ -173,21 +174,19 @@ def run(
     if output is not None and output.is_done:
         done = totals(output.state.parts)
         return _outcome(job, done, parts=len(output.state.parts), resumed=done.rows)
-    assert scorer is not None
-    scorer.load(*dict.fromkeys(job.request.versions.values()))
+    assert hub is not None
     with ExitStack() as stack:
         bar = stack.enter_context(_progress(job))
-        started, scored = time.perf_counter(), 0
+        started = time.perf_counter()
 
-        def advance(rows: int) -> None:
-            nonlocal scored
-            scored += rows
+        def watch(rows: int, _: int) -> None:
             bar.update(rows)
 
         if output is None:
-            found, parts = _show(scorer, job, show, advance), 1
+            found = _show(hub, job, show, watch)
+            parts, scored = 1, found.rows
         else:
-            records = run_job(scorer, job, output, advance=advance)
+            records, scored = run_job(hub, job, output, watch=watch)
             found, parts = totals(records), len(records)
         seconds = time.perf_counter() - started
     return _outcome(job, found, parts=parts, resumed=found.rows - scored, seconds=seconds)
@@ -216,25 +215,23 @@ def _outcome(
 
 
 def _show(
-    scorer: Scorer,
-    job: ScoringJob,
-    show: Callable[[ScoredChunk], None] | None,
-    advance: Advance,
+    hub: ScoringHub, job: ScoringJob, show: Callable[[ScoredChunk], None] | None, watch: Watch
 ) -> Totals:
     """Hands all rows to the caller."""
     found = Totals()
-    for window in take_windows(job.source.rows, sys.maxsize):
-        chunk = score_chunk(scorer, window.rows, job.request)
-        refuse_bad(chunk, job.source, skip=job.options.on_error == "skip")
-        if show is not None:
-            show(chunk)
-        advance(len(window.rows))
-        found = Totals(
-            rows=found.rows + len(window.rows),
-            scored=found.scored + len(chunk.rows),
-            bad=found.bad + len(chunk.bad),
-            truncated=found.truncated + len(chunk.truncated),
-        )
+    stages = RowStages.open(hub, job.request)
+    rows = take_windows(job.source.rows, job.assigned.shown)
+    with closing(score_windows(stages, map(RowWindow, rows), watch=watch)) as chunks:
+        for chunk in chunks:
+            refuse_bad(chunk, job.source, skip=job.options.on_error == "skip")
+            if show is not None:
+                show(chunk)
+            found = Totals(
+                rows=found.rows + len(chunk.rows) + len(chunk.bad),
+                scored=found.scored + len(chunk.rows),
+                bad=found.bad + len(chunk.bad),
+                truncated=found.truncated + len(chunk.truncated),
+            )
     return found
 
 

@@ -6,12 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from adapterhub.rows.source_row import SourceRow
-
-WINDOW_ROWS = 4_096
-"""Most rows that are scored at once; bounds the memory of a run. Lengths are sorted within."""
-
-WINDOW_CHARACTERS = 2_000_000
-"""Most characters of their texts, but for the last row of a window."""
+from adapterhub.scoring import pipeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +49,8 @@ def take_windows(
         following = next(rows, None)
         read = start + len(waiting)
         ends_part = read == part_rows or following is None
-        if ends_part or len(waiting) == WINDOW_ROWS or size >= WINDOW_CHARACTERS:
+        full = size >= pipeline.WINDOW_CHARACTERS
+        if ends_part or len(waiting) >= pipeline.WINDOW_ROWS or full:
             yield Window(part, start, tuple(waiting), ends_part, following is None)
             part, start = (part + 1, 0) if ends_part else (part, read)
             waiting, size = [], 0

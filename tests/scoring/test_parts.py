@@ -13,8 +13,10 @@ import pytest
 
 from adapterhub import Hub
 from adapterhub.errors import DataError, UsageError
-from adapterhub.scoring import local_engine, sources, windows
+from adapterhub.scoring import local_engine, pipeline, sources
+from adapterhub.scoring.chunks import ScoredChunk
 from adapterhub.scoring.job_folder import hold_folder
+from adapterhub.scoring.local_engine import refuse_bad
 from adapterhub.scoring.options import ScoringOptions
 from adapterhub.scoring.score_file import ScoredFile
 from adapterhub.scoring.target import find_target
@@ -34,7 +36,7 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     folder = tmp_path / "work"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(windows, "WINDOW_ROWS", 3)
+    monkeypatch.setattr(pipeline, "WINDOW_ROWS", 3)
     write("in.jsonl", ROWS)
 
 
@@ -49,17 +51,15 @@ def score(hub: Hub, out: str = "out", *, source: Any = "in.jsonl", **options: An
 
 
 def kill_at(monkeypatch: pytest.MonkeyPatch, window: int) -> None:
-    """Ends the run before a window is scored, counted from 0."""
-    scored = iter(range(window + 1))
-    real = local_engine.score_window
+    """Ends the run before a window is written, counted from 0."""
+    written = iter(range(window + 1))
 
-    def run(*args: Any, **named: Any) -> Any:
-        if next(scored) == window:
+    def run(chunk: ScoredChunk, *args: Any, **named: Any) -> None:
+        if next(written) == window:
             raise Killed
-        return real(*args, **named)
+        refuse_bad(chunk, *args, **named)
 
-    monkeypatch.setattr("adapterhub.scoring.local_engine.score_window", run)
-    monkeypatch.setattr("adapterhub.scoring.run_job.score_window", run)
+    monkeypatch.setattr(local_engine, "refuse_bad", run)
 
 
 def killed(hub: Hub, window: int, out: str = "out", **options: Any) -> None:
@@ -286,7 +286,7 @@ def test_what_is_no_job_is_left_alone(hub: Hub) -> None:
     ):
         with pytest.raises((DataError, UsageError), match=words):
             score(hub, out, force=force)
-    with pytest.raises(UsageError, match="part_format .* is of a folder"):
+    with pytest.raises(UsageError, match=r"part_format .* is of a folder"):
         score(hub, "out.csv", part_format="jsonl")
     assert set(os.listdir()) == {"in.jsonl", "other", "file"}
 
@@ -316,9 +316,9 @@ def test_state_that_cannot_be_read_is_refused(
 def test_a_second_job_is_refused(hub: Hub) -> None:
     killed(hub, 3)
     options = ScoringOptions()
-    with hold_folder(find_target("out", options).folder):
-        with pytest.raises(DataError, match=f"another job is writing there: process {os.getpid()}"):
-            score(hub)
+    words = f"another job is writing there: process {os.getpid()}"
+    with hold_folder(find_target("out", options).folder), pytest.raises(DataError, match=words):
+        score(hub)
     assert score(hub).scored == 10
 
 
@@ -372,5 +372,5 @@ def test_columns_may_be_chosen(hub: Hub) -> None:
     columns = ["id", *(c for c in read()[0] if c not in ("id", "text"))]
     assert list(read()[0]) == list(read("lines")[0]) == columns
     assert Path("a.csv").read_text().splitlines()[0] == ",".join(columns)
-    with pytest.raises(DataError, match="no column 'idd'.*Did you mean 'id'"):
+    with pytest.raises(DataError, match=r"no column 'idd'.*Did you mean 'id'"):
         score(hub, "other", keep_columns=["idd"])

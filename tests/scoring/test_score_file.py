@@ -25,7 +25,8 @@ from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.option_models import parse_options
 from adapterhub.rows.formats import find_format
 from adapterhub.rows.reading import read_file
-from adapterhub.scoring import sources, windows
+from adapterhub.scoring import pipeline, sources
+from adapterhub.scoring.chunks import ComputedChunk, RowStages, ScoredChunk
 from adapterhub.store.changes import rename
 from adapterhub.store.editing import change_registry
 from tests.tiny import add_task, tiny_task
@@ -45,7 +46,7 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "CHUNK_ROWS", 2)
-    monkeypatch.setattr(windows, "WINDOW_ROWS", 2)
+    monkeypatch.setattr(pipeline, "WINDOW_ROWS", 2)
 
 
 def write_lines(path: str, rows: list[Any]) -> str:
@@ -103,7 +104,7 @@ def test_predictions_do_not_depend_on_chunks_or_runs(
     texts = [TEXTS[index % 3] + " day" * (index % 7) for index in range(40)]
     hub.score_file(texts, "whole.jsonl", tasks=TASKS)
     hub.score_file(texts, "again.jsonl", tasks=TASKS)
-    monkeypatch.setattr(windows, "WINDOW_ROWS", 7)
+    monkeypatch.setattr(pipeline, "WINDOW_ROWS", 7)
     hub.score_file(texts, "chunks.jsonl", tasks=TASKS)
     assert Path("whole.jsonl").read_bytes() == Path("again.jsonl").read_bytes()
     labels = [[row["sentiment.label"] for row in read(f"{n}.jsonl")] for n in ("whole", "chunks")]
@@ -114,7 +115,7 @@ def test_predictions_do_not_depend_on_chunks_or_runs(
 
 @pytest.mark.usefixtures("small_chunks")
 def test_rows_pass_in_chunks(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was read and not yet written stays below two chunks, however long the input is."""
+    """What was read and not yet scored stays below four windows, however long the input is."""
     read_ahead, scored = [], 0
 
     def texts() -> Iterator[str]:
@@ -122,16 +123,17 @@ def test_rows_pass_in_chunks(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
             read_ahead.append(index + 1 - scored)
             yield TEXTS[index % 3]
 
-    score = hub.score
+    decode = RowStages.decode
 
-    def count(rows: Any, *args: Any, **options: Any) -> Any:
+    def count(self: RowStages, computed: ComputedChunk) -> ScoredChunk:
         nonlocal scored
-        scored += len(rows)
-        return score(rows, *args, **options)
+        chunk = decode(self, computed)
+        scored += len(chunk.rows)
+        return chunk
 
-    monkeypatch.setattr(hub, "score", count)
+    monkeypatch.setattr(RowStages, "decode", count)
     assert hub.score_file(texts(), "out.jsonl", tasks="rating").scored == 20
-    assert max(read_ahead) <= 4
+    assert max(read_ahead) <= 8
 
 
 def test_without_tasks_all_that_can_read_the_source_run(hub: Hub) -> None:
@@ -300,7 +302,7 @@ def test_all_rows_are_scored_by_one_version(
     hub: Hub, tiny_backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A version that is added and loaded in the middle of a run is not for its later rows."""
-    monkeypatch.setattr(windows, "WINDOW_ROWS", 2)
+    monkeypatch.setattr(pipeline, "WINDOW_ROWS", 2)
     texts = ["a good day"] * 6
     expected = hub.score(texts[0], "sentiment", top_k=None)["sentiment"][0]
 

@@ -14,7 +14,7 @@ import pytest
 from adapterhub import Hub
 from adapterhub.errors import DataError
 from adapterhub.model.backbone.open_backbone import Backbone
-from adapterhub.scoring import job_folder, parts, windows
+from adapterhub.scoring import job_folder, parts, pipeline
 from tests.scoring.test_parts import (
     ROWS,
     Killed,
@@ -35,7 +35,7 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     folder = tmp_path / "work"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(windows, "WINDOW_ROWS", 3)
+    monkeypatch.setattr(pipeline, "WINDOW_ROWS", 3)
     write("in.jsonl", ROWS)
 
 
@@ -154,7 +154,7 @@ def test_other_changes_are_no_update(hub: Hub) -> None:
     before = files()
     with pytest.raises(DataError, match="'rating' read the column 'text' and reads 'other' now"):
         score(hub, text_column="other")
-    with pytest.raises(DataError, match="finished job .* part_rows was 4 and is 5 now"):
+    with pytest.raises(DataError, match=r"finished job .* part_rows was 4 and is 5 now"):
         score(hub, tasks=["topics"], part_rows=5)
     assert files() == before
 
