@@ -14,7 +14,8 @@ from adapterhub.rows.source_row import SourceRow
 from adapterhub.scoring.chunks import Request, RowStages, ScoredChunk, ScoringHub
 from adapterhub.scoring.features_cache import FeaturesCache
 from adapterhub.scoring.job_records import PartRecord
-from adapterhub.scoring.parts import PartJob, PartSink, read_part
+from adapterhub.scoring.part_job import PartJob
+from adapterhub.scoring.parts import PartSink, read_part
 from adapterhub.scoring.pipeline import RowWindow, score_windows
 from adapterhub.scoring.sources import RowSource
 from adapterhub.scoring.windows import Window, take_windows

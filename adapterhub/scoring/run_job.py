@@ -169,15 +169,7 @@ def _first_part(
     """
     target, part_job = output.target, job.part_job
     with temp_beside(target.path) as rows, temp_beside(target.errors) as bad:
-        part = NewPart(
-            rows,
-            bad,
-            layout=output.layout,
-            metadata=schema_metadata(output.record),
-            header=True,
-            tasks=output.record.digests,
-            source=part_job.source,
-        )
+        part = NewPart(rows, bad, part_job, header=True)
         ended = False
 
         def take(window: Window, chunk: ScoredChunk) -> None:
