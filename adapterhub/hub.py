@@ -328,8 +328,8 @@ class Hub:
     ) -> ScoredFile:
         """Scores a file of any size and writes its rows, with their predictions, to another.
 
-        Rows pass in chunks, so memory does not grow with the file. Whatever stops the call, `out`
-        is whole, or as it was before.
+        Predictions get the columns of `Scores.rows`. Rows pass in chunks, so memory does not grow
+        with the file. Whatever stops the call, `out` is whole, or as it was before.
 
         Args:
             source: A .jsonl, .csv, .tsv or .txt file (each also with .gz) or a .parquet file; an

@@ -42,7 +42,7 @@ class Request:
     """How every row is scored.
 
     Attributes:
-        names: Column of each task's predictions, by the task's reference.
+        names: Name of each task in the output, by the task's reference.
         versions: Name of the version to run, by reference; it stays the same in all chunks.
         columns: All columns that the predictions take.
         fields: By version, the column that a field is read from, by field; other fields are read
@@ -160,7 +160,7 @@ def missing_column(column: str, columns: Sequence[str]) -> str:
 
 def _named(scores: Scores, request: Request) -> Scores:
     return Scores(
-        {column: scores[request.versions[name]] for name, column in request.names.items()}
+        {name: scores[request.versions[reference]] for reference, name in request.names.items()}
     )
 
 

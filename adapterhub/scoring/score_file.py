@@ -54,7 +54,7 @@ class ScoredFile:
         seconds: Time spent on reading, scoring and writing.
         tasks: References of the tasks that ran.
         plan: What was computed per text.
-        columns: By column of the predictions of a task, the column that each field was read from.
+        columns: By name of a task in the output, the column that each field was read from.
     """
 
     path: Path | None
