@@ -24,7 +24,7 @@ from adapterhub.scoring.chunks import ScoredChunk
 from adapterhub.scoring.options import ScoringOptions
 from adapterhub.scoring.source_schema import source_columns, source_schema
 from adapterhub.scoring.sources import RowSource
-from adapterhub.scoring.writers import DelimitedText, JsonLines, Parquet, refuse_writing
+from adapterhub.scoring.writers import DelimitedText, JsonLines, TypedTable, refuse_writing
 from adapterhub.store.atomic import held_temp, reason, sweep, sync_folder, take_name
 from adapterhub.store.locks import held_by, hold_lock, output_lock
 
@@ -246,13 +246,13 @@ def _bad_rows_file(path: Path, *, force: bool) -> Iterator[JsonLines]:
 
 def _open_writer(
     out: Path, temp: Path, source: RowSource, assigned: Assignment
-) -> JsonLines | DelimitedText | Parquet:
+) -> JsonLines | DelimitedText | TypedTable:
     """Opens `temp` for what `out` will hold: the columns of the source, then the predictions."""
     form = find_format(out, answers=True)
     request = assigned.request
     if form.name == "jsonl":
         return JsonLines(temp, packed=form.packed)
-    if form.name == "parquet":
+    if form.is_typed:
         import pyarrow as pa
 
         schema = source_schema(source)
@@ -260,7 +260,7 @@ def _open_writer(
         types: dict[str, pa.DataType] = {}
         for name, spec in assigned.specs.items():
             types |= column_types(name, spec.kind, top_k=request.top_k)
-        return Parquet(temp, pa.schema([*schema, *pa.schema(types)]))
+        return TypedTable(temp, form, pa.schema([*schema, *pa.schema(types)]))
     columns = source_columns(source)
     check_columns(columns, request.columns)
     return DelimitedText(temp, form, (*columns, *request.columns))
