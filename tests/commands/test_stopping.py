@@ -110,9 +110,8 @@ def test_a_signal_ends_what_does_not_want_to(tmp_path: Path, work: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", CODES)
-def test_a_signal_ends_a_long_call_of_torch(tmp_path: Path, number: signal.Signals) -> None:
-    check(tmp_path, TORCH, number)
+def test_a_signal_ends_a_long_call_of_torch(tmp_path: Path) -> None:
+    check(tmp_path, TORCH, signal.SIGINT)
 
 
 @pytest.mark.slow
@@ -131,7 +130,7 @@ def test_what_nohup_ignores_stays_ignored(tmp_path: Path) -> None:
         assert running.stdout is not None
         running.stdout.readline()
         running.send_signal(signal.SIGHUP)
-        time.sleep(1)
+        time.sleep(0.7)  # longer than what ends a process late
         assert running.poll() is None
         assert end(running, signal.SIGTERM)[0] == 143
 
