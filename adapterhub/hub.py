@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from adapterhub.errors import BackboneMismatchError, UsageError
+from adapterhub.errors import UsageError
 from adapterhub.inputs import Record, parse_bytes, read_records
 from adapterhub.model.backbone.open_backbone import choose_backbone
 from adapterhub.model.backbone.sources import absolute_source
@@ -14,6 +14,7 @@ from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.tokens import TextTokenizer
 from adapterhub.model.execution.call import make_request, with_own_tasks
 from adapterhub.model.execution.run_trunk import ExecutionContext
+from adapterhub.model.execution.stages import ResidentCall
 from adapterhub.model.execution.task_loader import TaskLoader
 from adapterhub.model.execution.text_features import FeatureOptions, features_of
 from adapterhub.model.heads.heads import Array
@@ -27,7 +28,7 @@ from adapterhub.remote.task_names import TaskNames, names_in, names_on_hub
 from adapterhub.results import Scores, TaskInfo
 from adapterhub.scoring.options import ScoringOptions
 from adapterhub.scoring.score_file import ScoredFile, score_file
-from adapterhub.specs import BackboneSpec, Pooling, TaskSpec, identity
+from adapterhub.specs import BackboneSpec, Pooling, TaskSpec
 from adapterhub.store.references import parse_repository
 
 OnError = Literal["raise", "skip"]
@@ -85,15 +86,11 @@ class Hub:
         self.backbone: BackboneSpec = opened.spec
         self._names = names.on(opened.spec.fingerprint)
         self._folder, self._sentence = opened.root, opened.sentence
-        self._encoder = Encoder(opened, device=device, dtype=dtype)
-        self._tokenizer = TextTokenizer(opened.tokenizer)
-        self._context = ExecutionContext(self._encoder, self._tokenizer, max_windows)
-        self._opened_with: dict[str, Any] = {
-            "device": str(device),
-            "dtype": dtype,
-            "max_windows": max_windows,
-        }
-        self._opened_with |= {"backbone": absolute_source(backbone), "max_bytes": size}
+        encoder = Encoder(opened, device=device, dtype=dtype)
+        self._context = ExecutionContext(encoder, TextTokenizer(opened.tokenizer), max_windows)
+        self._opened_with: dict[str, Any] = {"device": str(device), "dtype": dtype}
+        self._opened_with |= {"max_windows": max_windows, "max_bytes": size}
+        self._opened_with |= {"backbone": absolute_source(backbone)}
         self._tasks = TaskLoader(self.registry_paths, self._context, max_bytes=size)
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -142,12 +139,12 @@ class Hub:
     @property
     def encoder(self) -> Encoder:
         """Returns the encoder, for use with other heads."""
-        return self._encoder
+        return self._context.encoder
 
     @property
     def tokenizer(self) -> TextTokenizer:
         """Returns the tokenizer of the encoder."""
-        return self._tokenizer
+        return self._context.tokenizer
 
     @property
     def resident_bytes(self) -> int:
@@ -191,7 +188,6 @@ class Hub:
 
         Args:
             reference: A name as in `load`.
-
         """
         return self._tasks.spec(self._names.full(reference))
 
@@ -229,8 +225,7 @@ class Hub:
                 of its registry for this backbone.
             options: As in `publish`.
         """
-        names = self._names.saved(tasks, self.backbone.fingerprint)
-        return self.publish(names, repo_id, **options)
+        return self.publish(self._names.saved(tasks, self.backbone.fingerprint), repo_id, **options)
 
     def save_pretrained(self, folder: str | Path, tasks: str | Sequence[str] | None = None) -> None:
         """Writes tasks to a folder that `from_pretrained` opens: what `publish` would, there.
@@ -285,9 +280,24 @@ class Hub:
             InputError: `texts` is no list of rows, or a row is bad and `on_error="raise"`.
             AdapterHubError: As `load`.
         """
-        rows = read_records(texts)
-        request = make_request(rows, top_k=top_k, on_error=on_error, logits=logits)
+        request = make_request(read_records(texts), top_k=top_k, on_error=on_error, logits=logits)
         return self._tasks.score(request, self._names.own(tasks))
+
+    def open_call(
+        self,
+        tasks: str | Sequence[str] | None = None,
+        *,
+        fields: Mapping[str, Mapping[str, str]] | None = None,
+        top_k: int | None = 1,
+    ) -> ResidentCall:
+        """Returns `score` in stages that a pipeline can overlap, always with the same versions.
+
+        Args:
+            tasks: As in `score`.
+            fields: By task, the column that a field is read from, by field.
+            top_k: As in `score`.
+        """
+        return self._tasks.open_call(self._names.own(tasks), fields=fields or {}, top_k=top_k)
 
     def score_rows(
         self,
@@ -328,8 +338,8 @@ class Hub:
     ) -> ScoredFile:
         """Scores a file of any size and writes its rows, with their predictions, to another.
 
-        Rows pass in chunks, so memory does not grow with the file. Whatever stops the call, `out`
-        is whole, or as it was before.
+        Predictions get the columns of `Scores.rows`. Rows pass in chunks, so memory does not grow
+        with the file. Whatever stops the call, `out` is whole, or as it was before.
 
         Args:
             source: A .jsonl, .csv, .tsv or .txt file (each also with .gz) or a .parquet file; an
@@ -384,17 +394,7 @@ class Hub:
         return features_of(rows, options, context=self._context, sentence=self._sentence)
 
 
-def _reopen(
-    kind: type[Hub],
-    registry: Any,
-    opened_with: dict[str, Any],
-    backbone: BackboneSpec,
-    pins: dict[str, tuple[str, str]],
-) -> Hub:
+def _reopen(kind: type[Hub], registry: Any, opened_with: dict[str, Any], *pinned: Any) -> Hub:
     hub = kind(registry, **opened_with)
-    if hub.backbone.fingerprint != backbone.fingerprint:
-        raise BackboneMismatchError(
-            "of the pickled Hub", identity(backbone), identity(hub.backbone)
-        )
-    hub._tasks.load_pinned(pins)
+    hub._tasks.load_pinned(*pinned)
     return hub

@@ -5,20 +5,20 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tqdm import tqdm
 
 from adapterhub.plan import Plan
-from adapterhub.rows.reading import count_rows
 from adapterhub.scoring.assign_columns import Assignment, assign_columns
-from adapterhub.scoring.chunks import ScoredChunk, Scorer, score_chunk, take_chunks
+from adapterhub.scoring.chunks import RowStages, ScoredChunk, ScoringHub
 from adapterhub.scoring.options import ScoringOptions
 from adapterhub.scoring.outputs import check_output, errors_path, open_output
-from adapterhub.scoring.sources import CHUNK_ROWS, RowSource, open_source
+from adapterhub.scoring.pipeline import RowWindow, score_windows, take_windows
+from adapterhub.scoring.sources import RowSource, open_source
 from adapterhub.store.paths import absolute_path
 from adapterhub.store.registries import Registries, as_registries
 from adapterhub.store.registry import Registry
@@ -55,7 +55,7 @@ class ScoredFile:
         seconds: Time spent on reading, scoring and writing.
         tasks: References of the tasks that ran.
         plan: What was computed per text.
-        columns: By column of the predictions of a task, the column that each field was read from.
+        columns: By name of a task in the output, the column that each field was read from.
     """
 
     path: Path | None
@@ -71,7 +71,7 @@ class ScoredFile:
 
 
 def score_file(
-    scorer: Scorer,
+    scorer: ScoringHub,
     source: object,
     out: str | Path,
     *,
@@ -144,7 +144,7 @@ def prepare(
 
 
 def run(
-    scorer: Scorer, job: ScoringJob, show: Callable[[ScoredChunk], None] | None = None
+    scorer: ScoringHub, job: ScoringJob, show: Callable[[ScoredChunk], None] | None = None
 ) -> ScoredFile:
     """Loads the tasks of a job, scores its rows, and writes them.
 
@@ -164,16 +164,16 @@ def run(
         if out is not None:
             files = open_output(out, job.source, assigned, job.options)
             takers.append(stack.enter_context(files))
-        scorer.load(*dict.fromkeys(assigned.request.versions.values()))
+        stages = RowStages.open(scorer, assigned.request)
         bar = stack.enter_context(_progress(job))
         started = time.perf_counter()
-        for chunk in _scored_chunks(scorer, job):
-            for take in takers:
-                take(chunk)
-            scored += len(chunk.rows)
-            bad += len(chunk.bad)
-            truncated += chunk.truncated
-            bar.update(len(chunk.rows) + len(chunk.bad))
+        with closing(_scored_chunks(stages, job, lambda rows, _: bar.update(rows))) as chunks:
+            for chunk in chunks:
+                for take in takers:
+                    take(chunk)
+                scored += len(chunk.rows)
+                bad += len(chunk.bad)
+                truncated += chunk.truncated
         seconds = time.perf_counter() - started
     return ScoredFile(
         path=out,
@@ -189,20 +189,22 @@ def run(
     )
 
 
-def _scored_chunks(scorer: Scorer, job: ScoringJob) -> Iterator[ScoredChunk]:
-    for rows in take_chunks(job.source.rows, CHUNK_ROWS):
-        chunk = score_chunk(scorer, rows, job.assigned.request)
-        if chunk.bad and job.options.on_error == "raise":
-            first = chunk.bad[0]
-            hint = "--on-error skip (on_error='skip') goes on without such rows"
-            job.source.refuse(first.place, f"{first.problem} ({hint})")
-        yield chunk
+def _scored_chunks(
+    stages: RowStages, job: ScoringJob, watch: Callable[[int, int], object]
+) -> Generator[ScoredChunk, None, None]:
+    rows = take_windows(job.source.rows, job.assigned.shown)
+    with closing(score_windows(stages, map(RowWindow, rows), watch=watch)) as chunks:
+        for chunk in chunks:
+            if chunk.bad and job.options.on_error == "raise":
+                first = chunk.bad[0]
+                hint = "--on-error skip (on_error='skip') goes on without such rows"
+                job.source.refuse(first.place, f"{first.problem} ({hint})", first.file)
+            yield chunk
 
 
 def _progress(job: ScoringJob) -> tqdm[None]:
     """Returns a bar on stderr, which shows only on a terminal."""
     # Python has no stderr where the shell closed it.
     shown = job.options.progress and sys.stderr is not None and sys.stderr.isatty()
-    source = job.source
-    total = count_rows(source.path, source.form) if shown and source.path is not None else None
+    total = job.source.count() if shown else None
     return tqdm(total=total, unit="row", disable=not shown)
