@@ -297,7 +297,7 @@ class Hub:
 
         By task, `fields` has the column that a field is read from, by field.
         """
-        return self._tasks.open_call(self._names.own(tasks), fields=fields or {}, top_k=top_k)
+        return self._tasks.open_call(self._names.own(tasks), fields=fields, top_k=top_k)
 
     def score_rows(
         self,

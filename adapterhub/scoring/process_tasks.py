@@ -14,9 +14,10 @@ from adapterhub.model.backbone.caller_state import ForkedLock
 from adapterhub.model.backbone.open_backbone import choose_backbone
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.tokens import TextTokenizer
-from adapterhub.model.execution.call import compute_scores, make_request
+from adapterhub.model.execution.call import make_request
 from adapterhub.model.execution.resident import ResidentTask
 from adapterhub.model.execution.run_trunk import ExecutionContext
+from adapterhub.model.execution.stages import ResidentCall
 from adapterhub.model.execution.task_loader import TaskLoader
 from adapterhub.remote.operation import operation
 from adapterhub.results import Scores
@@ -53,7 +54,8 @@ def score_pinned(
     """
     request = make_request(tuple(rows), top_k=top_k, on_error=on_error, logits=False)
     resident = _open_tasks(tasks)
-    return compute_scores(request, resident, context=_ENCODERS[tasks.place].context)
+    context = _ENCODERS[tasks.place].context
+    return ResidentCall.of(resident, context=context, top_k=top_k).score(request)
 
 
 def _open_tasks(tasks: PinnedTasks) -> Mapping[str, ResidentTask]:
@@ -62,7 +64,7 @@ def _open_tasks(tasks: PinnedTasks) -> Mapping[str, ResidentTask]:
             opened = _open_encoder(tasks.place)
             pins = {task.name: (task.reference, task.made_by.sha256) for task in tasks.tasks}
             with operation():
-                opened.loader.load_pinned(pins)
+                opened.loader.load_pinned(opened.context.encoder.spec, pins)
             names = list(pins)
             # Kept as they are now: another call may load other versions by the same names.
             _TASKS[tasks] = opened.loader.acquire(names, opened.loader.look_up(names))
