@@ -297,7 +297,7 @@ class Hub:
             fields: By task, the column that a field is read from, by field.
             top_k: As in `score`.
         """
-        return self._tasks.open_call(self._names.own(tasks), fields=fields or {}, top_k=top_k)
+        return self._tasks.open_call(self._names.own(tasks), fields=fields, top_k=top_k)
 
     def score_rows(
         self,
@@ -338,8 +338,8 @@ class Hub:
     ) -> ScoredFile:
         """Scores a file of any size and writes its rows, with their predictions, to another.
 
-        Rows pass in chunks, so memory does not grow with the file. Whatever stops the call, `out`
-        is whole, or as it was before.
+        Predictions get the columns of `Scores.rows`. Rows pass in chunks, so memory does not grow
+        with the file. Whatever stops the call, `out` is whole, or as it was before.
 
         Args:
             source: A .jsonl, .csv, .tsv or .txt file (each also with .gz) or a .parquet file; an

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypedDict, overload
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
 
-from adapterhub.errors import MissingExtraError, UnknownTaskError, UsageError
+from adapterhub.errors import MissingExtraError, UnknownTaskError
 from adapterhub.specs import Kind, Pooling
 
 if TYPE_CHECKING:
@@ -16,45 +16,60 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def has_score_column(kind: Kind, top_k: int | None) -> bool:
-    """Returns whether a task has one label per row, and so a separate column for its score."""
-    return kind == "single_label" and top_k == 1
+What = Literal["label", "score", "value", "labels", "entities"]
 
 
-def score_column(name: str) -> str:
-    """Returns the name of the column of a task's scores."""
-    return f"{name}_score"
+def prediction_columns(name: str, kind: Kind, *, top_k: int | None) -> dict[str, What]:
+    """Returns what each column of a task's predictions holds, by the column's name, in order.
+
+    The columns of different tasks never have one name, because what they hold has no dot.
+
+    Args:
+        name: Name of the task in the output.
+        kind: Kind of the task.
+        top_k: Number of labels per row; None for all.
+    """
+    held: tuple[What, ...] = ("labels",)
+    if kind == "regression":
+        held = ("value",)
+    elif kind == "tagging":
+        held = ("entities",)
+    elif kind == "single_label" and top_k == 1:
+        held = ("label", "score")
+    return {f"{name}.{what}": what for what in held}
 
 
 def column_types(name: str, kind: Kind, *, top_k: int | None) -> dict[str, pa.DataType]:
-    """Returns the type of each column of a task's predictions by its name, in order."""
+    """Returns the type of each column of a task's predictions; see `prediction_columns`."""
     import pyarrow as pa
 
-    if has_score_column(kind, top_k):
-        return {name: pa.string(), score_column(name): pa.float64()}
-    if kind == "regression":
-        return {name: pa.float64()}
-    if kind == "tagging":
-        span = [("word", pa.string()), ("start", pa.int64()), ("end", pa.int64())]
-        entity = pa.struct([("entity_group", pa.string()), ("score", pa.float64()), *span])
-        return {name: pa.list_(entity)}
-    return {name: pa.list_(pa.struct([("label", pa.string()), ("score", pa.float64())]))}
+    label = [("label", pa.string()), ("score", pa.float64())]
+    span = [("word", pa.string()), ("start", pa.int64()), ("end", pa.int64())]
+    entity = [("entity_group", pa.string()), ("score", pa.float64()), *span]
+    types: dict[What, pa.DataType] = {
+        "label": pa.string(),
+        "score": pa.float64(),
+        "value": pa.float64(),
+        "labels": pa.list_(pa.struct(label)),
+        "entities": pa.list_(pa.struct(entity)),
+    }
+    columns = prediction_columns(name, kind, top_k=top_k)
+    return {column: types[what] for column, what in columns.items()}
 
 
 def task_columns(
     name: str, kind: Kind, answers: Sequence[object], *, top_k: int | None
 ) -> dict[str, list[object]]:
     """Returns the columns of a task's predictions by name; None in rows that were not scored."""
-    if has_score_column(kind, top_k):
-        labels = [_item(answer, "label") for answer in answers]
-        return {name: labels, score_column(name): [_item(answer, "score") for answer in answers]}
-    if kind == "regression":
-        return {name: [_item(answer, "value") for answer in answers]}
-    return {name: list(answers)}
+    return {
+        column: [_item(answer, what) for answer in answers]
+        for column, what in prediction_columns(name, kind, top_k=top_k).items()
+    }
 
 
-def _item(answer: object, key: str) -> object:
-    return answer.get(key) if isinstance(answer, Mapping) else None
+def _item(answer: object, what: What) -> object:
+    """Returns what a column holds of a prediction: a part of a mapping, or a list as it is."""
+    return answer.get(what) if isinstance(answer, Mapping) else answer
 
 
 class LabelScore(TypedDict):
@@ -240,8 +255,8 @@ class Scores(Mapping[str, TaskScores]):
     def rows(self) -> Iterator[dict[str, object]]:
         """Yields one flat record per input row.
 
-        Columns are `<task>` and `<task>_score` for labels; `<task>` alone for values and for
-        lists of labels or entities.
+        Columns are `<task>.label` and `<task>.score` for one label per text, `<task>.labels` for
+        several (a list of labels with their scores), `<task>.value` and `<task>.entities`.
         """
         columns = self.to_columns()
         names = list(columns)
@@ -249,29 +264,14 @@ class Scores(Mapping[str, TaskScores]):
             yield dict(zip(names, values, strict=True))
 
     def to_columns(self) -> dict[str, list[object]]:
-        """Returns the predictions as columns of equal length, named as in `rows`.
-
-        Raises:
-            UsageError: Two tasks would share a column.
-        """
+        """Returns the predictions as columns of equal length, named as in `rows`."""
         columns: dict[str, list[object]] = {}
         for name, scores in self.tasks.items():
-            for column, values in task_columns(
-                name, scores.kind, scores.answers, top_k=scores.top_k
-            ).items():
-                if column in columns:
-                    raise UsageError(
-                        f"The column '{column}' would hold the scores of two tasks; use two calls."
-                    )
-                columns[column] = values
+            columns |= task_columns(name, scores.kind, scores.answers, top_k=scores.top_k)
         return columns
 
     def to_arrow(self) -> pa.Table:
-        """Returns the predictions as a pyarrow table, with the columns of `rows`.
-
-        Raises:
-            UsageError: Two tasks would share a column.
-        """
+        """Returns the predictions as a pyarrow table, with the columns of `rows`."""
         import pyarrow as pa
 
         fields: dict[str, pa.DataType] = {}
@@ -284,7 +284,6 @@ class Scores(Mapping[str, TaskScores]):
 
         Raises:
             MissingExtraError: pandas is not installed.
-            UsageError: Two tasks would share a column.
         """
         try:
             import pandas as pd

@@ -294,7 +294,7 @@ def test_a_file_is_scored_with_what_was_opened(published: Hub, tmp_path: Path) -
     hub.score_file(["a good day"], tmp_path / "a.jsonl")
     hub.score_file(["a good day"], tmp_path / "b.jsonl", tasks="sentiment")
     row = json.loads((tmp_path / "a.jsonl").read_text(encoding="utf-8"))
-    assert {"sentiment", "sentiment_score"} <= set(row)
+    assert {"sentiment.label", "sentiment.score"} <= set(row)
     assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
     rows = hub.score_rows([("a good day", "sentiment"), ("not a day", NAME)])
     assert list(rows) == ["sentiment", NAME]

@@ -720,7 +720,8 @@ def test_no_texts_have_no_predictions(hub: Hub) -> None:
     for scores in (hub.score([], tasks, logits=True), hub.score(iter([]), tasks, logits=True)):
         assert list(scores.rows()) == []
         assert list(scores.to_pandas().columns) == [
-            *("sentiment", "sentiment_score", "rating", "topics", "entities")
+            *("sentiment.label", "sentiment.score", "rating.value"),
+            *("topics.labels", "entities.entities"),
         ]
         assert scores.to_arrow().num_rows == 0
         assert (len(scores["rating"]), scores.errors) == (0, ())

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from adapterhub.errors import MissingExtraError, UnknownTaskError, UsageError
+from adapterhub.errors import MissingExtraError, UnknownTaskError
 from adapterhub.results import Answer, Provenance, RowError, Scores, TaskScores
 from adapterhub.specs import Kind
 
@@ -48,39 +48,42 @@ SCORES = Scores(
 def test_rows_are_flat_records() -> None:
     assert list(SCORES.rows()) == [
         {
-            "sentiment": "good",
-            "sentiment_score": 0.75,
-            "topics": [label("sport"), label("news")],
-            "rating": 4.5,
-            "entities": [],
+            "sentiment.label": "good",
+            "sentiment.score": 0.75,
+            "topics.labels": [label("sport"), label("news")],
+            "rating.value": 4.5,
+            "entities.entities": [],
         },
         {
-            "sentiment": None,
-            "sentiment_score": None,
-            "topics": None,
-            "rating": None,
-            "entities": None,
+            "sentiment.label": None,
+            "sentiment.score": None,
+            "topics.labels": None,
+            "rating.value": None,
+            "entities.entities": None,
         },
         {
-            "sentiment": "bad",
-            "sentiment_score": 0.5,
-            "topics": [],
-            "rating": -1.0,
-            "entities": [ENTITY],
+            "sentiment.label": "bad",
+            "sentiment.score": 0.5,
+            "topics.labels": [],
+            "rating.value": -1.0,
+            "entities.entities": [ENTITY],
         },
     ]
 
 
 def test_columns_are_the_rows_turned() -> None:
     columns = SCORES.to_columns()
-    assert list(columns) == ["sentiment", "sentiment_score", "topics", "rating", "entities"]
+    assert list(columns) == [
+        *("sentiment.label", "sentiment.score", "topics.labels", "rating.value"),
+        "entities.entities",
+    ]
     for place, row in enumerate(SCORES.rows()):
         assert {name: values[place] for name, values in columns.items()} == row
 
 
 def test_the_n_best_labels_are_one_column() -> None:
     best = task_scores("single_label", [label("good"), label("bad")], None, top_k=2)
-    assert Scores({"sentiment": best}).to_columns() == {"sentiment": [best[0], None]}
+    assert Scores({"sentiment": best}).to_columns() == {"sentiment.labels": [best[0], None]}
 
 
 @pytest.mark.parametrize("top_k", [1, 2, None])
@@ -104,38 +107,38 @@ def test_two_tasks_never_share_a_column() -> None:
     scores = Scores(
         {
             "mood": task_scores("single_label", label("good")),
-            "mood_score": task_scores("regression", {"value": 4.5}),
+            "mood.score": task_scores("regression", {"value": 4.5}),
         }
     )
-    with pytest.raises(UsageError, match="'mood_score' would hold the scores of two tasks"):
-        scores.to_columns()
-    assert scores["mood_score"][0] == {"value": 4.5}
+    assert list(scores.rows()) == [
+        {"mood.label": "good", "mood.score": 0.5, "mood.score.value": 4.5}
+    ]
 
 
 def test_a_table_keeps_none_apart_from_empty() -> None:
     table = SCORES.to_arrow()
     assert table.num_rows == 3
-    assert table.column("topics").to_pylist() == [[label("sport"), label("news")], None, []]
-    assert table.column("entities").to_pylist() == [[], None, [ENTITY]]
-    assert table.schema.field("sentiment").type == pa.string()
-    assert table.schema.field("sentiment_score").type == pa.float64()
-    assert table.schema.field("rating").type == pa.float64()
-    assert table.column("rating").null_count == 1
+    assert table.column("topics.labels").to_pylist() == [[label("sport"), label("news")], None, []]
+    assert table.column("entities.entities").to_pylist() == [[], None, [ENTITY]]
+    assert table.schema.field("sentiment.label").type == pa.string()
+    assert table.schema.field("sentiment.score").type == pa.float64()
+    assert table.schema.field("rating.value").type == pa.float64()
+    assert table.column("rating.value").null_count == 1
 
 
 def test_a_table_of_nothing_but_bad_rows_can_be_made() -> None:
     table = Scores({"sentiment": task_scores("single_label", None, None)}).to_arrow()
     assert table.num_rows == 2
-    assert table.column("sentiment").null_count == 2
+    assert table.column("sentiment.label").null_count == 2
 
 
 def test_a_data_frame_has_the_same_columns_and_rows() -> None:
     frame = SCORES.to_pandas()
     assert list(frame.columns) == list(SCORES.to_columns())
-    assert frame["sentiment"].iloc[0] == "good"
-    assert frame["rating"].iloc[2] == -1.0
-    assert frame["entities"].iloc[0] == []
-    assert frame["entities"].iloc[1] is None
+    assert frame["sentiment.label"].iloc[0] == "good"
+    assert frame["rating.value"].iloc[2] == -1.0
+    assert frame["entities.entities"].iloc[0] == []
+    assert frame["entities.entities"].iloc[1] is None
 
 
 def test_without_pandas_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,7 +200,7 @@ def test_scores_can_go_to_another_process() -> None:
     made_by = Provenance("mood", 2, "0" * 64, f"sha256:{'0' * 64}")
     task = TaskScores("single_label", (label("good"),), made_by, (1,), (True,), logits)
     other = pickle.loads(pickle.dumps(Scores({"mood": task}, SCORES.errors)))
-    assert list(other.rows()) == [{"mood": "good", "mood_score": 0.5}]
+    assert list(other.rows()) == [{"mood.label": "good", "mood.score": 0.5}]
     assert other.errors == SCORES.errors
     assert other["mood"].made_by == made_by
     assert other["mood"].truncated == (True,)

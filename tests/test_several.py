@@ -198,7 +198,8 @@ def test_own_shipped_and_hub_tasks_and_a_file_share_one_trunk(
     plan = hub.explain(names)
     assert (len(plan.trunks), plan.passes) == (1, 3)
     mixed = hub.score(TEXTS, names, logits=True)
-    assert list(mixed.to_columns()) == [c for name in names for c in (name, f"{name}_score")]
+    columns = [f"{name}.{what}" for name in names for what in ("label", "score")]
+    assert list(mixed.to_columns()) == columns
     for name in names:
         assert_same(mixed, name, Hub(device="cpu").score(TEXTS, name, logits=True), name)
     assert_same(mixed, names[1], shipped.score(TEXTS, "sentiment-en", logits=True), "sentiment-en")

@@ -25,6 +25,7 @@ from adapterhub.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from adapterhub.commands.verb_options import HubOptions, ScoreArguments
+    from adapterhub.results import What
     from adapterhub.rows.formats import Format
     from adapterhub.scoring.chunks import ScoredChunk
     from adapterhub.scoring.options import ScoringOptions
@@ -89,6 +90,7 @@ def score(
         note(f"adapterhub: no --task given, so all that can read this: {chosen}{also}")
     for line in assigned.notes:
         note(f"adapterhub: {line}")
+    loading.check(opened, assigned.backbone)
     # From here on it takes seconds: torch, the backbone, the tasks.
     from adapterhub.hub import Hub
 
@@ -103,17 +105,25 @@ class Screen:
     """Prints chunks to stdout: a table on a terminal, JSON Lines to a pipe; bad rows to stderr."""
 
     def __init__(self, job: ScoringJob, *, as_json: bool) -> None:
+        from adapterhub.results import prediction_columns
+
         self._job = job
         self._as_table = is_screen(sys.stdout) and not as_json
+        top_k = job.assigned.request.top_k
+        self._tasks = {
+            name: prediction_columns(name, spec.kind, top_k=top_k)
+            for name, spec in job.assigned.specs.items()
+        }
         self._bad = 0
 
     def show(self, chunk: ScoredChunk) -> None:
         """Prints the rows of a chunk."""
         for bad in chunk.bad[: max(_MOST_BAD_SHOWN - self._bad, 0)]:
-            note(f"adapterhub: skipped {self._job.source.name}, {bad.place}: {bad.problem}")
+            file = bad.file or self._job.source.name
+            note(f"adapterhub: skipped {file}, {bad.place}: {bad.problem}")
         self._bad += len(chunk.bad)
         if self._as_table:
-            print_rows(chunk.rows, self._job.assigned.shown, tuple(self._job.assigned.specs))
+            print_rows(chunk.rows, self._job.assigned.shown, self._tasks)
             return
         from adapterhub.scoring.writers import json_line
 
@@ -124,30 +134,43 @@ class Screen:
 
 
 def print_rows(
-    rows: Sequence[Mapping[str, object]], shown: Sequence[str], tasks: Sequence[str]
+    rows: Sequence[Mapping[str, object]],
+    shown: Sequence[str],
+    tasks: Mapping[str, Mapping[str, What]],
 ) -> None:
-    """Prints rows as a table: the columns that were read, then one cell per task."""
+    """Prints rows as a table: the columns that were read, then one cell per task.
+
+    Args:
+        rows: The rows, with the predictions of all tasks.
+        shown: The columns that were read.
+        tasks: By name of a task, what each column of its predictions holds.
+    """
 
     def cells(row: Mapping[str, object]) -> list[str]:
         texts = (" ".join(str(row[column]).split()) for column in shown)
         cut = [text if len(text) <= _CELL else f"{text[: _CELL - 1]}…" for text in texts]
-        return [*cut, *(prediction_text(row, name) for name in tasks)]
+        held = [{what: row[column] for column, what in own.items()} for own in tasks.values()]
+        return [*cut, *map(prediction_text, held)]
 
     if rows:
         print_table((*shown, *tasks), map(cells, rows))
 
 
-def prediction_text(row: Mapping[str, object], name: str) -> str:
-    """Returns the prediction of one task for people: `positive 0.98`, `Paris=LOC`, `3.41`."""
-    prediction: Any = row.get(name)
-    if isinstance(prediction, float):
-        return f"{prediction:.3g}"
-    if isinstance(prediction, str):
-        return f"{prediction} {row[f'{name}_score']:.2f}"
-    parts = prediction or []
-    if any("word" in part for part in parts):
-        return ", ".join(f"{part['word']}={part['entity_group']}" for part in parts)
-    return ", ".join(f"{part['label']} {part['score']:.2f}" for part in parts) or "-"
+def prediction_text(held: Mapping[What, Any]) -> str:
+    """Returns the prediction of one task for people: `positive 0.98`, `Paris=LOC`, `3.41`.
+
+    Args:
+        held: What the columns of the task hold in one row.
+    """
+    if "label" in held:
+        return f"{held['label']} {held['score']:.2f}"
+    if "value" in held:
+        return f"{held['value']:.3g}"
+    if "entities" in held:
+        parts = [f"{entity['word']}={entity['entity_group']}" for entity in held["entities"]]
+    else:
+        parts = [f"{label['label']} {label['score']:.2f}" for label in held["labels"]]
+    return ", ".join(parts) or "-"
 
 
 def _open_source(texts: list[str], file: Path | None, form: Format | None) -> RowSource:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
@@ -14,6 +14,9 @@ from adapterhub.commands.options import (
     USE_HELP,
 )
 from adapterhub.option_models import Option, Options
+
+if TYPE_CHECKING:
+    from adapterhub.store.registries import Registries
 
 
 class HubOptions(Options):
@@ -26,6 +29,24 @@ class HubOptions(Options):
     """float32, float16 or bfloat16."""
     max_windows: int = Field(default=16, ge=1)
     """Maximum number of windows per text; what is beyond them is cut."""
+
+    def check(self, registries: Registries, backbone: str | Path | None) -> None:
+        """Checks, without torch, what the hub is opened with.
+
+        Args:
+            registries: Of the tasks.
+            backbone: The chosen one.
+
+        Raises:
+            UsageError: A name of a device or dtype is not valid.
+            BackboneError: The backbone cannot be opened, as far as its files say.
+        """
+        from adapterhub.model.backbone.devices import check_device, check_dtype
+        from adapterhub.model.backbone.sources import check_backbone
+
+        check_device(self.device)
+        check_dtype(self.dtype)
+        check_backbone(registries, backbone)
 
 
 class ScoreArguments(Options):

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adapterhub.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,16 +18,18 @@ class SourceRow:
     """One row of a file, stream or table.
 
     Attributes:
-        place: Its first line, or in Parquet and tables its row number, from 1.
+        place: Its first line, or in Parquet, Arrow and tables its row number, from 1.
         values: Value by column; empty if there is a problem.
         problem: Why it cannot be read, or None.
         raw: Its text, if there is a problem.
+        file: The name of its file, where the source has several; else empty.
     """
 
     place: int
     values: Mapping[str, object] = field(default_factory=dict)
     problem: str | None = None
     raw: str = ""
+    file: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,14 +39,27 @@ class Rows(Iterator[SourceRow]):
     Attributes:
         columns: The columns that a header or schema declares; empty where rows have their own.
         rows: The rows.
+        schema: The types of the values, of the columns in order, where the source declares them.
     """
 
     columns: tuple[str, ...]
     rows: Iterator[SourceRow]
+    schema: pa.Schema | None = None
 
     def __next__(self) -> SourceRow:
         """Returns the next row."""
         return next(self.rows)
+
+
+def refuse_duplicates(columns: Sequence[object], source: str | Path) -> None:
+    """Refuses a table with two columns of one name, since a row keeps one value per name.
+
+    Raises:
+        DataError: A name occurs twice.
+    """
+    twice = next((name for name in columns if columns.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(source, f"the column '{twice}' occurs twice")
 
 
 def encoding_problem(text: str) -> str | None:

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from adapterhub.errors import DataError
-from adapterhub.rows.class_names import features_of, named_rows
-from adapterhub.rows.reading import BATCH_ROWS, refuse_duplicates
-from adapterhub.rows.source_row import Rows
+from adapterhub.rows.arrow_files import BATCH_ROWS, batch_rows, values_named
+from adapterhub.rows.arrow_types import plain_schema
+from adapterhub.rows.class_names import named_rows
+from adapterhub.rows.source_row import Rows, SourceRow, refuse_duplicates
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    pass
 
 Batches = Iterable[Mapping[str, Sequence[object]]]
 
@@ -57,12 +58,37 @@ def table_rows(data: object, name: str) -> Rows:
     return _mapping_rows(data, name)
 
 
+def is_read_once(table: object) -> bool:
+    """Returns whether a table gives its rows once, or reads them from afar each time.
+
+    Those are readers of record batches, and streamed data sets of the datasets library.
+    """
+    is_streamed = _reader_of(table) is _dataset_rows and not hasattr(table, "__len__")
+    is_reader = hasattr(table, "read_next_batch") or hasattr(table, "projected_schema")
+    return is_streamed or is_reader or isinstance(table, Iterator)
+
+
+def table_size(table: Any) -> int | None:
+    """Returns the number of rows of a table, or None where it is not known without reading it."""
+    if isinstance(table, Mapping):
+        return next((len(values) for values in table.values()), 0)
+    if hasattr(table, "__len__"):
+        return len(table)
+    if hasattr(table, "num_rows"):
+        return int(table.num_rows)
+    return int(table.count_rows()) if hasattr(table, "count_rows") else None
+
+
 def _reader_of(data: object) -> Callable[[Any, str], Rows] | None:
     """Returns what reads a table, by what it can do: none of these libraries is imported."""
     if hasattr(data, "iloc") and hasattr(data, "columns"):
         return _pandas_rows
-    if hasattr(getattr(data, "features", None), "to_dict") and isinstance(data, Iterable):
+    if hasattr(data, "with_format") and hasattr(data, "features") and isinstance(data, Iterable):
         return _dataset_rows
+    if hasattr(data, "collect_schema") and not hasattr(data, "__arrow_c_stream__"):
+        return _lazy_rows
+    if hasattr(data, "projected_schema") or (hasattr(data, "scanner") and hasattr(data, "schema")):
+        return _scanned_rows
     is_arrow = hasattr(data, "schema") or hasattr(data, "columns")
     return _arrow_rows if is_arrow and hasattr(data, "__arrow_c_stream__") else None
 
@@ -70,32 +96,65 @@ def _reader_of(data: object) -> Callable[[Any, str], Rows] | None:
 def _pandas_rows(frame: Any, name: str) -> Rows:
     columns = _checked(list(frame.columns), name)
     batches = (frame.iloc[start : start + BATCH_ROWS] for start in range(0, len(frame), BATCH_ROWS))
-    values = ({one: _values(batch[one]) for one in columns} for batch in batches)
+    values = ({one: column_values(batch[one]) for one in columns} for batch in batches)
     return Rows(columns, named_rows(_rows_of(values), {}))
 
 
 def _dataset_rows(dataset: Any, name: str) -> Rows:
+    if dataset.features is None:  # of a stream after its `map`, for instance
+        return Rows((), named_rows(dataset.with_format(None), {}))
     features = dataset.features.to_dict()
-    # Rows in the format of torch would be tensors.
-    plain = dataset.with_format(None) if hasattr(dataset, "with_format") else dataset
-    return Rows(_checked(list(features), name), named_rows(plain, features))
+    columns = _checked(list(features), name)
+    schema = plain_schema(dataset.features.arrow_schema)
+    if not hasattr(dataset, "__len__"):
+        # Row by row, as they arrive; in the format of torch they would be tensors.
+        return Rows(columns, named_rows(dataset.with_format(None), features), schema)
+    # Without decoding images and sounds.
+    tables = dataset.with_format("arrow").iter(batch_size=BATCH_ROWS)
+    values = (row for table in tables for row in table.to_pylist())
+    return Rows(columns, named_rows(values, features), schema)
+
+
+def _lazy_rows(frame: Any, name: str) -> Rows:
+    if not hasattr(frame, "collect_batches"):
+        raise DataError(
+            name,
+            "it is a lazy frame, which this version of its library cannot give in parts; "
+            "give frame.collect()",
+        )
+    import pyarrow as pa
+
+    empty = pa.RecordBatchReader.from_stream(frame.collect_schema().to_frame())
+    columns = _checked(empty.schema.names, name)
+    parts = frame.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True)
+    tables = (pa.table(part) for part in parts)
+    return Rows(
+        columns,
+        _named_values(batch_rows(empty.schema, tables, name), name),
+        plain_schema(empty.schema),
+    )
+
+
+def _scanned_rows(data: Any, name: str) -> Rows:
+    """Returns the rows of a data set of pyarrow, or of a scanner of one."""
+    if hasattr(data, "scanner"):
+        # With its usual sizes it would hold millions of rows at a time.
+        data = data.scanner(batch_size=BATCH_ROWS, batch_readahead=4, fragment_readahead=1)
+    return _arrow_rows(data.to_reader(), name)
 
 
 def _arrow_rows(table: Any, name: str) -> Rows:
     import pyarrow as pa
 
     reader = pa.RecordBatchReader.from_stream(table)
-    columns = _checked(reader.schema.names, name)
-    return Rows(columns, named_rows(_arrow_values(reader, name), features_of(reader.schema)))
+    found = batch_rows(reader.schema, reader, name)
+    return Rows(_checked(found.columns, name), _named_values(found, name), found.schema)
 
 
-def _arrow_values(reader: pa.RecordBatchReader, name: str) -> Iterator[dict[str, object]]:
-    try:
-        for batch in reader:
-            for start in range(0, batch.num_rows, BATCH_ROWS):
-                yield from batch.slice(start, BATCH_ROWS).to_pylist()
-    except (OverflowError, ValueError) as error:
-        raise DataError(name, f"it holds a value that Python has no form for: {error}") from error
+def _named_values(rows: Rows, name: str) -> Iterator[SourceRow]:
+    """Yields rows; an error of a value names the source."""
+    with values_named(name):
+        yield from rows.rows
 
 
 def _mapping_rows(table: Mapping[object, Any], name: str) -> Rows:
@@ -108,7 +167,8 @@ def _mapping_rows(table: Mapping[object, Any], name: str) -> Rows:
                 f"such as {{'text': […], 'label': […]}}",
             )
     found = {
-        column: _values(values) for column, values in zip(columns, table.values(), strict=True)
+        column: column_values(values)
+        for column, values in zip(columns, table.values(), strict=True)
     }
     sizes = {column: len(values) for column, values in found.items()}
     if len(set(sizes.values())) > 1:
@@ -123,7 +183,7 @@ def _rows_of(batches: Batches) -> Iterator[dict[str, object]]:
             yield dict(zip(batch, values, strict=True))
 
 
-def _checked(columns: list[Any], name: str) -> tuple[str, ...]:
+def _checked(columns: Sequence[Any], name: str) -> tuple[str, ...]:
     refuse_duplicates(columns, name)
     odd = next((column for column in columns if not isinstance(column, str)), None)
     if odd is not None:
@@ -131,7 +191,7 @@ def _checked(columns: list[Any], name: str) -> tuple[str, ...]:
     return tuple(columns)
 
 
-def _values(column: Any) -> Sequence[object]:
+def column_values(column: Any) -> Sequence[object]:
     """Returns the values of a column as Python objects; missing ones of pandas are None."""
     if hasattr(column, "to_pylist"):
         return list(column.to_pylist())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from adapterhub.errors import DataError, UsageError
@@ -15,7 +17,7 @@ from adapterhub.remote.find import (
     column_names,
     find_all,
 )
-from adapterhub.results import has_score_column, score_column
+from adapterhub.results import prediction_columns
 from adapterhub.rows.reading import TEXT_COLUMN
 from adapterhub.scoring.chunks import Request, missing_column
 from adapterhub.scoring.options import ScoringOptions
@@ -30,9 +32,9 @@ class Assignment:
 
     Attributes:
         request: How every row is scored.
-        specs: Task by the column of its predictions.
+        specs: Task by its name in the output.
         shown: The columns that the tasks read.
-        read: By task the column of each field.
+        read: By name in the output the column of each field.
         notes: Which columns of other names are read, and why.
         left_out: Tasks that lack a column, where all that fit were chosen.
         backbone: Key or source of their backbone, or what the user gave.
@@ -83,11 +85,13 @@ def assign_columns(
         chosen = _fitting(registries, candidates, source, options)
         left_out = tuple(task.reference for task in candidates if task not in chosen)
     names = {task: options.prefix + name for task, name in column_names(chosen).items()}
+    _check_names(tuple(names.values()))
     specs = {names[task.reference]: task.spec for task in chosen}
     read = {task.reference: _columns_of(task.spec, source, options) for task in chosen}
     for task in chosen:
         _check_fields(task, read[task.reference], source)
-    columns = _prediction_columns(specs, options.top_k)
+    written = [prediction_columns(n, spec.kind, top_k=options.top_k) for n, spec in specs.items()]
+    columns = tuple(chain.from_iterable(written))
     check_columns(source.columns, columns)
     by_name = {names[reference]: own for reference, own in read.items()}
     return Assignment(
@@ -117,20 +121,16 @@ def check_columns(columns: Iterable[str], predictions: Sequence[str]) -> None:
     taken = sorted(set(columns) & set(predictions))
     if taken:
         raise UsageError(
-            f"The input has a column '{taken[0]}' already; --prefix predicted_ "
-            f"(prefix='predicted_') would write 'predicted_{taken[0]}' beside it."
+            f"The input has a column '{taken[0]}' already; give the columns of the predictions "
+            f"another prefix, for instance --prefix predicted_ (prefix='predicted_')."
         )
 
 
-def _prediction_columns(specs: Mapping[str, TaskSpec], top_k: int | None) -> tuple[str, ...]:
-    """Returns the columns that `Scores.rows` gives for tasks, by their names there."""
-    names: list[str] = []
-    for name, spec in specs.items():
-        names += [name, score_column(name)] if has_score_column(spec.kind, top_k) else [name]
+def _check_names(names: Sequence[str]) -> None:
+    """Checks that no two tasks have one name; a former name of one may be the name of another."""
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise UsageError(f"The column '{twice}' would be written by two tasks; run them apart.")
-    return tuple(names)
+        raise UsageError(f"Two tasks would be called '{twice}' in the output; run them apart.")
 
 
 def _columns_of(spec: TaskSpec, source: RowSource, options: ScoringOptions) -> dict[str, str]:
@@ -138,20 +138,36 @@ def _columns_of(spec: TaskSpec, source: RowSource, options: ScoringOptions) -> d
     if source.is_plain and len(spec.fields) == 1:
         return {spec.fields[0]: TEXT_COLUMN}
     given = dict(zip(spec.fields, (options.text_column, options.pair_column), strict=False))
+    return field_columns(given, trained_columns(spec), columns=source.columns, common=source.common)
+
+
+def field_columns(
+    given: Mapping[str, str | None],
+    trained: Mapping[str, str],
+    *,
+    columns: Collection[str],
+    common: AbstractSet[str],
+) -> dict[str, str]:
+    """Returns the column of each field of a task.
+
+    Args:
+        given: By field the column that the user named, or None.
+        trained: By field its column in the training data, where that is known.
+        columns: All columns that are there.
+        common: Those that all rows have.
+    """
     open_fields = [field for field, column in given.items() if column is None]
-    trained = _trained_columns(spec)
     own = {field: trained[field] for field in open_fields if field in trained}
     usual = set(open_fields)
     # The column of the training first: where it is there, the data have the form of the training
     # data, in which a column of the usual name was something else.
     is_trained = len(own) == len(open_fields) and (
-        source.common.issuperset(own.values())
-        or (not source.common >= usual and set(own.values()) <= set(source.columns))
+        common >= set(own.values()) or (not common >= usual and set(own.values()) <= set(columns))
     )
     return {f: column or (own[f] if is_trained else f) for f, column in given.items()}
 
 
-def _trained_columns(spec: TaskSpec) -> dict[str, str]:
+def trained_columns(spec: TaskSpec) -> dict[str, str]:
     """Returns the column of each field in the training data, where the head file names it."""
     known = spec.training.columns if spec.training is not None else None
     roles: tuple[Role, ...] = ("text", "pair")
@@ -230,7 +246,7 @@ def _fitting(
 
 
 def _check_fields(task: FoundTask, fields: Mapping[str, str], source: RowSource) -> None:
-    trained = _trained_columns(task.spec)
+    trained = trained_columns(task.spec)
     for field in task.spec.fields:
         if source.is_blank or fields[field] in source.columns:
             continue

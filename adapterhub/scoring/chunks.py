@@ -45,7 +45,7 @@ class Request:
     """How every row is scored.
 
     Attributes:
-        names: Column of each task's predictions, by the task's reference.
+        names: Name of each task in the output, by the task's reference.
         versions: Name of the version to run, by reference; it stays the same in all chunks.
         columns: All columns that the predictions take.
         fields: By version, the column that a field is read from, by field; other fields are read
@@ -68,11 +68,13 @@ class RejectedRow:
         place: Line or row number, from 1.
         problem: What was found and what was expected.
         row: Its values, or what stood there instead of a row.
+        file: The name of its file, where the source has several; else empty.
     """
 
     place: int
     problem: str
     row: Mapping[str, object] | str
+    file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +156,7 @@ class RowStages:
             if problem is None:
                 places.append(index)
             else:
-                bad[index] = RejectedRow(row.place, problem, row.values or row.raw)
+                bad[index] = RejectedRow(row.place, problem, row.values or row.raw, row.file)
         prepared = self.call.prepare([rows[index].values for index in places], find=find)
         return PreparedChunk(rows, bad, tuple(places), prepared)
 
@@ -182,7 +184,8 @@ class RowStages:
         bad = dict(chunk.bad)
         for found in scores.errors:
             row = rows[places[found.row]]
-            bad.setdefault(places[found.row], RejectedRow(row.place, found.problem, row.values))
+            rejected = RejectedRow(row.place, found.problem, row.values, row.file)
+            bad.setdefault(places[found.row], rejected)
         predictions = zip(places, _named(scores, self.request).rows(), strict=True)
         cut = (task.truncated for task in scores.values())
         return ScoredChunk(
@@ -212,7 +215,7 @@ def missing_column(column: str, columns: Sequence[str]) -> str:
 
 def _named(scores: Scores, request: Request) -> Scores:
     return Scores(
-        {column: scores[request.versions[name]] for name, column in request.names.items()}
+        {name: scores[request.versions[reference]] for reference, name in request.names.items()}
     )
 
 

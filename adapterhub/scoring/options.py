@@ -18,7 +18,8 @@ class ScoringOptions(Options):
     pair_column: Annotated[str | None, Option("NAME")] = None
     """Column of the second text, of tasks on pairs."""
     prefix: str = ""
-    """Put before the names of the columns of the predictions."""
+    """Put before the names of the columns of the predictions: `predicted_` makes
+    predicted_spam.label."""
     on_error: Annotated[Literal["raise", "skip"], Option("raise|skip")] = "raise"
     """At a bad row: raise stops the run; skip leaves it out and, where a file is written, puts it
     into <out>.errors.jsonl with the reason."""

@@ -10,7 +10,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,12 +18,11 @@ from filelock import Timeout
 
 from adapterhub.errors import DataError, UsageError
 from adapterhub.results import column_types
-from adapterhub.rows.class_names import named_schema
 from adapterhub.rows.formats import PACKED, find_format
-from adapterhub.rows.reading import SourceRow
 from adapterhub.scoring.assign_columns import Assignment, check_columns
-from adapterhub.scoring.chunks import ScoredChunk, take_chunks
+from adapterhub.scoring.chunks import ScoredChunk
 from adapterhub.scoring.options import ScoringOptions
+from adapterhub.scoring.source_schema import source_columns, source_schema
 from adapterhub.scoring.sources import RowSource
 from adapterhub.scoring.writers import DelimitedText, JsonLines, Parquet, refuse_writing
 from adapterhub.store.atomic import held_temp, reason, sweep, sync_folder, take_name
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 _RESERVE_TIMEOUT = 0.2
 """Seconds to wait for a process that only checks a name."""
 _MOST_KEPT = 100
-_SCANNED_ROWS = 8_192
 
 
 def errors_path(out: Path) -> Path:
@@ -53,16 +51,20 @@ def check_output(out: Path, source: RowSource, options: ScoringOptions) -> None:
     """
     form = find_format(out, answers=True)
     for path in (out, errors_path(out)) if options.on_error == "skip" else (out,):
-        found = path.stat() if path.exists() else None
-        if found is not None and (found.st_dev, found.st_ino) == source.identity:
+        if source.reads(path):
             raise UsageError(
                 f"The input itself would be written, {path}; give --out (out) another name."
+            )
+        if source.takes_in(path):
+            raise UsageError(
+                f"{path} would be read as a part of the input {source.name} the next time; give "
+                f"--out (out) another name, such as one that begins with '_'."
             )
         check_writable(path, force=options.force)
         with _reserved(path):
             pass
-    is_stream = source.form.name == "jsonl" and source.again is None and not source.is_blank
-    if form.name != "jsonl" and is_stream:
+    is_unknown = not source.declared and source.again is None and not source.is_blank
+    if form.name != "jsonl" and is_unknown:
         raise UsageError(
             f"{out.name} needs all columns before the first row, and rows of JSON from a stream "
             f"may have any; write .jsonl, or read them from a file with --file (in Python, from "
@@ -111,7 +113,12 @@ def open_output(
             if errors is not None and chunk.bad:
                 errors.write(
                     [
-                        {"file": source.name, "line": r.place, "reason": r.problem, "row": r.row}
+                        {
+                            "file": r.file or source.name,
+                            "line": r.place,
+                            "reason": r.problem,
+                            "row": r.row,
+                        }
                         for r in chunk.bad
                     ]
                 )
@@ -211,7 +218,7 @@ def _finish(temp: Path, target: Path, *, path: Path, force: bool, unless_empty: 
 
 def _keep(temp: Path, target: Path) -> Path:
     """Gives a whole file another name than its own, if need be in another folder."""
-    ending = "".join(target.suffixes[-2:]) if target.suffix.lower() == PACKED else target.suffix
+    ending = "".join(target.suffixes[-2:]) if target.suffix.lower() in PACKED else target.suffix
     stem = target.name.removesuffix(ending)
     for number in range(2, _MOST_KEPT):
         kept = target.with_name(f"{stem}.{number}{ending}")
@@ -257,55 +264,3 @@ def _open_writer(
     columns = source_columns(source)
     check_columns(columns, request.columns)
     return DelimitedText(temp, form, (*columns, *request.columns))
-
-
-def source_columns(source: RowSource) -> tuple[str, ...]:
-    """Returns all columns of a source, in order of first appearance."""
-    if source.form.name != "jsonl" or source.again is None:
-        return source.columns
-    found = dict.fromkeys(source.columns)
-    for row in source.again():
-        found.update(dict.fromkeys(row.values))
-    return tuple(found)
-
-
-def source_schema(source: RowSource) -> pa.Schema:
-    """Returns the Parquet schema of a source: its own, or what its values are.
-
-    Raises:
-        DataError: A column holds values that no one type of Parquet can hold.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    if source.form.name == "parquet" and source.path is not None:
-        try:
-            return named_schema(pq.read_schema(source.path))
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(source.name, f"it is not a readable Parquet file: {error}") from error
-    if source.form.name != "jsonl" or source.again is None:
-        return pa.schema([(column, pa.string()) for column in source.columns])
-    schema = pa.schema([])
-    for rows in take_chunks(source.again(), _SCANNED_ROWS):
-        schema = _widen(schema, [row for row in rows if row.problem is None], source)
-    # Those of a table without rows.
-    unseen = [(column, pa.null()) for column in source.columns if column not in schema.names]
-    return pa.schema([*schema, *pa.schema(unseen)])
-
-
-def _widen(schema: pa.Schema, rows: Sequence[SourceRow], source: RowSource) -> pa.Schema:
-    import pyarrow as pa
-
-    names = dict.fromkeys(name for row in rows for name in row.values)
-    for name in names:
-        values = [row.values.get(name) for row in rows]
-        try:
-            found = pa.schema([(name, pa.array(values).type)])
-            schema = pa.unify_schemas([schema, found], promote_options="permissive")
-        except (pa.ArrowException, TypeError, OverflowError) as error:
-            source.refuse(
-                rows[0].place,
-                f"the column '{name}' holds values that Parquet cannot hold in one column: "
-                f"{error}. Write .jsonl instead",
-            )
-    return schema

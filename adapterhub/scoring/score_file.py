@@ -13,7 +13,6 @@ from pathlib import Path
 from tqdm import tqdm
 
 from adapterhub.plan import Plan
-from adapterhub.rows.reading import count_rows
 from adapterhub.scoring.assign_columns import Assignment, assign_columns
 from adapterhub.scoring.chunks import RowStages, ScoredChunk, ScoringHub
 from adapterhub.scoring.options import ScoringOptions
@@ -56,7 +55,7 @@ class ScoredFile:
         seconds: Time spent on reading, scoring and writing.
         tasks: References of the tasks that ran.
         plan: What was computed per text.
-        columns: By column of the predictions of a task, the column that each field was read from.
+        columns: By name of a task in the output, the column that each field was read from.
     """
 
     path: Path | None
@@ -199,7 +198,7 @@ def _scored_chunks(
             if chunk.bad and job.options.on_error == "raise":
                 first = chunk.bad[0]
                 hint = "--on-error skip (on_error='skip') goes on without such rows"
-                job.source.refuse(first.place, f"{first.problem} ({hint})")
+                job.source.refuse(first.place, f"{first.problem} ({hint})", first.file)
             yield chunk
 
 
@@ -207,6 +206,5 @@ def _progress(job: ScoringJob) -> tqdm[None]:
     """Returns a bar on stderr, which shows only on a terminal."""
     # Python has no stderr where the shell closed it.
     shown = job.options.progress and sys.stderr is not None and sys.stderr.isatty()
-    source = job.source
-    total = count_rows(source.path, source.form) if shown and source.path is not None else None
+    total = job.source.count() if shown else None
     return tqdm(total=total, unit="row", disable=not shown)

@@ -5,18 +5,17 @@ from __future__ import annotations
 import base64
 import csv
 import datetime
-import gzip
 import json
 import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NoReturn, Protocol, cast
+from typing import IO, TYPE_CHECKING, Any, NoReturn, Protocol
 from uuid import UUID
 
 from adapterhub.errors import DataError
 from adapterhub.rows.delimited import tsv_cell
-from adapterhub.rows.formats import FileFormat
+from adapterhub.rows.formats import FileFormat, Packing, open_writing
 from adapterhub.rows.reading import encoding_problem
 from adapterhub.store.atomic import reason
 
@@ -60,9 +59,9 @@ def json_line(row: Row) -> str:
 class JsonLines:
     """Writes JSON Lines; rows may have any columns."""
 
-    def __init__(self, path: Path, *, packed: bool = False) -> None:
+    def __init__(self, path: Path, *, packed: Packing | None = None) -> None:
         self._path = path
-        self._file: IO[str] = _open(path, packed=packed)
+        self._file: IO[str] = _open(path, packed)
 
     def write(self, rows: Sequence[Row]) -> None:
         """Writes rows; see `Writer`."""
@@ -104,7 +103,7 @@ class DelimitedText:
     def __init__(self, path: Path, form: FileFormat, columns: Sequence[str]) -> None:
         self._path = path
         self._columns = tuple(columns)
-        self._file: IO[str] = _open(path, packed=form.packed)
+        self._file: IO[str] = _open(path, form.packed)
         self._is_tsv = form.name == "tsv"
         self._writer = csv.writer(_LineFeeds(self._file), lineterminator=_CRLF)
         self._put([self._columns])
@@ -201,12 +200,9 @@ def refuse_writing(path: Path, error: OSError) -> NoReturn:
     raise DataError(path, f"it cannot be written: {reason(error)}") from error
 
 
-def _open(path: Path, *, packed: bool) -> IO[str]:
-    """Opens a text file in UTF-8 whose lines end in a line feed on every system."""
+def _open(path: Path, packed: Packing | None) -> IO[str]:
     try:
-        if packed:
-            return cast("IO[str]", gzip.open(path, "wt", encoding="utf-8", newline="\n"))
-        return path.open("w", encoding="utf-8", newline="\n")
+        return open_writing(path, packed=packed)
     except OSError as error:
         refuse_writing(path, error)
 

@@ -29,8 +29,8 @@ def registry(tiny_registry: Path) -> Path:
 
 
 def test_the_backbone_is_that_of_the_tasks(run: Run, registry: Path) -> None:
-    assert "mood" in run("score", "good", "-t", "mood", "-r", registry).rows[0]
-    assert "rating" in run("score", "good", "-t", "rating", "-r", registry).rows[0]
+    assert "mood.label" in run("score", "good", "-t", "mood", "-r", registry).rows[0]
+    assert "rating.value" in run("score", "good", "-t", "rating", "-r", registry).rows[0]
 
 
 def test_tasks_of_two_backbones_do_not_run_together(run: Run, registry: Path) -> None:
@@ -44,14 +44,14 @@ def test_without_tasks_the_backbone_must_be_named(run: Run, registry: Path) -> N
     ran = run("score", "good", "-r", registry)
     assert (ran.code, "--backbone" in ran.err) == (2, True)
     ran = run("score", "good", "-r", registry, "--backbone", "other")
-    assert set(ran.rows[0]) == {"text", "mood", "mood_score"}
+    assert set(ran.rows[0]) == {"text", "mood.label", "mood.score"}
     ran = run("score", "good", "-r", registry, "--backbone", "othr")
     assert (ran.code, "'othr' is none of these names" in ran.err) == (2, True)
 
 
 def test_a_head_file_runs_on_the_registry_that_has_its_backbone(run: Run, registry: Path) -> None:
     file = registry.parent / "heads" / "mood.safetensors"
-    assert "mood" in run("score", "good", "-t", file, "-r", registry).rows[0]
+    assert "mood.label" in run("score", "good", "-t", file, "-r", registry).rows[0]
 
 
 def test_a_head_file_without_its_backbone_is_refused(

@@ -132,7 +132,8 @@ def test_an_added_task_answers_under_its_name_here(
     assert added.code == 0, added.err
     scored = run("score", "a good day", "--task", "mood,sentiment", "--registry", tiny_registry)
     row = scored.rows[0]
-    assert (row["mood"], row["mood_score"]) == (row["sentiment"], row["sentiment_score"])
+    for what in ("label", "score"):
+        assert row[f"mood.{what}"] == row[f"sentiment.{what}"]
     assert run("doctor", "--registry", tiny_registry).code == 0
 
 

@@ -187,7 +187,7 @@ def test_scoring_imports_no_models_of_transformers(tiny_registry: Path) -> None:
         timeout=120,
         check=False,
     )
-    assert done.stdout.startswith('{"text": "good", "rating": ')
+    assert done.stdout.startswith('{"text": "good", "rating.value": ')
     assert done.stderr.splitlines()[-1] == "[]"
 
 

@@ -35,4 +35,5 @@ def test_the_verb(run: Run, hub_server: HubServer, tiny_registry: Path) -> None:
     # The command line needs no registry that lists the backbone either.
     scored = run("score", "a good day", "--task", f"{REPO}:sentiment", "--json")
     assert scored.code == 0, scored.err
-    assert scored.rows[0]["sentiment"] == hub.score("a good day").to_columns()["sentiment"][0]
+    (expected,) = hub.score("a good day").rows()
+    assert scored.rows[0]["sentiment.label"] == expected["sentiment.label"]

@@ -18,6 +18,7 @@ import torch
 from adapterhub.commands.score import prediction_text, print_rows
 from adapterhub.hub import Hub
 from adapterhub.model.backbone.open_backbone import open_backbone
+from adapterhub.results import prediction_columns
 from adapterhub.scoring import pipeline, sources
 from adapterhub.scoring.chunks import RowStages
 from adapterhub.store.headfile import write_head
@@ -54,8 +55,8 @@ def test_arguments_give_one_line_each(score: Run, hub: Hub) -> None:
 
 def test_without_tasks_all_that_fit_run_and_are_named(score: Run) -> None:
     ran = score("good")
-    assert set(ran.rows[0]) >= {"sentiment", "topics", "rating", "entities", "language"}
-    assert "entails" not in ran.rows[0]
+    found = {name.rpartition(".")[0] for name in ran.rows[0]}
+    assert found == {"", "sentiment", "topics", "rating", "entities", "language"}
     assert "no --task given" in ran.err
     assert "left out for lack of a column: entails" in ran.err
 
@@ -67,7 +68,7 @@ def test_stdin_gives_one_text_per_line(score: Run) -> None:
 
 def test_stdin_as_json_and_csv(score: Run) -> None:
     ran = score("-t", "entails", "--format", "jsonl", stdin='{"text": "a", "text_pair": "b"}\n\n')
-    assert ran.rows[0]["entails"] in ("no", "yes")
+    assert ran.rows[0]["entails.label"] in ("no", "yes")
     ran = score("-t", "rating", "--format", "csv", stdin='text,n\n"a, b",012\n')
     assert (ran.rows[0]["text"], ran.rows[0]["n"]) == ("a, b", "012")
 
@@ -89,7 +90,7 @@ def test_no_rows_are_an_empty_table(score: Run, form: str, empty: str) -> None:
     assert "scored 0 rows" in ran.err
     ran = score("--format", form, "-t", "sentiment", "-o", "out.tsv", "--json", stdin=empty)
     assert (ran.code, ran.rows[0]["rows"]) == (0, 0)
-    assert Path("out.tsv").read_text().endswith("sentiment\tsentiment_score\n")
+    assert Path("out.tsv").read_text().endswith("sentiment.label\tsentiment.score\n")
 
 
 def test_bad_rows_alone_are_no_success(score: Run) -> None:
@@ -109,45 +110,44 @@ def test_bad_rows_alone_are_no_success(score: Run) -> None:
 
 def test_top_k_and_all(score: Run) -> None:
     row = score("good", "-t", "language", "--top-k", "2").rows[0]
-    assert len(row["language"]) == 2
+    assert len(row["language.labels"]) == 2
     row = score("good", "-t", "language,topics", "--all").rows[0]
-    assert sorted(part["label"] for part in row["language"]) == ["en", "fr", "zh"]
-    assert len(row["topics"]) == 3
+    assert sorted(part["label"] for part in row["language.labels"]) == ["en", "fr", "zh"]
+    assert len(row["topics.labels"]) == 3
 
 
 def test_versions_share_a_column_only_where_the_name_is_one(score: Run) -> None:
-    assert "sentiment" in score("good", "-t", "sentiment@prod").rows[0]
+    assert "sentiment.label" in score("good", "-t", "sentiment@prod").rows[0]
     row = score("good", "-t", "sentiment@prod,sentiment:1").rows[0]
-    assert {"sentiment@prod", "sentiment:1"} <= set(row)
+    assert {"sentiment@prod.label", "sentiment:1.label"} <= set(row)
 
 
-ROW = {
-    "label": "good",
-    "label_score": 0.987,
-    "value": 3.14159,
-    "none": [],
-    "entities": [{"entity_group": "LOC", "word": "Paris", "score": 0.9, "start": 0, "end": 5}],
-    "labels": [{"label": "x", "score": 0.9}, {"label": "y", "score": 0.25}],
-}
+PARIS = {"entity_group": "LOC", "word": "Paris", "score": 0.9, "start": 0, "end": 5}
 
 
 @pytest.mark.parametrize(
-    ("name", "text"),
+    ("held", "text"),
     [
-        ("label", "good 0.99"),
-        ("value", "3.14"),
-        ("none", "-"),
-        ("entities", "Paris=LOC"),
-        ("labels", "x 0.90, y 0.25"),
+        ({"label": "good", "score": 0.987}, "good 0.99"),
+        ({"value": 3.14159}, "3.14"),
+        ({"labels": []}, "-"),
+        (
+            {"labels": [{"label": "x", "score": 0.9}, {"label": "y", "score": 0.25}]},
+            "x 0.90, y 0.25",
+        ),
+        ({"entities": []}, "-"),
+        ({"entities": [PARIS]}, "Paris=LOC"),
     ],
 )
-def test_answers_for_people(name: str, text: str) -> None:
-    assert prediction_text(ROW, name) == text
+def test_answers_for_people(held: Any, text: str) -> None:
+    assert prediction_text(held) == text
 
 
 def test_table_shortens_texts(capsys: pytest.CaptureFixture[str]) -> None:
-    print_rows([{"text": "a\nb " + "c" * 100, "s": "good", "s_score": 0.5}], ("text",), ("s",))
+    row = {"text": "a\nb " + "c" * 100, "s.label": "good", "s.score": 0.5}
+    print_rows([row], ("text",), {"s": prediction_columns("s", "single_label", top_k=1)})
     out = capsys.readouterr().out
+    assert out.splitlines()[0].split() == ["text", "s"]
     assert "a b ccc" in out
     assert "…" in out
     assert "good 0.50" in out
@@ -186,7 +186,7 @@ def test_every_file_to_every_file(score: Run, name: str, out: str) -> None:
     assert counts(ran) == (3, 3, 0)
     rows = read_rows(Path(out))
     assert [row["text"] for row in rows] == TEXTS
-    assert all(row["sentiment"] in LABELS for row in rows)
+    assert all(row["sentiment.label"] in LABELS for row in rows)
     if "csv" in name or "tsv" in name:
         assert [row["id"] for row in rows] == ["000", "001", "002"]
     assert sorted(os.listdir()) == sorted([name, out])
@@ -227,7 +227,7 @@ BAD = [
     {"id": 3, "text": 5},
     {"id": 4},
     {"id": 5, "text": "  "},
-    {"id": 6, "text": "late", "sentiment": "gold"},
+    {"id": 6, "text": "late", "sentiment.label": "gold"},
 ]
 
 
@@ -250,7 +250,7 @@ def test_bad_rows_are_skipped_and_accounted_for(
     assert {row["file"] for row in bad} == {"in.jsonl"}
     assert bad[0]["row"] == {"id": 1, "text": None}
     assert "is None; expected a string" in bad[0]["reason"]
-    assert "has the name of a prediction" in bad[4]["reason"]
+    assert "column 'sentiment.label' has the name of a prediction" in bad[4]["reason"]
     assert (bad[5]["row"], "no JSON record" in bad[5]["reason"]) == ("not json", True)
 
 
@@ -316,11 +316,11 @@ def test_outputs_that_cannot_be_are_refused_before_anything_is_computed(score: R
 def test_columns_by_other_names(score: Run, hub: Hub) -> None:
     Path("in.csv").write_text("review,other,text\ngood,bad,wrong\n")
     ran = score("-f", "in.csv", "-t", "rating", "--text-column", "review")
-    assert ran.rows[0]["rating"] == hub.score("good", "rating")["rating"][0]["value"]  # type: ignore[call-overload,index]
+    assert ran.rows[0]["rating.value"] == hub.score("good", "rating")["rating"][0]["value"]  # type: ignore[call-overload,index]
     assert ran.rows[0]["text"] == "wrong"
     words = ("-f", "in.csv", "-t", "entails", "--text-column", "review", "--pair-column", "other")
     expected = hub.score({"text": "good", "text_pair": "bad"}, "entails")["entails"][0]
-    assert score(*words).rows[0]["entails_score"] == expected["score"]  # type: ignore[call-overload,index]
+    assert score(*words).rows[0]["entails.score"] == expected["score"]  # type: ignore[call-overload,index]
 
 
 def test_a_column_that_is_not_there_is_named_with_its_neighbour(score: Run) -> None:
@@ -333,16 +333,17 @@ def test_a_column_that_is_not_there_is_named_with_its_neighbour(score: Run) -> N
 
 
 def test_a_column_of_the_input_is_never_overwritten(score: Run) -> None:
-    Path("in.csv").write_text("text,sentiment\ngood,gold\n")
+    Path("in.csv").write_text("text,sentiment,sentiment.score\ngood,gold,1\n")
     ran = score("-f", "in.csv", "-t", "sentiment")
     assert (ran.code, "--prefix" in ran.err) == (2, True)
+    assert "has a column 'sentiment.score' already" in ran.err
     row = score("-f", "in.csv", "-t", "sentiment", "--prefix", "p_").rows[0]
-    assert row["sentiment"] == "gold"
-    assert {"p_sentiment", "p_sentiment_score"} <= set(row)
+    assert (row["sentiment"], row["sentiment.score"]) == ("gold", "1")
+    assert {"p_sentiment.label", "p_sentiment.score"} <= set(row)
     # A column that only a later row has, for a format that needs all columns before.
-    write_jsonl(Path("in.jsonl"), [{"text": "a"}] * 5000 + [{"text": "b", "rating": 1}])
+    write_jsonl(Path("in.jsonl"), [{"text": "a"}] * 5000 + [{"text": "b", "rating.value": 1}])
     ran = score("-f", "in.jsonl", "-o", "out.csv", "-t", "rating")
-    assert (ran.code, "has a column 'rating' already" in ran.err) == (2, True)
+    assert (ran.code, "has a column 'rating.value' already" in ran.err) == (2, True)
 
 
 def test_values_of_parquet_survive(score: Run) -> None:
@@ -364,7 +365,7 @@ def test_values_of_parquet_survive(score: Run) -> None:
     assert score("-f", "in.parquet", "-o", "out.parquet", "-t", "rating").code == 0
     back = pq.read_table("out.parquet")
     assert back.schema.types[:-1] == pq.read_schema("in.parquet").types
-    assert back.drop_columns("rating").to_pylist()[0]["price"] == Decimal("1.50")
+    assert back.drop_columns("rating.value").to_pylist()[0]["price"] == Decimal("1.50")
     row = score("-f", "in.parquet", "-t", "rating").rows[0]
     assert (row["when"], row["price"], row["blob"]) == ("2020-01-02T03:00:00", "1.50", "AP8=")
     assert (row["nan"], row["tags"], row["none"]) == (None, ["a", "b"], None)

@@ -58,12 +58,13 @@ def test_several_registries_are_scored_in_one_call(
     both = ("-r", tiny_registry, "-r", other_registry)
     place = f"{other_registry}:sentiment"
     row = run("score", "a good day", "-t", f"themes,topics,{place}", "--all", *both).rows[0]
-    assert row["themes"] == row["topics"]
+    assert row["themes.labels"] == row["topics.labels"]
     alone = run("score", "a good day", "-t", "sentiment", "--all", "-r", tiny_registry).rows[0]
-    assert row["sentiment"] == alone["sentiment"]
+    assert row["sentiment.labels"] == alone["sentiment.labels"]
     # Without a name all that can read it; those of one name are told apart by their place.
     row = run("score", "a good day", *both).rows[0]
-    assert {"rating", "themes", f"{tiny_registry}:sentiment", place} < row.keys()
+    labels = {f"{tiny_registry}:sentiment.label", f"{place}.label"}
+    assert {"rating.value", "themes.labels", *labels} < row.keys()
 
 
 @pytest.mark.parametrize("verb", ["train rows.csv -t x", "import ./x -t x", "update", "add ./x"])
@@ -149,7 +150,7 @@ def test_add_takes_tasks_of_another_registry_with_their_folder(
         ("rating", False),
     ]
     scored = run("score", "a good day", "-t", "themes,topics,rating", "-r", "mine.yaml").rows[0]
-    assert scored["themes"] == scored["topics"]
+    assert scored["themes.labels"] == scored["topics.labels"]
 
 
 def test_add_goes_back_only_where_that_is_allowed(run: Run, tiny_registry: Path) -> None:
@@ -200,9 +201,11 @@ def test_own_shipped_and_hub_tasks_and_a_file_in_one_call(
     assert (told["plan"]["tasks"], told["plan"]["passes"], trunk["branches"]) == (6, 2, [])
     row = json.loads(Path("scored.jsonl").read_text())
     # Names that several tasks have are told apart by what was asked for.
-    columns = ["mood", *names[1:2], "topic-zh", "question-type-en", *names[4:]]
+    shown = ["mood", *names[1:2], "topic-zh", "question-type-en", *names[4:]]
+    columns = [f"{name}.labels" for name in shown]
     assert list(row) == ["text", *columns]
     for name, column in zip(names, columns, strict=True):
         alone = run("score", text, "-t", name, "--all", *both).rows[0]
         assert list(alone.values())[1:] == [row[column]]
-    assert row["mood"] == row["shipped:sentiment-en"] == row["sentiment-en:1"]
+    same = [row[f"{name}.labels"] for name in ("mood", "shipped:sentiment-en", "sentiment-en:1")]
+    assert same == same[:1] * 3

@@ -50,7 +50,7 @@ def test_train_score_and_eval(run: Run, tiny_backbone_folder: Path) -> None:
     assert spec["languages"] == ["en", "zh"]
     assert spec["labels"] == ["no", "yes"]
     assert spec["training"]["seed"] == 3
-    assert run("score", "the film was good", "-t", "liked").rows[0]["liked"] in ("no", "yes")
+    assert run("score", "the film was good", "-t", "liked").rows[0]["liked.label"] in ("no", "yes")
     assert run("doctor").code == 0
     value = run("eval", "liked", data, "--json").value
     assert (value["task"], value["version"], value["rows"]) == ("liked", 1, 40)
@@ -186,7 +186,7 @@ def test_an_adapter_is_trained_and_scored(run: Run, tiny_backbone_folder: Path) 
     assert value["adapter"]["sites"] == ["query", "value"]
     assert [row["from_depth"] for row in value["tried"]] == [None, 3, 2]
     assert [row["rank"] for row in value["tried"]] == [None, 2, 2]
-    assert run("score", "the film was good", "-t", "liked").rows[0]["liked"] in ("no", "yes")
+    assert run("score", "the film was good", "-t", "liked").rows[0]["liked.label"] in ("no", "yes")
     assert run("doctor").code == 0
     table = run(*words, "--from-depth", "3", "--tie-depths", "--alpha", "4")
     assert table.code == 0, table.err
@@ -288,7 +288,7 @@ def test_columns_named_in_training_need_no_name_in_score_and_eval(
     assert other["columns"] == usual["columns"]
     assert other["metrics"] != value["metrics"]
     scored = run("score", "-f", own, "-t", "liked").rows
-    assert scored[0]["liked"] in ("no", "yes")
+    assert scored[0]["liked.label"] in ("no", "yes")
 
 
 @pytest.mark.slow

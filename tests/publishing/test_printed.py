@@ -20,13 +20,37 @@ from tests.encoders import save_encoder
 from tests.hubserver.server import HubServer
 from tests.peft.family_models import family_settings, trained
 from tests.peft.test_families import from_model, plain
-from tests.publishing.fresh import run_fresh, run_python
+from tests.publishing.fresh import run_python
 from tests.publishing.tasks import DEFAULTS, REPO
 from tests.publishing.test_elsewhere import put_backbone
 from tests.tiny import save_backbone, tiny_task
 
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 EXAMPLE = "A warm and funny film."
+# A start of the command line takes seconds; that it starts is seen elsewhere.
+SHOWN = """
+import io, shlex, sys
+from adapterhub.cli import app
+
+for kind, text in {blocks!r}:
+    if kind == "python":
+        exec(text, {{}})
+        continue
+    for line in text.splitlines():
+        first, bar, second = line.partition(" | ")
+        if bar:
+            echo, printed = shlex.split(first)
+            assert echo == "echo", line
+            sys.stdin = io.TextIOWrapper(io.BytesIO(printed.encode() + b"\\n"))
+        name, *words = shlex.split(second if bar else first)
+        assert name == "adapterhub", line
+        try:
+            app(words)
+        except SystemExit as ended:
+            assert ended.code == 0, line
+        else:
+            raise AssertionError(line)
+"""
 
 
 def card_of(server: HubServer) -> str:
@@ -44,11 +68,8 @@ def sections(text: str) -> dict[str, str]:
 
 
 def run_all(text: str, folder: Path, url: str) -> str:
-    """Returns what the blocks of a card print, those of Python in one process, each by itself."""
-    shell = "\n".join(blocks(text, "sh"))
-    code = "\n".join(f"exec({one!r}, {{}})" for one in blocks(text, "python"))
-    printed = run_fresh(["bash", "-euc", shell], folder / "sh", url=url)
-    return printed + run_python(code, folder / "python", url=url)
+    """Returns what the blocks of a card print, all in one fresh process, in their order."""
+    return run_python(SHOWN.format(blocks=BLOCK.findall(text)), folder, url=url)
 
 
 def made_task(spec: TaskSpec, seed: int = 0) -> FoundTask:
@@ -88,9 +109,8 @@ def test_commands_of_tasks_on_a_folder_work_beside_it(
     hub.publish(["entails"], REPO)
     text = card_of(hub_server)
     assert "is not in this repository" in text
-    for place in ("sh", "python"):
-        shutil.copytree(hub.registry_path.parent / "backbone", tmp_path / place / "backbone")
-    printed = run_all(text, tmp_path, hub_server.url)
+    shutil.copytree(hub.registry_path.parent / "backbone", tmp_path / "work" / "backbone")
+    printed = run_all(text, tmp_path / "work", hub_server.url)
     assert '"entails"' in printed
 
 

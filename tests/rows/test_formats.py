@@ -16,7 +16,7 @@ from adapterhub.rows.formats import FileFormat, find_format, open_reading
         ("a.jsonl", FileFormat("jsonl")),
         ("a.NDJSON", FileFormat("jsonl")),
         ("a.b.csv", FileFormat("csv")),
-        ("a.tsv.gz", FileFormat("tsv", packed=True)),
+        ("a.tsv.gz", FileFormat("tsv", packed="gz")),
         ("a.parquet", FileFormat("parquet")),
         ("a.txt", FileFormat("text")),
     ],
@@ -38,4 +38,4 @@ def test_texts_are_no_output() -> None:
 
 def test_opening_says_why_not(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
-        open_reading(tmp_path / "missing", packed=False)
+        open_reading(tmp_path / "missing", packed=None)

@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from adapterhub.errors import DataError
+from adapterhub.rows.counting import count_rows
 from adapterhub.rows.formats import FileFormat, find_format
-from adapterhub.rows.reading import count_rows, read_file
+from adapterhub.rows.reading import read_file
 from tests.rows.texts import read, values
 
 
@@ -131,5 +132,5 @@ def test_rows_are_counted_for_the_bar(tmp_path: Path) -> None:
     pq.write_table(pa.table({"a": [1, 2]}), tmp_path / "a.parquet")
     for name in ("a.csv", "a.jsonl", "a.parquet"):
         assert count_rows(tmp_path / name, find_format(Path(name))) == 2
-    assert count_rows(tmp_path / "a.csv", FileFormat("csv", packed=True)) is None
+    assert count_rows(tmp_path / "a.csv", FileFormat("csv", packed="gz")) is None
     assert count_rows(tmp_path / "missing.csv", FileFormat("csv")) is None

@@ -80,7 +80,7 @@ def test_later_tasks_need_no_pass(hub: Hub, folder: Path, monkeypatch: pytest.Mo
     # A task on tokens runs its own passes, beside one that does not.
     both = scored(hub, folder, "rating", "entities")
     assert used(both) == ({"rating"}, {"entities"})
-    found = [[row["p.entities"]] for chunk in both for row in chunk.rows]
+    found = [[row["p.entities.entities"]] for chunk in both for row in chunk.rows]
     assert found == predictions(plain["entities"])
 
 

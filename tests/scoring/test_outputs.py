@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 
 from adapterhub.errors import DataError
 from adapterhub.rows.formats import FileFormat
-from adapterhub.scoring.outputs import source_columns, source_schema, whole_file
+from adapterhub.scoring.outputs import whole_file
+from adapterhub.scoring.source_schema import source_columns, source_schema
 from adapterhub.scoring.sources import file_source
 from adapterhub.scoring.writers import DelimitedText, JsonLines, Parquet, json_line
 from tests.rows.texts import read, values

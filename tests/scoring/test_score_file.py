@@ -27,6 +27,8 @@ from adapterhub.rows.formats import find_format
 from adapterhub.rows.reading import read_file
 from adapterhub.scoring import pipeline, sources
 from adapterhub.scoring.chunks import ComputedChunk, RowStages, ScoredChunk
+from adapterhub.store.changes import rename
+from adapterhub.store.editing import change_registry
 from tests.tiny import add_task, tiny_task
 
 TEXTS = ["the film was good", "a bad day", "中国的天气很好"]
@@ -91,8 +93,8 @@ def test_whatever_has_rows_is_scored_alike(hub: Hub, source: object) -> None:
     expected = hub.score(TEXTS, "sentiment").to_columns()
     rows = read("out.csv")
     assert [row["text"] for row in rows] == TEXTS
-    assert [row["sentiment"] for row in rows] == expected["sentiment"]
-    assert [float(row["sentiment_score"]) for row in rows] == expected["sentiment_score"]
+    assert [row["sentiment.label"] for row in rows] == expected["sentiment.label"]
+    assert [float(row["sentiment.score"]) for row in rows] == expected["sentiment.score"]
 
 
 def test_predictions_do_not_depend_on_chunks_or_runs(
@@ -104,10 +106,10 @@ def test_predictions_do_not_depend_on_chunks_or_runs(
     monkeypatch.setattr(pipeline, "WINDOW_ROWS", 7)
     hub.score_file(texts, "chunks.jsonl", tasks=TASKS)
     assert Path("whole.jsonl").read_bytes() == Path("again.jsonl").read_bytes()
-    labels = [[row["sentiment"] for row in read(f"{n}.jsonl")] for n in ("whole", "chunks")]
+    labels = [[row["sentiment.label"] for row in read(f"{n}.jsonl")] for n in ("whole", "chunks")]
     assert labels[0] == labels[1]
     for one, other in zip(read("whole.jsonl"), read("chunks.jsonl"), strict=True):
-        assert one["rating"] == pytest.approx(other["rating"], abs=1e-5)
+        assert one["rating.value"] == pytest.approx(other["rating.value"], abs=1e-5)
 
 
 @pytest.mark.usefixtures("small_chunks")
@@ -141,7 +143,7 @@ def test_without_tasks_all_that_can_read_the_source_run(hub: Hub) -> None:
 
 
 def test_columns_labels_and_prefix(hub: Hub) -> None:
-    rows = [{"review": "good", "other": "bad", "language": "en"}]
+    rows = [{"review": "good", "other": "bad", "language.labels": "en", "language": "en"}]
     options = ScoringOptions(
         text_column="review", pair_column="other", prefix="p_", top_k=2, force=True
     )
@@ -149,15 +151,26 @@ def test_columns_labels_and_prefix(hub: Hub) -> None:
     expected = hub.score(
         [{"text": "good", "text_pair": "bad"}], ["entails", "language"], top_k=2
     ).to_columns()
-    assert read("out.jsonl") == [
-        {**rows[0], "p_entails": expected["entails"][0], "p_language": expected["language"][0]}
-    ]
-    with pytest.raises(UsageError, match="prefix='predicted_'"):
-        hub.score_file(
-            rows, "out.csv", tasks="language", options=ScoringOptions(text_column="review")
-        )
+    predicted = {f"p_{name}": values[0] for name, values in expected.items()}
+    assert set(predicted) == {"p_entails.labels", "p_language.labels"}
+    assert read("out.jsonl") == [{**rows[0], **predicted}]
+    # Only the columns of this kind and number of labels are in the way.
+    same = ScoringOptions(text_column="review", top_k=2)
+    with pytest.raises(UsageError, match=r"'language\.labels' already.*prefix='predicted_'"):
+        hub.score_file(rows, "out.csv", tasks="language", options=same)
+    hub.score_file(rows, "one.csv", tasks="language", options={"text_column": "review"})
+    assert {"language", "language.label", "language.labels"} < set(read("one.csv")[0])
     with pytest.raises(DataError, match=r"no column 'text'.*text_column=…"):
         hub.score_file(rows, "out.csv", tasks="rating")
+
+
+def test_two_tasks_never_have_one_name_in_the_output(hub: Hub, tiny_registry: Path) -> None:
+    file = tiny_registry.parent / "heads" / "rating.safetensors"
+    change_registry(tiny_registry, rename("rating", "stars"))
+    with pytest.raises(UsageError, match="Two tasks would be called 'rating' in the output"):
+        hub.score_file(TEXTS, "out.csv", tasks=["rating", "stars:1", str(file)])
+    hub.score_file(TEXTS, "out.csv", tasks=["rating", str(file)])
+    assert list(read("out.csv")[0]) == ["text", "stars.value", "rating.value"]
 
 
 @pytest.mark.usefixtures("small_chunks")
@@ -227,13 +240,13 @@ def test_an_interrupted_run_leaves_nothing(hub: Hub, out: str) -> None:
 def test_a_resident_task_is_looked_up_again(
     hub: Hub, tiny_registry: Path, tiny_backbone: Backbone
 ) -> None:
-    old = hub.score(TEXTS, "rating").to_columns()["rating"]
+    old = hub.score(TEXTS, "rating").to_columns()["rating.value"]
     spec = tiny_task(tiny_backbone, "regression", task="rating")
     add_task(tiny_registry, spec, encoder=hub.encoder, tokenizer=hub.tokenizer, seed=7)
-    assert hub.score(TEXTS, "rating").to_columns()["rating"] == old
+    assert hub.score(TEXTS, "rating").to_columns()["rating.value"] == old
     hub.score_file(TEXTS, "out.jsonl", tasks="rating")
-    found = [row["rating"] for row in read("out.jsonl")]
-    assert found == hub.score(TEXTS, "rating:2").to_columns()["rating:2"] != old
+    found = [row["rating.value"] for row in read("out.jsonl")]
+    assert found == hub.score(TEXTS, "rating:2").to_columns()["rating:2.value"] != old
 
 
 class Screen(io.StringIO):
@@ -305,7 +318,7 @@ def test_all_rows_are_scored_by_one_version(
     monkeypatch.setattr(sources, "CHUNK_ROWS", 2)
     out = tmp_path / "out.jsonl"
     done = hub.score_file(rows(), out, tasks="sentiment", options=ScoringOptions(top_k=None))
-    found = [json.loads(line)["sentiment"] for line in out.read_text().splitlines()]
+    found = [json.loads(line)["sentiment.labels"] for line in out.read_text().splitlines()]
     for labels in found:
         scores = {one["label"]: one["score"] for one in labels}
         assert scores == pytest.approx({one["label"]: one["score"] for one in expected}, abs=1e-5)
@@ -357,7 +370,8 @@ def test_tables_are_scored(make: Any, out: str, hub: Hub, small_chunks: None) ->
         ]
         assert {row["day"] for row in found} == {"2024-02-01"}
     assert [row["text"] for row in found] == TEXTS
-    assert [row["sentiment"] for row in found] == hub.score(TEXTS, TASKS).to_columns()["sentiment"]
+    expected = hub.score(TEXTS, TASKS).to_columns()["sentiment.label"]
+    assert [row["sentiment.label"] for row in found] == expected
 
 
 EMPTY: list[tuple[Any, list[str]]] = [
@@ -384,11 +398,11 @@ def test_no_rows_are_an_empty_table(out: str, hub: Hub) -> None:
             source, out, tasks=["sentiment", "topics"], options=ScoringOptions(force=True)
         )
         assert (done.rows, done.scored, done.bad) == (0, 0, 0)
-        expected = [*columns, "sentiment", "sentiment_score", "topics"]
+        expected = [*columns, "sentiment.label", "sentiment.score", "topics.labels"]
         if out == "out.parquet":
             schema = pq.read_schema(out)
             assert schema.names == expected
-            assert pa.types.is_float64(schema.field("sentiment_score").type)
+            assert pa.types.is_float64(schema.field("sentiment.score").type)
         else:
             found = read_file(Path(out), find_format(Path(out)))
             assert found.columns == (() if out == "out.jsonl" else tuple(expected))

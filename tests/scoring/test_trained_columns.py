@@ -90,8 +90,8 @@ def test_the_column_of_the_training_is_read_from_any_source(tasks: Hub, form: st
     found, done = _scored(tasks, source, "stars")
     for row, text in zip(found, (GOOD, BAD), strict=True):
         expected = _labels(tasks, text, "stars")
-        assert (row["stars"], row["review"]) == (expected["label"], text)
-        assert row["stars_score"] == pytest.approx(expected["score"])
+        assert (row["stars.label"], row["review"]) == (expected["label"], text)
+        assert row["stars.score"] == pytest.approx(expected["score"])
     assert done.columns == {"stars": {"text": "review"}}
 
 
@@ -111,7 +111,7 @@ def test_options_come_first_then_the_training_then_the_usual_name(
 ) -> None:
     (found,), done = _scored(tasks, [row], "stars", **options)
     assert done.columns == {"stars": {"text": column}}
-    assert found["stars_score"] == pytest.approx(_labels(tasks, GOOD, "stars")["score"])
+    assert found["stars.score"] == pytest.approx(_labels(tasks, GOOD, "stars")["score"])
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_pairs_are_read_by_both_names_or_neither(
     (found,), done = _scored(tasks, [row], task)
     assert done.columns == {task: {"text": first, "text_pair": second}}
     expected = _labels(tasks, {"text": GOOD, "text_pair": BAD}, task)
-    assert found[f"{task}_score"] == pytest.approx(expected["score"])
+    assert found[f"{task}.score"] == pytest.approx(expected["score"])
 
 
 def test_tasks_of_one_run_read_their_own_columns(tasks: Hub) -> None:
@@ -143,7 +143,11 @@ def test_tasks_of_one_run_read_their_own_columns(tasks: Hub) -> None:
     found, done = _scored(tasks, rows, names)
     for name, column in zip(names, ("text", "review", "title", "text"), strict=True):
         alone, _ = _scored(tasks, rows, name, text_column=column)
-        assert [row[name] for row in found] == [row[name] for row in alone]
+        own = [key for key in alone[0] if key.startswith(f"{name}.")]
+        assert own
+        assert [[row[key] for key in own] for row in found] == [
+            [row[key] for key in own] for row in alone
+        ]
     assert done.columns["mood"] == {"text": "title"}
     # What it costs is told for what is read: three texts a row.
     assert len(done.plan.trunks) == 3

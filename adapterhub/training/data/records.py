@@ -17,7 +17,7 @@ import numpy as np
 
 from adapterhub.errors import DataError, nearest
 from adapterhub.rows.cells import cell_value
-from adapterhub.rows.formats import PACKED, find_format
+from adapterhub.rows.formats import find_format, packing_of
 from adapterhub.rows.reading import SourceRow, read_file
 from adapterhub.rows.tables import is_table, parts_of_table, table_rows
 from adapterhub.store.paths import absolute_path
@@ -94,9 +94,9 @@ def read_records(data: object) -> Records:
     """Returns the rows of a file, a table, mappings, or tuples.
 
     Args:
-        data: A path that ends in .jsonl, .csv, .tsv (each also with .gz) or .parquet; a data
-            frame, an Arrow table, a `datasets.Dataset` or a mapping of columns; mappings of
-            column to value; or tuples, see `_from_tuple`.
+        data: A path that ends in .jsonl, .csv, .tsv (each also with .gz or .zst), .parquet or
+            .arrow; a data frame, an Arrow table, a `datasets.Dataset` or a mapping of columns;
+            mappings of column to value; or tuples, see `_from_tuple`.
 
     Raises:
         DataError: It cannot be read, is damaged, or holds no rows or a bad one; names the line.
@@ -114,7 +114,7 @@ def read_records(data: object) -> Records:
 
 def _read_file(path: Path) -> Records:
     form = find_format(path, answers=True)
-    records = Records(str(path), _set_name(path), form.name != "parquet", ())
+    records = Records(str(path), _set_name(path), not form.is_typed, ())
     return replace(records, rows=tuple(_good_rows(records, read_file(path, form))))
 
 
@@ -126,7 +126,7 @@ def _good_rows(records: Records, rows: Iterable[SourceRow]) -> Iterator[SourceRo
 
 
 def _set_name(path: Path) -> str:
-    name = Path(path.stem).stem if path.suffix.lower() == PACKED else path.stem
+    name = Path(path.stem).stem if packing_of(path) else path.stem
     if name not in _NAMES_OF_PARTS:
         return name
     return absolute_path(path, "file").resolve().parent.name or name

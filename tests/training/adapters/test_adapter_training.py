@@ -95,7 +95,7 @@ def test_a_task_of_every_kind_is_trained_and_served(
     inputs = [dict(zip(trained.spec.fields, ("the food was good",) * 2, strict=False))]
     hub = Hub(registry, device="cpu")
     answer = hub.score(inputs, tasks=["mine"])
-    assert answer.to_columns()["mine"]
+    assert answer["mine"][0] is not None
     check_diagnostics(read_head(trained.saved.path).spec)
 
 

@@ -102,7 +102,7 @@ def test_an_adapter_begins_with_the_numbers_and_the_shape_of_another(
     }
     assert "Training started from the adapter of 'first'." in two.table.notes
     hub = Hub(tasks.registry, device="cpu")
-    assert hub.score(["the food was good"], tasks=["first", "second"]).to_columns()["second"]
+    assert hub.score(["the food was good"], tasks=["first", "second"])["second"][0] is not None
     assert two.saved is not None
     assert read_head(two.saved.path).spec.training == record
 

@@ -95,15 +95,16 @@ def test_predictions_train(
     out = tmp_path / name
     hub.score_file(texts, out, tasks=["topics", "sentiment"])
     expected = hub.score(texts, ["topics", "sentiment"]).to_columns()
-    given = tuple(tuple(item["label"] for item in row) for row in expected["topics"])  # type: ignore[attr-defined]
+    given = tuple(tuple(item["label"] for item in row) for row in expected["topics.labels"])  # type: ignore[attr-defined]
     with caplog.at_level(logging.WARNING, "adapterhub"):
-        assert _targets(out, target="topics", kind="multi_label") == given
-    assert "The labels with scores in column 'topics' are predictions" in caplog.text
-    if len(set(expected["sentiment"])) > 1:
-        assert _targets(out, target="sentiment") == tuple(expected["sentiment"])
+        assert _targets(out, target="topics.labels", kind="multi_label") == given
+    assert "The labels with scores in column 'topics.labels' are predictions" in caplog.text
+    labels = expected["sentiment.label"]
+    if len(set(labels)) > 1:
+        assert _targets(out, target="sentiment.label") == tuple(labels)
     ranked = ScoringOptions(top_k=None, force=True)
     hub.score_file(texts, out, tasks=["topics", "sentiment"], options=ranked)
-    for column in ("topics", "sentiment"):
+    for column in ("topics.labels", "sentiment.labels"):
         with pytest.raises(DataError, match=f"column '{column}' lists . labels with their scores"):
             _targets(out, target=column, kind="multi_label")
 
