@@ -9,6 +9,8 @@ from pydantic import Field
 from adapterhub.option_models import Option, Options
 from adapterhub.rows.formats import Format
 
+PartFormat = Literal["parquet", "jsonl"]
+
 
 class ScoringOptions(Options):
     """Options of `Hub.score_file` and of `adapterhub score`."""
@@ -24,7 +26,13 @@ class ScoringOptions(Options):
     """At a bad row: raise stops the run; skip leaves it out and, where a file is written, puts it
     into <out>.errors.jsonl with the reason."""
     force: bool = False
-    """Replace files that exist."""
+    """Replace files that exist; in a folder start anew, whatever it holds of an earlier job."""
+    keep_columns: Annotated[tuple[str, ...] | None, Option("NAME,NAME"), Field(strict=False)] = None
+    """Columns of the input to write beside the predictions. Without it all."""
+    part_rows: int = Field(default=16_384, ge=1)
+    """Rows of the input per part; a run that was stopped goes on after the last whole part."""
+    part_format: Annotated[PartFormat | None, Option("FORMAT")] = None
+    """Format of the parts of a folder: parquet or jsonl. Without it parquet."""
     top_k: Annotated[int | None, Option("K", flags=("--top-k", "-k"))] = Field(default=1, ge=1)
     """Number of labels per text, best first, with their scores; --all gives all
     of them (in Python None)."""
