@@ -45,12 +45,21 @@ def make_request(
     Raises:
         UsageError: An option is not valid.
     """
-    if top_k is not None and (type(top_k) is not int or top_k < 1):
-        raise UsageError(f"top_k is {top_k!r}; expected 1 or more, or None for all labels.")
+    check_top_k(top_k)
     if on_error not in ("raise", "skip"):
         raise UsageError(f"on_error is {on_error!r}; expected 'raise' or 'skip'.")
     check_type(logits, bool, "logits", "True or False")
     return Request(rows, None, on_error == "skip", top_k, logits)
+
+
+def check_top_k(top_k: object) -> None:
+    """Checks a number of labels.
+
+    Raises:
+        UsageError: It is neither None nor 1 or more.
+    """
+    if top_k is not None and (type(top_k) is not int or top_k < 1):
+        raise UsageError(f"top_k is {top_k!r}; expected 1 or more, or None for all labels.")
 
 
 def with_own_tasks(request: Request) -> tuple[Request, list[str]]:

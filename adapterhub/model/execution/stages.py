@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from adapterhub.errors import NonFiniteError, UnknownTaskError, UsageError
+from adapterhub.errors import NonFiniteError, UnknownTaskError, UsageError, check_type
 from adapterhub.inputs import FieldInputs
 from adapterhub.model.encoder.tokens import TokenBatch
 from adapterhub.model.execution.call import (
     Request,
+    check_top_k,
     make_request,
     read_rows,
     requested_mask,
@@ -142,7 +143,8 @@ class ResidentCall:
         Raises:
             UsageError: A task or field is not known, or a field stands for two.
         """
-        check_fields({name: task.spec for name, task in tasks.items()}, fields or {})
+        check_top_k(top_k)
+        check_fields({name: task.spec for name, task in tasks.items()}, fields)
         read = {
             name: reading_spec(task.spec, (fields or {}).get(name, {}))
             for name, task in tasks.items()
@@ -290,13 +292,17 @@ class _Progress:
         self._watch(rows, tokens)
 
 
-def check_fields(specs: Mapping[str, TaskSpec], fields: Mapping[str, Mapping[str, str]]) -> None:
+def check_fields(
+    specs: Mapping[str, TaskSpec], fields: Mapping[str, Mapping[str, str]] | None
+) -> None:
     """Checks that columns are named for fields of tasks that are there.
 
     Raises:
-        UsageError: They are not, or both fields of a pair would be one column.
+        UsageError: They are not.
     """
-    for name, columns in fields.items():
+    check_type(fields, (Mapping, type(None)), "fields", "columns by field, by task")
+    for name, columns in (fields or {}).items():
+        check_type(columns, Mapping, f"fields of '{name}'", "columns by field")
         if name not in specs:
             raise UnknownTaskError(name, specs, what="task in this call")
         own = specs[name].fields

@@ -193,7 +193,7 @@ class TaskLoader:
         self,
         names: Mapping[str, str],
         *,
-        fields: Mapping[str, Mapping[str, str]],
+        fields: Mapping[str, Mapping[str, str]] | None,
         top_k: int | None,
     ) -> ResidentCall:
         """Returns a call to be run in stages; names by what the user calls them."""
