@@ -15,6 +15,7 @@ def _mode(given: object) -> object:
     """Returns the mode that True and False stand for."""
     return {True: "auto", False: "off"}[given] if isinstance(given, bool) else given
 
+
 PartFormat = Literal["parquet", "jsonl"]
 
 
