@@ -55,12 +55,16 @@ class TextAligner:
         """
         ids: list[int] = encoding.ids[:tokens]
         offsets: Offsets = encoding.offsets[:tokens]
-        gaps = list(self._dropped_at_starts(text, ids))
-        if gaps:
+        # A space may be dropped at the end of a text only, where each is alone.
+        for behind in ("", "a"):
+            gaps = list(self._dropped_at_starts(text, ids, behind))
+            if not gaps:
+                break
             other = self._fast.encode(without(text, gaps), add_special_tokens=False)
             # Otherwise they are not only dropped, for instance before a token for single words.
             if other.ids[:tokens] == ids:
                 offsets = restored(other.offsets[:tokens], gaps)
+                break
         offsets = self._from_first(text, offsets)
         if self._has_bytes:
             return [_trimmed(text, start, end, " ") for start, end in offsets]
@@ -68,14 +72,21 @@ class TextAligner:
             offsets = [self._without_blank(text, start, end) for start, end in offsets]
         return self._without_spaces(ids, offsets)
 
-    def _dropped_at_starts(self, text: str, ids: Sequence[int]) -> Iterator[Range]:
-        """Yields the ranges that are dropped at the start, and directly behind special tokens."""
+    def _dropped_at_starts(self, text: str, ids: Sequence[int], behind: str) -> Iterator[Range]:
+        """Yields the ranges that are dropped at the start, and directly behind special tokens.
+
+        Args:
+            text: A text.
+            ids: Its tokens.
+            behind: What stands behind a character where it is seen whether that is dropped.
+        """
+        alone = normalized(self._fast, behind)
         starts = [0]
         if not self._special.isdisjoint(ids):
             starts += [match.end() for match in self._names.finditer(text)]
         for start in starts:
             stop = start
-            while stop < len(text) and normalized(self._fast, text[stop]) == "":
+            while stop < len(text) and normalized(self._fast, text[stop] + behind) == alone:
                 stop += 1
             if stop > start:
                 yield start, stop

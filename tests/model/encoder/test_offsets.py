@@ -197,6 +197,7 @@ MIXED = st.lists(
 @example("''s ```` ```the ``City''")
 @example("a ``[x [SEP]``[x")
 @example("\x10``[x``\u0301")
+@example("\x10\x85the")
 @settings(deadline=None, max_examples=80)
 @pytest.mark.slow
 def test_each_token_stands_where_its_offsets_say(tokenizer: TextTokenizer, text: str) -> None:
