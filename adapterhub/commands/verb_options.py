@@ -62,6 +62,8 @@ class ScoreArguments(Options):
     )
     all_labels: Annotated[bool, Option(flags=("--all",))] = False
     """Give all labels with their scores."""
+    no_progress: bool = False
+    """Show no progress, as --progress off."""
 
 
 class SearchOptions(Options):

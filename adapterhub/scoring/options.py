@@ -5,10 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from adapterhub.option_models import Option, Options
 from adapterhub.rows.formats import Format
+from adapterhub.scoring.progress import ProgressMode
+
+
+def _mode(given: object) -> object:
+    """Returns the mode that True and False stand for."""
+    return {True: "auto", False: "off"}[given] if isinstance(given, bool) else given
 
 PartFormat = Literal["parquet", "jsonl"]
 
@@ -43,5 +49,6 @@ class ScoringOptions(Options):
     format: Annotated[Format | None, Option("FORMAT")] = None
     """Format of a file or stream that is read: text, jsonl, csv, tsv or parquet. Without it the
     ending of the name decides; a stream without a name is text."""
-    progress: bool = True
-    """Show a progress bar on stderr, if that is a terminal."""
+    progress: Annotated[ProgressMode, BeforeValidator(_mode), Option("MODE", bare="auto")] = "auto"
+    """Progress on stderr: auto and bar for a bar, if that is a terminal; json for a line with the
+    figures every second; off. In Python also True and False."""
