@@ -95,6 +95,7 @@ class ScoringJob:
             kinds={name: specs[name].kind for name in request.names.values()},
             skip=self.options.on_error == "skip",
             source=self.source.name,
+            features_cache=self.options.features_cache,
         )
 
 
