@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-from tqdm import tqdm
 
 from adapterhub.plan import Plan
 from adapterhub.scoring.assign_columns import Assignment, assign_columns
@@ -18,7 +15,9 @@ from adapterhub.scoring.chunks import RowStages, ScoredChunk, ScoringHub
 from adapterhub.scoring.options import ScoringOptions
 from adapterhub.scoring.outputs import check_output, errors_path, open_output
 from adapterhub.scoring.pipeline import RowWindow, score_windows, take_windows
+from adapterhub.scoring.progress import watching
 from adapterhub.scoring.sources import RowSource, open_source
+from adapterhub.scoring.stream import row_windows
 from adapterhub.store.paths import absolute_path
 from adapterhub.store.registries import Registries, as_registries
 from adapterhub.store.registry import Registry
@@ -165,9 +164,15 @@ def run(
             files = open_output(out, job.source, assigned, job.options)
             takers.append(stack.enter_context(files))
         stages = RowStages.open(scorer, assigned.request)
-        bar = stack.enter_context(_progress(job))
+        progress = stack.enter_context(
+            watching(
+                job.options.progress,
+                total=job.source.count,
+                passes_per_text=assigned.plan.passes,
+            )
+        )
         started = time.perf_counter()
-        with closing(_scored_chunks(stages, job, lambda rows, _: bar.update(rows))) as chunks:
+        with closing(_scored_chunks(stages, job, progress.advance)) as chunks:
             for chunk in chunks:
                 for take in takers:
                     take(chunk)
@@ -192,19 +197,16 @@ def run(
 def _scored_chunks(
     stages: RowStages, job: ScoringJob, watch: Callable[[int, int], object]
 ) -> Generator[ScoredChunk, None, None]:
-    rows = take_windows(job.source.rows, job.assigned.shown)
-    with closing(score_windows(stages, map(RowWindow, rows), watch=watch)) as chunks:
+    with ExitStack() as stack:
+        windows: Iterable[RowWindow | None]
+        if job.out is None:
+            windows = stack.enter_context(row_windows(job.source, job.assigned.shown))
+        else:
+            windows = map(RowWindow, take_windows(job.source.rows, job.assigned.shown))
+        chunks = stack.enter_context(closing(score_windows(stages, windows, watch=watch)))
         for chunk in chunks:
             if chunk.bad and job.options.on_error == "raise":
                 first = chunk.bad[0]
                 hint = "--on-error skip (on_error='skip') goes on without such rows"
                 job.source.refuse(first.place, f"{first.problem} ({hint})", first.file)
             yield chunk
-
-
-def _progress(job: ScoringJob) -> tqdm[None]:
-    """Returns a bar on stderr, which shows only on a terminal."""
-    # Python has no stderr where the shell closed it.
-    shown = job.options.progress and sys.stderr is not None and sys.stderr.isatty()
-    total = job.source.count() if shown else None
-    return tqdm(total=total, unit="row", disable=not shown)
