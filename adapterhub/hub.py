@@ -332,10 +332,10 @@ class Hub:
         with the file. Whatever stops the call, `out` is whole, or as it was before.
 
         Args:
-            source: A .jsonl, .csv, .tsv or .txt file (each also with .gz) or a .parquet file; an
-                open stream; a data frame, an Arrow table, a dataset or a mapping of columns; or
-                an iterable of strings or records.
-            out: A .jsonl, .csv or .tsv file (each also with .gz) or a .parquet file to be made.
+            source: A file (.jsonl, .csv, .tsv, .txt, each also with .gz or .zst, .parquet, .arrow),
+                a folder or pattern of such; an open stream; a table of pandas, polars, Arrow or
+                datasets, or a mapping of columns; or an iterable of strings, records or paths.
+            out: The file to be made, of such a name, but not .txt.
             tasks: Names as in `load`, each loaded first; None as in `score`, else for all tasks of
                 the registry for this backbone that can read the source.
             options: Columns, bad rows, number of labels; also as a dictionary.

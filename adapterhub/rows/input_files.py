@@ -81,7 +81,8 @@ class Place:
         pattern = Path(os.path.abspath(self.given))
         target = Path(os.path.abspath(path))
         if "**" in pattern.parts:
-            return fnmatchcase(str(target), str(pattern))
+            # It stands for any number of folders, also for none.
+            return fnmatchcase(target.as_posix(), pattern.as_posix().replace("/**/", "/*"))
         many = zip(target.parts, pattern.parts, strict=False)
         return len(target.parts) >= len(pattern.parts) and all(fnmatchcase(*one) for one in many)
 

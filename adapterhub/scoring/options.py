@@ -29,7 +29,7 @@ class ScoringOptions(Options):
     """Number of labels per text, best first, with their scores; --all gives all
     of them (in Python None)."""
     format: Annotated[Format | None, Option("FORMAT")] = None
-    """Format of a file or stream that is read: text, jsonl, csv, tsv or parquet. Without it the
-    ending of the name decides; a stream without a name is text."""
+    """Format of files or a stream that are read: text, jsonl, csv, tsv, parquet or arrow. Without
+    it the ending of the name decides; a stream without a name is text."""
     progress: bool = True
     """Show a progress bar on stderr, if that is a terminal."""
