@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import prod
@@ -41,6 +41,13 @@ class Reading:
         return replace(self, fields=self.fields[:1], apart=False)
 
 
+TapName = tuple[int, Pooling]
+"""Depth and pooling of a tap."""
+
+KEPT_POOLINGS: tuple[Pooling, ...] = ("cls", "mean", "max")
+"""Poolings whose features can be kept: one per window, and the same for all heads on a tap."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tap:
     """A depth of the trunk or a branch with a pooling; its tasks share the pooled feature.
@@ -54,6 +61,11 @@ class Tap:
     depth: int
     pooling: Pooling
     tasks: tuple[str, ...]
+
+    @property
+    def name(self) -> TapName:
+        """Returns its depth and pooling."""
+        return self.depth, self.pooling
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +116,38 @@ class Trunk:
     def passes(self) -> int:
         """Returns the passes per text, branches included."""
         return self.stop + sum(branch.passes for branch in self.branches)
+
+    def replayable(self, kept: Collection[TapName] | None = None) -> tuple[str, ...]:
+        """Returns the tasks that need no passes where the features of the taps `kept` are known.
+
+        Tasks with an adapter always do, also those that read tokens or have attentive pooling.
+        None asks for those that need none where all features that can be kept are known.
+        """
+        others = {name for branch in self.branches for name in branch.tasks}
+        for tap in self.taps:
+            if tap.pooling not in KEPT_POOLINGS or (kept is not None and tap.name not in kept):
+                others.update(tap.tasks)
+        return tuple(name for name in self.tasks if name not in others)
+
+    def only(self, names: Collection[str]) -> Trunk:
+        """Returns what remains of it for some of its tasks."""
+        branches = tuple(
+            replace(branch, stop=taps[-1].depth, taps=taps, tasks=_named(branch.tasks, names))
+            for branch in self.branches
+            if (taps := _taps_of(branch.taps, names))
+        )
+        taps = _taps_of(self.taps, names)
+        stop = max([tap.depth for tap in taps] + [branch.fork for branch in branches])
+        return Trunk(self.reading, stop, taps, branches, _named(self.tasks, names))
+
+
+def _taps_of(taps: tuple[Tap, ...], names: Collection[str]) -> tuple[Tap, ...]:
+    kept = (replace(tap, tasks=_named(tap.tasks, names)) for tap in taps)
+    return tuple(tap for tap in kept if tap.tasks)
+
+
+def _named(tasks: tuple[str, ...], names: Collection[str]) -> tuple[str, ...]:
+    return tuple(name for name in tasks if name in names)
 
 
 @dataclass(frozen=True, slots=True, repr=False)

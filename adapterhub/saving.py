@@ -1,4 +1,4 @@
-"""Trained or imported tasks -> head files and entries in a registry."""
+"""Trained or imported tasks -> head files and entries in a registry; checks need no torch."""
 
 from __future__ import annotations
 
@@ -6,23 +6,22 @@ import contextlib
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Protocol, runtime_checkable
-
-import torch
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from adapterhub.errors import HeadFileError, RegistryError, check_type
-from adapterhub.model.backbone.open_backbone import (
-    SHIPPED,
-    Backbone,
-    choose_backbone,
-    open_backbone,
-)
+from adapterhub.model.backbone.sources import SHIPPED, check_backbone, check_source
 from adapterhub.specs import Kind, TaskSpec
 from adapterhub.store.entries import BackboneEntry, backbone_key
 from adapterhub.store.header import SUFFIX
 from adapterhub.store.headfile import write_head
-from adapterhub.store.registry import NEAREST, Resolved, read_registry, registry_to_write
+from adapterhub.store.registry import NEAREST, Registry, Resolved, read_registry, registry_to_write
+from adapterhub.store.room import check_kind
 from adapterhub.store.versions import Addition, add_versions
+
+if TYPE_CHECKING:
+    import torch
+
+    from adapterhub.model.backbone.open_backbone import Backbone
 
 
 def open_for(registry: str | Path | None, backbone: str | Path | Backbone | None) -> Backbone:
@@ -32,14 +31,40 @@ def open_for(registry: str | Path | None, backbone: str | Path | Backbone | None
         UsageError: None is given, and the registry lists several.
         BackboneError: It cannot be opened.
     """
+    # Imported here: it takes seconds, and the checks need none of it.
+    from adapterhub.model.backbone.open_backbone import Backbone, choose_backbone, open_backbone
+
     if isinstance(backbone, Backbone):
         return backbone
-    path = None if registry is None else registry_to_write(registry)
-    if path is not None and path.is_file() and path.stat().st_size:
-        known = read_registry(path)
-        if known.backbones:
-            return choose_backbone(known, backbone)
+    known = _with_backbones(registry)
+    if known is not None:
+        return choose_backbone(known, backbone)
     return open_backbone(SHIPPED if backbone is None else backbone)
+
+
+def check_backbone_for(registry: str | Path | None, backbone: object) -> None:
+    """Checks, without torch, the backbone that `open_for` opens, as far as its files say.
+
+    Raises:
+        UsageError: None is given, and the registry lists several.
+        BackboneError: The name is malformed, the folder is missing, or it is no encoder's.
+    """
+    if not isinstance(backbone, str | Path | None):
+        return
+    known = _with_backbones(registry)
+    if known is not None:
+        check_backbone(known, backbone)
+    else:
+        check_source(SHIPPED if backbone is None else backbone)
+
+
+def _with_backbones(registry: str | Path | None) -> Registry | None:
+    """Returns a registry if it is there and lists backbones."""
+    path = None if registry is None else registry_to_write(registry)
+    if path is None or not path.is_file() or not path.stat().st_size:
+        return None
+    known = read_registry(path)
+    return known if known.backbones else None
 
 
 @runtime_checkable
@@ -104,12 +129,12 @@ def check_place(registry: Path, task: str, kind: Kind, backbone: Backbone) -> No
     Raises:
         RegistryError: It has a task of this name with another kind or another backbone.
     """
-    known = read_registry(registry) if registry.is_file() else None
-    if known is None or task not in known.tasks:
+    known = check_kind(registry, task, kind)
+    if known is None:
         return
     entry = known.tasks[task]
     key = backbone_key(known.backbones, backbone.spec, prefer=entry.backbone)
-    if (entry.kind, entry.backbone) != (kind, key):
+    if entry.backbone != key:
         raise RegistryError(
             registry,
             f"task '{task}' is {entry.kind} on the backbone '{entry.backbone}'; a version that is "

@@ -125,6 +125,22 @@ CALLS: dict[str, Call] = {
             "on_error": ON_ERROR,
         },
     ),
+    "Hub.open_call": Call(
+        lambda given: given.hub.open_call,
+        lambda given: {"tasks": "sentiment"},
+        {
+            "tasks": NO_TASKS,
+            "fields": (
+                3,
+                "x",
+                [],
+                {"sentiment": 3},
+                {"nobody": {}},
+                {"sentiment": {"nofield": "text"}},
+            ),
+            "top_k": TOP_K,
+        },
+    ),
     "Hub.score_rows": Call(
         lambda given: given.hub.score_rows,
         lambda given: {"rows": [("a good day", "sentiment")]},

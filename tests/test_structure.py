@@ -43,7 +43,7 @@ LADDER: dict[str, tuple[set[str], ...]] = {
         {"data"},
         {"features"},
         {"evaluation"},
-        {"heads"},
+        {"heads", "prepare"},
         {"warm_start"},
         {"adapters"},
         {"finalize"},

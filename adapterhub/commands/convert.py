@@ -47,6 +47,9 @@ def convert(
     limits of time and memory; one that carries code is refused, and the code never runs. The new
     folder is a backbone with config.json and a tokenizer that fits, checked before it appears.
     """
+    from adapterhub.importing.convert_checks import check_conversion
+
+    check_conversion(folder, out, max_seconds=max_seconds, max_bytes=max_bytes)
     # From here on it takes seconds: torch.
     from adapterhub.importing.convert import convert
 

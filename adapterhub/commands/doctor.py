@@ -145,7 +145,7 @@ def _examine_backbone(registry: store.Registry, key: str, *, replay: bool) -> It
 
 
 def _examine_version(found: store.Resolved, answers: _Replay | None) -> Check:
-    from adapterhub.model.execution.checks import is_constant
+    from adapterhub.model.execution.known_answers import is_constant
     from adapterhub.store.agreement import contradiction, other_description
     from adapterhub.store.headfile import read_head
 

@@ -28,22 +28,23 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure a task on labelled rows."""
+    from adapterhub.diagnostics import figure_text
     from adapterhub.remote.find import choose_backbone_key, find
     from adapterhub.store.registries import open_registries
+    from adapterhub.training.data.dataset import read_for_task
+    from adapterhub.training.evaluation.earlier_use import earlier_use
+    from adapterhub.training.evaluation.extra import require_extra
 
     opened = open_registries(registry)
     task = find(name, opened)
-    # From here on it takes seconds: torch.
-    from adapterhub.diagnostics import figure_text
-    from adapterhub.hub import Hub
-    from adapterhub.training.data.dataset import read_for_task
-    from adapterhub.training.evaluation.earlier_use import earlier_use
-    from adapterhub.training.evaluation.metrics import evaluate as measure
-    from adapterhub.training.evaluation.metrics import require_extra
-
+    key = choose_backbone_key(opened, [task], loading.backbone)
+    loading.check(opened, key)
     require_extra()
     dataset = read_for_task(data, task.spec, columns)
-    key = choose_backbone_key(opened, [task], loading.backbone)
+    # From here on it takes seconds: torch.
+    from adapterhub.hub import Hub
+    from adapterhub.training.evaluation.metrics import evaluate as measure
+
     hub = Hub(opened.paths, **{**loading.model_dump(), "backbone": key})
     rows = [dict(zip(dataset.fields, texts, strict=True)) for texts in dataset.inputs]
     scores = hub.score(rows, name, logits=True)[name]

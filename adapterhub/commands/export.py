@@ -31,12 +31,17 @@ def export(
     depth needs adapterhub.unrolled(model). The README.md in the folder says how.
     """
     one_of("--format", format_, _FORMATS)
-    # From here on it takes seconds: torch and PEFT.
-    from adapterhub.peft.export_folder import export_peft, opens_on
+    from adapterhub.peft.exportable import check_export_folder, exportable_adapter, opens_on
     from adapterhub.remote.find import find_all
     from adapterhub.store.registries import locate_registries
 
-    head = find_all([name], locate_registries(registry or None))[0].load()
+    task = find_all([name], locate_registries(registry or None))[0]
+    exportable_adapter(task.spec, task.source)
+    check_export_folder(folder)
+    # From here on it takes seconds: torch and PEFT.
+    from adapterhub.peft.export_folder import export_peft
+
+    head = task.load()
     export_peft(head, folder)
     model = opens_on(head.spec)
     if as_json:

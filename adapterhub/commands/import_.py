@@ -38,11 +38,14 @@ def import_(
     The folder is checked before anything of it is used, pickles are never opened, and the task's
     logits for a few probe texts are kept in its file. In brackets: the default of an option.
     """
-    # From here on it takes seconds: torch.
-    from adapterhub.importing.import_task import import_task
+    from adapterhub.importing.import_checks import check_import
     from adapterhub.store.registry import NEAREST
 
     where = registry or NEAREST
+    check_import(folder, task=task, registry=where, backbone=backbone)
+    # From here on it takes seconds: torch.
+    from adapterhub.importing.import_task import import_task
+
     done = import_task(folder, task=task, options=options, registry=where, backbone=backbone)
     if as_json:
         print_json(_values(done))

@@ -66,10 +66,11 @@ def info(
 
 def _read_config(source: str) -> EncoderConfig:
     """Returns the config of a backbone; its weights are not opened."""
-    from adapterhub.model.backbone.config import CONFIG_FILE, read_config
+    from adapterhub.model.backbone.config import CONFIG_FILE, check_config, read_config
     from adapterhub.model.backbone.sources import locate
 
     folder, _ = locate(source, only=(CONFIG_FILE,))
+    check_config(folder)  # without the seconds that transformers takes
     return read_config(folder)
 
 

@@ -35,16 +35,25 @@ def publish(
     Known answers are recomputed first. All tasks go in one commit; files that are there already are
     not sent again.
     """
-    from adapterhub.hub import Hub
+    from adapterhub.model.backbone.sources import check_backbone
+    from adapterhub.publishing.publication import on_branch
+    from adapterhub.publishing.publish_checks import check_publication
     from adapterhub.remote.find import choose_backbone_key, choose_tasks
     from adapterhub.store.references import parse_repository
     from adapterhub.store.registries import open_registries
 
-    parse_repository(to)
+    place = parse_repository(to)
+    how = on_branch(options, place.revision)
     note_token(options.token)
     opened = open_registries(registry)
     wanted = split_names(names)
-    key = choose_backbone_key(opened, choose_tasks(opened, wanted), backbone)
+    tasks = choose_tasks(opened, wanted)
+    key = choose_backbone_key(opened, tasks, backbone)
+    check_publication(place.name, tasks, how)
+    check_backbone(opened, key)
+    # From here on it takes seconds: torch, the backbone, the tasks.
+    from adapterhub.hub import Hub
+
     hub = Hub(opened.paths, backbone=key, device="cpu")
     done = hub.publish(wanted, to, **options.model_dump())
     if as_json:

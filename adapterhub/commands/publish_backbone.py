@@ -33,11 +33,21 @@ def publish_backbone(
     `publish --base-model`. All files go in one commit; files that are there already are not sent
     again.
     """
-    from adapterhub.model.backbone.open_backbone import SHIPPED
+    from adapterhub.model.backbone.sources import SHIPPED, check_source
+    from adapterhub.publishing.publication import on_branch
+    from adapterhub.publishing.target import check_commit, open_place
+    from adapterhub.store.references import parse_repository
+
+    target, source = parse_repository(repo), backbone or SHIPPED
+    how = on_branch(options, target.revision)
+    check_commit(how)
+    note_token(options.token)
+    open_place(target.name, how)
+    check_source(source)
+    # From here on it takes seconds: torch.
     from adapterhub.publishing.backbone import publish_backbone
 
-    note_token(options.token)
-    done = publish_backbone(repo, backbone or SHIPPED, **options.model_dump())
+    done = publish_backbone(repo, source, **options.model_dump())
     if as_json:
         print_json(_values(done))
     else:

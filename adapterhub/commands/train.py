@@ -35,15 +35,18 @@ def train(
     kept. With --adapter the block itself is changed from a depth on, and the head trains with it.
     In brackets: the default of an option.
     """
-    # From here on it takes seconds: torch.
     from adapterhub.saving import write_elsewhere
     from adapterhub.store.registry import NEAREST
-    from adapterhub.training.train import train as run
+    from adapterhub.training.prepare import prepare
 
     where = registry or NEAREST
     at = "" if registry is None else f" --registry {shlex.quote(str(registry))}"
+    job = prepare(data, task=task, options=options, registry=where, backbone=backbone)
+    # From here on it takes seconds: torch.
+    from adapterhub.training.train import run
+
     try:
-        trained = run(data, task=task, options=options, registry=where, backbone=backbone)
+        trained = run(job)
     except SaveError as error:
         file = shlex.quote(str(write_elsewhere(error.trained)))
         way_out = f"It is in {file}; add it with `adapterhub add {file}{at}`"

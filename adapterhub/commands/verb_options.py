@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
@@ -14,6 +14,9 @@ from adapterhub.commands.options import (
     USE_HELP,
 )
 from adapterhub.option_models import Option, Options
+
+if TYPE_CHECKING:
+    from adapterhub.store.registries import Registries
 
 
 class HubOptions(Options):
@@ -27,6 +30,24 @@ class HubOptions(Options):
     max_windows: int = Field(default=16, ge=1)
     """Maximum number of windows per text; what is beyond them is cut."""
 
+    def check(self, registries: Registries, backbone: str | Path | None) -> None:
+        """Checks, without torch, what the hub is opened with.
+
+        Args:
+            registries: Of the tasks.
+            backbone: The chosen one.
+
+        Raises:
+            UsageError: A name of a device or dtype is not valid.
+            BackboneError: The backbone cannot be opened, as far as its files say.
+        """
+        from adapterhub.model.backbone.devices import check_device, check_dtype
+        from adapterhub.model.backbone.sources import check_backbone
+
+        check_device(self.device)
+        check_dtype(self.dtype)
+        check_backbone(registries, backbone)
+
 
 class ScoreArguments(Options):
     """What `score` reads and writes, beside the options of scoring a file."""
@@ -34,13 +55,16 @@ class ScoreArguments(Options):
     file: Annotated[Path | None, Option(flags=("--file", "-f"))] = None
     """Read rows of a .jsonl, .csv, .tsv, .txt (each also with .gz or .zst), .parquet or .arrow file,
     or of all files of a folder or of a pattern such as 'data/*.csv'."""
-    out: Annotated[Path | None, Option(flags=("--out", "-o"))] = None
-    """Write a .jsonl, .csv, .tsv (each also with .gz or .zst), .parquet or .arrow file."""
+    out: Annotated[str | None, Option("PATH", flags=("--out", "-o"))] = None
+    """Write a .jsonl, .csv, .tsv (each also with .gz or .zst), .parquet or .arrow file, or parts
+    into a folder: a name without an ending, or with / at its end."""
     registry: Annotated[tuple[Path, ...], Option(flags=("--registry", "-r"), repeated=True)] = (
         Field((), description=REGISTRIES_HELP)
     )
     all_labels: Annotated[bool, Option(flags=("--all",))] = False
     """Give all labels with their scores."""
+    no_progress: bool = False
+    """Show no progress, as --progress off."""
 
 
 class SearchOptions(Options):

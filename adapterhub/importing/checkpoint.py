@@ -2,84 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from adapterhub.errors import AdapterError, BackboneError
-from adapterhub.families import FAMILIES
 from adapterhub.importing.classifiers import classifier_names, read_classifier
 from adapterhub.model.backbone.checkpoint import read_weights
-from adapterhub.model.backbone.config import CONFIG_FILE, GELU, read_config
+from adapterhub.model.backbone.config import GELU, read_config
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.model.tokenizers.tokenizer_digest import tokenizer_digest
 from adapterhub.model.tokenizers.tokenizer_files import VOCABULARY_FILES, load_tokenizer
-from adapterhub.peft.folder import CLASSIFIERS, Reads
-from adapterhub.specs import Kind
-
-_KINDS: Mapping[str, Kind] = {
-    "regression": "regression",
-    "single_label_classification": "single_label",
-    "multi_label_classification": "multi_label",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class ModelConfig:
-    """What a config.json of transformers contains about a task.
-
-    Attributes:
-        reads: Whether the model classifies texts or tokens; None if not given.
-        kind: The kind of problem it was trained for; None if not given.
-        labels: Its labels in order; empty if not given.
-    """
-
-    reads: Reads | None = None
-    kind: Kind | None = None
-    labels: tuple[str, ...] = ()
-
-
-def read_model_config(folder: Path) -> ModelConfig:
-    """Returns what the config.json of a folder contains; empty if there is none.
-
-    Raises:
-        AdapterError: It is not valid, or its model is no classifier of texts or tokens.
-    """
-    path = folder / CONFIG_FILE
-    if not path.is_file():
-        return ModelConfig()
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        architectures = [*(values.get("architectures") or []), None]
-        names = values.get("id2label") or {}
-        labels = tuple(str(names[str(index)]) for index in range(len(names)))
-    except (OSError, ValueError, RecursionError, AttributeError, TypeError, KeyError) as error:
-        raise AdapterError(folder, f"{CONFIG_FILE} is not valid: {error!r}") from error
-    architecture = str(architectures[0])
-    encoders = {f"{family.title}Model" for family in FAMILIES.values()}
-    if architectures[0] is not None and architecture not in encoders | CLASSIFIERS.keys():
-        raise AdapterError(
-            folder,
-            f"it is an {architecture[:80]}; expected {_expected(values)}, whose classifier is a "
-            f"head",
-        )
-    return ModelConfig(
-        reads=CLASSIFIERS.get(architecture),
-        kind=_KINDS.get(str(values.get("problem_type"))),
-        labels=labels,
-    )
-
-
-def _expected(values: Mapping[str, Any]) -> str:
-    """Returns the classes of classifiers that a config could have named."""
-    named = [family for name, family in FAMILIES.items() if name == values.get("model_type")]
-    titles = [family.title for family in named or FAMILIES.values()]
-    shown = titles[0] if named else f"[{'|'.join(titles)}]"
-    return f"{shown}ForSequenceClassification or {shown}ForTokenClassification"
+from adapterhub.peft.saved_files import Reads
 
 
 def read_checkpoint(folder: Path, reads: Reads, backbone: Backbone) -> dict[str, torch.Tensor]:

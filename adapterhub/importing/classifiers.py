@@ -20,7 +20,7 @@ from adapterhub.errors import AdapterError
 from adapterhub.families import FAMILIES, Family, FamilyName
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.model.backbone.weight_files import open_weights
-from adapterhub.peft.folder import Reads
+from adapterhub.peft.saved_files import Reads
 from adapterhub.specs import Activation, HeadSpec
 
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import stat
 from collections.abc import Iterator
@@ -13,11 +12,16 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
-from adapterhub.errors import BackboneError, UsageError, check_type
+from adapterhub.errors import BackboneError
+from adapterhub.importing.convert_checks import (
+    MAX_SECONDS,
+    OLD_CONFIGS,
+    check_conversion,
+    has_family,
+    local_folder,
+)
 from adapterhub.importing.converted_settings import (
     COPIED,
-    OLD_CONFIGS,
-    config_name,
     copy_files,
     fit_tokenizer,
     write_config,
@@ -25,23 +29,18 @@ from adapterhub.importing.converted_settings import (
 from adapterhub.importing.pickled_folder import (
     INDEX_FILE,
     PICKLE_FILE,
-    SAFE_FILES,
     pickled_files,
-    read_json,
 )
 from adapterhub.importing.unpickle_process import unpickle
 from adapterhub.model.backbone.caller_state import own_state
 from adapterhub.model.backbone.config import CONFIG_FILE, read_config
 from adapterhub.model.backbone.open_backbone import Backbone, open_backbone
-from adapterhub.model.backbone.sources import hub_name, is_folder, locate
+from adapterhub.model.backbone.sources import locate
 from adapterhub.model.backbone.weight_files import WEIGHTS_FILE
 from adapterhub.store.atomic import reason
 from adapterhub.store.jsonsafe import shown
-from adapterhub.store.new_folder import is_free, new_folder
-from adapterhub.store.paths import absolute_path
+from adapterhub.store.new_folder import new_folder
 
-MAX_SECONDS = 600.0
-"""Time limit of reading a pickle; one of 350 MB takes less than 20 on two busy cores."""
 _SPARE_BYTES = 2**30
 _COPIES = 3
 """Of the file in memory: mapped, made contiguous, and on its way to the disk."""
@@ -101,13 +100,13 @@ def convert(
             limit; the folder has no pickle; `out` is not empty or cannot be written.
         TokenizerError: There is no tokenizer that fits.
     """
-    check_type(folder, (str, Path), "The checkpoint", "a folder or a name")
-    _check_limits(max_seconds, max_bytes)
-    target = absolute_path(out, "folder")
-    _check_free(target)
-    source = _located(folder)
+    target = check_conversion(folder, out, max_seconds=max_seconds, max_bytes=max_bytes)
+    source = local_folder(folder)
+    if source is None:
+        source, _ = locate(folder, only=_FETCHED)
     files = pickled_files(source)
-    _check_family(source)
+    if has_family(source):
+        read_config(source)
     if max_bytes is None:
         max_bytes = _COPIES * sum(path.stat().st_size for path in files) + _SPARE_BYTES
     with _new_folder(target) as temp:
@@ -133,50 +132,6 @@ def convert(
         left_out=left_out,
         notes=tuple(notes),
     )
-
-
-def _check_limits(max_seconds: object, max_bytes: object) -> None:
-    check_type(max_seconds, (int, float), "max_seconds", "a number of seconds")
-    check_type(max_bytes, (int, type(None)), "max_bytes", "a number of bytes")
-    for name, value in (("max_seconds", max_seconds), ("max_bytes", max_bytes)):
-        if isinstance(value, int | float) and not (value > 0 and math.isfinite(value)):
-            raise UsageError(f"{name} is {value}; expected more than 0.")
-
-
-def _check_free(folder: Path) -> None:
-    try:
-        can_be_made = is_free(folder)
-    except OSError as error:
-        raise BackboneError(str(folder), f"it cannot be read: {reason(error)}") from error
-    if not can_be_made:
-        raise BackboneError(
-            str(folder), "it is there already, and is no empty folder; choose a new name"
-        )
-
-
-def _located(folder: str | Path) -> Path:
-    """Returns the folder of a checkpoint; what is no folder here and may be is on the Hub."""
-    path = absolute_path(folder, "folder")
-    if is_folder(folder) or path.exists() or hub_name(folder) is None:
-        if path.is_file():
-            raise BackboneError(
-                str(folder),
-                f"it is a file; give its folder, which has {CONFIG_FILE} and the tokenizer, too",
-            )
-        if not path.is_dir():
-            raise BackboneError(str(folder), "no such folder")
-        return path
-    found, _ = locate(folder, only=(CONFIG_FILE, *SAFE_FILES))
-    if any((found / name).exists() for name in SAFE_FILES):
-        return found  # which is refused, without a pickle that nobody needs
-    return locate(folder, only=_FETCHED)[0]
-
-
-def _check_family(source: Path) -> None:
-    """Refuses other models by their config, before a pickle of gigabytes is read."""
-    name = config_name(source)
-    if read_json(source, name).get("model_type") is not None and name == CONFIG_FILE:
-        read_config(source)
 
 
 def _check_finite(weights: Path, source: Path) -> list[str]:

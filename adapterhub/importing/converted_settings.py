@@ -10,6 +10,7 @@ from pathlib import Path
 
 from adapterhub.errors import BackboneError
 from adapterhub.families import FAMILIES, FamilyName
+from adapterhub.importing.convert_checks import config_name
 from adapterhub.importing.pickled_folder import own_file, read_json
 from adapterhub.model.backbone.config import CONFIG_FILE
 from adapterhub.model.tokenizers.described import is_cased
@@ -20,8 +21,6 @@ from adapterhub.model.tokenizers.tokenizer_files import (
 )
 from adapterhub.store.atomic import open_regular
 
-OLD_CONFIGS = "*bert_config*.json"
-"""Pattern of the config's name in folders of before transformers; the fields are the same."""
 TOKENIZER_CONFIG = "tokenizer_config.json"
 _FILE_OF_CLASS = {
     **{name: file for file, name in CLASS_OF_FILE.items() if file != TOKENIZER_FILE},
@@ -50,12 +49,6 @@ COPIED = (
     "NOTICE*",
 )
 """Patterns of what is copied as it is: tokenizer, sentence vectors, documents."""
-
-
-def config_name(folder: Path) -> str:
-    """Returns the name of a folder's config, which need not exist."""
-    older = [path.name for path in folder.glob(OLD_CONFIGS)]
-    return older[0] if len(older) == 1 and not (folder / CONFIG_FILE).exists() else CONFIG_FILE
 
 
 def write_config(folder: Path, out: Path, tensors: Collection[str]) -> list[str]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from adapterhub.errors import AdapterError, BackboneMismatchError, UsageError
-from adapterhub.importing.checkpoint import ModelConfig
 from adapterhub.importing.classifiers import ClassifierHead
 from adapterhub.importing.import_options import ImportOptions
+from adapterhub.importing.model_config import ModelConfig
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.peft.exported_head import HEAD_FILE, ExportedHead
-from adapterhub.peft.folder import PeftFolder, Reads
+from adapterhub.peft.folder import PeftFolder
+from adapterhub.peft.saved_files import Reads
 from adapterhub.specs import MAX_WINDOW, Kind, TaskSpec, identity
 
 

@@ -11,16 +11,18 @@ from pydantic import ValidationError
 
 from adapterhub.errors import AdapterError
 from adapterhub.importing.base_model import check_base, check_family
-from adapterhub.importing.checkpoint import read_checkpoint, read_model_config
+from adapterhub.importing.checkpoint import read_checkpoint
 from adapterhub.importing.classifiers import head_of
 from adapterhub.importing.description import (
     describe,
     describe_exported,
     reads_of,
 )
+from adapterhub.importing.import_checks import check_import
 from adapterhub.importing.import_options import ImportOptions
 from adapterhub.importing.injected import adapter_on
 from adapterhub.importing.merged_pooling import merged_pooling
+from adapterhub.importing.model_config import read_model_config
 from adapterhub.model.backbone.caller_state import own_state
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.model.encoder.encoder import Encoder
@@ -28,12 +30,11 @@ from adapterhub.model.encoder.tokens import TextTokenizer
 from adapterhub.model.execution.known_answers import make_known_answers, probes_for
 from adapterhub.option_models import read_options
 from adapterhub.peft.exported_head import read_exported_head
-from adapterhub.peft.folder import PeftFolder, is_peft_folder, read_peft_folder
+from adapterhub.peft.folder import PeftFolder, read_peft_folder
 from adapterhub.peft.format import PeftAdapter
+from adapterhub.peft.saved_files import is_peft_folder
 from adapterhub.saving import check_place, open_for, save_tasks
 from adapterhub.specs import TaskSpec
-from adapterhub.store.paths import absolute_path
-from adapterhub.store.references import check_name
 from adapterhub.store.registry import NEAREST, Resolved, registry_to_write
 
 
@@ -85,10 +86,7 @@ def import_task(
         RegistryError: The registry cannot be read or written.
     """
     options = read_options(ImportOptions, options)
-    check_name(task, "task")
-    folder = absolute_path(folder, "folder")
-    if not folder.is_dir():
-        raise AdapterError(folder, "no such folder")
+    folder = check_import(folder, task=task, registry=registry, backbone=backbone)
     peft = read_peft_folder(folder, tied=options.tied) if is_peft_folder(folder) else None
     opened = open_for(registry, backbone)
     if peft is not None:

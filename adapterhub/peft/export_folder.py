@@ -9,22 +9,23 @@ import safetensors.torch
 
 from adapterhub.errors import AdapterError, check_type
 from adapterhub.families import FAMILIES
+from adapterhub.peft.exportable import (
+    check_export_folder,
+    exportable_adapter,
+    is_stock,
+    opens_on,
+    without_pooling,
+)
 from adapterhub.peft.exported_head import HEAD_FILE, describe_head, encode_exported_head
-from adapterhub.peft.folder import CONFIG_FILE, WEIGHTS_FILE
 from adapterhub.peft.format import peft_config, peft_state
-from adapterhub.specs import BLOCK_METHOD, AdapterSpec, TaskSpec
+from adapterhub.peft.saved_files import CONFIG_FILE, WEIGHTS_FILE
+from adapterhub.specs import AdapterSpec, TaskSpec
 from adapterhub.store.adapter_names import prefixed
 from adapterhub.store.atomic import reason
 from adapterhub.store.headfile import HeadFile
-from adapterhub.store.new_folder import is_free, new_folder
-from adapterhub.store.paths import absolute_path
+from adapterhub.store.new_folder import new_folder
 
 README_FILE = "README.md"
-_NO_POOLING = ("distilbert", "electra")
-"""Families whose models have no pooling layer to leave out."""
-
-_PER_MODEL = ("frod", "tinylora")
-"""Methods with tensors for the model as a whole, which depend on how many maps it has."""
 
 
 def export_peft(head: HeadFile, folder: str | Path) -> None:
@@ -44,8 +45,8 @@ def export_peft(head: HeadFile, folder: str | Path) -> None:
             system cannot write it.
     """
     check_type(head, HeadFile, "What is exported", "a head file, as read_head returns it")
-    folder = absolute_path(folder, "folder")
-    adapter = _exportable(head)
+    adapter = exportable_adapter(head.spec, head.source)
+    folder = check_export_folder(folder)
     stock, family = is_stock(head.spec), FAMILIES[head.spec.backbone.family]
     try:
         config = peft_config(adapter, stock=stock, family=family)
@@ -71,56 +72,8 @@ def export_peft(head: HeadFile, folder: str | Path) -> None:
     _write_folder(folder, files)
 
 
-def is_stock(spec: TaskSpec) -> bool:
-    """Returns whether a task's adapter is the same on a plain ALBERT, where it is at all depths.
-
-    Depths beyond the deepest one that the head reads do not matter. False for other families.
-    """
-    adapter = spec.adapter
-    if (
-        adapter is None
-        or not adapter.tie_depths
-        or not FAMILIES[spec.backbone.family].shares_blocks
-    ):
-        return False
-    needed = min(spec.deepest, spec.backbone.num_hidden_layers)
-    return adapter.depths[:needed] == tuple(range(needed))
-
-
-def opens_on(spec: TaskSpec) -> str:
-    """Returns the expression for the model that an export opens on, given a plain `model`."""
-    is_plain = is_stock(spec) or not FAMILIES[spec.backbone.family].shares_blocks
-    return "model" if is_plain else "adapterhub.unrolled(model)"
-
-
-def without_pooling(spec: TaskSpec) -> str:
-    """Returns the argument that loads the model of an export without a pooling layer, or ""."""
-    return "" if spec.backbone.family in _NO_POOLING else ", add_pooling_layer=False"
-
-
-def _exportable(head: HeadFile) -> AdapterSpec:
-    adapter, source = head.spec.adapter, f"of {head.source}"
-    if adapter is None:
-        raise AdapterError(
-            source, f"task '{head.spec.task}' has none; it is a head on the frozen backbone"
-        )
-    if adapter.method == BLOCK_METHOD:
-        raise AdapterError(
-            source, f"task '{head.spec.task}' has a full copy of the block, which PEFT cannot hold"
-        )
-    if adapter.tie_depths and adapter.method in _PER_MODEL and not is_stock(head.spec):
-        raise AdapterError(
-            source,
-            f"its '{adapter.method}' is shared by depths {adapter.depths[0]} to "
-            f"{adapter.depths[-1]}, and its tensors cannot be repeated for each of them",
-        )
-    return adapter
-
-
 def _write_folder(folder: Path, files: dict[str, bytes]) -> None:
     try:
-        if not is_free(folder):
-            raise AdapterError(folder, "the folder is not empty; choose a new one")
         with new_folder(folder) as temp:
             for name, data in files.items():
                 (temp / name).write_bytes(data)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -19,31 +19,17 @@ from adapterhub.errors import AdapterError
 from adapterhub.families import FAMILIES, FamilyName
 from adapterhub.peft.exported_head import HEAD_FILE
 from adapterhub.peft.family_names import canonical, families_of, family_of_class
+from adapterhub.peft.saved_files import (
+    CLASSIFIERS,
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    Reads,
+    saved_config,
+    saved_weights,
+)
 from adapterhub.peft.settings import GROUPS, config_class, method_of
 from adapterhub.store.adapter_names import plain_key
-from adapterhub.store.atomic import open_regular, reason
-from adapterhub.store.header import LENGTH_BYTES, MAX_FILE_BYTES, MAX_HEADER_BYTES, MAX_TENSORS
-from adapterhub.store.jsonsafe import read_json_object, shown
-
-CONFIG_FILE = "adapter_config.json"
-WEIGHTS_FILE = "adapter_model.safetensors"
-PICKLE_FILE = "adapter_model.bin"
-_MAX_CONFIG_BYTES = 2**20
-
-Reads = Literal["text", "tokens"]
-"""What the adapted model predicts for: a whole text, or every token."""
-
-_ENDINGS: Mapping[str, Reads] = MappingProxyType(
-    {"ForSequenceClassification": "text", "ForTokenClassification": "tokens"}
-)
-CLASSIFIERS: Mapping[str, Reads] = MappingProxyType(
-    {
-        f"{family.title}{ending}": reads
-        for family in FAMILIES.values()
-        for ending, reads in _ENDINGS.items()
-    }
-)
-"""Classes of transformers whose classifier can be a head, and what it reads."""
+from adapterhub.store.jsonsafe import shown
 
 _TASKS: Mapping[str, Reads] = MappingProxyType({"SEQ_CLS": "text", "TOKEN_CLS": "tokens"})
 _HEAD = re.compile(
@@ -80,11 +66,6 @@ class PeftFolder:
     families: tuple[FamilyName, ...] = ()
     pooling: Mapping[str, torch.Tensor] = field(default_factory=dict)
     given: Mapping[str, Any] = field(default_factory=dict)
-
-
-def is_peft_folder(folder: Path) -> bool:
-    """Returns whether a folder looks like one that PEFT saved."""
-    return any((folder / name).exists() for name in (CONFIG_FILE, WEIGHTS_FILE, PICKLE_FILE))
 
 
 def read_peft_folder(folder: Path, *, tied: bool | None = None) -> PeftFolder:
@@ -185,13 +166,7 @@ def _is_tied(
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
-    path = folder / CONFIG_FILE
-    try:
-        found = read_json_object(_read_bytes(path, _MAX_CONFIG_BYTES))
-    except ValueError as error:
-        raise AdapterError(folder, f"{CONFIG_FILE} is not valid JSON: {error}") from error
-    # Some versions of PEFT say so in the file, and ignore it when they read it.
-    found.pop("runtime_config", None)
+    found = saved_config(folder)
     try:
         method = method_of(found)
     except ValueError as error:
@@ -226,41 +201,11 @@ def _base_class(config: Mapping[str, Any]) -> str | None:
 
 
 def _read_state(folder: Path) -> dict[str, torch.Tensor]:
-    path = folder / WEIGHTS_FILE
-    if not path.exists() and (folder / PICKLE_FILE).exists():
-        raise AdapterError(
-            folder,
-            f"it has only {PICKLE_FILE}, a pickle, which may run code when it is read and is never "
-            f"opened. Save it again with PEFT's save_pretrained, which writes {WEIGHTS_FILE}.",
-        )
-    data = _read_bytes(path, MAX_FILE_BYTES)
-    length = int.from_bytes(data[:LENGTH_BYTES], "little")
-    if length > min(MAX_HEADER_BYTES, len(data) - LENGTH_BYTES):
-        raise AdapterError(
-            folder, f"{WEIGHTS_FILE} is no safetensors file, or is cut short ({len(data)} bytes)"
-        )
+    data = saved_weights(folder)
     try:
-        header = read_json_object(data[LENGTH_BYTES : LENGTH_BYTES + length])
-        if len(header) > MAX_TENSORS + 1:
-            raise ValueError(f"it holds {len(header)} tensors, more than {MAX_TENSORS}")
         state: dict[str, torch.Tensor] = safetensors.torch.load(data)
     except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as error:
         raise AdapterError(folder, f"{WEIGHTS_FILE} cannot be read: {error}") from error
     if not state:
         raise AdapterError(folder, f"{WEIGHTS_FILE} holds no tensors")
     return state
-
-
-def _read_bytes(path: Path, limit: int) -> bytes:
-    try:
-        with open_regular(path) as file:
-            data = file.read(limit + 1)
-    except FileNotFoundError as error:
-        raise AdapterError(
-            path.parent, f"no {path.name}; expected a folder that PEFT saved"
-        ) from error
-    except OSError as error:
-        raise AdapterError(path.parent, f"{path.name} cannot be read: {reason(error)}") from error
-    if len(data) > limit:
-        raise AdapterError(path.parent, f"{path.name} is longer than {limit} bytes")
-    return data

@@ -8,7 +8,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from adapterhub.errors import BackboneError, RemoteContentError
-from adapterhub.model.backbone.open_backbone import FILES, SHIPPED, Backbone, open_backbone
+from adapterhub.model.backbone.open_backbone import FILES, Backbone, open_backbone
+from adapterhub.model.backbone.sources import SHIPPED
 from adapterhub.option_models import parse_options
 from adapterhub.publishing.backbone_card import is_marked, write_backbone_card
 from adapterhub.publishing.front_matter import CARD_NAME

@@ -6,7 +6,6 @@ next try starts from the current state of the Hub; content that is there already
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,14 +16,13 @@ from adapterhub.publishing.files import Extras, extras_of, files_of
 from adapterhub.publishing.merging import Merged, merge
 from adapterhub.publishing.ownership import check_owner
 from adapterhub.publishing.publication import Published, PublishedTask, PublishOptions
+from adapterhub.publishing.publish_checks import check_publication
 from adapterhub.publishing.shown_examples import as_published
 from adapterhub.publishing.target import (
     State,
     check_alias,
-    check_commit,
     commit_message,
     make_missing_branch,
-    open_place,
     read_or_make,
     send_changes,
     until_first,
@@ -35,12 +33,7 @@ from adapterhub.remote.find import FoundTask
 from adapterhub.remote.large_files import Uploads
 from adapterhub.remote.refs import make_tag
 from adapterhub.remote.upload import Sent
-from adapterhub.store.references import check_repository
 from adapterhub.store.registry import REGISTRY_NAME
-
-# Git allows no `..` and no `.` or `.lock` at the end; 40 hexadecimal digits are a commit.
-_TAG = re.compile(r"(?![0-9a-f]{40}$)(?!.*\.\.)(?!.*(?:\.|\.lock)$)[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_NO_TAGS = frozenset({"main", "head", "refs"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +70,7 @@ def publish(repo: str, tasks: Sequence[FoundTask], options: PublishOptions) -> P
         RegistryError: A task does not fit its current entry.
         MissingExtraError: matplotlib is needed and not installed.
     """
-    _check(repo, tasks, options)
-    place = open_place(repo, options)
+    place = check_publication(repo, tasks, options)
     with reading_with(token=options.token):
         tasks = on_base_model(tasks, options.base_model)
     extras = extras_of(tasks, options.benchmarks)
@@ -99,28 +91,6 @@ def publish(repo: str, tasks: Sequence[FoundTask], options: PublishOptions) -> P
         return None
 
     return until_first(repo, attempt)
-
-
-def _check(repo: str, tasks: Sequence[FoundTask], options: PublishOptions) -> None:
-    check_repository(repo)
-    names = [task.name for task in tasks]
-    if not names:
-        raise UsageError("No task was named; give one at least.")
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise UsageError(f"Two tasks would both be '{twice}' in {repo}; publish them separately.")
-    if options.tag is not None and options.tag.lower() in _NO_TAGS:
-        raise UsageError(f"The tag {options.tag!r} is not allowed: branches have that name.")
-    if options.tag is not None and not _TAG.fullmatch(options.tag):
-        raise UsageError(
-            f"The tag {options.tag!r} is not allowed: use up to 64 of A-Z, a-z, 0-9, '.', '-', "
-            f"'_', without '..' and without '.' or '.lock' at the end, and no commit."
-        )
-    if options.tag is not None and options.create_pr:
-        raise UsageError("A tag marks a published commit; a pull request is not yet. Tag it later.")
-    if options.tag is not None and options.tag == options.revision:
-        raise UsageError(f"'{options.tag}' cannot be a tag and a branch.")
-    check_commit(options)
 
 
 def _merge(order: _Order, state: State) -> Merged:

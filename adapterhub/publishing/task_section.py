@@ -83,7 +83,7 @@ def _home(spec: TaskSpec, *, has_peft: bool) -> _Home:
     unrolled, options = False, ""
     if has_peft:
         # PEFT takes seconds to import, and most tasks have no adapter.
-        from adapterhub.peft.export_folder import opens_on, without_pooling
+        from adapterhub.peft.exportable import opens_on, without_pooling
 
         unrolled, options = opens_on(spec) != "model", without_pooling(spec)
     model_class = f"{FAMILIES[spec.backbone.family].title}Model"

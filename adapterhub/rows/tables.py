@@ -96,7 +96,7 @@ def _reader_of(data: object) -> Callable[[Any, str], Rows] | None:
 def _pandas_rows(frame: Any, name: str) -> Rows:
     columns = _checked(list(frame.columns), name)
     batches = (frame.iloc[start : start + BATCH_ROWS] for start in range(0, len(frame), BATCH_ROWS))
-    values = ({one: _values(batch[one]) for one in columns} for batch in batches)
+    values = ({one: column_values(batch[one]) for one in columns} for batch in batches)
     return Rows(columns, named_rows(_rows_of(values), {}))
 
 
@@ -167,7 +167,8 @@ def _mapping_rows(table: Mapping[object, Any], name: str) -> Rows:
                 f"such as {{'text': […], 'label': […]}}",
             )
     found = {
-        column: _values(values) for column, values in zip(columns, table.values(), strict=True)
+        column: column_values(values)
+        for column, values in zip(columns, table.values(), strict=True)
     }
     sizes = {column: len(values) for column, values in found.items()}
     if len(set(sizes.values())) > 1:
@@ -190,7 +191,7 @@ def _checked(columns: Sequence[Any], name: str) -> tuple[str, ...]:
     return tuple(columns)
 
 
-def _values(column: Any) -> Sequence[object]:
+def column_values(column: Any) -> Sequence[object]:
     """Returns the values of a column as Python objects; missing ones of pandas are None."""
     if hasattr(column, "to_pylist"):
         return list(column.to_pylist())

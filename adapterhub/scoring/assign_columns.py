@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -19,6 +20,7 @@ from adapterhub.remote.find import (
 from adapterhub.results import prediction_columns
 from adapterhub.rows.reading import TEXT_COLUMN
 from adapterhub.scoring.chunks import Request, missing_column
+from adapterhub.scoring.job_records import TaskRecord
 from adapterhub.scoring.options import ScoringOptions
 from adapterhub.scoring.sources import RowSource
 from adapterhub.specs import Role, TaskSpec
@@ -38,6 +40,7 @@ class Assignment:
         left_out: Tasks that lack a column, where all that fit were chosen.
         backbone: Key or source of their backbone, or what the user gave.
         plan: What it costs.
+        records: What a job says of each task.
     """
 
     request: Request
@@ -48,6 +51,7 @@ class Assignment:
     left_out: tuple[str, ...]
     backbone: str | Path | None
     plan: Plan
+    records: tuple[TaskRecord, ...]
 
 
 def assign_columns(
@@ -107,7 +111,11 @@ def assign_columns(
         notes=tuple(_notes(by_name, source)),
         left_out=left_out,
         backbone=choose_backbone_key(registries, chosen, backbone),
-        plan=_plan(specs, by_name),
+        plan=make_reading_plan(specs, by_name),
+        records=tuple(
+            _record(task, names[task.reference], read[task.reference], options.top_k)
+            for task in chosen
+        ),
     )
 
 
@@ -137,20 +145,36 @@ def _columns_of(spec: TaskSpec, source: RowSource, options: ScoringOptions) -> d
     if source.is_plain and len(spec.fields) == 1:
         return {spec.fields[0]: TEXT_COLUMN}
     given = dict(zip(spec.fields, (options.text_column, options.pair_column), strict=False))
+    return field_columns(given, trained_columns(spec), columns=source.columns, common=source.common)
+
+
+def field_columns(
+    given: Mapping[str, str | None],
+    trained: Mapping[str, str],
+    *,
+    columns: Collection[str],
+    common: AbstractSet[str],
+) -> dict[str, str]:
+    """Returns the column of each field of a task.
+
+    Args:
+        given: By field the column that the user named, or None.
+        trained: By field its column in the training data, where that is known.
+        columns: All columns that are there.
+        common: Those that all rows have.
+    """
     open_fields = [field for field, column in given.items() if column is None]
-    trained = _trained_columns(spec)
     own = {field: trained[field] for field in open_fields if field in trained}
     usual = set(open_fields)
     # The column of the training first: where it is there, the data have the form of the training
     # data, in which a column of the usual name was something else.
     is_trained = len(own) == len(open_fields) and (
-        source.common.issuperset(own.values())
-        or (not source.common >= usual and set(own.values()) <= set(source.columns))
+        common >= set(own.values()) or (not common >= usual and set(own.values()) <= set(columns))
     )
     return {f: column or (own[f] if is_trained else f) for f, column in given.items()}
 
 
-def _trained_columns(spec: TaskSpec) -> dict[str, str]:
+def trained_columns(spec: TaskSpec) -> dict[str, str]:
     """Returns the column of each field in the training data, where the head file names it."""
     known = spec.training.columns if spec.training is not None else None
     roles: tuple[Role, ...] = ("text", "pair")
@@ -162,9 +186,21 @@ def _renamed(columns: Mapping[str, str]) -> dict[str, str]:
     return {field: column for field, column in columns.items() if field != column}
 
 
-def _plan(specs: Mapping[str, TaskSpec], read: Mapping[str, Mapping[str, str]]) -> Plan:
+def _record(task: FoundTask, name: str, read: Mapping[str, str], top_k: int | None) -> TaskRecord:
+    return TaskRecord(
+        name=name,
+        reference=task.pinned,
+        version=task.version,
+        sha256=task.sha256,
+        origin=task.origin,
+        read=dict(read),
+        columns=tuple(prediction_columns(name, task.spec.kind, top_k=top_k)),
+    )
+
+
+def make_reading_plan(specs: Mapping[str, TaskSpec], read: Mapping[str, Mapping[str, str]]) -> Plan:
     """Returns the plan of tasks, which share passes only where they read the same columns."""
-    if len({tuple(_renamed(own).items()) for own in read.values()}) > 1:
+    if len({tuple(_renamed(read[name]).items()) for name in specs}) > 1:
         specs = {
             name: spec.model_copy(update={"fields": tuple(read[name].values())})
             for name, spec in specs.items()
@@ -229,7 +265,7 @@ def _fitting(
 
 
 def _check_fields(task: FoundTask, fields: Mapping[str, str], source: RowSource) -> None:
-    trained = _trained_columns(task.spec)
+    trained = trained_columns(task.spec)
     for field in task.spec.fields:
         if source.is_blank or fields[field] in source.columns:
             continue

@@ -1,39 +1,44 @@
-"""Scores chunks of rows: good rows get their predictions, bad ones their reason."""
+"""Scores chunks of rows in stages: good rows get their predictions, bad ones their reason."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from adapterhub.errors import NonFiniteError, nearest
-from adapterhub.inputs import Record
 from adapterhub.results import Scores
 from adapterhub.rows.reading import SourceRow
 from adapterhub.specs import BackboneSpec
 
+if TYPE_CHECKING:
+    # Checked without torch: whatever makes no predictions, such as a wrong option.
+    from adapterhub.model.execution.run_trunk import Keep
+    from adapterhub.model.execution.stages import Computed, FindKept, Prepared, ResidentCall, Watch
 
-class Scorer(Protocol):
+
+class ScoringHub(Protocol):
     """What scores rows: a `Hub`, or whatever has these methods of it."""
 
     registry_paths: tuple[Path, ...]
     backbone: BackboneSpec
+    dtype: str
+    max_windows: int
 
     def load(self, *references: str) -> None:
         """Makes tasks resident; see `Hub.load`."""
         ...
 
-    def score(
+    def open_call(
         self,
-        texts: Iterable[Record],
         tasks: Sequence[str],
         *,
+        fields: Mapping[str, Mapping[str, str]],
         top_k: int | None,
-        on_error: Literal["raise", "skip"],
-    ) -> Scores:
-        """Returns the predictions of tasks; see `Hub.score`."""
+    ) -> ResidentCall:
+        """Returns a call in stages; see `Hub.open_call`."""
         ...
 
 
@@ -66,12 +71,14 @@ class RejectedRow:
         problem: What was found and what was expected.
         row: Its values, or what stood there instead of a row.
         file: The name of its file, where the source has several; else empty.
+        index: Its place in the chunk, from 0.
     """
 
     place: int
     problem: str
     row: Mapping[str, object] | str
     file: str = ""
+    index: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,73 +88,132 @@ class ScoredChunk:
     Attributes:
         rows: The rows that all tasks scored: the columns of the input, then the predictions.
         bad: The others.
-        truncated: How many rows were longer than all their windows.
+        truncated: Places in the chunk, from 0, of good rows longer than all their windows.
+        predicted: The columns of the predictions.
+        replayed: The versions of tasks that were computed from kept features.
+        encoded: Those that the encoder ran for.
+        part: The number of the part of the output that it belongs to.
     """
 
     rows: tuple[dict[str, object], ...]
     bad: tuple[RejectedRow, ...]
-    truncated: int
+    truncated: tuple[int, ...]
+    predicted: tuple[str, ...]
+    replayed: frozenset[str] = frozenset()
+    encoded: frozenset[str] = frozenset()
+    part: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedChunk:
+    """A chunk whose rows were read.
+
+    Attributes:
+        rows: All of them.
+        bad: Those that cannot be read and written as requested, by index.
+        places: The indices of the others.
+        prepared: The others, ready for the encoder.
+    """
+
+    rows: Sequence[SourceRow]
+    bad: Mapping[int, RejectedRow]
+    places: tuple[int, ...]
+    prepared: Prepared
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ComputedChunk:
+    """A chunk with logits.
+
+    Attributes:
+        chunk: The chunk.
+        computed: The logits.
+    """
+
+    chunk: PreparedChunk
+    computed: Computed
+
+
+class RowStages:
+    """The three stages of a call on rows of a source; bad rows never stop the others."""
+
+    def __init__(self, call: ResidentCall, request: Request) -> None:
+        """Takes a call whose tasks are the versions of a request."""
+        self.call = call
+        self.request = request
+
+    @classmethod
+    def open(cls, hub: ScoringHub, request: Request) -> RowStages:
+        """Returns the stages of a request, with its tasks resident.
+
+        Raises:
+            AdapterHubError: As `Hub.load`.
+        """
+        versions = list(dict.fromkeys(request.versions.values()))
+        fields = {name: own for name, own in request.fields.items() if name in versions}
+        return cls(hub.open_call(versions, fields=fields, top_k=request.top_k), request)
+
+    def prepare(self, rows: Sequence[SourceRow], find: FindKept | None = None) -> PreparedChunk:
+        """Returns a chunk ready for the encoder; `find` as in `ResidentCall.prepare`."""
+        bad: dict[int, RejectedRow] = {}
+        places: list[int] = []
+        for index, row in enumerate(rows):
+            problem = row.problem or _misfit(row.values, self.request)
+            if problem is None:
+                places.append(index)
+            else:
+                bad[index] = RejectedRow(row.place, problem, row.values or row.raw, row.file, index)
+        prepared = self.call.prepare([rows[index].values for index in places], find=find)
+        return PreparedChunk(rows, bad, tuple(places), prepared)
+
+    def compute(
+        self, chunk: PreparedChunk, watch: Watch | None = None, keep: Keep | None = None
+    ) -> ComputedChunk:
+        """Returns a chunk with its logits; see `ResidentCall.compute`."""
+        if watch is not None and chunk.bad:
+            watch(len(chunk.bad), 0)
+        return ComputedChunk(chunk, self.call.compute(chunk.prepared, watch=watch, keep=keep))
+
+    def decode(self, computed: ComputedChunk) -> ScoredChunk:
+        """Returns a chunk with the predictions of all tasks.
+
+        Raises:
+            NonFiniteError: The logits of a task contain NaN or infinity.
+        """
+        chunk = computed.chunk
+        rows, places = chunk.rows, chunk.places
+        try:
+            scores = self.call.decode(computed.computed)
+        except NonFiniteError as error:
+            # The call counts the good rows of this chunk; a user counts lines.
+            raise NonFiniteError(error.task, rows[places[error.row]].place) from error
+        bad = dict(chunk.bad)
+        for found in scores.errors:
+            index, row = places[found.row], rows[places[found.row]]
+            rejected = RejectedRow(row.place, found.problem, row.values, row.file, index)
+            bad.setdefault(index, rejected)
+        predictions = zip(places, _named(scores, self.request).rows(), strict=True)
+        cut = map(any, zip(*(task.truncated for task in scores.values()), strict=True))
+        return ScoredChunk(
+            rows=tuple(
+                {**rows[index].values, **own} for index, own in predictions if index not in bad
+            ),
+            bad=tuple(bad[index] for index in sorted(bad)),
+            truncated=tuple(
+                index
+                for index, is_cut in zip(places, cut, strict=True)
+                if is_cut and index not in bad
+            ),
+            predicted=self.request.columns,
+            replayed=chunk.prepared.replayed,
+            encoded=chunk.prepared.encoded,
+        )
 
 
 def take_chunks(rows: Iterator[SourceRow], size: int) -> Iterator[list[SourceRow]]:
     """Yields the rows in lists of `size`, the last one shorter."""
     while chunk := list(islice(rows, size)):
         yield chunk
-
-
-def score_chunk(scorer: Scorer, rows: Sequence[SourceRow], request: Request) -> ScoredChunk:
-    """Returns a chunk of rows with the predictions of all tasks; bad rows never stop the others.
-
-    Raises:
-        AdapterHubError: As `Hub.load`; not for a row.
-    """
-    bad: dict[int, RejectedRow] = {}
-    places: list[int] = []
-    for index, row in enumerate(rows):
-        problem = row.problem or _misfit(row.values, request)
-        if problem is None:
-            places.append(index)
-        else:
-            bad[index] = RejectedRow(row.place, problem, row.values or row.raw, row.file)
-    predictions: dict[int, dict[str, object]] = {}
-    truncated = 0
-    if places:
-        try:
-            scores = _scores(scorer, [rows[index].values for index in places], request)
-        except NonFiniteError as error:
-            # The scorer counts the good rows of this chunk; a user counts lines.
-            raise NonFiniteError(error.task, rows[places[error.row]].place) from error
-        for found in scores.errors:
-            row = rows[places[found.row]]
-            rejected = RejectedRow(row.place, found.problem, row.values, row.file)
-            bad.setdefault(places[found.row], rejected)
-        predictions = dict(zip(places, _named(scores, request).rows(), strict=True))
-        truncated = sum(map(any, zip(*(task.truncated for task in scores.values()), strict=True)))
-    good = [index for index in range(len(rows)) if index not in bad]
-    return ScoredChunk(
-        rows=tuple({**rows[index].values, **predictions[index]} for index in good),
-        bad=tuple(bad[index] for index in sorted(bad)),
-        truncated=truncated,
-    )
-
-
-def _scores(scorer: Scorer, values: Sequence[Mapping[str, object]], request: Request) -> Scores:
-    """Returns the scores of rows; tasks that read the same columns run together."""
-    together: dict[tuple[tuple[str, str], ...], list[str]] = {}
-    for version in dict.fromkeys(request.versions.values()):
-        own = tuple(request.fields.get(version, {}).items())
-        together.setdefault(own, []).append(version)
-    found = [
-        scorer.score(
-            [_record(row, dict(fields)) for row in values],
-            versions,
-            top_k=request.top_k,
-            on_error="skip",
-        )
-        for fields, versions in together.items()
-    ]
-    tasks = {name: one[name] for one in found for name in one}
-    return Scores(tasks, tuple(error for one in found for error in one.errors))
 
 
 def missing_column(column: str, columns: Sequence[str]) -> str:
@@ -166,14 +232,11 @@ def _named(scores: Scores, request: Request) -> Scores:
 
 def _misfit(values: Mapping[str, object], request: Request) -> str | None:
     """Returns why a row cannot be read and written as asked, or None."""
-    for column in dict.fromkeys(c for own in request.fields.values() for c in own.values()):
-        if column not in values:
-            return missing_column(column, [str(name) for name in values])
-    taken = [name for name in request.columns if name in values]
-    return f"its column '{taken[0]}' has the name of a prediction" if taken else None
-
-
-def _record(values: Mapping[str, object], fields: Mapping[str, str]) -> Mapping[str, object]:
-    if not fields:
-        return values
-    return {**values, **{name: values[column] for name, column in fields.items()}}
+    for own in request.fields.values():
+        for column in own.values():
+            if column not in values:
+                return missing_column(column, [str(name) for name in values])
+    for name in request.columns:
+        if name in values:
+            return f"its column '{name}' has the name of a prediction"
+    return None

@@ -12,9 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-import safetensors.torch
-import torch
 from pydantic import JsonValue
 from safetensors import SafetensorError
 
@@ -36,11 +35,14 @@ from adapterhub.store.header import (
 )
 from adapterhub.store.paths import absolute_path
 
+if TYPE_CHECKING:
+    import torch
+
 _DTYPE_NAMES = {
-    torch.float32: "F32",
-    torch.float16: "F16",
-    torch.bfloat16: "BF16",
-    torch.int64: "I64",
+    "torch.float32": "F32",
+    "torch.float16": "F16",
+    "torch.bfloat16": "BF16",
+    "torch.int64": "I64",
 }
 _ALIGNMENT = 8
 
@@ -70,6 +72,9 @@ def encode_head(spec: TaskSpec, tensors: Mapping[str, torch.Tensor]) -> bytes:
     Raises:
         HeadFileError: The spec or the tensors are not allowed in a head file.
     """
+    # Imported when tensors are read or written: a lookup needs neither, and it takes seconds.
+    import safetensors.torch
+
     source = f"of task '{spec.task}' (not written yet)"
     entries = {name: _describe(name, tensor, source) for name, tensor in tensors.items()}
     check_tensors(entries, spec, source)
@@ -177,6 +182,9 @@ def read_tensors(data: bytes, header: Header, *, sha256: str, source: str) -> He
     Raises:
         HeadFileError: The tensors are damaged, altered, or hold NaN or infinity.
     """
+    import safetensors.torch
+    import torch
+
     try:
         tensors = safetensors.torch.load(data)
     except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as error:
@@ -209,10 +217,12 @@ def read_tensors(data: bytes, header: Header, *, sha256: str, source: str) -> He
 
 
 def _describe(name: str, tensor: torch.Tensor, source: str) -> TensorEntry:
+    import torch
+
     if not isinstance(tensor, torch.Tensor):
         found = type(tensor).__name__
         raise HeadFileError(source, f"'{name}' is a {found}, expected a torch.Tensor")
-    dtype = _DTYPE_NAMES.get(tensor.dtype, str(tensor.dtype))
+    dtype = _DTYPE_NAMES.get(str(tensor.dtype), str(tensor.dtype))
     return TensorEntry(dtype, tuple(tensor.shape))
 
 
@@ -229,6 +239,8 @@ def adapter_digest(
     config: Mapping[str, JsonValue],
 ) -> str:
     """Returns the sha256 of an adapter: method, depths, configuration and tensors."""
+    import torch
+
     meaning = {"method": method, "depths": depths, "config": dict(config)}
     digest = hashlib.sha256(json.dumps(meaning, sort_keys=True).encode())
     for name, tensor in sorted(adapter_tensors(tensors).items()):

@@ -7,10 +7,11 @@ import os
 from pathlib import Path
 
 from adapterhub.errors import RegistryError
+from adapterhub.specs import Kind
 from adapterhub.store import editing
 from adapterhub.store.atomic import held_temp, reason
 from adapterhub.store.editing import HEADS_FOLDER, registry_lock
-from adapterhub.store.registry import inside, read_registry
+from adapterhub.store.registry import Registry, inside, read_registry
 from adapterhub.store.yamlsafe import MAX_BYTES
 
 _LOCK_TIMEOUT = 5.0
@@ -52,6 +53,25 @@ def check_room(path: Path) -> None:
     with registry_lock(path, timeout=min(_LOCK_TIMEOUT, editing.LOCK_TIMEOUT)):
         _try_to_write(path.parent, path, size + _ENTRY_BYTES + _HEAD_BYTES)
         _check_heads(path)
+
+
+def check_kind(path: Path, task: str, kind: Kind) -> Registry | None:
+    """Returns the registry that a task gets its next version in; None where the task is new.
+
+    Raises:
+        RegistryError: It has a task of this name with another kind, or cannot be read.
+    """
+    known = read_registry(path) if path.is_file() and path.stat().st_size else None
+    if known is None or task not in known.tasks:
+        return None
+    entry = known.tasks[task]
+    if entry.kind != kind:
+        raise RegistryError(
+            path,
+            f"task '{task}' is {entry.kind} on the backbone '{entry.backbone}'; a version that is "
+            f"{kind} cannot be added. Give the new task another name.",
+        )
+    return known
 
 
 def _check_heads(path: Path) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from adapterhub.errors import HeadFileError, RegistryError
 from adapterhub.specs import TaskSpec
@@ -32,6 +31,9 @@ from adapterhub.store.headfile import HeadFile, encode_head, parse_head
 from adapterhub.store.references import check_name
 from adapterhub.store.registry import Registry, Resolved, inside
 from adapterhub.store.retired import come_back
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True, slots=True, eq=False)

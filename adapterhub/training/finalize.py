@@ -11,12 +11,13 @@ import torch
 from adapterhub.diagnostics import Diagnostics, Use, figure_text
 from adapterhub.examples import Example
 from adapterhub.model.backbone.open_backbone import Backbone
-from adapterhub.model.execution.examples import make_examples, read_examples
+from adapterhub.model.execution.examples import make_examples
 from adapterhub.model.execution.known_answers import make_known_answers, probes_for
 from adapterhub.model.execution.run_trunk import ExecutionContext
 from adapterhub.model.heads.heads import RowLogits
 from adapterhub.saving import save_tasks
 from adapterhub.specs import Metric, TaskSpec, TrainingRecord
+from adapterhub.store.example_texts import read_examples
 from adapterhub.store.registry import NEAREST, Resolved
 from adapterhub.training.adapters.result import AdapterSearchResult, AdapterTable, FittedAdapter
 from adapterhub.training.data.columns import recorded_columns

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,19 +9,12 @@ from pathlib import Path
 from adapterhub.errors import AdapterHubError, SaveError, UsageError, check_type
 from adapterhub.model.backbone.caller_state import own_state
 from adapterhub.model.backbone.open_backbone import Backbone
-from adapterhub.model.backbone.sources import absolute_source
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.tokens import TextTokenizer
-from adapterhub.model.execution.examples import read_examples
-from adapterhub.option_models import read_options
 from adapterhub.saving import check_place, open_for
-from adapterhub.store.references import check_name
-from adapterhub.store.registry import NEAREST, Resolved, registry_to_write
-from adapterhub.store.room import check_room
+from adapterhub.store.registry import NEAREST, Resolved
 from adapterhub.training.adapter_options import AdapterOptions
 from adapterhub.training.adapters.result import AdapterSearchResult
-from adapterhub.training.data.dataset import Splits, read_splits, summary_of
-from adapterhub.training.evaluation.metrics import require_extra
 from adapterhub.training.features.encoding import FeatureSource
 from adapterhub.training.features.pairs import pair_readings
 from adapterhub.training.features.usable_cache import usable_cache
@@ -30,12 +22,10 @@ from adapterhub.training.finalize import TrainedTask, finalize
 from adapterhub.training.heads.fit_inputs import FitInputs, make_fit_inputs, matching_inputs
 from adapterhub.training.heads.search_heads import SearchResult, search_heads
 from adapterhub.training.options import TrainingOptions
+from adapterhub.training.prepare import TrainingJob, named_registry, prepare
 from adapterhub.training.warm_start import WarmStart, read_warm_start
 
-_log = logging.getLogger("adapterhub")
 
-
-@own_state
 def train(
     data: object,
     *,
@@ -68,30 +58,38 @@ def train(
         RegistryError: The registry cannot be read or written.
         SaveError: It cannot be written at the end; holds what was trained.
     """
-    options = read_options(TrainingOptions, options)
-    check_name(task, "task")
-    backbone = absolute_source(backbone)
-    if registry is not None:
-        registry = registry_to_write(registry)
-        check_room(registry)
+    job = prepare(data, task=task, options=options, registry=registry, backbone=backbone)
+    return run(job, encoder=encoder)
+
+
+@own_state
+def run(job: TrainingJob, *, encoder: Encoder | None = None) -> TrainedTask:
+    """Trains the task of a run that was checked.
+
+    Args:
+        job: What to do.
+        encoder: As in `train`.
+
+    Raises:
+        AdapterHubError: As `train`.
+    """
+    options, splits, registry = job.options, job.splits, job.registry
     if options.adapter is not None:
-        options = _with_adapter(options, options.adapter)
-    require_extra()
-    splits = _read_rows(data, options)
-    opened = open_for(registry, backbone)
+        _check_method(options.adapter.method)
+    opened = open_for(registry, job.backbone)
     if registry is not None:
-        check_place(registry, task, splits.train.kind, opened)
+        check_place(registry, job.task, splits.train.kind, opened)
     source = _open_source(opened, encoder, options)
     warm_start = shared = None
     if options.adapter_of is not None:
         # PEFT takes seconds to import, and heads alone do not need it.
         from adapterhub.training.adapters.search_adapters import share_adapter
 
-        shared = share_adapter(options.adapter_of, registry=_named(registry), source=source)
+        shared = share_adapter(options.adapter_of, registry=named_registry(registry), source=source)
         source, options = shared.source, shared.restrict_depths(options)
     if options.adapter is not None and options.adapter.continue_from is not None:
         warm_start = read_warm_start(
-            options.adapter.continue_from, registry=_named(registry), backbone=opened.spec
+            options.adapter.continue_from, registry=named_registry(registry), backbone=opened.spec
         )
         options = _with_shape_of(warm_start, options, options.adapter)
     all_inputs = [
@@ -102,24 +100,12 @@ def train(
     if shared is not None and isinstance(found, SearchResult):
         found = shared.with_head(found)
     fit_inputs = matching_inputs(found.chosen.apart, all_inputs)
-    trained = finalize(task, found, fit_inputs, options=options, source=source, backbone=opened)
+    trained = finalize(job.task, found, fit_inputs, options=options, source=source, backbone=opened)
     if registry is not None:
         trained = replace(trained, saved=_save(trained, registry))
     if isinstance(found, AdapterSearchResult):
         found.remove_checkpoints()
     return trained
-
-
-def _read_rows(data: object, options: TrainingOptions) -> Splits:
-    """Returns the rows, and logs what was read."""
-    splits = read_splits(data, options)
-    summary = summary_of(splits)
-    for line in summary.lines():
-        _log.info(line)
-    for warning in summary.warnings:
-        _log.warning(warning)
-    read_examples(options.examples, splits.train.fields)  # refused now, not after the training
-    return splits
 
 
 def _save(trained: TrainedTask, registry: str | Path) -> Resolved:
@@ -141,18 +127,11 @@ def _open_source(
     return FeatureSource(encoder, tokenizer, usable_cache(options), options.cache_max_bytes)
 
 
-def _with_adapter(options: TrainingOptions, adapter: AdapterOptions) -> TrainingOptions:
-    """Returns the options of training with an adapter, whose method is checked."""
+def _check_method(method: object) -> None:
+    # PEFT takes seconds to import, and heads alone do not need it.
     from adapterhub.training.adapters.peft_methods import check_method
 
-    check_method(adapter.method)
-    # Cross-validation would train the adapter once per fold.
-    return options.model_copy(update={"folds": 0})
-
-
-def _named(registry: str | Path | None) -> Path:
-    """Returns the registry in which names of other tasks are looked up."""
-    return registry_to_write(NEAREST if registry is None else registry)
+    check_method(method)
 
 
 def _with_shape_of(

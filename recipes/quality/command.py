@@ -23,7 +23,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from adapterhub.model.backbone.open_backbone import SHIPPED
+from adapterhub.model.backbone.sources import SHIPPED
 
 
 def main() -> None:

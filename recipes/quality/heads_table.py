@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from adapterhub.model.backbone.open_backbone import SHIPPED
+from adapterhub.model.backbone.sources import SHIPPED
 from recipes.quality.heads import Quality, QualityRow
 from recipes.quality.page import write_section
 

@@ -19,7 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 from adapterhub.errors import AdapterHubError
-from adapterhub.model.backbone.open_backbone import SHIPPED, open_backbone
+from adapterhub.model.backbone.open_backbone import open_backbone
+from adapterhub.model.backbone.sources import SHIPPED
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.specs import AdapterSpec, TaskSpec
 from adapterhub.store.headfile import read_head

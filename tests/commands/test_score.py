@@ -19,7 +19,8 @@ from adapterhub.commands.score import prediction_text, print_rows
 from adapterhub.hub import Hub
 from adapterhub.model.backbone.open_backbone import open_backbone
 from adapterhub.results import prediction_columns
-from adapterhub.scoring import score_file, sources
+from adapterhub.scoring import pipeline, sources
+from adapterhub.scoring.chunks import RowStages
 from adapterhub.store.headfile import write_head
 from tests.commands.conftest import Ran, Run
 from tests.tiny import tiny_task
@@ -234,8 +235,8 @@ def test_bad_rows_are_skipped_and_accounted_for(
     score: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The column that is in the way comes after the first chunk, which is looked at beforehand.
-    for module in (sources, score_file):
-        monkeypatch.setattr(module, "CHUNK_ROWS", 3)
+    monkeypatch.setattr(sources, "CHUNK_ROWS", 3)
+    monkeypatch.setattr(pipeline, "WINDOW_ROWS", 3)
     write_jsonl(Path("in.jsonl"), BAD)
     with Path("in.jsonl").open("ab") as file:
         file.write(b'not json\n{"text": "\xff"}\n{"text": "\\ud800"}\n\n{"text": "last"}\n')
@@ -271,8 +272,8 @@ def test_nothing_scored_is_exit_code_3(score: Run) -> None:
 
 
 def test_many_chunks_keep_order_and_lines(score: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (sources, score_file):
-        monkeypatch.setattr(module, "CHUNK_ROWS", 3)
+    monkeypatch.setattr(sources, "CHUNK_ROWS", 3)
+    monkeypatch.setattr(pipeline, "WINDOW_ROWS", 3)
     rows = [{"id": i, "text": "" if i % 5 == 4 else TEXTS[i % 3]} for i in range(23)]
     write_jsonl(Path("in.jsonl"), rows)
     ran = score("-f", "in.jsonl", "-o", "o.jsonl", "-t", "rating", "--on-error", "skip", "--json")
@@ -392,7 +393,7 @@ def test_an_interrupted_run_leaves_no_file(score: Run, monkeypatch: pytest.Monke
         raise KeyboardInterrupt
 
     make_file("in.csv")
-    monkeypatch.setattr(score_file, "score_chunk", interrupt)
+    monkeypatch.setattr(RowStages, "prepare", interrupt)
     ran = score("-f", "in.csv", "-o", "out.parquet", "-t", "rating", "--on-error", "skip")
     assert ran.code == 130
     assert os.listdir() == ["in.csv"]
@@ -422,7 +423,7 @@ def test_a_number_that_is_none_is_named_with_its_line(
     weight = torch.from_numpy(feature / np.abs(feature).max())[None] * 3e38
     path = tiny_registry.parent / "wild.safetensors"
     write_head(path, spec, {"head.weight": weight, "head.bias": torch.zeros(1)})
-    monkeypatch.setattr(score_file, "CHUNK_ROWS", 2)
+    monkeypatch.setattr(pipeline, "WINDOW_ROWS", 2)
     rows = [{"text": text} for text in ("", "", "", "good")]
     file = write_jsonl(Path("in.jsonl"), rows)
     ran = score("-f", file, "-t", path, "--on-error", "skip", "-o", "out.jsonl")

@@ -12,7 +12,8 @@ import torch
 
 from adapterhub.errors import AdapterError
 from adapterhub.model.backbone.open_backbone import Backbone
-from adapterhub.peft.folder import is_peft_folder, read_peft_folder
+from adapterhub.peft.folder import read_peft_folder
+from adapterhub.peft.saved_files import is_peft_folder
 from tests.peft.peft_models import adapted, peft_settings
 
 

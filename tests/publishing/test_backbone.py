@@ -24,7 +24,8 @@ from adapterhub.errors import (
     RemoteUnavailableError,
     UsageError,
 )
-from adapterhub.model.backbone.open_backbone import SHIPPED, open_backbone
+from adapterhub.model.backbone.open_backbone import open_backbone
+from adapterhub.model.backbone.sources import SHIPPED
 from tests.encoders import save_encoder
 from tests.hubserver.faults import LOST
 from tests.hubserver.server import HubServer

@@ -25,7 +25,8 @@ from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.option_models import parse_options
 from adapterhub.rows.formats import find_format
 from adapterhub.rows.reading import read_file
-from adapterhub.scoring import score_file, sources
+from adapterhub.scoring import pipeline, sources
+from adapterhub.scoring.chunks import ComputedChunk, RowStages, ScoredChunk
 from adapterhub.store.changes import rename
 from adapterhub.store.editing import change_registry
 from tests.tiny import add_task, tiny_task
@@ -44,8 +45,8 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (sources, score_file):
-        monkeypatch.setattr(module, "CHUNK_ROWS", 2)
+    monkeypatch.setattr(sources, "CHUNK_ROWS", 2)
+    monkeypatch.setattr(pipeline, "WINDOW_ROWS", 2)
 
 
 def write_lines(path: str, rows: list[Any]) -> str:
@@ -73,7 +74,8 @@ def test_a_file_has_what_score_returns(hub: Hub, out: str) -> None:
     assert (done.path, done.rows, done.scored, done.bad) == (Path(out), 3, 3, 0)
     assert (done.bad_path, done.tasks, done.truncated) == (None, tuple(TASKS), 0)
     assert str(done.plan) == str(hub.explain(TASKS))
-    assert sorted(os.listdir()) == sorted(["in.jsonl", out])
+    beside = [] if out == "out.parquet" else [f"{out}.job.json"]
+    assert sorted(os.listdir()) == sorted(["in.jsonl", out, *beside])
 
 
 @pytest.mark.parametrize(
@@ -102,8 +104,7 @@ def test_predictions_do_not_depend_on_chunks_or_runs(
     texts = [TEXTS[index % 3] + " day" * (index % 7) for index in range(40)]
     hub.score_file(texts, "whole.jsonl", tasks=TASKS)
     hub.score_file(texts, "again.jsonl", tasks=TASKS)
-    for module in (sources, score_file):
-        monkeypatch.setattr(module, "CHUNK_ROWS", 7)
+    monkeypatch.setattr(pipeline, "WINDOW_ROWS", 7)
     hub.score_file(texts, "chunks.jsonl", tasks=TASKS)
     assert Path("whole.jsonl").read_bytes() == Path("again.jsonl").read_bytes()
     labels = [[row["sentiment.label"] for row in read(f"{n}.jsonl")] for n in ("whole", "chunks")]
@@ -114,7 +115,7 @@ def test_predictions_do_not_depend_on_chunks_or_runs(
 
 @pytest.mark.usefixtures("small_chunks")
 def test_rows_pass_in_chunks(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was read and not yet written stays below two chunks, however long the input is."""
+    """What was read and not yet scored stays below four windows, however long the input is."""
     read_ahead, scored = [], 0
 
     def texts() -> Iterator[str]:
@@ -122,16 +123,17 @@ def test_rows_pass_in_chunks(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
             read_ahead.append(index + 1 - scored)
             yield TEXTS[index % 3]
 
-    score = hub.score
+    decode = RowStages.decode
 
-    def count(rows: Any, *args: Any, **options: Any) -> Any:
+    def count(self: RowStages, computed: ComputedChunk) -> ScoredChunk:
         nonlocal scored
-        scored += len(rows)
-        return score(rows, *args, **options)
+        chunk = decode(self, computed)
+        scored += len(chunk.rows)
+        return chunk
 
-    monkeypatch.setattr(hub, "score", count)
+    monkeypatch.setattr(RowStages, "decode", count)
     assert hub.score_file(texts(), "out.jsonl", tasks="rating").scored == 20
-    assert max(read_ahead) <= 4
+    assert max(read_ahead) <= 8
 
 
 def test_without_tasks_all_that_can_read_the_source_run(hub: Hub) -> None:
@@ -185,7 +187,7 @@ def test_bad_rows_go_to_a_file_of_their_own(hub: Hub) -> None:
     assert bad[0]["row"] == {"id": 3, "text": None}
     with pytest.raises(DataError, match=r"record 4: .*on_error='skip'"):
         hub.score_file(rows, "other.jsonl", tasks="rating")
-    assert sorted(os.listdir()) == ["out.jsonl", "out.jsonl.errors.jsonl"]
+    assert sorted(os.listdir()) == ["out.jsonl", "out.jsonl.errors.jsonl", "out.jsonl.job.json"]
 
 
 def test_a_file_that_exists_is_replaced_only_by_force(hub: Hub) -> None:
@@ -300,7 +302,7 @@ def test_all_rows_are_scored_by_one_version(
     hub: Hub, tiny_backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A version that is added and loaded in the middle of a run is not for its later rows."""
-    monkeypatch.setattr(score_file, "CHUNK_ROWS", 2)
+    monkeypatch.setattr(pipeline, "WINDOW_ROWS", 2)
     texts = ["a good day"] * 6
     expected = hub.score(texts[0], "sentiment", top_k=None)["sentiment"][0]
 

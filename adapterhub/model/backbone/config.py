@@ -11,32 +11,18 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from transformers import (
-    AlbertConfig,
-    BertConfig,
-    DistilBertConfig,
-    ElectraConfig,
-    RobertaConfig,
-    XLMRobertaConfig,
-)
+from typing import TYPE_CHECKING, Any
 
 from adapterhub.errors import BackboneError
-from adapterhub.families import FAMILIES, REFUSED, Family, FamilyName
+from adapterhub.families import FAMILIES, REFUSED, Family
+
+if TYPE_CHECKING:
+    from transformers import AlbertConfig
 
 CONFIG_FILE = "config.json"
 GELU = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
 """Approximation of GELU by the name of the activation: `none` (exact, erf) or `tanh`."""
 
-_CLASSES: Mapping[FamilyName, type[Any]] = {
-    "albert": AlbertConfig,
-    "bert": BertConfig,
-    "distilbert": DistilBertConfig,
-    "electra": ElectraConfig,
-    "roberta": RobertaConfig,
-    "xlm-roberta": XLMRobertaConfig,
-}
 _SIZES = (
     "vocab_size",
     "hidden_size",
@@ -111,11 +97,14 @@ def read_config(folder: Path) -> EncoderConfig:
     Raises:
         BackboneError: It is missing, damaged, or not that of an encoder that can run.
     """
+    # Imported here: it takes seconds, and `check_config` needs none of it.
+    import transformers
+
     source = str(folder)
     values = _read_values(folder)
     family = _family(values, source)
     try:
-        config = _CLASSES[family.name].from_dict(_settings(values, family))
+        config = getattr(transformers, f"{family.title}Config").from_dict(_settings(values, family))
     # transformers raises many classes of errors for fields of a wrong type.
     except Exception as error:
         raise BackboneError(source, f"config.json cannot be used: {error}") from error
@@ -129,6 +118,15 @@ def read_config(folder: Path) -> EncoderConfig:
     if problem is not None:
         raise BackboneError(source, f"config.json has {problem}")
     return found
+
+
+def check_config(folder: Path) -> None:
+    """Checks that a folder has a config, of an encoder of a known family.
+
+    Raises:
+        BackboneError: It is missing, damaged, or of another family.
+    """
+    _family(_read_values(folder), str(folder))
 
 
 def _read_values(folder: Path) -> dict[str, Any]:
@@ -188,11 +186,11 @@ def _family(values: Mapping[str, Any], source: str) -> Family:
 
 def _refusal(model_type: str) -> str | None:
     """Returns why a known kind of model cannot run; None if the kind is not known."""
+    if model_type in REFUSED:
+        return REFUSED[model_type]
     # Not at the top: nobody needs these lists but for this message.
     from transformers.models.auto import modeling_auto as known
 
-    if model_type in REFUSED:
-        return REFUSED[model_type]
     if model_type in known.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
         return "it is an encoder with a decoder"
     if model_type in known.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
@@ -218,6 +216,8 @@ def _as_albert(config: Any, family: Family, *, padding: Any) -> EncoderConfig:
         family: The family.
         padding: Id of the padding token, of use where positions start after it.
     """
+    import transformers
+
     if family.shares_blocks:
         return EncoderConfig(family, config)
     own = _OWN_NAMES.get(family.name, {})
@@ -229,7 +229,7 @@ def _as_albert(config: Any, family: Family, *, padding: Any) -> EncoderConfig:
     if type(padding) is not int or padding < 0:
         raise TypeError(f"pad_token_id is {padding!r}; expected the row that positions start after")
     first = padding + 1 if family.positions_after_padding else 0
-    albert = AlbertConfig(
+    albert = transformers.AlbertConfig(
         vocab_size=config.vocab_size,
         embedding_size=getattr(config, "embedding_size", None) or value("hidden_size")
         if family.embedding_map

@@ -1,16 +1,42 @@
-"""Names of devices and dtypes -> torch's objects."""
+"""Names of devices and dtypes -> torch's objects; names are checked without torch."""
 
 from __future__ import annotations
 
-import torch
+import re
+from typing import TYPE_CHECKING
 
 from adapterhub.errors import UnsupportedDeviceError, UsageError, check_type, nearest
 
-DTYPES: dict[str, torch.dtype] = {
-    "float32": torch.float32,
-    "float16": torch.float16,
-    "bfloat16": torch.bfloat16,
-}
+if TYPE_CHECKING:
+    import torch
+
+DTYPES = ("float32", "float16", "bfloat16")
+_DEVICE = re.compile(r"auto|(cpu|cuda|mps)(:\d{1,4})?")
+_EXPECTED = "expected cpu, cuda, cuda:<n>, mps or auto"
+
+
+def check_device(name: str) -> None:
+    """Checks the form of a device's name; whether the device is here, only torch knows.
+
+    Raises:
+        UnsupportedDeviceError: It is no name of a device.
+    """
+    if not _DEVICE.fullmatch(name):
+        raise UnsupportedDeviceError(name, _EXPECTED)
+
+
+def check_dtype(name: str) -> None:
+    """Checks the name of a dtype.
+
+    Raises:
+        UsageError: The name is not `float32`, `float16` or `bfloat16`.
+    """
+    if not isinstance(name, str) or name not in DTYPES:
+        hint = nearest(str(name), DTYPES)
+        raise UsageError(
+            f"Unknown dtype '{name}'. Expected {', '.join(DTYPES)}."
+            + (f" Did you mean '{hint}'?" if hint else "")
+        )
 
 
 def find_device(name: str) -> torch.device:
@@ -20,23 +46,21 @@ def find_device(name: str) -> torch.device:
         UnsupportedDeviceError: The device is not known or not available.
         UsageError: It is no name.
     """
+    import torch
+
     check_type(name, (str, torch.device), "device", "cpu, cuda, cuda:<n>, mps or auto")
+    check_device(str(name))
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UnsupportedDeviceError(name, "expected cpu, cuda, cuda:<n>, mps or auto") from error
+    device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UnsupportedDeviceError(
             name, f"{torch.cuda.device_count()} CUDA devices are visible; use device='cpu'"
         )
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UnsupportedDeviceError(name, "MPS is not available; use device='cpu'")
-    if device.type not in ("cpu", "cuda", "mps"):
-        raise UnsupportedDeviceError(name, "expected cpu, cuda, cuda:<n>, mps or auto")
     return device
 
 
@@ -46,10 +70,8 @@ def find_dtype(name: str) -> torch.dtype:
     Raises:
         UsageError: The name is none of these.
     """
-    if not isinstance(name, str) or name not in DTYPES:
-        hint = nearest(str(name), DTYPES)
-        raise UsageError(
-            f"Unknown dtype '{name}'. Expected {', '.join(DTYPES)}."
-            + (f" Did you mean '{hint}'?" if hint else "")
-        )
-    return DTYPES[name]
+    import torch
+
+    check_dtype(name)
+    dtype: torch.dtype = getattr(torch, name)
+    return dtype

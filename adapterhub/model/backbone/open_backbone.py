@@ -13,18 +13,23 @@ from typing import TYPE_CHECKING
 import torch
 from transformers import AlbertConfig, PreTrainedTokenizerFast
 
-from adapterhub.errors import BackboneError, BackboneMismatchError, UsageError, check_type
+from adapterhub.errors import BackboneError, BackboneMismatchError, check_type
 from adapterhub.model.backbone.caller_state import own_state
 from adapterhub.model.backbone.checkpoint import read_weights
 from adapterhub.model.backbone.config import CONFIG_FILE, GELU, read_config
+from adapterhub.model.backbone.sentence_files import encoder_folder
 from adapterhub.model.backbone.sentence_vectors import (
     SENTENCE_FILES,
     SUBFOLDER,
     SentenceVectors,
-    encoder_folder,
     read_sentence_vectors,
 )
-from adapterhub.model.backbone.sources import how_to_name, hub_name, is_folder, locate
+from adapterhub.model.backbone.sources import (
+    choose_source,
+    hub_name,
+    locate,
+    registered_source,
+)
 from adapterhub.model.backbone.weight_files import (
     INDEX_FILE,
     SHARDS,
@@ -35,14 +40,12 @@ from adapterhub.model.backbone.weight_files import (
 from adapterhub.model.tokenizers.tokenizer_digest import tokenizer_digest
 from adapterhub.model.tokenizers.tokenizer_files import TOKENIZER_FILES, load_tokenizer
 from adapterhub.specs import BackboneSpec, identity
-from adapterhub.store.registries import Registries, as_registries
+from adapterhub.store.registries import Registries
 from adapterhub.store.registry import Registry
 
 if TYPE_CHECKING:
     from transformers import AlbertModel
 
-
-SHIPPED = "package:small-bilingual"
 
 _ENCODER_FILES = (CONFIG_FILE, WEIGHTS_FILE, INDEX_FILE, SHARDS, *TOKENIZER_FILES)
 FILES = (
@@ -179,7 +182,7 @@ def open_registered(registry: Registry, key: str) -> Backbone:
         BackboneError: Its source is malformed, missing, or cannot be fetched.
     """
     entry = registry.backbones[key]
-    opened = open_backbone(_registered_source(registry, key), revision=entry.revision)
+    opened = open_backbone(registered_source(registry, key), revision=entry.revision)
     if opened.spec.fingerprint != entry.fingerprint:
         problem = (
             f"the registry {registry.path} names {entry.fingerprint[:19]}… as its '{key}'; the "
@@ -190,52 +193,16 @@ def open_registered(registry: Registry, key: str) -> Backbone:
     return opened
 
 
-def _registered_source(registry: Registry, key: str) -> str | Path:
-    """Returns the source of a backbone; a folder is relative to that of the registry."""
-    entry = registry.backbones[key]
-    source = entry.source
-    if source.startswith("package:"):
-        return source
-    if is_folder(source) and not source.startswith("~"):
-        return registry.path.parent / source
-    if entry.revision is None:
-        raise BackboneError(
-            source,
-            f"the registry {registry.path} gives its '{key}' no revision, as a Hub name needs. A "
-            f"folder is written ./name, ../name or /name, from the registry's folder.",
-        )
-    return source
-
-
 def choose_backbone(registry: Registries | Registry, backbone: str | Path | None) -> Backbone:
     """Opens the requested backbone, or the only one that is listed.
 
     Args:
-        registry: The registry that has backbones by key, or several.
-        backbone: A key of a registry, or a source as in `open_backbone`; None for the only one.
+        registry: As in `choose_source`.
+        backbone: As in `choose_source`.
 
     Raises:
-        UsageError: `backbone` is None and not exactly one is listed, or it is a key that
-            registries have for different ones.
+        UsageError: As `choose_source`.
         BackboneError: It cannot be opened.
     """
-    check_type(backbone, (str, Path, type(None)), "The backbone", "a key, a folder or a name")
-    registries = as_registries(registry)
-    named = [listed for listed in registries.backbones if backbone in (None, listed[1])]
-    prints = {entry.fingerprint for _, _, entry in named}
-    if len(prints) == 1:
-        return open_registered(*named[0][:2])
-    if backbone is None or named:
-        raise UsageError(
-            f"{registries.noun.capitalize()} {registries.text} "
-            f"{'names' if registries.is_one else 'name'} {len(prints)} backbones "
-            f"({registries.keys}); say which one with backbone=…"
-        )
-    text = str(backbone)
-    if "/" not in text and not is_folder(backbone) and not text.startswith("package:"):
-        raise BackboneError(
-            text,
-            f"is no key of the {registries.noun} {registries.text}, which "
-            f"{'has' if registries.is_one else 'have'} {registries.keys}. {how_to_name(text)}",
-        )
-    return open_backbone(backbone)
+    chosen = choose_source(registry, backbone)
+    return open_registered(*chosen) if isinstance(chosen, tuple) else open_backbone(chosen)

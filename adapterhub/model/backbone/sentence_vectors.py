@@ -76,26 +76,6 @@ class SentenceVectors:
     unsupported: str | None
 
 
-def encoder_folder(folder: Path) -> Path:
-    """Returns the folder of the encoder's own files, which `modules.json` may name.
-
-    Raises:
-        BackboneError: `modules.json` is damaged, or the encoder is one of several.
-    """
-    modules = read_modules(folder)
-    if modules is None:
-        return folder
-    if modules[0].is_kind("Transformer"):
-        return folder / modules[0].path
-    if not (folder / MODULE_CONFIG).is_file():
-        raise BackboneError(
-            str(folder),
-            f"has no encoder of its own: {MODULES_FILE} starts with {modules[0]}. If a folder "
-            f"below has one, open that",
-        )
-    return folder
-
-
 def read_sentence_vectors(
     folder: Path, *, config: AlbertConfig, tokenizer: PreTrainedTokenizerFast
 ) -> SentenceVectors | None:

@@ -1,4 +1,4 @@
-"""The source of a backbone -> a local folder.
+"""Which backbone is meant, and its source -> a local folder; without torch.
 
 The form of a source decides, not what exists: `package:<name>` ships with adapterhub; a Path, or
 what starts with `./`, `../`, `/` or `~`, is a folder; `owner/name` or `owner/name@revision` is on
@@ -28,7 +28,10 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils.tqdm import tqdm
 
-from adapterhub.errors import BackboneError
+from adapterhub.errors import BackboneError, UsageError, check_type
+from adapterhub.model.backbone.config import check_config
+from adapterhub.model.backbone.sentence_files import encoder_folder
+from adapterhub.model.backbone.weight_files import check_weights
 from adapterhub.remote.cache import cached_oid, find_cached
 from adapterhub.remote.calls import Place, current_place, plain
 from adapterhub.remote.faults import refusal, why
@@ -37,8 +40,12 @@ from adapterhub.remote.outages import remember, remembered
 from adapterhub.remote.reasons import shown
 from adapterhub.remote.session import Failed, OutOfTime, limited
 from adapterhub.store.paths import absolute_path
+from adapterhub.store.registries import Registries, as_registries
+from adapterhub.store.registry import Registry
 
 _Source = TypeVar("_Source")
+
+SHIPPED = "package:small-bilingual"
 
 REQUEST_SECONDS = 10.0
 """Time limit of one request to the Hub, in seconds."""
@@ -83,14 +90,28 @@ def locate(
     Raises:
         BackboneError: `source` is malformed, missing, or cannot be fetched.
     """
+    folder = _local(source)
+    if folder is not None:
+        return folder, None
+    repository, own = _on_hub(str(source), revision)
+    return fetch(repository, own, only=only)
+
+
+def _local(source: str | Path) -> Path | None:
+    """Returns the folder of a source that is one, or ships with adapterhub; None for another."""
     text = str(source)
     if is_folder(source):
-        return _existing(absolute_path(source, "backbone"), text), None
-    if text.startswith("package:"):
-        name = _PACKAGE_NAME.fullmatch(text)
-        if name is None:
-            raise BackboneError(text, "after package: comes the name of a shipped backbone")
-        return _existing(Path(str(files("adapterhub"))) / "backbones" / name[1], text), None
+        return _existing(absolute_path(source, "backbone"), text)
+    if not text.startswith("package:"):
+        return None
+    name = _PACKAGE_NAME.fullmatch(text)
+    if name is None:
+        raise BackboneError(text, "after package: comes the name of a shipped backbone")
+    return _existing(Path(str(files("adapterhub"))) / "backbones" / name[1], text)
+
+
+def _on_hub(text: str, revision: str | None) -> tuple[str, str | None]:
+    """Returns `owner/name` and the revision of a source on the Hub."""
     match = _HUB_NAME.fullmatch(text)
     if match is None:
         raise BackboneError(
@@ -103,7 +124,90 @@ def locate(
         raise BackboneError(
             text, f"is a Hub name, and a path here too; write ./{text} or hub:{text}"
         )
-    return fetch(match[2], wanted, only=only)
+    return match[2], wanted
+
+
+def check_source(source: str | Path) -> None:
+    """Checks, without torch, that a backbone may open: its name, and the files of a folder.
+
+    Raises:
+        BackboneError: The name is malformed, the folder is missing, or it is no encoder's.
+    """
+    folder = _local(source)
+    if folder is None:
+        _on_hub(str(source), None)
+        return
+    own = encoder_folder(folder)
+    check_config(own)
+    check_weights(own)
+
+
+def check_backbone(registry: Registries | Registry, backbone: str | Path | None) -> None:
+    """Checks, without torch, the backbone that `choose_backbone` opens.
+
+    Args:
+        registry: As in `choose_source`.
+        backbone: As in `choose_source`.
+
+    Raises:
+        UsageError: As `choose_source`.
+        BackboneError: As `check_source`.
+    """
+    chosen = choose_source(registry, backbone)
+    check_source(registered_source(*chosen) if isinstance(chosen, tuple) else chosen)
+
+
+def registered_source(registry: Registry, key: str) -> str | Path:
+    """Returns the source of a backbone; a folder is relative to that of the registry."""
+    entry = registry.backbones[key]
+    source = entry.source
+    if source.startswith("package:"):
+        return source
+    if is_folder(source) and not source.startswith("~"):
+        return registry.path.parent / source
+    if entry.revision is None:
+        raise BackboneError(
+            source,
+            f"the registry {registry.path} gives its '{key}' no revision, as a Hub name needs. A "
+            f"folder is written ./name, ../name or /name, from the registry's folder.",
+        )
+    return source
+
+
+def choose_source(
+    registry: Registries | Registry, backbone: str | Path | None
+) -> tuple[Registry, str] | str | Path:
+    """Returns which backbone is meant: the registry and its key, or a source.
+
+    Args:
+        registry: The registry that has backbones by key, or several.
+        backbone: A key of a registry, or a source as in `open_backbone`; None for the only one.
+
+    Raises:
+        UsageError: `backbone` is None and not exactly one is listed, or it is a key that
+            registries have for different ones.
+        BackboneError: It is no key, and no source either.
+    """
+    check_type(backbone, (str, Path, type(None)), "The backbone", "a key, a folder or a name")
+    registries = as_registries(registry)
+    named = [listed for listed in registries.backbones if backbone in (None, listed[1])]
+    prints = {entry.fingerprint for _, _, entry in named}
+    if len(prints) == 1:
+        return named[0][:2]
+    if backbone is None or named:
+        raise UsageError(
+            f"{registries.noun.capitalize()} {registries.text} "
+            f"{'names' if registries.is_one else 'name'} {len(prints)} backbones "
+            f"({registries.keys}); say which one with backbone=…"
+        )
+    text = str(backbone)
+    if "/" not in text and not is_folder(backbone) and not text.startswith("package:"):
+        raise BackboneError(
+            text,
+            f"is no key of the {registries.noun} {registries.text}, which "
+            f"{'has' if registries.is_one else 'have'} {registries.keys}. {how_to_name(text)}",
+        )
+    return backbone
 
 
 def hub_name(source: str | Path) -> str | None:

@@ -55,6 +55,15 @@ def open_weights(folder: Path) -> Iterator[Mapping[str, Any]]:
             raise BackboneError(source, f"the weights cannot be loaded: {error}") from error
 
 
+def check_weights(folder: Path) -> None:
+    """Checks that the files with weights are there; they are not opened.
+
+    Raises:
+        BackboneError: One is missing.
+    """
+    _promised_tensors(folder)
+
+
 def no_weights_on_hub(name: str) -> str:
     """Returns what to do with a repository that has no weights in safetensors."""
     return (

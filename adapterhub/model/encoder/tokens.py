@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from typing import TypeVar
 
@@ -37,7 +37,8 @@ class Row:
     Attributes:
         ids: Token ids of the first field.
         pair_ids: Token ids of the second field, or None.
-        offsets: Start and end of each token of the first field, in code points.
+        offsets: Start and end of each token of the first field, in code points; empty where they
+            were not requested.
         truncated: Whether a part of the text, or of its pair, is in no window.
     """
 
@@ -113,6 +114,16 @@ class TokenBatch:
         """Returns the number P of packed tokens."""
         return self.input_ids.shape[0]
 
+    def to(self, device: torch.device) -> TokenBatch:
+        """Returns the batch with its tensors on a device."""
+        return replace(
+            self,
+            input_ids=self.input_ids.to(device),
+            token_type_ids=self.token_type_ids.to(device),
+            position_ids=self.position_ids.to(device),
+            starts=self.starts.to(device),
+        )
+
     def tokens_of(self, places: npt.NDArray[np.int64]) -> torch.Tensor:
         """Returns the packed indices of all tokens of the windows `places`, on the device."""
         starts = self.starts.cpu().numpy()
@@ -141,7 +152,12 @@ class TextTokenizer:
         self._aligner = TextAligner(self._fast)
 
     def rows(
-        self, inputs: Sequence[tuple[str, ...]], *, reading: Reading, max_windows: int
+        self,
+        inputs: Sequence[tuple[str, ...]],
+        *,
+        reading: Reading,
+        max_windows: int,
+        offsets: bool = True,
     ) -> list[Row]:
         """Returns the tokens of each input, truncated to what fits in `max_windows` windows.
 
@@ -149,6 +165,7 @@ class TextTokenizer:
             inputs: One or two valid strings per row, the same number in all rows.
             reading: The length and the overlap of windows.
             max_windows: Maximum number of windows per row.
+            offsets: Whether the offsets of tokens are needed, as in tagging.
         """
         room = self._room(reading)
         budget = _budget(room, reading.overlap, max_windows)
@@ -160,8 +177,8 @@ class TextTokenizer:
             kept = _kept([len(tokens) for tokens in ids], room, reading.overlap, max_windows)
             cut = any(len(tokens) > size for tokens, size in zip(ids, kept, strict=True))
             ids = [tokens[:size] for tokens, size in zip(ids, kept, strict=True)]
-            offsets = self._offsets(found[0], kept[0])
-            rows.append(Row(ids[0], ids[1] if len(ids) > 1 else None, offsets, cut))
+            at = self._offsets(found[0], kept[0]) if offsets else []
+            rows.append(Row(ids[0], ids[1] if len(ids) > 1 else None, at, cut))
         return rows
 
     def _offsets(self, read: ReadText, tokens: int) -> Offsets:

@@ -1,4 +1,4 @@
-"""One call: rows and resident tasks -> one plan -> predictions in input order."""
+"""The rows of a call before the encoder, and its predictions behind it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from adapterhub.errors import InputError, NonFiniteError, UsageError, check_type
+from adapterhub.errors import InputError, UsageError, check_type
 from adapterhub.inputs import BadRow, FieldInputs, read_fields, read_pair, tokenless
 from adapterhub.model.encoder.tokens import TextTokenizer
 from adapterhub.model.execution.passes import Requested
 from adapterhub.model.execution.resident import ResidentTask
-from adapterhub.model.execution.run_trunk import ExecutionContext, TrunkOutput, run_trunk
+from adapterhub.model.execution.row_outputs import TrunkOutput
 from adapterhub.model.heads.heads import DECODERS, Array, RowLogits
-from adapterhub.plan import Plan, Trunk, make_plan
-from adapterhub.results import Answer, RowError, Scores, TaskScores
+from adapterhub.plan import Plan, Trunk
+from adapterhub.results import Answer, TaskScores
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,12 +45,21 @@ def make_request(
     Raises:
         UsageError: An option is not valid.
     """
-    if top_k is not None and (type(top_k) is not int or top_k < 1):
-        raise UsageError(f"top_k is {top_k!r}; expected 1 or more, or None for all labels.")
+    check_top_k(top_k)
     if on_error not in ("raise", "skip"):
         raise UsageError(f"on_error is {on_error!r}; expected 'raise' or 'skip'.")
     check_type(logits, bool, "logits", "True or False")
     return Request(rows, None, on_error == "skip", top_k, logits)
+
+
+def check_top_k(top_k: object) -> None:
+    """Checks a number of labels.
+
+    Raises:
+        UsageError: It is neither None nor 1 or more.
+    """
+    if top_k is not None and (type(top_k) is not int or top_k < 1):
+        raise UsageError(f"top_k is {top_k!r}; expected 1 or more, or None for all labels.")
 
 
 def with_own_tasks(request: Request) -> tuple[Request, list[str]]:
@@ -64,40 +73,6 @@ def with_own_tasks(request: Request) -> tuple[Request, list[str]]:
     tasks = tuple(frozenset(names) for _, names in pairs)
     names = list(dict.fromkeys(name for _, own in pairs for name in own))
     return replace(request, rows=records, tasks=tasks), names
-
-
-def read_rows(request: Request, plan: Plan, tokenizer: TextTokenizer) -> tuple[FieldInputs, ...]:
-    """Returns per trunk of the plan the good and bad rows among those that request its tasks.
-
-    Raises:
-        InputError: A row is bad, and bad rows are not skipped.
-    """
-    given = tuple(_read_trunk(request, trunk, tokenizer) for trunk in plan.trunks)
-    if not request.skip:
-        refuse_bad_rows(given)
-    return given
-
-
-def compute_scores(
-    request: Request, resident: Mapping[str, ResidentTask], *, context: ExecutionContext
-) -> Scores:
-    """Returns the predictions of resident tasks.
-
-    Raises:
-        InputError: A row is bad, and bad rows are not skipped.
-        NonFiniteError: The logits of a task contain NaN or infinity.
-    """
-    plan = make_plan({name: task.spec for name, task in resident.items()})
-    scores: dict[str, TaskScores] = {}
-    errors: list[RowError] = []
-    for trunk, given in zip(plan.trunks, read_rows(request, plan, context.tokenizer), strict=True):
-        for bad in given.bad:
-            errors.append(RowError(bad.row, bad.problem, _requested_of(request, bad.row, trunk)))
-        output = _run(trunk, resident, given, context, request)
-        for name in trunk.tasks:
-            scores[name] = _task_scores(name, resident[name], given, output, request)
-    ordered = {name: scores[name] for name in resident}
-    return Scores(ordered, tuple(sorted(errors, key=lambda error: error.row)))
 
 
 def refuse_bad_rows(given: Sequence[FieldInputs]) -> None:
@@ -139,6 +114,18 @@ def read_texts(
     )
 
 
+def read_rows(request: Request, plan: Plan, tokenizer: TextTokenizer) -> tuple[FieldInputs, ...]:
+    """Returns per trunk of the plan the good and bad rows among those that request its tasks.
+
+    Raises:
+        InputError: A row is bad, and bad rows are not skipped.
+    """
+    given = tuple(_read_trunk(request, trunk, tokenizer) for trunk in plan.trunks)
+    if not request.skip:
+        refuse_bad_rows(given)
+    return given
+
+
 def _read_trunk(request: Request, trunk: Trunk, tokenizer: TextTokenizer) -> FieldInputs:
     fields = trunk.reading.fields
     if request.tasks is None:
@@ -152,31 +139,15 @@ def _read_trunk(request: Request, trunk: Trunk, tokenizer: TextTokenizer) -> Fie
     )
 
 
-def _requested_of(request: Request, row: int, trunk: Trunk) -> tuple[str, ...]:
+def requested_of(request: Request, row: int, trunk: Trunk) -> tuple[str, ...]:
+    """Returns the tasks of a trunk that are requested for a row."""
     if request.tasks is None:
         return trunk.tasks
     return tuple(name for name in trunk.tasks if name in request.tasks[row])
 
 
-def _run(
-    trunk: Trunk,
-    resident: Mapping[str, ResidentTask],
-    given: FieldInputs,
-    context: ExecutionContext,
-    request: Request,
-) -> TrunkOutput | None:
-    """Returns the outputs of a trunk for the good rows, or None where there are none."""
-    if not given.rows:
-        return None
-    requested = _mask(request, trunk, given)
-    try:
-        return run_trunk(trunk, resident, given.inputs, context=context, requested=requested)
-    except NonFiniteError as error:
-        # The trunk counts the good rows only.
-        raise NonFiniteError(error.task, given.rows[error.row]) from error
-
-
-def _mask(request: Request, trunk: Trunk, given: FieldInputs) -> Requested | None:
+def requested_mask(request: Request, trunk: Trunk, given: FieldInputs) -> Requested | None:
+    """Returns which good rows of a trunk request which task; None for all."""
     tasks = request.tasks
     if tasks is None:
         return None
@@ -186,7 +157,7 @@ def _mask(request: Request, trunk: Trunk, given: FieldInputs) -> Requested | Non
     }
 
 
-def _task_scores(
+def task_scores(
     name: str,
     task: ResidentTask,
     given: FieldInputs,

@@ -8,9 +8,8 @@ from typing import Any
 
 import torch
 
-from adapterhub.errors import UsageError
-from adapterhub.examples import MOST_CHARACTERS, MOST_EXAMPLES, Example, PredictedLabel
-from adapterhub.inputs import Record, read_fields
+from adapterhub.examples import Example, PredictedLabel
+from adapterhub.inputs import Record
 from adapterhub.model.backbone.caller_state import own_state
 from adapterhub.model.execution.known_answers import run_alone
 from adapterhub.model.execution.run_trunk import ExecutionContext
@@ -18,37 +17,10 @@ from adapterhub.model.heads.heads import DECODERS
 from adapterhub.remote.find import FoundTask, task_in
 from adapterhub.results import Answer
 from adapterhub.specs import TaskSpec
+from adapterhub.store.example_texts import examples_by_task
 from adapterhub.store.headfile import HeadFile, encode_head
-from adapterhub.store.jsonsafe import read_json_object
 
 _PLACES = 6  # of what is stored: beyond that processors differ
-
-
-def read_examples(given: Sequence[Record], fields: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    """Returns the strings of examples, one per field of a task.
-
-    Args:
-        given: Texts, records, or records as JSON.
-        fields: The fields of the task.
-
-    Raises:
-        UsageError: One lacks a field, or is no text.
-    """
-    if len(given) > MOST_EXAMPLES:
-        raise UsageError(f"There are {len(given)} examples; give at most {MOST_EXAMPLES}.")
-    read = read_fields([_record(one) for one in given], fields)
-    if read.bad:
-        raise UsageError(f"Example {read.bad[0].row + 1}: {read.bad[0].problem}")
-    for number, texts in enumerate(read.inputs, 1):
-        if max(map(len, texts)) > MOST_CHARACTERS:
-            raise UsageError(f"Example {number} is longer than {MOST_CHARACTERS:,} characters.")
-    return read.inputs
-
-
-def is_for(one: Record, fields: Sequence[str]) -> bool:
-    """Returns whether an example is one for tasks with these fields."""
-    record = _record(one)
-    return record.keys() == set(fields) if isinstance(record, Mapping) else len(fields) == 1
 
 
 def with_examples(
@@ -69,14 +41,9 @@ def with_examples(
     Raises:
         UsageError: An example fits none of the tasks, or is too long.
     """
-    for number, one in enumerate(given, 1):
-        if not any(is_for(one, task.spec.fields) for task in tasks):
-            fields = " or ".join(dict.fromkeys(", ".join(task.spec.fields) for task in tasks))
-            raise UsageError(f"Example {number} fits no task here; these read {fields}.")
     made = []
-    for task, head in zip(tasks, heads, strict=True):
-        own = [one for one in given if is_for(one, task.spec.fields)]
-        inputs = read_examples(own, task.spec.fields)
+    texts = examples_by_task(given, [task.spec.fields for task in tasks])
+    for task, head, inputs in zip(tasks, heads, texts, strict=True):
         examples = make_examples(head.spec, head.tensors, inputs, context=context)
         if examples and examples != head.spec.examples:
             spec = head.spec.model_copy(update={"examples": examples})
@@ -117,12 +84,3 @@ def _example(texts: tuple[str, ...], prediction: Any) -> Example:
         for part in parts
     )
     return Example(inputs=texts, labels=labels)
-
-
-def _record(one: Record) -> Record:
-    if not isinstance(one, str) or not one.lstrip().startswith("{"):
-        return one
-    try:
-        return read_json_object(one)
-    except ValueError:
-        return one  # a text that begins with a brace

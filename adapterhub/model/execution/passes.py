@@ -6,7 +6,7 @@ most `Encoder.stack_tokens` tokens, each from its fork to its stop.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -23,10 +23,27 @@ from adapterhub.model.encoder.pooling import POOLINGS, pool_attentive
 from adapterhub.model.encoder.tokens import TokenBatch, Window, groups_of
 from adapterhub.model.execution.resident import ResidentTask
 from adapterhub.model.heads.slab import Slab
-from adapterhub.plan import Branch, Tap, Trunk
+from adapterhub.plan import KEPT_POOLINGS, Branch, Tap, TapName, Trunk
 
 Requested = Mapping[str, npt.NDArray[np.bool_]]
 """(N,) mask of the rows that request a task, by task; None in its place: all rows, all tasks."""
+
+
+Pooled = Callable[[TapName, torch.Tensor], None]
+"""Takes the features of one batch on one tap of the trunk, (N, H) fp32 on the device."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeptBatch:
+    """One batch of windows whose features on some taps of the trunk are known.
+
+    Attributes:
+        windows: The windows in the order of the features; their tokens are not needed.
+        features: (N, H) fp32 on the CPU by tap.
+    """
+
+    windows: tuple[Window, ...]
+    features: Mapping[TapName, torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,23 +88,31 @@ class Readers:
             raise ResidentError(f"Task '{branch.tasks[0]}' is resident without its adapter.")
         return adapter
 
-    def read(self, states: States, taps: Sequence[Tap]) -> None:
-        """Adds the taps at this depth: logits of tasks in a slab, features of all others."""
+    def read(self, states: States, taps: Sequence[Tap], pooled: Pooled | None = None) -> None:
+        """Adds the taps at this depth; `pooled` receives the features that can be kept."""
         for tap in (tap for tap in taps if tap.depth == states.depth):
             if tap.pooling == "attentive":
                 self._read_attentive(states, tap)
                 continue
             features = POOLINGS[tap.pooling](states.hidden, states.batch)
-            products: dict[Slab, torch.Tensor] = {}
-            for name in tap.tasks:
-                task = self._tasks[name]
-                if not task.slots:
-                    self._add(name, tap, features * _share(task, tap.depth), states.batch)
-                    continue
-                slot = task.slots[task.spec.head.depths.index(tap.depth)]
-                if slot.slab not in products:
-                    products[slot.slab] = slot.slab.forward(features)
-                self._add(name, tap, products[slot.slab][:, slot.start : slot.stop], states.batch)
+            if pooled is not None and tap.pooling in KEPT_POOLINGS:
+                pooled(tap.name, features)
+            self.read_features(tap, features, states.batch)
+
+    def read_features(
+        self, tap: Tap, features: torch.Tensor, batch: TokenBatch | KeptBatch
+    ) -> None:
+        """Adds one tap: logits of tasks in a slab, features of all others."""
+        products: dict[Slab, torch.Tensor] = {}
+        for name in tap.tasks:
+            task = self._tasks[name]
+            if not task.slots:
+                self._add(name, tap, features * _share(task, tap.depth), batch)
+                continue
+            slot = task.slots[task.spec.head.depths.index(tap.depth)]
+            if slot.slab not in products:
+                products[slot.slab] = slot.slab.forward(features)
+            self._add(name, tap, products[slot.slab][:, slot.start : slot.stop], batch)
 
     def logits(self) -> dict[str, Logits]:
         """Returns the logits by task, of the tasks that some window requests.
@@ -109,10 +134,11 @@ class Readers:
                 features = pool_attentive(states.hidden, states.batch, task.weights.query)
                 self._add(name, tap, features * _share(task, tap.depth), states.batch)
 
-    def _add(self, name: str, tap: Tap, value: torch.Tensor, batch: TokenBatch) -> None:
+    def _add(self, name: str, tap: Tap, value: torch.Tensor, batch: TokenBatch | KeptBatch) -> None:
         """Adds `value`, one row per window or token of a batch, for the requesting windows."""
-        places, windows = self.places(batch, (name,)), batch.windows
-        if places is not None:
+        windows = batch.windows
+        places = None if isinstance(batch, KeptBatch) else self.places(batch, (name,))
+        if places is not None and isinstance(batch, TokenBatch):
             if not len(places):
                 return
             per_token = tap.pooling == "tokens"
@@ -133,11 +159,13 @@ def run_batch(
     batch: TokenBatch,
     encoder: Encoder,
     requested: Requested | None = None,
+    pooled: Pooled | None = None,
 ) -> dict[str, Logits]:
     """Returns fp32 logits by task: (N, K) per window, or (P, K) per token for tagging.
 
     With `requested`, a window runs only to the deepest depth that a requested task of its row
     reads, and a task gets logits for its own windows only; a task without windows is missing.
+    `pooled` receives the features of the trunk's taps that can be kept.
     """
     readers = Readers(tasks, requested)
     forks = {branch.fork for branch in trunk.branches}
@@ -146,11 +174,28 @@ def run_batch(
     starts: list[tuple[Branch, States]] = []
     kept = partial(_kept_on_trunk, trunk, readers)
     for _, states in run_routes([route], encoder=encoder, kept=kept):
-        readers.read(states, trunk.taps)
+        readers.read(states, trunk.taps, pooled)
         for branch in (branch for branch in trunk.branches if branch.fork == states.depth):
             own = states.only(readers.places(states.batch, branch.tasks))
             starts += [(branch, own)] if own.batch.windows else []
     _run_branches(starts, readers, encoder)
+    return readers.logits()
+
+
+@inference
+def replay_batch(
+    trunk: Trunk, tasks: Mapping[str, ResidentTask], batch: KeptBatch, device: torch.device
+) -> dict[str, Logits]:
+    """Returns the logits of tasks without an adapter from kept features, bit-equal to `run_batch`.
+
+    A batch has the windows that it had when its features were computed, so that the products have
+    the same shapes.
+    """
+    readers = Readers(tasks, None)
+    for tap in trunk.taps:
+        # A copy is aligned as the features were that pooling returned.
+        features = batch.features[tap.name].clone().to(device)
+        readers.read_features(tap, features, batch)
     return readers.logits()
 
 

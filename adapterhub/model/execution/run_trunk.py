@@ -1,6 +1,8 @@
-"""Runs one trunk of a plan over texts.
+"""Runs one trunk of a plan over texts, in three steps that different threads may take.
 
-rows -> windows -> TokenBatches -> trunk, depth by depth -> branches -> logits per window -> per row
+prepare: rows -> windows -> TokenBatches
+compute: TokenBatches -> trunk, depth by depth -> branches -> logits per window -> logits per row
+finish:  n-grams of the rows are added, and what is not finite is refused
 
 Texts of pairs that are encoded separately run one by one and are compared at the end. The windows
 of a long text are merged into one prediction.
@@ -8,74 +10,37 @@ of a long text are merged into one prediction.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from adapterhub.errors import NonFiniteError
 from adapterhub.model.encoder.encoder import Encoder
-from adapterhub.model.encoder.tokens import Row, TextTokenizer, Window, batches
-from adapterhub.model.execution.passes import Logits, Requested, run_batch
+from adapterhub.model.encoder.tokens import Row, TextTokenizer, TokenBatch, Window, batches
+from adapterhub.model.execution.passes import (
+    KeptBatch,
+    Logits,
+    Requested,
+    replay_batch,
+    run_batch,
+)
 from adapterhub.model.execution.resident import ResidentTask
+from adapterhub.model.execution.row_outputs import (
+    TrunkOutput,
+    add_ngrams,
+    joined,
+    mean_of_windows,
+    tokens_of_rows,
+)
 from adapterhub.model.heads.heads import Array, RowLogits
-from adapterhub.model.heads.ngrams import Ids, RowGrams, ids_by_field, row_grams, token_grams
+from adapterhub.model.heads.ngrams import ids_by_field
 from adapterhub.model.heads.pair_features import Pairs, compared_logits
 from adapterhub.model.heads.spans import TaggedText
-from adapterhub.plan import Trunk
-
-
-def mean_of_windows(
-    values: Array,
-    order: Sequence[Window],
-    counts: npt.NDArray[np.int64],
-    places: npt.NDArray[np.int64],
-) -> Array:
-    """Returns the mean over the windows of each row in `places`: (windows, K) -> (N, K) fp32."""
-    rows = np.fromiter((window.row for window in order), np.int64, len(order))
-    if len(rows) == len(places):
-        by_row = np.argsort(rows)
-        single: Array = values[by_row]
-        return single
-    firsts = np.fromiter((window.first for window in order), np.int64, len(order))
-    by_row = np.lexsort((firsts, rows))
-    own = counts[places]
-    starts = np.cumsum(own) - own
-    sums: Array = np.add.reduceat(values[by_row], starts, axis=0)
-    mean: Array = np.divide(sums, own[:, None], dtype=np.float32)
-    return mean
-
-
-def tokens_of_rows(
-    values: Array, order: Sequence[Window], rows: Sequence[Row]
-) -> tuple[Array, ...]:
-    """Returns a (tokens, K) array per row; of overlapping windows, the one with most context wins.
-
-    Args:
-        values: (P, K) fp32 of all windows, special tokens included.
-        order: The windows in packed order.
-        rows: All rows.
-    """
-    merged = [np.zeros((len(row.ids), values.shape[1]), np.float32) for row in rows]
-    context = [np.full(len(row.ids), -1, np.int64) for row in rows]
-    start = 0
-    for window in order:
-        size = window.last - window.first
-        logits = values[start + 1 : start + 1 + size]  # after [CLS]
-        start += len(window.ids)
-        if size == len(rows[window.row].ids):
-            merged[window.row] = logits
-            continue
-        places = np.arange(size)
-        around = np.minimum(places, size - 1 - places)
-        part = slice(window.first, window.last)
-        better = around > context[window.row][part]
-        merged[window.row][part][better] = logits[better]
-        context[window.row][part][better] = around[better]
-    return tuple(merged)
-
+from adapterhub.plan import Reading, TapName, Trunk
 
 # Features of separately encoded texts are kept until both texts of a pair are done, and are much
 # wider than logits: at H 768 this many pairs take up to 100 MB per task.
@@ -98,34 +63,77 @@ class ExecutionContext:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TrunkOutput:
-    """The outputs of one trunk for N rows.
+class TapFeatures:
+    """The pooled features of some texts on one tap of a trunk: W windows of T texts.
+
+    For pairs that are encoded separately, the texts are their distinct ones, see `Pairs`.
 
     Attributes:
-        logits: Logits by task, for the rows that request it.
-        rows: Indices of these rows by task, ascending.
-        windows: (N,) number of windows per row, summed over separately encoded texts.
-        truncated: (N,) whether a text of the row was truncated.
+        values: (W, H) fp32, in the order in which they were computed.
+        rows: (W,) int64, the text of each window.
+        firsts: (W,) int64, the first token of each window in its text.
+        sizes: (B,) int64, the number of windows of each batch.
+        truncated: (T,) bool, whether a part of each text is in no window.
     """
 
-    logits: Mapping[str, RowLogits]
-    rows: Mapping[str, tuple[int, ...]]
-    windows: tuple[int, ...]
-    truncated: tuple[bool, ...]
+    values: Array
+    rows: npt.NDArray[np.int64]
+    firsts: npt.NDArray[np.int64]
+    sizes: npt.NDArray[np.int64]
+    truncated: npt.NDArray[np.bool_]
 
-    def concatenate(self, other: TrunkOutput) -> TrunkOutput:
-        """Returns the outputs of these rows followed by those of `other`; not for tagging."""
-        logits = {**self.logits, **other.logits}
-        for name in self.logits.keys() & other.logits.keys():
-            both = [np.asarray(one.logits[name].values) for one in (self, other)]
-            logits[name] = RowLogits(np.concatenate(both))
-        count = len(self.windows)
-        rows = {
-            name: (*own, *(count + row for row in other.rows[name]))
-            for name, own in self.rows.items()
-        }
-        windows, cut = self.windows + other.windows, self.truncated + other.truncated
-        return TrunkOutput(logits, rows, windows, cut)
+    def windows(self) -> tuple[Window, ...]:
+        """Returns the windows without their tokens."""
+        places = zip(self.rows.tolist(), self.firsts.tolist(), strict=True)
+        return tuple(Window(row, first, first, [], []) for row, first in places)
+
+
+Kept = Mapping[TapName, TapFeatures]
+"""Features of texts by tap, all with the same windows in the same batches."""
+
+Keep = Callable[[Reading, TapName, TapFeatures], None]
+"""Takes the features of one tap after the passes; the reading is that of the trunk."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Piece:
+    """Rows of one trunk that run together, ready for the encoder.
+
+    Attributes:
+        reading: The reading of the trunk.
+        inputs: The strings of the rows.
+        texts: What is encoded: the rows themselves, or the distinct texts of pairs.
+        tokens: The tokens of `texts`; empty where nobody needs them.
+        trunk: The passes to run; None where all tasks are replayed.
+        batches: The windows for the passes, on the CPU.
+        replayed: The taps of the tasks that are computed from kept features; None without.
+        kept: These features.
+        pairs: Which texts make which row; None where rows are encoded as they are.
+        requested: Which rows request which task; None for all.
+    """
+
+    reading: Reading
+    inputs: Sequence[tuple[str, ...]]
+    texts: Sequence[tuple[str, ...]]
+    tokens: Sequence[Row]
+    trunk: Trunk | None
+    batches: tuple[TokenBatch, ...]
+    replayed: Trunk | None
+    kept: Kept
+    pairs: Pairs | None
+    requested: Requested | None
+
+    @property
+    def work(self) -> int:
+        """Returns the passes to be made times their tokens; 0 only if there is nothing to run."""
+        each = 0 if self.trunk is None else max(1, self.trunk.passes)
+        return each * sum(batch.tokens for batch in self.batches)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Returns its tasks."""
+        both = [part.tasks for part in (self.trunk, self.replayed) if part is not None]
+        return tuple(name for tasks in both for name in tasks)
 
 
 def run_trunk(
@@ -134,7 +142,6 @@ def run_trunk(
     inputs: Sequence[tuple[str, ...]],
     *,
     context: ExecutionContext,
-    requested: Requested | None = None,
 ) -> TrunkOutput:
     """Returns the logits of all tasks of one trunk for `inputs`.
 
@@ -143,44 +150,225 @@ def run_trunk(
         tasks: The resident tasks by the names in the trunk.
         inputs: One valid string per row and field of the trunk.
         context: The encoder, its tokenizer and the maximum number of windows.
-        requested: Which rows request which task, at least one task per row; None for all.
 
     Raises:
         NonFiniteError: The logits of a task contain NaN or infinity.
     """
-    if trunk.reading.apart:
-        parts = []
-        for start in range(0, len(inputs), _PAIRS_AT_ONCE):
-            rows = slice(start, start + _PAIRS_AT_ONCE)
-            part = requested and {name: mask[rows] for name, mask in requested.items()}
-            parts.append(_run_apart(trunk, tasks, inputs[rows], context, part))
-        output = reduce(TrunkOutput.concatenate, parts)
-    else:
-        tokens = _tokens(trunk, inputs, context)
-        output = _run_windows(trunk, tasks, inputs, tokens, context, requested)
-        output = _add_ngrams(output, tasks, ids_by_field(tokens))
-    for name, logits in output.logits.items():
-        _check_finite(name, logits, output.rows[name])
-    return output
+    pieces = prepare_pieces(trunk, tasks, inputs, context=context)
+    return joined(
+        [
+            finish_piece(piece, compute_piece(piece, tasks, encoder=context.encoder), tasks)
+            for piece in pieces
+        ]
+    )
 
 
-def _run_apart(
+def prepare_pieces(
+    trunk: Trunk,
+    tasks: Mapping[str, ResidentTask],
+    inputs: Sequence[tuple[str, ...]],
+    *,
+    context: ExecutionContext,
+    requested: Requested | None = None,
+    kept: Kept | None = None,
+) -> Iterator[Piece]:
+    """Yields the rows of one trunk in pieces that run together.
+
+    Args:
+        trunk: What to compute.
+        tasks: The resident tasks by the names in the trunk.
+        inputs: One valid string per row and field of the trunk.
+        context: The encoder, its tokenizer and the maximum number of windows.
+        requested: Which rows request which task, at least one task per row; None for all.
+        kept: Features that need not be computed again; not used where there are several pieces.
+    """
+    size = _PAIRS_AT_ONCE if trunk.reading.apart else max(1, len(inputs))
+    kept = kept if kept is not None and len(inputs) <= size else {}
+    for start in range(0, len(inputs), size):
+        rows = slice(start, start + size)
+        part = requested and {name: mask[rows] for name, mask in requested.items()}
+        yield _prepare(trunk, tasks, inputs[rows], context, part, kept)
+
+
+def _prepare(
     trunk: Trunk,
     tasks: Mapping[str, ResidentTask],
     inputs: Sequence[tuple[str, ...]],
     context: ExecutionContext,
     requested: Requested | None,
+    kept: Kept,
+) -> Piece:
+    apart = trunk.reading.apart
+    pairs = Pairs.of(inputs) if apart else None
+    texts = inputs if pairs is None else pairs.texts
+    alone = replace(trunk, reading=trunk.reading.alone) if apart else trunk
+    from_kept = trunk.replayable(kept)
+    to_run = [name for name in trunk.tasks if name not in from_kept]
+    tokens: list[Row] = []
+    packed: tuple[TokenBatch, ...] = ()
+    if to_run or any(tasks[name].weights.ngrams is not None for name in from_kept):
+        tokens = context.tokenizer.rows(
+            texts,
+            reading=alone.reading,
+            max_windows=context.max_windows,
+            offsets=any(tasks[name].spec.kind == "tagging" for name in to_run),
+        )
+    if to_run:
+        windows = context.tokenizer.windows(tokens, reading=alone.reading)
+        most = context.encoder.batch_tokens
+        packed = tuple(batches(windows, max_tokens=most, device=torch.device("cpu")))
+    return Piece(
+        reading=trunk.reading,
+        inputs=inputs,
+        texts=texts,
+        tokens=tokens,
+        trunk=alone.only(to_run) if to_run else None,
+        batches=packed,
+        replayed=alone.only(from_kept) if from_kept else None,
+        kept=kept,
+        pairs=pairs,
+        requested=requested,
+    )
+
+
+def compute_piece(
+    piece: Piece,
+    tasks: Mapping[str, ResidentTask],
+    *,
+    encoder: Encoder,
+    watch: Callable[[TokenBatch], None] | None = None,
+    keep: Keep | None = None,
 ) -> TrunkOutput:
-    """Returns the logits of pairs: each distinct text is encoded once, by itself."""
-    pairs = Pairs.of(inputs)
-    requested_texts = None if requested is None else pairs.requested_texts(requested)
-    alone = replace(trunk, reading=trunk.reading.alone)
-    tokens = _tokens(alone, pairs.texts, context)
-    texts = _run_windows(alone, tasks, pairs.texts, tokens, context, requested_texts)
+    """Returns the logits of a piece without those of n-grams.
+
+    Args:
+        piece: What to compute.
+        tasks: The resident tasks by the names in the trunk.
+        encoder: Runs the passes.
+        watch: Called after every batch; what it raises stops the run.
+        keep: Receives the features of the trunk's taps that can be kept.
+    """
+    parts: dict[str, list[Logits]] = {name: [] for name in piece.tasks}
+    if piece.replayed is not None:
+        for kept in _kept_batches(piece):
+            found = replay_batch(piece.replayed, tasks, kept, encoder.device)
+            _append(parts, found)
+    pooled: dict[TapName, list[Array]] = defaultdict(list)
+    collect = None if keep is None else partial(_collect, pooled)
+    requested = piece.requested
+    if requested is not None and piece.pairs is not None:
+        requested = piece.pairs.requested_texts(requested)
+    for batch in piece.batches:
+        if piece.trunk is not None:
+            own = batch.to(encoder.device)
+            _append(parts, run_batch(piece.trunk, tasks, own, encoder, requested, collect))
+        if watch is not None:
+            watch(batch)
+    if keep is not None:
+        for tap, values in pooled.items():
+            keep(piece.reading, tap, _features(piece, values))
+    output = _merged(piece, tasks, parts, requested)
+    return output if piece.pairs is None else _compared(piece, piece.pairs, tasks, output)
+
+
+def finish_piece(
+    piece: Piece, output: TrunkOutput, tasks: Mapping[str, ResidentTask]
+) -> TrunkOutput:
+    """Returns the outputs of a piece with the logits of n-grams added."""
+    if not any(tasks[name].weights.ngrams is not None for name in output.logits):
+        return output
+    if piece.pairs is None:
+        return add_ngrams(output, tasks, ids_by_field(piece.tokens))
+    sides = (side.tolist() for side in piece.pairs.sides)
+    return add_ngrams(output, tasks, [[piece.tokens[row].ids for row in side] for side in sides])
+
+
+def _append(parts: dict[str, list[Logits]], found: Mapping[str, Logits]) -> None:
+    for name, logits in found.items():
+        parts[name].append(logits)
+
+
+def _collect(pooled: dict[TapName, list[Array]], tap: TapName, features: torch.Tensor) -> None:
+    pooled[tap].append(features.cpu().numpy())
+
+
+def _features(piece: Piece, values: Sequence[Array]) -> TapFeatures:
+    windows = [window for batch in piece.batches for window in batch.windows]
+    return TapFeatures(
+        values=np.concatenate(values),
+        rows=np.fromiter((window.row for window in windows), np.int64, len(windows)),
+        firsts=np.fromiter((window.first for window in windows), np.int64, len(windows)),
+        sizes=np.fromiter((len(part) for part in values), np.int64, len(values)),
+        truncated=np.fromiter((row.truncated for row in piece.tokens), np.bool_),
+    )
+
+
+def _kept_batches(piece: Piece) -> Iterator[KeptBatch]:
+    """Yields the kept features in the batches in which they were computed."""
+    first = next(iter(piece.kept.values()))
+    windows = first.windows()
+    start = 0
+    for size in first.sizes.tolist():
+        part = slice(start, start + size)
+        yield KeptBatch(
+            windows[part],
+            {tap: torch.from_numpy(one.values[part]) for tap, one in piece.kept.items()},
+        )
+        start += size
+
+
+def _rows_of(name: str, requested: Requested | None, count: int) -> npt.NDArray[np.int64]:
+    return np.arange(count) if requested is None else np.flatnonzero(requested[name])
+
+
+def _merged(
+    piece: Piece,
+    tasks: Mapping[str, ResidentTask],
+    parts: Mapping[str, Sequence[Logits]],
+    requested: Requested | None,
+) -> TrunkOutput:
+    """Returns logits merged over each text's windows; features for separately encoded texts."""
+    counts, cut = _windows_of(piece)
+    output: dict[str, RowLogits] = {}
+    rows_of: dict[str, tuple[int, ...]] = {}
+    texts: dict[int, TaggedText] = {}
+    for name, found_parts in parts.items():
+        places = _rows_of(name, requested, len(counts))
+        rows_of[name] = tuple(places.tolist())
+        if not found_parts:
+            continue
+        values = np.concatenate([part.values.cpu().numpy() for part in found_parts])
+        order = [window for part in found_parts for window in part.windows]
+        if tasks[name].spec.kind == "tagging":
+            tagged = tokens_of_rows(values, order, piece.tokens)
+            for row in rows_of[name]:
+                text = TaggedText(piece.texts[row][0], piece.tokens[row].offsets)
+                texts.setdefault(row, text)
+            kept = tuple(tagged[row] for row in rows_of[name])
+            output[name] = RowLogits(kept, tuple(texts[row] for row in rows_of[name]))
+        else:
+            output[name] = RowLogits(mean_of_windows(values, order, counts, places))
+    return TrunkOutput(output, rows_of, tuple(counts.tolist()), cut)
+
+
+def _windows_of(piece: Piece) -> tuple[npt.NDArray[np.int64], tuple[bool, ...]]:
+    """Returns the number of windows of each text, and whether each was truncated."""
+    count = len(piece.texts)
+    if piece.batches:
+        rows = np.concatenate([batch.rows for batch in piece.batches])
+        return np.bincount(rows, minlength=count), tuple(row.truncated for row in piece.tokens)
+    kept = next(iter(piece.kept.values()))
+    return np.bincount(kept.rows, minlength=count), tuple(kept.truncated.tolist())
+
+
+def _compared(
+    piece: Piece, pairs: Pairs, tasks: Mapping[str, ResidentTask], texts: TrunkOutput
+) -> TrunkOutput:
+    """Returns the logits of pairs from the features of their texts."""
     logits: dict[str, RowLogits] = {}
     rows_of: dict[str, tuple[int, ...]] = {}
-    for name in trunk.tasks:
-        rows = _rows_of(name, requested, len(inputs))
+    for name in piece.tasks:
+        rows = _rows_of(name, piece.requested, len(piece.inputs))
         rows_of[name] = tuple(rows.tolist())
         if name in texts.logits:
             places = [np.searchsorted(texts.rows[name], side[rows]) for side in pairs.sides]
@@ -191,83 +379,4 @@ def _run_apart(
     both = list(zip(first, second, strict=True))
     windows = tuple(texts.windows[a] + texts.windows[b] for a, b in both)
     cut = tuple(texts.truncated[a] or texts.truncated[b] for a, b in both)
-    output = TrunkOutput(logits, rows_of, windows, cut)
-    return _add_ngrams(
-        output, tasks, [[tokens[row].ids for row in side] for side in (first, second)]
-    )
-
-
-def _tokens(
-    trunk: Trunk, inputs: Sequence[tuple[str, ...]], context: ExecutionContext
-) -> list[Row]:
-    return context.tokenizer.rows(inputs, reading=trunk.reading, max_windows=context.max_windows)
-
-
-def _rows_of(name: str, requested: Requested | None, count: int) -> npt.NDArray[np.int64]:
-    return np.arange(count) if requested is None else np.flatnonzero(requested[name])
-
-
-def _add_ngrams(
-    output: TrunkOutput, tasks: Mapping[str, ResidentTask], fields: Sequence[Ids]
-) -> TrunkOutput:
-    """Returns the outputs with the n-gram logits added; `fields` are the token ids of all rows."""
-    grams: RowGrams | None = None
-    around: RowGrams | None = None
-    logits = dict(output.logits)
-    for name, found in output.logits.items():
-        ngrams, rows = tasks[name].weights.ngrams, list(output.rows[name])
-        if ngrams is None:
-            continue
-        if isinstance(found.values, tuple):
-            around = around or token_grams(fields[0])
-            of_rows = np.split(ngrams.logits(around), np.cumsum(list(map(len, fields[0]))))
-            added = zip(found.values, (of_rows[row] for row in rows), strict=True)
-            logits[name] = RowLogits(tuple(own + more for own, more in added), found.texts)
-        else:
-            grams = grams or row_grams(fields)
-            logits[name] = RowLogits(found.values + ngrams.logits(grams)[rows])
-    return replace(output, logits=logits)
-
-
-def _run_windows(
-    trunk: Trunk,
-    tasks: Mapping[str, ResidentTask],
-    inputs: Sequence[tuple[str, ...]],
-    rows: Sequence[Row],
-    context: ExecutionContext,
-    requested: Requested | None,
-) -> TrunkOutput:
-    """Returns logits merged over each row's windows; features for separately encoded texts."""
-    encoder = context.encoder
-    windows = context.tokenizer.windows(rows, reading=trunk.reading)
-    parts: dict[str, list[Logits]] = {name: [] for name in trunk.tasks}
-    for batch in batches(windows, max_tokens=encoder.batch_tokens, device=encoder.device):
-        for name, found in run_batch(trunk, tasks, batch, encoder, requested).items():
-            parts[name].append(found)
-    counts = np.bincount([window.row for window in windows], minlength=len(rows))
-    output: dict[str, RowLogits] = {}
-    rows_of: dict[str, tuple[int, ...]] = {}
-    texts: dict[int, TaggedText] = {}
-    for name, found_parts in parts.items():
-        places = _rows_of(name, requested, len(rows))
-        rows_of[name] = tuple(places.tolist())
-        if not found_parts:
-            continue
-        values = np.concatenate([part.values.cpu().numpy() for part in found_parts])
-        order = [window for part in found_parts for window in part.windows]
-        if tasks[name].spec.kind == "tagging":
-            tagged = tokens_of_rows(values, order, rows)
-            for row in places.tolist():
-                texts.setdefault(row, TaggedText(inputs[row][0], rows[row].offsets))
-            kept = tuple(tagged[row] for row in rows_of[name])
-            output[name] = RowLogits(kept, tuple(texts[row] for row in rows_of[name]))
-        else:
-            output[name] = RowLogits(mean_of_windows(values, order, counts, places))
-    cut = tuple(row.truncated for row in rows)
-    return TrunkOutput(output, rows_of, tuple(counts.tolist()), cut)
-
-
-def _check_finite(task: str, logits: RowLogits, rows: Sequence[int]) -> None:
-    for row, values in zip(rows, logits.values, strict=True):
-        if not np.isfinite(values).all():
-            raise NonFiniteError(task, row)
+    return TrunkOutput(logits, rows_of, windows, cut)

@@ -6,20 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from adapterhub.errors import ResidentError, UsageError
+from adapterhub.errors import BackboneMismatchError, ResidentError, UsageError
 from adapterhub.inputs import Record
 from adapterhub.model.backbone.caller_state import ForkedLock
 from adapterhub.model.encoder.changes import Adapter
-from adapterhub.model.execution.call import Request, compute_scores, read_rows
-from adapterhub.model.execution.checks import check_backbone, check_fits, check_tasks
+from adapterhub.model.execution.call import Request, read_rows
 from adapterhub.model.execution.examples import with_examples
+from adapterhub.model.execution.known_answers import check_backbone, check_fits, check_tasks
 from adapterhub.model.execution.resident import ResidentTask, ResidentTasks
 from adapterhub.model.execution.run_trunk import ExecutionContext
+from adapterhub.model.execution.stages import ResidentCall
 from adapterhub.plan import Plan, make_plan
 from adapterhub.remote.find import FoundTask, find_all
 from adapterhub.remote.operation import operation
 from adapterhub.results import Provenance, Scores
-from adapterhub.specs import BackboneSpec, TaskSpec
+from adapterhub.specs import BackboneSpec, TaskSpec, identity
 from adapterhub.store.headfile import HeadFile
 from adapterhub.store.references import parse_reference
 
@@ -91,13 +92,17 @@ class TaskLoader:
                 pins[name] = (_pinned(name, task.made_by), task.made_by.sha256)
         return pins
 
-    def load_pinned(self, pins: Mapping[str, tuple[str, str]]) -> None:
+    def load_pinned(self, backbone: BackboneSpec, pins: Mapping[str, tuple[str, str]]) -> None:
         """Loads the versions of `pins` under their names.
 
         Raises:
+            BackboneMismatchError: They were pinned on another backbone.
             ResidentError: A version has other bytes here.
             AdapterHubError: As `load`.
         """
+        own = self._context.encoder.spec
+        if own.fingerprint != backbone.fingerprint:
+            raise BackboneMismatchError("of the pickled Hub", identity(backbone), identity(own))
         with self._lock:
             found = find_all([reference for reference, _ in pins.values()], self._registries)
             for task, (name, (reference, sha256)) in zip(found, pins.items(), strict=True):
@@ -181,7 +186,21 @@ class TaskLoader:
         acquired = self.acquire(own, found)
         del found  # the bytes of head files, which may be large
         resident = {given: acquired[name] for given, name in names.items()}
-        return compute_scores(request, resident, context=self._context)
+        return ResidentCall.of(resident, context=self._context).score(request)
+
+    @operation()
+    def open_call(
+        self,
+        names: Mapping[str, str],
+        *,
+        fields: Mapping[str, Mapping[str, str]] | None,
+        top_k: int | None,
+    ) -> ResidentCall:
+        """Returns a call to be run in stages; names by what the user calls them."""
+        own = list(names.values())
+        acquired = self.acquire(own, self.look_up(own))
+        resident = {given: acquired[name] for given, name in names.items()}
+        return ResidentCall.of(resident, context=self._context, fields=fields, top_k=top_k)
 
     @operation()
     def checked(self, names: Mapping[str, str], examples: Sequence[Record] = ()) -> list[FoundTask]:

@@ -16,7 +16,8 @@ from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.pooling import POOLINGS
 from adapterhub.model.encoder.tokens import Window, batches
 from adapterhub.model.execution.call import read_texts, refuse_bad_rows
-from adapterhub.model.execution.run_trunk import ExecutionContext, mean_of_windows, tokens_of_rows
+from adapterhub.model.execution.row_outputs import mean_of_windows, tokens_of_rows
+from adapterhub.model.execution.run_trunk import ExecutionContext
 from adapterhub.model.heads.heads import Array
 from adapterhub.plan import Reading, Tap
 from adapterhub.specs import Pooling

@@ -60,8 +60,15 @@ class Columns:
         return {**dict(zip(roles, self.inputs, strict=False)), "target": self.target}
 
 
-def find_columns(records: Records, options: TrainingOptions) -> Columns:
+def find_columns(
+    records: Records, options: TrainingOptions, fields: Sequence[str] | None = None
+) -> Columns:
     """Returns which columns to read, by the options, the names, and the target's values.
+
+    Args:
+        records: The rows.
+        options: Names of columns, and the kind.
+        fields: Those of an existing task; one of a single text reads no pair. None for a new one.
 
     Raises:
         DataError: A column is missing.
@@ -74,7 +81,7 @@ def find_columns(records: Records, options: TrainingOptions) -> Columns:
         inputs = (options.text, options.pair)
     else:
         # Of any row: without it in the first one, the second text of all others would be ignored.
-        is_pair = any(TEXT_PAIR in record.values for record in records.rows)
+        is_pair = fields != (TEXT,) and any(TEXT_PAIR in one.values for one in records.rows)
         inputs = (options.text, TEXT_PAIR) if is_pair else (options.text,)
     if options.value_range is not None and kind != "regression":
         raise UsageError(f"Option value_range is for regression, but the data make a {kind} task.")

@@ -274,9 +274,12 @@ def read_for_task(data: object, spec: TaskSpec, options: TrainingOptions) -> Dat
         DataError: The data cannot be read, or hold labels that the task does not have.
         UsageError: The data are of another kind than the task.
     """
-    records = read_lists(read_records(data), options)
-    options = with_trained_columns(options, spec, records.columns)
-    columns = find_columns(records, options.model_copy(update={"kind": spec.kind}))
+    records = read_records(data)
+    names = dict.fromkeys(str(name) for record in records.rows for name in record.values)
+    options = with_trained_columns(options, spec, tuple(names))
+    options = options.model_copy(update={"kind": spec.kind})
+    records = read_lists(records, options)
+    columns = find_columns(records, options, spec.fields)
     if columns.fields != spec.fields:
         records.refuse(
             f"its rows have the fields {' and '.join(columns.fields)}, but task '{spec.task}' "

@@ -6,34 +6,22 @@ Both come with the extra `[train]` and are imported when they are first used.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from adapterhub.errors import MissingExtraError, UsageError
+from adapterhub.errors import UsageError
 from adapterhub.model.heads.heads import Array, sigmoid, softmax
 from adapterhub.results import Answer, Entity, TaskScores
 from adapterhub.specs import Metric, TaskSpec
 from adapterhub.training.data.dataset import Dataset
 from adapterhub.training.data.tagging import Span, character_tags
+from adapterhub.training.evaluation.extra import load_package
 
 _ECE_BINS = 15
-# Import name of each package by its name on PyPI.
-_NEEDED = {"scikit-learn": "sklearn.metrics", "scipy": "scipy.stats", "seqeval": "seqeval.metrics"}
 
 Figures = dict[str, float]
-
-
-def require_extra() -> None:
-    """Checks that the packages of the extra are installed, before hours of training.
-
-    Raises:
-        MissingExtraError: One is not installed.
-    """
-    for package in _NEEDED:
-        _module(package)
 
 
 def evaluate(
@@ -76,7 +64,7 @@ def text_figures(spec: TaskSpec, logits: Array, dataset: Dataset) -> Figures:
 
 def label_figures(scores: Array, truth: npt.NDArray[Any]) -> Figures:
     """Returns accuracy, macro-F1, MCC and ECE of single labels: (N, K) scores, (N,) truth."""
-    measures = _module("scikit-learn")
+    measures = load_package("scikit-learn")
     chosen = scores.argmax(1)
     # Constant values have no correlation; scikit-learn gives 0 too, with a warning.
     flat = np.ptp(chosen) == 0 or np.ptp(truth) == 0
@@ -95,7 +83,7 @@ def set_figures(
 
     Labels that are neither true nor predicted in any row do not count.
     """
-    measures = _module("scikit-learn")
+    measures = load_package("scikit-learn")
     # With one column scikit-learn would take 0 and 1 for two classes: a second one, of no row.
     padded = [np.pad(sets, ((0, 0), (0, 1))) for sets in (truth, predicted)]
     seen = np.flatnonzero(truth.any(0) | predicted.any(0))
@@ -109,7 +97,7 @@ def set_figures(
 
 def number_figures(values: Array, truth: npt.NDArray[Any]) -> Figures:
     """Returns the correlations and the mean absolute error of values (N,)."""
-    measures, statistics = _module("scikit-learn"), _module("scipy")
+    measures, statistics = load_package("scikit-learn"), load_package("scipy")
     flat = np.ptp(values) == 0 or np.ptp(truth) == 0
     return {
         "spearman": 0.0 if flat else float(statistics.spearmanr(values, truth).statistic),
@@ -124,7 +112,7 @@ def span_figures(found: Sequence[Sequence[Span]], dataset: Dataset) -> Figures:
     Spans become one tag per character for seqeval, so a hit has the same type and the same first
     and last character, whatever the words or tokens.
     """
-    measures = _module("seqeval")
+    measures = load_package("seqeval")
     lengths = [len(texts[0]) for texts in dataset.inputs]
     truth = [character_tags(n, row) for n, row in zip(lengths, dataset.spans(), strict=True)]
     predicted = [character_tags(n, row) for n, row in zip(lengths, found, strict=True)]
@@ -162,10 +150,3 @@ def to_metrics(figures: Mapping[str, float], split: str, rows: int) -> tuple[Met
 def significant(value: float) -> float:
     """Returns a value with six significant digits, so that a small one does not become 0."""
     return float(f"{float(value):.6g}")
-
-
-def _module(package: str) -> Any:
-    try:
-        return import_module(_NEEDED[package])
-    except ImportError as error:
-        raise MissingExtraError(package, "train") from error

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from adapterhub.errors import DataError, UsageError
-from adapterhub.model.backbone.open_backbone import SHIPPED
-from adapterhub.model.backbone.sources import locate
+from adapterhub.model.backbone.sources import SHIPPED, locate
 from adapterhub.training.data.dataset import read_splits
 from recipes.quality.untouched import (
     listed_sets,

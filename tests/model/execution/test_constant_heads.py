@@ -11,7 +11,7 @@ import pytest
 from adapterhub.errors import ConstantHeadWarning
 from adapterhub.hub import Hub
 from adapterhub.model.backbone.open_backbone import open_backbone
-from adapterhub.model.execution.checks import is_constant
+from adapterhub.model.execution.known_answers import is_constant
 from adapterhub.store.entries import BackboneEntry
 from adapterhub.store.headfile import encode_head, parse_head
 from adapterhub.store.versions import add_version

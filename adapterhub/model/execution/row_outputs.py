@@ -1,0 +1,137 @@
+"""The outputs of a trunk: those of windows become those of rows; n-grams are added."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+
+import numpy as np
+import numpy.typing as npt
+
+from adapterhub.errors import NonFiniteError
+from adapterhub.model.encoder.tokens import Row, Window
+from adapterhub.model.execution.resident import ResidentTask
+from adapterhub.model.heads.heads import Array, RowLogits
+from adapterhub.model.heads.ngrams import Ids, RowGrams, row_grams, token_grams
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrunkOutput:
+    """The outputs of one trunk for N rows.
+
+    Attributes:
+        logits: Logits by task, for the rows that request it.
+        rows: Indices of these rows by task, ascending.
+        windows: (N,) number of windows per row, summed over separately encoded texts.
+        truncated: (N,) whether a text of the row was truncated.
+    """
+
+    logits: Mapping[str, RowLogits]
+    rows: Mapping[str, tuple[int, ...]]
+    windows: tuple[int, ...]
+    truncated: tuple[bool, ...]
+
+    def concatenate(self, other: TrunkOutput) -> TrunkOutput:
+        """Returns the outputs of these rows followed by those of `other`; not for tagging."""
+        logits = {**self.logits, **other.logits}
+        for name in self.logits.keys() & other.logits.keys():
+            both = [np.asarray(one.logits[name].values) for one in (self, other)]
+            logits[name] = RowLogits(np.concatenate(both))
+        count = len(self.windows)
+        rows = {
+            name: (*own, *(count + row for row in other.rows[name]))
+            for name, own in self.rows.items()
+        }
+        windows, cut = self.windows + other.windows, self.truncated + other.truncated
+        return TrunkOutput(logits, rows, windows, cut)
+
+
+def joined(outputs: Sequence[TrunkOutput]) -> TrunkOutput:
+    """Returns the outputs of all pieces of a trunk, of which there is one at least.
+
+    Raises:
+        NonFiniteError: The logits of a task contain NaN or infinity.
+    """
+    output = reduce(TrunkOutput.concatenate, outputs)
+    for name, logits in output.logits.items():
+        _check_finite(name, logits, output.rows[name])
+    return output
+
+
+def mean_of_windows(
+    values: Array,
+    order: Sequence[Window],
+    counts: npt.NDArray[np.int64],
+    places: npt.NDArray[np.int64],
+) -> Array:
+    """Returns the mean over the windows of each row in `places`: (windows, K) -> (N, K) fp32."""
+    rows = np.fromiter((window.row for window in order), np.int64, len(order))
+    if len(rows) == len(places):
+        by_row = np.argsort(rows)
+        single: Array = values[by_row]
+        return single
+    firsts = np.fromiter((window.first for window in order), np.int64, len(order))
+    by_row = np.lexsort((firsts, rows))
+    own = counts[places]
+    starts = np.cumsum(own) - own
+    sums: Array = np.add.reduceat(values[by_row], starts, axis=0)
+    mean: Array = np.divide(sums, own[:, None], dtype=np.float32)
+    return mean
+
+
+def tokens_of_rows(
+    values: Array, order: Sequence[Window], rows: Sequence[Row]
+) -> tuple[Array, ...]:
+    """Returns a (tokens, K) array per row; of overlapping windows, the one with most context wins.
+
+    Args:
+        values: (P, K) fp32 of all windows, special tokens included.
+        order: The windows in packed order.
+        rows: All rows.
+    """
+    merged = [np.zeros((len(row.ids), values.shape[1]), np.float32) for row in rows]
+    context = [np.full(len(row.ids), -1, np.int64) for row in rows]
+    start = 0
+    for window in order:
+        size = window.last - window.first
+        logits = values[start + 1 : start + 1 + size]  # after [CLS]
+        start += len(window.ids)
+        if size == len(rows[window.row].ids):
+            merged[window.row] = logits
+            continue
+        places = np.arange(size)
+        around = np.minimum(places, size - 1 - places)
+        part = slice(window.first, window.last)
+        better = around > context[window.row][part]
+        merged[window.row][part][better] = logits[better]
+        context[window.row][part][better] = around[better]
+    return tuple(merged)
+
+
+def add_ngrams(
+    output: TrunkOutput, tasks: Mapping[str, ResidentTask], fields: Sequence[Ids]
+) -> TrunkOutput:
+    """Returns the outputs with the n-gram logits added; `fields` are the token ids of all rows."""
+    grams: RowGrams | None = None
+    around: RowGrams | None = None
+    logits = dict(output.logits)
+    for name, found in output.logits.items():
+        ngrams, rows = tasks[name].weights.ngrams, list(output.rows[name])
+        if ngrams is None:
+            continue
+        if isinstance(found.values, tuple):
+            around = around or token_grams(fields[0])
+            of_rows = np.split(ngrams.logits(around), np.cumsum(list(map(len, fields[0]))))
+            added = zip(found.values, (of_rows[row] for row in rows), strict=True)
+            logits[name] = RowLogits(tuple(own + more for own, more in added), found.texts)
+        else:
+            grams = grams or row_grams(fields)
+            logits[name] = RowLogits(found.values + ngrams.logits(grams)[rows])
+    return replace(output, logits=logits)
+
+
+def _check_finite(task: str, logits: RowLogits, rows: Sequence[int]) -> None:
+    for row, values in zip(rows, logits.values, strict=True):
+        if not np.isfinite(values).all():
+            raise NonFiniteError(task, row)

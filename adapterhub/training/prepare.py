@@ -1,0 +1,117 @@
+"""A training run, checked before torch is imported: options, names, rows, places."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adapterhub.errors import UsageError
+from adapterhub.model.backbone.sources import absolute_source
+from adapterhub.option_models import read_options
+from adapterhub.remote.find import find
+from adapterhub.saving import check_backbone_for
+from adapterhub.store.example_texts import read_examples
+from adapterhub.store.references import check_name
+from adapterhub.store.registry import NEAREST, registry_to_write
+from adapterhub.store.room import check_kind, check_room
+from adapterhub.training.data.dataset import Splits, read_splits, summary_of
+from adapterhub.training.evaluation.extra import require_extra
+from adapterhub.training.options import TrainingOptions, selection_metric
+
+if TYPE_CHECKING:
+    from adapterhub.model.backbone.open_backbone import Backbone
+
+_log = logging.getLogger("adapterhub")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingJob:
+    """A training run, checked as far as possible without torch.
+
+    Attributes:
+        task: Name of the task.
+        splits: Its rows.
+        options: As given; an adapter is not cross-validated.
+        registry: The registry.yaml that gets the task, or None.
+        backbone: What was given, a folder as an absolute path.
+    """
+
+    task: str
+    splits: Splits
+    options: TrainingOptions
+    registry: Path | None
+    backbone: str | Path | Backbone | None
+
+
+def prepare(
+    data: object,
+    *,
+    task: str,
+    options: TrainingOptions | Mapping[str, object] | None = None,
+    registry: str | Path | None = NEAREST,
+    backbone: str | Path | Backbone | None = None,
+) -> TrainingJob:
+    """Returns a training run whose options, names and rows fit; needs no torch.
+
+    Args:
+        data: As in `train`.
+        task: As in `train`.
+        options: As in `train`.
+        registry: As in `train`.
+        backbone: As in `train`.
+
+    Raises:
+        AdapterHubError: As `train`, but for what only an open backbone tells.
+    """
+    options = read_options(TrainingOptions, options)
+    check_name(task, "task")
+    backbone = absolute_source(backbone)
+    path = None if registry is None else registry_to_write(registry)
+    if path is not None:
+        check_room(path)
+    require_extra()
+    check_backbone_for(path, backbone)
+    _check_earlier(options, path)
+    if options.adapter is not None:
+        # Cross-validation would train the adapter once per fold.
+        options = options.model_copy(update={"folds": 0})
+    splits = _read_rows(data, options)
+    if path is not None:
+        check_kind(path, task, splits.train.kind)
+    return TrainingJob(task, splits, options, path, backbone)
+
+
+def named_registry(registry: Path | None) -> Path:
+    """Returns the registry in which names of other tasks are looked up."""
+    return registry_to_write(NEAREST) if registry is None else registry
+
+
+def _check_earlier(options: TrainingOptions, registry: Path | None) -> None:
+    """Checks that the task whose adapter is used is there and has one.
+
+    Raises:
+        UsageError: It has none.
+        AdapterHubError: As `find`.
+    """
+    adapter = options.adapter
+    name = options.adapter_of if adapter is None else adapter.continue_from
+    if name is None:
+        return
+    if find(name, named_registry(registry)).spec.adapter is None:
+        raise UsageError(f"Task '{name}' has no adapter; its head reads the frozen trunk.")
+
+
+def _read_rows(data: object, options: TrainingOptions) -> Splits:
+    """Returns the rows, and logs what was read."""
+    splits = read_splits(data, options)
+    summary = summary_of(splits)
+    for line in summary.lines():
+        _log.info(line)
+    for warning in summary.warnings:
+        _log.warning(warning)
+    selection_metric(options, splits.train.kind)  # refused now, not after the encoder has run
+    read_examples(options.examples, splits.train.fields)
+    return splits
