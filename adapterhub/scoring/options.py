@@ -15,6 +15,7 @@ def _mode(given: object) -> object:
     """Returns the mode that True and False stand for."""
     return {True: "auto", False: "off"}[given] if isinstance(given, bool) else given
 
+
 PartFormat = Literal["parquet", "jsonl"]
 
 
@@ -34,7 +35,10 @@ class ScoringOptions(Options):
     force: bool = False
     """Replace files that exist; in a folder start anew, whatever it holds of an earlier job."""
     keep_columns: Annotated[tuple[str, ...] | None, Option("NAME,NAME"), Field(strict=False)] = None
-    """Columns of the input to write beside the predictions. Without it all."""
+    """Columns of the input to write beside the predictions. Without it all; "" for none (in Python
+    an empty list)."""
+    mark_truncated: bool = False
+    """Add a column `truncated`: whether a text was longer than all its windows, and cut."""
     part_rows: int = Field(default=16_384, ge=1)
     """Rows of the input per part; a run that was stopped goes on after the last whole part."""
     part_format: Annotated[PartFormat | None, Option("FORMAT")] = None

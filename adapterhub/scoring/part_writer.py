@@ -8,7 +8,7 @@ from typing import Protocol
 
 from adapterhub.scoring.chunks import RejectedRow, ScoredChunk
 from adapterhub.scoring.job_records import PartRecord
-from adapterhub.scoring.layout import Layout, kept_rows, open_writer
+from adapterhub.scoring.layout import Layout, open_writer
 from adapterhub.scoring.outputs import flush
 from adapterhub.scoring.windows import Window
 from adapterhub.scoring.writers import JsonLines, refuse_writing
@@ -77,7 +77,7 @@ class NewPart:
 
     def write(self, window: Window, chunk: ScoredChunk) -> None:
         """Writes a window; see `Part`."""
-        self._rows.write(kept_rows(chunk.rows, self._layout, chunk.predicted))
+        self._rows.write(chunk.rows)
         self._bad.write([bad_record(row, self._source) for row in chunk.bad])
         self._places += [window.start + row.index for row in chunk.bad]
         self._read += len(window.rows)
