@@ -37,6 +37,8 @@ def test_a_folder_is_its_files_in_order_and_with_their_names() -> None:
     write("data/c/d.csv", "text,n\nd,4\n")
     for path in ("_SUCCESS", "_job/x.csv", ".hidden.csv", "c/.x/y.csv", "c/_y.csv", "README.md"):
         write(f"data/{path}", "no rows")
+    for path in ("a.csv.job.json", "a.csv.errors.jsonl", "a.csv.parts/part-00000.csv"):
+        write(f"data/{path}", "no rows")
     with gzip.open("data/c/e.csv.gz", "wt") as file:
         file.write("text,n\ne,5\n")
     write("data/empty.csv", "")
@@ -92,7 +94,9 @@ def test_what_is_no_source_is_refused() -> None:
         open_source("empty/*.csv")
     write("data/a.csv")
     write("data/b.jsonl", "{}\n")
-    with pytest.raises(DataError, match=r"several formats: data/a\.csv \(csv\), data/b\.jsonl") as e:
+    with pytest.raises(
+        DataError, match=r"several formats: data/a\.csv \(csv\), data/b\.jsonl"
+    ) as e:
         open_source("data")
     assert "such as 'data/*.csv'" in str(e.value)
     write("other/a.dat")
@@ -107,7 +111,9 @@ def test_what_is_no_source_is_refused() -> None:
 def test_columns_that_differ_are_named() -> None:
     write("data/a.csv", "text,n\na,1\n")
     write("data/b.csv", "text,m\nb,2\n")
-    problem = r"^data/b\.csv: its columns are not those of data/a\.csv: it has 'm' beyond them and it"
+    problem = (
+        r"^data/b\.csv: its columns are not those of data/a\.csv: it has 'm' beyond them and it"
+    )
     with pytest.raises(DataError, match=problem + " lacks 'n'"):
         open_source("data")
 
@@ -120,7 +126,7 @@ def test_types_are_widened_or_refused() -> None:
     assert source_schema(source) == pa.schema([("text", pa.string()), ("n", pa.int64())])
     assert [row.values["n"] for row in source.rows] == [1, 2**40, None]
     pq.write_table(pa.table({"text": ["d"], "n": ["x"]}), "data/d.parquet")
-    with pytest.raises(DataError, match=r"^data/d\.parquet: its column 'n' is of type string, that"):
+    with pytest.raises(DataError, match=r"^data/d\.parquet: its column 'n' is of type string"):
         open_source("data")
 
 
