@@ -129,6 +129,10 @@ def _json_row(line: int, text: str) -> SourceRow:
     if problem is None:
         try:
             values = read_json_object(text)
+        except json.JSONDecodeError as error:
+            # Its own message counts lines within this one.
+            problem = f"it is no JSON record: {error.msg} at character {error.pos + 1}"
+            return SourceRow(line, {}, problem, text.strip())
         except ValueError as error:
             return SourceRow(line, {}, f"it is no JSON record: {error}", text.strip())
         if "\\ud" in text or "\\uD" in text:
