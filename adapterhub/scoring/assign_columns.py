@@ -94,23 +94,11 @@ def assign_columns(
     read = {task.reference: _columns_of(task.spec, source, options) for task in chosen}
     for task in chosen:
         _check_fields(task, read[task.reference], source)
-    written = [prediction_columns(n, spec.kind, top_k=options.top_k) for n, spec in specs.items()]
-    columns = tuple(chain.from_iterable(written))
-    keep = _kept_columns(source, options)
-    truncated = f"{options.prefix}truncated" if options.mark_truncated else None
     by_name = {names[reference]: own for reference, own in read.items()}
-    request = Request(
-        names=names,
-        versions={task.reference: task.pinned for task in chosen},
-        columns=columns,
-        fields={task.pinned: _renamed(read[task.reference]) for task in chosen},
-        top_k=options.top_k,
-        keep=keep,
-        truncated=truncated,
-    )
-    check_columns(source.columns if keep is None else keep, request.written)
+    fields = {task.pinned: _renamed(read[task.reference]) for task in chosen}
+    versions = {task.reference: task.pinned for task in chosen}
     return Assignment(
-        request=request,
+        request=_request(source, specs, options, names=names, versions=versions, fields=fields),
         specs=specs,
         shown=tuple(dict.fromkeys(c for own in read.values() for c in own.values())),
         read=by_name,
@@ -118,11 +106,33 @@ def assign_columns(
         left_out=left_out,
         backbone=choose_backbone_key(registries, chosen, backbone),
         plan=make_reading_plan(specs, by_name),
-        records=tuple(
-            _record(task, names[task.reference], read[task.reference], options.top_k)
-            for task in chosen
-        ),
+        records=tuple(_record(names[t.reference], t, by_name, options.top_k) for t in chosen),
     )
+
+
+def _request(
+    source: RowSource,
+    specs: Mapping[str, TaskSpec],
+    options: ScoringOptions,
+    *,
+    names: Mapping[str, str],
+    versions: Mapping[str, str],
+    fields: Mapping[str, Mapping[str, str]],
+) -> Request:
+    top_k = options.top_k
+    written = [prediction_columns(name, spec.kind, top_k=top_k) for name, spec in specs.items()]
+    request = Request(
+        names=names,
+        versions=versions,
+        columns=tuple(chain.from_iterable(written)),
+        fields=fields,
+        top_k=top_k,
+        keep=_kept_columns(source, options),
+        truncated=f"{options.prefix}truncated" if options.mark_truncated else None,
+    )
+    kept = source.columns if request.keep is None else request.keep
+    check_columns(kept, request.written)
+    return request
 
 
 def _kept_columns(source: RowSource, options: ScoringOptions) -> tuple[str, ...] | None:
@@ -214,14 +224,16 @@ def _renamed(columns: Mapping[str, str]) -> dict[str, str]:
     return {field: column for field, column in columns.items() if field != column}
 
 
-def _record(task: FoundTask, name: str, read: Mapping[str, str], top_k: int | None) -> TaskRecord:
+def _record(
+    name: str, task: FoundTask, read: Mapping[str, Mapping[str, str]], top_k: int | None
+) -> TaskRecord:
     return TaskRecord(
         name=name,
         reference=task.pinned,
         version=task.version,
         sha256=task.sha256,
         origin=task.origin,
-        read=dict(read),
+        read=dict(read[name]),
         columns=tuple(prediction_columns(name, task.spec.kind, top_k=top_k)),
     )
 
