@@ -116,7 +116,9 @@ class Screen:
 
         self._job = job
         self._as_table = is_screen(sys.stdout) and not as_json
-        top_k = job.assigned.request.top_k
+        request, shown = job.assigned.request, job.assigned.shown
+        self._shown = [c for c in shown if request.keep is None or c in request.keep]
+        top_k = request.top_k
         self._tasks = {
             name: prediction_columns(name, spec.kind, top_k=top_k)
             for name, spec in job.assigned.specs.items()
@@ -130,7 +132,7 @@ class Screen:
             note(f"adapterhub: skipped {file}, {bad.place}: {bad.problem}")
         self._bad += len(chunk.bad)
         if self._as_table:
-            print_rows(chunk.rows, self._job.assigned.shown, self._tasks)
+            print_rows(chunk.rows, self._shown, self._tasks)
             return
         from adapterhub.scoring.writers import json_line
 
