@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -117,13 +116,7 @@ def score_file(
         options=options,
         encoder=EncoderSettings(registries.backbone_key(hub.backbone), hub.dtype, hub.max_windows),
     )
-    done = run(hub, job)
-    given = Path(os.path.expanduser(out))
-    if done.bad_path is None:
-        return replace(done, path=given)
-    inside = target.is_folder
-    bad_path = given / done.bad_path.name if inside else given.with_name(done.bad_path.name)
-    return replace(done, path=given, bad_path=bad_path)
+    return run(hub, job)
 
 
 def prepare(
@@ -222,11 +215,11 @@ def _outcome(
     target = None if job.output is None else job.output.target
     tasks = job.assigned.records if job.output is None else job.output.record.tasks
     return ScoredFile(
-        path=None if target is None else target.path,
+        path=None if target is None else target.given,
         rows=found.rows,
         scored=found.scored,
         bad=found.bad,
-        bad_path=target.errors if found.bad and target is not None else None,
+        bad_path=target.given_errors if found.bad and target is not None else None,
         truncated=found.truncated,
         seconds=seconds,
         tasks=tuple(job.assigned.request.names),
