@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -25,9 +25,10 @@ from adapterhub.remote.calls import reading_with, split_access
 from adapterhub.remote.named_tasks import is_folder_of_tasks
 from adapterhub.remote.operation import operation
 from adapterhub.remote.task_names import TaskNames, names_in, names_on_hub
-from adapterhub.results import Scores, TaskInfo
+from adapterhub.results import Answer, Scores, TaskInfo
 from adapterhub.scoring.options import ScoringOptions
 from adapterhub.scoring.score_file import ScoredFile, score_file
+from adapterhub.scoring.stream import stream_answers
 from adapterhub.specs import BackboneSpec, Pooling, TaskSpec
 from adapterhub.store.references import parse_repository
 
@@ -45,6 +46,7 @@ class Hub:
         registry_path: The registry.yaml in use; of several the first one.
         registry_paths: All of them.
         backbone: Identity and sizes of the backbone.
+        dtype: Of the encoder, as it was given, and so `max_windows`.
     """
 
     def __init__(
@@ -62,14 +64,11 @@ class Hub:
         Args:
             registry: Path of a registry.yaml, or several; `shipped:` for the tasks that ship with
                 adapterhub. None searches upwards from the working folder, and falls back to those.
-                With several, a name that more than one has is refused, and the error says how to
-                name the task of each.
             backbone: A key of the registry's backbones, or a source as in `open_backbone`; None
                 takes the only one that is listed.
             device: `cpu`, `cuda`, `cuda:<n>`, `mps` or `auto`.
             dtype: `float32`, `float16` or `bfloat16` for the encoder; heads are always fp32.
-            max_bytes: Maximum size of resident heads and adapters, for instance `"2GB"`; None for
-                no limit.
+            max_bytes: Maximum size of resident heads and adapters, such as `"2GB"`; None for any.
             max_windows: Maximum windows per text; the rest of the text is truncated.
 
         Raises:
@@ -84,13 +83,14 @@ class Hub:
         opened = choose_backbone(names.known(any_backbone=backbone is not None), backbone)
         self.registry_paths, self.registry_path = names.paths, names.paths[0]
         self.backbone: BackboneSpec = opened.spec
+        self.dtype, self.max_windows = str(dtype), max_windows
         self._names = names.on(opened.spec.fingerprint)
         self._folder, self._sentence = opened.root, opened.sentence
         encoder = Encoder(opened, device=device, dtype=dtype)
         self._context = ExecutionContext(encoder, TextTokenizer(opened.tokenizer), max_windows)
         self._opened_with: dict[str, Any] = {"device": str(device), "dtype": dtype}
-        self._opened_with |= {"max_windows": max_windows, "max_bytes": size}
-        self._opened_with |= {"backbone": absolute_source(backbone)}
+        backbone = absolute_source(backbone)
+        self._opened_with |= {"backbone": backbone, "max_windows": max_windows, "max_bytes": size}
         self._tasks = TaskLoader(self.registry_paths, self._context, max_bytes=size)
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -110,8 +110,7 @@ class Hub:
         Args:
             names: `owner/repo:task` as in `load`, or `owner/repo` for all its tasks; or a list.
             revision: Commit, branch or tag for names without one.
-            options: As in `Hub()`; `backbone` where its publisher has it as a folder; `token` and
-                `local_files_only` as in transformers, for this call.
+            options: As in `Hub()`; for this call `token` and `local_files_only` too.
         """
         access, rest = split_access(options)
         with reading_with(**access):
@@ -125,10 +124,7 @@ class Hub:
     ) -> _Hub:
         """Opens tasks with their backbone: of the Hub, as `from_hub`, or of a folder with them.
 
-        Args:
-            name: `owner/repo`, `owner/repo:task`, or a folder; one that exists comes first.
-            revision: As in `from_hub`.
-            options: As in `from_hub`.
+        The name is `owner/repo`, `owner/repo:task`, or a folder; one that exists comes first.
         """
         if not is_folder_of_tasks(name, revision):
             return cls.from_hub(str(name), revision=revision, **options)
@@ -162,9 +158,8 @@ class Hub:
         """Loads tasks on the device, all or none; replaces resident ones that have changed.
 
         Args:
-            references: `name` (its newest version), `name@alias`, `name:version`; before it
-                `shipped:` for a task that ships with adapterhub, or `./other/registry.yaml:` for
-                one of a registry that is not in use; `./file.safetensors`; or on the Hub
+            references: `name` (its newest version), `name@alias`, `name:version`, `shipped:name`,
+                `./other/registry.yaml:name`, `./file.safetensors`; or on the Hub
                 `owner/repo:name`, optionally followed by `@alias`, `:version`, `@tag` or `@commit`.
 
         Raises:
@@ -184,11 +179,7 @@ class Hub:
         self._tasks.unload({reference: self._names.full(reference) for reference in references})
 
     def spec(self, reference: str) -> TaskSpec:
-        """Returns the spec of a task from its head file; the task need not be resident.
-
-        Args:
-            reference: A name as in `load`.
-        """
+        """Returns the spec of a task, named as in `load`; it need not be resident."""
         return self._tasks.spec(self._names.full(reference))
 
     @operation()
@@ -198,9 +189,7 @@ class Hub:
         Args:
             tasks: Names as in `load`; a name with an alias sets that alias in the repository.
             repo: `owner/name`, or its address; created if missing.
-            options: Of `PublishOptions`: `private`, for a new repository; `revision`, a branch;
-                `commit_message`, `commit_description`, `tag`; `create_pr`, a pull request instead;
-                `token`; `examples` for the card; `dry_run`, to write nothing.
+            options: Of `PublishOptions`, such as `private`, `revision`, `tag`, `dry_run`.
 
         Raises:
             UsageError: An option is unknown or not valid.
@@ -219,11 +208,8 @@ class Hub:
     ) -> Published:
         """Publishes tasks as `publish` does, by the name that transformers has for it.
 
-        Args:
-            repo_id: `owner/name`; created if missing.
-            tasks: Names as in `load`; None for those that the hub was opened with, else for all
-                of its registry for this backbone.
-            options: As in `publish`.
+        No tasks stand for those that the hub was opened with, else for all of its registry for this
+        backbone.
         """
         return self.publish(self._names.saved(tasks, self.backbone.fingerprint), repo_id, **options)
 
@@ -246,14 +232,7 @@ class Hub:
         save_folder(folder, self._tasks.checked(self._names.own(names)), backbone=self._folder)
 
     def explain(self, tasks: str | Sequence[str] | None = None) -> Plan:
-        """Returns the plan of `score` for `tasks` and its cost, without computing it; printable.
-
-        Args:
-            tasks: As in `score`.
-
-        Raises:
-            AdapterHubError: As `load`.
-        """
+        """Returns the plan of `score` for `tasks` and its cost, without computing it; printable."""
         return self._tasks.plan(self._names.own(tasks), self.backbone)
 
     def score(
@@ -283,6 +262,32 @@ class Hub:
         request = make_request(read_records(texts), top_k=top_k, on_error=on_error, logits=logits)
         return self._tasks.score(request, self._names.own(tasks))
 
+    def stream(
+        self,
+        rows: Iterable[Record],
+        tasks: str | Sequence[str] | None = None,
+        *,
+        top_k: int | None = 1,
+        on_error: OnError = "raise",
+    ) -> Iterator[dict[str, Answer]]:
+        """Returns an iterator over the predictions of rows that come in their own time.
+
+        It yields `{task: prediction}` for each, in order, as soon as it is there. What arrives in
+        the meantime is scored together. `rows` may have no end; a thread reads a little ahead.
+
+        Args:
+            rows: Any iterable of texts or records.
+            tasks: As in `score`; they keep their versions.
+            top_k: As in `score`.
+            on_error: `raise` raises InputError behind the predictions of the rows before the bad
+                one; `skip` yields None for its tasks.
+
+        Raises:
+            InputError: `rows` is no iterable of rows.
+            AdapterHubError: As `load`.
+        """
+        return stream_answers(self.open_call(tasks, top_k=top_k), rows, on_error=on_error)
+
     def open_call(
         self,
         tasks: str | Sequence[str] | None = None,
@@ -292,10 +297,7 @@ class Hub:
     ) -> ResidentCall:
         """Returns `score` in stages that a pipeline can overlap, always with the same versions.
 
-        Args:
-            tasks: As in `score`.
-            fields: By task, the column that a field is read from, by field.
-            top_k: As in `score`.
+        By task, `fields` has the column that a field is read from, by field.
         """
         return self._tasks.open_call(self._names.own(tasks), fields=fields, top_k=top_k)
 
@@ -313,14 +315,13 @@ class Hub:
 
         Args:
             rows: Pairs of a text or record and the task or tasks to score it with.
-            top_k: As in `score`.
-            logits: As in `score`.
-            on_error: As in `score`.
+            top_k: As in `score`, and so are the others.
+            logits: See there.
+            on_error: See there.
 
         Raises:
-            InputError: `rows` is no list of rows, or a row is bad and `on_error="raise"`.
             UsageError: A row is not such a pair.
-            AdapterHubError: As `load`.
+            AdapterHubError: As `score`.
         """
         pairs = read_records(rows)  # type: ignore[arg-type]
         given = make_request(pairs, top_k=top_k, on_error=on_error, logits=logits)
@@ -336,22 +337,20 @@ class Hub:
         tasks: str | Sequence[str] | None = None,
         options: ScoringOptions | Mapping[str, object] | None = None,
     ) -> ScoredFile:
-        """Scores a file of any size and writes its rows, with their predictions, to another.
+        """Scores rows in constant memory and writes them, with their predictions, to a file.
 
-        Predictions get the columns of `Scores.rows`. Rows pass in chunks, so memory does not grow
-        with the file. Whatever stops the call, `out` is whole, or as it was before.
+        Predictions get the columns of `Scores.rows`. The same call goes on where one before it was
+        stopped (docs/scoring.md); a file is whole, or as it was before.
 
         Args:
-            source: A .jsonl, .csv, .tsv or .txt file (each also with .gz) or a .parquet file; an
-                open stream; a data frame, an Arrow table, a dataset or a mapping of columns; or
-                an iterable of strings or records.
-            out: A .jsonl, .csv or .tsv file (each also with .gz) or a .parquet file to be made.
+            source: A file, folder or pattern; an open stream; a table; or strings or records.
+            out: A file, or a folder for parts: a name without an ending.
             tasks: Names as in `load`, each loaded first; None as in `score`, else for all tasks of
                 the registry for this backbone that can read the source.
             options: Columns, bad rows, number of labels; also as a dictionary.
 
         Raises:
-            DataError: The source or a row of it cannot be used, or a file cannot be written.
+            DataError: A row, the source or the output cannot be used, or is of another job.
             UsageError: Tasks, columns and options do not fit each other.
             InputError: `source` has none of these types.
             AdapterHubError: As `load`.
@@ -372,9 +371,8 @@ class Hub:
         """Returns features in fp32: (N, H), or for pooling `tokens` one (tokens, H) per row.
 
         By default these are the vectors that sentence-transformers computes, if the backbone comes
-        from one of its repositories: its pooling, its normalisation, its default prompt, and long
-        texts truncated to its window. A pooling makes them plain features, as heads read them, of
-        long texts the mean over windows.
+        from one of its repositories, long texts truncated. A pooling makes them plain features, as
+        heads read them, of long texts the mean over windows.
 
         Args:
             texts: Strings or records.
@@ -382,15 +380,17 @@ class Hub:
             pooling: `cls`, `mean`, `max` or `tokens`; None for the backbone's own, else `mean`.
             fields: The input fields; two make a pair, for which there is no pooling `tokens`.
             max_length: Window in tokens, special tokens included; None for the backbone's own.
-            prompt: Name of one of the backbone's prompts, or a text that ends with a space or
-                punctuation (`"query: "`), to put before the first field; `""` for none.
+            prompt: What to put before the first field: one of the backbone's prompts by name, or
+                a text that ends with a space or punctuation (`"query: "`); `""` for none.
 
         Raises:
             UsageError: The depth, pooling, fields, window or prompt are not valid.
             BackboneError: The backbone's own vectors need a module that cannot be honoured.
         """
-        options = FeatureOptions(depth, pooling, fields, max_length, prompt)
-        rows = read_records(texts)
+        options, rows = (
+            FeatureOptions(depth, pooling, fields, max_length, prompt),
+            read_records(texts),
+        )
         return features_of(rows, options, context=self._context, sentence=self._sentence)
 
 

@@ -33,6 +33,7 @@ class Option:
         several: Field that is set instead where there is more than one value, as in `2,4`.
         secret: Whether its value is shown nowhere.
         repeated: Whether several values are given by repeating the option, not as `a,b`.
+        bare: What the option stands for where no value follows it; None for no such form.
     """
 
     metavar: str | None = None
@@ -44,6 +45,7 @@ class Option:
     several: str | None = None
     secret: bool = False
     repeated: bool = False
+    bare: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,12 +62,15 @@ class Verb(TyperCommand):
     def __init__(self, name: str, run: Callable[..., None]) -> None:
         super().__init__(name, help=inspect.getdoc(run), rich_markup_mode=None)
         self._run = run
+        self._bare: Mapping[str, str] = {}
 
     def get_params(self, ctx: Any) -> Any:
         """Returns the arguments and options."""
         if self.callback is None:
             app = typer.Typer(add_completion=False)
-            app.command()(command_function(self._run))
+            function = command_function(self._run)
+            self._bare = function.__dict__["bare"]
+            app.command()(function)
             made = typer.main.get_command(app)
             self.params, self.callback = made.params, made.callback
         return super().get_params(ctx)
@@ -78,6 +81,8 @@ class Verb(TyperCommand):
         Raises:
             typer.BadParameter: An option that takes one value has more than one.
         """
+        self.get_params(ctx)
+        args = self._with_choices(args)
         if not ctx.resilient_parsing:
             _, _, given = self.make_parser(ctx).parse_args(args=list(args))
             counted: Counter[Any] = Counter(given)
@@ -86,6 +91,15 @@ class Verb(TyperCommand):
                     problem = f"it takes one value and has {times}"
                     raise typer.BadParameter(problem, ctx=ctx, param=option)
         return super().parse_args(ctx, args)
+
+    def _with_choices(self, args: list[str]) -> list[str]:
+        """Returns the words, with the choice that an option without one stands for."""
+        end = args.index("--") if "--" in args else len(args)
+        found = list(args)
+        for place, word in enumerate(args[:end]):
+            if word in self._bare and (place + 1 == len(args) or args[place + 1].startswith("-")):
+                found[place] = f"{word}={self._bare[word]}"
+        return found
 
 
 def _takes_one(option: Any) -> bool:
@@ -98,6 +112,7 @@ def command_function(run: Callable[..., None]) -> Callable[..., None]:
     models = {model.__name__: model for model in map(pkgutil.resolve_name, named)}
     made: dict[str, Parameter] = {}
     groups: dict[str, tuple[type[Options], tuple[str, ...]]] = {}
+    bare: dict[str, str] = {}
     signature = inspect.signature(run, locals=models, eval_str=True)
     for name, parameter in signature.parameters.items():
         hint, only = parameter.annotation, ()
@@ -107,6 +122,8 @@ def command_function(run: Callable[..., None]) -> Callable[..., None]:
             groups[name] = hint, only
             for field, option in field_options(hint, only).items():
                 made.setdefault(field, option.parameter())
+                if option.option.bare is not None:
+                    bare |= dict.fromkeys(option.flags, option.option.bare)
         else:
             made[name] = parameter.replace(kind=Parameter.KEYWORD_ONLY)
 
@@ -114,6 +131,7 @@ def command_function(run: Callable[..., None]) -> Callable[..., None]:
         own = {name: value for name, value in values.items() if name in signature.parameters}
         run(**own, **{name: read_options(*group, values) for name, group in groups.items()})
 
+    call.__dict__["bare"] = bare
     call.__dict__["__signature__"] = Signature(list(made.values()))
     call.__annotations__ = {name: parameter.annotation for name, parameter in made.items()}
     return call

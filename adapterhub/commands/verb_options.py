@@ -54,13 +54,16 @@ class ScoreArguments(Options):
 
     file: Annotated[Path | None, Option(flags=("--file", "-f"))] = None
     """Read rows of a .jsonl, .csv, .tsv, .parquet or .txt file."""
-    out: Annotated[Path | None, Option(flags=("--out", "-o"))] = None
-    """Write a .jsonl, .csv, .tsv or .parquet file."""
+    out: Annotated[str | None, Option("PATH", flags=("--out", "-o"))] = None
+    """Write a .jsonl, .csv, .tsv or .parquet file, or parts into a folder: a name without an
+    ending, or with / at its end."""
     registry: Annotated[tuple[Path, ...], Option(flags=("--registry", "-r"), repeated=True)] = (
         Field((), description=REGISTRIES_HELP)
     )
     all_labels: Annotated[bool, Option(flags=("--all",))] = False
     """Give all labels with their scores."""
+    no_progress: bool = False
+    """Show no progress, as --progress off."""
 
 
 class SearchOptions(Options):

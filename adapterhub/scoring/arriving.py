@@ -14,7 +14,9 @@ T = TypeVar("T")
 
 
 @contextlib.contextmanager
-def arriving(rows: Iterable[T], *, limit: int = CHUNK_ROWS) -> Iterator[Iterator[list[T]]]:
+def arriving(
+    rows: Iterable[T], *, limit: int = CHUNK_ROWS, idle: int = 0
+) -> Iterator[Iterator[list[T] | None]]:
     """Yields an iterator over lists of the rows that have arrived since the list before.
 
     The rows are read in a thread of their own, at most `limit` ahead. Each list has at least one
@@ -25,6 +27,8 @@ def arriving(rows: Iterable[T], *, limit: int = CHUNK_ROWS) -> Iterator[Iterator
     Args:
         rows: Rows, gone through once.
         limit: Maximum number of rows in a list.
+        idle: How often None is yielded where nothing has arrived, before a row is awaited; see
+            `pipeline.run_stages`.
     """
     shared = _Shared[T](limit)
     # No helper of the threading library ends with a thread that waits in the system.
@@ -33,9 +37,23 @@ def arriving(rows: Iterable[T], *, limit: int = CHUNK_ROWS) -> Iterator[Iterator
     )
     thread.start()
     try:
-        yield iter(shared.take, [])
+        yield _lists(shared, idle)
     finally:
         shared.stop()
+
+
+def _lists(shared: _Shared[T], idle: int) -> Iterator[list[T] | None]:
+    while True:
+        for _ in range(idle):
+            found = shared.take(wait=False)
+            if found:
+                break
+            yield None
+        else:
+            found = shared.take()
+        if not found:
+            return
+        yield found
 
 
 def _read(rows: Iterable[T], shared: _Shared[T]) -> None:
@@ -81,17 +99,18 @@ class _Shared(Generic[T]):
             self._rows.clear()
             self._changed.notify_all()
 
-    def take(self) -> list[T]:
-        """Returns the rows that are there, at least one, or none at the end.
+    def take(self, *, wait: bool = True) -> list[T]:
+        """Returns the rows that are there; with `wait` at least one, or none at the end.
 
         Raises:
             BaseException: What ended the rows, once all before it are taken.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._rows or self._ended)
+            if wait:
+                self._changed.wait_for(lambda: self._rows or self._ended)
             found = list(self._rows)
             self._rows.clear()
             self._changed.notify_all()
-        if not found and self._error is not None:
+        if wait and not found and self._error is not None:
             raise self._error
         return found
