@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from adapterhub.errors import DataError, MissingExtraError, UsageError
 from adapterhub.rows.source_row import SourceRow
-from adapterhub.scoring.chunks import ScoringHub
+from adapterhub.scoring.chunks import Request, ScoringHub
 from adapterhub.scoring.job_folder import JobFolder, refuse_folder
 from adapterhub.scoring.job_records import PartRecord
 from adapterhub.scoring.local_engine import LocalEngine
 from adapterhub.scoring.options import ScoringOptions
-from adapterhub.scoring.parts import PartJob
+from adapterhub.scoring.parts import PartJob, PartSink
 from adapterhub.scoring.ray_cluster import cluster, run_in_actors
 from adapterhub.scoring.sources import RowSource
+from adapterhub.scoring.windows import Window
 
 if TYPE_CHECKING:
     from adapterhub.model.execution.stages import Watch
@@ -60,33 +62,35 @@ class RayEngine:
         self._worker = PartWorker(open_hub, job, source, has_gpu=options.num_gpus > 0)
         self.scored = 0
 
-    def score_parts(self, finished: Mapping[int, PartRecord]) -> dict[int, PartRecord]:
-        """Scores what is not finished; returns the manifests of all parts.
+    def load(self, request: Request) -> None:
+        """Does nothing: workers load their tasks themselves."""
+
+    def score_parts(self, windows: Iterator[Window], sink: PartSink) -> None:  # noqa: ARG002
+        """Scores what is not finished.
 
         Args:
-            finished: Manifests of parts that are there; some may lack tasks.
+            windows: Not read: workers read the input themselves.
+            sink: Has the manifests of finished parts, and gets the others.
 
         Raises:
             DataError: A row is bad and is not to be skipped, or a file cannot be written.
             ClusterError: Ray cannot be used, or ends.
             AdapterHubError: As `Hub.load`.
         """
-        done = {number: part for number, part in finished.items() if not self._job.lacks(part)}
-        numbers = [number for number in range(self._most_parts()) if number not in done]
+        numbers = [number for number in range(self._most_parts()) if number not in sink.parts]
         for number in numbers:
             _mark(self._job.folder, number).unlink(missing_ok=True)
         if not numbers:
-            return done
+            return
         with cluster(self._options.workers, self._options.num_gpus) as resources:
             for outcome in run_in_actors(self._worker, numbers, resources):
                 if outcome.error is not None:
                     raise outcome.error
                 if outcome.value is not None:
-                    done[outcome.number] = outcome.value
+                    sink.parts[outcome.number] = outcome.value
                     self.scored += outcome.value.rows
                     if self._watch is not None:
                         self._watch(outcome.value.rows, 0)
-        return done
 
     def _most_parts(self) -> int:
         """Returns a number of parts that the input does not exceed; there is at least one."""
@@ -153,6 +157,12 @@ class PartRows:
         for row in islice(self._rows, self._part_rows):
             self._place += 1
             yield row
+
+
+def reopening(hub: ScoringHub) -> OpenHub:
+    """Returns what opens a hub again in another process; can be pickled, and opens nothing yet."""
+    made: Any = hub.__reduce__()
+    return partial(made[0], *made[1])
 
 
 def check_engine(options: ScoringOptions, source: RowSource, *, writes: bool) -> None:

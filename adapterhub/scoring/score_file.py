@@ -19,10 +19,11 @@ from adapterhub.scoring.chunks import RowStages, ScoredChunk, ScoringHub
 from adapterhub.scoring.fingerprint import EncoderSettings
 from adapterhub.scoring.job import ScoringJob, plan_output
 from adapterhub.scoring.job_records import TaskRecord, Totals, totals
-from adapterhub.scoring.local_engine import refuse_bad
+from adapterhub.scoring.local_engine import LocalEngine, refuse_bad
 from adapterhub.scoring.options import ScoringOptions
 from adapterhub.scoring.pipeline import RowWindow, score_windows, take_windows
-from adapterhub.scoring.run_job import run_job
+from adapterhub.scoring.ray_engine import OpenHub, RayEngine, check_engine, reopening
+from adapterhub.scoring.run_job import Engine, run_job
 from adapterhub.scoring.sources import RowSource, open_source
 from adapterhub.scoring.target import Target, check_target, find_target
 from adapterhub.store.registries import Registries, as_registries
@@ -108,7 +109,7 @@ def score_file(
         options=options,
         encoder=EncoderSettings(registries.backbone_key(hub.backbone), hub.dtype, hub.max_windows),
     )
-    done = run(hub, job)
+    done = run(hub, job, open_hub=reopening(hub))
     given = Path(os.path.expanduser(out))
     if done.bad_path is None:
         return replace(done, path=given)
@@ -141,6 +142,7 @@ def prepare(
         UsageError: Tasks, columns and options do not fit each other.
         AdapterHubError: As `Hub.spec`.
     """
+    check_engine(options, source, writes=out is not None)
     if out is not None:
         check_target(out, source, options)
     assigned = assign_columns(
@@ -157,14 +159,19 @@ def prepare(
 
 
 def run(
-    hub: ScoringHub | None, job: ScoringJob, show: Callable[[ScoredChunk], None] | None = None
+    hub: ScoringHub | None,
+    job: ScoringJob,
+    show: Callable[[ScoredChunk], None] | None = None,
+    *,
+    open_hub: OpenHub | None = None,
 ) -> ScoredFile:
     """Loads the tasks of a job, scores its rows, and writes them.
 
     Args:
-        hub: A `Hub`; None for a job that is done.
+        hub: A `Hub`; None for a job that is done, and for one that workers of Ray do.
         job: What to do.
         show: Called with every chunk, where nothing is written.
+        open_hub: Opens the hub of a worker; can be pickled.
 
     Raises:
         DataError: A row is bad and is not to be skipped, or a file cannot be written.
@@ -174,7 +181,6 @@ def run(
     if output is not None and output.is_done:
         done = totals(output.state.parts)
         return _outcome(job, done, parts=len(output.state.parts), resumed=done.rows)
-    assert hub is not None
     with ExitStack() as stack:
         bar = stack.enter_context(_progress(job))
         started = time.perf_counter()
@@ -183,13 +189,25 @@ def run(
             bar.update(rows)
 
         if output is None:
+            assert hub is not None
             found = _show(hub, job, show, watch)
             parts, scored = 1, found.rows
         else:
-            records, scored = run_job(hub, job, output, watch=watch)
-            found, parts = totals(records), len(records)
+            engine = _engine(hub, job, open_hub, watch)
+            records = run_job(engine, job, output)
+            found, parts, scored = totals(records), len(records), engine.scored
         seconds = time.perf_counter() - started
     return _outcome(job, found, parts=parts, resumed=found.rows - scored, seconds=seconds)
+
+
+def _engine(
+    hub: ScoringHub | None, job: ScoringJob, open_hub: OpenHub | None, watch: Watch
+) -> Engine:
+    if job.options.engine == "ray":
+        assert open_hub is not None
+        return RayEngine(open_hub, job.part_job, job.source, options=job.options, watch=watch)
+    assert hub is not None
+    return LocalEngine(hub, job.part_job, job.source, watch)
 
 
 def _outcome(
