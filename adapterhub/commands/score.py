@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -95,14 +96,18 @@ def score(
         note(f"adapterhub: no --task given, so all that can read this: {chosen}{also}")
     for line in assigned.notes:
         note(f"adapterhub: {line}")
-    hub = None
+    hub = open_hub = None
     if not job.is_done:
         loading.check(opened, assigned.backbone)
         # From here on it takes seconds: torch, the backbone, the tasks.
         from adapterhub.hub import Hub
+        from adapterhub.model.backbone.sources import absolute_source
 
-        hub = Hub(opened.paths, **{**loading.model_dump(), "backbone": assigned.backbone})
-    done = run(hub, job, Screen(job, as_json=as_json).show if out is None else None)
+        settings = {**loading.model_dump(), "backbone": absolute_source(assigned.backbone)}
+        open_hub = partial(Hub, opened.paths, **settings)
+        hub = open_hub() if options.engine == "local" else None
+    show = Screen(job, as_json=as_json).show if out is None else None
+    done = run(hub, job, show, open_hub=open_hub)
     _summarise(done, as_json=as_json)
     if done.bad and not done.scored:
         raise typer.Exit(DataError.exit_code)

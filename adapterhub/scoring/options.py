@@ -53,6 +53,12 @@ class ScoringOptions(Options):
     format: Annotated[Format | None, Option("FORMAT")] = None
     """Format of files or a stream that are read: text, jsonl, csv, tsv, parquet or arrow. Without
     it the ending of the name decides; a stream without a name is text."""
+    engine: Annotated[Literal["local", "ray"], Option("local|ray")] = "local"
+    """Where files are scored: in this process, or in workers of Ray (extra `ray`)."""
+    workers: Annotated[int | None, Option("N")] = Field(default=None, ge=1)
+    """Processes of Ray, each with an encoder. Without it one per GPU, or per four processors."""
+    num_gpus: Annotated[float, Option("N")] = Field(default=0.0, ge=0)
+    """GPUs of each worker; 0.5 puts two of them on one."""
     progress: Annotated[ProgressMode, BeforeValidator(_mode), Option("MODE", bare="auto")] = "auto"
     """Progress on stderr: auto and bar for a bar, if that is a terminal; json for a line with the
     figures every second; off. In Python also True and False."""

@@ -16,11 +16,12 @@ from adapterhub.scoring.chunks import RowStages, ScoredChunk, ScoringHub
 from adapterhub.scoring.fingerprint import EncoderSettings
 from adapterhub.scoring.job import ScoringJob, plan_output
 from adapterhub.scoring.job_records import TaskRecord, Totals, totals
-from adapterhub.scoring.local_engine import refuse_bad
+from adapterhub.scoring.local_engine import LocalEngine, refuse_bad
 from adapterhub.scoring.options import ScoringOptions
 from adapterhub.scoring.pipeline import score_windows
 from adapterhub.scoring.progress import watching
-from adapterhub.scoring.run_job import run_job
+from adapterhub.scoring.ray_engine import OpenHub, RayEngine, check_engine, reopening
+from adapterhub.scoring.run_job import Engine, run_job
 from adapterhub.scoring.sources import RowSource, open_source
 from adapterhub.scoring.stream import row_windows
 from adapterhub.scoring.target import Target, check_target, find_target
@@ -116,7 +117,7 @@ def score_file(
         options=options,
         encoder=EncoderSettings(registries.backbone_key(hub.backbone), hub.dtype, hub.max_windows),
     )
-    return run(hub, job)
+    return run(hub, job, open_hub=reopening(hub))
 
 
 def prepare(
@@ -144,6 +145,7 @@ def prepare(
         AdapterHubError: As `Hub.spec`.
     """
     options = absolute(options)
+    check_engine(options, source, writes=out is not None)
     if out is not None:
         check_target(out, source, options)
     assigned = assign_columns(
@@ -168,14 +170,19 @@ def absolute(options: ScoringOptions) -> ScoringOptions:
 
 
 def run(
-    hub: ScoringHub | None, job: ScoringJob, show: Callable[[ScoredChunk], None] | None = None
+    hub: ScoringHub | None,
+    job: ScoringJob,
+    show: Callable[[ScoredChunk], None] | None = None,
+    *,
+    open_hub: OpenHub | None = None,
 ) -> ScoredFile:
     """Loads the tasks of a job, scores its rows, and writes them.
 
     Args:
-        hub: A `Hub`; None for a job that is done.
+        hub: A `Hub`; None for a job that is done, and for one that workers of Ray do.
         job: What to do.
         show: Called with every chunk, where nothing is written.
+        open_hub: Opens the hub of a worker; can be pickled.
 
     Raises:
         DataError: A row is bad and is not to be skipped, or a file cannot be written.
@@ -185,7 +192,6 @@ def run(
     if output is not None and output.is_done:
         done = totals(output.state.parts)
         return _outcome(job, done, parts=len(output.state.parts), resumed=done.rows)
-    assert hub is not None
     with ExitStack() as stack:
         progress = stack.enter_context(
             watching(
@@ -197,16 +203,29 @@ def run(
         )
         started = time.perf_counter()
         if output is None:
+            assert hub is not None
             found, use = _show(hub, job, show, progress.advance)
             parts, scored = 1, found.rows
         else:
-            records, scored, use = run_job(hub, job, output, watch=progress.advance)
+            engine = _engine(hub, job, open_hub, progress.advance)
+            records = run_job(engine, job, output)
             found, parts = totals(records), len(records)
+            scored, use = engine.scored, engine.cache_use
         seconds = time.perf_counter() - started
     resumed = found.rows - scored
     outcome = _outcome(job, found, parts=parts, resumed=resumed, seconds=seconds)
     names = tuple(name for name in job.request.names.values() if name in use.all)
     return replace(outcome, from_cache=names)
+
+
+def _engine(
+    hub: ScoringHub | None, job: ScoringJob, open_hub: OpenHub | None, watch: Watch
+) -> Engine:
+    if job.options.engine == "ray":
+        assert open_hub is not None
+        return RayEngine(open_hub, job.part_job, job.source, options=job.options, watch=watch)
+    assert hub is not None
+    return LocalEngine(hub, job.part_job, job.source, watch)
 
 
 def _outcome(
