@@ -46,6 +46,7 @@ class Hub:
         registry_path: The registry.yaml in use; of several the first one.
         registry_paths: All of them.
         backbone: Identity and sizes of the backbone.
+        dtype: Of the encoder, as it was given, and so `max_windows`.
     """
 
     def __init__(
@@ -82,13 +83,14 @@ class Hub:
         opened = choose_backbone(names.known(any_backbone=backbone is not None), backbone)
         self.registry_paths, self.registry_path = names.paths, names.paths[0]
         self.backbone: BackboneSpec = opened.spec
+        self.dtype, self.max_windows = str(dtype), max_windows
         self._names = names.on(opened.spec.fingerprint)
         self._folder, self._sentence = opened.root, opened.sentence
         encoder = Encoder(opened, device=device, dtype=dtype)
         self._context = ExecutionContext(encoder, TextTokenizer(opened.tokenizer), max_windows)
         self._opened_with: dict[str, Any] = {"device": str(device), "dtype": dtype}
-        self._opened_with |= {"max_windows": max_windows, "max_bytes": size}
-        self._opened_with |= {"backbone": absolute_source(backbone)}
+        backbone = absolute_source(backbone)
+        self._opened_with |= {"backbone": backbone, "max_windows": max_windows, "max_bytes": size}
         self._tasks = TaskLoader(self.registry_paths, self._context, max_bytes=size)
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -335,22 +337,20 @@ class Hub:
         tasks: str | Sequence[str] | None = None,
         options: ScoringOptions | Mapping[str, object] | None = None,
     ) -> ScoredFile:
-        """Scores a file of any size and writes its rows, with their predictions, to another.
+        """Scores rows in constant memory and writes them, with their predictions, to a file.
 
-        Predictions get the columns of `Scores.rows`. Rows pass in chunks, so memory does not grow
-        with the file. Whatever stops the call, `out` is whole, or as it was before.
+        Predictions get the columns of `Scores.rows`. The same call goes on where one before it was
+        stopped (docs/scoring.md); a file is whole, or as it was before.
 
         Args:
-            source: A .jsonl, .csv, .tsv or .txt file (each also with .gz) or a .parquet file; an
-                open stream; a data frame, an Arrow table, a dataset or a mapping of columns; or
-                an iterable of strings or records.
-            out: A .jsonl, .csv or .tsv file (each also with .gz) or a .parquet file to be made.
+            source: A file, folder or pattern; an open stream; a table; or strings or records.
+            out: A file, or a folder for parts: a name without an ending.
             tasks: Names as in `load`, each loaded first; None as in `score`, else for all tasks of
                 the registry for this backbone that can read the source.
             options: Columns, bad rows, number of labels; also as a dictionary.
 
         Raises:
-            DataError: The source or a row of it cannot be used, or a file cannot be written.
+            DataError: A row, the source or the output cannot be used, or is of another job.
             UsageError: Tasks, columns and options do not fit each other.
             InputError: `source` has none of these types.
             AdapterHubError: As `load`.

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from adapterhub.results import What
     from adapterhub.rows.formats import Format
     from adapterhub.scoring.chunks import ScoredChunk
+    from adapterhub.scoring.job import ScoringJob
     from adapterhub.scoring.options import ScoringOptions
-    from adapterhub.scoring.score_file import ScoredFile, ScoringJob
+    from adapterhub.scoring.score_file import ScoredFile
     from adapterhub.scoring.sources import RowSource
 
 _CELL = 60
@@ -68,21 +69,25 @@ def score(
 
     Predictions go to the terminal as a table, to a pipe as JSON Lines, or to a file with --out.
     """
+    from adapterhub.scoring.fingerprint import EncoderSettings
     from adapterhub.scoring.score_file import prepare, run
+    from adapterhub.scoring.target import find_target
     from adapterhub.store.registries import open_registries
 
     if given.all_labels and options.top_k != 1:
         raise UsageError("--top-k and --all ask for different numbers of labels; give one.")
-    out = None if given.out is None else Path(os.path.expanduser(given.out))
-    progress = "off" if given.no_progress else options.progress
-    if progress == "auto" and out is None and is_screen(sys.stdout):
-        progress = "off"  # rows fill the screen
+    loading.check_names()
+    out = None if given.out is None else find_target(given.out, options)
+    # No bar where rows fill the screen.
+    fills = out is None and is_screen(sys.stdout) and options.progress == "auto"
+    progress = "off" if given.no_progress or fills else options.progress
     top_k = None if given.all_labels else options.top_k
     options = options.model_copy(update={"top_k": top_k, "progress": progress})
     source = _open_source(texts or [], given.file, options.format)
     opened = open_registries(given.registry)
-    names, backbone = split_names(task), loading.backbone
-    job = prepare(opened, source, out=out, tasks=names, options=options, backbone=backbone)
+    encoder = EncoderSettings(loading.backbone, loading.dtype, loading.max_windows)
+    names = split_names(task)
+    job = prepare(opened, source, out=out, tasks=names, options=options, encoder=encoder)
     assigned = job.assigned
     if not task:
         left_out = ", ".join(assigned.left_out)
@@ -91,11 +96,13 @@ def score(
         note(f"adapterhub: no --task given, so all that can read this: {chosen}{also}")
     for line in assigned.notes:
         note(f"adapterhub: {line}")
-    loading.check(opened, assigned.backbone)
-    # From here on it takes seconds: torch, the backbone, the tasks.
-    from adapterhub.hub import Hub
+    hub = None
+    if not job.is_done:
+        loading.check_backbone(opened, assigned.backbone)
+        # From here on it takes seconds: torch, the backbone, the tasks.
+        from adapterhub.hub import Hub
 
-    hub = Hub(opened.paths, **{**loading.model_dump(), "backbone": assigned.backbone})
+        hub = Hub(opened.paths, **{**loading.model_dump(), "backbone": assigned.backbone})
     done = run(hub, job, Screen(job, as_json=as_json).show if out is None else None)
     _summarise(done, as_json=as_json)
     if done.bad and not done.scored:
@@ -195,13 +202,20 @@ def _summarise(done: ScoredFile, *, as_json: bool) -> None:
 
     if as_json and done.path is not None:
         counts = {name: getattr(done, name) for name in ("rows", "scored", "bad", "truncated")}
-        took = {"seconds": round(done.seconds, 3), "out": str(done.path)}
+        took: dict[str, object] = {"seconds": round(done.seconds, 3), "out": str(done.path)}
+        took |= {"parts": done.parts, "resumed_rows": done.resumed_rows}
         took["columns"] = {name: dict(own) for name, own in done.columns.items()}
+        took["tasks"] = {name: one.model_dump() for name, one in (done.made_by or {}).items()}
         print_json({**counts, **took, "plan": plan_values(done.plan)})
         return
     of_all = f" of {done.rows:,}" if done.bad else ""
-    speed = f"{done.rows / done.seconds:,.0f} rows/s"
-    parts = [f"scored {counted(done.scored, 'row')}{of_all}", speed]
+    parts = [f"scored {counted(done.scored, 'row')}{of_all}"]
+    if not done.new_rows and done.resumed_rows:
+        parts = [f"nothing to do: {counted(done.scored, 'row')}{of_all} scored before"]
+    elif done.resumed_rows:
+        parts.append(f"{done.resumed_rows:,} of them before")
+    if done.new_rows:
+        parts.append(f"{done.new_rows / done.seconds:,.0f} rows/s")
     if done.path is not None:
         parts.append(f"in {done.path}")
     if done.bad_path is not None:

@@ -20,6 +20,7 @@ from adapterhub.remote.find import (
 from adapterhub.results import prediction_columns
 from adapterhub.rows.reading import TEXT_COLUMN
 from adapterhub.scoring.chunks import Request, missing_column
+from adapterhub.scoring.job_records import TaskRecord
 from adapterhub.scoring.options import ScoringOptions
 from adapterhub.scoring.sources import RowSource
 from adapterhub.specs import Role, TaskSpec
@@ -39,6 +40,7 @@ class Assignment:
         left_out: Tasks that lack a column, where all that fit were chosen.
         backbone: Key or source of their backbone, or what the user gave.
         plan: What it costs.
+        records: What a job says of each task.
     """
 
     request: Request
@@ -49,6 +51,7 @@ class Assignment:
     left_out: tuple[str, ...]
     backbone: str | Path | None
     plan: Plan
+    records: tuple[TaskRecord, ...]
 
 
 def assign_columns(
@@ -108,7 +111,11 @@ def assign_columns(
         notes=tuple(_notes(by_name, source)),
         left_out=left_out,
         backbone=choose_backbone_key(registries, chosen, backbone),
-        plan=_plan(specs, by_name),
+        plan=make_reading_plan(specs, by_name),
+        records=tuple(
+            _record(task, names[task.reference], read[task.reference], options.top_k)
+            for task in chosen
+        ),
     )
 
 
@@ -179,9 +186,21 @@ def _renamed(columns: Mapping[str, str]) -> dict[str, str]:
     return {field: column for field, column in columns.items() if field != column}
 
 
-def _plan(specs: Mapping[str, TaskSpec], read: Mapping[str, Mapping[str, str]]) -> Plan:
+def _record(task: FoundTask, name: str, read: Mapping[str, str], top_k: int | None) -> TaskRecord:
+    return TaskRecord(
+        name=name,
+        reference=task.pinned,
+        version=task.version,
+        sha256=task.sha256,
+        origin=task.origin,
+        read=dict(read),
+        columns=tuple(prediction_columns(name, task.spec.kind, top_k=top_k)),
+    )
+
+
+def make_reading_plan(specs: Mapping[str, TaskSpec], read: Mapping[str, Mapping[str, str]]) -> Plan:
     """Returns the plan of tasks, which share passes only where they read the same columns."""
-    if len({tuple(_renamed(own).items()) for own in read.values()}) > 1:
+    if len({tuple(_renamed(read[name]).items()) for name in specs}) > 1:
         specs = {
             name: spec.model_copy(update={"fields": tuple(read[name].values())})
             for name, spec in specs.items()

@@ -24,6 +24,8 @@ class ScoringHub(Protocol):
 
     registry_paths: tuple[Path, ...]
     backbone: BackboneSpec
+    dtype: str
+    max_windows: int
 
     def load(self, *references: str) -> None:
         """Makes tasks resident; see `Hub.load`."""
@@ -69,12 +71,14 @@ class RejectedRow:
         problem: What was found and what was expected.
         row: Its values, or what stood there instead of a row.
         file: The name of its file, where the source has several; else empty.
+        index: Its place in the chunk, from 0.
     """
 
     place: int
     problem: str
     row: Mapping[str, object] | str
     file: str = ""
+    index: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,8 @@ class ScoredChunk:
     Attributes:
         rows: The rows that all tasks scored: the columns of the input, then the predictions.
         bad: The others.
-        truncated: How many rows were longer than all their windows.
+        truncated: Places in the chunk, from 0, of good rows longer than all their windows.
+        predicted: The columns of the predictions.
         replayed: The versions of tasks that were computed from kept features.
         encoded: Those that the encoder ran for.
         part: The number of the part of the output that it belongs to.
@@ -92,7 +97,8 @@ class ScoredChunk:
 
     rows: tuple[dict[str, object], ...]
     bad: tuple[RejectedRow, ...]
-    truncated: int
+    truncated: tuple[int, ...]
+    predicted: tuple[str, ...]
     replayed: frozenset[str] = frozenset()
     encoded: frozenset[str] = frozenset()
     part: int = 0
@@ -156,7 +162,7 @@ class RowStages:
             if problem is None:
                 places.append(index)
             else:
-                bad[index] = RejectedRow(row.place, problem, row.values or row.raw, row.file)
+                bad[index] = RejectedRow(row.place, problem, row.values or row.raw, row.file, index)
         prepared = self.call.prepare([rows[index].values for index in places], find=find)
         return PreparedChunk(rows, bad, tuple(places), prepared)
 
@@ -183,17 +189,22 @@ class RowStages:
             raise NonFiniteError(error.task, rows[places[error.row]].place) from error
         bad = dict(chunk.bad)
         for found in scores.errors:
-            row = rows[places[found.row]]
-            rejected = RejectedRow(row.place, found.problem, row.values, row.file)
-            bad.setdefault(places[found.row], rejected)
+            index, row = places[found.row], rows[places[found.row]]
+            rejected = RejectedRow(row.place, found.problem, row.values, row.file, index)
+            bad.setdefault(index, rejected)
         predictions = zip(places, _named(scores, self.request).rows(), strict=True)
-        cut = (task.truncated for task in scores.values())
+        cut = map(any, zip(*(task.truncated for task in scores.values()), strict=True))
         return ScoredChunk(
             rows=tuple(
                 {**rows[index].values, **own} for index, own in predictions if index not in bad
             ),
             bad=tuple(bad[index] for index in sorted(bad)),
-            truncated=sum(map(any, zip(*cut, strict=True))),
+            truncated=tuple(
+                index
+                for index, is_cut in zip(places, cut, strict=True)
+                if is_cut and index not in bad
+            ),
+            predicted=self.request.columns,
             replayed=chunk.prepared.replayed,
             encoded=chunk.prepared.encoded,
         )

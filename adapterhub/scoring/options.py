@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from adapterhub.option_models import Option, Options
 from adapterhub.rows.formats import Format
 from adapterhub.scoring.progress import ProgressMode
 
-
-def _mode(given: object) -> object:
-    """Returns the mode that True and False stand for."""
-    return {True: "auto", False: "off"}[given] if isinstance(given, bool) else given
+PartFormat = Literal["parquet", "jsonl"]
 
 
 class ScoringOptions(Options):
@@ -30,13 +27,19 @@ class ScoringOptions(Options):
     """At a bad row: raise stops the run; skip leaves it out and, where a file is written, puts it
     into <out>.errors.jsonl with the reason."""
     force: bool = False
-    """Replace files that exist."""
+    """Replace files that exist; in a folder start anew, whatever it holds of an earlier job."""
+    keep_columns: Annotated[tuple[str, ...] | None, Option("NAME,NAME"), Field(strict=False)] = None
+    """Columns of the input to write beside the predictions. Without it all."""
+    part_rows: int = Field(default=16_384, ge=1)
+    """Rows of the input per part; a run that was stopped goes on after the last whole part."""
+    part_format: Annotated[PartFormat | None, Option("FORMAT")] = None
+    """Format of the parts of a folder: parquet or jsonl. Without it parquet."""
     top_k: Annotated[int | None, Option("K", flags=("--top-k", "-k"))] = Field(default=1, ge=1)
     """Number of labels per text, best first, with their scores; --all gives all
     of them (in Python None)."""
     format: Annotated[Format | None, Option("FORMAT")] = None
     """Format of a file or stream that is read: text, jsonl, csv, tsv or parquet. Without it the
     ending of the name decides; a stream without a name is text."""
-    progress: Annotated[ProgressMode, BeforeValidator(_mode), Option("MODE", bare="auto")] = "auto"
+    progress: Annotated[ProgressMode | bool, Option("MODE", bare="auto")] = "auto"
     """Progress on stderr: auto and bar for a bar, if that is a terminal; json for a line with the
     figures every second; off. In Python also True and False."""

@@ -14,13 +14,11 @@ from adapterhub.model.backbone.caller_state import ForkedLock
 from adapterhub.model.backbone.open_backbone import choose_backbone
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.tokens import TextTokenizer
-from adapterhub.model.execution.call import make_request
 from adapterhub.model.execution.resident import ResidentTask
 from adapterhub.model.execution.run_trunk import ExecutionContext
 from adapterhub.model.execution.stages import ResidentCall
 from adapterhub.model.execution.task_loader import TaskLoader
 from adapterhub.remote.operation import operation
-from adapterhub.results import Scores
 from adapterhub.scoring.pinned import EncoderPlace, PinnedTasks
 from adapterhub.store.registries import Registries
 
@@ -38,24 +36,23 @@ _ENCODERS: dict[EncoderPlace, _OpenEncoder] = {}
 _TASKS: dict[PinnedTasks, Mapping[str, ResidentTask]] = {}
 
 
-def score_pinned(
-    tasks: PinnedTasks,
-    rows: list[dict[str, object]],
-    *,
-    top_k: int | None,
-    on_error: str,
-) -> Scores:
-    """Returns the predictions of pinned tasks, by their names; opens them if need be.
+def open_pinned(
+    tasks: PinnedTasks, fields: Mapping[str, Mapping[str, str]], *, top_k: int | None
+) -> ResidentCall:
+    """Returns a call of pinned tasks by their names; opens them if need be.
+
+    Args:
+        tasks: The tasks.
+        fields: By task, the column that a field is read from, by field.
+        top_k: As in `Hub.score`.
 
     Raises:
-        InputError: A row is bad and `on_error` is `raise`.
         ResidentError: A task has other bytes here than where it was pinned.
         AdapterHubError: As `Hub()` and `Hub.load`.
     """
-    request = make_request(tuple(rows), top_k=top_k, on_error=on_error, logits=False)
     resident = _open_tasks(tasks)
     context = _ENCODERS[tasks.place].context
-    return ResidentCall.of(resident, context=context, top_k=top_k).score(request)
+    return ResidentCall.of(resident, context=context, fields=fields, top_k=top_k)
 
 
 def _open_tasks(tasks: PinnedTasks) -> Mapping[str, ResidentTask]:

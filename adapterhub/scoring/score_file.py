@@ -1,43 +1,34 @@
-"""`score_file`: rows in, a file with predictions out, in constant memory and whole at the end."""
+"""`score_file`: rows in, a file or a folder of parts with predictions out, in constant memory."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from adapterhub.plan import Plan
-from adapterhub.scoring.assign_columns import Assignment, assign_columns
+from adapterhub.scoring.assign_columns import assign_columns
 from adapterhub.scoring.chunks import RowStages, ScoredChunk, ScoringHub
+from adapterhub.scoring.fingerprint import EncoderSettings
+from adapterhub.scoring.job import ScoringJob, plan_output
+from adapterhub.scoring.job_records import TaskRecord, Totals, totals
+from adapterhub.scoring.local_engine import refuse_bad
 from adapterhub.scoring.options import ScoringOptions
-from adapterhub.scoring.outputs import check_output, errors_path, open_output
-from adapterhub.scoring.pipeline import RowWindow, score_windows, take_windows
-from adapterhub.scoring.progress import watching
+from adapterhub.scoring.pipeline import score_windows
+from adapterhub.scoring.progress import Progress, watching
+from adapterhub.scoring.run_job import run_job
 from adapterhub.scoring.sources import RowSource, open_source
 from adapterhub.scoring.stream import row_windows
-from adapterhub.store.paths import absolute_path
+from adapterhub.scoring.target import Target, check_target, find_target
 from adapterhub.store.registries import Registries, as_registries
 from adapterhub.store.registry import Registry
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ScoringJob:
-    """A run, checked as far as possible without a backbone.
-
-    Attributes:
-        source: The rows.
-        assigned: The tasks and their columns.
-        options: As given.
-        out: The file to be written; None where the caller takes the chunks.
-    """
-
-    source: RowSource
-    assigned: Assignment
-    options: ScoringOptions
-    out: Path | None
+if TYPE_CHECKING:
+    from adapterhub.model.execution.stages import Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +36,19 @@ class ScoredFile:
     """The outcome of scoring a file.
 
     Attributes:
-        path: The file with the predictions; None where none was written.
+        path: The file or folder with the predictions; None where none was written.
         rows: Rows that were read.
         scored: Rows that all tasks scored.
         bad: The other rows.
         bad_path: The file with the bad rows and their reasons; None where there is none.
         truncated: Rows that were longer than all their windows.
-        seconds: Time spent on reading, scoring and writing.
-        tasks: References of the tasks that ran.
+        seconds: Time that this run spent on reading, scoring and writing.
+        tasks: References of the tasks of the call.
         plan: What was computed per text.
         columns: By name of a task in the output, the column that each field was read from.
+        parts: Number of parts that the rows were scored in.
+        resumed_rows: Rows that runs before this one have scored, and this one has not.
+        made_by: By name of a task in the output, its version, digest and columns.
     """
 
     path: Path | None
@@ -67,46 +61,58 @@ class ScoredFile:
     tasks: tuple[str, ...]
     plan: Plan
     columns: Mapping[str, Mapping[str, str]]
+    parts: int = 1
+    resumed_rows: int = 0
+    made_by: Mapping[str, TaskRecord] | None = None
+
+    @property
+    def new_rows(self) -> int:
+        """Returns the rows that this run has scored, bad ones included."""
+        return self.rows - self.resumed_rows
 
 
 def score_file(
-    scorer: ScoringHub,
+    hub: ScoringHub,
     source: object,
     out: str | Path,
     *,
     tasks: Sequence[str] = (),
     options: ScoringOptions | None = None,
 ) -> ScoredFile:
-    """Scores all rows of a source and writes them, with their predictions, to a file.
+    """Scores all rows of a source and writes them, with their predictions, to a file or folder.
 
     Args:
-        scorer: A `Hub`.
+        hub: A `Hub`.
         source: As in `open_source`.
-        out: The file; the ending of its name says the format.
-        tasks: References; none for all tasks of the scorer's registries that can read the
+        out: The file, whose ending says the format, or a folder for parts.
+        tasks: References; none for all tasks of the hub's registries that can read the
             source.
         options: None takes the defaults.
 
     Raises:
-        DataError: The source or a row of it cannot be used, or a file cannot be written.
+        DataError: The source or a row of it cannot be used, a file cannot be written, or the
+            output belongs to another job.
         UsageError: Tasks, columns and options do not fit each other.
         AdapterHubError: As `Hub.load`.
     """
     options = options or ScoringOptions()
+    registries = Registries(hub.registry_paths)
     # Before the first row is read: rows may come from code that changes the working folder.
-    place = absolute_path(out, "output")
-    registries = Registries(scorer.registry_paths)
+    target = find_target(out, options)
     job = prepare(
         registries,
         open_source(source, options.format),
-        out=place,
+        out=target,
         tasks=tasks,
         options=options,
-        backbone=registries.backbone_key(scorer.backbone),
+        encoder=EncoderSettings(registries.backbone_key(hub.backbone), hub.dtype, hub.max_windows),
     )
-    done = run(scorer, job)
+    done = run(hub, job)
     given = Path(os.path.expanduser(out))
-    bad_path = None if done.bad_path is None else given.with_name(done.bad_path.name)
+    if done.bad_path is None:
+        return replace(done, path=given)
+    inside = target.is_folder
+    bad_path = given / done.bad_path.name if inside else given.with_name(done.bad_path.name)
     return replace(done, path=given, bad_path=bad_path)
 
 
@@ -114,99 +120,126 @@ def prepare(
     registries: Registries | Registry,
     source: RowSource,
     *,
-    out: Path | None,
+    out: Target | None,
     tasks: Sequence[str],
     options: ScoringOptions,
-    backbone: str | None,
+    encoder: EncoderSettings,
 ) -> ScoringJob:
     """Returns a job whose tasks, columns and files fit; needs no backbone and no torch.
 
     Args:
         registries: Where tasks are looked up.
         source: The rows.
-        out: The file to be written; None where the caller of `run` takes the chunks.
+        out: Where to write; None where the caller of `run` takes the chunks.
         tasks: As in `score_file`.
         options: As in `score_file`.
-        backbone: As in `Hub`.
+        encoder: What it will run on.
 
     Raises:
-        DataError: A column is missing, or a file is in the way.
+        DataError: A column is missing, a file is in the way, or the output is of another job.
         UsageError: Tasks, columns and options do not fit each other.
         AdapterHubError: As `Hub.spec`.
     """
     if out is not None:
-        check_output(out, source, options)
+        check_target(out, source, options)
     assigned = assign_columns(
-        as_registries(registries), source, tasks=tasks, options=options, backbone=backbone
+        as_registries(registries),
+        source,
+        tasks=tasks,
+        options=options,
+        backbone=encoder.backbone,
     )
-    return ScoringJob(source, assigned, options, out)
+    output = None
+    if out is not None:
+        output = plan_output(source, assigned, out, options=options, encoder=encoder)
+    return ScoringJob(source, assigned, options, output)
 
 
 def run(
-    scorer: ScoringHub, job: ScoringJob, show: Callable[[ScoredChunk], None] | None = None
+    hub: ScoringHub | None, job: ScoringJob, show: Callable[[ScoredChunk], None] | None = None
 ) -> ScoredFile:
     """Loads the tasks of a job, scores its rows, and writes them.
 
     Args:
-        scorer: A `Hub`.
+        hub: A `Hub`; None for a job that is done.
         job: What to do.
-        show: Called with every chunk.
+        show: Called with every chunk, where nothing is written.
 
     Raises:
         DataError: A row is bad and is not to be skipped, or a file cannot be written.
         AdapterHubError: As `Hub.load`.
     """
-    assigned, out = job.assigned, job.out
-    takers = [] if show is None else [show]
-    scored = bad = truncated = 0
+    output = job.output
+    if output is not None and output.is_done:
+        done = totals(output.state.parts)
+        return _outcome(job, done, parts=len(output.state.parts), resumed=done.rows)
+    assert hub is not None
     with ExitStack() as stack:
-        if out is not None:
-            files = open_output(out, job.source, assigned, job.options)
-            takers.append(stack.enter_context(files))
-        stages = RowStages.open(scorer, assigned.request)
-        progress = stack.enter_context(
-            watching(
-                job.options.progress,
-                total=job.source.count,
-                passes_per_text=assigned.plan.passes,
-            )
-        )
-        started = time.perf_counter()
-        with closing(_scored_chunks(stages, job, progress.advance)) as chunks:
-            for chunk in chunks:
-                for take in takers:
-                    take(chunk)
-                scored += len(chunk.rows)
-                bad += len(chunk.bad)
-                truncated += chunk.truncated
+        progress = stack.enter_context(_watching(job))
+        started, watch = time.perf_counter(), progress.advance
+        if output is None:
+            found = _show(hub, job, show, watch)
+            parts, scored = 1, found.rows
+        else:
+            records, scored = run_job(hub, job, output, watch=watch)
+            found, parts = totals(records), len(records)
         seconds = time.perf_counter() - started
+    return _outcome(job, found, parts=parts, resumed=found.rows - scored, seconds=seconds)
+
+
+def _outcome(
+    job: ScoringJob, found: Totals, *, parts: int, resumed: int, seconds: float = 0.0
+) -> ScoredFile:
+    target = None if job.output is None else job.output.target
+    tasks = job.assigned.records if job.output is None else job.output.record.tasks
     return ScoredFile(
-        path=out,
-        rows=scored + bad,
-        scored=scored,
-        bad=bad,
-        bad_path=errors_path(out) if bad and out is not None else None,
-        truncated=truncated,
+        path=None if target is None else target.path,
+        rows=found.rows,
+        scored=found.scored,
+        bad=found.bad,
+        bad_path=target.errors if found.bad and target is not None else None,
+        truncated=found.truncated,
         seconds=seconds,
-        tasks=tuple(assigned.request.names),
-        plan=assigned.plan,
-        columns=assigned.read,
+        tasks=tuple(job.assigned.request.names),
+        plan=job.plan,
+        columns=job.assigned.read,
+        parts=parts,
+        resumed_rows=resumed,
+        made_by={task.name: task for task in tasks},
     )
 
 
-def _scored_chunks(
-    stages: RowStages, job: ScoringJob, watch: Callable[[int, int], object]
-) -> Generator[ScoredChunk, None, None]:
+def _show(
+    hub: ScoringHub, job: ScoringJob, show: Callable[[ScoredChunk], None] | None, watch: Watch
+) -> Totals:
+    """Hands all rows to the caller."""
+    found = Totals()
+    stages = RowStages.open(hub, job.request)
     with ExitStack() as stack:
-        windows: Iterable[RowWindow | None]
-        if job.out is None:
-            windows = stack.enter_context(row_windows(job.source, job.assigned.shown))
-        else:
-            windows = map(RowWindow, take_windows(job.source.rows, job.assigned.shown))
+        windows = stack.enter_context(row_windows(job.source, job.assigned.shown))
         chunks = stack.enter_context(closing(score_windows(stages, windows, watch=watch)))
         for chunk in chunks:
-            if chunk.bad and job.options.on_error == "raise":
-                first = chunk.bad[0]
-                hint = "--on-error skip (on_error='skip') goes on without such rows"
-                job.source.refuse(first.place, f"{first.problem} ({hint})", first.file)
-            yield chunk
+            refuse_bad(chunk, job.source, skip=job.options.on_error == "skip")
+            if show is not None:
+                show(chunk)
+            found = Totals(
+                rows=found.rows + len(chunk.rows) + len(chunk.bad),
+                scored=found.scored + len(chunk.rows),
+                bad=found.bad + len(chunk.bad),
+                truncated=found.truncated + len(chunk.truncated),
+            )
+    return found
+
+
+def _watching(job: ScoringJob) -> AbstractContextManager[Progress]:
+    """Returns what counts the rows of a job, from where it is."""
+    output, resumed = job.output, 0
+    if output is not None and not output.anew:
+        parts = output.state.parts.values()
+        resumed = sum(part.rows for part in parts if not job.part_job.lacks(part))
+    return watching(
+        job.options.progress,
+        total=job.source.count,
+        resumed_rows=resumed,
+        passes_per_text=job.plan.passes,
+    )

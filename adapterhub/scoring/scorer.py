@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
@@ -146,27 +145,28 @@ class Scorer:
         read = {task.name: task.columns(named, columns) for task in self._tasks.tasks}
         needed = dict.fromkeys(column for own in read.values() for column in own.values())
         values = read_columns(batch, needed)
-        scores: dict[str, Any] = {}
-        reasons: dict[int, str] = {}
-        for fields, tasks in _together(self._tasks, read).items():
-            names = [field for field, _ in fields]
-            texts = zip(*(values[column] for _, column in fields), strict=True)
-            found = self._predict(tasks, [dict(zip(names, row, strict=True)) for row in texts])
-            scores |= found
+        rows = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
+        found = self._predict(rows, read)
+        added = Scores(
+            {self._name(task): found[task.name] for task in self._tasks.tasks}
+        ).to_columns()
+        if self.options.on_error == "skip":
+            reasons: dict[int, str] = {}
             for error in found.errors:
                 reasons.setdefault(error.row, error.problem)
-        ordered = {self._name(task): scores[task.name] for task in self._tasks.tasks}
-        added = Scores(ordered).to_columns()
-        if self.options.on_error == "skip":
             added[self._error_column] = [reasons.get(row) for row in range(count)]
         return added
 
-    def _predict(self, tasks: PinnedTasks, rows: list[dict[str, object]]) -> Scores:
-        # Imported here: it imports torch, and a Scorer may be made where nothing is scored.
-        from adapterhub.scoring.process_tasks import score_pinned
+    def _predict(self, rows: Sequence[object], read: Mapping[str, Mapping[str, str]]) -> Scores:
+        # Imported here: they import torch, and a Scorer may be made where nothing is scored.
+        from adapterhub.model.execution.call import make_request
+        from adapterhub.scoring.process_tasks import open_pinned
 
         options = self.options
-        return score_pinned(tasks, rows, top_k=options.top_k, on_error=options.on_error)
+        request = make_request(
+            tuple(rows), top_k=options.top_k, on_error=options.on_error, logits=False
+        )
+        return open_pinned(self._tasks, read, top_k=options.top_k).score(request)
 
     def _types(self) -> dict[str, pa.DataType]:
         import pyarrow as pa
@@ -184,13 +184,3 @@ class Scorer:
     @property
     def _error_column(self) -> str:
         return f"{self.options.prefix}error"
-
-
-def _together(
-    tasks: PinnedTasks, read: Mapping[str, Mapping[str, str]]
-) -> dict[tuple[tuple[str, str], ...], PinnedTasks]:
-    """Returns the tasks that read the same columns, by field and column."""
-    found: dict[tuple[tuple[str, str], ...], list[PinnedTask]] = {}
-    for task in tasks.tasks:
-        found.setdefault(tuple(read[task.name].items()), []).append(task)
-    return {fields: replace(tasks, tasks=tuple(own)) for fields, own in found.items()}

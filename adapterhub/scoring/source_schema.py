@@ -25,8 +25,13 @@ def source_columns(source: RowSource) -> tuple[str, ...]:
     return tuple(found)
 
 
-def source_schema(source: RowSource) -> pa.Schema:
+def source_schema(source: RowSource, *, texts: Sequence[str] = ()) -> pa.Schema:
     """Returns the Arrow schema of a source: its own, or what its values are.
+
+    Args:
+        source: The source.
+        texts: The columns that tasks read. A row with anything else than a text there is a bad
+            one, which is not written, so its values are left out.
 
     Raises:
         DataError: A column holds values that no one type of Arrow can hold.
@@ -40,7 +45,9 @@ def source_schema(source: RowSource) -> pa.Schema:
         return pa.schema([(column, pa.string()) for column in source.columns])
     schema = pa.schema([])
     for rows in take_chunks(source.again(), _SCANNED_ROWS):
-        schema = _widen(schema, [row for row in rows if row.problem is None], source)
+        good = [row for row in rows if row.problem is None]
+        kept = [row for row in good if all(isinstance(row.values.get(c), str) for c in texts)]
+        schema = _widen(schema, kept, source)
     # Those of a table without rows.
     unseen = [(column, pa.null()) for column in source.columns if column not in schema.names]
     return pa.schema([*schema, *pa.schema(unseen)])

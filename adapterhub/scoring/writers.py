@@ -1,19 +1,21 @@
-"""Rows -> a file of one format, chunk by chunk."""
+"""Rows to a file of one format, chunk by chunk."""
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import csv
 import datetime
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NoReturn, Protocol
 from uuid import UUID
 
 from adapterhub.errors import DataError
+from adapterhub.rows.arrow_types import without_dictionaries
 from adapterhub.rows.delimited import tsv_cell
 from adapterhub.rows.formats import FileFormat, Packing, open_writing
 from adapterhub.rows.reading import encoding_problem
@@ -27,6 +29,8 @@ Row = Mapping[str, object]
 _CRLF = "\r\n"
 # Row groups of a few thousand rows make Parquet files that are big and slow to read.
 _GROUP_ROWS = 65_536
+# Of long texts fewer, which wait in memory.
+_GROUP_BYTES = 2**26
 
 
 class Writer(Protocol):
@@ -48,9 +52,9 @@ def json_line(row: Row) -> str:
     written as its escape.
     """
     try:
-        text = json.dumps(row, ensure_ascii=False, allow_nan=False, default=plain_value)
+        text = _ENCODER.encode(row)
     except ValueError:
-        text = json.dumps(_finite(row), ensure_ascii=False, allow_nan=False, default=plain_value)
+        text = _ENCODER.encode(_finite(row))
     if encoding_problem(text) is None:
         return text
     return json.dumps(_finite(row), allow_nan=False, default=plain_value)
@@ -65,8 +69,16 @@ class JsonLines:
 
     def write(self, rows: Sequence[Row]) -> None:
         """Writes rows; see `Writer`."""
+        self.write_lines(map(json_line, rows))
+
+    def write_lines(self, lines: Iterable[str]) -> None:
+        """Writes rows that are lines already.
+
+        Raises:
+            DataError: The system cannot write them.
+        """
         try:
-            self._file.writelines(f"{json_line(row)}\n" for row in rows)
+            self._file.writelines(f"{line}\n" for line in lines)
         except OSError as error:
             refuse_writing(self._path, error)
 
@@ -100,13 +112,16 @@ class DelimitedText:
     Each row of TSV is one line, see `rows.delimited`.
     """
 
-    def __init__(self, path: Path, form: FileFormat, columns: Sequence[str]) -> None:
+    def __init__(
+        self, path: Path, form: FileFormat, columns: Sequence[str], *, header: bool = True
+    ) -> None:
         self._path = path
         self._columns = tuple(columns)
         self._file: IO[str] = _open(path, form.packed)
         self._is_tsv = form.name == "tsv"
         self._writer = csv.writer(_LineFeeds(self._file), lineterminator=_CRLF)
-        self._put([self._columns])
+        if header:
+            self._put([self._columns])
 
     def write(self, rows: Sequence[Row]) -> None:
         """Writes rows; see `Writer`."""
@@ -133,28 +148,38 @@ class DelimitedText:
             refuse_writing(self._path, error)
 
 
-class Parquet:
-    """Writes Parquet in the types of a schema."""
+class TypedTable:
+    """Writes Parquet or Arrow IPC in the types of a schema, whose metadata it keeps."""
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
+    def __init__(self, path: Path, form: FileFormat, schema: pa.Schema) -> None:
         """Opens the file.
 
+        Args:
+            path: The file.
+            form: Parquet or Arrow.
+            schema: All columns; in Arrow, which has one dictionary per file, without dictionaries.
+
         Raises:
-            DataError: It cannot be written, or Parquet lacks a type of the schema.
+            DataError: It cannot be written, or the format lacks a type of the schema.
         """
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         self._path = path
-        self._schema = schema
+        self._is_arrow = form.name == "arrow"
+        self._schema = without_dictionaries(schema) if self._is_arrow else schema
         self._waiting: list[pa.Table] = []
+        self._is_closed = False
         try:
-            self._file = pq.ParquetWriter(path, schema)
+            # Opened here, so that an error of the system is said in its own words.
+            self._target = path.open("wb")
+            self._file = self._open()
         except OSError as error:
             refuse_writing(path, error)
         except pa.ArrowException as error:
+            self._target.close()
+            name = form.name.capitalize()
             raise DataError(
-                path, f"Parquet cannot hold these columns: {error}. Write .jsonl instead"
+                path, f"{name} cannot hold these columns: {error}. Write .jsonl instead"
             ) from error
 
     def write(self, rows: Sequence[Row]) -> None:
@@ -162,12 +187,22 @@ class Parquet:
         import pyarrow as pa
 
         try:
-            self._waiting.append(pa.Table.from_pylist(list(rows), schema=self._schema))
+            table = pa.Table.from_pylist(list(rows), schema=self._schema)
         except (pa.ArrowException, TypeError, OverflowError) as error:
             raise DataError(
                 self._path, f"a row does not fit the types of the rows before: {error}"
             ) from error
-        if sum(table.num_rows for table in self._waiting) >= _GROUP_ROWS:
+        self.write_table(table)
+
+    def write_table(self, table: pa.Table) -> None:
+        """Writes rows that are a table of the schema.
+
+        Raises:
+            DataError: The system cannot write them.
+        """
+        self._waiting.append(table)
+        rows = sum(table.num_rows for table in self._waiting)
+        if rows >= _GROUP_ROWS or sum(table.nbytes for table in self._waiting) >= _GROUP_BYTES:
             self._flush()
 
     def close(self) -> None:
@@ -176,23 +211,44 @@ class Parquet:
         Raises:
             DataError: The system cannot write it.
         """
-        self._flush()
+        if self._is_closed:
+            return
+        self._is_closed = True
         try:
+            self._flush()
             self._file.close()
+            self._target.close()
         except OSError as error:
             refuse_writing(self._path, error)
+        finally:
+            # What it could not write the first time it cannot write now.
+            with contextlib.suppress(OSError):
+                self._target.close()
+
+    def _open(self) -> Any:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if not self._is_arrow:
+            return pq.ParquetWriter(self._target, self._schema)
+        # As Feather files are written; every reader of Arrow since 2020 knows lz4.
+        options = pa.ipc.IpcWriteOptions(compression="lz4")
+        return pa.ipc.new_file(self._target, self._schema, options=options)
 
     def _flush(self) -> None:
         import pyarrow as pa
 
         if not self._waiting:
             return
+        table = pa.concat_tables(self._waiting)
+        self._waiting = []
         try:
-            table = pa.concat_tables(self._waiting)
-            self._file.write_table(table, row_group_size=max(table.num_rows, 1))
+            if self._is_arrow:
+                self._file.write_table(table.combine_chunks())
+            else:
+                self._file.write_table(table, row_group_size=max(table.num_rows, 1))
         except OSError as error:
             refuse_writing(self._path, error)
-        self._waiting = []
 
 
 def refuse_writing(path: Path, error: OSError) -> NoReturn:
@@ -215,12 +271,12 @@ def _close(file: IO[str], path: Path) -> None:
 
 
 def _cell(value: object) -> str:
+    if isinstance(value, str):
+        return value
     value = _finite(value)
     if value is None:
         return ""
-    if isinstance(value, str):
-        return value
-    text = json.dumps(value, ensure_ascii=False, default=plain_value)
+    text = _ENCODER.encode(value)
     # A date is a text in JSON, and needs no quotes in a cell of its own.
     return str(json.loads(text)) if text.startswith('"') else text
 
@@ -250,3 +306,7 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return value
+
+
+# Made once: json.dumps would make one for every row and cell.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=plain_value)

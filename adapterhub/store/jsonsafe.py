@@ -12,13 +12,12 @@ def read_json_object(text: str | bytes) -> dict[str, object]:
     Raises:
         ValueError: It is not a JSON object, has a duplicate name, or holds NaN or infinity.
     """
+    # Bytes are decoded here, because json would also detect UTF-16 and UTF-32.
+    text = text if isinstance(text, str) else text.decode("utf-8")
+    if text.startswith("\ufeff"):
+        raise ValueError("it begins with a byte order mark (U+FEFF)")
     try:
-        content = json.loads(
-            # Bytes are decoded here, because json would also detect UTF-16 and UTF-32.
-            text if isinstance(text, str) else text.decode("utf-8"),
-            object_pairs_hook=_refuse_duplicates,
-            parse_constant=_refuse_constant,
-        )
+        content = _DECODER.decode(text)
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
     if not isinstance(content, dict):
@@ -33,13 +32,19 @@ def shown(value: object) -> str:
 
 
 def _refuse_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    content: dict[str, object] = {}
-    for name, value in pairs:
-        if name in content:
-            raise ValueError(f"the name {shown(name)} occurs twice")
-        content[name] = value
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise ValueError(f"the name {shown(name)} occurs twice")
+            seen.add(name)
     return content
 
 
 def _refuse_constant(text: str) -> NoReturn:
     raise ValueError(f"it holds {text}, which is not a number")
+
+
+# Made once: json.loads would make one for every row of a file.
+_DECODER = json.JSONDecoder(object_pairs_hook=_refuse_duplicates, parse_constant=_refuse_constant)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -210,42 +209,6 @@ def test_a_reader_that_goes_away_is_met_with_silence(tiny_registry: Path, tmp_pa
         errors = running.stderr.read().decode()
         assert running.wait(120) == 141
     assert errors == ""
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
-def test_a_signal_ends_a_run_without_a_traceback_or_a_file(
-    tiny_registry: Path, tmp_path: Path
-) -> None:
-    source = tmp_path / "in.jsonl"
-    source.write_text('{"text": "the film was good and the food was bad"}\n' * 300_000)
-    words = (
-        "score",
-        "-r",
-        tiny_registry,
-        "-f",
-        source,
-        "-o",
-        tmp_path / "out.jsonl",
-        "-t",
-        "rating",
-    )
-    with subprocess.Popen(
-        command(*words),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment(),
-        # A shell starts what it puts in the background with SIGINT ignored, and so the tests.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    ) as running:
-        give_up = time.monotonic() + 120
-        while not list(tmp_path.glob(".out.jsonl.*")) and time.monotonic() < give_up:
-            time.sleep(0.02)
-        running.send_signal(signal.SIGINT)
-        _, errors = running.communicate(timeout=120)
-    assert running.returncode == 130
-    assert b"Traceback" not in errors
-    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["in.jsonl"]
 
 
 @pytest.mark.slow

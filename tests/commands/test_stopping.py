@@ -110,9 +110,8 @@ def test_a_signal_ends_what_does_not_want_to(tmp_path: Path, work: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", CODES)
-def test_a_signal_ends_a_long_call_of_torch(tmp_path: Path, number: signal.Signals) -> None:
-    check(tmp_path, TORCH, number)
+def test_a_signal_ends_a_long_call_of_torch(tmp_path: Path) -> None:
+    check(tmp_path, TORCH, signal.SIGINT)
 
 
 @pytest.mark.slow
@@ -131,7 +130,7 @@ def test_what_nohup_ignores_stays_ignored(tmp_path: Path) -> None:
         assert running.stdout is not None
         running.stdout.readline()
         running.send_signal(signal.SIGHUP)
-        time.sleep(1)
+        time.sleep(0.7)  # longer than what ends a process late
         assert running.poll() is None
         assert end(running, signal.SIGTERM)[0] == 143
 
@@ -205,28 +204,23 @@ def test_python_callers_keep_their_handlers(run: Run, tiny_registry: Path) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("verb", ["score", "train"])
-def test_a_real_verb(
-    tiny_registry: Path, tmp_path: Path, number: signal.Signals, verb: str
-) -> None:
+def test_a_training(tiny_registry: Path, tmp_path: Path) -> None:
+    """A job of scoring is stopped in tests/soak/jobs.py."""
     work = tmp_path / "work"
     work.mkdir()
     rows = tmp_path / "rows.jsonl"
     text = '{"text": "the film was good and the food was bad %d", "label": "%d"}\n'
-    rows.write_text("".join(text % (i, i % 2) for i in range(60_000)))
-    words = {
-        "score": ("-r", tiny_registry, "-f", rows, "-o", work / "out.parquet", "-t", "rating"),
-        "train": (rows, "-r", tiny_registry, "-t", "new"),
-    }[verb]
+    rows.write_text("".join(text % (i, i % 2) for i in range(20_000)))
     cache = tmp_path / "cache"
-    with start(
-        ["env", f"ADAPTERHUB_CACHE={cache}", *command(verb, *words)], work, defaults
-    ) as running:
-        time.sleep(6)  # in the middle of encoding
-        assert running.poll() is None
-        code, errors, seconds = end(running, number)
-    assert code == CODES[number], errors
+    words = command("train", rows, "-r", tiny_registry, "-t", "new")
+    with start(["env", f"ADAPTERHUB_CACHE={cache}", *words], work, defaults) as running:
+        give_up = time.monotonic() + 120
+        while not list(cache.rglob("*.features.safetensors*")):  # in the middle of encoding
+            assert running.poll() is None
+            assert time.monotonic() < give_up
+            time.sleep(0.02)
+        code, errors, seconds = end(running, signal.SIGTERM)
+    assert code == CODES[signal.SIGTERM], errors
     assert "Traceback" not in errors
     assert seconds < 2
     assert os.listdir(work) == []

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from transformers import AlbertForSequenceClassification, AutoTokenizer
 
 from adapterhub.errors import AdapterHubError, BackboneError, TokenizerError, UsageError
+from adapterhub.importing import unpickle_process
 from adapterhub.importing.convert import Converted, convert
 from adapterhub.importing.pickled_folder import INDEX_FILE
 from adapterhub.model.backbone.open_backbone import Backbone, open_backbone
@@ -36,6 +37,7 @@ from tests.importing.pickles import (
     copied,
     save_pickled,
 )
+from tests.importing.readers import read_at_once
 from tests.tiny import vocabulary
 
 IDS = [2, 30, 31, 32, 33, 3]
@@ -52,6 +54,12 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Stored:
 @pytest.fixture
 def folder(source: Stored, tmp_path: Path) -> Path:
     return copied(source[0], tmp_path / "folder")
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of what is read, not of the process that reads, which takes long to start."""
+    monkeypatch.setattr(unpickle_process, "_run", read_at_once)
 
 
 @pytest.fixture
@@ -82,6 +90,7 @@ def hidden_states(backbone: Backbone) -> list[torch.Tensor]:
     return states
 
 
+@pytest.mark.usefixtures("at_once")
 @pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILY_NAMES)
 def test_a_converted_pickle_is_its_source(family: str, tmp_path: Path, out: Path) -> None:
@@ -107,6 +116,7 @@ def test_a_converted_pickle_is_its_source(family: str, tmp_path: Path, out: Path
         assert (own - other[0]).abs().max().item() <= 1e-5
 
 
+@pytest.mark.usefixtures("at_once")
 @pytest.mark.slow
 def test_a_folder_of_the_time_of_albert_tiny_zh(folder: Path, out: Path) -> None:
     """It has a vocab.txt and no tokenizer_config.json, and its config no model_type."""
@@ -123,6 +133,7 @@ def test_a_folder_of_the_time_of_albert_tiny_zh(folder: Path, out: Path) -> None
     assert len(modes) == 1, "one may be read by whoever may read another"
 
 
+@pytest.mark.usefixtures("at_once")
 @pytest.mark.slow
 def test_parts_become_one_file(folder: Path, out: Path, source: Stored) -> None:
     tensors = source[1]
@@ -141,6 +152,7 @@ def test_parts_become_one_file(folder: Path, out: Path, source: Stored) -> None:
     assert f"has '{names[1]}', and another file has it too" in message
 
 
+@pytest.mark.usefixtures("at_once")
 @pytest.mark.slow
 def test_what_trainers_wrap_around_a_model_is_left_out(
     folder: Path, out: Path, source: Stored
@@ -159,6 +171,7 @@ def test_what_trainers_wrap_around_a_model_is_left_out(
     assert torch.equal(found["albert.pooler.weight"], tensors["pooler.weight"].half())
 
 
+@pytest.mark.usefixtures("at_once")
 @pytest.mark.slow
 def test_a_converted_classifier_can_be_imported(
     tmp_path: Path, out: Path, tiny_backbone: Backbone
@@ -232,6 +245,7 @@ def test_a_claim_of_terabytes_ends_at_the_limit(folder: Path, out: Path) -> None
     assert "bytes of memory; allow more with --max-bytes" in refusal(folder, out)
 
 
+@pytest.mark.usefixtures("at_once")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
@@ -251,6 +265,7 @@ def test_tensors_that_do_not_fit_are_refused(
     assert message in refusal(folder, out)
 
 
+@pytest.mark.usefixtures("at_once")
 @pytest.mark.slow
 def test_a_page_instead_of_a_pickle_is_refused(folder: Path, out: Path) -> None:
     (folder / PICKLE).write_bytes(b"<html>404</html>")
@@ -259,6 +274,7 @@ def test_a_page_instead_of_a_pickle_is_refused(folder: Path, out: Path) -> None:
     assert "weights_only=False" not in message, "as torch advises"
 
 
+@pytest.mark.usefixtures("at_once")
 @pytest.mark.slow
 def test_a_missing_tokenizer_is_named(folder: Path, out: Path) -> None:
     (folder / "vocab.txt").unlink()

@@ -30,14 +30,14 @@ def beside_transfers(server: HubServer) -> list[str]:
 
 
 @pytest.mark.slow
-def test_three_hundred_tasks_take_few_requests_beside_their_files(
+def test_a_hundred_tasks_take_few_requests_beside_their_files(
     hub_server: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heads = fill(hub_server, REPO, *(f"task-{number}" for number in range(300)))
+    heads = fill(hub_server, REPO, *(f"task-{number}" for number in range(100)))
     names = [f"{REPO}:{name}" for name in heads]
     found = find_all(names, Path("none"))
     assert [task.data for task in found] == list(heads.values())
-    assert hub_server.faults.count("GET", "/cdn/") == 300
+    assert hub_server.faults.count("GET", "/cdn/") == 100
     # The commit with the list of files, and the registry, which is at another address.
     assert len(beside_transfers(hub_server)) == 3
     find_all(names, Path("none"))

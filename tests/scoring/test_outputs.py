@@ -25,7 +25,7 @@ from adapterhub.rows.formats import FileFormat
 from adapterhub.scoring.outputs import whole_file
 from adapterhub.scoring.source_schema import source_columns, source_schema
 from adapterhub.scoring.sources import file_source
-from adapterhub.scoring.writers import DelimitedText, JsonLines, Parquet, json_line
+from adapterhub.scoring.writers import DelimitedText, JsonLines, TypedTable, json_line
 from tests.rows.texts import read, values
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n\x00"), max_size=20)
@@ -79,7 +79,7 @@ def test_writers(tmp_path: Path) -> None:
 
 def test_parquet_gathers_small_chunks(tmp_path: Path) -> None:
     schema = pa.schema([("a", pa.int64())])
-    writer = Parquet(tmp_path / "a.parquet", schema)
+    writer = TypedTable(tmp_path / "a.parquet", FileFormat("parquet"), schema)
     for start in range(0, 200_000, 2_000):
         writer.write([{"a": i} for i in range(start, start + 2_000)])
     writer.close()
@@ -90,11 +90,13 @@ def test_parquet_gathers_small_chunks(tmp_path: Path) -> None:
 
 
 def test_parquet_says_what_it_cannot_hold(tmp_path: Path) -> None:
-    writer = Parquet(tmp_path / "a.parquet", pa.schema([("a", pa.int64())]))
+    writer = TypedTable(
+        tmp_path / "a.parquet", FileFormat("parquet"), pa.schema([("a", pa.int64())])
+    )
     with pytest.raises(DataError, match="does not fit"):
         writer.write([{"a": "x"}])
     with pytest.raises(DataError, match="Parquet cannot hold"):
-        Parquet(tmp_path / "b.parquet", pa.schema([("a", pa.struct([]))]))
+        TypedTable(tmp_path / "b.parquet", FileFormat("parquet"), pa.schema([("a", pa.struct([]))]))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX limits")
@@ -107,13 +109,13 @@ def test_a_file_that_grows_too_large_is_called_by_its_own_name(tmp_path: Path, n
         import pyarrow as pa
         from adapterhub.rows.formats import FileFormat
         from adapterhub.scoring.outputs import whole_file
-        from adapterhub.scoring.writers import DelimitedText, JsonLines, Parquet
+        from adapterhub.scoring.writers import DelimitedText, JsonLines, TypedTable
         from adapterhub.errors import DataError
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, 1_000))
         path = Path(sys.argv[1])
         make = {".jsonl": JsonLines, ".csv": lambda p: DelimitedText(p, FileFormat("csv"), ["a"])}
-        make[".parquet"] = lambda p: Parquet(p, pa.schema([("a", pa.string())]))
+        make[".parquet"] = lambda p: TypedTable(p, FileFormat("parquet"), pa.schema([("a", pa.string())]))
         try:
             with whole_file(path) as temp:
                 writer = make[path.suffix](temp)

@@ -74,7 +74,8 @@ def test_a_file_has_what_score_returns(hub: Hub, out: str) -> None:
     assert (done.path, done.rows, done.scored, done.bad) == (Path(out), 3, 3, 0)
     assert (done.bad_path, done.tasks, done.truncated) == (None, tuple(TASKS), 0)
     assert str(done.plan) == str(hub.explain(TASKS))
-    assert sorted(os.listdir()) == sorted(["in.jsonl", out])
+    beside = [] if out == "out.parquet" else [f"{out}.job.json"]
+    assert sorted(os.listdir()) == sorted(["in.jsonl", out, *beside])
 
 
 @pytest.mark.parametrize(
@@ -186,7 +187,7 @@ def test_bad_rows_go_to_a_file_of_their_own(hub: Hub) -> None:
     assert bad[0]["row"] == {"id": 3, "text": None}
     with pytest.raises(DataError, match=r"record 4: .*on_error='skip'"):
         hub.score_file(rows, "other.jsonl", tasks="rating")
-    assert sorted(os.listdir()) == ["out.jsonl", "out.jsonl.errors.jsonl"]
+    assert sorted(os.listdir()) == ["out.jsonl", "out.jsonl.errors.jsonl", "out.jsonl.job.json"]
 
 
 def test_a_file_that_exists_is_replaced_only_by_force(hub: Hub) -> None:

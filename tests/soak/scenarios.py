@@ -46,29 +46,29 @@ class Scenario:
 
 
 ONCE = Effort(1)
-BRIEFLY, MINUTE = Effort(seconds=3), Effort(seconds=60)
+BRIEFLY, MINUTE = Effort(seconds=1), Effort(seconds=60)
 
 SCENARIOS = (
-    Scenario(writers.killed_writers, Effort(40), Effort(200)),
+    Scenario(writers.killed_writers, Effort(12), Effort(200)),
     Scenario(writers.dead_holders, Effort(5), Effort(50)),
-    Scenario(writers.racing_tasks, Effort(50), Effort(50)),
-    Scenario(writers.racing_versions, Effort(50), Effort(50)),
+    Scenario(writers.racing_tasks, Effort(16), Effort(50)),
+    Scenario(writers.racing_versions, Effort(16), Effort(50)),
     Scenario(writers.full_disk, Effort(150), Effort(2_000)),
     Scenario(damage.bit_flips, Effort(1_000), Effort(10_000)),
     Scenario(damage.wrong_lengths, ONCE, ONCE),
     Scenario(damage.hostile_headers, ONCE, ONCE),
     Scenario(damage.many_small_tensors, ONCE, ONCE),
     Scenario(damage.hostile_registries, ONCE, ONCE),
-    Scenario(serving.swap_under_load, Effort(10_000), Effort(1_000_000)),
+    Scenario(serving.swap_under_load, Effort(4_000), Effort(1_000_000)),
     Scenario(serving.same_task_loads, Effort(8), Effort(1_024)),
     Scenario(serving.replaced_in_a_batch, Effort(20), Effort(1_000)),
     Scenario(serving.failed_reloads, Effort(30), Effort(1_000)),
-    Scenario(serving_processes.load_cycles, Effort(300), Effort(10_000)),
-    Scenario(serving_processes.forked_children, Effort(3), Effort(20)),
+    Scenario(serving_processes.load_cycles, Effort(200), Effort(10_000)),
+    Scenario(serving_processes.forked_children, None, Effort(20)),
     Scenario(serving_processes.rows_scored, Effort(3_000), Effort(50_000)),
     Scenario(batches.same_texts, ONCE, Effort(50)),
-    Scenario(publishers.many_publishers, Effort(24), Effort(50)),
-    Scenario(publishers.many_publishers_in_trouble, Effort(12), Effort(50)),
+    Scenario(publishers.many_publishers, Effort(10), Effort(50)),
+    Scenario(publishers.many_publishers_in_trouble, Effort(8), Effort(50)),
     Scenario(publishers.killed_publishers, Effort(5), Effort(200)),
     Scenario(jobs.stopped_jobs, Effort(3), Effort(60)),
     Scenario(jobs.killed_jobs, None, Effort(20)),

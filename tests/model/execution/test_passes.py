@@ -278,7 +278,7 @@ def test_an_altered_adapter_is_refused_and_nothing_is_loaded(
         write_head(tmp_path / "altered.safetensors", spec, missing)
 
 
-THREADS, CALLS, ASKED = 8, 42, 3
+THREADS, CALLS, ASKED = 8, 14, 3
 MIXED = (*SINGLE, "pairs", "apart", *HEADS, "entails")
 
 
@@ -286,7 +286,7 @@ MIXED = (*SINGLE, "pairs", "apart", *HEADS, "entails")
 def test_threads_never_get_a_wrong_answer_while_tasks_come_and_go(registry: Path) -> None:
     """Rows and tasks all have logits of their own, so that any mix-up shows itself."""
     rows = [{"text": f"{text} {n}", "text_pair": text} for n in range(4) for text in TEXTS[:5]]
-    assert THREADS * CALLS * ASKED * len(rows) > 20_000
+    assert THREADS * CALLS * ASKED * len(rows) > 6_000
     reference = Hub(registry, device="cpu")
     expected = {name: _logits(reference, rows, name)[name] for name in MIXED}
     # Five sixths fit: the three largest by a hair, so what is brought back evicts others.

@@ -37,6 +37,9 @@ def options_with(cache: Path) -> TrainingOptions:
         learning_rates=(0.01,),
         weight_decays=(0.01,),
         validation_fraction=0.25,
+        poolings=("mean",),
+        hidden_widths=(),
+        ngrams=False,
         cache_dir=cache,
         adapter=adapter,
     )

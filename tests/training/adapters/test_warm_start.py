@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ QUICK: dict[str, Any] = {
     "weight_decays": (0.01,),
     "validation_fraction": 0.25,
     "ngrams": False,
+    "poolings": ("mean",),
+    "hidden_widths": (),
 }
 FIRST: dict[str, Any] = {"from_depth": 2, "rank": 2, "epochs": 2, "sites": ("query", "value")}
 # A step size that changes nothing shows what the training began with.
@@ -59,6 +62,20 @@ class Tasks:
 @pytest.fixture
 def tasks(tiny_backbone: Backbone, tmp_path: Path) -> Tasks:
     return Tasks(tmp_path, tiny_backbone)
+
+
+@pytest.fixture(scope="module")
+def _first(tiny_backbone: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("first")
+    Tasks(folder, tiny_backbone).train("first", sentiment_rows(64), **{**FIRST, "epochs": 1})
+    return folder
+
+
+@pytest.fixture
+def with_first(_first: Path, tiny_backbone: Backbone, tmp_path: Path) -> Tasks:
+    """Returns a registry of its own to each test, in which `first` is trained."""
+    shutil.copytree(_first, tmp_path / "copy")
+    return Tasks(tmp_path / "copy", tiny_backbone)
 
 
 def factors(trained: TrainedTask) -> dict[str, torch.Tensor]:
@@ -148,35 +165,32 @@ def test_depths_that_the_other_does_not_change_begin_anew(tasks: Tasks) -> None:
     ],
     ids=["rank", "dora", "ia3", "tied", "sites", "pissa", "adalora", "config"],
 )
-def test_another_shape_is_refused(changes: dict[str, Any], message: str, tasks: Tasks) -> None:
-    tasks.train("first", sentiment_rows(64), **{**FIRST, "epochs": 1})
-    before = tasks.registry.read_bytes()
+def test_another_shape_is_refused(changes: dict[str, Any], message: str, with_first: Tasks) -> None:
+    before = with_first.registry.read_bytes()
     with pytest.raises(UsageError, match=message):
-        tasks.train("second", rating_rows(64), continue_from="first", epochs=1, **changes)
-    assert tasks.registry.read_bytes() == before
+        with_first.train("second", rating_rows(64), continue_from="first", epochs=1, **changes)
+    assert with_first.registry.read_bytes() == before
 
 
 @pytest.mark.slow
-def test_other_depths_are_refused(tasks: Tasks) -> None:
-    tasks.train("first", sentiment_rows(64), **{**FIRST, "epochs": 1, "method": "lora"})
+def test_other_depths_are_refused(with_first: Tasks) -> None:
     options = training_options(
         **QUICK,
         depths=(2,),
         adapter=adapter_options(continue_from="first", from_depth=0, epochs=1),
     )
     with pytest.raises(UsageError, match=r"at depths 2 to 3; this one changes .* at depths 0 to 1"):
-        tasks.run("second", rating_rows(64), options)
+        with_first.run("second", rating_rows(64), options)
 
 
 @pytest.mark.slow
 def test_a_task_without_adapter_or_of_another_backbone_is_refused(
-    tasks: Tasks, tmp_path: Path
+    with_first: Tasks, tmp_path: Path
 ) -> None:
-    tasks.train("first", sentiment_rows(64), **{**FIRST, "epochs": 1})
-    tasks.run("plain", sentiment_rows(64), training_options(**QUICK))
+    with_first.run("plain", sentiment_rows(64), training_options(**QUICK))
     with pytest.raises(UsageError, match="'plain' has no adapter"):
-        tasks.train("second", rating_rows(64), continue_from="plain")
+        with_first.train("second", rating_rows(64), continue_from="plain")
     other = Tasks(tmp_path / "other", open_backbone(save_backbone(tmp_path / "backbone", seed=1)))
-    head = next(tasks.registry.parent.glob("heads/first*"))
+    head = next(with_first.registry.parent.glob("heads/first*"))
     with pytest.raises(BackboneMismatchError):
         other.train("second", rating_rows(64), continue_from=str(head))

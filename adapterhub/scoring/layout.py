@@ -1,0 +1,105 @@
+"""What every file of an output looks like: its format, its columns and their types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adapterhub.errors import DataError
+from adapterhub.results import column_types
+from adapterhub.rows.formats import FileFormat
+from adapterhub.scoring.assign_columns import Assignment, check_columns
+from adapterhub.scoring.chunks import missing_column
+from adapterhub.scoring.source_schema import source_columns, source_schema
+from adapterhub.scoring.sources import RowSource
+from adapterhub.scoring.writers import DelimitedText, JsonLines, Row, TypedTable
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The format of the parts of a job, and of the file that they are joined to.
+
+    Attributes:
+        form: The format.
+        keep: The columns of the input that are written; None for all.
+        columns: All columns in order, of CSV and TSV; empty for other formats.
+        schema: All columns with their types, of Parquet and Arrow; None for other formats.
+    """
+
+    form: FileFormat
+    keep: tuple[str, ...] | None
+    columns: tuple[str, ...]
+    schema: pa.Schema | None
+
+    def with_metadata(self, metadata: Mapping[bytes, bytes]) -> pa.Schema:
+        """Returns the schema of a file, which says what made it."""
+        assert self.schema is not None
+        return self.schema.with_metadata(dict(metadata))
+
+
+def make_layout(
+    form: FileFormat, source: RowSource, assigned: Assignment, *, keep: Sequence[str] | None
+) -> Layout:
+    """Returns the layout of what a source and its predictions are written to.
+
+    CSV must know all columns, and Parquet and Arrow all types, before the first row is written; so
+    JSON Lines and records are read once ahead for them.
+
+    Raises:
+        DataError: There is no such column to keep, or no type for a column.
+        UsageError: A column of the input has the name of one of the predictions.
+    """
+    chosen = None if keep is None else tuple(dict.fromkeys(keep))
+    for column in chosen or ():
+        if column not in source.columns and not source.is_blank:
+            raise DataError(source.name, missing_column(column, source.columns))
+    predicted = assigned.request.columns
+    if form.name == "jsonl":
+        return Layout(form, chosen, (), None)
+    if form.is_typed:
+        import pyarrow as pa
+
+        own = source_schema(source, texts=assigned.shown)
+        kept = own if chosen is None else pa.schema([own.field(name) for name in chosen])
+        check_columns(kept.names, predicted)
+        types: dict[str, pa.DataType] = {}
+        for name, spec in assigned.specs.items():
+            types |= column_types(name, spec.kind, top_k=assigned.request.top_k)
+        return Layout(form, chosen, (), pa.schema([*kept, *pa.schema(types)]))
+    columns = source_columns(source) if chosen is None else chosen
+    check_columns(columns, predicted)
+    return Layout(form, chosen, (*columns, *predicted), None)
+
+
+def open_writer(
+    path: Path, layout: Layout, metadata: Mapping[bytes, bytes], *, header: bool
+) -> JsonLines | DelimitedText | TypedTable:
+    """Opens a file for rows of a layout.
+
+    Args:
+        path: The file.
+        layout: Its layout.
+        metadata: What stands in its schema, where it has one.
+        header: Whether CSV and TSV begin with the names of the columns.
+
+    Raises:
+        DataError: The system cannot write it, or not in this format.
+    """
+    if layout.form.name == "jsonl":
+        return JsonLines(path, packed=layout.form.packed)
+    if layout.schema is not None:
+        return TypedTable(path, layout.form, layout.with_metadata(metadata))
+    return DelimitedText(path, layout.form, layout.columns, header=header)
+
+
+def kept_rows(rows: Iterable[Row], layout: Layout, predicted: Sequence[str]) -> list[Row]:
+    """Returns rows with the columns that are written; other formats than JSON Lines know these."""
+    if layout.keep is None or layout.form.name != "jsonl":
+        return list(rows)
+    columns = (*layout.keep, *predicted)
+    return [{name: row[name] for name in columns if name in row} for row in rows]

@@ -1,0 +1,122 @@
+"""The files of one part while they are written: its rows, and beside them those that are bad."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from adapterhub.scoring.chunks import RejectedRow, ScoredChunk
+from adapterhub.scoring.job_records import PartRecord
+from adapterhub.scoring.layout import Layout, kept_rows, open_writer
+from adapterhub.scoring.outputs import flush
+from adapterhub.scoring.windows import Window
+from adapterhub.scoring.writers import JsonLines, refuse_writing
+
+
+class Part(Protocol):
+    """Takes the windows of one part."""
+
+    def write(self, window: Window, chunk: ScoredChunk) -> None:
+        """Writes a window after those before.
+
+        Raises:
+            DataError: The system cannot write it.
+        """
+        ...
+
+    def finish(self) -> PartRecord:
+        """Ends the files, flushes them to the disk, and returns the manifest for them.
+
+        Raises:
+            DataError: The system cannot write them.
+        """
+        ...
+
+    def close(self) -> None:
+        """Closes the files, whole or not."""
+        ...
+
+
+class NewPart:
+    """A part that is scored by all tasks."""
+
+    def __init__(
+        self,
+        rows: Path,
+        bad: Path,
+        *,
+        layout: Layout,
+        metadata: Mapping[bytes, bytes],
+        header: bool,
+        tasks: Mapping[str, str],
+        source: str,
+    ) -> None:
+        """Opens its files.
+
+        Args:
+            rows: Takes the rows that have predictions.
+            bad: Takes the others.
+            layout: Of the rows.
+            metadata: As in `layout.open_writer`.
+            header: As in `layout.open_writer`.
+            tasks: Digest of each task by its name.
+            source: Name of the source, for rows that do not name their file.
+
+        Raises:
+            DataError: The system cannot write them.
+        """
+        self._source = source
+        self._paths = rows, bad
+        self._layout, self._tasks = layout, dict(tasks)
+        self._bad = JsonLines(bad)
+        self._rows = open_writer(rows, layout, metadata, header=header)
+        self._read = self._scored = 0
+        self._places: list[int] = []
+        self._truncated: list[int] = []
+
+    def write(self, window: Window, chunk: ScoredChunk) -> None:
+        """Writes a window; see `Part`."""
+        self._rows.write(kept_rows(chunk.rows, self._layout, chunk.predicted))
+        self._bad.write([bad_record(row, self._source) for row in chunk.bad])
+        self._places += [window.start + row.index for row in chunk.bad]
+        self._read += len(window.rows)
+        self._scored += len(chunk.rows)
+        self._truncated += [window.start + index for index in chunk.truncated]
+
+    def finish(self) -> PartRecord:
+        """Ends the part; see `Part`."""
+        self.close()
+        rows, bad = self._paths
+        flushed(bad)
+        return PartRecord(
+            rows=self._read,
+            scored=self._scored,
+            bad=tuple(self._places),
+            truncated=tuple(self._truncated),
+            size=flushed(rows),
+            tasks=self._tasks,
+        )
+
+    def close(self) -> None:
+        """Closes the files; see `Part`."""
+        self._bad.close()
+        self._rows.close()
+
+
+def bad_record(row: RejectedRow, source: str) -> dict[str, object]:
+    """Returns what the file of the bad rows says of one."""
+    file = row.file or source
+    return {"file": file, "line": row.place, "reason": row.problem, "row": row.row}
+
+
+def flushed(path: Path) -> int:
+    """Flushes a file to the disk and returns its size in bytes.
+
+    Raises:
+        DataError: The disk reports an error.
+    """
+    try:
+        return flush(path)
+    except OSError as error:
+        refuse_writing(path, error)

@@ -1,0 +1,252 @@
+"""Runs a job to its end: into a folder of parts, or into one file made of them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adapterhub.errors import DataError
+from adapterhub.plan import Plan
+from adapterhub.scoring.chunks import ScoredChunk, ScoringHub
+from adapterhub.scoring.job import OutputJob, ScoringJob
+from adapterhub.scoring.job_folder import (
+    FolderState,
+    JobFolder,
+    clear,
+    hold_folder,
+    read_state,
+    refuse_folder,
+    settle,
+)
+from adapterhub.scoring.job_records import (
+    JobRecord,
+    PartRecord,
+    SuccessRecord,
+    schema_metadata,
+    totals,
+    write_record,
+)
+from adapterhub.scoring.joining import append_file, join_parts
+from adapterhub.scoring.local_engine import LocalEngine
+from adapterhub.scoring.outputs import give_name, reserve, resolved, temp_beside
+from adapterhub.scoring.part_writer import NewPart
+from adapterhub.scoring.parts import PartSink, commit
+from adapterhub.scoring.windows import Window, take_windows
+from adapterhub.store.atomic import sweep, sync_folder
+
+if TYPE_CHECKING:
+    from adapterhub.model.execution.stages import Watch
+
+Parts = Mapping[int, PartRecord]
+
+
+def run_job(
+    hub: ScoringHub, job: ScoringJob, output: OutputJob, *, watch: Watch | None = None
+) -> tuple[Parts, int]:
+    """Scores what is not done of a job and writes it.
+
+    Args:
+        hub: A `Hub`.
+        job: What to do.
+        output: Where it writes.
+        watch: Called after every batch of the encoder.
+
+    Returns:
+        The manifests of all parts, and how many rows were scored now.
+
+    Raises:
+        DataError: A row is bad and is not to be skipped, or a file cannot be written.
+        AdapterHubError: As `Hub.load`.
+    """
+    engine = LocalEngine(hub, job.part_job, job.source, watch)
+    # Before anything is written: what cannot be loaded leaves no folder.
+    engine.load(job.request)
+    run = _to_folder if output.target.is_folder else _to_file
+    return run(engine, job, output), engine.scored
+
+
+def _to_folder(engine: LocalEngine, job: ScoringJob, output: OutputJob) -> Parts:
+    with hold_folder(output.target.folder):
+        parts = begin(output)
+        windows = take_windows(job.source.rows, output.record.part_rows)
+        with PartSink(job.part_job, parts) as sink:
+            engine.score_parts(windows, sink)
+        finish(output.target.folder, output.record, sink.parts, job.plan)
+    return sink.parts
+
+
+def begin(output: OutputJob) -> Parts:
+    """Makes a folder that of a job; returns the manifests of the parts that it has.
+
+    Raises:
+        DataError: The folder was changed in the meantime, or cannot be written to.
+    """
+    folder = output.target.folder
+    state = FolderState() if output.anew else read_state(folder.path)
+    if output.anew:
+        clear(folder)
+    elif state.job != output.state.job:
+        raise DataError(folder.path, "another job has changed it in the meantime; run it again")
+    settle(folder, state.parts)
+    if state.job != output.record:
+        # Before the mark of the end goes: until then that is of other tasks, and so not valid.
+        write_record(folder.job, output.record)
+    try:
+        folder.success.unlink(missing_ok=True)
+    except OSError as error:
+        refuse_folder(folder.path, error)
+    return state.parts
+
+
+def finish(folder: JobFolder, record: JobRecord, parts: Parts, plan: Plan) -> None:
+    """Ends a job all parts of which are finished: the bad rows in one file, and `_SUCCESS`.
+
+    Raises:
+        DataError: The system cannot write it, or a part is missing.
+    """
+    missing = next((number for number in range(len(parts)) if number not in parts), None)
+    if missing is not None:
+        raise DataError(folder.part(missing), "it is missing; run the job again")
+    _write_errors(folder, parts, folder.errors, force=True)
+    success = SuccessRecord(
+        **totals(parts).model_dump(),
+        parts=len(parts),
+        adapterhub=record.adapterhub,
+        torch=record.torch,
+        backbone=record.backbone,
+        tasks=record.tasks,
+        plan=json.loads(json.dumps({"passes": plan.passes, **asdict(plan)})),
+    )
+    write_record(folder.success, success)
+    if record.adding:
+        write_record(folder.job, record.model_copy(update={"adding": ()}))
+
+
+def _write_errors(folder: JobFolder, parts: Parts, path: Path, *, force: bool) -> None:
+    """Writes the bad rows of all parts to one file; leaves none where there are none."""
+    with temp_beside(path) as temp:
+        for number in sorted(parts):
+            if parts[number].bad:
+                append_file(folder.bad(number), temp)
+        give_name(temp, path, force=force, unless_empty=True)
+
+
+def _to_file(engine: LocalEngine, job: ScoringJob, output: OutputJob) -> Parts:
+    target, record = output.target, output.record
+    part_rows = record.part_rows if record.is_resumable else sys.maxsize
+    with ExitStack() as stack:
+        for path in (target.path, target.errors, target.record):
+            stack.enter_context(reserve(path))
+        sweep(resolved(target.path).parent)
+        windows = take_windows(job.source.rows, part_rows)
+        if output.state.job is None:
+            if output.anew:
+                _remove_work(target.folder)
+            only = _first_part(engine, job, output, windows)
+            if only is not None:
+                return {0: only}
+        with hold_folder(target.folder):
+            parts = read_state(target.folder.path).parts
+            with PartSink(job.part_job, parts) as sink:
+                engine.score_parts(windows, sink)
+            _join(output, job, sink.parts)
+        _remove_work(target.folder)
+    return sink.parts
+
+
+def _first_part(
+    engine: LocalEngine, job: ScoringJob, output: OutputJob, windows: Iterator[Window]
+) -> PartRecord | None:
+    """Scores the first part of one file; returns its manifest if it is the file itself.
+
+    If there are more rows, it becomes a part of the folder that is made then.
+    """
+    target, part_job = output.target, job.part_job
+    with temp_beside(target.path) as rows, temp_beside(target.errors) as bad:
+        part = NewPart(
+            rows,
+            bad,
+            layout=output.layout,
+            metadata=schema_metadata(output.record),
+            header=True,
+            tasks=output.record.digests,
+            source=part_job.source,
+        )
+        ended = False
+
+        def take(window: Window, chunk: ScoredChunk) -> None:
+            nonlocal ended
+            part.write(window, chunk)
+            ended = window.ends_input
+
+        with contextlib.closing(part):
+            engine.score(part_job.request, _first_windows(windows), take=take)
+            found = part.finish()
+        if not ended:
+            with hold_folder(target.folder):
+                write_record(target.folder.job, output.record)
+                commit(target.folder, 0, found, rows=rows, bad=bad)
+            return None
+        _name(output, job, rows)
+        if part_job.skip:
+            give_name(bad, target.errors, force=job.options.force, unless_empty=True)
+        _write_own_record(output)
+    return found
+
+
+def _first_windows(windows: Iterator[Window]) -> Iterator[Window]:
+    for window in windows:
+        yield window
+        if window.ends_part:
+            return
+
+
+def _join(output: OutputJob, job: ScoringJob, parts: Parts) -> None:
+    """Makes one file of all parts; on a full disk the parts stay."""
+    target, folder = output.target, output.target.folder
+    metadata = schema_metadata(output.record)
+    with temp_beside(target.path) as temp:
+        paths = [folder.part(number) for number in sorted(parts)]
+        try:
+            join_parts(paths, temp, output.layout, metadata)
+        except DataError as error:
+            raise DataError(
+                error.source,
+                f"{error.problem}. All parts are scored, in {folder.path}; the same command goes "
+                f"on from there",
+            ) from error
+        _name(output, job, temp)
+    if job.options.on_error == "skip" or any(part.bad for part in parts.values()):
+        _write_errors(folder, parts, target.errors, force=job.options.force)
+    _write_own_record(output)
+
+
+def _name(output: OutputJob, job: ScoringJob, temp: Path) -> None:
+    """Gives the finished file its name; what says how one before it was made goes first."""
+    target = output.target
+    if not target.describes_itself:
+        with contextlib.suppress(FileNotFoundError):
+            target.record.unlink()
+    give_name(temp, target.path, force=job.options.force)
+
+
+def _write_own_record(output: OutputJob) -> None:
+    if not output.target.describes_itself:
+        write_record(output.target.record, output.record)
+
+
+def _remove_work(folder: JobFolder) -> None:
+    """Removes the parts of one file; what is not ours stays."""
+    if not folder.path.is_dir():
+        return
+    clear(folder)
+    with contextlib.suppress(OSError):
+        folder.state.rmdir()
+        folder.path.rmdir()
+        sync_folder(folder.path.parent)

@@ -1,0 +1,376 @@
+"""Folders of parts: what is in them, going on where a run stopped, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from adapterhub import Hub
+from adapterhub.errors import DataError, UsageError
+from adapterhub.scoring import local_engine, pipeline, sources
+from adapterhub.scoring.chunks import ScoredChunk
+from adapterhub.scoring.job_folder import hold_folder
+from adapterhub.scoring.local_engine import refuse_bad
+from adapterhub.scoring.options import ScoringOptions
+from adapterhub.scoring.score_file import ScoredFile
+from adapterhub.scoring.target import find_target
+
+TEXTS = ["the film was good", "a bad day", "it is late", "not very good", "she was early"]
+ROWS: list[dict[str, Any]] = [{"id": n, "text": f"{TEXTS[n % 5]} {n}"} for n in range(10)]
+TASKS = ["sentiment", "rating"]
+STATE = {"job.json", "00000.json", "00001.json", "00002.json"}
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(pipeline, "WINDOW_ROWS", 3)
+    write("in.jsonl", ROWS)
+
+
+def write(path: str, rows: list[Any]) -> None:
+    lines = (row if isinstance(row, str) else json.dumps(row) for row in rows)
+    Path(path).write_text("".join(f"{line}\n" for line in lines), "utf-8")
+
+
+def score(hub: Hub, out: str = "out", *, source: Any = "in.jsonl", **options: Any) -> ScoredFile:
+    tasks = options.pop("tasks", TASKS)
+    return hub.score_file(source, out, tasks=tasks, options={"part_rows": 4, **options})
+
+
+def kill_at(monkeypatch: pytest.MonkeyPatch, window: int) -> None:
+    """Ends the run before a window is written, counted from 0."""
+    written = iter(range(window + 1))
+
+    def run(chunk: ScoredChunk, *args: Any, **named: Any) -> None:
+        if next(written) == window:
+            raise Killed
+        refuse_bad(chunk, *args, **named)
+
+    monkeypatch.setattr(local_engine, "refuse_bad", run)
+
+
+def killed(hub: Hub, window: int, out: str = "out", **options: Any) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        kill_at(patch, window)
+        with pytest.raises(Killed):
+            score(hub, out, **options)
+
+
+def files(folder: str = "out") -> dict[str, bytes]:
+    paths = (path for path in sorted(Path(folder).rglob("*")) if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def read(out: str = "out") -> list[dict[str, Any]]:
+    if Path(out).is_file():
+        return list(pq.read_table(out).to_pylist())
+    paths = sorted(Path(out).glob("part-*"))
+    if paths[0].suffix == ".jsonl":
+        return [json.loads(line) for path in paths for line in path.open(encoding="utf-8")]
+    return [row for path in paths for row in pq.read_table(path).to_pylist()]
+
+
+@pytest.mark.parametrize("form", ["parquet", "jsonl"])
+def test_a_folder_has_parts_state_and_its_end(hub: Hub, form: Any) -> None:
+    done = score(hub, part_format=form)
+    names = [f"part-0000{n}.{form}" for n in range(3)]
+    assert set(os.listdir("out")) == {"_job", "_SUCCESS", *names}
+    assert set(os.listdir("out/_job")) == STATE
+    score(hub, "whole.jsonl")
+    assert read() == read_lines("whole.jsonl")
+    assert (done.path, done.parts, done.rows, done.resumed_rows) == (Path("out"), 3, 10, 0)
+    success = json.loads(Path("out/_SUCCESS").read_text())
+    assert [success[name] for name in ("rows", "scored", "bad", "parts")] == [10, 10, 0, 3]
+    assert {one["name"]: one["version"] for one in success["tasks"]} == dict.fromkeys(TASKS, 1)
+    assert done.made_by is not None
+    assert success["tasks"][0]["sha256"] == done.made_by["sentiment"].sha256
+
+
+def read_lines(path: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Path(path).open(encoding="utf-8")]
+
+
+def test_schemas_and_a_file_beside_say_what_made_them(hub: Hub) -> None:
+    score(hub)
+    score(hub, "out.csv")
+    found = json.loads((pq.read_schema("out/part-00001.parquet").metadata)[b"adapterhub"])
+    assert found == json.loads(Path("out/_job/job.json").read_text())
+    beside = json.loads(Path("out.csv.job.json").read_text())
+    assert (beside["part_format"], found["part_format"]) == ("csv", "parquet")
+    assert beside["tasks"] == found["tasks"]
+    assert found["tasks"][0]["reference"] == "sentiment:1"
+    assert found["backbone"]["fingerprint"] == hub.backbone.fingerprint
+    assert found["inputs"][0]["bytes"] == Path("in.jsonl").stat().st_size
+
+
+@pytest.mark.parametrize("window", range(6))
+def test_a_killed_job_goes_on_and_ends_with_the_same_bytes(hub: Hub, window: int) -> None:
+    """Windows of 3, 1, 3, 1, 2 rows in parts of 4."""
+    score(hub, "whole")
+    if window < 5:
+        killed(hub, window)
+    done = score(hub)
+    assert files("out") == files("whole")
+    assert done.resumed_rows == (window // 2) * 4 if window < 5 else not done.resumed_rows
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv.gz", "a.jsonl", "a.jsonl.gz", "a.parquet"])
+@pytest.mark.slow
+def test_one_file_goes_on_too(hub: Hub, name: str) -> None:
+    rows = [*ROWS[:5], {"id": 5, "text": None}, *ROWS[6:]]
+    write("in.jsonl", rows)
+    score(hub, f"whole-{name}", on_error="skip")
+    killed(hub, 0, name, on_error="skip")
+    killed(hub, 1, name, on_error="skip")
+    assert not Path(f"{name}.parts").exists()
+    killed(hub, 4, name, on_error="skip")
+    assert not Path(name).exists()
+    assert {path.name for path in Path(f"{name}.parts").glob("part-*")} == {
+        f"part-0000{n}.{name.partition('.')[2]}" for n in range(2)
+    }
+    done = score(hub, name, on_error="skip")
+    assert (done.rows, done.bad, done.resumed_rows) == (10, 1, 8)
+    beside = [] if name == "a.parquet" else [f"{name}.job.json"]
+    expected = [name, f"{name}.errors.jsonl", *beside]
+    assert sorted(found for found in os.listdir() if found.startswith(name)) == expected
+    if name == "a.parquet":
+        assert read(name) == read(f"whole-{name}")
+        assert pq.read_metadata(name).num_row_groups == 1
+        score(hub, "one.parquet", on_error="skip", part_rows=100)
+        assert pq.read_schema(name) == pq.read_schema("one.parquet")
+    else:
+        assert Path(name).read_bytes() == Path(f"whole-{name}").read_bytes()
+    errors = read_lines(f"{name}.errors.jsonl")
+    assert errors == read_lines(f"whole-{name}.errors.jsonl")
+    assert [(row["file"], row["line"]) for row in errors] == [("in.jsonl", 6)]
+
+
+def test_what_is_done_is_not_done_again(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    score(hub)
+    before = files()
+    kill_at(monkeypatch, 0)
+    done = score(hub, tasks=["rating"])
+    assert (done.rows, done.resumed_rows, done.new_rows) == (10, 10, 0)
+    assert files() == before
+
+
+def remove_part(place: Path) -> None:
+    (place / "part-00001.parquet").unlink()
+
+
+def cut_part(place: Path) -> None:
+    part = place / "part-00001.parquet"
+    part.write_bytes(part.read_bytes()[:-9])
+
+
+def remove_manifest(place: Path) -> None:
+    (place / "_job/00001.json").unlink()
+
+
+@pytest.mark.parametrize("damage", [remove_part, cut_part, remove_manifest])
+def test_a_part_that_is_not_whole_is_made_again(hub: Hub, damage: Callable[[Path], None]) -> None:
+    score(hub)
+    before = files()
+    damage(Path("out"))
+    done = score(hub)
+    assert (done.resumed_rows, done.new_rows) == (6, 4)
+    assert files() == before
+
+
+def test_the_order_of_tasks_is_that_of_the_folder(hub: Hub) -> None:
+    score(hub, "whole")
+    killed(hub, 3)
+    score(hub, tasks=["rating", "sentiment"])
+    assert files("out") == files("whole")
+
+
+def changed_input() -> None:
+    write("in.jsonl", [*ROWS, {"id": 10, "text": "late"}])
+
+
+CHANGES: list[tuple[dict[str, Any], str]] = [
+    ({"tasks": ["sentiment"]}, "task 'rating' was there and is not now"),
+    ({"tasks": [*TASKS, "topics"]}, "task 'topics' is new"),
+    ({"top_k": 2}, "top_k was 1 and is 2 now"),
+    ({"prefix": "p_"}, "prefix was '' and is p_ now"),
+    ({"part_rows": 5}, "part_rows was 4 and is 5 now"),
+    ({"part_format": "jsonl"}, "part_format was parquet and is jsonl now"),
+    ({"keep_columns": ["id"]}, "keep_columns was all and is id now"),
+    ({"text_column": "other"}, "read the column 'text' and reads 'other' now"),
+]
+
+
+@pytest.mark.parametrize(("change", "words"), CHANGES, ids=lambda one: str(one)[:20])
+@pytest.mark.slow
+def test_an_unfinished_job_refuses_another(hub: Hub, change: dict[str, Any], words: str) -> None:
+    write("in.jsonl", [{**row, "other": "good"} for row in ROWS])
+    killed(hub, 3)
+    before = files()
+    with pytest.raises(DataError, match="unfinished job that differs") as caught:
+        score(hub, **change)
+    assert words in str(caught.value)
+    assert "--force (force=True)" in str(caught.value)
+    assert files() == before
+    score(hub, force=True, **change)
+    assert Path("out/_SUCCESS").exists()
+
+
+def test_a_changed_input_or_encoder_is_refused(hub: Hub, tiny_registry: Path) -> None:
+    killed(hub, 3)
+    size = Path("in.jsonl").stat().st_size
+    for options, words in (
+        ({"dtype": "bfloat16"}, "dtype was float32 and is bfloat16 now"),
+        ({"max_windows": 2}, "max_windows was 16 and is 2 now"),
+    ):
+        with pytest.raises(DataError, match=words):
+            score(Hub(tiny_registry, device="cpu", **options))
+    changed_input()
+    with pytest.raises(DataError, match=rf"in\.jsonl was {size} bytes with sha256 \w+… and it is"):
+        score(hub)
+
+
+def test_versions_of_libraries_are_compared(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    killed(hub, 3)
+    path = Path("out/_job/job.json")
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, "torch": "1.0", "adapterhub": "0.1"}))
+    with pytest.raises(DataError, match=r"version of adapterhub was 0\.1 .*of torch was 1\.0 and"):
+        score(hub)
+
+
+def test_a_finished_folder_refuses_all_but_tasks(hub: Hub) -> None:
+    score(hub)
+    before = files()
+    with pytest.raises(DataError, match=r"finished job that differs.*top_k was 1 and is 2 now"):
+        score(hub, top_k=2)
+    changed_input()
+    with pytest.raises(DataError, match=r"finished job that differs.*Tasks may be added"):
+        score(hub, tasks=["topics"])
+    assert files() == before
+
+
+def test_force_starts_anew_and_removes_nothing_else(hub: Hub) -> None:
+    score(hub)
+    Path("out/.mine").write_text("mine")
+    Path("out/notes").mkdir()
+    write("in.jsonl", ROWS[:3])
+    assert score(hub, force=True, part_format="jsonl").resumed_rows == 0
+    names = {"_job", "_SUCCESS", ".mine", "notes", "part-00000.jsonl"}
+    assert set(os.listdir("out")) == names
+    assert set(os.listdir("out/_job")) == {"job.json", "00000.json"}
+
+
+def test_what_is_no_job_is_left_alone(hub: Hub) -> None:
+    Path("other").mkdir()
+    Path("other/data.csv").write_text("mine")
+    Path("file").write_text("mine")
+    for out, force, words in (
+        ("other", False, r"not empty and holds no job of adapterhub \(data\.csv\)"),
+        ("other", True, "not empty and holds no job"),
+        ("file", False, "it is no folder"),
+        ("file/sub", True, "file is no folder"),
+        ("out.csv.x", False, r"ends in none of .* A folder of parts is named with '/' at the end"),
+    ):
+        with pytest.raises((DataError, UsageError), match=words):
+            score(hub, out, force=force)
+    with pytest.raises(UsageError, match=r"part_format .* is of a folder"):
+        score(hub, "out.csv", part_format="jsonl")
+    assert set(os.listdir()) == {"in.jsonl", "other", "file"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("job.json", "{", "it is damaged: .*Nothing was changed"),
+        ("job.json", '{"format": 2, "new": 1}', r"newer adapterhub \(format 2; .*reads 1\)"),
+        ("job.json", '{"format": 1, "new": 1}', "it is damaged: "),
+        ("00000.json", "[]", "it is damaged: it is not an object"),
+        ("00000.json", '{"format": 9}', "newer adapterhub"),
+    ],
+)
+def test_state_that_cannot_be_read_is_refused(
+    hub: Hub, name: str, content: str, words: str
+) -> None:
+    killed(hub, 3)
+    Path(f"out/_job/{name}").write_text(content)
+    before = files()
+    with pytest.raises(DataError, match=words):
+        score(hub)
+    assert files() == before
+    assert score(hub, force=True).scored == 10
+
+
+def test_a_second_job_is_refused(hub: Hub) -> None:
+    killed(hub, 3)
+    options = ScoringOptions()
+    words = f"another job is writing there: process {os.getpid()}"
+    with hold_folder(find_target("out", options).folder), pytest.raises(DataError, match=words):
+        score(hub)
+    assert score(hub).scored == 10
+
+
+def test_what_can_be_read_once_cannot_go_on(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "CHUNK_ROWS", 2)
+
+    def texts(stop: int) -> Iterator[str]:
+        yield from TEXTS[:stop]
+        if stop < 5:
+            raise Killed
+
+    with pytest.raises(Killed):
+        score(hub, source=texts(4), part_rows=2)
+    with pytest.raises(DataError, match="unfinished job, and this input can be read only once"):
+        score(hub, source=texts(5), part_rows=2)
+    assert score(hub, source=texts(5), force=True).scored == 5
+    with pytest.raises(Killed):
+        score(hub, "a.csv", source=texts(4), part_rows=1)
+    assert not list(Path().glob("a.csv*"))
+
+
+def test_bad_rows_are_counted_across_runs(hub: Hub) -> None:
+    bad = {2: "no json", 5: {"id": 5}, 9: {"id": 9, "text": 7}}
+    write("in.jsonl", [bad.get(n, row) for n, row in enumerate(ROWS)])
+    with pytest.raises(DataError, match=r"in\.jsonl, line 3: .*on_error='skip'"):
+        score(hub)
+    killed(hub, 2, on_error="skip")
+    done = score(hub, on_error="skip")
+    assert (done.rows, done.scored, done.bad) == (10, 7, 3)
+    assert done.bad_path == Path("out/_errors.jsonl")
+    errors = read_lines("out/_errors.jsonl")
+    assert [row["line"] for row in errors] == [3, 6, 10]
+    assert [row["row"] for row in errors] == ["no json", {"id": 5}, {"id": 9, "text": 7}]
+    assert [row["id"] for row in read()] == [n for n in range(10) if n not in bad]
+
+
+def test_no_rows_are_one_empty_part(hub: Hub) -> None:
+    Path("in.csv").write_text("text,id\n")
+    assert score(hub, source="in.csv").rows == 0
+    table = pq.read_table("out")
+    assert (table.num_rows, table.column_names[:2]) == (0, ["text", "id"])
+    write("in.jsonl", ROWS[:8])
+    assert score(hub, "two").parts == 2
+
+
+def test_columns_may_be_chosen(hub: Hub) -> None:
+    keep = ["id"]
+    score(hub, keep_columns=keep)
+    score(hub, "lines", keep_columns=keep, part_format="jsonl")
+    score(hub, "a.csv", keep_columns=keep)
+    columns = ["id", *(c for c in read()[0] if c not in ("id", "text"))]
+    assert list(read()[0]) == list(read("lines")[0]) == columns
+    assert Path("a.csv").read_text().splitlines()[0] == ",".join(columns)
+    with pytest.raises(DataError, match=r"no column 'idd'.*Did you mean 'id'"):
+        score(hub, "other", keep_columns=["idd"])
