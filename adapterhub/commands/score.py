@@ -206,6 +206,8 @@ def _summarise(done: ScoredFile, *, as_json: bool) -> None:
         took |= {"parts": done.parts, "resumed_rows": done.resumed_rows}
         took["columns"] = {name: dict(own) for name, own in done.columns.items()}
         took["tasks"] = {name: one.model_dump() for name, one in (done.made_by or {}).items()}
+        if done.from_cache:
+            took |= {"from_cache": list(done.from_cache), "passes": done.passes}
         print_json({**counts, **took, "plan": plan_values(done.plan)})
         return
     of_all = f" of {done.rows:,}" if done.bad else ""
@@ -227,3 +229,11 @@ def _summarise(done: ScoredFile, *, as_json: bool) -> None:
     if done.bad and not done.scored:
         parts.insert(0, "no row could be scored: all are bad")
     note(f"adapterhub: {', '.join(parts)}\nadapterhub: {done.plan.summary}")
+    _note_cache(done)
+
+
+def _note_cache(done: ScoredFile) -> None:
+    if done.from_cache:
+        names, passes = ", ".join(done.from_cache), counted(done.passes, "pass")
+        made = f"{passes} per text for the others" if done.passes else "no pass was made"
+        note(f"adapterhub: from the features cache, without the encoder: {names}; {made}")

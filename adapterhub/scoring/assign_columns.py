@@ -112,10 +112,7 @@ def assign_columns(
         left_out=left_out,
         backbone=choose_backbone_key(registries, chosen, backbone),
         plan=make_reading_plan(specs, by_name),
-        records=tuple(
-            _record(task, names[task.reference], read[task.reference], options.top_k)
-            for task in chosen
-        ),
+        records=tuple(_record(names[t.reference], t, by_name, options.top_k) for t in chosen),
     )
 
 
@@ -186,14 +183,16 @@ def _renamed(columns: Mapping[str, str]) -> dict[str, str]:
     return {field: column for field, column in columns.items() if field != column}
 
 
-def _record(task: FoundTask, name: str, read: Mapping[str, str], top_k: int | None) -> TaskRecord:
+def _record(
+    name: str, task: FoundTask, read: Mapping[str, Mapping[str, str]], top_k: int | None
+) -> TaskRecord:
     return TaskRecord(
         name=name,
         reference=task.pinned,
         version=task.version,
         sha256=task.sha256,
         origin=task.origin,
-        read=dict(read),
+        read=dict(read[name]),
         columns=tuple(prediction_columns(name, task.spec.kind, top_k=top_k)),
     )
 

@@ -14,7 +14,7 @@ from adapterhub.scoring.job_folder import FolderState, check_own, read_state
 from adapterhub.scoring.job_records import JobRecord
 from adapterhub.scoring.layout import Layout, make_layout
 from adapterhub.scoring.options import ScoringOptions
-from adapterhub.scoring.parts import PartJob, in_order, only
+from adapterhub.scoring.part_job import PartJob, in_order, only
 from adapterhub.scoring.sources import RowSource
 from adapterhub.scoring.target import Target
 
@@ -95,6 +95,7 @@ class ScoringJob:
             kinds={name: specs[name].kind for name in request.names.values()},
             skip=self.options.on_error == "skip",
             source=self.source.name,
+            features_cache=self.options.features_cache,
         )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from adapterhub.plan import Plan
 from adapterhub.scoring.assign_columns import assign_columns
+from adapterhub.scoring.cache_use import CacheUse, kept_features
 from adapterhub.scoring.chunks import RowStages, ScoredChunk, ScoringHub
 from adapterhub.scoring.fingerprint import EncoderSettings
 from adapterhub.scoring.job import ScoringJob, plan_output
@@ -24,6 +25,7 @@ from adapterhub.scoring.run_job import run_job
 from adapterhub.scoring.sources import RowSource, open_source
 from adapterhub.scoring.stream import row_windows
 from adapterhub.scoring.target import Target, check_target, find_target
+from adapterhub.store.paths import absolute_path
 from adapterhub.store.registries import Registries, as_registries
 from adapterhub.store.registry import Registry
 
@@ -49,6 +51,8 @@ class ScoredFile:
         parts: Number of parts that the rows were scored in.
         resumed_rows: Rows that runs before this one have scored, and this one has not.
         made_by: By name of a task in the output, its version, digest and columns.
+        from_cache: Names of the tasks that this run computed from kept features, without a pass
+            of the encoder.
     """
 
     path: Path | None
@@ -64,6 +68,12 @@ class ScoredFile:
     parts: int = 1
     resumed_rows: int = 0
     made_by: Mapping[str, TaskRecord] | None = None
+    from_cache: tuple[str, ...] = ()
+
+    @property
+    def passes(self) -> int:
+        """Returns the passes of the encoder per text in this run."""
+        return self.plan.passes_without(self.from_cache)
 
     @property
     def new_rows(self) -> int:
@@ -95,7 +105,7 @@ def score_file(
         UsageError: Tasks, columns and options do not fit each other.
         AdapterHubError: As `Hub.load`.
     """
-    options = options or ScoringOptions()
+    options = absolute(options or ScoringOptions())
     registries = Registries(hub.registry_paths)
     # Before the first row is read: rows may come from code that changes the working folder.
     target = find_target(out, options)
@@ -140,6 +150,7 @@ def prepare(
         UsageError: Tasks, columns and options do not fit each other.
         AdapterHubError: As `Hub.spec`.
     """
+    options = absolute(options)
     if out is not None:
         check_target(out, source, options)
     assigned = assign_columns(
@@ -153,6 +164,14 @@ def prepare(
     if out is not None:
         output = plan_output(source, assigned, out, options=options, encoder=encoder)
     return ScoringJob(source, assigned, options, output)
+
+
+def absolute(options: ScoringOptions) -> ScoringOptions:
+    """Returns options whose paths do not depend on the working folder."""
+    if options.features_cache is None:
+        return options
+    folder = absolute_path(options.features_cache, "features cache")
+    return options.model_copy(update={"features_cache": folder})
 
 
 def run(
@@ -178,13 +197,16 @@ def run(
         progress = stack.enter_context(_watching(job))
         started, watch = time.perf_counter(), progress.advance
         if output is None:
-            found = _show(hub, job, show, watch)
+            found, use = _show(hub, job, show, watch)
             parts, scored = 1, found.rows
         else:
-            records, scored = run_job(hub, job, output, watch=watch)
+            records, scored, use = run_job(hub, job, output, watch=watch)
             found, parts = totals(records), len(records)
         seconds = time.perf_counter() - started
-    return _outcome(job, found, parts=parts, resumed=found.rows - scored, seconds=seconds)
+    resumed = found.rows - scored
+    outcome = _outcome(job, found, parts=parts, resumed=resumed, seconds=seconds)
+    names = tuple(name for name in job.request.names.values() if name in use.all)
+    return replace(outcome, from_cache=names)
 
 
 def _outcome(
@@ -211,14 +233,16 @@ def _outcome(
 
 def _show(
     hub: ScoringHub, job: ScoringJob, show: Callable[[ScoredChunk], None] | None, watch: Watch
-) -> Totals:
+) -> tuple[Totals, CacheUse]:
     """Hands all rows to the caller."""
-    found = Totals()
+    found, use = Totals(), CacheUse()
     stages = RowStages.open(hub, job.request)
+    features = kept_features(job.options.features_cache, stages.call)
     with ExitStack() as stack:
-        windows = stack.enter_context(row_windows(job.source, job.assigned.shown))
+        windows = stack.enter_context(row_windows(job.source, job.assigned.shown, features))
         chunks = stack.enter_context(closing(score_windows(stages, windows, watch=watch)))
         for chunk in chunks:
+            use.add(chunk, job.request)
             refuse_bad(chunk, job.source, skip=job.options.on_error == "skip")
             if show is not None:
                 show(chunk)
@@ -228,7 +252,7 @@ def _show(
                 bad=found.bad + len(chunk.bad),
                 truncated=found.truncated + len(chunk.truncated),
             )
-    return found
+    return found, use
 
 
 def _watching(job: ScoringJob) -> AbstractContextManager[Progress]:
