@@ -13,14 +13,13 @@ import typer
 from adapterhub.commands.option_fields import uses
 from adapterhub.commands.options import AsJson, split_names
 from adapterhub.commands.printing import (
-    counted,
     is_screen,
     note,
-    print_json,
     print_line,
     print_table,
     to_stdout,
 )
+from adapterhub.commands.score_summary import summarise
 from adapterhub.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from adapterhub.scoring.chunks import ScoredChunk
     from adapterhub.scoring.job import ScoringJob
     from adapterhub.scoring.options import ScoringOptions
-    from adapterhub.scoring.score_file import ScoredFile
     from adapterhub.scoring.sources import RowSource
 
 _CELL = 60
@@ -104,7 +102,8 @@ def score(
 
         hub = Hub(opened.paths, **{**loading.model_dump(), "backbone": assigned.backbone})
     done = run(hub, job, Screen(job, as_json=as_json).show if out is None else None)
-    _summarise(done, as_json=as_json)
+    done = done if given.out is None else done.at(given.out)
+    summarise(done, as_json=as_json)
     if done.bad and not done.scored:
         raise typer.Exit(DataError.exit_code)
 
@@ -194,46 +193,3 @@ def _open_source(texts: list[str], file: Path | None, form: Format | None) -> Ro
         raise UsageError("There are no texts; give some, or --file, or pipe them in.")
     # Not stdin itself, because what is not UTF-8 there shall cost one row only.
     return stream_source(sys.stdin.buffer, form or "text", name="stdin")
-
-
-def _summarise(done: ScoredFile, *, as_json: bool) -> None:
-    """Says what was done and what it cost; to stdout only as JSON where that is free."""
-    from adapterhub.commands.explain import plan_values
-
-    if as_json and done.path is not None:
-        counts = {name: getattr(done, name) for name in ("rows", "scored", "bad", "truncated")}
-        took: dict[str, object] = {"seconds": round(done.seconds, 3), "out": str(done.path)}
-        took |= {"parts": done.parts, "resumed_rows": done.resumed_rows}
-        took["columns"] = {name: dict(own) for name, own in done.columns.items()}
-        took["tasks"] = {name: one.model_dump() for name, one in (done.made_by or {}).items()}
-        if done.from_cache:
-            took |= {"from_cache": list(done.from_cache), "passes": done.passes}
-        print_json({**counts, **took, "plan": plan_values(done.plan)})
-        return
-    of_all = f" of {done.rows:,}" if done.bad else ""
-    parts = [f"scored {counted(done.scored, 'row')}{of_all}"]
-    if not done.new_rows and done.resumed_rows:
-        parts = [f"nothing to do: {counted(done.scored, 'row')}{of_all} scored before"]
-    elif done.resumed_rows:
-        parts.append(f"{done.resumed_rows:,} of them before")
-    if done.new_rows:
-        parts.append(f"{done.new_rows / done.seconds:,.0f} rows/s")
-    if done.path is not None:
-        parts.append(f"in {done.path}")
-    if done.bad_path is not None:
-        parts.append(f"the {done.bad:,} others in {done.bad_path}")
-    if done.truncated:
-        was = "was" if done.truncated == 1 else "were"
-        cut = f"{counted(done.truncated, 'text')} {was} longer than its windows and cut"
-        parts.append(f"{cut} (--max-windows)")
-    if done.bad and not done.scored:
-        parts.insert(0, "no row could be scored: all are bad")
-    note(f"adapterhub: {', '.join(parts)}\nadapterhub: {done.plan.summary}")
-    _note_cache(done)
-
-
-def _note_cache(done: ScoredFile) -> None:
-    if done.from_cache:
-        names, passes = ", ".join(done.from_cache), counted(done.passes, "pass")
-        made = f"{passes} per text for the others" if done.passes else "no pass was made"
-        note(f"adapterhub: from the features cache, without the encoder: {names}; {made}")

@@ -53,6 +53,7 @@ class ScoredFile:
         made_by: By name of a task in the output, its version, digest and columns.
         from_cache: Names of the tasks that this run computed from kept features, without a pass
             of the encoder.
+        tokens: Tokens that this run gave to the encoder.
     """
 
     path: Path | None
@@ -69,6 +70,26 @@ class ScoredFile:
     resumed_rows: int = 0
     made_by: Mapping[str, TaskRecord] | None = None
     from_cache: tuple[str, ...] = ()
+    tokens: int = 0
+
+    def at(self, out: str | Path) -> ScoredFile:
+        """Returns the outcome with its paths as the caller wrote them."""
+        given = Path(os.path.expanduser(out))
+        if self.bad_path is None:
+            return replace(self, path=given)
+        is_inside = self.bad_path.parent == self.path
+        bad = given / self.bad_path.name if is_inside else given.with_name(self.bad_path.name)
+        return replace(self, path=given, bad_path=bad)
+
+    @property
+    def rows_per_second(self) -> float:
+        """Returns the rows of this run per second."""
+        return self.new_rows / max(self.seconds, 1e-9)
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Returns the tokens of this run per second."""
+        return self.tokens / max(self.seconds, 1e-9)
 
     @property
     def passes(self) -> int:
@@ -117,13 +138,7 @@ def score_file(
         options=options,
         encoder=EncoderSettings(registries.backbone_key(hub.backbone), hub.dtype, hub.max_windows),
     )
-    done = run(hub, job)
-    given = Path(os.path.expanduser(out))
-    if done.bad_path is None:
-        return replace(done, path=given)
-    inside = target.is_folder
-    bad_path = given / done.bad_path.name if inside else given.with_name(done.bad_path.name)
-    return replace(done, path=given, bad_path=bad_path)
+    return run(hub, job).at(out)
 
 
 def prepare(
@@ -191,6 +206,8 @@ def run(
     output = job.output
     if output is not None and output.is_done:
         done = totals(output.state.parts)
+        with _watching(job):
+            pass  # who reads it learns that all is done
         return _outcome(job, done, parts=len(output.state.parts), resumed=done.rows)
     assert hub is not None
     with ExitStack() as stack:
@@ -206,7 +223,7 @@ def run(
     resumed = found.rows - scored
     outcome = _outcome(job, found, parts=parts, resumed=resumed, seconds=seconds)
     names = tuple(name for name in job.request.names.values() if name in use.all)
-    return replace(outcome, from_cache=names)
+    return replace(outcome, from_cache=names, tokens=progress.snapshot().tokens)
 
 
 def _outcome(
