@@ -64,6 +64,11 @@ class JobFolder:
         return self.state / JOB
 
     @property
+    def joined(self) -> Path:
+        """Returns the file that is there when the parts of one file were joined."""
+        return self.state / "joined.json"
+
+    @property
     def success(self) -> Path:
         """Returns the file that is there when the job has ended."""
         return self.path / SUCCESS
@@ -255,6 +260,7 @@ def clear(folder: JobFolder) -> None:
     try:
         # First what says that the others are whole.
         folder.success.unlink(missing_ok=True)
+        folder.joined.unlink(missing_ok=True)
         for name in filter(_is_of_part, _names(folder.state)):
             (folder.state / name).unlink(missing_ok=True)
         for name in _names(folder.path):

@@ -157,6 +157,16 @@ class PartRecord(Record):
     revision: int = Field(default=0, ge=0)
 
 
+class JoinedRecord(Record):
+    """Says that all parts of one file were joined, before that gets its name.
+
+    Attributes:
+        size: Size of the file in bytes.
+    """
+
+    size: int = Field(ge=0)
+
+
 class Totals(Spec):
     """Numbers of rows.
 

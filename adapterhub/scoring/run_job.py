@@ -25,6 +25,7 @@ from adapterhub.scoring.job_folder import (
 )
 from adapterhub.scoring.job_records import (
     JobRecord,
+    JoinedRecord,
     PartRecord,
     SuccessRecord,
     schema_metadata,
@@ -34,8 +35,9 @@ from adapterhub.scoring.job_records import (
 from adapterhub.scoring.joining import append_file, join_parts
 from adapterhub.scoring.local_engine import LocalEngine
 from adapterhub.scoring.outputs import give_name, reserve, resolved, temp_beside
-from adapterhub.scoring.part_writer import NewPart
+from adapterhub.scoring.part_writer import NewPart, flushed
 from adapterhub.scoring.parts import PartSink, commit
+from adapterhub.scoring.target import is_joined
 from adapterhub.scoring.windows import Window, take_windows
 from adapterhub.store.atomic import sweep, sync_folder
 
@@ -195,7 +197,7 @@ def _first_part(
             with hold_folder(target.folder):
                 commit(target.folder, 0, found, rows=rows, bad=bad)
             return None
-        _name(output, job, rows)
+        _name(output, rows, force=job.options.force)
         if part_job.skip:
             give_name(bad, target.errors, force=job.options.force, unless_empty=True)
         _write_own_record(output)
@@ -229,19 +231,22 @@ def _join(output: OutputJob, job: ScoringJob, parts: Parts) -> None:
                 f"{error.problem}. All parts are scored, in {folder.path}; the same command goes "
                 f"on from there",
             ) from error
-        _name(output, job, temp)
+        # If this is killed in what follows, the file that is there then is that of this job.
+        force = job.options.force or is_joined(target)
+        write_record(folder.joined, JoinedRecord(size=flushed(temp)))
+        _name(output, temp, force=force)
     if job.options.on_error == "skip" or any(part.bad for part in parts.values()):
-        _write_errors(folder, parts, target.errors, force=job.options.force)
+        _write_errors(folder, parts, target.errors, force=force)
     _write_own_record(output)
 
 
-def _name(output: OutputJob, job: ScoringJob, temp: Path) -> None:
+def _name(output: OutputJob, temp: Path, *, force: bool) -> None:
     """Gives the finished file its name; what says how one before it was made goes first."""
     target = output.target
     if not target.describes_itself:
         with contextlib.suppress(FileNotFoundError):
             target.record.unlink()
-    give_name(temp, target.path, force=job.options.force)
+    give_name(temp, target.path, force=force)
 
 
 def _write_own_record(output: OutputJob) -> None:

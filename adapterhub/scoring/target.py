@@ -9,7 +9,7 @@ from pathlib import Path
 from adapterhub.errors import DataError, UsageError
 from adapterhub.rows.formats import FileFormat, find_format
 from adapterhub.scoring.job_folder import JobFolder, check_folder, hold_folder
-from adapterhub.scoring.job_records import JobRecord, read_record
+from adapterhub.scoring.job_records import JobRecord, JoinedRecord, read_record
 from adapterhub.scoring.options import ScoringOptions
 from adapterhub.scoring.outputs import check_writable, errors_path, reserve, resolved
 from adapterhub.scoring.sources import RowSource
@@ -127,12 +127,23 @@ def check_target(target: Target, source: RowSource, options: ScoringOptions) -> 
                 raise UsageError(
                     f"The input itself would be written, {path}; give --out (out) another name."
                 )
-            check_writable(path, force=options.force or _is_left(path, target))
+            force = options.force or is_joined(target) or _is_left(path, target)
+            check_writable(path, force=force)
         except OSError as error:
             # A name that gets too long, for instance.
             refuse_writing(path, error)
         with reserve(path):
             pass
+
+
+def is_joined(target: Target) -> bool:
+    """Returns whether a file is the end of a job that was killed in its very last step.
+
+    Raises:
+        DataError: The state of the job is damaged.
+    """
+    found = read_record(target.folder.joined, JoinedRecord)
+    return found is not None and target.path.is_file() and target.path.stat().st_size == found.size
 
 
 def _is_left(path: Path, target: Target) -> bool:

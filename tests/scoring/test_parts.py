@@ -19,7 +19,7 @@ from adapterhub import Hub
 from adapterhub.errors import DataError, UsageError
 from adapterhub.rows.formats import find_format
 from adapterhub.rows.reading import read_file
-from adapterhub.scoring import local_engine, pipeline, sources
+from adapterhub.scoring import local_engine, pipeline, run_job, sources
 from adapterhub.scoring.chunks import ScoredChunk
 from adapterhub.scoring.fingerprint import EncoderSettings
 from adapterhub.scoring.job_folder import hold_folder
@@ -168,6 +168,26 @@ def test_one_file_goes_on_too(hub: Hub, name: str) -> None:
     errors = read_lines(f"{name}.errors.jsonl")
     assert errors == read_lines(f"whole-{name}.errors.jsonl")
     assert [(row["file"], row["line"]) for row in errors] == [("in.jsonl", 6)]
+
+
+@pytest.mark.parametrize("step", ["_write_errors", "_write_own_record", "_remove_work"])
+def test_a_file_that_lacks_only_what_stands_beside_it_goes_on(hub: Hub, step: str) -> None:
+    write("in.jsonl", ["no json", *ROWS])
+
+    def die(*_: Any, **__: Any) -> None:
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_job, step, die)
+        with pytest.raises(Killed):
+            score(hub, "a.csv", on_error="skip")
+    assert Path("a.csv").exists()
+    done = score(hub, "a.csv", on_error="skip")
+    assert (done.rows, done.resumed_rows) == (11, 11)
+    beside = {"a.csv", "a.csv.errors.jsonl", "a.csv.job.json", "in.jsonl"}
+    assert set(os.listdir()) == beside
+    with pytest.raises(DataError, match="exists already"):
+        score(hub, "a.csv", on_error="skip")
 
 
 def test_what_is_done_is_not_done_again(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
