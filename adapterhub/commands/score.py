@@ -77,10 +77,11 @@ def score(
     if given.all_labels and options.top_k != 1:
         raise UsageError("--top-k and --all ask for different numbers of labels; give one.")
     out = None if given.out is None else find_target(given.out, options)
-    # No bar where rows fill the screen.
-    bar = options.progress and (out is not None or not is_screen(sys.stdout))
+    progress = "off" if given.no_progress else options.progress
+    if progress == "auto" and out is None and is_screen(sys.stdout):
+        progress = "off"  # rows fill the screen
     top_k = None if given.all_labels else options.top_k
-    options = options.model_copy(update={"top_k": top_k, "progress": bar})
+    options = options.model_copy(update={"top_k": top_k, "progress": progress})
     source = _open_source(texts or [], given.file, options.format)
     opened = open_registries(given.registry)
     encoder = EncoderSettings(loading.backbone, loading.dtype, loading.max_windows)

@@ -95,10 +95,9 @@ def assign_columns(
     for task in chosen:
         _check_fields(task, read[task.reference], source)
     by_name = {names[reference]: own for reference, own in read.items()}
-    fields = {task.pinned: _renamed(read[task.reference]) for task in chosen}
-    versions = {task.reference: task.pinned for task in chosen}
+    request = _request(chosen, names, read, source=source, options=options)
     return Assignment(
-        request=_request(source, specs, options, names=names, versions=versions, fields=fields),
+        request=request,
         specs=specs,
         shown=tuple(dict.fromkeys(c for own in read.values() for c in own.values())),
         read=by_name,
@@ -111,27 +110,34 @@ def assign_columns(
 
 
 def _request(
-    source: RowSource,
-    specs: Mapping[str, TaskSpec],
-    options: ScoringOptions,
-    *,
+    chosen: Sequence[FoundTask],
     names: Mapping[str, str],
-    versions: Mapping[str, str],
-    fields: Mapping[str, Mapping[str, str]],
+    read: Mapping[str, Mapping[str, str]],
+    *,
+    source: RowSource,
+    options: ScoringOptions,
 ) -> Request:
-    top_k = options.top_k
-    written = [prediction_columns(name, spec.kind, top_k=top_k) for name, spec in specs.items()]
+    """Returns how every row is scored and written.
+
+    Raises:
+        DataError: There is no column that is to be kept.
+        UsageError: A prediction would take the place of a column of the input.
+    """
+    written = (
+        prediction_columns(names[task.reference], task.spec.kind, top_k=options.top_k)
+        for task in chosen
+    )
+    keep = _kept_columns(source, options)
     request = Request(
         names=names,
-        versions=versions,
+        versions={task.reference: task.pinned for task in chosen},
         columns=tuple(chain.from_iterable(written)),
-        fields=fields,
-        top_k=top_k,
-        keep=_kept_columns(source, options),
+        fields={task.pinned: _renamed(read[task.reference]) for task in chosen},
+        top_k=options.top_k,
+        keep=keep,
         truncated=f"{options.prefix}truncated" if options.mark_truncated else None,
     )
-    kept = source.columns if request.keep is None else request.keep
-    check_columns(kept, request.written)
+    check_columns(source.columns if keep is None else keep, request.written)
     return request
 
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from tqdm import tqdm
 
 from adapterhub.plan import Plan
 from adapterhub.scoring.assign_columns import assign_columns
@@ -22,9 +18,11 @@ from adapterhub.scoring.job import ScoringJob, plan_output
 from adapterhub.scoring.job_records import TaskRecord, Totals, totals
 from adapterhub.scoring.local_engine import refuse_bad
 from adapterhub.scoring.options import ScoringOptions
-from adapterhub.scoring.pipeline import RowWindow, score_windows, take_windows
+from adapterhub.scoring.pipeline import score_windows
+from adapterhub.scoring.progress import watching
 from adapterhub.scoring.run_job import run_job
 from adapterhub.scoring.sources import RowSource, open_source
+from adapterhub.scoring.stream import row_windows
 from adapterhub.scoring.target import Target, check_target, find_target
 from adapterhub.store.paths import absolute_path
 from adapterhub.store.registries import Registries, as_registries
@@ -118,13 +116,7 @@ def score_file(
         options=options,
         encoder=EncoderSettings(registries.backbone_key(hub.backbone), hub.dtype, hub.max_windows),
     )
-    done = run(hub, job)
-    given = Path(os.path.expanduser(out))
-    if done.bad_path is None:
-        return replace(done, path=given)
-    inside = target.is_folder
-    bad_path = given / done.bad_path.name if inside else given.with_name(done.bad_path.name)
-    return replace(done, path=given, bad_path=bad_path)
+    return run(hub, job)
 
 
 def prepare(
@@ -195,17 +187,20 @@ def run(
         return _outcome(job, done, parts=len(output.state.parts), resumed=done.rows)
     assert hub is not None
     with ExitStack() as stack:
-        bar = stack.enter_context(_progress(job))
+        progress = stack.enter_context(
+            watching(
+                job.options.progress,
+                total=job.source.count,
+                resumed_rows=job.resumed_rows,
+                passes_per_text=job.plan.passes,
+            )
+        )
         started = time.perf_counter()
-
-        def watch(rows: int, _: int) -> None:
-            bar.update(rows)
-
         if output is None:
-            found, use = _show(hub, job, show, watch)
+            found, use = _show(hub, job, show, progress.advance)
             parts, scored = 1, found.rows
         else:
-            records, scored, use = run_job(hub, job, output, watch=watch)
+            records, scored, use = run_job(hub, job, output, watch=progress.advance)
             found, parts = totals(records), len(records)
         seconds = time.perf_counter() - started
     resumed = found.rows - scored
@@ -220,11 +215,11 @@ def _outcome(
     target = None if job.output is None else job.output.target
     tasks = job.assigned.records if job.output is None else job.output.record.tasks
     return ScoredFile(
-        path=None if target is None else target.path,
+        path=None if target is None else target.given,
         rows=found.rows,
         scored=found.scored,
         bad=found.bad,
-        bad_path=target.errors if found.bad and target is not None else None,
+        bad_path=target.given_errors if found.bad and target is not None else None,
         truncated=found.truncated,
         seconds=seconds,
         tasks=tuple(job.assigned.request.names),
@@ -243,11 +238,10 @@ def _show(
     found, use = Totals(), CacheUse()
     stages = RowStages.open(hub, job.request)
     features = kept_features(job.options.features_cache, stages.call)
-    windows = (
-        RowWindow(rows, features=features())
-        for rows in take_windows(job.source.rows, job.assigned.shown)
-    )
-    with closing(score_windows(stages, windows, watch=watch)) as chunks:
+    with ExitStack() as stack:
+        taken = stack.enter_context(row_windows(job.source, job.assigned.shown))
+        windows = (window and replace(window, features=features()) for window in taken)
+        chunks = stack.enter_context(closing(score_windows(stages, windows, watch=watch)))
         for chunk in chunks:
             use.add(chunk, job.request)
             refuse_bad(chunk, job.source, skip=job.options.on_error == "skip")
@@ -260,11 +254,3 @@ def _show(
                 truncated=found.truncated + len(chunk.truncated),
             )
     return found, use
-
-
-def _progress(job: ScoringJob) -> tqdm[None]:
-    """Returns a bar on stderr, which shows only on a terminal."""
-    # Python has no stderr where the shell closed it.
-    shown = job.options.progress and sys.stderr is not None and sys.stderr.isatty()
-    total = job.source.count() if shown else None
-    return tqdm(total=total, unit="row", disable=not shown)
