@@ -14,7 +14,7 @@ from adapterhub.scoring.job_folder import FolderState, check_own, read_state
 from adapterhub.scoring.job_records import JobRecord
 from adapterhub.scoring.layout import Layout, make_layout
 from adapterhub.scoring.options import ScoringOptions
-from adapterhub.scoring.parts import PartJob, in_order, only
+from adapterhub.scoring.part_job import PartJob, in_order, only
 from adapterhub.scoring.sources import RowSource
 from adapterhub.scoring.target import Target
 
@@ -83,6 +83,14 @@ class ScoringJob:
         return self.output is not None and self.output.is_done
 
     @property
+    def resumed_rows(self) -> int:
+        """Returns how many rows of the input are in finished parts."""
+        if self.output is None or self.output.anew:
+            return 0
+        part_job, parts = self.part_job, self.output.state.parts.values()
+        return sum(part.rows for part in parts if not part_job.lacks(part))
+
+    @property
     def part_job(self) -> PartJob:
         """Returns what processes must know to score parts of it."""
         assert self.output is not None
@@ -95,6 +103,7 @@ class ScoringJob:
             kinds={name: specs[name].kind for name in request.names.values()},
             skip=self.options.on_error == "skip",
             source=self.source.name,
+            features_cache=self.options.features_cache,
         )
 
 
@@ -117,7 +126,7 @@ def plan_output(
     if not anew:
         record = continued(state, record, target.folder.path)
     ordered = _in_order(assigned, record)
-    layout = make_layout(target.form, source, ordered, keep=options.keep_columns)
+    layout = make_layout(target.form, source, ordered)
     return OutputJob(target, record, layout, state, anew)
 
 

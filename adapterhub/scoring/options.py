@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
@@ -35,17 +36,23 @@ class ScoringOptions(Options):
     force: bool = False
     """Replace files that exist; in a folder start anew, whatever it holds of an earlier job."""
     keep_columns: Annotated[tuple[str, ...] | None, Option("NAME,NAME"), Field(strict=False)] = None
-    """Columns of the input to write beside the predictions. Without it all."""
+    """Columns of the input to write beside the predictions. Without it all; "" for none (in Python
+    an empty list)."""
+    mark_truncated: bool = False
+    """Add a column `truncated`: whether a text was longer than all its windows, and cut."""
     part_rows: int = Field(default=16_384, ge=1)
     """Rows of the input per part; a run that was stopped goes on after the last whole part."""
     part_format: Annotated[PartFormat | None, Option("FORMAT")] = None
     """Format of the parts of a folder: parquet or jsonl. Without it parquet."""
+    features_cache: Annotated[Path | None, Option("DIR"), Field(strict=False)] = None
+    """Keep pooled features in this folder: a task that is added later and reads them, of
+    the same texts, needs no pass of the encoder."""
     top_k: Annotated[int | None, Option("K", flags=("--top-k", "-k"))] = Field(default=1, ge=1)
     """Number of labels per text, best first, with their scores; --all gives all
     of them (in Python None)."""
     format: Annotated[Format | None, Option("FORMAT")] = None
-    """Format of a file or stream that is read: text, jsonl, csv, tsv or parquet. Without it the
-    ending of the name decides; a stream without a name is text."""
+    """Format of files or a stream that are read: text, jsonl, csv, tsv, parquet or arrow. Without
+    it the ending of the name decides; a stream without a name is text."""
     engine: Annotated[Literal["local", "ray"], Option("local|ray")] = "local"
     """Where files are scored: in this process, or in workers of Ray (extra `ray`)."""
     workers: Annotated[int | None, Option("N")] = Field(default=None, ge=1)

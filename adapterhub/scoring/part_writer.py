@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
 from adapterhub.scoring.chunks import RejectedRow, ScoredChunk
 from adapterhub.scoring.job_records import PartRecord
-from adapterhub.scoring.layout import Layout, kept_rows, open_writer
+from adapterhub.scoring.layout import open_writer
 from adapterhub.scoring.outputs import flush
+from adapterhub.scoring.part_job import PartJob
 from adapterhub.scoring.windows import Window
 from adapterhub.scoring.writers import JsonLines, refuse_writing
 
@@ -41,44 +41,29 @@ class Part(Protocol):
 class NewPart:
     """A part that is scored by all tasks."""
 
-    def __init__(
-        self,
-        rows: Path,
-        bad: Path,
-        *,
-        layout: Layout,
-        metadata: Mapping[bytes, bytes],
-        header: bool,
-        tasks: Mapping[str, str],
-        source: str,
-    ) -> None:
+    def __init__(self, rows: Path, bad: Path, job: PartJob, *, header: bool) -> None:
         """Opens its files.
 
         Args:
             rows: Takes the rows that have predictions.
             bad: Takes the others.
-            layout: Of the rows.
-            metadata: As in `layout.open_writer`.
+            job: Its job.
             header: As in `layout.open_writer`.
-            tasks: Digest of each task by its name.
-            source: Name of the source, for rows that do not name their file.
 
         Raises:
             DataError: The system cannot write them.
         """
-        self._source = source
-        self._paths = rows, bad
-        self._layout, self._tasks = layout, dict(tasks)
+        self._paths, self._job = (rows, bad), job
         self._bad = JsonLines(bad)
-        self._rows = open_writer(rows, layout, metadata, header=header)
+        self._rows = open_writer(rows, job.layout, job.metadata, header=header)
         self._read = self._scored = 0
         self._places: list[int] = []
         self._truncated: list[int] = []
 
     def write(self, window: Window, chunk: ScoredChunk) -> None:
         """Writes a window; see `Part`."""
-        self._rows.write(kept_rows(chunk.rows, self._layout, chunk.predicted))
-        self._bad.write([bad_record(row, self._source) for row in chunk.bad])
+        self._rows.write(chunk.rows)
+        self._bad.write([bad_record(row, self._job.source) for row in chunk.bad])
         self._places += [window.start + row.index for row in chunk.bad]
         self._read += len(window.rows)
         self._scored += len(chunk.rows)
@@ -95,7 +80,7 @@ class NewPart:
             bad=tuple(self._places),
             truncated=tuple(self._truncated),
             size=flushed(rows),
-            tasks=self._tasks,
+            tasks=self._job.record.digests,
         )
 
     def close(self) -> None:

@@ -2,122 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from adapterhub.errors import DataError
-from adapterhub.results import column_types
 from adapterhub.scoring.chunks import Request, ScoredChunk
 from adapterhub.scoring.job_folder import JobFolder, place_staged, refuse_folder, settle
-from adapterhub.scoring.job_records import (
-    JobRecord,
-    PartRecord,
-    read_record,
-    schema_metadata,
-    write_record,
-)
-from adapterhub.scoring.layout import Layout
+from adapterhub.scoring.job_records import PartRecord, read_record, write_record
 from adapterhub.scoring.outputs import temp_beside
+from adapterhub.scoring.part_job import PartJob
 from adapterhub.scoring.part_writer import NewPart, Part
 from adapterhub.scoring.updated_part import UpdatedPart
 from adapterhub.scoring.windows import Window
-from adapterhub.specs import Kind
-from adapterhub.store.atomic import take_name
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-
-@dataclass(frozen=True, slots=True)
-class PartJob:
-    """What every process must know to score parts of a job; it can be pickled.
-
-    Attributes:
-        folder: Where the parts are made.
-        record: The fingerprint of the job, as it stands there.
-        layout: Of the parts.
-        request: How rows are scored: by all tasks of the job, or by those that are added.
-        kinds: Kind of each task of the request by its name.
-        skip: Whether bad rows are left out; they stop the job otherwise.
-        source: Name of the input.
-        features_cache: Folder of the features cache; None for none.
-    """
-
-    folder: JobFolder
-    record: JobRecord
-    layout: Layout
-    request: Request
-    kinds: Mapping[str, Kind]
-    skip: bool
-    source: str
-    features_cache: Path | None = None
-
-    def needs(self, number: int, part: PartRecord | None) -> Request | None:
-        """Returns how the rows of a part are still to be scored, or None where it is finished.
-
-        Args:
-            number: The part.
-            part: Its manifest, if it has one that fits.
-
-        Raises:
-            DataError: All tasks must score it, and not all were given.
-        """
-        wanted = self.record.digests
-        if part is not None:
-            missing = self.lacks(part)
-            return only(self.request, missing, self.record) if missing else None
-        given = set(self.request.names.values())
-        absent = [name for name in wanted if name not in given]
-        if absent:
-            raise DataError(
-                self.folder.part(number),
-                f"it is missing or was changed, so that all tasks must score its rows again; name "
-                f"{', '.join(absent)} too",
-            )
-        return self.request
-
-    def lacks(self, part: PartRecord) -> list[str]:
-        """Returns the tasks that have not filled a part, by name."""
-        return [name for name, one in self.record.digests.items() if part.tasks.get(name) != one]
-
-    def types(self, names: Iterable[str]) -> pa.Schema | None:
-        """Returns the columns that tasks fill, with their types, where the parts have such."""
-        if self.layout.schema is None:
-            return None
-        import pyarrow as pa
-
-        found: dict[str, pa.DataType] = {}
-        for name in names:
-            found |= column_types(name, self.kinds[name], top_k=self.request.top_k)
-        return pa.schema(found)
-
-
-def only(request: Request, names: Iterable[str], record: JobRecord) -> Request:
-    """Returns the part of a request that is for some tasks of a job, by their names there."""
-    wanted = set(names)
-    kept = {ref: name for ref, name in request.names.items() if name in wanted}
-    columns = {one for task in record.tasks if task.name in wanted for one in task.columns}
-    versions = {ref: request.versions[ref] for ref in kept}
-    return replace(
-        request,
-        names=kept,
-        versions=versions,
-        columns=tuple(one for one in request.columns if one in columns),
-        fields={one: request.fields[one] for one in versions.values()},
-    )
-
-
-def in_order(request: Request, record: JobRecord) -> Request:
-    """Returns a request whose tasks have the order that they have in a job."""
-    order = [task.name for task in record.tasks]
-    names = dict(sorted(request.names.items(), key=lambda item: order.index(item[1])))
-    columns = [column for task in record.tasks for column in task.columns]
-    return replace(
-        request, names=names, columns=tuple(one for one in columns if one in request.columns)
-    )
+from adapterhub.store.atomic import sync_folder, take_name
 
 
 class PartSink:
@@ -181,28 +78,12 @@ class PartSink:
         job, folder, before = self._job, self._job.folder, self.known(number)
         rows = self._stack.enter_context(temp_beside(folder.part(number)))
         bad = self._stack.enter_context(temp_beside(folder.bad(number)))
-        metadata, tasks = schema_metadata(job.record), job.record.digests
         part: Part
         if before is None:
-            part = NewPart(
-                rows,
-                bad,
-                layout=job.layout,
-                metadata=metadata,
-                header=number == 0,
-                tasks=tasks,
-                source=job.source,
-            )
+            part = NewPart(rows, bad, job, header=number == 0)
         else:
-            part = UpdatedPart(
-                (folder.part(number), folder.bad(number)),
-                (rows, bad),
-                before,
-                tasks=tasks,
-                types=job.types(job.lacks(before)),
-                metadata=metadata,
-                source=job.source,
-            )
+            old = folder.part(number), folder.bad(number)
+            part = UpdatedPart(old, (rows, bad), before, job)
         self._stack.callback(part.close)
         self._open = number, part, rows, bad
 
@@ -229,6 +110,7 @@ def commit(folder: JobFolder, number: int, part: PartRecord, *, rows: Path, bad:
         else:
             to_bad.unlink(missing_ok=True)
         take_name(rows, to_rows, replace=True)
+        sync_folder(to_rows.parent)
     except OSError as error:
         refuse_folder(folder.path, error)
     write_record(folder.manifest(number), part)

@@ -7,12 +7,11 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
 
 from adapterhub.errors import DataError
-from adapterhub.plan import Plan
+from adapterhub.scoring.cache_use import CacheUse
 from adapterhub.scoring.chunks import Request, ScoredChunk
 from adapterhub.scoring.job import OutputJob, ScoringJob
 from adapterhub.scoring.job_folder import (
@@ -48,9 +47,11 @@ class Engine(Protocol):
 
     Attributes:
         scored: Rows of the input that it has scored, bad ones included.
+        cache_use: Which tasks came from kept features.
     """
 
     scored: int
+    cache_use: CacheUse
 
     def load(self, request: Request) -> None:
         """Loads the tasks of a request; see `LocalEngine.load`."""
@@ -85,7 +86,7 @@ def _to_folder(engine: Engine, job: ScoringJob, output: OutputJob) -> Parts:
         windows = take_windows(job.source.rows, output.record.part_rows)
         with PartSink(job.part_job, parts) as sink:
             engine.score_parts(windows, sink)
-        finish(output.target.folder, output.record, sink.parts, job.plan)
+        finish(output.target.folder, output.record, sink.parts, engine.cache_use.plan(job.plan))
     return sink.parts
 
 
@@ -112,7 +113,7 @@ def begin(output: OutputJob) -> Parts:
     return state.parts
 
 
-def finish(folder: JobFolder, record: JobRecord, parts: Parts, plan: Plan) -> None:
+def finish(folder: JobFolder, record: JobRecord, parts: Parts, plan: Mapping[str, object]) -> None:
     """Ends a job all parts of which are finished: the bad rows in one file, and `_SUCCESS`.
 
     Raises:
@@ -129,7 +130,7 @@ def finish(folder: JobFolder, record: JobRecord, parts: Parts, plan: Plan) -> No
         torch=record.torch,
         backbone=record.backbone,
         tasks=record.tasks,
-        plan=json.loads(json.dumps({"passes": plan.passes, **asdict(plan)})),
+        plan=json.loads(json.dumps(plan)),
     )
     write_record(folder.success, success)
     if record.adding:
@@ -178,15 +179,7 @@ def _first_part(
     """
     target, part_job = output.target, job.part_job
     with temp_beside(target.path) as rows, temp_beside(target.errors) as bad:
-        part = NewPart(
-            rows,
-            bad,
-            layout=output.layout,
-            metadata=schema_metadata(output.record),
-            header=True,
-            tasks=output.record.digests,
-            source=part_job.source,
-        )
+        part = NewPart(rows, bad, part_job, header=True)
         ended = False
 
         def take(window: Window, chunk: ScoredChunk) -> None:

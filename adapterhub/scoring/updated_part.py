@@ -13,6 +13,7 @@ from adapterhub.errors import DataError
 from adapterhub.rows.formats import FileFormat
 from adapterhub.scoring.chunks import ScoredChunk
 from adapterhub.scoring.job_records import PartRecord
+from adapterhub.scoring.part_job import PartJob
 from adapterhub.scoring.part_writer import bad_record, flushed
 from adapterhub.scoring.windows import Window
 from adapterhub.scoring.writers import JsonLines, TypedTable
@@ -43,15 +44,7 @@ class UpdatedPart:
     """
 
     def __init__(
-        self,
-        old: tuple[Path, Path],
-        new: tuple[Path, Path],
-        record: PartRecord,
-        *,
-        tasks: Mapping[str, str],
-        types: pa.Schema | None,
-        metadata: Mapping[bytes, bytes],
-        source: str,
+        self, old: tuple[Path, Path], new: tuple[Path, Path], record: PartRecord, job: PartJob
     ) -> None:
         """Opens its files.
 
@@ -59,16 +52,14 @@ class UpdatedPart:
             old: The rows so far and the bad rows so far.
             new: What takes their place.
             record: The manifest so far.
-            tasks: Digest of each task by its name, of all that the part then has.
-            types: Columns of the predictions with their types, for Parquet.
-            metadata: As in `layout.open_writer`.
-            source: As in `NewPart`.
+            job: Its job.
 
         Raises:
             DataError: A file cannot be read or written.
         """
-        self._source = source
-        self._old, self._new, self._record, self._tasks = old[0], new, record, dict(tasks)
+        self._job, self._record = job, record
+        self._old, self._new = old[0], new
+        types = job.types(job.lacks(record))
         self._old_bad = _lines(old[1]) if record.bad else iter(())
         self._bad_places = frozenset(record.bad)
         self._bad = JsonLines(new[1])
@@ -77,7 +68,7 @@ class UpdatedPart:
             if types is None:
                 self._rows = _JsonRows(old[0], new[0])
             else:
-                self._rows = _ParquetRows(old[0], new[0], types=types, metadata=metadata)
+                self._rows = _ParquetRows(old[0], new[0], types=types, metadata=job.metadata)
         self._places: list[int] = []
         self._scored = 0
         self._truncated = set(record.truncated)
@@ -94,7 +85,7 @@ class UpdatedPart:
                 if place in self._bad_places:
                     self._bad.write_lines([next(self._old_bad)])
                 elif place in lost:
-                    self._bad.write([bad_record(lost[place], self._source)])
+                    self._bad.write([bad_record(lost[place], self._job.source)])
             self._rows.add(kept, predictions)
         self._places += [place for place in places if place in self._bad_places or place in lost]
         self._truncated |= {good[index] for index in chunk.truncated}
@@ -110,7 +101,7 @@ class UpdatedPart:
                 "bad": tuple(self._places),
                 "truncated": tuple(sorted(self._truncated - set(self._places))),
                 "size": flushed(self._new[0]),
-                "tasks": self._tasks,
+                "tasks": self._job.record.digests,
                 "revision": self._record.revision + 1,
             }
         )

@@ -189,7 +189,8 @@ def test_every_file_to_every_file(score: Run, name: str, out: str) -> None:
     assert all(row["sentiment.label"] in LABELS for row in rows)
     if "csv" in name or "tsv" in name:
         assert [row["id"] for row in rows] == ["000", "001", "002"]
-    assert sorted(os.listdir()) == sorted([name, out])
+    beside = [] if out == "out.parquet" else [f"{out}.job.json"]
+    assert sorted(os.listdir()) == sorted([name, out, *beside])
 
 
 def read_rows(path: Path) -> list[Any]:
@@ -301,11 +302,12 @@ def test_files_are_never_replaced_unless_forced(score: Run) -> None:
 def test_outputs_that_cannot_be_are_refused_before_anything_is_computed(score: Run) -> None:
     make_file("in.csv")
     Path("folder.jsonl").mkdir()
+    Path("folder.jsonl/notes").touch()
     for out, code, part in [
         ("out.txt", 2, "ends in none of"),
         ("out.jsnl", 2, "Did you mean '.jsonl'?"),
         ("missing/out.jsonl", 3, "there is no folder"),
-        ("folder.jsonl", 3, "it is a folder"),
+        ("folder.jsonl", 3, "holds no job of adapterhub"),
     ]:
         ran = score("-f", "in.csv", "-o", out, "-t", "rating")
         assert (ran.code, part in ran.err) == (code, True), ran.err
@@ -429,3 +431,38 @@ def test_a_number_that_is_none_is_named_with_its_line(
     ran = score("-f", file, "-t", path, "--on-error", "skip", "-o", "out.jsonl")
     assert ran.code != 0
     assert "NaN or infinity for row 4" in ran.err
+
+
+@pytest.mark.slow
+def test_a_task_from_the_features_cache_says_so(score: Run) -> None:
+    make_file("in.csv")
+    words = ("-f", "in.csv", "--features-cache", "kept", "-o")
+    ran = score(*words, "one.jsonl", "-t", "sentiment")
+    assert (ran.code, "features cache" in ran.err) == (0, False)
+    ran = score(*words, "two.jsonl", "-t", "sentiment")
+    assert "from the features cache, without the encoder: sentiment; no pass was made" in ran.err
+    ran = score(*words, "three.jsonl", "-t", "sentiment", "-t", "topics", "--json")
+    found = json.loads(ran.out)
+    assert (found["from_cache"], found["passes"]) == (["sentiment"], 2)
+    ran = score("-f", "in.csv", "--features-cache", "in.csv", "-o", "four.jsonl", "-t", "sentiment")
+    assert (ran.code, "in.csv" in ran.err) == (3, True)
+
+
+@pytest.mark.slow
+def test_a_folder_goes_on_and_takes_a_task(score: Run) -> None:
+    make_file("in.csv")
+    words = ("-f", "in.csv", "-o", "out.v1/", "--part-rows", "2")
+    ran = score(*words, "-t", "rating")
+    assert (ran.code, sorted(os.listdir("out.v1"))[-1]) == (0, "part-00001.parquet")
+    assert "scored 3 rows" in ran.err
+    assert "in out.v1" in ran.err
+    again = score(*words, "-t", "rating")
+    assert (again.code, "nothing to do" in again.err) == (0, True), again.err
+    added = score(*words, "-t", "topics", "--json")
+    assert (added.code, json.loads(added.out)["resumed_rows"]) == (0, 0)
+    assert list(json.loads(added.out)["tasks"]) == ["rating", "topics"]
+    refused = score(*words, "-t", "rating", "--top-k", "2")
+    assert (refused.code, "top_k was 1 and is 2 now" in refused.err) == (3, True)
+    Path("out.v1/part-00001.parquet").unlink()
+    last = score(*words, "-t", "rating,topics")
+    assert "scored 3 rows, 2 of them before" in last.err
