@@ -185,7 +185,8 @@ def _command(registry: Path, source: Path, out: Path) -> list[str]:
     return [sys.executable, "-m", "adapterhub", *map(str, words)]
 
 
-def _start(command: list[str]) -> subprocess.Popen[bytes]:
+def start_job(command: list[str]) -> subprocess.Popen[bytes]:
+    """Starts a job whose signals are not ignored."""
     root = str(Path(shipped_registry()).parent)
     return subprocess.Popen(
         command,
@@ -222,7 +223,7 @@ def files_signals(folder: Path, effort: Effort) -> list[Figure]:
     pick, found, slowest = random.Random(0), Counter[str](), 0.0
     for step in effort.steps():
         number, code = list(SIGNALS.items())[step % len(SIGNALS)]
-        job = _start(_command(registry, source, out))
+        job = start_job(_command(registry, source, out))
         if step < len(SIGNALS):
             _wait_for_part(out, job)
         # Torch takes the first two seconds.
