@@ -30,22 +30,29 @@ class HubOptions(Options):
     max_windows: int = Field(default=16, ge=1)
     """Maximum number of windows per text; what is beyond them is cut."""
 
-    def check(self, registries: Registries, backbone: str | Path | None) -> None:
-        """Checks, without torch, what the hub is opened with.
+    def check_names(self) -> None:
+        """Checks, without torch, the names of device and dtype.
+
+        Raises:
+            UsageError: One is not valid.
+        """
+        from adapterhub.model.backbone.devices import check_device, check_dtype
+
+        check_device(self.device)
+        check_dtype(self.dtype)
+
+    def check_backbone(self, registries: Registries, backbone: str | Path | None) -> None:
+        """Checks, without torch, the backbone that the hub is opened with.
 
         Args:
             registries: Of the tasks.
             backbone: The chosen one.
 
         Raises:
-            UsageError: A name of a device or dtype is not valid.
             BackboneError: The backbone cannot be opened, as far as its files say.
         """
-        from adapterhub.model.backbone.devices import check_device, check_dtype
         from adapterhub.model.backbone.sources import check_backbone
 
-        check_device(self.device)
-        check_dtype(self.dtype)
         check_backbone(registries, backbone)
 
 

@@ -5,17 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from adapterhub.option_models import Option, Options
 from adapterhub.rows.formats import Format
 from adapterhub.scoring.progress import ProgressMode
-
-
-def _mode(given: object) -> object:
-    """Returns the mode that True and False stand for."""
-    return {True: "auto", False: "off"}[given] if isinstance(given, bool) else given
-
 
 PartFormat = Literal["parquet", "jsonl"]
 
@@ -59,6 +53,6 @@ class ScoringOptions(Options):
     """Processes of Ray, each with an encoder. Without it one per GPU, or per four processors."""
     num_gpus: Annotated[float, Option("N")] = Field(default=0.0, ge=0)
     """GPUs of each worker; 0.5 puts two of them on one."""
-    progress: Annotated[ProgressMode, BeforeValidator(_mode), Option("MODE", bare="auto")] = "auto"
+    progress: Annotated[ProgressMode | bool, Option("MODE", bare="auto")] = "auto"
     """Progress on stderr: auto and bar for a bar, if that is a terminal; json for a line with the
     figures every second; off. In Python also True and False."""

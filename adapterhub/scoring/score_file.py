@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from adapterhub.scoring.job_records import TaskRecord, Totals, totals
 from adapterhub.scoring.local_engine import LocalEngine, refuse_bad
 from adapterhub.scoring.options import ScoringOptions
 from adapterhub.scoring.pipeline import score_windows
-from adapterhub.scoring.progress import watching
+from adapterhub.scoring.progress import Progress, watching
 from adapterhub.scoring.ray_engine import OpenHub, RayEngine, check_engine, reopening
 from adapterhub.scoring.run_job import Engine, run_job
 from adapterhub.scoring.sources import RowSource, open_source
@@ -53,6 +53,7 @@ class ScoredFile:
         made_by: By name of a task in the output, its version, digest and columns.
         from_cache: Names of the tasks that this run computed from kept features, without a pass
             of the encoder.
+        tokens: Tokens that this run gave to the encoder.
     """
 
     path: Path | None
@@ -69,6 +70,17 @@ class ScoredFile:
     resumed_rows: int = 0
     made_by: Mapping[str, TaskRecord] | None = None
     from_cache: tuple[str, ...] = ()
+    tokens: int = 0
+
+    @property
+    def rows_per_second(self) -> float:
+        """Returns the rows of this run per second."""
+        return self.new_rows / max(self.seconds, 1e-9)
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Returns the tokens of this run per second."""
+        return self.tokens / max(self.seconds, 1e-9)
 
     @property
     def passes(self) -> int:
@@ -117,7 +129,7 @@ def score_file(
         options=options,
         encoder=EncoderSettings(registries.backbone_key(hub.backbone), hub.dtype, hub.max_windows),
     )
-    return run(hub, job, open_hub=reopening(hub))
+    return run(reopening(hub) if options.engine == "ray" else lambda: hub, job)
 
 
 def prepare(
@@ -144,8 +156,8 @@ def prepare(
         UsageError: Tasks, columns and options do not fit each other.
         AdapterHubError: As `Hub.spec`.
     """
-    check_engine(options, source, writes=out is not None)
     options = absolute(options)
+    check_engine(options, source, writes=out is not None)
     if out is not None:
         check_target(out, source, options)
     assigned = assign_columns(
@@ -170,19 +182,14 @@ def absolute(options: ScoringOptions) -> ScoringOptions:
 
 
 def run(
-    hub: ScoringHub | None,
-    job: ScoringJob,
-    show: Callable[[ScoredChunk], None] | None = None,
-    *,
-    open_hub: OpenHub | None = None,
+    open_hub: OpenHub, job: ScoringJob, show: Callable[[ScoredChunk], None] | None = None
 ) -> ScoredFile:
     """Loads the tasks of a job, scores its rows, and writes them.
 
     Args:
-        hub: A `Hub`; None for a job that is done, and for one that workers of Ray do.
+        open_hub: Returns a `Hub`; called where rows are scored, so that workers of Ray pickle it.
         job: What to do.
         show: Called with every chunk, where nothing is written.
-        open_hub: Opens the hub of a worker; can be pickled.
 
     Raises:
         DataError: A row is bad and is not to be skipped, or a file cannot be written.
@@ -191,23 +198,25 @@ def run(
     output = job.output
     if output is not None and output.is_done:
         done = totals(output.state.parts)
+        with _watching(job):
+            pass  # who reads it learns that all is done
         return _outcome(job, done, parts=len(output.state.parts), resumed=done.rows)
+    # Before the clock starts: it takes seconds.
+    hub = open_hub() if job.options.engine == "local" else None
+    engine: Engine
     with ExitStack() as stack:
-        progress = stack.enter_context(
-            watching(
-                job.options.progress,
-                total=job.source.count,
-                resumed_rows=job.resumed_rows,
-                passes_per_text=job.plan.passes,
-            )
-        )
+        progress = stack.enter_context(_watching(job))
         started = time.perf_counter()
         if output is None:
-            assert hub is not None
+            assert hub is not None, "an engine of Ray writes files"
             found, use = _show(hub, job, show, progress.advance)
             parts, scored = 1, found.rows
         else:
-            engine = _engine(hub, job, open_hub, progress.advance)
+            what, watch = (job.part_job, job.source), progress.advance
+            if hub is None:
+                engine = RayEngine(open_hub, *what, options=job.options, watch=watch)
+            else:
+                engine = LocalEngine(hub, *what, watch)
             records = run_job(engine, job, output)
             found, parts = totals(records), len(records)
             scored, use = engine.scored, engine.cache_use
@@ -215,17 +224,7 @@ def run(
     resumed = found.rows - scored
     outcome = _outcome(job, found, parts=parts, resumed=resumed, seconds=seconds)
     names = tuple(name for name in job.request.names.values() if name in use.all)
-    return replace(outcome, from_cache=names)
-
-
-def _engine(
-    hub: ScoringHub | None, job: ScoringJob, open_hub: OpenHub | None, watch: Watch
-) -> Engine:
-    if job.options.engine == "ray":
-        assert open_hub is not None
-        return RayEngine(open_hub, job.part_job, job.source, options=job.options, watch=watch)
-    assert hub is not None
-    return LocalEngine(hub, job.part_job, job.source, watch)
+    return replace(outcome, from_cache=names, tokens=progress.snapshot().tokens)
 
 
 def _outcome(
@@ -258,8 +257,7 @@ def _show(
     stages = RowStages.open(hub, job.request)
     features = kept_features(job.options.features_cache, stages.call)
     with ExitStack() as stack:
-        taken = stack.enter_context(row_windows(job.source, job.assigned.shown))
-        windows = (window and replace(window, features=features()) for window in taken)
+        windows = stack.enter_context(row_windows(job.source, job.assigned.shown, features))
         chunks = stack.enter_context(closing(score_windows(stages, windows, watch=watch)))
         for chunk in chunks:
             use.add(chunk, job.request)
@@ -273,3 +271,13 @@ def _show(
                 truncated=found.truncated + len(chunk.truncated),
             )
     return found, use
+
+
+def _watching(job: ScoringJob) -> AbstractContextManager[Progress]:
+    """Returns what counts the rows of a job, from where it is."""
+    return watching(
+        job.options.progress,
+        total=job.source.count,
+        resumed_rows=job.resumed_rows,
+        passes_per_text=job.plan.passes,
+    )
