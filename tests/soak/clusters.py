@@ -23,8 +23,8 @@ from tests.soak.files import start_job
 from tests.tiny import save_registry
 
 KILLS = 5
-ROWS = 100_000
-PART_ROWS = 2_000
+ROWS = 40_000
+PART_ROWS = 1_000
 TEXT = (
     "the film was good and the food was bad and she was late and it is a very bad day in the city"
 )
