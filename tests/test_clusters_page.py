@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from adapterhub.cli import app
 from tests.test_readme import ROOT, Block
 
 PAGE = "docs/clusters.md"
@@ -45,6 +47,17 @@ def reviews(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Changes into a folder that has the file that the page reads."""
     monkeypatch.chdir(tmp_path)
     write_reviews(tmp_path)
+
+
+def run_commands(section: str) -> None:
+    """Runs the commands of a section."""
+    for block in blocks_of(section):
+        for line in block.text.splitlines() if block.kind == "sh" else ():
+            name, *words = shlex.split(line)
+            assert name == "adapterhub"
+            with pytest.raises(SystemExit) as ended:
+                app(words)
+            assert ended.value.code == 0, line
 
 
 @pytest.mark.slow

@@ -30,6 +30,11 @@ class CacheUse:
             if version in chunk.encoded:
                 self._encoded.add(request.names[reference])
 
+    def join(self, other: CacheUse) -> None:
+        """Adds what another process has counted."""
+        self._replayed |= other._replayed
+        self._encoded |= other._encoded
+
     @property
     def all(self) -> frozenset[str]:
         """Returns the names of the tasks that the encoder did not run for."""

@@ -140,7 +140,7 @@ def run_in_actors(
     ).map_batches(
         PartActor,
         fn_constructor_kwargs={"function": function},
-        compute=ActorPoolStrategy(size=resources.workers),
+        compute=ActorPoolStrategy(size=min(resources.workers, len(numbers))),
         batch_size=1,
         num_cpus=resources.cpus,
         num_gpus=resources.gpus,

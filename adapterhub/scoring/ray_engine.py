@@ -90,11 +90,13 @@ class RayEngine:
             for outcome in run_in_actors(self._worker, numbers, resources):
                 if outcome.error is not None:
                     raise outcome.error
-                if outcome.value is not None:
-                    sink.parts[outcome.number] = outcome.value
-                    self.scored += outcome.value.rows
+                part, use = outcome.value
+                self.cache_use.join(use)
+                if part is not None:
+                    sink.parts[outcome.number] = part
+                    self.scored += part.rows
                     if self._watch is not None:
-                        self._watch(outcome.value.rows, 0)
+                        self._watch(part.rows, 0)
 
     def _most_parts(self) -> int:
         """Returns a number of parts that the input does not exceed; there is at least one."""
@@ -116,8 +118,10 @@ class PartWorker:
         self._engine: LocalEngine | None = None
         self._rows: PartRows | None = None
 
-    def __call__(self, number: int) -> PartRecord | None:
+    def __call__(self, number: int) -> tuple[PartRecord | None, CacheUse]:
         """Returns the manifest of a part, which is there then; None behind the end of the input.
+
+        Beside it stands which tasks came from kept features in this process.
 
         Raises:
             DataError: As `LocalEngine.run_part`; or too many workers were lost with this part.
@@ -133,7 +137,7 @@ class PartWorker:
             self._rows = PartRows(self._source, self._job.record.part_rows)
         found = self._engine.run_part(number, self._rows.of(number))
         mark.unlink(missing_ok=True)
-        return found
+        return found, self._engine.cache_use
 
 
 class PartRows:

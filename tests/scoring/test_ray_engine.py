@@ -19,7 +19,7 @@ from adapterhub.errors import DataError, MissingExtraError, UsageError
 from adapterhub.hub import Hub
 from adapterhub.scoring.ray_cluster import resources_in
 from tests.scoring.closeness import is_close
-from tests.test_clusters_page import ROWS, run_section, write_reviews
+from tests.test_clusters_page import ROWS, run_commands, run_section, write_reviews
 
 TASKS = ["sentiment", "entities", "rating"]
 LINES = [
@@ -115,6 +115,15 @@ def test_a_fault_stops_ray_in_the_words_of_the_local_engine(
     found = capfd.readouterr()
     assert (found.out, found.err) == ("", f"adapterhub: {error.value}\n")
     assert not (tmp_path / "there/_SUCCESS").exists()
+
+
+@pytest.mark.slow
+def test_the_page_shows_files_on_ray(ray: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    run_commands("Files on Ray")
+    assert table_of(Path("scored")).num_rows == len(ROWS)
+    capsys.readouterr()
+    assert run_section("Files on Ray")["done"].resumed_rows == len(ROWS)
+    assert capsys.readouterr().out == f"{len(ROWS)}\n"
 
 
 @pytest.mark.slow

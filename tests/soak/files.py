@@ -207,7 +207,8 @@ def _command(registry: Path, source: Path, out: Path) -> list[str]:
     return [sys.executable, "-m", "adapterhub", *map(str, words)]
 
 
-def _start(command: list[str]) -> subprocess.Popen[bytes]:
+def start_job(command: list[str]) -> subprocess.Popen[bytes]:
+    """Starts a job whose signals are not ignored."""
     root = str(Path(shipped_registry()).parent)
     return subprocess.Popen(
         command,
@@ -245,7 +246,7 @@ def files_signals(folder: Path, effort: Effort) -> list[Figure]:
         number, code = list(SIGNALS.items())[step % len(SIGNALS)]
         if _is_whole(out):
             out = folder / f"out-{step}"
-        job = _start(_command(registry, source, out))
+        job = start_job(_command(registry, source, out))
         if step < len(SIGNALS):
             _wait_for_part(out, job)
         # Torch takes the first two seconds.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.soak import (
     batches,
+    clusters,
     damage,
     files,
     fuzz,
@@ -74,6 +75,9 @@ SCENARIOS = (
     Scenario(files.files_signals, Effort(2), Effort(60)),
     Scenario(files.files_disk_full, ONCE, ONCE),
     Scenario(files.files_two_jobs, None, ONCE),
+    Scenario(clusters.ray_kills, None, ONCE),
+    Scenario(clusters.ray_stops, None, Effort(6)),
+    Scenario(clusters.files_in_spark, None, ONCE),
     Scenario(memory.rows_read, Effort(30_000), Effort(10_000_000)),
     Scenario(fuzz.fuzz_heads, BRIEFLY, MINUTE),
     Scenario(fuzz.fuzz_registries, BRIEFLY, MINUTE),
