@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
@@ -191,5 +191,16 @@ def _open_source(texts: list[str], file: Path | None, form: Format | None) -> Ro
         return open_source(texts or file, form)
     if sys.stdin is None or sys.stdin.isatty():
         raise UsageError("There are no texts; give some, or --file, or pipe them in.")
-    # Not stdin itself, because what is not UTF-8 there shall cost one row only.
-    return stream_source(sys.stdin.buffer, form or "text", name="stdin")
+    return stream_source(_stdin_bytes(), form or "text", name="stdin")
+
+
+def _stdin_bytes() -> BinaryIO:
+    """Returns stdin without its decoding, so that what is not UTF-8 costs one row only.
+
+    It is read in a thread, which may wait for a line for ever. A process that ends meanwhile must
+    not find it in Python's own reader, which it closes.
+    """
+    try:
+        return open(sys.stdin.fileno(), "rb", closefd=False)
+    except (OSError, ValueError):
+        return sys.stdin.buffer  # it is no file, for instance in a notebook

@@ -212,12 +212,12 @@ def run(
     assert hub is not None
     with ExitStack() as stack:
         progress = stack.enter_context(_watching(job))
-        started, watch = time.perf_counter(), progress.advance
+        started = time.perf_counter()
         if output is None:
-            found, use = _show(hub, job, show, watch)
+            found, use = _show(hub, job, show, progress.advance)
             parts, scored = 1, found.rows
         else:
-            records, scored, use = run_job(hub, job, output, watch=watch)
+            records, scored, use = run_job(hub, job, output, watch=progress.advance)
             found, parts = totals(records), len(records)
         seconds = time.perf_counter() - started
     resumed = found.rows - scored
@@ -274,13 +274,9 @@ def _show(
 
 def _watching(job: ScoringJob) -> AbstractContextManager[Progress]:
     """Returns what counts the rows of a job, from where it is."""
-    output, resumed = job.output, 0
-    if output is not None and not output.anew:
-        parts = output.state.parts.values()
-        resumed = sum(part.rows for part in parts if not job.part_job.lacks(part))
     return watching(
         job.options.progress,
         total=job.source.count,
-        resumed_rows=resumed,
+        resumed_rows=job.resumed_rows,
         passes_per_text=job.plan.passes,
     )
