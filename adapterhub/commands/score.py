@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
@@ -94,15 +95,18 @@ def score(
         note(f"adapterhub: no --task given, so all that can read this: {chosen}{also}")
     for line in assigned.notes:
         note(f"adapterhub: {line}")
-    hub = None
+    hub = open_hub = None
     if not job.is_done:
         loading.check_backbone(opened, assigned.backbone)
         # From here on it takes seconds: torch, the backbone, the tasks.
         from adapterhub.hub import Hub
+        from adapterhub.model.backbone.sources import absolute_source
 
-        hub = Hub(opened.paths, **{**loading.model_dump(), "backbone": assigned.backbone})
-    done = run(hub, job, Screen(job, as_json=as_json).show if out is None else None)
-    done = done if given.out is None else done.at(given.out)
+        settings = {**loading.model_dump(), "backbone": absolute_source(assigned.backbone)}
+        open_hub = partial(Hub, opened.paths, **settings)
+        hub = open_hub() if options.engine == "local" else None
+    show = Screen(job, as_json=as_json).show if out is None else None
+    done = run(hub, job, show, open_hub=open_hub)
     summarise(done, as_json=as_json)
     if done.bad and not done.scored:
         raise typer.Exit(DataError.exit_code)
@@ -116,7 +120,9 @@ class Screen:
 
         self._job = job
         self._as_table = is_screen(sys.stdout) and not as_json
-        top_k = job.assigned.request.top_k
+        request, shown = job.assigned.request, job.assigned.shown
+        self._shown = [c for c in shown if request.keep is None or c in request.keep]
+        top_k = request.top_k
         self._tasks = {
             name: prediction_columns(name, spec.kind, top_k=top_k)
             for name, spec in job.assigned.specs.items()
@@ -130,7 +136,7 @@ class Screen:
             note(f"adapterhub: skipped {file}, {bad.place}: {bad.problem}")
         self._bad += len(chunk.bad)
         if self._as_table:
-            print_rows(chunk.rows, self._job.assigned.shown, self._tasks)
+            print_rows(chunk.rows, self._shown, self._tasks)
             return
         from adapterhub.scoring.writers import json_line
 

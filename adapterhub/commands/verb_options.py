@@ -60,10 +60,11 @@ class ScoreArguments(Options):
     """What `score` reads and writes, beside the options of scoring a file."""
 
     file: Annotated[Path | None, Option(flags=("--file", "-f"))] = None
-    """Read rows of a .jsonl, .csv, .tsv, .parquet or .txt file."""
+    """Read rows of a .jsonl, .csv, .tsv, .txt (each also with .gz or .zst), .parquet or .arrow
+    file, or of all files of a folder or of a pattern such as 'data/*.csv'."""
     out: Annotated[str | None, Option("PATH", flags=("--out", "-o"))] = None
-    """Write a .jsonl, .csv, .tsv or .parquet file, or parts into a folder: a name without an
-    ending, or with / at its end."""
+    """Write a .jsonl, .csv, .tsv (each also with .gz or .zst), .parquet or .arrow file, or parts
+    into a folder: a name without an ending, or with / at its end."""
     registry: Annotated[tuple[Path, ...], Option(flags=("--registry", "-r"), repeated=True)] = (
         Field((), description=REGISTRIES_HELP)
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing
@@ -17,11 +16,12 @@ from adapterhub.scoring.chunks import RowStages, ScoredChunk, ScoringHub
 from adapterhub.scoring.fingerprint import EncoderSettings
 from adapterhub.scoring.job import ScoringJob, plan_output
 from adapterhub.scoring.job_records import TaskRecord, Totals, totals
-from adapterhub.scoring.local_engine import refuse_bad
+from adapterhub.scoring.local_engine import LocalEngine, refuse_bad
 from adapterhub.scoring.options import ScoringOptions
 from adapterhub.scoring.pipeline import score_windows
 from adapterhub.scoring.progress import Progress, watching
-from adapterhub.scoring.run_job import run_job
+from adapterhub.scoring.ray_engine import OpenHub, RayEngine, check_engine, reopening
+from adapterhub.scoring.run_job import Engine, run_job
 from adapterhub.scoring.sources import RowSource, open_source
 from adapterhub.scoring.stream import row_windows
 from adapterhub.scoring.target import Target, check_target, find_target
@@ -71,15 +71,6 @@ class ScoredFile:
     made_by: Mapping[str, TaskRecord] | None = None
     from_cache: tuple[str, ...] = ()
     tokens: int = 0
-
-    def at(self, out: str | Path) -> ScoredFile:
-        """Returns the outcome with its paths as the caller wrote them."""
-        given = Path(os.path.expanduser(out))
-        if self.bad_path is None:
-            return replace(self, path=given)
-        is_inside = self.bad_path.parent == self.path
-        bad = given / self.bad_path.name if is_inside else given.with_name(self.bad_path.name)
-        return replace(self, path=given, bad_path=bad)
 
     @property
     def rows_per_second(self) -> float:
@@ -138,7 +129,7 @@ def score_file(
         options=options,
         encoder=EncoderSettings(registries.backbone_key(hub.backbone), hub.dtype, hub.max_windows),
     )
-    return run(hub, job).at(out)
+    return run(hub, job, open_hub=reopening(hub))
 
 
 def prepare(
@@ -166,6 +157,7 @@ def prepare(
         AdapterHubError: As `Hub.spec`.
     """
     options = absolute(options)
+    check_engine(options, source, writes=out is not None)
     if out is not None:
         check_target(out, source, options)
     assigned = assign_columns(
@@ -190,14 +182,19 @@ def absolute(options: ScoringOptions) -> ScoringOptions:
 
 
 def run(
-    hub: ScoringHub | None, job: ScoringJob, show: Callable[[ScoredChunk], None] | None = None
+    hub: ScoringHub | None,
+    job: ScoringJob,
+    show: Callable[[ScoredChunk], None] | None = None,
+    *,
+    open_hub: OpenHub | None = None,
 ) -> ScoredFile:
     """Loads the tasks of a job, scores its rows, and writes them.
 
     Args:
-        hub: A `Hub`; None for a job that is done.
+        hub: A `Hub`; None for a job that is done, and for one that workers of Ray do.
         job: What to do.
         show: Called with every chunk, where nothing is written.
+        open_hub: Opens the hub of a worker; can be pickled.
 
     Raises:
         DataError: A row is bad and is not to be skipped, or a file cannot be written.
@@ -209,21 +206,33 @@ def run(
         with _watching(job):
             pass  # who reads it learns that all is done
         return _outcome(job, done, parts=len(output.state.parts), resumed=done.rows)
-    assert hub is not None
     with ExitStack() as stack:
         progress = stack.enter_context(_watching(job))
         started = time.perf_counter()
         if output is None:
+            assert hub is not None
             found, use = _show(hub, job, show, progress.advance)
             parts, scored = 1, found.rows
         else:
-            records, scored, use = run_job(hub, job, output, watch=progress.advance)
+            engine = _engine(hub, job, open_hub, progress.advance)
+            records = run_job(engine, job, output)
             found, parts = totals(records), len(records)
+            scored, use = engine.scored, engine.cache_use
         seconds = time.perf_counter() - started
     resumed = found.rows - scored
     outcome = _outcome(job, found, parts=parts, resumed=resumed, seconds=seconds)
     names = tuple(name for name in job.request.names.values() if name in use.all)
     return replace(outcome, from_cache=names, tokens=progress.snapshot().tokens)
+
+
+def _engine(
+    hub: ScoringHub | None, job: ScoringJob, open_hub: OpenHub | None, watch: Watch
+) -> Engine:
+    if job.options.engine == "ray":
+        assert open_hub is not None
+        return RayEngine(open_hub, job.part_job, job.source, options=job.options, watch=watch)
+    assert hub is not None
+    return LocalEngine(hub, job.part_job, job.source, watch)
 
 
 def _outcome(
@@ -232,11 +241,11 @@ def _outcome(
     target = None if job.output is None else job.output.target
     tasks = job.assigned.records if job.output is None else job.output.record.tasks
     return ScoredFile(
-        path=None if target is None else target.path,
+        path=None if target is None else target.given,
         rows=found.rows,
         scored=found.scored,
         bad=found.bad,
-        bad_path=target.errors if found.bad and target is not None else None,
+        bad_path=target.given_errors if found.bad and target is not None else None,
         truncated=found.truncated,
         seconds=seconds,
         tasks=tuple(job.assigned.request.names),
