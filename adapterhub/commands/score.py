@@ -69,6 +69,7 @@ def score(
     Predictions go to the terminal as a table, to a pipe as JSON Lines, or to a file with --out.
     """
     from adapterhub.scoring.fingerprint import EncoderSettings
+    from adapterhub.scoring.first_rows import check_first_rows
     from adapterhub.scoring.score_file import prepare, run
     from adapterhub.scoring.target import find_target
     from adapterhub.store.registries import open_registries
@@ -98,6 +99,7 @@ def score(
     hub = open_hub = None
     if not job.is_done:
         loading.check_backbone(opened, assigned.backbone)
+        job = check_first_rows(job)
         # From here on it takes seconds: torch, the backbone, the tasks.
         from adapterhub.hub import Hub
         from adapterhub.model.backbone.sources import absolute_source

@@ -116,6 +116,8 @@ CASES: list[tuple[str, int, str]] = [
     ("score -f *.nope -t sentiment -o out.csv", 3, "no file matches it"),
     ("score -f none -t sentiment -o out.csv", 3, "none"),
     ("score -f mixed -t sentiment -o out.csv", 3, "files of several formats"),
+    ("score -f bad.jsonl -t sentiment", 3, "bad.jsonl, line 2: field 'text' is empty"),
+    ("score -f bad.jsonl -t rating -o out/", 3, "bad.jsonl, line 2: field 'text' is empty"),
     ("eval sentiment rows.jsonl --device gpu", 2, "Device 'gpu'"),
     ("eval sentiment rows.jsonl --dtype float23", 2, "Did you mean 'float32'?"),
     ("train rows.jsonl -t No!Name", 2, "'No!Name' is not allowed"),
@@ -174,6 +176,7 @@ def write_files(folder: Path) -> None:
     write_jsonl(folder / "rows.jsonl", rows)
     write_jsonl(folder / "few.jsonl", rows[:4])
     write_jsonl(folder / "unknown.jsonl", [{"text": "good", "label": "neither"}])
+    write_jsonl(folder / "bad.jsonl", [rows[0], {"text": " "}])
     (folder / "empty.csv").write_text("text,label\n")
     (folder / "there.csv").write_text("x\n")
     (folder / "broken.yaml").write_text("tasks: [1, 2\n")
