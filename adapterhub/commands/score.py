@@ -25,6 +25,7 @@ from adapterhub.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from adapterhub.commands.verb_options import HubOptions, ScoreArguments
+    from adapterhub.hub import Hub
     from adapterhub.results import What
     from adapterhub.rows.formats import Format
     from adapterhub.scoring.chunks import ScoredChunk
@@ -68,6 +69,7 @@ def score(
 
     Predictions go to the terminal as a table, to a pipe as JSON Lines, or to a file with --out.
     """
+    from adapterhub.model.backbone.sources import absolute_source
     from adapterhub.scoring.fingerprint import EncoderSettings
     from adapterhub.scoring.first_rows import check_first_rows
     from adapterhub.scoring.score_file import prepare, run
@@ -89,29 +91,37 @@ def score(
     names = split_names(task)
     job = prepare(opened, source, out=out, tasks=names, options=options, encoder=encoder)
     assigned = job.assigned
-    if not task:
-        left_out = ", ".join(assigned.left_out)
-        also = f" (left out for lack of a column: {left_out})" if left_out else ""
-        chosen = ", ".join(assigned.request.names)
-        note(f"adapterhub: no --task given, so all that can read this: {chosen}{also}")
-    for line in assigned.notes:
-        note(f"adapterhub: {line}")
-    hub = open_hub = None
+    _note_choice(job, chosen=bool(task))
     if not job.is_done:
         loading.check_backbone(opened, assigned.backbone)
         job = check_first_rows(job)
-        # From here on it takes seconds: torch, the backbone, the tasks.
-        from adapterhub.hub import Hub
-        from adapterhub.model.backbone.sources import absolute_source
-
-        settings = {**loading.model_dump(), "backbone": absolute_source(assigned.backbone)}
-        open_hub = partial(Hub, opened.paths, **settings)
-        hub = open_hub() if options.engine == "local" else None
+    # From here on it takes seconds: torch, the backbone, the tasks.
+    settings = {**loading.model_dump(), "backbone": absolute_source(assigned.backbone)}
+    open_hub = partial(_open_hub, opened.paths, settings)
     show = Screen(job, as_json=as_json).show if out is None else None
-    done = run(hub, job, show, open_hub=open_hub)
+    done = run(open_hub, job, show)
     summarise(done, as_json=as_json)
     if done.bad and not done.scored:
         raise typer.Exit(DataError.exit_code)
+
+
+def _note_choice(job: ScoringJob, *, chosen: bool) -> None:
+    """Says which tasks run where none were named, and which columns they read."""
+    assigned = job.assigned
+    if not chosen:
+        left_out = ", ".join(assigned.left_out)
+        also = f" (left out for lack of a column: {left_out})" if left_out else ""
+        names = ", ".join(assigned.request.names)
+        note(f"adapterhub: no --task given, so all that can read this: {names}{also}")
+    for line in assigned.notes:
+        note(f"adapterhub: {line}")
+
+
+def _open_hub(paths: tuple[Path, ...], settings: Mapping[str, Any]) -> Hub:
+    """Opens a hub, in this process or in a worker."""
+    from adapterhub.hub import Hub
+
+    return Hub(paths, **settings)
 
 
 class Screen:

@@ -278,7 +278,10 @@ def _is_of_part(name: str) -> bool:
 
 
 def _names(folder: Path) -> list[str]:
-    return sorted(os.listdir(folder)) if folder.is_dir() else []
+    try:
+        return sorted(os.listdir(folder)) if folder.is_dir() else []
+    except OSError as error:
+        raise DataError(folder, f"it cannot be read: {reason(error)}") from error
 
 
 def _is_whole(job: JobRecord, parts: Mapping[int, PartRecord], success: SuccessRecord) -> bool:

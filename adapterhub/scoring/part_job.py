@@ -82,7 +82,8 @@ class PartJob:
             return None
         import pyarrow as pa
 
-        found: dict[str, pa.DataType] = {}
+        mark = self.request.truncated
+        found: dict[str, pa.DataType] = {} if mark is None else {mark: pa.bool_()}
         for name in names:
             found |= column_types(name, self.kinds[name], top_k=self.request.top_k)
         return pa.schema(found)

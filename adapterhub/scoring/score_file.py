@@ -129,7 +129,7 @@ def score_file(
         options=options,
         encoder=EncoderSettings(registries.backbone_key(hub.backbone), hub.dtype, hub.max_windows),
     )
-    return run(hub, job, open_hub=reopening(hub))
+    return run(reopening(hub) if options.engine == "ray" else lambda: hub, job)
 
 
 def prepare(
@@ -183,19 +183,14 @@ def absolute(options: ScoringOptions) -> ScoringOptions:
 
 
 def run(
-    hub: ScoringHub | None,
-    job: ScoringJob,
-    show: Callable[[ScoredChunk], None] | None = None,
-    *,
-    open_hub: OpenHub | None = None,
+    open_hub: OpenHub, job: ScoringJob, show: Callable[[ScoredChunk], None] | None = None
 ) -> ScoredFile:
     """Loads the tasks of a job, scores its rows, and writes them.
 
     Args:
-        hub: A `Hub`; None for a job that is done, and for one that workers of Ray do.
+        open_hub: Returns a `Hub`; called where rows are scored, so that workers of Ray pickle it.
         job: What to do.
         show: Called with every chunk, where nothing is written.
-        open_hub: Opens the hub of a worker; can be pickled.
 
     Raises:
         DataError: A row is bad and is not to be skipped, or a file cannot be written.
@@ -207,15 +202,22 @@ def run(
         with _watching(job):
             pass  # who reads it learns that all is done
         return _outcome(job, done, parts=len(output.state.parts), resumed=done.rows)
+    # Before the clock starts: it takes seconds.
+    hub = open_hub() if job.options.engine == "local" else None
+    engine: Engine
     with ExitStack() as stack:
         progress = stack.enter_context(_watching(job))
         started = time.perf_counter()
         if output is None:
-            assert hub is not None
+            assert hub is not None, "an engine of Ray writes files"
             found, use = _show(hub, job, show, progress.advance)
             parts, scored = 1, found.rows
         else:
-            engine = _engine(hub, job, open_hub, progress.advance)
+            what, watch = (job.part_job, job.source), progress.advance
+            if hub is None:
+                engine = RayEngine(open_hub, *what, options=job.options, watch=watch)
+            else:
+                engine = LocalEngine(hub, *what, watch)
             records = run_job(engine, job, output)
             found, parts = totals(records), len(records)
             scored, use = engine.scored, engine.cache_use
@@ -224,16 +226,6 @@ def run(
     outcome = _outcome(job, found, parts=parts, resumed=resumed, seconds=seconds)
     names = tuple(name for name in job.request.names.values() if name in use.all)
     return replace(outcome, from_cache=names, tokens=progress.snapshot().tokens)
-
-
-def _engine(
-    hub: ScoringHub | None, job: ScoringJob, open_hub: OpenHub | None, watch: Watch
-) -> Engine:
-    if job.options.engine == "ray":
-        assert open_hub is not None
-        return RayEngine(open_hub, job.part_job, job.source, options=job.options, watch=watch)
-    assert hub is not None
-    return LocalEngine(hub, job.part_job, job.source, watch)
 
 
 def _outcome(

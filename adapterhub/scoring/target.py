@@ -13,6 +13,7 @@ from adapterhub.scoring.job_records import JobRecord, read_record
 from adapterhub.scoring.options import ScoringOptions
 from adapterhub.scoring.outputs import check_writable, errors_path, reserve, resolved
 from adapterhub.scoring.sources import RowSource
+from adapterhub.scoring.writers import refuse_writing
 from adapterhub.store.paths import absolute_path
 
 
@@ -117,15 +118,19 @@ def check_target(target: Target, source: RowSource, options: ScoringOptions) -> 
         return
     files = [target.path]
     # Parts may have bad rows that were skipped then.
-    may_skip = options.on_error == "skip" or target.folder.path.exists()
+    may_skip = options.on_error == "skip" or os.path.lexists(target.folder.path)
     files += [target.errors] if may_skip else []
     files += [] if target.describes_itself else [target.record]
     for path in files:
-        if source.reads(path):
-            raise UsageError(
-                f"The input itself would be written, {path}; give --out (out) another name."
-            )
-        check_writable(path, force=options.force or _is_left(path, target))
+        try:
+            if source.reads(path):
+                raise UsageError(
+                    f"The input itself would be written, {path}; give --out (out) another name."
+                )
+            check_writable(path, force=options.force or _is_left(path, target))
+        except OSError as error:
+            # A name that gets too long, for instance.
+            refuse_writing(path, error)
         with reserve(path):
             pass
 

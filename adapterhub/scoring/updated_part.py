@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -79,7 +79,9 @@ class UpdatedPart:
         good = [place for place in places if place not in self._bad_places]
         lost = {good[row.index]: row for row in chunk.bad}
         kept = [place not in lost for place in good]
-        predictions = [{name: row[name] for name in chunk.predicted} for row in chunk.rows]
+        self._truncated |= {good[index] for index in chunk.truncated}
+        stay = [place for place in good if place not in lost]
+        predictions = list(map(self._added, stay, chunk.rows, repeat(chunk.predicted)))
         with _damage_named(self._old):
             for place in places:
                 if place in self._bad_places:
@@ -88,8 +90,15 @@ class UpdatedPart:
                     self._bad.write([bad_record(lost[place], self._job.source)])
             self._rows.add(kept, predictions)
         self._places += [place for place in places if place in self._bad_places or place in lost]
-        self._truncated |= {good[index] for index in chunk.truncated}
         self._scored += len(predictions)
+
+    def _added(
+        self, place: int, row: Mapping[str, object], predicted: Sequence[str]
+    ) -> dict[str, object]:
+        """Returns what a row gets; it is cut if it was for any task."""
+        mark = self._job.request.truncated
+        found = {name: row[name] for name in predicted}
+        return found if mark is None else {**found, mark: place in self._truncated}
 
     def finish(self) -> PartRecord:
         """Ends the part; see `Part`."""

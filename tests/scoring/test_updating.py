@@ -83,6 +83,17 @@ def test_a_new_version_rewrites_its_columns_alone(
     assert [task["version"] for task in success["tasks"]] == [2, 1]
 
 
+@pytest.mark.parametrize("form", ["parquet", "jsonl"])
+def test_a_row_is_cut_if_it_is_for_any_task(hub: Hub, form: Any) -> None:
+    write("in.jsonl", [*ROWS[:5], {"id": 5, "text": "long " * 2_000}, *ROWS[6:]])
+    for name, steps in (("whole", [["rating", "topics"]]), ("out", [["rating"], ["topics"]])):
+        for tasks in steps:
+            done = score(hub, name, part_format=form, tasks=tasks, mark_truncated=True)
+            assert done.truncated == 1
+    assert [row["truncated"] for row in read()] == [row["id"] == 5 for row in ROWS]
+    assert read() == read("whole")
+
+
 def test_the_rows_that_a_new_task_cannot_read_go_to_the_others(hub: Hub) -> None:
     rows: list[Any] = [{**row, **OTHER} for row in ROWS]
     rows[1] = "no json"

@@ -4,9 +4,12 @@ import gzip
 from pathlib import Path
 
 import pandas as pd
+import polars as pl
 import pyarrow as pa
+import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
+from pyarrow.dataset import dataset
 
 from adapterhub.errors import DataError, UsageError
 from adapterhub.training.data.records import read_records
@@ -29,11 +32,15 @@ def test_every_format_gives_the_same_rows(tmp_path: Path) -> None:
     pd.DataFrame(ROWS).to_csv(tmp_path / "a.tsv.gz", index=False, sep="\t")
     write_rows(tmp_path / "a.jsonl", ROWS)
     write_rows(tmp_path / "a.jsonl.gz", ROWS)
-    for name in ("a.parquet", "a.csv", "a.tsv.gz", "a.jsonl", "a.jsonl.gz"):
+    with pa.CompressedOutputStream(tmp_path / "a.jsonl.zst", "zstd") as file:
+        file.write((tmp_path / "a.jsonl").read_bytes())
+    feather.write_feather(table, tmp_path / "a.arrow")
+    names = ("a.parquet", "a.csv", "a.tsv.gz", "a.jsonl", "a.jsonl.gz", "a.jsonl.zst", "a.arrow")
+    for name in names:
         assert _values(tmp_path / name) == ROWS, name
         assert _values(str(tmp_path / name)) == ROWS
         assert read_records(tmp_path / name).name == "a"
-    for data in (table, pd.DataFrame(ROWS), ROWS, iter(ROWS)):
+    for data in (table, pd.DataFrame(ROWS), ROWS, iter(ROWS), pl.LazyFrame(ROWS), dataset(table)):
         assert _values(data) == ROWS
 
 

@@ -251,7 +251,7 @@ def test_ngrams_around_a_token_say_how_it_is_tagged(
     changes: dict[str, Any] = {"poolings": ("mean",), "folds": folds}
     changes["validation_fraction"] = None if folds else 0.25
     wide = train(
-        tag_rows(200),
+        tag_rows(120),
         task="named",
         options=options.model_copy(update=changes),
         registry=registry,
