@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
@@ -71,6 +71,7 @@ def score(
     """
     from adapterhub.model.backbone.sources import absolute_source
     from adapterhub.scoring.fingerprint import EncoderSettings
+    from adapterhub.scoring.first_rows import check_first_rows
     from adapterhub.scoring.score_file import prepare, run
     from adapterhub.scoring.target import find_target
     from adapterhub.store.registries import open_registries
@@ -93,6 +94,7 @@ def score(
     _note_choice(job, chosen=bool(task))
     if not job.is_done:
         loading.check_backbone(opened, assigned.backbone)
+        job = check_first_rows(job)
     # From here on it takes seconds: torch, the backbone, the tasks.
     settings = {**loading.model_dump(), "backbone": absolute_source(assigned.backbone)}
     open_hub = partial(_open_hub, opened.paths, settings)
@@ -207,5 +209,16 @@ def _open_source(texts: list[str], file: Path | None, form: Format | None) -> Ro
         return open_source(texts or file, form)
     if sys.stdin is None or sys.stdin.isatty():
         raise UsageError("There are no texts; give some, or --file, or pipe them in.")
-    # Not stdin itself, because what is not UTF-8 there shall cost one row only.
-    return stream_source(sys.stdin.buffer, form or "text", name="stdin")
+    return stream_source(_stdin_bytes(), form or "text", name="stdin")
+
+
+def _stdin_bytes() -> BinaryIO:
+    """Returns stdin without its decoding, so that what is not UTF-8 costs one row only.
+
+    It is read in a thread, which may wait for a line for ever. A process that ends meanwhile must
+    not find it in Python's own reader, which it closes.
+    """
+    try:
+        return open(sys.stdin.fileno(), "rb", closefd=False)
+    except (OSError, ValueError):
+        return sys.stdin.buffer  # it is no file, for instance in a notebook

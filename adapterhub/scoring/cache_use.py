@@ -46,6 +46,18 @@ class CacheUse:
         return {**found, "from_cache": sorted(self.all)} if self.all else found
 
 
+def check_cache(folder: Path | None) -> None:
+    """Checks, without torch, that features can be kept in a folder, which is made.
+
+    Raises:
+        DataError: It holds something else, or cannot be written.
+    """
+    if folder is not None:
+        from adapterhub.scoring.features_cache import open_folder
+
+        open_folder(folder)
+
+
 def kept_features(folder: Path | None, call: ResidentCall) -> Callable[[], Features | None]:
     """Returns what gives each window of rows its place in the features cache, if there is one.
 

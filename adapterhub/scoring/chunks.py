@@ -173,7 +173,7 @@ class RowStages:
         bad: dict[int, RejectedRow] = {}
         places: list[int] = []
         for index, row in enumerate(rows):
-            problem = row.problem or _misfit(row.values, self.request)
+            problem = row.problem or misfit(row.values, self.request)
             if problem is not None:
                 bad[index] = RejectedRow(row.place, problem, row.values or row.raw, row.file, index)
             # A row that does not fit some tasks runs with the others, so that the batches of these
@@ -252,7 +252,7 @@ def _named(scores: Scores, request: Request) -> Scores:
     )
 
 
-def _misfit(values: Mapping[str, object], request: Request) -> str | None:
+def misfit(values: Mapping[str, object], request: Request) -> str | None:
     """Returns why a row cannot be read and written as asked, or None."""
     for own in request.fields.values():
         for column in own.values():

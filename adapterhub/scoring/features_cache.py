@@ -58,7 +58,7 @@ class FeaturesCache:
         """
         context = call.context
         spec, dtype = context.encoder.spec, str(context.encoder.dtype).removeprefix("torch.")
-        _open_folder(folder)
+        open_folder(folder)
         return cls(
             folder,
             {
@@ -135,7 +135,7 @@ class WindowFeatures:
         self._taken.clear()
 
 
-def _open_folder(folder: Path) -> None:
+def open_folder(folder: Path) -> None:
     """Makes or checks the folder of a cache.
 
     Raises:

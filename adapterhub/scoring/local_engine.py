@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import replace
 from itertools import chain, groupby, islice
 from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from adapterhub.errors import ResidentError
 from adapterhub.rows.source_row import SourceRow
@@ -191,5 +191,14 @@ def refuse_bad(chunk: ScoredChunk, source: RowSource, *, skip: bool) -> None:
     """
     if chunk.bad and not skip:
         first = chunk.bad[0]
-        hint = "--on-error skip (on_error='skip') goes on without such rows"
-        source.refuse(first.place, f"{first.problem} ({hint})", first.file)
+        refuse(source, first.place, first.problem, first.file)
+
+
+def refuse(source: RowSource, place: int, problem: str, file: str) -> NoReturn:
+    """Raises the error of a bad row, and says how to go on without it.
+
+    Raises:
+        DataError: Always.
+    """
+    hint = "--on-error skip (on_error='skip') goes on without such rows"
+    source.refuse(place, f"{problem} ({hint})", file)

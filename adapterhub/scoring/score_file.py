@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from adapterhub.plan import Plan
 from adapterhub.scoring.assign_columns import assign_columns
-from adapterhub.scoring.cache_use import CacheUse, kept_features
+from adapterhub.scoring.cache_use import CacheUse, check_cache, kept_features
 from adapterhub.scoring.chunks import RowStages, ScoredChunk, ScoringHub
 from adapterhub.scoring.fingerprint import EncoderSettings
 from adapterhub.scoring.job import ScoringJob, plan_output
@@ -170,6 +170,7 @@ def prepare(
     output = None
     if out is not None:
         output = plan_output(source, assigned, out, options=options, encoder=encoder)
+    check_cache(options.features_cache)
     return ScoringJob(source, assigned, options, output)
 
 
