@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from adapterhub.hub import Hub
     from adapterhub.results import What
     from adapterhub.rows.formats import Format
-    from adapterhub.scoring.chunks import ScoredChunk
-    from adapterhub.scoring.job import ScoringJob
+    from adapterhub.scoring.job.job import ScoringJob
     from adapterhub.scoring.options import ScoringOptions
-    from adapterhub.scoring.sources import RowSource
+    from adapterhub.scoring.pipeline.chunks import ScoredChunk
+    from adapterhub.scoring.sources.row_source import RowSource
 
 _CELL = 60
 _MOST_BAD_SHOWN = 20
@@ -70,10 +70,10 @@ def score(
     Predictions go to the terminal as a table, to a pipe as JSON Lines, or to a file with --out.
     """
     from adapterhub.model.backbone.sources import absolute_source
-    from adapterhub.scoring.fingerprint import EncoderSettings
-    from adapterhub.scoring.first_rows import check_first_rows
+    from adapterhub.scoring.engines.first_rows import check_first_rows
+    from adapterhub.scoring.job.fingerprint import EncoderSettings
+    from adapterhub.scoring.job.target import find_target
     from adapterhub.scoring.score_file import prepare, run
-    from adapterhub.scoring.target import find_target
     from adapterhub.store.registries import open_registries
 
     if given.all_labels and options.top_k != 1:
@@ -150,7 +150,7 @@ class Screen:
         if self._as_table:
             print_rows(chunk.rows, self._shown, self._tasks)
             return
-        from adapterhub.scoring.writers import json_line
+        from adapterhub.scoring.output.writers import json_line
 
         for row in chunk.rows:
             print_line(json_line(row))
@@ -199,7 +199,7 @@ def prediction_text(held: Mapping[What, Any]) -> str:
 
 
 def _open_source(texts: list[str], file: Path | None, form: Format | None) -> RowSource:
-    from adapterhub.scoring.sources import open_source, stream_source
+    from adapterhub.scoring.sources.row_source import open_source, stream_source
 
     if texts and (file is not None or form is not None):
         raise UsageError("There are texts, and --file or --format too; give one or the other.")

@@ -19,16 +19,18 @@ from adapterhub import Hub
 from adapterhub.errors import DataError, UsageError
 from adapterhub.rows.formats import find_format
 from adapterhub.rows.reading import read_file
-from adapterhub.scoring import local_engine, pipeline, run_job, sources
-from adapterhub.scoring.chunks import ScoredChunk
-from adapterhub.scoring.fingerprint import EncoderSettings
-from adapterhub.scoring.job_folder import hold_folder
-from adapterhub.scoring.local_engine import LocalEngine, refuse_bad
+from adapterhub.scoring.engines import local_engine, run_job
+from adapterhub.scoring.engines.local_engine import LocalEngine, refuse_bad
+from adapterhub.scoring.engines.run_job import begin
+from adapterhub.scoring.job.fingerprint import EncoderSettings
+from adapterhub.scoring.job.target import find_target
 from adapterhub.scoring.options import ScoringOptions
-from adapterhub.scoring.run_job import begin
+from adapterhub.scoring.pipeline import windows
+from adapterhub.scoring.pipeline.chunks import ScoredChunk
 from adapterhub.scoring.score_file import ScoredFile, prepare
-from adapterhub.scoring.sources import open_source
-from adapterhub.scoring.target import find_target
+from adapterhub.scoring.sources import row_source as sources
+from adapterhub.scoring.sources.row_source import open_source
+from adapterhub.scoring.state.folder import hold_folder
 from adapterhub.store.registries import Registries
 from adapterhub.store.registry import read_registry
 
@@ -49,7 +51,7 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     folder = tmp_path / "work"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(pipeline, "WINDOW_ROWS", 3)
+    monkeypatch.setattr(windows, "WINDOW_ROWS", 3)
     write("in.jsonl", ROWS)
 
 
