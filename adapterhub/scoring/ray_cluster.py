@@ -11,11 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from adapterhub.errors import AdapterHubError, ClusterError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
     import psutil
 
 _STORE_BYTES = 200 * 2**20
@@ -76,6 +75,8 @@ class PartActor:
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Returns the outcome of each number."""
+        import numpy as np
+
         found = np.empty(len(batch["number"]), object)
         for place, number in enumerate(batch["number"]):
             found[place] = self._outcome(int(number))
