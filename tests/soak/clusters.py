@@ -28,6 +28,7 @@ PART_ROWS = 1_000
 TEXT = (
     "the film was good and the food was bad and she was late and it is a very bad day in the city"
 )
+_LONG = 4.0
 LATEST = 4.0
 """Seconds from one kill to the next at most."""
 
@@ -114,10 +115,13 @@ def ray_stops(folder: Path, effort: Effort) -> list[Figure]:
         family = [] if job.poll() is not None else psutil.Process(job.pid).children(recursive=True)
         job.send_signal(signal.SIGINT)
         begun = time.monotonic()
-        job.communicate(timeout=60)
+        errors = job.communicate(timeout=60)[1].decode()
         alive = psutil.wait_procs(family, timeout=5)[1]
         slowest = max(slowest, time.monotonic() - begun)
-        codes += job.returncode not in (0, 130, -signal.SIGINT)
+        ended = job.returncode in (0, 130, -signal.SIGINT)
+        codes += not ended
+        if not ended or time.monotonic() - begun > _LONG:
+            print(f"exit code {job.returncode} after {time.monotonic() - begun:.1f} s: {errors}")
         left += len(alive)
     last = start_job(_command(registry, source, folder / "out"))
     last.communicate(timeout=600)

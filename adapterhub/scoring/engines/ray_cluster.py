@@ -9,11 +9,13 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from adapterhub.errors import AdapterHubError, ClusterError, MissingExtraError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import psutil
 
 _STORE_BYTES = 200 * 2**20
 """Of the object store of a cluster of our own, through which only numbers and manifests pass."""
@@ -73,6 +75,8 @@ class PartActor:
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Returns the outcome of each number."""
+        import numpy as np
+
         found = np.empty(len(batch["number"]), object)
         for place, number in enumerate(batch["number"]):
             found[place] = self._outcome(int(number))
@@ -103,14 +107,23 @@ def cluster(workers: int | None, gpus: float) -> Iterator[Resources]:
     with _quiet_environment():
         ray = _import_ray()
     with _quiet_environment(), _quiet_loggers():
-        is_ours = not ray.is_initialized()
-        try:
-            if is_ours:
-                _start(ray, workers)
+        if ray.is_initialized():
             yield resources_in(ray.nodes(), workers, gpus)
+            return
+        import psutil
+
+        others = set(psutil.Process().children())
+        try:
+            _start(ray, workers)
+            yield resources_in(ray.nodes(), workers, gpus)
+        except (Exception, KeyboardInterrupt):
+            raise
+        except BaseException:
+            # The command line ends within half a second of a signal, and Ray takes longer.
+            _kill(others)
+            raise
         finally:
-            if is_ours:
-                ray.shutdown()
+            ray.shutdown()
 
 
 def run_in_actors(
@@ -196,6 +209,16 @@ def _start(ray: Any, workers: int | None) -> None:
             # Ray has a handler of its own, which would end us with another exit code.
             for number, handler in handlers.items():
                 signal.signal(number, handler)
+
+
+def _kill(others: set[psutil.Process]) -> None:
+    """Ends the processes that this one has started, but for some."""
+    import psutil
+
+    for child in set(psutil.Process().children()) - others:
+        for process in [*child.children(recursive=True), child]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 def resources_in(nodes: Sequence[Any], workers: int | None, gpus: float) -> Resources:
