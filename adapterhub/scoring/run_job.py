@@ -196,7 +196,8 @@ def _first_part(
                 commit(target.folder, 0, found, rows=rows, bad=bad)
             return None
         _name(output, job, rows)
-        if part_job.skip:
+        if part_job.skip or job.options.force:
+            # Also without such rows: those of a run before this one are none of this file.
             give_name(bad, target.errors, force=job.options.force, unless_empty=True)
         _write_own_record(output)
     return found
@@ -230,8 +231,9 @@ def _join(output: OutputJob, job: ScoringJob, parts: Parts) -> None:
                 f"on from there",
             ) from error
         _name(output, job, temp)
-    if job.options.on_error == "skip" or any(part.bad for part in parts.values()):
-        _write_errors(folder, parts, target.errors, force=job.options.force)
+    force = job.options.force
+    if force or job.options.on_error == "skip" or any(part.bad for part in parts.values()):
+        _write_errors(folder, parts, target.errors, force=force)
     _write_own_record(output)
 
 
