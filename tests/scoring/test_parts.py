@@ -243,6 +243,7 @@ CHANGES: list[tuple[dict[str, Any], str]] = [
     ({"part_rows": 5}, "part_rows was 4 and is 5 now"),
     ({"part_format": "jsonl"}, "part_format was parquet and is jsonl now"),
     ({"keep_columns": ["id"]}, "keep_columns was all and is id now"),
+    ({"mark_truncated": True}, "column of mark_truncated was none and is truncated now"),
     ({"text_column": "other"}, "read the column 'text' and reads 'other' now"),
 ]
 

@@ -198,7 +198,8 @@ def _first_part(
                 commit(target.folder, 0, found, rows=rows, bad=bad)
             return None
         _name(output, rows, force=job.options.force)
-        if part_job.skip:
+        if part_job.skip or job.options.force:
+            # Also without such rows: those of a run before this one are none of this file.
             give_name(bad, target.errors, force=job.options.force, unless_empty=True)
         _write_own_record(output)
     return found
@@ -235,7 +236,7 @@ def _join(output: OutputJob, job: ScoringJob, parts: Parts) -> None:
         force = job.options.force or is_joined(target)
         write_record(folder.joined, JoinedRecord(size=flushed(temp)))
         _name(output, temp, force=force)
-    if job.options.on_error == "skip" or any(part.bad for part in parts.values()):
+    if force or job.options.on_error == "skip" or any(part.bad for part in parts.values()):
         _write_errors(folder, parts, target.errors, force=force)
     _write_own_record(output)
 

@@ -31,7 +31,8 @@ def job_changes(old: JobRecord, new: JobRecord) -> list[str]:
     for field, words in _SETTINGS.items():
         before, now = getattr(old, field), getattr(new, field)
         if before != now:
-            changes.append(f"{words} was {_shown(before)} and is {_shown(now)} now")
+            was, now_is = (_shown(value, field) for value in (before, now))
+            changes.append(f"{words} was {was} and is {now_is} now")
     return changes
 
 
@@ -100,9 +101,9 @@ def _short(digest: str | None) -> str:
     return "unknown" if digest is None else f"{digest[:12]}…"
 
 
-def _shown(value: object) -> str:
+def _shown(value: object, field: str) -> str:
     if value is None:
-        return "all"
+        return "none" if field == "truncated" else "all"
     if isinstance(value, tuple):
         return ",".join(map(str, value)) or "none"
     return repr(value) if value == "" else str(value)

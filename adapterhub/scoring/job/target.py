@@ -117,9 +117,9 @@ def check_target(target: Target, source: RowSource, options: ScoringOptions) -> 
                 pass
         return
     files = [target.path]
-    # Parts may have bad rows that were skipped then.
-    may_skip = options.on_error == "skip" or os.path.lexists(target.folder.path)
-    files += [target.errors] if may_skip else []
+    # Parts may have bad rows that were skipped then; `force` removes those of an earlier run.
+    has_errors = options.on_error == "skip" or os.path.lexists(target.folder.path)
+    files += [target.errors] if has_errors or options.force else []
     files += [] if target.describes_itself else [target.record]
     for path in files:
         try:

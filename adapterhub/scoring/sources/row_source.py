@@ -279,7 +279,7 @@ def _format_of(name: str) -> Format:
 def row_source(
     rows: Iterable[object], form: Format | None = None, *, live: bool = False
 ) -> RowSource:
-    """Returns one row per text, or per record, or those of files; the first says which of these.
+    """Returns one row per text, or per record, or those of files; the first of these says which.
 
     Args:
         rows: Strings, records, or paths that are no strings.
@@ -288,13 +288,15 @@ def row_source(
 
     Raises:
         DataError: None can be read, of some.
+        InputError: Among paths there is something else.
     """
     given = iter(rows)
-    first = list(islice(given, 1))
-    if first and isinstance(first[0], os.PathLike):
-        paths = [Path(os.path.expanduser(one)) for one in chain(first, given)]  # type: ignore[call-overload]
+    # A list may begin with what is none of them, as None and NaN for a text that is missing.
+    first = list(_to_first_known(islice(given, 1 if live else CHUNK_ROWS)))
+    if first and isinstance(first[-1], os.PathLike):
+        paths = [_as_path(one) for one in chain(first, given)]
         return _files_source(ARGUMENTS, as_input_files(paths, form, whole=ARGUMENTS), None)
-    is_plain = bool(first) and isinstance(first[0], str)
+    is_plain = bool(first) and isinstance(first[-1], str)
     read = _text_rows if is_plain else _record_rows
     found = Rows((TEXT_COLUMN,) if is_plain else (), read(chain(first, given)))
     own = FileFormat("text" if is_plain else "jsonl")
@@ -347,6 +349,19 @@ def _source(
     return source
 
 
+def _as_path(given: object) -> Path:
+    if not isinstance(given, str | os.PathLike):
+        raise InputError(f"A list of paths holds a {type(given).__name__}; expected a path.")
+    return Path(os.path.expanduser(given))
+
+
+def _to_first_known(rows: Iterator[object]) -> Iterator[object]:
+    for row in rows:
+        yield row
+        if isinstance(row, str | Mapping | os.PathLike):
+            return
+
+
 def _to_first_good(rows: Iterator[SourceRow]) -> Iterator[SourceRow]:
     for row in rows:
         yield row
@@ -375,8 +390,11 @@ def _record_rows(records: Iterable[object]) -> Iterator[SourceRow]:
 
 def _record_problem(record: object) -> str | None:
     """Returns why a record could not be written again, or None where it can."""
-    if not isinstance(record, Mapping) or not all(isinstance(name, str) for name in record):
+    if not isinstance(record, Mapping):
         return f"it is of type {type(record).__name__}; expected a record with names of columns"
+    other = next((name for name in record if not isinstance(name, str)), None)
+    if other is not None:
+        return f"its column {other!r} has a name of type {type(other).__name__}; expected a string"
     try:
         return encoding_problem(json.dumps(dict(record), ensure_ascii=False, default=plain_value))
     except (TypeError, ValueError) as error:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from adapterhub.rows.source_row import SourceRow
@@ -58,15 +59,42 @@ def _widen(schema: pa.Schema, rows: Sequence[SourceRow], source: RowSource) -> p
 
     names = dict.fromkeys(name for row in rows for name in row.values)
     for name in names:
-        values = [row.values.get(name) for row in rows]
-        try:
+        before = schema
+
+        def widened(count: int, name: str = name, before: pa.Schema = before) -> pa.Schema:
+            values = [row.values.get(name) for row in rows[:count]]
             found = pa.schema([(name, pa.array(values).type)])
-            schema = pa.unify_schemas([schema, found], promote_options="permissive")
-        except (pa.ArrowException, TypeError, OverflowError) as error:
+            return pa.unify_schemas([before, found], promote_options="permissive")
+
+        try:
+            schema = widened(len(rows))
+        except _no_type() as error:
+            row = rows[_first_misfit(widened, len(rows))]
             source.refuse(
-                rows[0].place,
-                f"the column '{name}' holds values that Parquet and Arrow cannot hold in one "
-                f"column: {error}. Write .jsonl instead",
-                rows[0].file,
+                row.place,
+                f"its value of the column '{name}' does not fit those before: Parquet and Arrow "
+                f"cannot hold all in one column ({error}). Write JSON Lines instead: .jsonl, or "
+                f"--part-format jsonl (part_format) for a folder",
+                row.file,
             )
     return schema
+
+
+def _first_misfit(widened: Callable[[int], object], count: int) -> int:
+    """Returns the place of the first row with which a column has no type any more."""
+
+    def fails(first_rows: int) -> bool:
+        try:
+            widened(first_rows)
+        except _no_type():
+            return True
+        return False
+
+    return bisect_left(range(1, count), True, key=fails)
+
+
+def _no_type() -> tuple[type[Exception], ...]:
+    """Returns what pyarrow raises for values that no one type can hold."""
+    import pyarrow as pa
+
+    return pa.ArrowException, TypeError, OverflowError
