@@ -176,6 +176,12 @@ class Plan:
         """Returns the passes per text."""
         return sum(trunk.passes for trunk in self.trunks)
 
+    def passes_without(self, names: Collection[str]) -> int:
+        """Returns the passes per text where some tasks need none."""
+        others = [[name for name in trunk.tasks if name not in names] for trunk in self.trunks]
+        pairs = zip(self.trunks, others, strict=True)
+        return sum(trunk.only(rest).passes for trunk, rest in pairs if rest)
+
     @property
     def separate_passes(self) -> int:
         """Returns the passes per text of one separate model per task."""

@@ -141,6 +141,16 @@ CALLS: dict[str, Call] = {
             "top_k": TOP_K,
         },
     ),
+    "Hub.stream": Call(
+        lambda given: lambda **own: list(given.hub.stream(**own)),
+        lambda given: {"rows": ["a good day"], "tasks": "sentiment"},
+        {
+            "rows": (3, None, b"x", object(), [3], [None]),
+            "tasks": NO_TASKS,
+            "top_k": TOP_K,
+            "on_error": ON_ERROR,
+        },
+    ),
     "Hub.score_rows": Call(
         lambda given: given.hub.score_rows,
         lambda given: {"rows": [("a good day", "sentiment")]},
@@ -156,7 +166,7 @@ CALLS: dict[str, Call] = {
         lambda given: {"source": ["a good day"], "out": given.out, "tasks": "sentiment"},
         {
             "source": (3, None, b"x", object(), "nothing.csv", "x"),
-            "out": (*NO_PATH, None, "nothing", "x.json"),
+            "out": (*NO_PATH, None, "nothing.cvs", "x.json"),
             "tasks": (3, b"x", [3], "sentimant"),
             "options": (*NO_OPTIONS, TrainingOptions(), {"top_k": 0}),
         },

@@ -77,10 +77,11 @@ def score(
     if given.all_labels and options.top_k != 1:
         raise UsageError("--top-k and --all ask for different numbers of labels; give one.")
     out = None if given.out is None else find_target(given.out, options)
-    # No bar where rows fill the screen.
-    bar = options.progress and (out is not None or not is_screen(sys.stdout))
+    progress = "off" if given.no_progress else options.progress
+    if progress == "auto" and out is None and is_screen(sys.stdout):
+        progress = "off"  # rows fill the screen
     top_k = None if given.all_labels else options.top_k
-    options = options.model_copy(update={"top_k": top_k, "progress": bar})
+    options = options.model_copy(update={"top_k": top_k, "progress": progress})
     source = _open_source(texts or [], given.file, options.format)
     opened = open_registries(given.registry)
     encoder = EncoderSettings(loading.backbone, loading.dtype, loading.max_windows)
@@ -204,6 +205,8 @@ def _summarise(done: ScoredFile, *, as_json: bool) -> None:
         took |= {"parts": done.parts, "resumed_rows": done.resumed_rows}
         took["columns"] = {name: dict(own) for name, own in done.columns.items()}
         took["tasks"] = {name: one.model_dump() for name, one in (done.made_by or {}).items()}
+        if done.from_cache:
+            took |= {"from_cache": list(done.from_cache), "passes": done.passes}
         print_json({**counts, **took, "plan": plan_values(done.plan)})
         return
     of_all = f" of {done.rows:,}" if done.bad else ""
@@ -225,3 +228,11 @@ def _summarise(done: ScoredFile, *, as_json: bool) -> None:
     if done.bad and not done.scored:
         parts.insert(0, "no row could be scored: all are bad")
     note(f"adapterhub: {', '.join(parts)}\nadapterhub: {done.plan.summary}")
+    _note_cache(done)
+
+
+def _note_cache(done: ScoredFile) -> None:
+    if done.from_cache:
+        names, passes = ", ".join(done.from_cache), counted(done.passes, "pass")
+        made = f"{passes} per text for the others" if done.passes else "no pass was made"
+        note(f"adapterhub: from the features cache, without the encoder: {names}; {made}")

@@ -80,10 +80,13 @@ class _Shared(Generic[T]):
     def put(self, row: T) -> bool:
         """Adds a row, once there is place for it; returns whether more are wanted."""
         with self._changed:
-            self._changed.wait_for(lambda: self._stopped or len(self._rows) < self._limit)
+            if len(self._rows) >= self._limit:
+                self._changed.wait_for(lambda: self._stopped or len(self._rows) < self._limit)
             if not self._stopped:
+                if not self._rows:
+                    # Else nobody waits, and telling so for each row takes longer than reading it.
+                    self._changed.notify_all()
                 self._rows.append(row)
-                self._changed.notify_all()
             return not self._stopped
 
     def end(self, error: BaseException | None) -> None:

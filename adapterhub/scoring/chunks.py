@@ -111,8 +111,8 @@ class PreparedChunk:
     Attributes:
         rows: All of them.
         bad: Those that cannot be read and written as requested, by index.
-        places: The indices of the others.
-        prepared: The others, ready for the encoder.
+        places: The indices of those that could be read.
+        prepared: These rows, ready for the encoder.
     """
 
     rows: Sequence[SourceRow]
@@ -159,10 +159,13 @@ class RowStages:
         places: list[int] = []
         for index, row in enumerate(rows):
             problem = row.problem or _misfit(row.values, self.request)
-            if problem is None:
-                places.append(index)
-            else:
+            if problem is not None:
                 bad[index] = RejectedRow(row.place, problem, row.values or row.raw, row.file, index)
+            # A row that does not fit some tasks runs with the others, so that the batches of these
+            # do not depend on which tasks are beside them: the bits and the kept features are
+            # those of a run without them.
+            if row.problem is None:
+                places.append(index)
         prepared = self.call.prepare([rows[index].values for index in places], find=find)
         return PreparedChunk(rows, bad, tuple(places), prepared)
 
@@ -170,8 +173,9 @@ class RowStages:
         self, chunk: PreparedChunk, watch: Watch | None = None, keep: Keep | None = None
     ) -> ComputedChunk:
         """Returns a chunk with its logits; see `ResidentCall.compute`."""
-        if watch is not None and chunk.bad:
-            watch(len(chunk.bad), 0)
+        unread = len(chunk.rows) - len(chunk.places)
+        if watch is not None and unread:
+            watch(unread, 0)
         return ComputedChunk(chunk, self.call.compute(chunk.prepared, watch=watch, keep=keep))
 
     def decode(self, computed: ComputedChunk) -> ScoredChunk:

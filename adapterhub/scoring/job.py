@@ -83,6 +83,14 @@ class ScoringJob:
         return self.output is not None and self.output.is_done
 
     @property
+    def resumed_rows(self) -> int:
+        """Returns how many rows of the input are in finished parts."""
+        if self.output is None or self.output.anew:
+            return 0
+        part_job, parts = self.part_job, self.output.state.parts.values()
+        return sum(part.rows for part in parts if not part_job.lacks(part))
+
+    @property
     def part_job(self) -> PartJob:
         """Returns what processes must know to score parts of it."""
         assert self.output is not None
@@ -95,6 +103,7 @@ class ScoringJob:
             kinds={name: specs[name].kind for name in request.names.values()},
             skip=self.options.on_error == "skip",
             source=self.source.name,
+            features_cache=self.options.features_cache,
         )
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from itertools import chain, groupby, islice
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from adapterhub.errors import ResidentError
 from adapterhub.rows.source_row import SourceRow
+from adapterhub.scoring.cache_use import CacheUse, kept_features
 from adapterhub.scoring.chunks import Request, RowStages, ScoredChunk, ScoringHub
-from adapterhub.scoring.features_cache import FeaturesCache
 from adapterhub.scoring.job_records import PartRecord
 from adapterhub.scoring.part_job import PartJob
 from adapterhub.scoring.parts import PartSink, read_part
@@ -31,6 +32,7 @@ class LocalEngine:
 
     Attributes:
         scored: Rows of the input that it has scored, bad ones included.
+        cache_use: Which tasks came from kept features.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class LocalEngine:
         self._hub, self._job, self._source, self._watch = hub, job, source, watch
         self._opened: list[tuple[Request, RowStages]] = []
         self.scored = 0
+        self.cache_use = CacheUse()
 
     def load(self, request: Request) -> None:
         """Loads the tasks of a request.
@@ -110,26 +113,27 @@ class LocalEngine:
             request: How.
             windows: The rows.
             take: Takes each window with its outcome, in order, in a thread of its own.
-            known: Returns the manifest that a part has already; its bad rows are left out.
+            known: Returns the manifest that a part has already; its bad rows are left out of
+                what is handed on.
 
         Raises:
             DataError: A row is bad and is not to be skipped, or a file cannot be written.
             AdapterHubError: As `load`.
         """
         stages = self._stages(request)
-        folder = self._job.features_cache
-        cache = None if folder is None else FeaturesCache.open(folder, stages.call)
+        features = kept_features(self._job.features_cache, stages.call)
         waiting: deque[Window] = deque()
 
         def begun() -> Iterator[RowWindow]:
             for window in windows:
                 waiting.append(window)
-                features = None if cache is None else cache.window()
-                yield RowWindow(_good_rows(window, known(window.part)), window.part, features)
+                yield RowWindow(window.rows, window.part, features())
 
         def hand_on(chunk: ScoredChunk) -> None:
-            refuse_bad(chunk, self._source, skip=self._job.skip)
             window = waiting.popleft()
+            self.cache_use.add(chunk, request)
+            chunk = without_known(chunk, window, known(window.part))
+            refuse_bad(chunk, self._source, skip=self._job.skip)
             take(window, chunk)
             self.scored += len(window.rows)
 
@@ -156,10 +160,27 @@ class LocalEngine:
         return stages
 
 
-def _good_rows(window: Window, part: PartRecord | None) -> list[SourceRow]:
-    """Returns the rows of a window without those that are known to be bad."""
+def without_known(chunk: ScoredChunk, window: Window, part: PartRecord | None) -> ScoredChunk:
+    """Returns the outcome of a window as if the rows that are known to be bad were not in it.
+
+    They were computed all the same, so that the batches are those of a job with all tasks.
+    """
     bad = frozenset() if part is None else frozenset(part.bad)
-    return [row for place, row in enumerate(window.rows, start=window.start) if place not in bad]
+    known = {index for index in range(len(window.rows)) if window.start + index in bad}
+    if not known:
+        return chunk
+    others = [index for index in range(len(window.rows)) if index not in known]
+    number = {index: place for place, index in enumerate(others)}
+    lost = {row.index for row in chunk.bad}
+    scored = (index for index in range(len(window.rows)) if index not in lost)
+    return replace(
+        chunk,
+        rows=tuple(row for index, row in zip(scored, chunk.rows, strict=True) if index in number),
+        bad=tuple(
+            replace(row, index=number[row.index]) for row in chunk.bad if row.index in number
+        ),
+        truncated=tuple(number[index] for index in chunk.truncated if index in number),
+    )
 
 
 def refuse_bad(chunk: ScoredChunk, source: RowSource, *, skip: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
@@ -40,6 +41,9 @@ class ScoringOptions(Options):
     """Rows of the input per part; a run that was stopped goes on after the last whole part."""
     part_format: Annotated[PartFormat | None, Option("FORMAT")] = None
     """Format of the parts of a folder: parquet or jsonl. Without it parquet."""
+    features_cache: Annotated[Path | None, Option("DIR"), Field(strict=False)] = None
+    """Keep pooled features in this folder: a task that is added later and reads them, of
+    the same texts, needs no pass of the encoder."""
     top_k: Annotated[int | None, Option("K", flags=("--top-k", "-k"))] = Field(default=1, ge=1)
     """Number of labels per text, best first, with their scores; --all gives all
     of them (in Python None)."""

@@ -26,7 +26,8 @@ WINDOW_ROWS = 4_096
 WINDOW_CHARACTERS = 2_000_000
 """Characters of the columns that tasks read after which a window ends."""
 
-_IN_FLIGHT = 2
+IN_FLIGHT = 2
+"""Items that may be under way in `run_stages`."""
 
 Item = TypeVar("Item")
 Prepared = TypeVar("Prepared")
@@ -217,7 +218,7 @@ class _Threads(Generic[Prepared, Computed, Result]):
     @property
     def is_full(self) -> bool:
         """Returns whether no other item may be under way."""
-        return len(self.waiting) >= _IN_FLIGHT
+        return len(self.waiting) >= IN_FLIGHT
 
     def submit(self, prepared: Prepared) -> None:
         """Starts an item that was prepared."""

@@ -137,7 +137,7 @@ class _Lines:
         """Does nothing: stderr stays open."""
 
 
-class _QuietTqdm(tqdm):  # type: ignore[type-arg]
+class _QuietTqdm(tqdm):  # type: ignore[misc]
     monitor_interval = 0  # without a thread of its own, which would outlive the run
 
 

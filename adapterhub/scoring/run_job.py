@@ -7,12 +7,11 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adapterhub.errors import DataError
-from adapterhub.plan import Plan
+from adapterhub.scoring.cache_use import CacheUse
 from adapterhub.scoring.chunks import ScoredChunk, ScoringHub
 from adapterhub.scoring.job import OutputJob, ScoringJob
 from adapterhub.scoring.job_folder import (
@@ -48,7 +47,7 @@ Parts = Mapping[int, PartRecord]
 
 def run_job(
     hub: ScoringHub, job: ScoringJob, output: OutputJob, *, watch: Watch | None = None
-) -> tuple[Parts, int]:
+) -> tuple[Parts, int, CacheUse]:
     """Scores what is not done of a job and writes it.
 
     Args:
@@ -58,7 +57,8 @@ def run_job(
         watch: Called after every batch of the encoder.
 
     Returns:
-        The manifests of all parts, and how many rows were scored now.
+        The manifests of all parts, how many rows were scored now, and what came from kept
+        features.
 
     Raises:
         DataError: A row is bad and is not to be skipped, or a file cannot be written.
@@ -68,7 +68,7 @@ def run_job(
     # Before anything is written: what cannot be loaded leaves no folder.
     engine.load(job.request)
     run = _to_folder if output.target.is_folder else _to_file
-    return run(engine, job, output), engine.scored
+    return run(engine, job, output), engine.scored, engine.cache_use
 
 
 def _to_folder(engine: LocalEngine, job: ScoringJob, output: OutputJob) -> Parts:
@@ -77,7 +77,7 @@ def _to_folder(engine: LocalEngine, job: ScoringJob, output: OutputJob) -> Parts
         windows = take_windows(job.source.rows, output.record.part_rows)
         with PartSink(job.part_job, parts) as sink:
             engine.score_parts(windows, sink)
-        finish(output.target.folder, output.record, sink.parts, job.plan)
+        finish(output.target.folder, output.record, sink.parts, engine.cache_use.plan(job.plan))
     return sink.parts
 
 
@@ -104,7 +104,7 @@ def begin(output: OutputJob) -> Parts:
     return state.parts
 
 
-def finish(folder: JobFolder, record: JobRecord, parts: Parts, plan: Plan) -> None:
+def finish(folder: JobFolder, record: JobRecord, parts: Parts, plan: Mapping[str, object]) -> None:
     """Ends a job all parts of which are finished: the bad rows in one file, and `_SUCCESS`.
 
     Raises:
@@ -121,7 +121,7 @@ def finish(folder: JobFolder, record: JobRecord, parts: Parts, plan: Plan) -> No
         torch=record.torch,
         backbone=record.backbone,
         tasks=record.tasks,
-        plan=json.loads(json.dumps({"passes": plan.passes, **asdict(plan)})),
+        plan=json.loads(json.dumps(plan)),
     )
     write_record(folder.success, success)
     if record.adding:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -11,20 +10,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
 from adapterhub.plan import Plan
 from adapterhub.scoring.assign_columns import assign_columns
+from adapterhub.scoring.cache_use import CacheUse, kept_features
 from adapterhub.scoring.chunks import RowStages, ScoredChunk, ScoringHub
 from adapterhub.scoring.fingerprint import EncoderSettings
 from adapterhub.scoring.job import ScoringJob, plan_output
 from adapterhub.scoring.job_records import TaskRecord, Totals, totals
 from adapterhub.scoring.local_engine import refuse_bad
 from adapterhub.scoring.options import ScoringOptions
-from adapterhub.scoring.pipeline import RowWindow, score_windows, take_windows
+from adapterhub.scoring.pipeline import score_windows
+from adapterhub.scoring.progress import watching
 from adapterhub.scoring.run_job import run_job
 from adapterhub.scoring.sources import RowSource, open_source
+from adapterhub.scoring.stream import row_windows
 from adapterhub.scoring.target import Target, check_target, find_target
+from adapterhub.store.paths import absolute_path
 from adapterhub.store.registries import Registries, as_registries
 from adapterhub.store.registry import Registry
 
@@ -50,6 +51,8 @@ class ScoredFile:
         parts: Number of parts that the rows were scored in.
         resumed_rows: Rows that runs before this one have scored, and this one has not.
         made_by: By name of a task in the output, its version, digest and columns.
+        from_cache: Names of the tasks that this run computed from kept features, without a pass
+            of the encoder.
     """
 
     path: Path | None
@@ -65,6 +68,12 @@ class ScoredFile:
     parts: int = 1
     resumed_rows: int = 0
     made_by: Mapping[str, TaskRecord] | None = None
+    from_cache: tuple[str, ...] = ()
+
+    @property
+    def passes(self) -> int:
+        """Returns the passes of the encoder per text in this run."""
+        return self.plan.passes_without(self.from_cache)
 
     @property
     def new_rows(self) -> int:
@@ -96,7 +105,7 @@ def score_file(
         UsageError: Tasks, columns and options do not fit each other.
         AdapterHubError: As `Hub.load`.
     """
-    options = options or ScoringOptions()
+    options = absolute(options or ScoringOptions())
     registries = Registries(hub.registry_paths)
     # Before the first row is read: rows may come from code that changes the working folder.
     target = find_target(out, options)
@@ -141,6 +150,7 @@ def prepare(
         UsageError: Tasks, columns and options do not fit each other.
         AdapterHubError: As `Hub.spec`.
     """
+    options = absolute(options)
     if out is not None:
         check_target(out, source, options)
     assigned = assign_columns(
@@ -154,6 +164,14 @@ def prepare(
     if out is not None:
         output = plan_output(source, assigned, out, options=options, encoder=encoder)
     return ScoringJob(source, assigned, options, output)
+
+
+def absolute(options: ScoringOptions) -> ScoringOptions:
+    """Returns options whose paths do not depend on the working folder."""
+    if options.features_cache is None:
+        return options
+    folder = absolute_path(options.features_cache, "features cache")
+    return options.model_copy(update={"features_cache": folder})
 
 
 def run(
@@ -176,20 +194,26 @@ def run(
         return _outcome(job, done, parts=len(output.state.parts), resumed=done.rows)
     assert hub is not None
     with ExitStack() as stack:
-        bar = stack.enter_context(_progress(job))
+        progress = stack.enter_context(
+            watching(
+                job.options.progress,
+                total=job.source.count,
+                resumed_rows=job.resumed_rows,
+                passes_per_text=job.plan.passes,
+            )
+        )
         started = time.perf_counter()
-
-        def watch(rows: int, _: int) -> None:
-            bar.update(rows)
-
         if output is None:
-            found = _show(hub, job, show, watch)
+            found, use = _show(hub, job, show, progress.advance)
             parts, scored = 1, found.rows
         else:
-            records, scored = run_job(hub, job, output, watch=watch)
+            records, scored, use = run_job(hub, job, output, watch=progress.advance)
             found, parts = totals(records), len(records)
         seconds = time.perf_counter() - started
-    return _outcome(job, found, parts=parts, resumed=found.rows - scored, seconds=seconds)
+    resumed = found.rows - scored
+    outcome = _outcome(job, found, parts=parts, resumed=resumed, seconds=seconds)
+    names = tuple(name for name in job.request.names.values() if name in use.all)
+    return replace(outcome, from_cache=names)
 
 
 def _outcome(
@@ -216,13 +240,17 @@ def _outcome(
 
 def _show(
     hub: ScoringHub, job: ScoringJob, show: Callable[[ScoredChunk], None] | None, watch: Watch
-) -> Totals:
+) -> tuple[Totals, CacheUse]:
     """Hands all rows to the caller."""
-    found = Totals()
+    found, use = Totals(), CacheUse()
     stages = RowStages.open(hub, job.request)
-    rows = take_windows(job.source.rows, job.assigned.shown)
-    with closing(score_windows(stages, map(RowWindow, rows), watch=watch)) as chunks:
+    features = kept_features(job.options.features_cache, stages.call)
+    with ExitStack() as stack:
+        taken = stack.enter_context(row_windows(job.source, job.assigned.shown))
+        windows = (window and replace(window, features=features()) for window in taken)
+        chunks = stack.enter_context(closing(score_windows(stages, windows, watch=watch)))
         for chunk in chunks:
+            use.add(chunk, job.request)
             refuse_bad(chunk, job.source, skip=job.options.on_error == "skip")
             if show is not None:
                 show(chunk)
@@ -232,12 +260,4 @@ def _show(
                 bad=found.bad + len(chunk.bad),
                 truncated=found.truncated + len(chunk.truncated),
             )
-    return found
-
-
-def _progress(job: ScoringJob) -> tqdm[None]:
-    """Returns a bar on stderr, which shows only on a terminal."""
-    # Python has no stderr where the shell closed it.
-    shown = job.options.progress and sys.stderr is not None and sys.stderr.isatty()
-    total = job.source.count() if shown else None
-    return tqdm(total=total, unit="row", disable=not shown)
+    return found, use

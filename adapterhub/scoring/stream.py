@@ -1,9 +1,9 @@
-"""`Hub.stream`: rows that come in their own time -> predictions in order, each at once."""
+"""Rows that come in their own time -> predictions in order, each as soon as it is there."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from adapterhub.errors import InputError, NonFiniteError, UsageError
@@ -11,13 +11,26 @@ from adapterhub.inputs import Record
 from adapterhub.results import Answer, Scores
 from adapterhub.rows.tables import is_table, table_rows
 from adapterhub.scoring.arriving import arriving
-from adapterhub.scoring.pipeline import Check, run_stages
+from adapterhub.scoring.pipeline import IN_FLIGHT, Check, RowWindow, run_stages, take_windows
+from adapterhub.scoring.sources import RowSource
 
 if TYPE_CHECKING:
     from adapterhub.model.execution.stages import Computed, Prepared, ResidentCall
 
-IDLE = 2
-"""Results that may be under way in `run_stages`, which are awaited before another row is."""
+
+@contextlib.contextmanager
+def row_windows(source: RowSource, columns: Sequence[str]) -> Iterator[Iterable[RowWindow | None]]:
+    """Yields the rows of a source in windows; those that come in their own time as they come.
+
+    Args:
+        source: The rows.
+        columns: The columns that are read.
+    """
+    if not source.is_stream:
+        yield map(RowWindow, take_windows(source.rows, columns))
+        return
+    with arriving(source.rows, idle=IN_FLIGHT) as lists:
+        yield (None if rows is None else RowWindow(rows) for rows in lists)
 
 
 def stream_answers(
@@ -61,7 +74,7 @@ def _iterable(rows: Record | Iterable[Record]) -> Iterable[object]:
 def _answers(
     call: ResidentCall, rows: Iterable[object], *, strict: bool
 ) -> Generator[dict[str, Answer], None, None]:
-    with arriving(rows, idle=IDLE) as lists:
+    with arriving(rows, idle=IN_FLIGHT) as lists:
         windows = _run(call, _counted(lists))
         with contextlib.closing(windows):
             for first, scores in windows:

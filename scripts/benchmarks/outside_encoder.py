@@ -86,7 +86,7 @@ def outside_encoder(
         nonlocal rows
         start = time.process_time()
         with tempfile.TemporaryDirectory() as folder:
-            options = ScoringOptions(progress=False)
+            options = ScoringOptions(progress="off")
             out = Path(folder) / "out.jsonl"
             rows = hub.score_file(source, out, tasks=tasks, options=options).rows
         spent["whole"] += time.process_time() - start

@@ -431,3 +431,18 @@ def test_a_number_that_is_none_is_named_with_its_line(
     ran = score("-f", file, "-t", path, "--on-error", "skip", "-o", "out.jsonl")
     assert ran.code != 0
     assert "NaN or infinity for row 4" in ran.err
+
+
+@pytest.mark.slow
+def test_a_task_from_the_features_cache_says_so(score: Run) -> None:
+    make_file("in.csv")
+    words = ("-f", "in.csv", "--features-cache", "kept", "-o")
+    ran = score(*words, "one.jsonl", "-t", "sentiment")
+    assert (ran.code, "features cache" in ran.err) == (0, False)
+    ran = score(*words, "two.jsonl", "-t", "sentiment")
+    assert "from the features cache, without the encoder: sentiment; no pass was made" in ran.err
+    ran = score(*words, "three.jsonl", "-t", "sentiment", "-t", "topics", "--json")
+    found = json.loads(ran.out)
+    assert (found["from_cache"], found["passes"]) == (["sentiment"], 2)
+    ran = score("-f", "in.csv", "--features-cache", "in.csv", "-o", "four.jsonl", "-t", "sentiment")
+    assert (ran.code, "in.csv" in ran.err) == (3, True)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
+import torch
 
 from adapterhub import Hub
 from adapterhub.errors import DataError
 from adapterhub.model.encoder.encoder import Encoder
+from adapterhub.model.execution.known_answers import make_known_answers
 from adapterhub.rows.source_row import SourceRow
+from adapterhub.scoring import pipeline
 from adapterhub.scoring.chunks import Request, RowStages, ScoredChunk
 from adapterhub.scoring.features_cache import FeaturesCache
 from adapterhub.scoring.pipeline import RowWindow, score_windows
+from adapterhub.store.headfile import write_head
 
 TEXTS = ["the film was good", "a bad day", "中国的天气很好", "", "she was late " * 30, "he"]
 FIRST = ("sentiment", "topics", "rating", "entails")
@@ -123,3 +129,48 @@ def test_a_foreign_folder_is_refused(hub: Hub, folder: Path) -> None:
     with pytest.raises(DataError, match="no features cache of this version"):
         scored(hub, folder, "sentiment")
     assert sorted(path.name for path in folder.iterdir()) == ["about.json", "thesis.txt"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("out", ["out", "out.jsonl"])
+def test_a_task_that_is_added_to_a_job_fills_its_columns_without_a_pass(
+    hub: Hub, tmp_path: Path, out: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row that lacks the column of another task is in the batches all the same."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pipeline, "WINDOW_ROWS", 3)
+    given: list[object] = [{"text": text, "text_pair": "it is late"} for text in TEXTS]
+    given[1] = {"text": "no pair"}
+    Path("in.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in [*given, *given]))
+    options = {"on_error": "skip", "part_rows": 4, "features_cache": "features"}
+    spec = hub.spec("sentiment")
+    tensors = {"head.weight": torch.ones(2, 32), "head.bias": torch.zeros(2)}
+    encoder, tokenizer = hub.encoder, hub.tokenizer
+    known = make_known_answers(spec, tensors, [("a day",)], encoder=encoder, tokenizer=tokenizer)
+    late = spec.model_copy(update={"task": "late", "known_answers": known})
+    write_head(Path("late.safetensors"), late, tensors)
+    everything = ["sentiment", "entails", "./late.safetensors"]
+    whole = hub.score_file(
+        "in.jsonl", f"whole-{out}", tasks=everything, options={**options, "features_cache": None}
+    )
+    first = hub.score_file("in.jsonl", out, tasks=everything[:2], options=options)
+    assert (whole.from_cache, first.from_cache, first.bad) == ((), (), 4)
+    hub.load("./late.safetensors")
+    with monkeypatch.context() as patch:
+        patch.setattr(Encoder, "embed", None)
+        patch.setattr(Encoder, "run", None)
+        if out == "out":
+            done = hub.score_file("in.jsonl", out, tasks=["./late.safetensors"], options=options)
+        else:
+            again = {**options, "force": True}
+            done = hub.score_file("in.jsonl", out, tasks=everything, options=again)
+    assert "late" in done.from_cache
+    assert (done.passes, done.new_rows) == (0, 12)
+    if out == "out":
+        assert json.loads(Path("out/_SUCCESS").read_text())["plan"]["passes"] == 0
+        names = [path.name for path in Path("out").glob("part-*")]
+        assert len(names) == 3
+        for name in names:
+            assert pq.read_table(f"out/{name}").equals(pq.read_table(f"whole-out/{name}"))
+    else:
+        assert Path(out).read_bytes() == Path(f"whole-{out}").read_bytes()

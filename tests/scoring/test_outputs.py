@@ -115,7 +115,8 @@ def test_a_file_that_grows_too_large_is_called_by_its_own_name(tmp_path: Path, n
         resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, 1_000))
         path = Path(sys.argv[1])
         make = {".jsonl": JsonLines, ".csv": lambda p: DelimitedText(p, FileFormat("csv"), ["a"])}
-        make[".parquet"] = lambda p: TypedTable(p, FileFormat("parquet"), pa.schema([("a", pa.string())]))
+        schema = pa.schema([("a", pa.string())])
+        make[".parquet"] = lambda p: TypedTable(p, FileFormat("parquet"), schema)
         try:
             with whole_file(path) as temp:
                 writer = make[path.suffix](temp)

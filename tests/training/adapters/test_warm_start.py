@@ -165,9 +165,7 @@ def test_depths_that_the_other_does_not_change_begin_anew(tasks: Tasks) -> None:
     ],
     ids=["rank", "dora", "ia3", "tied", "sites", "pissa", "adalora", "config"],
 )
-def test_another_shape_is_refused(
-    changes: dict[str, Any], message: str, with_first: Tasks
-) -> None:
+def test_another_shape_is_refused(changes: dict[str, Any], message: str, with_first: Tasks) -> None:
     before = with_first.registry.read_bytes()
     with pytest.raises(UsageError, match=message):
         with_first.train("second", rating_rows(64), continue_from="first", epochs=1, **changes)
