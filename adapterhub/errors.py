@@ -20,6 +20,7 @@
     │   └── SaveError                             a trained task that cannot be saved; holds it
     ├── ResidentError               exit code 1   a task that cannot be made or kept resident
     │   └── NonFiniteError                        the logits of a task have NaN or infinity
+    ├── ClusterError                exit code 1   Ray that cannot be started, or ends
     └── RemoteError                 exit code 4   a call to the Hugging Face Hub that failed
         ├── RemoteUnavailableError                the Hub is unreachable, too slow or failing
         ├── RemoteAccessError                     the token is missing or may not do this
@@ -274,6 +275,10 @@ class NonFiniteError(ResidentError):
             f"Task '{task}' returned NaN or infinity for row {row}. Use dtype='float32', "
             f"or check the file with `adapterhub doctor`."
         )
+
+
+class ClusterError(AdapterHubError):
+    """Ray cannot be started or joined, or has ended."""
 
 
 class RemoteError(AdapterHubError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,17 +34,21 @@ def run_section(section: str, names: dict[str, Any] | None = None) -> dict[str, 
     return names
 
 
+def write_reviews(folder: Path) -> None:
+    """Writes the file that the page reads."""
+    table = pa.table({"review": [text for text, _ in ROWS], "stars": [stars for _, stars in ROWS]})
+    pq.write_table(table, folder / "reviews.parquet")
+
+
 @pytest.fixture
-def reviews(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def reviews(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Changes into a folder that has the file that the page reads."""
     monkeypatch.chdir(tmp_path)
-    table = pa.table({"review": [text for text, _ in ROWS], "stars": [stars for _, stars in ROWS]})
-    pq.write_table(table, "reviews.parquet")
-    return tmp_path
+    write_reviews(tmp_path)
 
 
 @pytest.mark.slow
-def test_a_scorer(reviews: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_scorer(reviews: None, capsys: pytest.CaptureFixture[str]) -> None:
     scorer = run_section("A Scorer")["scorer"]
     out = capsys.readouterr().out
     assert "is None; expected a string" in out
@@ -54,21 +57,21 @@ def test_a_scorer(reviews: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork")
-def test_datasets(reviews: Path) -> None:
+def test_datasets(reviews: None) -> None:
     names = run_section("datasets")
     assert names["scored"].num_rows == len(ROWS)
     assert names["scored"].column_names == ["review", "stars", *names["scorer"].schema.names]
 
 
 @pytest.mark.slow
-def test_pandas(reviews: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pandas(reviews: None, capsys: pytest.CaptureFixture[str]) -> None:
     run_section("pandas and polars")
     assert "sentiment-en" in capsys.readouterr().out
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::FutureWarning")
-def test_spark(reviews: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_spark(reviews: None, monkeypatch: pytest.MonkeyPatch) -> None:
     sql = pytest.importorskip("pyspark.sql")
     monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))

@@ -89,10 +89,10 @@ WITHOUT_TORCH = (
     "adapterhub.specs",
     "adapterhub.results",
     "adapterhub.plan",
-    "adapterhub.plan",
     "adapterhub.inputs",
     "adapterhub.store.registry",
     "adapterhub.store.references",
+    "adapterhub.scoring.score_file",
     "adapterhub.cli",
 )
 UNSAFE_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}

@@ -35,10 +35,11 @@ def evaluate(
     from adapterhub.training.evaluation.earlier_use import earlier_use
     from adapterhub.training.evaluation.extra import require_extra
 
+    loading.check_names()
     opened = open_registries(registry)
     task = find(name, opened)
     key = choose_backbone_key(opened, [task], loading.backbone)
-    loading.check(opened, key)
+    loading.check_backbone(opened, key)
     require_extra()
     dataset = read_for_task(data, task.spec, columns)
     # From here on it takes seconds: torch.

@@ -14,7 +14,8 @@ from adapterhub.errors import UsageError, nearest
 LabelledRows = Annotated[
     Path,
     typer.Argument(
-        metavar="FILE", help="Labelled rows: .jsonl, .csv, .tsv (also .gz) or .parquet."
+        metavar="FILE",
+        help="Labelled rows: .jsonl, .csv, .tsv (or with .gz, .zst), .parquet, .arrow.",
     ),
 ]
 NewTask = Annotated[str, typer.Option("--task", "-t", metavar="NAME", help="Name of the task.")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,24 +14,23 @@ import typer
 from adapterhub.commands.option_fields import uses
 from adapterhub.commands.options import AsJson, split_names
 from adapterhub.commands.printing import (
-    counted,
     is_screen,
     note,
-    print_json,
     print_line,
     print_table,
     to_stdout,
 )
+from adapterhub.commands.score_summary import summarise
 from adapterhub.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from adapterhub.commands.verb_options import HubOptions, ScoreArguments
+    from adapterhub.hub import Hub
     from adapterhub.results import What
     from adapterhub.rows.formats import Format
     from adapterhub.scoring.chunks import ScoredChunk
     from adapterhub.scoring.job import ScoringJob
     from adapterhub.scoring.options import ScoringOptions
-    from adapterhub.scoring.score_file import ScoredFile
     from adapterhub.scoring.sources import RowSource
 
 _CELL = 60
@@ -69,6 +69,7 @@ def score(
 
     Predictions go to the terminal as a table, to a pipe as JSON Lines, or to a file with --out.
     """
+    from adapterhub.model.backbone.sources import absolute_source
     from adapterhub.scoring.fingerprint import EncoderSettings
     from adapterhub.scoring.score_file import prepare, run
     from adapterhub.scoring.target import find_target
@@ -76,10 +77,11 @@ def score(
 
     if given.all_labels and options.top_k != 1:
         raise UsageError("--top-k and --all ask for different numbers of labels; give one.")
+    loading.check_names()
     out = None if given.out is None else find_target(given.out, options)
-    progress = "off" if given.no_progress else options.progress
-    if progress == "auto" and out is None and is_screen(sys.stdout):
-        progress = "off"  # rows fill the screen
+    # No bar where rows fill the screen.
+    fills = out is None and is_screen(sys.stdout) and options.progress == "auto"
+    progress = "off" if given.no_progress or fills else options.progress
     top_k = None if given.all_labels else options.top_k
     options = options.model_copy(update={"top_k": top_k, "progress": progress})
     source = _open_source(texts or [], given.file, options.format)
@@ -88,24 +90,36 @@ def score(
     names = split_names(task)
     job = prepare(opened, source, out=out, tasks=names, options=options, encoder=encoder)
     assigned = job.assigned
-    if not task:
-        left_out = ", ".join(assigned.left_out)
-        also = f" (left out for lack of a column: {left_out})" if left_out else ""
-        chosen = ", ".join(assigned.request.names)
-        note(f"adapterhub: no --task given, so all that can read this: {chosen}{also}")
-    for line in assigned.notes:
-        note(f"adapterhub: {line}")
-    hub = None
+    _note_choice(job, chosen=bool(task))
     if not job.is_done:
-        loading.check(opened, assigned.backbone)
-        # From here on it takes seconds: torch, the backbone, the tasks.
-        from adapterhub.hub import Hub
-
-        hub = Hub(opened.paths, **{**loading.model_dump(), "backbone": assigned.backbone})
-    done = run(hub, job, Screen(job, as_json=as_json).show if out is None else None)
-    _summarise(done, as_json=as_json)
+        loading.check_backbone(opened, assigned.backbone)
+    # From here on it takes seconds: torch, the backbone, the tasks.
+    settings = {**loading.model_dump(), "backbone": absolute_source(assigned.backbone)}
+    open_hub = partial(_open_hub, opened.paths, settings)
+    show = Screen(job, as_json=as_json).show if out is None else None
+    done = run(open_hub, job, show)
+    summarise(done, as_json=as_json)
     if done.bad and not done.scored:
         raise typer.Exit(DataError.exit_code)
+
+
+def _note_choice(job: ScoringJob, *, chosen: bool) -> None:
+    """Says which tasks run where none were named, and which columns they read."""
+    assigned = job.assigned
+    if not chosen:
+        left_out = ", ".join(assigned.left_out)
+        also = f" (left out for lack of a column: {left_out})" if left_out else ""
+        names = ", ".join(assigned.request.names)
+        note(f"adapterhub: no --task given, so all that can read this: {names}{also}")
+    for line in assigned.notes:
+        note(f"adapterhub: {line}")
+
+
+def _open_hub(paths: tuple[Path, ...], settings: Mapping[str, Any]) -> Hub:
+    """Opens a hub, in this process or in a worker."""
+    from adapterhub.hub import Hub
+
+    return Hub(paths, **settings)
 
 
 class Screen:
@@ -116,7 +130,9 @@ class Screen:
 
         self._job = job
         self._as_table = is_screen(sys.stdout) and not as_json
-        top_k = job.assigned.request.top_k
+        request, shown = job.assigned.request, job.assigned.shown
+        self._shown = [c for c in shown if request.keep is None or c in request.keep]
+        top_k = request.top_k
         self._tasks = {
             name: prediction_columns(name, spec.kind, top_k=top_k)
             for name, spec in job.assigned.specs.items()
@@ -130,7 +146,7 @@ class Screen:
             note(f"adapterhub: skipped {file}, {bad.place}: {bad.problem}")
         self._bad += len(chunk.bad)
         if self._as_table:
-            print_rows(chunk.rows, self._job.assigned.shown, self._tasks)
+            print_rows(chunk.rows, self._shown, self._tasks)
             return
         from adapterhub.scoring.writers import json_line
 
@@ -193,46 +209,3 @@ def _open_source(texts: list[str], file: Path | None, form: Format | None) -> Ro
         raise UsageError("There are no texts; give some, or --file, or pipe them in.")
     # Not stdin itself, because what is not UTF-8 there shall cost one row only.
     return stream_source(sys.stdin.buffer, form or "text", name="stdin")
-
-
-def _summarise(done: ScoredFile, *, as_json: bool) -> None:
-    """Says what was done and what it cost; to stdout only as JSON where that is free."""
-    from adapterhub.commands.explain import plan_values
-
-    if as_json and done.path is not None:
-        counts = {name: getattr(done, name) for name in ("rows", "scored", "bad", "truncated")}
-        took: dict[str, object] = {"seconds": round(done.seconds, 3), "out": str(done.path)}
-        took |= {"parts": done.parts, "resumed_rows": done.resumed_rows}
-        took["columns"] = {name: dict(own) for name, own in done.columns.items()}
-        took["tasks"] = {name: one.model_dump() for name, one in (done.made_by or {}).items()}
-        if done.from_cache:
-            took |= {"from_cache": list(done.from_cache), "passes": done.passes}
-        print_json({**counts, **took, "plan": plan_values(done.plan)})
-        return
-    of_all = f" of {done.rows:,}" if done.bad else ""
-    parts = [f"scored {counted(done.scored, 'row')}{of_all}"]
-    if not done.new_rows and done.resumed_rows:
-        parts = [f"nothing to do: {counted(done.scored, 'row')}{of_all} scored before"]
-    elif done.resumed_rows:
-        parts.append(f"{done.resumed_rows:,} of them before")
-    if done.new_rows:
-        parts.append(f"{done.new_rows / done.seconds:,.0f} rows/s")
-    if done.path is not None:
-        parts.append(f"in {done.path}")
-    if done.bad_path is not None:
-        parts.append(f"the {done.bad:,} others in {done.bad_path}")
-    if done.truncated:
-        was = "was" if done.truncated == 1 else "were"
-        cut = f"{counted(done.truncated, 'text')} {was} longer than its windows and cut"
-        parts.append(f"{cut} (--max-windows)")
-    if done.bad and not done.scored:
-        parts.insert(0, "no row could be scored: all are bad")
-    note(f"adapterhub: {', '.join(parts)}\nadapterhub: {done.plan.summary}")
-    _note_cache(done)
-
-
-def _note_cache(done: ScoredFile) -> None:
-    if done.from_cache:
-        names, passes = ", ".join(done.from_cache), counted(done.passes, "pass")
-        made = f"{passes} per text for the others" if done.passes else "no pass was made"
-        note(f"adapterhub: from the features cache, without the encoder: {names}; {made}")

@@ -30,22 +30,29 @@ class HubOptions(Options):
     max_windows: int = Field(default=16, ge=1)
     """Maximum number of windows per text; what is beyond them is cut."""
 
-    def check(self, registries: Registries, backbone: str | Path | None) -> None:
-        """Checks, without torch, what the hub is opened with.
+    def check_names(self) -> None:
+        """Checks, without torch, the names of device and dtype.
+
+        Raises:
+            UsageError: One is not valid.
+        """
+        from adapterhub.model.backbone.devices import check_device, check_dtype
+
+        check_device(self.device)
+        check_dtype(self.dtype)
+
+    def check_backbone(self, registries: Registries, backbone: str | Path | None) -> None:
+        """Checks, without torch, the backbone that the hub is opened with.
 
         Args:
             registries: Of the tasks.
             backbone: The chosen one.
 
         Raises:
-            UsageError: A name of a device or dtype is not valid.
             BackboneError: The backbone cannot be opened, as far as its files say.
         """
-        from adapterhub.model.backbone.devices import check_device, check_dtype
         from adapterhub.model.backbone.sources import check_backbone
 
-        check_device(self.device)
-        check_dtype(self.dtype)
         check_backbone(registries, backbone)
 
 
@@ -53,10 +60,11 @@ class ScoreArguments(Options):
     """What `score` reads and writes, beside the options of scoring a file."""
 
     file: Annotated[Path | None, Option(flags=("--file", "-f"))] = None
-    """Read rows of a .jsonl, .csv, .tsv, .parquet or .txt file."""
+    """Read rows of a .jsonl, .csv, .tsv, .txt (each also with .gz or .zst), .parquet or .arrow
+    file, or of all files of a folder or of a pattern such as 'data/*.csv'."""
     out: Annotated[str | None, Option("PATH", flags=("--out", "-o"))] = None
-    """Write a .jsonl, .csv, .tsv or .parquet file, or parts into a folder: a name without an
-    ending, or with / at its end."""
+    """Write a .jsonl, .csv, .tsv (each also with .gz or .zst), .parquet or .arrow file, or parts
+    into a folder: a name without an ending, or with / at its end."""
     registry: Annotated[tuple[Path, ...], Option(flags=("--registry", "-r"), repeated=True)] = (
         Field((), description=REGISTRIES_HELP)
     )

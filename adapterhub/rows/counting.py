@@ -10,6 +10,7 @@ from typing import IO
 from adapterhub.errors import DataError
 from adapterhub.rows.arrow_files import table_row_count
 from adapterhub.rows.formats import FileFormat, unpacked_bytes
+from adapterhub.rows.reading import damage_named
 
 _BLOCK = 2**20
 # Bytes that are read for an estimate; reading on would take longer than it is worth.
@@ -38,9 +39,10 @@ def most_rows(path: Path, form: FileFormat) -> int:
         DataError: The file cannot be read, or is damaged.
     """
     if form.is_typed:
-        return table_row_count(path, form.name)
+        with damage_named(path, form):
+            return table_row_count(path, form.name)
     lines, last = 0, b"\n"
-    with path.open("rb") as file:
+    with damage_named(path, form), path.open("rb") as file:
         for block in _blocks(unpacked_bytes(file, form.packed)):
             lines, last = lines + block.count(b"\n"), block[-1:]
     return max(lines + (last != b"\n") - (form.name in ("csv", "tsv")), 0)

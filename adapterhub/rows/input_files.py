@@ -20,6 +20,8 @@ from adapterhub.store.atomic import reason
 
 # What the datasets library and the Hugging Face Hub put beside the files of rows.
 _NO_ROWS = {"readme.md", "license", "dataset_info.json", "state.json", "dataset_dict.json"}
+# What scoring puts beside a file that it writes: bad rows, the job, unfinished parts.
+_BESIDE_ROWS = (".errors.jsonl", ".job.json", ".parts")
 _BLOCK = 2**20
 
 
@@ -81,7 +83,8 @@ class Place:
         pattern = Path(os.path.abspath(self.given))
         target = Path(os.path.abspath(path))
         if "**" in pattern.parts:
-            return fnmatchcase(str(target), str(pattern))
+            # It stands for any number of folders, also for none.
+            return fnmatchcase(target.as_posix(), pattern.as_posix().replace("/**/", "/*"))
         many = zip(target.parts, pattern.parts, strict=False)
         return len(target.parts) >= len(pattern.parts) and all(fnmatchcase(*one) for one in many)
 
@@ -98,7 +101,7 @@ def find_files(place: Place, form: Format | None) -> tuple[InputFile, ...]:
     """Returns the files of a folder, with its folders, or those that a pattern matches, sorted.
 
     Left out are files and folders whose name begins with a dot or an underscore, and files that
-    the datasets library and the Hugging Face Hub put beside those of rows.
+    scoring, the datasets library and the Hugging Face Hub put beside those of rows.
 
     Args:
         place: The folder or pattern.
@@ -221,7 +224,7 @@ def _in_folder(folder: Path, above: tuple[str, ...]) -> Iterator[Path]:
     except OSError as error:
         raise DataError(folder, f"it cannot be read: {reason(error)}") from error
     for entry in entries:
-        if _is_hidden(entry.name) or entry.name.lower() in _NO_ROWS:
+        if _is_hidden(entry.name) or _is_beside(entry.name):
             continue
         if entry.is_dir():
             yield from _in_folder(Path(entry.path), (*above, own))
@@ -238,10 +241,14 @@ def _matching(pattern: Path) -> Iterator[Path]:
         if not wants_hidden and any(map(_is_hidden, path.parts[magic:])):
             continue
         if not path.is_dir():
-            if path.name.lower() not in _NO_ROWS:
+            if not _is_beside(path.name):
                 yield path
         elif pattern.name != "**":
             yield from _in_folder(path, ())
+
+
+def _is_beside(name: str) -> bool:
+    return name.lower() in _NO_ROWS or name.endswith(_BESIDE_ROWS)
 
 
 def _is_hidden(name: str) -> bool:

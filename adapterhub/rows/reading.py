@@ -48,7 +48,7 @@ def _opened(path: Path, form: FileFormat) -> Iterator[Rows]:
     if not path.exists():
         raise DataError(path, "there is no such file")
     with ExitStack() as stack:
-        stack.enter_context(_damage_named(path, form))
+        stack.enter_context(damage_named(path, form))
         if form.is_typed:
             yield stack.enter_context(opened_table(path, form.name))
         else:
@@ -80,7 +80,7 @@ def read_stream(stream: Iterable[str], form: Format, *, name: str) -> Rows:
 
 
 @contextmanager
-def _damage_named(path: Path, form: FileFormat) -> Iterator[None]:
+def damage_named(path: Path, form: FileFormat) -> Iterator[None]:
     """Raises our error for a file that cannot be read."""
     try:
         yield
@@ -129,6 +129,10 @@ def _json_row(line: int, text: str) -> SourceRow:
     if problem is None:
         try:
             values = read_json_object(text)
+        except json.JSONDecodeError as error:
+            # Its own message counts lines within this one.
+            problem = f"it is no JSON record: {error.msg} at character {error.pos + 1}"
+            return SourceRow(line, {}, problem, text.strip())
         except ValueError as error:
             return SourceRow(line, {}, f"it is no JSON record: {error}", text.strip())
         if "\\ud" in text or "\\uD" in text:

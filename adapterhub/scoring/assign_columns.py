@@ -22,6 +22,7 @@ from adapterhub.rows.reading import TEXT_COLUMN
 from adapterhub.scoring.chunks import Request, missing_column
 from adapterhub.scoring.job_records import TaskRecord
 from adapterhub.scoring.options import ScoringOptions
+from adapterhub.scoring.source_schema import source_columns
 from adapterhub.scoring.sources import RowSource
 from adapterhub.specs import Role, TaskSpec
 from adapterhub.store.registries import Registries
@@ -93,18 +94,10 @@ def assign_columns(
     read = {task.reference: _columns_of(task.spec, source, options) for task in chosen}
     for task in chosen:
         _check_fields(task, read[task.reference], source)
-    written = [prediction_columns(n, spec.kind, top_k=options.top_k) for n, spec in specs.items()]
-    columns = tuple(chain.from_iterable(written))
-    check_columns(source.columns, columns)
     by_name = {names[reference]: own for reference, own in read.items()}
+    request = _request(chosen, names, read, source=source, options=options)
     return Assignment(
-        request=Request(
-            names=names,
-            versions={task.reference: task.pinned for task in chosen},
-            columns=columns,
-            fields={task.pinned: _renamed(read[task.reference]) for task in chosen},
-            top_k=options.top_k,
-        ),
+        request=request,
         specs=specs,
         shown=tuple(dict.fromkeys(c for own in read.values() for c in own.values())),
         read=by_name,
@@ -114,6 +107,60 @@ def assign_columns(
         plan=make_reading_plan(specs, by_name),
         records=tuple(_record(names[t.reference], t, by_name, options.top_k) for t in chosen),
     )
+
+
+def _request(
+    chosen: Sequence[FoundTask],
+    names: Mapping[str, str],
+    read: Mapping[str, Mapping[str, str]],
+    *,
+    source: RowSource,
+    options: ScoringOptions,
+) -> Request:
+    """Returns how every row is scored and written.
+
+    Raises:
+        DataError: There is no column that is to be kept.
+        UsageError: A prediction would take the place of a column of the input.
+    """
+    written = (
+        prediction_columns(names[task.reference], task.spec.kind, top_k=options.top_k)
+        for task in chosen
+    )
+    keep = _kept_columns(source, options)
+    request = Request(
+        names=names,
+        versions={task.reference: task.pinned for task in chosen},
+        columns=tuple(chain.from_iterable(written)),
+        fields={task.pinned: _renamed(read[task.reference]) for task in chosen},
+        top_k=options.top_k,
+        keep=keep,
+        truncated=f"{options.prefix}truncated" if options.mark_truncated else None,
+    )
+    check_columns(source.columns if keep is None else keep, request.written)
+    return request
+
+
+def _kept_columns(source: RowSource, options: ScoringOptions) -> tuple[str, ...] | None:
+    """Returns the columns of the input that are written, or None for all.
+
+    Raises:
+        DataError: There is no such column.
+    """
+    if options.keep_columns is None:
+        return None
+    keep = tuple(dict.fromkeys(options.keep_columns))
+    if not source.columns or source.common.issuperset(keep):
+        return keep
+    # In JSON Lines it may come after the first rows.
+    columns = source_columns(source)
+    missing = next((name for name in keep if name not in columns), None)
+    if missing is not None:
+        raise DataError(
+            source.name,
+            f"{missing_column(missing, columns)} It is one of --keep-columns (keep_columns).",
+        )
+    return keep
 
 
 def check_columns(columns: Iterable[str], predictions: Sequence[str]) -> None:

@@ -53,6 +53,8 @@ class Request:
         fields: By version, the column that a field is read from, by field; other fields are read
             by their name.
         top_k: As in `Hub.score`.
+        keep: The columns of the input that are written; None for all.
+        truncated: A column that says whether a row was cut; None for no such column.
     """
 
     names: Mapping[str, str]
@@ -60,6 +62,19 @@ class Request:
     columns: tuple[str, ...]
     fields: Mapping[str, Mapping[str, str]]
     top_k: int | None
+    keep: tuple[str, ...] | None = None
+    truncated: str | None = None
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        """Returns all columns that are written beside those of the input."""
+        return self.columns if self.truncated is None else (self.truncated, *self.columns)
+
+    def kept(self, values: Mapping[str, object]) -> dict[str, object]:
+        """Returns the values of a row that are written."""
+        if self.keep is None:
+            return dict(values)
+        return {name: values[name] for name in self.keep if name in values}
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,19 +211,22 @@ class RowStages:
             index, row = places[found.row], rows[places[found.row]]
             rejected = RejectedRow(row.place, found.problem, row.values, row.file, index)
             bad.setdefault(index, rejected)
-        predictions = zip(places, _named(scores, self.request).rows(), strict=True)
-        cut = map(any, zip(*(task.truncated for task in scores.values()), strict=True))
+        cut = list(map(any, zip(*(task.truncated for task in scores.values()), strict=True)))
+        own_rows = zip(places, cut, _named(scores, self.request).rows(), strict=True)
+        good = [one for one in own_rows if one[0] not in bad]
+        request, mark = self.request, self.request.truncated
         return ScoredChunk(
             rows=tuple(
-                {**rows[index].values, **own} for index, own in predictions if index not in bad
+                {
+                    **request.kept(rows[index].values),
+                    **({} if mark is None else {mark: is_cut}),
+                    **own,
+                }
+                for index, is_cut, own in good
             ),
             bad=tuple(bad[index] for index in sorted(bad)),
-            truncated=tuple(
-                index
-                for index, is_cut in zip(places, cut, strict=True)
-                if is_cut and index not in bad
-            ),
-            predicted=self.request.columns,
+            truncated=tuple(index for index, is_cut, _ in good if is_cut),
+            predicted=request.written,
             replayed=chunk.prepared.replayed,
             encoded=chunk.prepared.encoded,
         )
@@ -240,7 +258,7 @@ def _misfit(values: Mapping[str, object], request: Request) -> str | None:
         for column in own.values():
             if column not in values:
                 return missing_column(column, [str(name) for name in values])
-    for name in request.columns:
-        if name in values:
+    for name in request.written:
+        if name in values and (request.keep is None or name in request.keep):
             return f"its column '{name}' has the name of a prediction"
     return None

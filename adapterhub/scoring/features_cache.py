@@ -158,7 +158,9 @@ def _open_folder(folder: Path) -> None:
             )
         else:
             _write_json(about, _FORMAT)
-        sweep(folder)
+        # What a killed process has left.
+        for place in (folder, *(path for path in folder.iterdir() if path.is_dir())):
+            sweep(place)
     except OSError as error:
         raise _unwritable(folder, error) from error
 

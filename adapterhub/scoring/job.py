@@ -126,7 +126,7 @@ def plan_output(
     if not anew:
         record = continued(state, record, target.folder.path)
     ordered = _in_order(assigned, record)
-    layout = make_layout(target.form, source, ordered, keep=options.keep_columns)
+    layout = make_layout(target.form, source, ordered)
     return OutputJob(target, record, layout, state, anew)
 
 

@@ -10,6 +10,7 @@ from adapterhub.scoring.job_records import InputRecord, JobRecord, TaskRecord
 _SETTINGS: Mapping[str, str] = {
     "input_format": "format of the input",
     "keep": "keep_columns",
+    "truncated": "column of mark_truncated",
     "dtype": "dtype",
     "max_windows": "max_windows",
     "top_k": "top_k",

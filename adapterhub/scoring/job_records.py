@@ -96,6 +96,7 @@ class JobRecord(Record):
         inputs: The inputs, in order.
         input_format: How they are read.
         keep: The columns of the input that are written; None for all.
+        truncated: The column that says whether a row was cut, if there is one.
         tasks: The tasks, in the order of their columns.
         adding: Names of the tasks that an update adds or replaces; none outside of one.
         backbone: Their backbone.
@@ -112,6 +113,7 @@ class JobRecord(Record):
     inputs: tuple[InputRecord, ...]
     input_format: str
     keep: tuple[str, ...] | None = None
+    truncated: str | None = None
     tasks: tuple[TaskRecord, ...]
     adding: tuple[str, ...] = ()
     backbone: BackboneRecord

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adapterhub.errors import DataError
 from adapterhub.results import column_types
 from adapterhub.rows.formats import FileFormat
 from adapterhub.scoring.assign_columns import Assignment, check_columns
-from adapterhub.scoring.chunks import missing_column
 from adapterhub.scoring.source_schema import source_columns, source_schema
 from adapterhub.scoring.sources import RowSource
-from adapterhub.scoring.writers import DelimitedText, JsonLines, Row, TypedTable
+from adapterhub.scoring.writers import DelimitedText, JsonLines, TypedTable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,13 +24,11 @@ class Layout:
 
     Attributes:
         form: The format.
-        keep: The columns of the input that are written; None for all.
         columns: All columns in order, of CSV and TSV; empty for other formats.
         schema: All columns with their types, of Parquet and Arrow; None for other formats.
     """
 
     form: FileFormat
-    keep: tuple[str, ...] | None
     columns: tuple[str, ...]
     schema: pa.Schema | None
 
@@ -42,38 +38,33 @@ class Layout:
         return self.schema.with_metadata(dict(metadata))
 
 
-def make_layout(
-    form: FileFormat, source: RowSource, assigned: Assignment, *, keep: Sequence[str] | None
-) -> Layout:
+def make_layout(form: FileFormat, source: RowSource, assigned: Assignment) -> Layout:
     """Returns the layout of what a source and its predictions are written to.
 
     CSV must know all columns, and Parquet and Arrow all types, before the first row is written; so
     JSON Lines and records are read once ahead for them.
 
     Raises:
-        DataError: There is no such column to keep, or no type for a column.
+        DataError: There is no type for a column.
         UsageError: A column of the input has the name of one of the predictions.
     """
-    chosen = None if keep is None else tuple(dict.fromkeys(keep))
-    for column in chosen or ():
-        if column not in source.columns and not source.is_blank:
-            raise DataError(source.name, missing_column(column, source.columns))
-    predicted = assigned.request.columns
+    request = assigned.request
     if form.name == "jsonl":
-        return Layout(form, chosen, (), None)
+        return Layout(form, (), None)
     if form.is_typed:
         import pyarrow as pa
 
         own = source_schema(source, texts=assigned.shown)
-        kept = own if chosen is None else pa.schema([own.field(name) for name in chosen])
-        check_columns(kept.names, predicted)
-        types: dict[str, pa.DataType] = {}
+        names = own.names if request.keep is None else request.keep
+        kept = [own.field(name) for name in names if name in own.names]
+        check_columns(names, request.written)
+        types = {} if request.truncated is None else {request.truncated: pa.bool_()}
         for name, spec in assigned.specs.items():
-            types |= column_types(name, spec.kind, top_k=assigned.request.top_k)
-        return Layout(form, chosen, (), pa.schema([*kept, *pa.schema(types)]))
-    columns = source_columns(source) if chosen is None else chosen
-    check_columns(columns, predicted)
-    return Layout(form, chosen, (*columns, *predicted), None)
+            types |= column_types(name, spec.kind, top_k=request.top_k)
+        return Layout(form, (), pa.schema([*kept, *pa.schema(types)]))
+    columns = source_columns(source) if request.keep is None else request.keep
+    check_columns(columns, request.written)
+    return Layout(form, (*columns, *request.written), None)
 
 
 def open_writer(
@@ -95,11 +86,3 @@ def open_writer(
     if layout.schema is not None:
         return TypedTable(path, layout.form, layout.with_metadata(metadata))
     return DelimitedText(path, layout.form, layout.columns, header=header)
-
-
-def kept_rows(rows: Iterable[Row], layout: Layout, predicted: Sequence[str]) -> list[Row]:
-    """Returns rows with the columns that are written; other formats than JSON Lines know these."""
-    if layout.keep is None or layout.form.name != "jsonl":
-        return list(rows)
-    columns = (*layout.keep, *predicted)
-    return [{name: row[name] for name in columns if name in row} for row in rows]

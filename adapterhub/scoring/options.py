@@ -5,17 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from adapterhub.option_models import Option, Options
 from adapterhub.rows.formats import Format
 from adapterhub.scoring.progress import ProgressMode
-
-
-def _mode(given: object) -> object:
-    """Returns the mode that True and False stand for."""
-    return {True: "auto", False: "off"}[given] if isinstance(given, bool) else given
-
 
 PartFormat = Literal["parquet", "jsonl"]
 
@@ -36,7 +30,10 @@ class ScoringOptions(Options):
     force: bool = False
     """Replace files that exist; in a folder start anew, whatever it holds of an earlier job."""
     keep_columns: Annotated[tuple[str, ...] | None, Option("NAME,NAME"), Field(strict=False)] = None
-    """Columns of the input to write beside the predictions. Without it all."""
+    """Columns of the input to write beside the predictions. Without it all; "" for none (in Python
+    an empty list)."""
+    mark_truncated: bool = False
+    """Add a column `truncated`: whether a text was longer than all its windows, and cut."""
     part_rows: int = Field(default=16_384, ge=1)
     """Rows of the input per part; a run that was stopped goes on after the last whole part."""
     part_format: Annotated[PartFormat | None, Option("FORMAT")] = None
@@ -48,8 +45,14 @@ class ScoringOptions(Options):
     """Number of labels per text, best first, with their scores; --all gives all
     of them (in Python None)."""
     format: Annotated[Format | None, Option("FORMAT")] = None
-    """Format of a file or stream that is read: text, jsonl, csv, tsv or parquet. Without it the
-    ending of the name decides; a stream without a name is text."""
-    progress: Annotated[ProgressMode, BeforeValidator(_mode), Option("MODE", bare="auto")] = "auto"
+    """Format of files or a stream that are read: text, jsonl, csv, tsv, parquet or arrow. Without
+    it the ending of the name decides; a stream without a name is text."""
+    engine: Annotated[Literal["local", "ray"], Option("local|ray")] = "local"
+    """Where files are scored: in this process, or in workers of Ray (extra `ray`)."""
+    workers: Annotated[int | None, Option("N")] = Field(default=None, ge=1)
+    """Processes of Ray, each with an encoder. Without it one per GPU, or per four processors."""
+    num_gpus: Annotated[float, Option("N")] = Field(default=0.0, ge=0)
+    """GPUs of each worker; 0.5 puts two of them on one."""
+    progress: Annotated[ProgressMode | bool, Option("MODE", bare="auto")] = "auto"
     """Progress on stderr: auto and bar for a bar, if that is a terminal; json for a line with the
     figures every second; off. In Python also True and False."""

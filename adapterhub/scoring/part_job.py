@@ -100,6 +100,7 @@ def only(request: Request, names: Iterable[str], record: JobRecord) -> Request:
         versions=versions,
         columns=tuple(one for one in request.columns if one in columns),
         fields={one: request.fields[one] for one in versions.values()},
+        truncated=None,  # it was written with the first tasks
     )
 
 

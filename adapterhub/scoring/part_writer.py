@@ -7,7 +7,7 @@ from typing import Protocol
 
 from adapterhub.scoring.chunks import RejectedRow, ScoredChunk
 from adapterhub.scoring.job_records import PartRecord
-from adapterhub.scoring.layout import kept_rows, open_writer
+from adapterhub.scoring.layout import open_writer
 from adapterhub.scoring.outputs import flush
 from adapterhub.scoring.part_job import PartJob
 from adapterhub.scoring.windows import Window
@@ -62,7 +62,7 @@ class NewPart:
 
     def write(self, window: Window, chunk: ScoredChunk) -> None:
         """Writes a window; see `Part`."""
-        self._rows.write(kept_rows(chunk.rows, self._job.layout, chunk.predicted))
+        self._rows.write(chunk.rows)
         self._bad.write([bad_record(row, self._job.source) for row in chunk.bad])
         self._places += [window.start + row.index for row in chunk.bad]
         self._read += len(window.rows)

@@ -14,7 +14,7 @@ from adapterhub.scoring.part_job import PartJob
 from adapterhub.scoring.part_writer import NewPart, Part
 from adapterhub.scoring.updated_part import UpdatedPart
 from adapterhub.scoring.windows import Window
-from adapterhub.store.atomic import take_name
+from adapterhub.store.atomic import sync_folder, take_name
 
 
 class PartSink:
@@ -110,6 +110,7 @@ def commit(folder: JobFolder, number: int, part: PartRecord, *, rows: Path, bad:
         else:
             to_bad.unlink(missing_ok=True)
         take_name(rows, to_rows, replace=True)
+        sync_folder(to_rows.parent)
     except OSError as error:
         refuse_folder(folder.path, error)
     write_record(folder.manifest(number), part)

@@ -171,7 +171,7 @@ class _Bar:
 
 @contextlib.contextmanager
 def watching(
-    mode: ProgressMode = "auto",
+    mode: ProgressMode | bool = "auto",
     *,
     total: int | Callable[[], int | None] | None = None,
     resumed_rows: int = 0,
@@ -184,7 +184,7 @@ def watching(
 
     Args:
         mode: `auto` and `bar` show a bar if stderr is a terminal, `json` writes lines to stderr,
-            `off` shows nothing.
+            `off` shows nothing; True is `auto`, False `off`.
         total: All rows, or what counts them, which is called in the thread; None if not known.
         resumed_rows: Rows that were done by earlier runs.
         passes_per_text: Of the plan.
@@ -215,9 +215,9 @@ def watching(
             display.show(progress.snapshot(done=is_whole))
 
 
-def _display(mode: ProgressMode) -> _Display | None:
+def _display(mode: ProgressMode | bool) -> _Display | None:
     # Python has no stderr where the shell closed it.
-    if mode == "off" or sys.stderr is None:
+    if mode in ("off", False) or sys.stderr is None:
         return None
     if mode == "json":
         return _Lines()

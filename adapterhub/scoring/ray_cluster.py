@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from adapterhub.errors import AdapterHubError, MissingExtraError, UsageError
+from adapterhub.errors import AdapterHubError, ClusterError, MissingExtraError, UsageError
 
 _STORE_BYTES = 200 * 2**20
 """Of the object store of a cluster of our own, through which only numbers and manifests pass."""
@@ -31,10 +31,6 @@ _SETTINGS = {
     "max_consecutive_actor_init_deaths": 9,
 }
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-class ClusterError(AdapterHubError):
-    """Ray cannot do what it shall."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +107,7 @@ def cluster(workers: int | None, gpus: float) -> Iterator[Resources]:
         try:
             if is_ours:
                 _start(ray, workers)
-            yield _resources(ray.nodes(), workers, gpus)
+            yield resources_in(ray.nodes(), workers, gpus)
         finally:
             if is_ours:
                 ray.shutdown()
@@ -202,7 +198,7 @@ def _start(ray: Any, workers: int | None) -> None:
                 signal.signal(number, handler)
 
 
-def _resources(nodes: Sequence[Any], workers: int | None, gpus: float) -> Resources:
+def resources_in(nodes: Sequence[Any], workers: int | None, gpus: float) -> Resources:
     """Returns how many actors fit into the nodes of a cluster, and what each can have.
 
     Raises:

@@ -8,11 +8,11 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from adapterhub.errors import DataError
 from adapterhub.scoring.cache_use import CacheUse
-from adapterhub.scoring.chunks import ScoredChunk, ScoringHub
+from adapterhub.scoring.chunks import Request, ScoredChunk
 from adapterhub.scoring.job import OutputJob, ScoringJob
 from adapterhub.scoring.job_folder import (
     FolderState,
@@ -39,39 +39,48 @@ from adapterhub.scoring.parts import PartSink, commit
 from adapterhub.scoring.windows import Window, take_windows
 from adapterhub.store.atomic import sweep, sync_folder
 
-if TYPE_CHECKING:
-    from adapterhub.model.execution.stages import Watch
-
 Parts = Mapping[int, PartRecord]
 
 
-def run_job(
-    hub: ScoringHub, job: ScoringJob, output: OutputJob, *, watch: Watch | None = None
-) -> tuple[Parts, int, CacheUse]:
-    """Scores what is not done of a job and writes it.
+class Engine(Protocol):
+    """What scores the parts of a job.
+
+    Attributes:
+        scored: Rows of the input that it has scored, bad ones included.
+        cache_use: Which tasks came from kept features.
+    """
+
+    scored: int
+    cache_use: CacheUse
+
+    def load(self, request: Request) -> None:
+        """Loads the tasks of a request; see `LocalEngine.load`."""
+        ...
+
+    def score_parts(self, windows: Iterator[Window], sink: PartSink) -> None:
+        """Scores what the sink has not; see `LocalEngine.score_parts`."""
+        ...
+
+
+def run_job(engine: Engine, job: ScoringJob, output: OutputJob) -> Parts:
+    """Scores what is not done of a job and writes it; returns the manifests of all parts.
 
     Args:
-        hub: A `Hub`.
+        engine: What scores.
         job: What to do.
         output: Where it writes.
-        watch: Called after every batch of the encoder.
-
-    Returns:
-        The manifests of all parts, how many rows were scored now, and what came from kept
-        features.
 
     Raises:
         DataError: A row is bad and is not to be skipped, or a file cannot be written.
         AdapterHubError: As `Hub.load`.
     """
-    engine = LocalEngine(hub, job.part_job, job.source, watch)
     # Before anything is written: what cannot be loaded leaves no folder.
     engine.load(job.request)
     run = _to_folder if output.target.is_folder else _to_file
-    return run(engine, job, output), engine.scored, engine.cache_use
+    return run(engine, job, output)
 
 
-def _to_folder(engine: LocalEngine, job: ScoringJob, output: OutputJob) -> Parts:
+def _to_folder(engine: Engine, job: ScoringJob, output: OutputJob) -> Parts:
     with hold_folder(output.target.folder):
         parts = begin(output)
         windows = take_windows(job.source.rows, output.record.part_rows)
@@ -137,7 +146,7 @@ def _write_errors(folder: JobFolder, parts: Parts, path: Path, *, force: bool) -
         give_name(temp, path, force=force, unless_empty=True)
 
 
-def _to_file(engine: LocalEngine, job: ScoringJob, output: OutputJob) -> Parts:
+def _to_file(engine: Engine, job: ScoringJob, output: OutputJob) -> Parts:
     target, record = output.target, output.record
     part_rows = record.part_rows if record.is_resumable else sys.maxsize
     with ExitStack() as stack:
@@ -148,8 +157,9 @@ def _to_file(engine: LocalEngine, job: ScoringJob, output: OutputJob) -> Parts:
         if output.state.job is None:
             if output.anew:
                 _remove_work(target.folder)
-            only = _first_part(engine, job, output, windows)
-            if only is not None:
+            if not isinstance(engine, LocalEngine):
+                _begin_folder(output)
+            elif only := _first_part(engine, job, output, windows):
                 return {0: only}
         with hold_folder(target.folder):
             parts = read_state(target.folder.path).parts
@@ -181,8 +191,8 @@ def _first_part(
             engine.score(part_job.request, _first_windows(windows), take=take)
             found = part.finish()
         if not ended:
+            _begin_folder(output)
             with hold_folder(target.folder):
-                write_record(target.folder.job, output.record)
                 commit(target.folder, 0, found, rows=rows, bad=bad)
             return None
         _name(output, job, rows)
@@ -190,6 +200,12 @@ def _first_part(
             give_name(bad, target.errors, force=job.options.force, unless_empty=True)
         _write_own_record(output)
     return found
+
+
+def _begin_folder(output: OutputJob) -> None:
+    """Makes the folder of the parts of one file."""
+    with hold_folder(output.target.folder):
+        write_record(output.target.folder.job, output.record)
 
 
 def _first_windows(windows: Iterator[Window]) -> Iterator[Window]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,11 +16,12 @@ from adapterhub.scoring.chunks import RowStages, ScoredChunk, ScoringHub
 from adapterhub.scoring.fingerprint import EncoderSettings
 from adapterhub.scoring.job import ScoringJob, plan_output
 from adapterhub.scoring.job_records import TaskRecord, Totals, totals
-from adapterhub.scoring.local_engine import refuse_bad
+from adapterhub.scoring.local_engine import LocalEngine, refuse_bad
 from adapterhub.scoring.options import ScoringOptions
 from adapterhub.scoring.pipeline import score_windows
-from adapterhub.scoring.progress import watching
-from adapterhub.scoring.run_job import run_job
+from adapterhub.scoring.progress import Progress, watching
+from adapterhub.scoring.ray_engine import OpenHub, RayEngine, check_engine, reopening
+from adapterhub.scoring.run_job import Engine, run_job
 from adapterhub.scoring.sources import RowSource, open_source
 from adapterhub.scoring.stream import row_windows
 from adapterhub.scoring.target import Target, check_target, find_target
@@ -53,6 +53,7 @@ class ScoredFile:
         made_by: By name of a task in the output, its version, digest and columns.
         from_cache: Names of the tasks that this run computed from kept features, without a pass
             of the encoder.
+        tokens: Tokens that this run gave to the encoder.
     """
 
     path: Path | None
@@ -69,6 +70,17 @@ class ScoredFile:
     resumed_rows: int = 0
     made_by: Mapping[str, TaskRecord] | None = None
     from_cache: tuple[str, ...] = ()
+    tokens: int = 0
+
+    @property
+    def rows_per_second(self) -> float:
+        """Returns the rows of this run per second."""
+        return self.new_rows / max(self.seconds, 1e-9)
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Returns the tokens of this run per second."""
+        return self.tokens / max(self.seconds, 1e-9)
 
     @property
     def passes(self) -> int:
@@ -117,13 +129,7 @@ def score_file(
         options=options,
         encoder=EncoderSettings(registries.backbone_key(hub.backbone), hub.dtype, hub.max_windows),
     )
-    done = run(hub, job)
-    given = Path(os.path.expanduser(out))
-    if done.bad_path is None:
-        return replace(done, path=given)
-    inside = target.is_folder
-    bad_path = given / done.bad_path.name if inside else given.with_name(done.bad_path.name)
-    return replace(done, path=given, bad_path=bad_path)
+    return run(reopening(hub) if options.engine == "ray" else lambda: hub, job)
 
 
 def prepare(
@@ -151,6 +157,7 @@ def prepare(
         AdapterHubError: As `Hub.spec`.
     """
     options = absolute(options)
+    check_engine(options, source, writes=out is not None)
     if out is not None:
         check_target(out, source, options)
     assigned = assign_columns(
@@ -175,12 +182,12 @@ def absolute(options: ScoringOptions) -> ScoringOptions:
 
 
 def run(
-    hub: ScoringHub | None, job: ScoringJob, show: Callable[[ScoredChunk], None] | None = None
+    open_hub: OpenHub, job: ScoringJob, show: Callable[[ScoredChunk], None] | None = None
 ) -> ScoredFile:
     """Loads the tasks of a job, scores its rows, and writes them.
 
     Args:
-        hub: A `Hub`; None for a job that is done.
+        open_hub: Returns a `Hub`; called where rows are scored, so that workers of Ray pickle it.
         job: What to do.
         show: Called with every chunk, where nothing is written.
 
@@ -191,29 +198,33 @@ def run(
     output = job.output
     if output is not None and output.is_done:
         done = totals(output.state.parts)
+        with _watching(job):
+            pass  # who reads it learns that all is done
         return _outcome(job, done, parts=len(output.state.parts), resumed=done.rows)
-    assert hub is not None
+    # Before the clock starts: it takes seconds.
+    hub = open_hub() if job.options.engine == "local" else None
+    engine: Engine
     with ExitStack() as stack:
-        progress = stack.enter_context(
-            watching(
-                job.options.progress,
-                total=job.source.count,
-                resumed_rows=job.resumed_rows,
-                passes_per_text=job.plan.passes,
-            )
-        )
+        progress = stack.enter_context(_watching(job))
         started = time.perf_counter()
         if output is None:
+            assert hub is not None, "an engine of Ray writes files"
             found, use = _show(hub, job, show, progress.advance)
             parts, scored = 1, found.rows
         else:
-            records, scored, use = run_job(hub, job, output, watch=progress.advance)
+            what, watch = (job.part_job, job.source), progress.advance
+            if hub is None:
+                engine = RayEngine(open_hub, *what, options=job.options, watch=watch)
+            else:
+                engine = LocalEngine(hub, *what, watch)
+            records = run_job(engine, job, output)
             found, parts = totals(records), len(records)
+            scored, use = engine.scored, engine.cache_use
         seconds = time.perf_counter() - started
     resumed = found.rows - scored
     outcome = _outcome(job, found, parts=parts, resumed=resumed, seconds=seconds)
     names = tuple(name for name in job.request.names.values() if name in use.all)
-    return replace(outcome, from_cache=names)
+    return replace(outcome, from_cache=names, tokens=progress.snapshot().tokens)
 
 
 def _outcome(
@@ -222,11 +233,11 @@ def _outcome(
     target = None if job.output is None else job.output.target
     tasks = job.assigned.records if job.output is None else job.output.record.tasks
     return ScoredFile(
-        path=None if target is None else target.path,
+        path=None if target is None else target.given,
         rows=found.rows,
         scored=found.scored,
         bad=found.bad,
-        bad_path=target.errors if found.bad and target is not None else None,
+        bad_path=target.given_errors if found.bad and target is not None else None,
         truncated=found.truncated,
         seconds=seconds,
         tasks=tuple(job.assigned.request.names),
@@ -246,8 +257,7 @@ def _show(
     stages = RowStages.open(hub, job.request)
     features = kept_features(job.options.features_cache, stages.call)
     with ExitStack() as stack:
-        taken = stack.enter_context(row_windows(job.source, job.assigned.shown))
-        windows = (window and replace(window, features=features()) for window in taken)
+        windows = stack.enter_context(row_windows(job.source, job.assigned.shown, features))
         chunks = stack.enter_context(closing(score_windows(stages, windows, watch=watch)))
         for chunk in chunks:
             use.add(chunk, job.request)
@@ -261,3 +271,13 @@ def _show(
                 truncated=found.truncated + len(chunk.truncated),
             )
     return found, use
+
+
+def _watching(job: ScoringJob) -> AbstractContextManager[Progress]:
+    """Returns what counts the rows of a job, from where it is."""
+    return watching(
+        job.options.progress,
+        total=job.source.count,
+        resumed_rows=job.resumed_rows,
+        passes_per_text=job.plan.passes,
+    )

@@ -255,7 +255,7 @@ def stream_source(stream: Any, form: Format, *, name: str) -> RowSource:
 
     Raises:
         DataError: It cannot be read, or none of its rows, of which there are some.
-        UsageError: Its format is Parquet.
+        UsageError: Its format needs a file, as Parquet does.
     """
     live = is_live(stream)
     return _source(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from adapterhub.errors import InputError, NonFiniteError, UsageError
@@ -11,7 +11,14 @@ from adapterhub.inputs import Record
 from adapterhub.results import Answer, Scores
 from adapterhub.rows.tables import is_table, table_rows
 from adapterhub.scoring.arriving import arriving
-from adapterhub.scoring.pipeline import IN_FLIGHT, Check, RowWindow, run_stages, take_windows
+from adapterhub.scoring.pipeline import (
+    IN_FLIGHT,
+    Check,
+    Features,
+    RowWindow,
+    run_stages,
+    take_windows,
+)
 from adapterhub.scoring.sources import RowSource
 
 if TYPE_CHECKING:
@@ -19,18 +26,22 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def row_windows(source: RowSource, columns: Sequence[str]) -> Iterator[Iterable[RowWindow | None]]:
+def row_windows(
+    source: RowSource, columns: Sequence[str], features: Callable[[], Features | None]
+) -> Iterator[Iterable[RowWindow | None]]:
     """Yields the rows of a source in windows; those that come in their own time as they come.
 
     Args:
         source: The rows.
         columns: The columns that are read.
+        features: Returns where the features of the next window are kept.
     """
     if not source.is_stream:
-        yield map(RowWindow, take_windows(source.rows, columns))
+        windows = take_windows(source.rows, columns)
+        yield (RowWindow(rows, features=features()) for rows in windows)
         return
     with arriving(source.rows, idle=IN_FLIGHT) as lists:
-        yield (None if rows is None else RowWindow(rows) for rows in lists)
+        yield (None if rows is None else RowWindow(rows, features=features()) for rows in lists)
 
 
 def stream_answers(

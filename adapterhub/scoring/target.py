@@ -21,12 +21,14 @@ class Target:
     """Where an output goes.
 
     Attributes:
-        path: The file, or the folder; absolute.
+        given: The file, or the folder, as it was given.
+        path: The same; absolute.
         is_folder: Whether it is a folder of parts.
         form: Format of the file or of the parts.
         folder: Where the parts are made: of one file, beside it.
     """
 
+    given: Path
     path: Path
     is_folder: bool
     form: FileFormat
@@ -36,6 +38,12 @@ class Target:
     def errors(self) -> Path:
         """Returns the file of the bad rows."""
         return self.folder.errors if self.is_folder else errors_path(self.path)
+
+    @property
+    def given_errors(self) -> Path:
+        """Returns the file of the bad rows, below or beside the output as it was given."""
+        name = self.errors.name
+        return self.given / name if self.is_folder else self.given.with_name(name)
 
     @property
     def record(self) -> Path:
@@ -58,10 +66,11 @@ def find_target(out: str | Path, options: ScoringOptions) -> Target:
         DataError: Its links lead in a circle.
     """
     path = absolute_path(out, "output")
+    given = Path(os.path.expanduser(out))
     ends_in_separator = os.fspath(out).endswith(tuple(filter(None, (os.sep, os.altsep, "/"))))
     if ends_in_separator or path.is_dir() or not path.suffix:
         ending = options.part_format or "parquet"
-        return Target(path, True, FileFormat(ending), JobFolder(path, ending))
+        return Target(given, path, True, FileFormat(ending), JobFolder(path, ending))
     try:
         form = find_format(path, answers=True)
     except UsageError as error:
@@ -76,7 +85,7 @@ def find_target(out: str | Path, options: ScoringOptions) -> Target:
     # Beside the file itself, because it is renamed into its place.
     real = resolved(path)
     work = real.with_name(f"{real.name}.parts")
-    return Target(path, False, form, JobFolder(work, suffix.removeprefix(".")))
+    return Target(given, path, False, form, JobFolder(work, suffix.removeprefix(".")))
 
 
 def check_target(target: Target, source: RowSource, options: ScoringOptions) -> None:
@@ -107,7 +116,9 @@ def check_target(target: Target, source: RowSource, options: ScoringOptions) -> 
                 pass
         return
     files = [target.path]
-    files += [target.errors] if options.on_error == "skip" else []
+    # Parts may have bad rows that were skipped then.
+    may_skip = options.on_error == "skip" or target.folder.path.exists()
+    files += [target.errors] if may_skip else []
     files += [] if target.describes_itself else [target.record]
     for path in files:
         if source.reads(path):

@@ -200,6 +200,9 @@ class TypedTable:
         Raises:
             DataError: The system cannot write them.
         """
+        if not table.num_rows:
+            # The datasets library cannot read a group of no rows.
+            return
         self._waiting.append(table)
         rows = sum(table.num_rows for table in self._waiting)
         if rows >= _GROUP_ROWS or sum(table.nbytes for table in self._waiting) >= _GROUP_BYTES:

@@ -446,3 +446,23 @@ def test_a_task_from_the_features_cache_says_so(score: Run) -> None:
     assert (found["from_cache"], found["passes"]) == (["sentiment"], 2)
     ran = score("-f", "in.csv", "--features-cache", "in.csv", "-o", "four.jsonl", "-t", "sentiment")
     assert (ran.code, "in.csv" in ran.err) == (3, True)
+
+
+@pytest.mark.slow
+def test_a_folder_goes_on_and_takes_a_task(score: Run) -> None:
+    make_file("in.csv")
+    words = ("-f", "in.csv", "-o", "out.v1/", "--part-rows", "2")
+    ran = score(*words, "-t", "rating")
+    assert (ran.code, sorted(os.listdir("out.v1"))[-1]) == (0, "part-00001.parquet")
+    assert "scored 3 rows" in ran.err
+    assert "in out.v1" in ran.err
+    again = score(*words, "-t", "rating")
+    assert (again.code, "nothing to do" in again.err) == (0, True), again.err
+    added = score(*words, "-t", "topics", "--json")
+    assert (added.code, json.loads(added.out)["resumed_rows"]) == (0, 0)
+    assert list(json.loads(added.out)["tasks"]) == ["rating", "topics"]
+    refused = score(*words, "-t", "rating", "--top-k", "2")
+    assert (refused.code, "top_k was 1 and is 2 now" in refused.err) == (3, True)
+    Path("out.v1/part-00001.parquet").unlink()
+    last = score(*words, "-t", "rating,topics")
+    assert "scored 3 rows, 2 of them before" in last.err

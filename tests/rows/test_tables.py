@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
@@ -18,6 +21,8 @@ from adapterhub.rows.class_names import named_schema
 from adapterhub.rows.formats import FileFormat
 from adapterhub.rows.reading import read_file
 from adapterhub.rows.tables import is_table, parts_of_table, table_rows
+from adapterhub.scoring.source_schema import source_schema
+from adapterhub.scoring.sources import open_source
 from tests.rows.texts import values
 
 COLUMNS: dict[str, list[Any]] = {
@@ -78,6 +83,15 @@ def _featured(columns: dict[str, list[Any]]) -> pa.Table:
         lambda columns: pd.DataFrame(columns).astype({"text": "category"}),
         lambda columns: pd.DataFrame(columns).astype({"text": "string"}).convert_dtypes(),
         lambda columns: pd.DataFrame(columns, index=[7, 7, 9]),
+        pl.DataFrame,
+        lambda columns: pl.DataFrame(columns).with_columns(pl.col("text").cast(pl.Categorical)),
+        pl.LazyFrame,
+        lambda columns: pl.LazyFrame(columns).filter(pl.col("n") > 0),
+        lambda columns: ds.dataset(pa.table(columns)),
+        lambda columns: ds.dataset(pa.table(columns)).scanner(filter=ds.field("n") > 0),
+        lambda columns: _datasets().Dataset.from_dict(columns).with_format("torch"),
+        lambda columns: _datasets().Dataset.from_dict(columns).select([0, 1, 2]),
+        lambda columns: _datasets().Dataset.from_dict(columns).to_iterable_dataset(),
     ],
 )
 def test_carriers_agree(carrier: Any) -> None:
@@ -86,6 +100,50 @@ def test_carriers_agree(carrier: Any) -> None:
     rows = table_rows(table, "data")
     assert rows.columns == tuple(COLUMNS)
     assert values(rows) == ROWS
+
+
+def _datasets() -> Any:
+    """Returns the datasets library, which takes a second to import."""
+    import datasets
+
+    return datasets
+
+
+def test_types_of_tables_are_kept() -> None:
+    schema = pa.schema([("text", pa.string()), ("n", pa.int8())])
+    table = pa.table({"text": ["a"], "n": [1]}, schema)
+    again = [table, pl.DataFrame(table), pl.LazyFrame(table), ds.dataset(table)]
+    for one in [*again, table.to_reader(), ds.dataset(table).scanner()]:
+        source = open_source(one)
+        assert source_schema(source).field("n").type == pa.int8()
+        is_read_once = not any(one is other for other in again)
+        assert (source.again is None, source.declared) == (is_read_once, True)
+
+
+def test_streamed_data_sets_are_read_as_they_arrive() -> None:
+    read: list[int] = []
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for number in range(9):
+            read.append(number)
+            yield {"text": str(number)}
+
+    features = _datasets().Features({"text": _datasets().Value("string")})
+    for known in (features, None):
+        read.clear()
+        stream = _datasets().IterableDataset.from_generator(rows, features=known)
+        source = open_source(stream)
+        assert (source.declared, source.again, source.count()) == (known is not None, None, None)
+        assert next(source.rows).values == {"text": "0"}
+        assert len(read) <= 2
+
+
+def test_an_old_lazy_frame_has_to_be_collected() -> None:
+    class Lazy:
+        def collect_schema(self) -> None: ...
+
+    with pytest.raises(DataError, match=r"give frame\.collect\(\)"):
+        open_source(Lazy())
 
 
 @pytest.mark.parametrize("missing", [None, pd.NA, np.nan, pd.NaT])

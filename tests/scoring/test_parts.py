@@ -4,22 +4,35 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
+import shutil
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from adapterhub import Hub
 from adapterhub.errors import DataError, UsageError
+from adapterhub.rows.formats import find_format
+from adapterhub.rows.reading import read_file
 from adapterhub.scoring import local_engine, pipeline, sources
 from adapterhub.scoring.chunks import ScoredChunk
+from adapterhub.scoring.fingerprint import EncoderSettings
 from adapterhub.scoring.job_folder import hold_folder
-from adapterhub.scoring.local_engine import refuse_bad
+from adapterhub.scoring.local_engine import LocalEngine, refuse_bad
 from adapterhub.scoring.options import ScoringOptions
-from adapterhub.scoring.score_file import ScoredFile
+from adapterhub.scoring.run_job import begin
+from adapterhub.scoring.score_file import ScoredFile, prepare
+from adapterhub.scoring.sources import open_source
 from adapterhub.scoring.target import find_target
+from adapterhub.store.registries import Registries
+from adapterhub.store.registry import read_registry
+
+pytestmark = pytest.mark.slow
 
 TEXTS = ["the film was good", "a bad day", "it is late", "not very good", "she was early"]
 ROWS: list[dict[str, Any]] = [{"id": n, "text": f"{TEXTS[n % 5]} {n}"} for n in range(10)]
@@ -128,7 +141,6 @@ def test_a_killed_job_goes_on_and_ends_with_the_same_bytes(hub: Hub, window: int
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv.gz", "a.jsonl", "a.jsonl.gz", "a.parquet"])
-@pytest.mark.slow
 def test_one_file_goes_on_too(hub: Hub, name: str) -> None:
     rows = [*ROWS[:5], {"id": 5, "text": None}, *ROWS[6:]]
     write("in.jsonl", rows)
@@ -214,7 +226,6 @@ CHANGES: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("change", "words"), CHANGES, ids=lambda one: str(one)[:20])
-@pytest.mark.slow
 def test_an_unfinished_job_refuses_another(hub: Hub, change: dict[str, Any], words: str) -> None:
     write("in.jsonl", [{**row, "other": "good"} for row in ROWS])
     killed(hub, 3)
@@ -360,6 +371,8 @@ def test_no_rows_are_one_empty_part(hub: Hub) -> None:
     assert score(hub, source="in.csv").rows == 0
     table = pq.read_table("out")
     assert (table.num_rows, table.column_names[:2]) == (0, ["text", "id"])
+    # The datasets library cannot read a group of no rows.
+    assert pq.read_metadata("out/part-00000.parquet").num_row_groups == 0
     write("in.jsonl", ROWS[:8])
     assert score(hub, "two").parts == 2
 
@@ -374,3 +387,69 @@ def test_columns_may_be_chosen(hub: Hub) -> None:
     assert Path("a.csv").read_text().splitlines()[0] == ",".join(columns)
     with pytest.raises(DataError, match=r"no column 'idd'.*Did you mean 'id'"):
         score(hub, "other", keep_columns=["idd"])
+
+
+@pytest.mark.parametrize("name", ["a.arrow", "a.csv.zst"])
+def test_other_formats_are_joined_too(hub: Hub, name: str) -> None:
+    score(hub, f"one-{name}", part_rows=100)
+    killed(hub, 4, name)
+    assert score(hub, name).resumed_rows == 8
+    found = read_file(Path(name), find_format(Path(name)))
+    ids = [int(str(row.values["id"])) for row in found]
+    assert ids == list(range(10))
+    if name == "a.arrow":
+        with pa.ipc.open_file(name) as one, pa.ipc.open_file(f"one-{name}") as other:
+            assert one.schema.equals(other.schema, check_metadata=False)
+            assert b"adapterhub" in one.schema.metadata
+            assert one.num_record_batches == 1
+
+
+def test_a_job_goes_to_other_processes(hub: Hub) -> None:
+    """It is pickled and makes single parts, in any order."""
+    options = ScoringOptions(part_rows=4)
+    settings = EncoderSettings(None, hub.dtype, hub.max_windows)
+    registries = Registries(hub.registry_paths)
+    job = prepare(
+        registries,
+        open_source("in.jsonl"),
+        out=find_target("out", options),
+        tasks=TASKS,
+        options=options,
+        encoder=settings,
+    )
+    assert job.output is not None
+    with hold_folder(job.output.target.folder):
+        begin(job.output)
+        sent = pickle.loads(pickle.dumps(job.part_job))
+        for number in (2, 1, 3, 0):
+            source = open_source("in.jsonl")
+            engine = LocalEngine(hub, sent, source)
+            rows = islice(source.rows, number * 4, None)
+            part = engine.run_part(number, rows)
+            assert (part is None) == (number == 3)
+            again = engine.run_part(number, islice(open_source("in.jsonl").rows, number * 4, None))
+            assert (again, engine.scored) == (part, 0 if part is None else part.rows)
+    score(hub)
+    score(hub, "whole")
+    assert files("out") == files("whole")
+
+
+def test_a_task_that_was_replaced_behind_the_job_is_refused(hub: Hub, tiny_registry: Path) -> None:
+    registry = read_registry(tiny_registry)
+    first, second = (registry.resolve(name).path for name in ("sentiment", "language"))
+    head = Path("head.safetensors")
+    shutil.copy(first, head)
+    killed(hub, 3, tasks=["./head.safetensors"])
+    shutil.copy(second, head)
+    with pytest.raises(DataError, match=r"task 'sentiment' was there and is not now"):
+        score(hub, tasks=["./head.safetensors"])
+    shutil.copy(first, head)
+    assert score(hub, tasks=["./head.safetensors"]).resumed_rows == 4
+
+
+def test_a_read_only_folder_is_refused(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    killed(hub, 3)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    for out in ("out", "new", "deep/new"):
+        with pytest.raises(DataError, match="cannot be written to"):
+            score(hub, out)

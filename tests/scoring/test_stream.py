@@ -181,12 +181,12 @@ def test_many_rows_take_about_as_long_as_in_one_call(hub: Hub) -> None:
     best = {"score": float("inf"), "stream": float("inf")}
     hub.score(rows[:100], "sentiment")
     for _ in range(3):
-        started = time.perf_counter()
+        started = time.process_time()
         hub.score(rows, "sentiment")
-        best["score"] = min(best["score"], time.perf_counter() - started)
-        started = time.perf_counter()
+        best["score"] = min(best["score"], time.process_time() - started)
+        started = time.process_time()
         assert sum(1 for _ in hub.stream(rows, "sentiment")) == 10_000
-        best["stream"] = min(best["stream"], time.perf_counter() - started)
+        best["stream"] = min(best["stream"], time.process_time() - started)
         if best["stream"] * 0.8 <= best["score"]:
             break
     assert best["stream"] * 0.8 <= best["score"], best

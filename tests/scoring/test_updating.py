@@ -27,6 +27,8 @@ from tests.scoring.test_parts import (
 )
 from tests.tiny import add_task, tiny_task
 
+pytestmark = pytest.mark.slow
+
 OTHER = {"text_pair": "early"}
 
 

@@ -2,7 +2,8 @@
 
 scripts/soak                       all scenarios, some for minutes
 scripts/soak --list                their names
-scripts/soak --only bit-flips --only two-jobs
+scripts/soak files                 those whose names begin so
+scripts/soak --only bit-flips --only files-two-jobs
 scripts/soak --minutes 1           each for at most a minute; what is not reached counts as missed
 """
 
@@ -49,6 +50,7 @@ def main() -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help="begin of the names to run")
     parser.add_argument("--only", action="append", choices=names, metavar="NAME")
     parser.add_argument("--minutes", type=float, help="at most so long for each scenario")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
@@ -57,7 +59,11 @@ def main() -> int:
     if options.list:
         print("\n".join(f"{one.name:28}{one.about}" for one in SCENARIOS))
         return 0
-    chosen = [one for one in SCENARIOS if one.name in (options.only or names)]
+    begins = tuple(f"{group}-" for group in options.groups)
+    only = options.only or ([] if begins else names)
+    chosen = [one for one in SCENARIOS if one.name in only or one.name.startswith(begins)]
+    if not chosen:
+        parser.error(f"no name begins with {', '.join(begins)}; --list shows all")
     found = [run(one, options.minutes, f"{n}/{len(chosen)}") for n, one in enumerate(chosen, 1)]
     print(as_json(found) if options.json else as_table(found))
     return 0 if all(one.holds for one in found) else 1

@@ -72,7 +72,7 @@ class Effort:
 def processes() -> ForkServerContext:
     """Returns a server whose processes start at once, because it has imported torch."""
     context = multiprocessing.get_context("forkserver")
-    light = ("writers", "damage", "memory", "publishers")
+    light = ("writers", "damage", "memory", "publishers", "files")
     context.set_forkserver_preload(["torch", *(f"tests.soak.{name}" for name in light)])
     return context
 

@@ -141,7 +141,7 @@ class ResidentCall:
             top_k: As in `Hub.score`.
 
         Raises:
-            UsageError: A task or field is not known, or a field stands for two.
+            UsageError: A task or field is not known, or `top_k` is not valid.
         """
         check_top_k(top_k)
         check_fields({name: task.spec for name, task in tasks.items()}, fields)
