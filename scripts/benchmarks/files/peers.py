@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 from collections.abc import Callable
@@ -82,14 +83,14 @@ def _frame(pipe: Any, source: Path, out: Path) -> None:
 
 
 def _map(pipe: Any, source: Path, out: Path) -> None:
-    from datasets import Dataset, disable_progress_bars
-
-    disable_progress_bars()
+    # By its name: the library has no types.
+    datasets = importlib.import_module("datasets")
+    datasets.disable_progress_bars()
 
     def score(batch: dict[str, list[str]]) -> dict[str, list[object]]:
         found = pipe(batch["text"], batch_size=BATCH)
         return {name: [one[name] for one in found] for name in ("label", "score")}
 
     with source.open(encoding="utf-8") as lines:
-        rows = Dataset.from_list([json.loads(line) for line in lines])
+        rows = datasets.Dataset.from_list([json.loads(line) for line in lines])
     rows.map(score, batched=True, batch_size=BATCH).to_json(out)
