@@ -21,7 +21,7 @@ from adapterhub.model.backbone.open_backbone import open_backbone
 from adapterhub.results import prediction_columns
 from adapterhub.scoring.pipeline import windows
 from adapterhub.scoring.pipeline.chunks import RowStages
-from adapterhub.scoring.sources import row_source as sources
+from adapterhub.scoring.sources import open_source as sources
 from adapterhub.store.headfile import write_head
 from tests.commands.conftest import Ran, Run
 from tests.tiny import tiny_task
