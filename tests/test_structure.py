@@ -1,7 +1,7 @@
 """The shape of the package: who imports whom, what nobody calls, and how big things get.
 
-docs/architecture.md says why. A new folder or module at the top of the package, of model/ or of
-training/ gets a place in LADDER; what it may import follows from that.
+docs/architecture.md says why. A new folder or module at the top of the package, of model/, of
+scoring/ or of training/ gets a place in LADDER; what it may import follows from that.
 """
 
 from __future__ import annotations
@@ -37,6 +37,19 @@ LADDER: dict[str, tuple[set[str], ...]] = {
         {"__main__"},
     ),
     "model": ({"tokenizers"}, {"backbone"}, {"encoder"}, {"adapters"}, {"heads"}, {"execution"}),
+    "scoring": (
+        {"output", "progress"},
+        {"options"},
+        {"state"},
+        {"pipeline"},
+        {"sources"},
+        {"assign_columns"},
+        {"parts"},
+        {"job"},
+        {"engines"},
+        {"batches", "stream"},
+        {"score_file", "scorer"},
+    ),
     "training": (
         {"adapter_options"},
         {"options"},
@@ -209,7 +222,7 @@ def test_the_docs_show_the_ladder() -> None:
     assert shown.strip("\n").splitlines() == ladder_lines(), message
 
 
-@pytest.mark.parametrize("folder", ["model", "training"])
+@pytest.mark.parametrize("folder", ["model", "scoring", "training"])
 def test_folders_stay_small(folder: str) -> None:
     for place in [PACKAGE / folder, *(PACKAGE / folder).iterdir()]:
         files = {path.name for path in place.glob("*.py")} - {"__init__.py"}

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from adapterhub.hub import Hub
     from adapterhub.results import What
     from adapterhub.rows.formats import Format
-    from adapterhub.scoring.chunks import ScoredChunk
-    from adapterhub.scoring.job import ScoringJob
+    from adapterhub.scoring.job.job import ScoringJob
     from adapterhub.scoring.options import ScoringOptions
-    from adapterhub.scoring.sources import RowSource
+    from adapterhub.scoring.pipeline.chunks import ScoredChunk
+    from adapterhub.scoring.sources.row_source import RowSource
 
 _CELL = 60
 _MOST_BAD_SHOWN = 20
@@ -70,9 +70,10 @@ def score(
     Predictions go to the terminal as a table, to a pipe as JSON Lines, or to a file with --out.
     """
     from adapterhub.model.backbone.sources import absolute_source
-    from adapterhub.scoring.fingerprint import EncoderSettings
+    from adapterhub.scoring.engines.first_rows import check_first_rows
+    from adapterhub.scoring.job.fingerprint import EncoderSettings
+    from adapterhub.scoring.job.target import find_target
     from adapterhub.scoring.score_file import prepare, run
-    from adapterhub.scoring.target import find_target
     from adapterhub.store.registries import open_registries
 
     if given.all_labels and options.top_k != 1:
@@ -93,6 +94,7 @@ def score(
     _note_choice(job, chosen=bool(task))
     if not job.is_done:
         loading.check_backbone(opened, assigned.backbone)
+        job = check_first_rows(job)
     # From here on it takes seconds: torch, the backbone, the tasks.
     settings = {**loading.model_dump(), "backbone": absolute_source(assigned.backbone)}
     open_hub = partial(_open_hub, opened.paths, settings)
@@ -148,7 +150,7 @@ class Screen:
         if self._as_table:
             print_rows(chunk.rows, self._shown, self._tasks)
             return
-        from adapterhub.scoring.writers import json_line
+        from adapterhub.scoring.output.writers import json_line
 
         for row in chunk.rows:
             print_line(json_line(row))
@@ -197,7 +199,7 @@ def prediction_text(held: Mapping[What, Any]) -> str:
 
 
 def _open_source(texts: list[str], file: Path | None, form: Format | None) -> RowSource:
-    from adapterhub.scoring.sources import open_source, stream_source
+    from adapterhub.scoring.sources.row_source import open_source, stream_source
 
     if texts and (file is not None or form is not None):
         raise UsageError("There are texts, and --file or --format too; give one or the other.")
@@ -207,5 +209,16 @@ def _open_source(texts: list[str], file: Path | None, form: Format | None) -> Ro
         return open_source(texts or file, form)
     if sys.stdin is None or sys.stdin.isatty():
         raise UsageError("There are no texts; give some, or --file, or pipe them in.")
-    # Not stdin itself, because what is not UTF-8 there shall cost one row only.
-    return stream_source(sys.stdin.buffer, form or "text", name="stdin")
+    return stream_source(_stdin_bytes(), form or "text", name="stdin")
+
+
+def _stdin_bytes() -> BinaryIO:
+    """Returns stdin without its decoding, so that what is not UTF-8 costs one row only.
+
+    It is read in a thread, which may wait for a line for ever. A process that ends meanwhile must
+    not find it in Python's own reader, which it closes.
+    """
+    try:
+        return open(sys.stdin.fileno(), "rb", closefd=False)
+    except (OSError, ValueError):
+        return sys.stdin.buffer  # it is no file, for instance in a notebook

@@ -19,11 +19,11 @@ from adapterhub.remote.find import (
 )
 from adapterhub.results import prediction_columns
 from adapterhub.rows.reading import TEXT_COLUMN
-from adapterhub.scoring.chunks import Request, missing_column
-from adapterhub.scoring.job_records import TaskRecord
 from adapterhub.scoring.options import ScoringOptions
-from adapterhub.scoring.source_schema import source_columns
-from adapterhub.scoring.sources import RowSource
+from adapterhub.scoring.pipeline.chunks import Request, missing_column
+from adapterhub.scoring.sources.row_source import RowSource
+from adapterhub.scoring.sources.schema import source_columns
+from adapterhub.scoring.state.records import TaskRecord
 from adapterhub.specs import Role, TaskSpec
 from adapterhub.store.registries import Registries
 

@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING
 
 from adapterhub.plan import Plan
 from adapterhub.scoring.assign_columns import assign_columns
-from adapterhub.scoring.cache_use import CacheUse, kept_features
-from adapterhub.scoring.chunks import RowStages, ScoredChunk, ScoringHub
-from adapterhub.scoring.fingerprint import EncoderSettings
-from adapterhub.scoring.job import ScoringJob, plan_output
-from adapterhub.scoring.job_records import TaskRecord, Totals, totals
-from adapterhub.scoring.local_engine import LocalEngine, refuse_bad
+from adapterhub.scoring.engines.local_engine import LocalEngine, refuse_bad
+from adapterhub.scoring.engines.ray_engine import OpenHub, RayEngine, check_engine, reopening
+from adapterhub.scoring.engines.run_job import Engine, run_job
+from adapterhub.scoring.job.fingerprint import EncoderSettings
+from adapterhub.scoring.job.job import ScoringJob, plan_output
+from adapterhub.scoring.job.target import Target, check_target, find_target
 from adapterhub.scoring.options import ScoringOptions
-from adapterhub.scoring.pipeline import score_windows
+from adapterhub.scoring.pipeline.cache_use import CacheUse, check_cache, kept_features
+from adapterhub.scoring.pipeline.chunks import RowStages, ScoredChunk, ScoringHub
+from adapterhub.scoring.pipeline.stages import score_windows
 from adapterhub.scoring.progress import Progress, watching
-from adapterhub.scoring.ray_engine import OpenHub, RayEngine, check_engine, reopening
-from adapterhub.scoring.run_job import Engine, run_job
-from adapterhub.scoring.sources import RowSource, open_source
+from adapterhub.scoring.sources.row_source import RowSource, open_source
+from adapterhub.scoring.state.records import TaskRecord, Totals, totals
 from adapterhub.scoring.stream import row_windows
-from adapterhub.scoring.target import Target, check_target, find_target
 from adapterhub.store.paths import absolute_path
 from adapterhub.store.registries import Registries, as_registries
 from adapterhub.store.registry import Registry
@@ -170,6 +170,7 @@ def prepare(
     output = None
     if out is not None:
         output = plan_output(source, assigned, out, options=options, encoder=encoder)
+    check_cache(options.features_cache)
     return ScoringJob(source, assigned, options, output)
 
 
@@ -257,7 +258,7 @@ def _show(
     stages = RowStages.open(hub, job.request)
     features = kept_features(job.options.features_cache, stages.call)
     with ExitStack() as stack:
-        windows = stack.enter_context(row_windows(job.source, job.assigned.shown, features))
+        windows = stack.enter_context(row_windows(job.source, features))
         chunks = stack.enter_context(closing(score_windows(stages, windows, watch=watch)))
         for chunk in chunks:
             use.add(chunk, job.request)

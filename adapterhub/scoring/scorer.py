@@ -12,8 +12,8 @@ from adapterhub.inputs import read_names
 from adapterhub.option_models import Option, Options, parse_options
 from adapterhub.results import Provenance, Scores, column_types
 from adapterhub.scoring.assign_columns import check_columns
-from adapterhub.scoring.batches import batch_columns, batch_rows, read_columns, with_columns
-from adapterhub.scoring.pinned import PinnedTask, PinnedTasks, pin_tasks
+from adapterhub.scoring.batches.batches import batch_columns, batch_rows, read_columns, with_columns
+from adapterhub.scoring.batches.pinned import PinnedTask, PinnedTasks, pin_tasks
 from adapterhub.store.registries import Registries, locate_registries
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ class Scorer:
     def _predict(self, rows: Sequence[object], read: Mapping[str, Mapping[str, str]]) -> Scores:
         # Imported here: they import torch, and a Scorer may be made where nothing is scored.
         from adapterhub.model.execution.call import make_request
-        from adapterhub.scoring.process_tasks import open_pinned
+        from adapterhub.scoring.batches.process_tasks import open_pinned
 
         options = self.options
         request = make_request(

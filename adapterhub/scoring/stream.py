@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Literal
 
 from adapterhub.errors import InputError, NonFiniteError, UsageError
 from adapterhub.inputs import Record
 from adapterhub.results import Answer, Scores
 from adapterhub.rows.tables import is_table, table_rows
-from adapterhub.scoring.arriving import arriving
-from adapterhub.scoring.pipeline import (
+from adapterhub.scoring.pipeline.stages import (
     IN_FLIGHT,
     Check,
     Features,
     RowWindow,
     run_stages,
-    take_windows,
 )
-from adapterhub.scoring.sources import RowSource
+from adapterhub.scoring.pipeline.windows import take_windows
+from adapterhub.scoring.sources.arriving import arriving
+from adapterhub.scoring.sources.row_source import RowSource
 
 if TYPE_CHECKING:
     from adapterhub.model.execution.stages import Computed, Prepared, ResidentCall
@@ -27,18 +28,17 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def row_windows(
-    source: RowSource, columns: Sequence[str], features: Callable[[], Features | None]
+    source: RowSource, features: Callable[[], Features | None]
 ) -> Iterator[Iterable[RowWindow | None]]:
     """Yields the rows of a source in windows; those that come in their own time as they come.
 
     Args:
         source: The rows.
-        columns: The columns that are read.
         features: Returns where the features of the next window are kept.
     """
     if not source.is_stream:
-        windows = take_windows(source.rows, columns)
-        yield (RowWindow(rows, features=features()) for rows in windows)
+        windows = take_windows(source.rows, sys.maxsize)
+        yield (RowWindow(one.rows, features=features()) for one in windows if one.rows)
         return
     with arriving(source.rows, idle=IN_FLIGHT) as lists:
         yield (None if rows is None else RowWindow(rows, features=features()) for rows in lists)

@@ -73,12 +73,12 @@ def prepare(
     if path is not None:
         check_room(path)
     require_extra()
-    check_backbone_for(path, backbone)
     _check_earlier(options, path)
     if options.adapter is not None:
         # Cross-validation would train the adapter once per fold.
         options = options.model_copy(update={"folds": 0})
     splits = _read_rows(data, options)
+    check_backbone_for(path, backbone)
     if path is not None:
         check_kind(path, task, splits.train.kind)
     return TrainingJob(task, splits, options, path, backbone)

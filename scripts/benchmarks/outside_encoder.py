@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -12,8 +13,8 @@ from pathlib import Path
 
 from adapterhub import Hub, ScoringOptions
 from adapterhub.model.encoder.tokens import TokenBatch
-from adapterhub.scoring.pipeline import take_windows
-from adapterhub.scoring.sources import open_source
+from adapterhub.scoring.pipeline.windows import take_windows
+from adapterhub.scoring.sources.row_source import open_source
 from benchmarks.timing import medians
 
 _COLUMN = "text"
@@ -60,8 +61,8 @@ def batches_of(hub: Hub, source: Path, tasks: Sequence[str]) -> Iterator[tuple[i
     Only for tasks without an adapter; rows are cut into windows as `score_file` does.
     """
     call = hub.open_call(tasks)
-    for window in take_windows(open_source(source).rows, [_COLUMN]):
-        for piece in call.prepare([row.values for row in window]).pieces:
+    for window in take_windows(open_source(source).rows, sys.maxsize):
+        for piece in call.prepare([row.values for row in window.rows]).pieces:
             if piece.trunk is not None:
                 for batch in piece.batches:
                     yield piece.trunk.stop, batch.to(hub.encoder.device)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from adapterhub.scoring.outputs import whole_file
+from adapterhub.scoring.output.whole_file import whole_file
 from adapterhub.store.atomic import OLD_SUFFIXES
 from adapterhub.store.headfile import read_head, write_head
 from adapterhub.store.owners import TEMP_SUFFIX
@@ -135,7 +135,7 @@ def killed(path: Path) -> int:
     """Returns the number of a process that was killed while it wrote `path`."""
     code = (
         "import sys; from pathlib import Path\n"
-        "from adapterhub.scoring.outputs import whole_file\n"
+        "from adapterhub.scoring.output.whole_file import whole_file\n"
         "with whole_file(Path(sys.argv[1])) as temp: print('ready', flush=True); input()"
     )
     with subprocess.Popen(

@@ -108,6 +108,16 @@ CASES: list[tuple[str, int, str]] = [
     ("score -f rows.jsonl -t sentiment -o there.csv", 3, "it exists already"),
     ("score -f rows.jsonl -t sentiment -o out.docx", 2, "out.docx"),
     ("score -f rows.jsonl -t sentiment -o absent/out.csv", 3, "there is no folder"),
+    ("score -f rows.jsonl -t sentiment -o full", 3, "full"),
+    ("score -f rows.jsonl -t sentiment --engine ray", 2, "--out"),
+    ("score -f rows.jsonl -t sentiment -o o --engine rai", 2, "Did you mean 'ray'?"),
+    ("score -f rows.jsonl -t sentiment -o o --features-cache there.csv", 3, "there.csv"),
+    ("score -f rows.jsonl -t sentiment -o out.csv --keep-columns nope", 3, "'nope'"),
+    ("score -f *.nope -t sentiment -o out.csv", 3, "no file matches it"),
+    ("score -f none -t sentiment -o out.csv", 3, "none"),
+    ("score -f mixed -t sentiment -o out.csv", 3, "files of several formats"),
+    ("score -f bad.jsonl -t sentiment", 3, "bad.jsonl, line 2: field 'text' is empty"),
+    ("score -f bad.jsonl -t rating -o out/", 3, "bad.jsonl, line 2: field 'text' is empty"),
     ("eval sentiment rows.jsonl --device gpu", 2, "Device 'gpu'"),
     ("eval sentiment rows.jsonl --dtype float23", 2, "Did you mean 'float32'?"),
     ("train rows.jsonl -t No!Name", 2, "'No!Name' is not allowed"),
@@ -166,12 +176,14 @@ def write_files(folder: Path) -> None:
     write_jsonl(folder / "rows.jsonl", rows)
     write_jsonl(folder / "few.jsonl", rows[:4])
     write_jsonl(folder / "unknown.jsonl", [{"text": "good", "label": "neither"}])
+    write_jsonl(folder / "bad.jsonl", [rows[0], {"text": " "}])
     (folder / "empty.csv").write_text("text,label\n")
     (folder / "there.csv").write_text("x\n")
     (folder / "broken.yaml").write_text("tasks: [1, 2\n")
-    for name in ("empty", "peft", "deberta", "there"):
+    for name in ("empty", "peft", "deberta", "there", "full", "none", "mixed"):
         (folder / name).mkdir()
-    (folder / "there" / "file").write_text("x")
+    for file in ("there/file", "full/file", "mixed/a.csv", "mixed/b.jsonl"):
+        (folder / file).write_text("x")
     (folder / "peft" / "adapter_config.json").write_text('{"peft_type": "LORA"}')
     (folder / "deberta" / "config.json").write_text('{"model_type": "deberta"}')
 

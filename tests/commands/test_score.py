@@ -19,8 +19,9 @@ from adapterhub.commands.score import prediction_text, print_rows
 from adapterhub.hub import Hub
 from adapterhub.model.backbone.open_backbone import open_backbone
 from adapterhub.results import prediction_columns
-from adapterhub.scoring import pipeline, sources
-from adapterhub.scoring.chunks import RowStages
+from adapterhub.scoring.pipeline import windows
+from adapterhub.scoring.pipeline.chunks import RowStages
+from adapterhub.scoring.sources import row_source as sources
 from adapterhub.store.headfile import write_head
 from tests.commands.conftest import Ran, Run
 from tests.tiny import tiny_task
@@ -237,7 +238,7 @@ def test_bad_rows_are_skipped_and_accounted_for(
 ) -> None:
     # The column that is in the way comes after the first chunk, which is looked at beforehand.
     monkeypatch.setattr(sources, "CHUNK_ROWS", 3)
-    monkeypatch.setattr(pipeline, "WINDOW_ROWS", 3)
+    monkeypatch.setattr(windows, "WINDOW_ROWS", 3)
     write_jsonl(Path("in.jsonl"), BAD)
     with Path("in.jsonl").open("ab") as file:
         file.write(b'not json\n{"text": "\xff"}\n{"text": "\\ud800"}\n\n{"text": "last"}\n')
@@ -274,7 +275,7 @@ def test_nothing_scored_is_exit_code_3(score: Run) -> None:
 
 def test_many_chunks_keep_order_and_lines(score: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "CHUNK_ROWS", 3)
-    monkeypatch.setattr(pipeline, "WINDOW_ROWS", 3)
+    monkeypatch.setattr(windows, "WINDOW_ROWS", 3)
     rows = [{"id": i, "text": "" if i % 5 == 4 else TEXTS[i % 3]} for i in range(23)]
     write_jsonl(Path("in.jsonl"), rows)
     ran = score("-f", "in.jsonl", "-o", "o.jsonl", "-t", "rating", "--on-error", "skip", "--json")
@@ -425,7 +426,7 @@ def test_a_number_that_is_none_is_named_with_its_line(
     weight = torch.from_numpy(feature / np.abs(feature).max())[None] * 3e38
     path = tiny_registry.parent / "wild.safetensors"
     write_head(path, spec, {"head.weight": weight, "head.bias": torch.zeros(1)})
-    monkeypatch.setattr(pipeline, "WINDOW_ROWS", 2)
+    monkeypatch.setattr(windows, "WINDOW_ROWS", 2)
     rows = [{"text": text} for text in ("", "", "", "good")]
     file = write_jsonl(Path("in.jsonl"), rows)
     ran = score("-f", file, "-t", path, "--on-error", "skip", "-o", "out.jsonl")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from adapterhub.cli import app
 from tests.commands.conftest import Run
+from tests.commands.test_process import command, environment
 
 
 class Pipe:
@@ -139,3 +141,21 @@ def test_it_is_quiet_but_for_the_summary(score: Run, words: tuple[str, ...]) -> 
 def test_a_mode_that_there_is_not_is_refused(score: Run) -> None:
     ran = score("good", "-t", "sentiment", "--progress", "jsn")
     assert (ran.code, "Did you mean 'json'?" in ran.err) == (2, True)
+
+
+@pytest.mark.slow
+def test_a_process_ends_while_it_waits_for_a_line(tiny_registry: Path) -> None:
+    # Python itself aborts where a thread holds the reader of its stdin.
+    words = command("score", "-t", "sentiment", "--format", "jsonl", "-r", tiny_registry)
+    pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(words, text=True, env=environment(), **pipes) as running:
+        assert running.stdin is not None
+        assert running.stdout is not None
+        for text in ("good", ""):
+            running.stdin.write(f"{json.dumps({'text': text})}\n")
+            running.stdin.flush()
+            if text:
+                assert json.loads(running.stdout.readline())["text"] == text
+        assert running.wait(60) == 3
+        assert running.stderr is not None
+        assert running.stderr.read().count("\n") == 1

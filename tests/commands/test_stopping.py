@@ -25,7 +25,7 @@ COMPUTE = """
 import sys, time
 from pathlib import Path
 from adapterhub import cli
-from adapterhub.scoring.outputs import whole_file
+from adapterhub.scoring.output.whole_file import whole_file
 
 def list_tasks() -> None:
     with whole_file(Path("out.csv")) as temp:

@@ -12,8 +12,8 @@ import pyarrow.feather as feather
 import pytest
 
 from adapterhub.errors import DataError, UsageError
-from adapterhub.scoring.source_schema import source_schema
-from adapterhub.scoring.sources import open_source
+from adapterhub.scoring.sources.row_source import open_source
+from adapterhub.scoring.sources.schema import source_schema
 from tests.rows.texts import values
 
 ROWS: list[dict[str, Any]] = [{"text": "a", "n": [1]}, {"text": "b", "n": []}]

@@ -17,7 +17,7 @@ from adapterhub.errors import DataError
 from adapterhub.rows.delimited import tsv_cell
 from adapterhub.rows.formats import FileFormat
 from adapterhub.rows.reading import read_file
-from adapterhub.scoring.writers import DelimitedText
+from adapterhub.scoring.output.writers import DelimitedText
 from adapterhub.training.data.records import read_records
 from tests.rows.texts import read, values
 

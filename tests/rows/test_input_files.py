@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from adapterhub.errors import DataError, UsageError
-from adapterhub.scoring.source_schema import source_schema
-from adapterhub.scoring.sources import RowSource, open_source
+from adapterhub.scoring.sources.row_source import RowSource, open_source
+from adapterhub.scoring.sources.schema import source_schema
 
 
 @pytest.fixture(autouse=True)

@@ -10,8 +10,8 @@ from itertools import count
 
 import pytest
 
-from adapterhub.scoring.arriving import arriving
-from adapterhub.scoring.sources import open_source
+from adapterhub.scoring.sources.arriving import arriving
+from adapterhub.scoring.sources.row_source import open_source
 from tests.rows.texts import values
 
 

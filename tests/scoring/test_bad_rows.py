@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from adapterhub import Hub
-from adapterhub.errors import DataError
+from adapterhub.errors import DataError, UsageError
 
 GOOD = b"a good day"
 CSV: list[tuple[bytes, str]] = [
@@ -108,11 +108,11 @@ def test_texts_that_look_like_nothing_are_texts(hub: Hub, name: str) -> None:
 
 @pytest.mark.parametrize("bad", [None, "\ud800", 5, b"text", float("nan")])
 def test_a_bad_text_of_a_list_costs_one_row(hub: Hub, bad: Any) -> None:
-    done = hub.score_file(
-        ["good", bad, "fine"], "out.jsonl", tasks="sentiment", options={"on_error": "skip"}
-    )
-    assert (done.rows, done.scored, done.bad) == (3, 2, 1)
-    assert read("out.jsonl.errors.jsonl")[0]["line"] == 2
+    for texts, line in (["good", bad, "fine"], 2), ([bad, "good", "fine"], 1):
+        options = {"on_error": "skip", "force": True}
+        done = hub.score_file(texts, "out.jsonl", tasks="sentiment", options=options)
+        assert (done.rows, done.scored, done.bad) == (3, 2, 1)
+        assert read("out.jsonl.errors.jsonl")[0]["line"] == line
 
 
 @pytest.mark.parametrize("content", ["", "id,text\n"])
@@ -127,3 +127,26 @@ def test_no_rows_are_a_table_with_a_schema(hub: Hub, content: str) -> None:
     Path("data/a.csv").unlink()
     with pytest.raises(DataError, match=r"^data: the folder holds no files"):
         hub.score_file("data", "no.arrow", tasks="sentiment")
+
+
+def test_force_takes_away_the_bad_rows_of_the_run_before(hub: Hub) -> None:
+    bad = {"on_error": "skip"}
+    for part_rows in 1, 9:
+        hub.score_file(
+            [None, "good", "bad"], "out.csv", tasks="sentiment", options=bad | {"force": True}
+        )
+        assert Path("out.csv.errors.jsonl").exists()
+        options = {"force": True, "part_rows": part_rows}
+        hub.score_file(["good", "bad"], "out.csv", tasks="sentiment", options=options)
+        assert not Path("out.csv.errors.jsonl").exists()
+    Path("out.csv.errors.jsonl").write_text('{"text": "good"}\n')
+    with pytest.raises(UsageError, match="The input itself would be written"):
+        hub.score_file(
+            "out.csv.errors.jsonl", "out.csv", tasks="sentiment", options={"force": True}
+        )
+
+
+def test_a_name_of_a_column_that_is_no_text_is_said(hub: Hub) -> None:
+    records: list[Any] = [{"text": "good"}, {1: "bad"}]
+    with pytest.raises(DataError, match=r"record 2: its column 1 has a name of type int"):
+        hub.score_file(records, "out.jsonl", tasks="sentiment")

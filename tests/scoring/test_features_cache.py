@@ -16,10 +16,10 @@ from adapterhub.errors import DataError
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.execution.known_answers import make_known_answers
 from adapterhub.rows.source_row import SourceRow
-from adapterhub.scoring import pipeline
-from adapterhub.scoring.chunks import Request, RowStages, ScoredChunk
-from adapterhub.scoring.features_cache import FeaturesCache
-from adapterhub.scoring.pipeline import RowWindow, score_windows
+from adapterhub.scoring.pipeline import windows
+from adapterhub.scoring.pipeline.chunks import Request, RowStages, ScoredChunk
+from adapterhub.scoring.pipeline.features_cache import FeaturesCache
+from adapterhub.scoring.pipeline.stages import RowWindow, score_windows
 from adapterhub.store.headfile import write_head
 
 TEXTS = ["the film was good", "a bad day", "中国的天气很好", "", "she was late " * 30, "he"]
@@ -138,7 +138,7 @@ def test_a_task_that_is_added_to_a_job_fills_its_columns_without_a_pass(
 ) -> None:
     """A row that lacks the column of another task is in the batches all the same."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(pipeline, "WINDOW_ROWS", 3)
+    monkeypatch.setattr(windows, "WINDOW_ROWS", 3)
     given: list[object] = [{"text": text, "text_pair": "it is late"} for text in TEXTS]
     given[1] = {"text": "no pair"}
     Path("in.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in [*given, *given]))

@@ -22,10 +22,10 @@ from hypothesis import strategies as st
 
 from adapterhub.errors import DataError
 from adapterhub.rows.formats import FileFormat
-from adapterhub.scoring.outputs import whole_file
-from adapterhub.scoring.source_schema import source_columns, source_schema
-from adapterhub.scoring.sources import file_source
-from adapterhub.scoring.writers import DelimitedText, JsonLines, TypedTable, json_line
+from adapterhub.scoring.output.whole_file import whole_file
+from adapterhub.scoring.output.writers import DelimitedText, JsonLines, TypedTable, json_line
+from adapterhub.scoring.sources.row_source import file_source
+from adapterhub.scoring.sources.schema import source_columns, source_schema
 from tests.rows.texts import read, values
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n\x00"), max_size=20)
@@ -55,6 +55,15 @@ def test_schemas_are_of_all_rows(tmp_path: Path) -> None:
     assert source_schema(source) == pa.schema(
         [("a", pa.string()), ("n", pa.float64()), ("b", pa.list_(pa.int64()))]
     )
+
+
+def test_the_row_that_fits_no_type_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    rows: list[dict[str, Any]] = [{"b": 1}] * 40 + [{"b": [1]}] + [{"b": "x"}] * 9
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = r"a\.jsonl, line 41: its value of the column 'b' .*--part-format jsonl"
+    with pytest.raises(DataError, match=words):
+        source_schema(file_source(path, FileFormat("jsonl")))
 
 
 def test_writers(tmp_path: Path) -> None:
@@ -108,8 +117,8 @@ def test_a_file_that_grows_too_large_is_called_by_its_own_name(tmp_path: Path, n
         from pathlib import Path
         import pyarrow as pa
         from adapterhub.rows.formats import FileFormat
-        from adapterhub.scoring.outputs import whole_file
-        from adapterhub.scoring.writers import DelimitedText, JsonLines, TypedTable
+        from adapterhub.scoring.output.whole_file import whole_file
+        from adapterhub.scoring.output.writers import DelimitedText, JsonLines, TypedTable
         from adapterhub.errors import DataError
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, 1_000))

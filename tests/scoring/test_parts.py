@@ -19,16 +19,18 @@ from adapterhub import Hub
 from adapterhub.errors import DataError, UsageError
 from adapterhub.rows.formats import find_format
 from adapterhub.rows.reading import read_file
-from adapterhub.scoring import local_engine, pipeline, sources
-from adapterhub.scoring.chunks import ScoredChunk
-from adapterhub.scoring.fingerprint import EncoderSettings
-from adapterhub.scoring.job_folder import hold_folder
-from adapterhub.scoring.local_engine import LocalEngine, refuse_bad
+from adapterhub.scoring.engines import local_engine, run_job
+from adapterhub.scoring.engines.local_engine import LocalEngine, refuse_bad
+from adapterhub.scoring.engines.run_job import begin
+from adapterhub.scoring.job.fingerprint import EncoderSettings
+from adapterhub.scoring.job.target import find_target
 from adapterhub.scoring.options import ScoringOptions
-from adapterhub.scoring.run_job import begin
+from adapterhub.scoring.pipeline import windows
+from adapterhub.scoring.pipeline.chunks import ScoredChunk
 from adapterhub.scoring.score_file import ScoredFile, prepare
-from adapterhub.scoring.sources import open_source
-from adapterhub.scoring.target import find_target
+from adapterhub.scoring.sources import row_source as sources
+from adapterhub.scoring.sources.row_source import open_source
+from adapterhub.scoring.state.folder import hold_folder
 from adapterhub.store.registries import Registries
 from adapterhub.store.registry import read_registry
 
@@ -49,7 +51,7 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     folder = tmp_path / "work"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(pipeline, "WINDOW_ROWS", 3)
+    monkeypatch.setattr(windows, "WINDOW_ROWS", 3)
     write("in.jsonl", ROWS)
 
 
@@ -170,6 +172,26 @@ def test_one_file_goes_on_too(hub: Hub, name: str) -> None:
     assert [(row["file"], row["line"]) for row in errors] == [("in.jsonl", 6)]
 
 
+@pytest.mark.parametrize("step", ["_write_errors", "_write_own_record", "_remove_work"])
+def test_a_file_that_lacks_only_what_stands_beside_it_goes_on(hub: Hub, step: str) -> None:
+    write("in.jsonl", ["no json", *ROWS])
+
+    def die(*_: Any, **__: Any) -> None:
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_job, step, die)
+        with pytest.raises(Killed):
+            score(hub, "a.csv", on_error="skip")
+    assert Path("a.csv").exists()
+    done = score(hub, "a.csv", on_error="skip")
+    assert (done.rows, done.resumed_rows) == (11, 11)
+    beside = {"a.csv", "a.csv.errors.jsonl", "a.csv.job.json", "in.jsonl"}
+    assert set(os.listdir()) == beside
+    with pytest.raises(DataError, match="exists already"):
+        score(hub, "a.csv", on_error="skip")
+
+
 def test_what_is_done_is_not_done_again(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     score(hub)
     before = files()
@@ -221,6 +243,7 @@ CHANGES: list[tuple[dict[str, Any], str]] = [
     ({"part_rows": 5}, "part_rows was 4 and is 5 now"),
     ({"part_format": "jsonl"}, "part_format was parquet and is jsonl now"),
     ({"keep_columns": ["id"]}, "keep_columns was all and is id now"),
+    ({"mark_truncated": True}, "column of mark_truncated was none and is truncated now"),
     ({"text_column": "other"}, "read the column 'text' and reads 'other' now"),
 ]
 

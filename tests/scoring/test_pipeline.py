@@ -9,9 +9,9 @@ import pytest
 
 from adapterhub import Hub
 from adapterhub.rows.source_row import SourceRow
-from adapterhub.scoring import pipeline
-from adapterhub.scoring.chunks import Request, RowStages
-from adapterhub.scoring.pipeline import RowWindow, run_stages, score_windows, take_windows
+from adapterhub.scoring.pipeline import windows
+from adapterhub.scoring.pipeline.chunks import Request, RowStages
+from adapterhub.scoring.pipeline.stages import RowWindow, run_stages, score_windows
 
 Check = Callable[[], None]
 
@@ -161,12 +161,13 @@ def rows(*texts: object) -> list[SourceRow]:
 
 
 def test_windows_end_by_rows_or_characters(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "WINDOW_ROWS", 3)
-    monkeypatch.setattr(pipeline, "WINDOW_CHARACTERS", 10)
+    monkeypatch.setattr(windows, "WINDOW_ROWS", 3)
+    monkeypatch.setattr(windows, "WINDOW_CHARACTERS", 10)
     given = rows("a", "b", "c", "d" * 10, 5, None, "e" * 9, "f")
-    found = [[row.place for row in window] for window in take_windows(given, ["review"])]
-    assert found == [[1, 2, 3], [4], [5, 6, 7], [8]]
-    assert list(take_windows([], ["review"])) == []
+    taken = list(windows.take_windows(iter(given), 5))
+    assert [[row.place for row in one.rows] for one in taken] == [[1, 2, 3], [4], [5], [6, 7, 8]]
+    assert [one.ends_part for one in taken] == [False, False, True, True]
+    assert [one.rows for one in windows.take_windows(iter(()), 5)] == [()]
 
 
 @pytest.mark.slow
@@ -183,10 +184,10 @@ def test_rows_and_bad_rows_add_up_and_are_watched(hub: Hub) -> None:
     given = rows("good", None, "a bad day", "", "fine " * 200, 5)
     watched: list[tuple[int, int]] = []
     handed: list[int] = []
-    windows = [RowWindow(given[:3], part=4), RowWindow(given[3:], part=5)]
+    two = [RowWindow(given[:3], part=4), RowWindow(given[3:], part=5)]
     first, second = score_windows(
         stages,
-        windows,
+        two,
         watch=lambda rows, tokens: watched.append((rows, tokens)),
         hand_on=lambda chunk: handed.append(chunk.part),
     )

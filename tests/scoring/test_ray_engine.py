@@ -17,7 +17,7 @@ import pytest
 from adapterhub.cli import app
 from adapterhub.errors import DataError, MissingExtraError, UsageError
 from adapterhub.hub import Hub
-from adapterhub.scoring.ray_cluster import resources_in
+from adapterhub.scoring.engines.ray_cluster import resources_in
 from tests.scoring.closeness import is_close
 from tests.test_clusters_page import ROWS, run_commands, run_section, write_reviews
 

@@ -15,7 +15,7 @@ import pytest
 from adapterhub.errors import DataError
 from adapterhub.hub import Hub
 from adapterhub.scoring.options import ScoringOptions
-from adapterhub.scoring.outputs import errors_path, whole_file
+from adapterhub.scoring.output.whole_file import errors_path, whole_file
 from adapterhub.store.versions import add_version
 from tests.builders import backbone_entry, head_tensors, task_spec
 
@@ -25,7 +25,7 @@ WRITE = """
 import sys, os
 from pathlib import Path
 from adapterhub.errors import DataError
-from adapterhub.scoring.outputs import whole_file
+from adapterhub.scoring.output.whole_file import whole_file
 try:
     with whole_file(Path(sys.argv[1]), force="force" in sys.argv) as temp:
         print("ready", flush=True)

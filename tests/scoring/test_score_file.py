@@ -25,8 +25,9 @@ from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.option_models import parse_options
 from adapterhub.rows.formats import find_format
 from adapterhub.rows.reading import read_file
-from adapterhub.scoring import pipeline, sources
-from adapterhub.scoring.chunks import ComputedChunk, RowStages, ScoredChunk
+from adapterhub.scoring.pipeline import windows
+from adapterhub.scoring.pipeline.chunks import ComputedChunk, RowStages, ScoredChunk
+from adapterhub.scoring.sources import row_source as sources
 from adapterhub.store.changes import rename
 from adapterhub.store.editing import change_registry
 from tests.tiny import add_task, tiny_task
@@ -46,7 +47,7 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "CHUNK_ROWS", 2)
-    monkeypatch.setattr(pipeline, "WINDOW_ROWS", 2)
+    monkeypatch.setattr(windows, "WINDOW_ROWS", 2)
 
 
 def write_lines(path: str, rows: list[Any]) -> str:
@@ -104,7 +105,7 @@ def test_predictions_do_not_depend_on_chunks_or_runs(
     texts = [TEXTS[index % 3] + " day" * (index % 7) for index in range(40)]
     hub.score_file(texts, "whole.jsonl", tasks=TASKS)
     hub.score_file(texts, "again.jsonl", tasks=TASKS)
-    monkeypatch.setattr(pipeline, "WINDOW_ROWS", 7)
+    monkeypatch.setattr(windows, "WINDOW_ROWS", 7)
     hub.score_file(texts, "chunks.jsonl", tasks=TASKS)
     assert Path("whole.jsonl").read_bytes() == Path("again.jsonl").read_bytes()
     labels = [[row["sentiment.label"] for row in read(f"{n}.jsonl")] for n in ("whole", "chunks")]
@@ -302,7 +303,7 @@ def test_all_rows_are_scored_by_one_version(
     hub: Hub, tiny_backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A version that is added and loaded in the middle of a run is not for its later rows."""
-    monkeypatch.setattr(pipeline, "WINDOW_ROWS", 2)
+    monkeypatch.setattr(windows, "WINDOW_ROWS", 2)
     texts = ["a good day"] * 6
     expected = hub.score(texts[0], "sentiment", top_k=None)["sentiment"][0]
 

@@ -25,7 +25,7 @@ from adapterhub.errors import AdapterHubError, DataError, InputError, ResidentEr
 from adapterhub.hub import Hub
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.scoring import Scorer
-from adapterhub.scoring.batches import batch_columns
+from adapterhub.scoring.batches.batches import batch_columns
 from tests.scoring.closeness import is_close
 from tests.tiny import add_task
 

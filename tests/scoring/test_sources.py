@@ -14,7 +14,7 @@ import pytest
 
 from adapterhub.errors import DataError, InputError, UsageError
 from adapterhub.rows.formats import FileFormat
-from adapterhub.scoring.sources import file_source, open_source, row_source
+from adapterhub.scoring.sources.row_source import file_source, open_source, row_source
 from tests.rows.texts import values
 
 
@@ -61,7 +61,7 @@ def test_texts_and_records_of_a_call_are_rows() -> None:
     ("record", "part"),
     [
         ("a text", "of type str; expected a record"),
-        ({1: "a"}, "with names of columns"),
+        ({1: "a"}, "column 1 has a name of type int; expected a string"),
         ({"text": "a", "x": object()}, "type object has no form in JSON"),
         ({"text": "a", "x": ["\ud800"]}, "lone surrogate"),
     ],
@@ -107,3 +107,11 @@ def test_streams_of_bytes_and_of_text(tmp_path: Path) -> None:
 def test_parquet_is_no_stream() -> None:
     with pytest.raises(UsageError, match="use --file"):
         open_source(io.BytesIO(b""), "parquet")
+
+
+def test_paths_among_other_things_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("good\n")
+    for paths in [path, None], [None, path]:
+        with pytest.raises(InputError, match="A list of paths holds a NoneType"):
+            row_source(paths)

@@ -14,7 +14,9 @@ import pytest
 from adapterhub import Hub
 from adapterhub.errors import DataError
 from adapterhub.model.backbone.open_backbone import Backbone
-from adapterhub.scoring import job_folder, parts, pipeline
+from adapterhub.scoring.parts import parts
+from adapterhub.scoring.pipeline import windows
+from adapterhub.scoring.state import folder as job_folder
 from tests.scoring.test_parts import (
     ROWS,
     Killed,
@@ -37,7 +39,7 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     folder = tmp_path / "work"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(pipeline, "WINDOW_ROWS", 3)
+    monkeypatch.setattr(windows, "WINDOW_ROWS", 3)
     write("in.jsonl", ROWS)
 
 

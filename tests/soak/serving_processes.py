@@ -17,7 +17,7 @@ from adapterhub.errors import AdapterHubError
 from adapterhub.hub import Hub
 from adapterhub.model.heads.heads import Array
 from adapterhub.scoring.options import ScoringOptions
-from adapterhub.scoring.sources import CHUNK_ROWS
+from adapterhub.scoring.sources.row_source import CHUNK_ROWS
 from tests.soak.figures import MIB, Effort, Figure, none, peak_bytes, resident_bytes
 from tests.soak.memory import LIMIT, endless
 from tests.soak.serving import TEXTS, save_heads

@@ -17,7 +17,7 @@ from adapterhub import Hub
 from adapterhub.errors import DataError, UsageError
 from adapterhub.rows.formats import FileFormat
 from adapterhub.scoring.options import ScoringOptions
-from adapterhub.scoring.writers import DelimitedText
+from adapterhub.scoring.output.writers import DelimitedText
 from adapterhub.training.data.dataset import read_splits
 from adapterhub.training.options import training_options
 from tests.training.rows import tagged_rows, topic_rows

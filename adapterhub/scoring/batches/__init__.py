@@ -1,0 +1,1 @@
+"""Batches of other libraries, and tasks that any process can open."""

@@ -1,0 +1,1 @@
+"""What is scored, to where, and what of it is done; all refusals, without torch."""

@@ -1,0 +1,1 @@
+"""Rows to files that are whole or not there."""

@@ -1,0 +1,1 @@
+"""Parts of the output, each whole once its manifest is there."""
