@@ -314,8 +314,10 @@ def test_what_is_no_job_is_left_alone(hub: Hub) -> None:
     for out, force, words in (
         ("other", False, r"not empty and holds no job of adapterhub \(data\.csv\)"),
         ("other", True, "not empty and holds no job"),
-        ("file", False, "it is no folder"),
         ("file/sub", True, "file is no folder"),
+        ("file", False, "it is no folder, as a name without an ending"),
+        ("", True, "The output is ''; name a file or a folder"),
+        ("-", False, "The output is '-'; name a file or a folder"),
         ("out.csv.x", False, r"ends in none of .* A folder of parts is named with '/' at the end"),
     ):
         with pytest.raises((DataError, UsageError), match=words):

@@ -207,7 +207,7 @@ def test_what_cannot_be_is_refused_before_anything_is_written(hub: Hub) -> None:
         (TEXTS, "out.jsonl", [], UsageError, "pass at least one"),
         (TEXTS, "out.jsonl", "entails", DataError, "plain texts have one field"),
         (TEXTS, "out.txt", "rating", UsageError, "ends in none of"),
-        ("good", "out.jsonl", "rating", UsageError, "ends in none of"),
+        ("good", "out.jsonl", "rating", UsageError, "ends in none of .*--format"),
         ("missing.csv", "out.jsonl", "rating", DataError, "there is no such file"),
         (iter(RECORDS), "out.csv", "rating", UsageError, "a path or a list"),
         ([{"text": "a", "x": 1}, {"text": "b", "x": "c"}], "o.parquet", "rating", DataError, "'x'"),

@@ -63,9 +63,15 @@ def find_target(out: str | Path, options: ScoringOptions) -> Target:
     It is a folder if its name ends in a separator or has no ending, or if there is such a folder.
 
     Raises:
-        UsageError: It is no path, or its name ends in no format that can be written.
+        UsageError: It is no name, or one that ends in no format that can be written.
         DataError: Its links lead in a circle.
     """
+    if out in ("", "-"):
+        # The folder that is open, and one named "-": what nobody means.
+        raise UsageError(
+            f"The output is {out!r}; name a file or a folder. `adapterhub score` without --out "
+            f"writes to stdout."
+        )
     path = absolute_path(out, "output")
     given = Path(os.path.expanduser(out))
     ends_in_separator = os.fspath(out).endswith(tuple(filter(None, (os.sep, os.altsep, "/"))))

@@ -102,9 +102,13 @@ def path_source(path: Path, form: Format | None) -> RowSource:
         UsageError: The name of a file does not say its format.
     """
     place = place_of(path)
-    if place is None:
-        return file_source(path, FileFormat(form, packing_of(path)) if form else find_format(path))
-    return _files_source(str(path), find_files(place, form), place)
+    try:
+        if place is not None:
+            return _files_source(str(path), find_files(place, form), place)
+        own = FileFormat(form, packing_of(path)) if form else find_format(path)
+    except UsageError as error:
+        raise UsageError(f"{error} --format (format) says the format of other names.") from error
+    return file_source(path, own)
 
 
 def file_source(path: Path, form: FileFormat) -> RowSource:

@@ -72,9 +72,9 @@ def _widen(schema: pa.Schema, rows: Sequence[SourceRow], source: RowSource) -> p
             row = rows[_first_misfit(widened, len(rows))]
             source.refuse(
                 row.place,
-                f"its value of the column '{name}' does not fit those before: Parquet and Arrow "
-                f"cannot hold all in one column ({error}). Write JSON Lines instead: .jsonl, or "
-                f"--part-format jsonl (part_format) for a folder",
+                f"no one type of Parquet and Arrow holds its value of the column '{name}' and "
+                f"those before: {error}. Write JSON Lines instead: .jsonl, or --part-format jsonl "
+                f"(part_format) for a folder",
                 row.file,
             )
     return schema

@@ -190,7 +190,8 @@ def check_folder(path: Path) -> None:
     while not os.path.lexists(place):
         place = place.parent
     if not place.is_dir():
-        raise DataError(path, f"{place} is no folder" if place != path else "it is no folder")
+        own = "it is no folder, as a name without an ending or with '/' at its end stands for"
+        raise DataError(path, f"{place} is no folder" if place != path else own)
     if not os.access(place, os.W_OK):
         raise DataError(path, f"the folder {place} cannot be written to")
 
