@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
@@ -25,10 +25,11 @@ from adapterhub.rows.input_files import (
     read_files,
 )
 from adapterhub.rows.reading import TEXT_COLUMN, read_file
-from adapterhub.rows.source_row import Rows, SourceRow, encoding_problem
+from adapterhub.rows.source_row import Rows, SourceRow
 from adapterhub.rows.streams import is_live, stream_identity, stream_rows
 from adapterhub.rows.tables import is_read_once, is_table, table_rows, table_size
 from adapterhub.scoring.output.writers import plain_value
+from adapterhub.scoring.sources.given_rows import record_rows, text_rows, to_first_known, writable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,8 +39,6 @@ ARGUMENTS = "arguments"
 
 CHUNK_ROWS = 2_048
 """Rows that are read, scored and written at a time; bounds the memory of a run."""
-
-_SHOWN = 200
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -202,18 +201,13 @@ def table_source(table: object) -> RowSource:
     def read() -> Rows:
         found = table_rows(table, ARGUMENTS)
         # Values of Arrow can all be written.
-        rows = found if found.schema is not None else map(_writable, found)
+        rows = found if found.schema is not None else map(writable, found)
         return Rows(found.columns, rows, found.schema)
 
     again = None if is_read_once(table) else read
     size = partial(table_size, table)
     form = FileFormat("jsonl")
     return _source(ARGUMENTS, form, read(), ahead=again is not None, again=again, size=size)
-
-
-def _writable(row: SourceRow) -> SourceRow:
-    problem = row.problem or _record_problem(row.values)
-    return row if problem is None else SourceRow(row.place, {}, problem, repr(row.values)[:_SHOWN])
 
 
 def path_source(path: Path, form: Format | None) -> RowSource:
@@ -296,12 +290,12 @@ def row_source(
     """
     given = iter(rows)
     # A list may begin with what is none of them, as None and NaN for a text that is missing.
-    first = list(_to_first_known(islice(given, 1 if live else CHUNK_ROWS)))
+    first = list(to_first_known(islice(given, 1 if live else CHUNK_ROWS)))
     if first and isinstance(first[-1], os.PathLike):
         paths = [_as_path(one) for one in chain(first, given)]
         return _files_source(ARGUMENTS, as_input_files(paths, form, whole=ARGUMENTS), None)
     is_plain = bool(first) and isinstance(first[-1], str)
-    read = _text_rows if is_plain else _record_rows
+    read = text_rows if is_plain else record_rows
     found = Rows((TEXT_COLUMN,) if is_plain else (), read(chain(first, given)))
     own = FileFormat("text" if is_plain else "jsonl")
     return _source(
@@ -359,47 +353,8 @@ def _as_path(given: object) -> Path:
     return Path(os.path.expanduser(given))
 
 
-def _to_first_known(rows: Iterator[object]) -> Iterator[object]:
-    for row in rows:
-        yield row
-        if isinstance(row, str | Mapping | os.PathLike):
-            return
-
-
 def _to_first_good(rows: Iterator[SourceRow]) -> Iterator[SourceRow]:
     for row in rows:
         yield row
         if row.problem is None:
             return
-
-
-def _text_rows(texts: Iterable[object]) -> Iterator[SourceRow]:
-    for place, text in enumerate(texts, start=1):
-        if not isinstance(text, str):
-            problem: str | None = f"it is of type {type(text).__name__}; expected a string"
-        else:
-            problem = encoding_problem(text)
-        values = {} if problem else {TEXT_COLUMN: text}
-        yield SourceRow(place, values, problem, str(text))
-
-
-def _record_rows(records: Iterable[object]) -> Iterator[SourceRow]:
-    for place, record in enumerate(records, start=1):
-        problem = _record_problem(record)
-        if problem is None and isinstance(record, Mapping):
-            yield SourceRow(place, record)
-        else:
-            yield SourceRow(place, {}, problem, repr(record)[:_SHOWN])
-
-
-def _record_problem(record: object) -> str | None:
-    """Returns why a record could not be written again, or None where it can."""
-    if not isinstance(record, Mapping):
-        return f"it is of type {type(record).__name__}; expected a record with names of columns"
-    other = next((name for name in record if not isinstance(name, str)), None)
-    if other is not None:
-        return f"its column {other!r} has a name of type {type(other).__name__}; expected a string"
-    try:
-        return encoding_problem(json.dumps(dict(record), ensure_ascii=False, default=plain_value))
-    except (TypeError, ValueError) as error:
-        return f"it holds a value that cannot be written: {error}"
