@@ -199,7 +199,7 @@ def prediction_text(held: Mapping[What, Any]) -> str:
 
 
 def _open_source(texts: list[str], file: Path | None, form: Format | None) -> RowSource:
-    from adapterhub.scoring.sources.row_source import open_source, stream_source
+    from adapterhub.scoring.sources.open_source import open_source, stream_source
 
     if texts and (file is not None or form is not None):
         raise UsageError("There are texts, and --file or --format too; give one or the other.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -105,4 +106,15 @@ def _end_late(receiver: int, numbers: frozenset[int]) -> None:
 
 def _end(code: int) -> None:
     remove_held()
+    _end_children()
     os._exit(code)
+
+
+def _end_children() -> None:
+    """Ends the processes that this one has started, and those that they have, such as of Ray."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                process.kill()

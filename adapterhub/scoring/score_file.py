@@ -22,7 +22,8 @@ from adapterhub.scoring.pipeline.cache_use import CacheUse, check_cache, kept_fe
 from adapterhub.scoring.pipeline.chunks import RowStages, ScoredChunk, ScoringHub
 from adapterhub.scoring.pipeline.stages import score_windows
 from adapterhub.scoring.progress import Progress, watching
-from adapterhub.scoring.sources.row_source import RowSource, open_source
+from adapterhub.scoring.sources.open_source import open_source
+from adapterhub.scoring.sources.row_source import RowSource
 from adapterhub.scoring.state.records import TaskRecord, Totals, totals
 from adapterhub.scoring.stream import row_windows
 from adapterhub.store.paths import absolute_path

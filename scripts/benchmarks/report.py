@@ -19,6 +19,7 @@ class Line:
         texts_per_second: Texts per second; a text scored by 32 tasks counts once.
         ratio: How many times faster than the workload's first line.
         utilisation: Useful operations per second over the matrix rate of the same run.
+        peak_mb: Most memory of the process, in MB.
     """
 
     workload: str
@@ -27,6 +28,7 @@ class Line:
     texts_per_second: float
     ratio: float
     utilisation: float | None = None
+    peak_mb: float | None = None
 
 
 @dataclass(frozen=True)
@@ -59,11 +61,13 @@ class Report:
         title: What was run and on what.
         lines: The measured systems.
         checks: The targets.
+        notes: What the figures do not say.
     """
 
     title: str
     lines: tuple[Line, ...]
     checks: tuple[Check, ...]
+    notes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, object]:
         """Returns the report as plain values for JSON."""
@@ -72,25 +76,46 @@ class Report:
             "title": self.title,
             "lines": [asdict(line) for line in self.lines],
             "checks": checks,
+            "notes": list(self.notes),
         }
 
 
 def print_report(report: Report) -> None:
-    """Prints the figures as two tables."""
-    console = Console(width=110)
+    """Prints the figures as two tables, and the notes."""
+    console = Console(width=120)
+    console.print(_figures(report))
+    if report.checks:
+        console.print(_targets(report))
+    for note in report.notes:
+        console.print(note)
+
+
+def _figures(report: Report) -> Table:
     table = Table(title=report.title, title_justify="left")
-    for heading in ("workload", "system", "seconds", "texts/s", "ratio", "of matrix rate"):
-        table.add_column(heading, justify="left" if heading in ("workload", "system") else "right")
+    shown = {"of matrix rate": "utilisation", "peak, MB": "peak_mb"}
+    shown = {
+        heading: name
+        for heading, name in shown.items()
+        if any(getattr(line, name) is not None for line in report.lines)
+    }
+    for heading in ("workload", "system"):
+        table.add_column(heading)
+    for heading in ("seconds", "texts/s", "ratio", *shown):
+        table.add_column(heading, justify="right")
     for line in report.lines:
+        more = (getattr(line, name) for name in shown.values())
         table.add_row(
             line.workload,
             line.system,
             f"{line.seconds:.3f}",
             f"{line.texts_per_second:.0f}",
             f"{line.ratio:.2f}",
-            "" if line.utilisation is None else f"{line.utilisation:.2f}",
+            *("" if value is None else f"{value:.2f}" for value in more),
         )
-    console.print(table)
+    return table
+
+
+def _targets(report: Report) -> Table:
     targets = Table(title="Targets", title_justify="left")
     for heading in ("figure", "measured", "target", "met"):
         targets.add_column(heading)
@@ -102,4 +127,4 @@ def print_report(report: Report) -> None:
             f"{sign} {check.target:.2f}",
             "yes" if check.holds else "NO",
         )
-    console.print(targets)
+    return targets

@@ -21,7 +21,7 @@ from adapterhub.model.backbone.open_backbone import open_backbone
 from adapterhub.results import prediction_columns
 from adapterhub.scoring.pipeline import windows
 from adapterhub.scoring.pipeline.chunks import RowStages
-from adapterhub.scoring.sources import row_source as sources
+from adapterhub.scoring.sources import open_source as sources
 from adapterhub.store.headfile import write_head
 from tests.commands.conftest import Ran, Run
 from tests.tiny import tiny_task
@@ -380,7 +380,7 @@ def test_values_of_parquet_survive(score: Run) -> None:
 def test_json_columns_that_parquet_cannot_hold_are_refused_at_once(score: Run) -> None:
     write_jsonl(Path("in.jsonl"), [{"text": "a", "x": 1}, {"text": "b", "x": "one"}])
     ran = score("-f", "in.jsonl", "-o", "out.parquet", "-t", "rating")
-    assert (ran.code, "column 'x'" in ran.err, "Write .jsonl" in ran.err) == (3, True, True)
+    assert (ran.code, "column 'x'" in ran.err, "JSON Lines" in ran.err) == (3, True, True)
     assert os.listdir() == ["in.jsonl"]
 
 
@@ -409,11 +409,12 @@ def test_a_text_as_long_as_no_file_name_is_scored(score: Run) -> None:
 
 def test_the_input_is_not_taken_for_the_file_of_errors(score: Run, tmp_path: Path) -> None:
     path = write_jsonl(tmp_path / "a.jsonl.errors.jsonl", [{"text": "good"}])
-    words = ("--file", path, "-t", "sentiment", "--out", tmp_path / "a.jsonl", "--force")
-    ran = score(*words, "--on-error", "skip")
-    assert ran.code == 2
-    assert "The input itself" in ran.err
-    assert read_jsonl(path) == [{"text": "good"}]
+    words = ("--file", path, "-t", "sentiment", "--out", tmp_path / "a.jsonl")
+    for more in (("--on-error", "skip"), ("--force",)):
+        ran = score(*words, *more)
+        assert ran.code == 2
+        assert "The input itself" in ran.err
+        assert read_jsonl(path) == [{"text": "good"}]
     assert score(*words).code == 0
 
 

@@ -12,7 +12,7 @@ import pyarrow.feather as feather
 import pytest
 
 from adapterhub.errors import DataError, UsageError
-from adapterhub.scoring.sources.row_source import open_source
+from adapterhub.scoring.sources.open_source import open_source
 from adapterhub.scoring.sources.schema import source_schema
 from tests.rows.texts import values
 

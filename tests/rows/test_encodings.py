@@ -12,7 +12,7 @@ import pytest
 from adapterhub.errors import DataError
 from adapterhub.rows.formats import find_format
 from adapterhub.rows.reading import read_file
-from adapterhub.scoring.sources.row_source import open_source
+from adapterhub.scoring.sources.open_source import open_source
 from tests.rows.texts import read, values
 
 WIDE = ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"]

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from adapterhub.errors import DataError, UsageError
-from adapterhub.scoring.sources.row_source import RowSource, open_source
+from adapterhub.scoring.sources.open_source import open_source
+from adapterhub.scoring.sources.row_source import RowSource
 from adapterhub.scoring.sources.schema import source_schema
 
 

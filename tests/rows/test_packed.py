@@ -12,7 +12,7 @@ from adapterhub.rows import counting
 from adapterhub.rows.counting import count_rows, most_rows
 from adapterhub.rows.formats import Packing, find_format, open_writing
 from adapterhub.rows.reading import read_file
-from adapterhub.scoring.sources.row_source import open_source
+from adapterhub.scoring.sources.open_source import open_source
 
 ENDINGS: tuple[Packing, ...] = ("gz", "zst")
 NAMES = {"gz": "gzip", "zst": "zstd"}

@@ -21,7 +21,7 @@ from adapterhub.rows.class_names import named_schema
 from adapterhub.rows.formats import FileFormat
 from adapterhub.rows.reading import read_file
 from adapterhub.rows.tables import is_table, parts_of_table, table_rows
-from adapterhub.scoring.sources.row_source import open_source
+from adapterhub.scoring.sources.open_source import open_source
 from adapterhub.scoring.sources.schema import source_schema
 from tests.rows.texts import values
 

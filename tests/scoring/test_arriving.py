@@ -11,7 +11,7 @@ from itertools import count
 import pytest
 
 from adapterhub.scoring.sources.arriving import arriving
-from adapterhub.scoring.sources.row_source import open_source
+from adapterhub.scoring.sources.open_source import open_source
 from tests.rows.texts import values
 
 

@@ -24,7 +24,7 @@ from adapterhub.errors import DataError
 from adapterhub.rows.formats import FileFormat
 from adapterhub.scoring.output.whole_file import whole_file
 from adapterhub.scoring.output.writers import DelimitedText, JsonLines, TypedTable, json_line
-from adapterhub.scoring.sources.row_source import file_source
+from adapterhub.scoring.sources.open_source import file_source
 from adapterhub.scoring.sources.schema import source_columns, source_schema
 from tests.rows.texts import read, values
 

@@ -28,8 +28,8 @@ from adapterhub.scoring.options import ScoringOptions
 from adapterhub.scoring.pipeline import windows
 from adapterhub.scoring.pipeline.chunks import ScoredChunk
 from adapterhub.scoring.score_file import ScoredFile, prepare
-from adapterhub.scoring.sources import row_source as sources
-from adapterhub.scoring.sources.row_source import open_source
+from adapterhub.scoring.sources import open_source as sources
+from adapterhub.scoring.sources.open_source import open_source
 from adapterhub.scoring.state.folder import hold_folder
 from adapterhub.store.registries import Registries
 from adapterhub.store.registry import read_registry

@@ -27,7 +27,7 @@ from adapterhub.rows.formats import find_format
 from adapterhub.rows.reading import read_file
 from adapterhub.scoring.pipeline import windows
 from adapterhub.scoring.pipeline.chunks import ComputedChunk, RowStages, ScoredChunk
-from adapterhub.scoring.sources import row_source as sources
+from adapterhub.scoring.sources import open_source as sources
 from adapterhub.store.changes import rename
 from adapterhub.store.editing import change_registry
 from tests.tiny import add_task, tiny_task

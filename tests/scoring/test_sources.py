@@ -14,7 +14,7 @@ import pytest
 
 from adapterhub.errors import DataError, InputError, UsageError
 from adapterhub.rows.formats import FileFormat
-from adapterhub.scoring.sources.row_source import file_source, open_source, row_source
+from adapterhub.scoring.sources.open_source import file_source, open_source, row_source
 from tests.rows.texts import values
 
 

@@ -84,5 +84,10 @@ def resident_bytes() -> int:
 
 
 def peak_bytes() -> int:
-    """Returns the most memory that this process has used so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """Returns the most memory that this process has used so far.
+
+    Not `getrusage`: a process that was just started has the peak of its parent there.
+    """
+    status = Path("/proc/self/status").read_text().split("\n")
+    peak = next(line for line in status if line.startswith("VmHWM:"))
+    return int(peak.split()[1]) * 1024

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from adapterhub.rows.formats import FileFormat, Format
 from adapterhub.rows.reading import SourceRow, read_file
-from adapterhub.scoring.sources.row_source import open_source
+from adapterhub.scoring.sources.open_source import open_source
 from adapterhub.store.registry import shipped_registry
 from tests.soak.figures import MIB, Effort, Figure, exactly, none, peak_bytes, processes
 from tests.soak.rows import BLOCK, TEXT

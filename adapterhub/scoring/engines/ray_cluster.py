@@ -15,7 +15,6 @@ from adapterhub.errors import AdapterHubError, ClusterError, MissingExtraError, 
 
 if TYPE_CHECKING:
     import numpy as np
-    import psutil
 
 _STORE_BYTES = 200 * 2**20
 """Of the object store of a cluster of our own, through which only numbers and manifests pass."""
@@ -110,18 +109,9 @@ def cluster(workers: int | None, gpus: float) -> Iterator[Resources]:
         if ray.is_initialized():
             yield resources_in(ray.nodes(), workers, gpus)
             return
-        import psutil
-
-        others = set(psutil.Process().children())
         try:
             _start(ray, workers)
             yield resources_in(ray.nodes(), workers, gpus)
-        except (Exception, KeyboardInterrupt):
-            raise
-        except BaseException:
-            # The command line ends within half a second of a signal, and Ray takes longer.
-            _kill(others)
-            raise
         finally:
             ray.shutdown()
 
@@ -209,16 +199,6 @@ def _start(ray: Any, workers: int | None) -> None:
             # Ray has a handler of its own, which would end us with another exit code.
             for number, handler in handlers.items():
                 signal.signal(number, handler)
-
-
-def _kill(others: set[psutil.Process]) -> None:
-    """Ends the processes that this one has started, but for some."""
-    import psutil
-
-    for child in set(psutil.Process().children()) - others:
-        for process in [*child.children(recursive=True), child]:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
 
 
 def resources_in(nodes: Sequence[Any], workers: int | None, gpus: float) -> Resources:
