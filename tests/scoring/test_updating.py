@@ -214,3 +214,13 @@ def test_columns_keep_their_types_in_parts_that_are_made_again(hub: Hub) -> None
     score(hub, tasks=["entails", *TASKS], on_error="skip")
     one, other = (pq.read_schema(f"out/part-0000{number}.parquet") for number in (0, 1))
     assert (one.names[: len(before)], one) == (before, other)
+
+
+def test_an_update_that_fails_before_its_first_part_leaves_the_folder(hub: Hub) -> None:
+    write("in.jsonl", [ROWS[0], *({**row, **OTHER} for row in ROWS[1:])])
+    score(hub)
+    before = files()
+    with pytest.raises(DataError, match=r"has no field 'text_pair'"):
+        score(hub, tasks=["entails"])
+    assert files() == before
+    assert score(hub).new_rows == 0
