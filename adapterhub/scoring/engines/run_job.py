@@ -90,6 +90,7 @@ def _to_folder(engine: Engine, job: ScoringJob, output: OutputJob) -> Parts:
         undo = _undone(output) if isinstance(engine, LocalEngine) else contextlib.nullcontext()
         with undo, PartSink(job.part_job, parts) as sink:
             engine.score_parts(windows, sink)
+        job.source.check_unchanged()
         finish(output.target.folder, output.record, sink.parts, engine.cache_use.plan(job.plan))
     return sink.parts
 
@@ -187,6 +188,7 @@ def _to_file(engine: Engine, job: ScoringJob, output: OutputJob) -> Parts:
             parts = read_state(target.folder.path).parts
             with PartSink(job.part_job, parts) as sink:
                 engine.score_parts(windows, sink)
+            job.source.check_unchanged()
             _join(output, job, sink.parts)
         _remove_work(target.folder)
     return sink.parts
@@ -217,6 +219,7 @@ def _first_part(
             with hold_folder(target.folder):
                 commit(target.folder, 0, found, rows=rows, bad=bad)
             return None
+        job.source.check_unchanged()
         _name(output, rows, force=job.options.force)
         if part_job.skip or job.options.force:
             # Also without such rows: those of a run before this one are none of this file.
