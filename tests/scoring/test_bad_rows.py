@@ -150,3 +150,9 @@ def test_a_name_of_a_column_that_is_no_text_is_said(hub: Hub) -> None:
     records: list[Any] = [{"text": "good"}, {1: "bad"}]
     with pytest.raises(DataError, match=r"record 2: its column 1 has a name of type int"):
         hub.score_file(records, "out.jsonl", tasks="sentiment")
+
+
+def test_cells_between_other_signs_are_said(hub: Hub) -> None:
+    Path("in.csv").write_text("id;text\n1;good\n")
+    with pytest.raises(DataError, match=r"columns are id;text\. Its cells stand between ';'"):
+        hub.score_file("in.csv", "out.csv", tasks="sentiment")
