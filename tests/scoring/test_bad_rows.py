@@ -129,6 +129,7 @@ def test_no_rows_are_a_table_with_a_schema(hub: Hub, content: str) -> None:
         hub.score_file("data", "no.arrow", tasks="sentiment")
 
 
+@pytest.mark.slow
 def test_force_takes_away_the_bad_rows_of_the_run_before(hub: Hub) -> None:
     bad = {"on_error": "skip"}
     for part_rows in 1, 9:
