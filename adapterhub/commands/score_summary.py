@@ -60,7 +60,8 @@ def _parts(done: ScoredFile) -> list[str]:
         pieces = f" ({counted(done.parts, 'part')})" if done.path.is_dir() else ""
         parts.append(f"in {done.path}{pieces}")
     if done.bad_path is not None:
-        parts.append(f"the {done.bad:,} others in {done.bad_path}")
+        others = "other one" if done.bad == 1 else f"{done.bad:,} others"
+        parts.append(f"the {others} in {done.bad_path}")
     if done.truncated:
         was = "was" if done.truncated == 1 else "were"
         cut = f"{counted(done.truncated, 'text')} {was} longer than its windows and cut"

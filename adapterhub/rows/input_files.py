@@ -35,6 +35,7 @@ class InputFile:
         form: Its format.
         size: Its size in bytes.
         identity: Device and inode.
+        modified: When it was changed, in nanoseconds.
     """
 
     name: str
@@ -42,6 +43,7 @@ class InputFile:
     form: FileFormat
     size: int
     identity: tuple[int, int]
+    modified: int
 
     @cached_property
     def sha256(self) -> str:
@@ -58,6 +60,24 @@ class InputFile:
         except OSError as error:
             raise DataError(self.name, f"it cannot be read: {reason(error)}") from error
         return found.hexdigest()
+
+    def check_unchanged(self) -> None:
+        """Checks that the file has the bytes that `sha256` was taken of; one that is gone has.
+
+        Raises:
+            DataError: It has others, or cannot be read.
+        """
+        if not self.path.exists():
+            return
+        now = input_file(self.path, self.form)
+        if (now.size, now.modified) == (self.size, self.modified) or now.sha256 == self.sha256:
+            return
+        raise DataError(
+            self.name,
+            f"it was changed while it was scored ({self.size:,} bytes before, {now.size:,} now), "
+            f"so that nobody knows which rows the predictions are of. Score it again with --force "
+            f"(force=True) when nothing writes to it",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +182,7 @@ def input_file(path: Path, form: FileFormat) -> InputFile:
     except OSError as error:
         raise DataError(path, f"it cannot be read: {reason(error)}") from error
     identity = (found.st_dev, found.st_ino)
-    return InputFile(str(path), path.absolute(), form, found.st_size, identity)
+    return InputFile(str(path), path.absolute(), form, found.st_size, identity, found.st_mtime_ns)
 
 
 def read_files(files: Sequence[InputFile]) -> Rows:

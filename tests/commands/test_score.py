@@ -107,6 +107,10 @@ def test_bad_rows_alone_are_no_success(score: Run) -> None:
     lines = Path("o.csv.errors.jsonl").read_text().splitlines()
     reasons = [json.loads(line)["line"] for line in lines]
     assert reasons == [2, 3, 4]
+    Path("in.csv").write_text("text,n\na,1\n,2\n")
+    ran = score("-f", "in.csv", "-o", "p.csv", "-t", "sentiment", "--on-error", "skip")
+    assert "scored 1 row of 2" in ran.err
+    assert "the other one in p.csv.errors.jsonl" in ran.err
 
 
 def test_top_k_and_all(score: Run) -> None:

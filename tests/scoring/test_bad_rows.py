@@ -129,6 +129,7 @@ def test_no_rows_are_a_table_with_a_schema(hub: Hub, content: str) -> None:
         hub.score_file("data", "no.arrow", tasks="sentiment")
 
 
+@pytest.mark.slow
 def test_force_takes_away_the_bad_rows_of_the_run_before(hub: Hub) -> None:
     bad = {"on_error": "skip"}
     for part_rows in 1, 9:
@@ -150,3 +151,9 @@ def test_a_name_of_a_column_that_is_no_text_is_said(hub: Hub) -> None:
     records: list[Any] = [{"text": "good"}, {1: "bad"}]
     with pytest.raises(DataError, match=r"record 2: its column 1 has a name of type int"):
         hub.score_file(records, "out.jsonl", tasks="sentiment")
+
+
+def test_cells_between_other_signs_are_said(hub: Hub) -> None:
+    Path("in.csv").write_text("id;text\n1;good\n")
+    with pytest.raises(DataError, match=r"columns are id;text\. Its cells stand between ';'"):
+        hub.score_file("in.csv", "out.csv", tasks="sentiment")

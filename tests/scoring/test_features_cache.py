@@ -129,6 +129,8 @@ def test_a_foreign_folder_is_refused(hub: Hub, folder: Path) -> None:
     with pytest.raises(DataError, match="no features cache of this version"):
         scored(hub, folder, "sentiment")
     assert sorted(path.name for path in folder.iterdir()) == ["about.json", "thesis.txt"]
+    with pytest.raises(DataError, match="it is a file; name a folder for the features cache"):
+        scored(hub, folder / "thesis.txt", "sentiment")
 
 
 @pytest.mark.slow

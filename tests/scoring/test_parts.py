@@ -25,12 +25,14 @@ from adapterhub.scoring.engines.run_job import begin
 from adapterhub.scoring.job.fingerprint import EncoderSettings
 from adapterhub.scoring.job.target import find_target
 from adapterhub.scoring.options import ScoringOptions
+from adapterhub.scoring.parts import parts
 from adapterhub.scoring.pipeline import windows
 from adapterhub.scoring.pipeline.chunks import ScoredChunk
 from adapterhub.scoring.score_file import ScoredFile, prepare
 from adapterhub.scoring.sources import open_source as sources
 from adapterhub.scoring.sources.open_source import open_source
 from adapterhub.scoring.state.folder import hold_folder
+from adapterhub.scoring.state.records import Record, write_record
 from adapterhub.store.registries import Registries
 from adapterhub.store.registry import read_registry
 
@@ -478,3 +480,24 @@ def test_a_read_only_folder_is_refused(hub: Hub, monkeypatch: pytest.MonkeyPatch
     for out in ("out", "new", "deep/new"):
         with pytest.raises(DataError, match="cannot be written to"):
             score(hub, out)
+
+
+@pytest.mark.parametrize("out", ["out", "out.csv"])
+def test_an_input_that_changes_meanwhile_is_refused(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, out: str
+) -> None:
+    def cut(path: Path, record: Record) -> None:
+        write_record(path, record)
+        write("in.jsonl", ROWS[:4])
+
+    monkeypatch.setattr(parts, "write_record", cut)
+    with pytest.raises(
+        DataError, match=r"in\.jsonl: it was changed while it was scored \(\d+ bytes"
+    ):
+        score(hub, out, on_error="skip")
+    assert not Path("out/_SUCCESS").exists()
+    assert not Path("out.csv").exists()
+    monkeypatch.setattr(parts, "write_record", write_record)
+    with pytest.raises(DataError, match=r"in\.jsonl was .* bytes"):
+        score(hub, out, on_error="skip")
+    assert score(hub, out, force=True).scored == 4

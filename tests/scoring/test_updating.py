@@ -19,6 +19,7 @@ from adapterhub.scoring.pipeline import windows
 from adapterhub.scoring.state import folder as job_folder
 from tests.scoring.test_parts import (
     ROWS,
+    TASKS,
     Killed,
     files,
     killed,
@@ -200,3 +201,26 @@ def test_types_of_all_columns_stay(hub: Hub) -> None:
     after = pq.read_schema("out/part-00000.parquet")
     assert list(after)[: len(before)] == list(before)
     assert job_folder.read_state(Path("out").absolute()).is_finished
+
+
+def test_columns_keep_their_types_in_parts_that_are_made_again(hub: Hub) -> None:
+    # Without a second text a row is bad from the begin, so that its values have no type.
+    rows = [{**row, "n": 1, **OTHER} for row in ROWS[:6]]
+    write("in.jsonl", [{"m": "x", **ROWS[6], "n": "x"}, *rows])
+    score(hub, tasks=["entails"], on_error="skip")
+    before = pq.read_schema("out/part-00000.parquet").names
+    assert score(hub, on_error="skip").bad == 1
+    os.unlink("out/part-00001.parquet")
+    score(hub, tasks=["entails", *TASKS], on_error="skip")
+    one, other = (pq.read_schema(f"out/part-0000{number}.parquet") for number in (0, 1))
+    assert (one.names[: len(before)], one) == (before, other)
+
+
+def test_an_update_that_fails_before_its_first_part_leaves_the_folder(hub: Hub) -> None:
+    write("in.jsonl", [ROWS[0], *({**row, **OTHER} for row in ROWS[1:])])
+    score(hub)
+    before = files()
+    with pytest.raises(DataError, match=r"has no field 'text_pair'"):
+        score(hub, tasks=["entails"])
+    assert files() == before
+    assert score(hub).new_rows == 0

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
-from adapterhub.errors import DataError
+from adapterhub.errors import AdapterHubError, DataError
 from adapterhub.scoring.engines.local_engine import LocalEngine
 from adapterhub.scoring.job.job import OutputJob, ScoringJob
 from adapterhub.scoring.job.target import is_joined
@@ -86,10 +86,31 @@ def _to_folder(engine: Engine, job: ScoringJob, output: OutputJob) -> Parts:
     with hold_folder(output.target.folder):
         parts = begin(output)
         windows = take_windows(job.source.rows, output.record.part_rows)
-        with PartSink(job.part_job, parts) as sink:
+        # Workers of Ray may still be at a part when the driver stops.
+        undo = _undone(output) if isinstance(engine, LocalEngine) else contextlib.nullcontext()
+        with undo, PartSink(job.part_job, parts) as sink:
             engine.score_parts(windows, sink)
+        job.source.check_unchanged()
         finish(output.target.folder, output.record, sink.parts, engine.cache_use.plan(job.plan))
     return sink.parts
+
+
+@contextlib.contextmanager
+def _undone(output: OutputJob) -> Iterator[None]:
+    """Leaves a finished folder as it was if an update fails before it has changed a part.
+
+    Else a task that cannot read the first rows would take the mark of its end from the folder,
+    which then waits for that task.
+    """
+    folder, before = output.target.folder, output.state
+    try:
+        yield
+    except AdapterHubError:
+        job, success = before.job, None if output.anew else before.success
+        if job and success and read_state(folder.path).parts == before.parts:
+            write_record(folder.job, job)
+            write_record(folder.success, success)
+        raise
 
 
 def begin(output: OutputJob) -> Parts:
@@ -167,6 +188,7 @@ def _to_file(engine: Engine, job: ScoringJob, output: OutputJob) -> Parts:
             parts = read_state(target.folder.path).parts
             with PartSink(job.part_job, parts) as sink:
                 engine.score_parts(windows, sink)
+            job.source.check_unchanged()
             _join(output, job, sink.parts)
         _remove_work(target.folder)
     return sink.parts
@@ -197,6 +219,7 @@ def _first_part(
             with hold_folder(target.folder):
                 commit(target.folder, 0, found, rows=rows, bad=bad)
             return None
+        job.source.check_unchanged()
         _name(output, rows, force=job.options.force)
         if part_job.skip or job.options.force:
             # Also without such rows: those of a run before this one are none of this file.

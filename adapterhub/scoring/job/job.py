@@ -11,7 +11,7 @@ from adapterhub.scoring.job.continuing import continued
 from adapterhub.scoring.job.fingerprint import EncoderSettings, make_record
 from adapterhub.scoring.job.target import Target
 from adapterhub.scoring.options import ScoringOptions
-from adapterhub.scoring.parts.layout import Layout, make_layout
+from adapterhub.scoring.parts.layout import Layout, kept_columns, make_layout
 from adapterhub.scoring.parts.part_job import PartJob, in_order, only
 from adapterhub.scoring.pipeline.chunks import Request
 from adapterhub.scoring.sources.row_source import RowSource
@@ -126,7 +126,13 @@ def plan_output(
     if not anew:
         record = continued(state, record, target.folder.path)
     ordered = _in_order(assigned, record)
-    layout = make_layout(target.form, source, ordered)
+    is_done = state.is_finished and state.job == record
+    # Parts that are made anew have the columns of the others, and nothing is read for what is done.
+    if not anew and (is_done or record.adding or any(p.revision for p in state.parts.values())):
+        kept = kept_columns(target.folder, record, state.parts)
+    else:
+        kept = None
+    layout = make_layout(target.form, source, ordered, kept=kept)
     return OutputJob(target, record, layout, state, anew)
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adapterhub.results import column_types
-from adapterhub.rows.formats import FileFormat
+from adapterhub.rows.formats import FileFormat, find_format
+from adapterhub.rows.reading import read_header
 from adapterhub.scoring.assign_columns import Assignment, check_columns
 from adapterhub.scoring.output.writers import DelimitedText, JsonLines, TypedTable
 from adapterhub.scoring.sources.row_source import RowSource
 from adapterhub.scoring.sources.schema import source_columns, source_schema
+from adapterhub.scoring.state.folder import JobFolder
+from adapterhub.scoring.state.records import JobRecord
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,11 +41,20 @@ class Layout:
         return self.schema.with_metadata(dict(metadata))
 
 
-def make_layout(form: FileFormat, source: RowSource, assigned: Assignment) -> Layout:
+def make_layout(
+    form: FileFormat, source: RowSource, assigned: Assignment, *, kept: pa.Schema | None = None
+) -> Layout:
     """Returns the layout of what a source and its predictions are written to.
 
     CSV must know all columns, and Parquet and Arrow all types, before the first row is written; so
     JSON Lines and records are read once ahead for them.
+
+    Args:
+        form: Format of the output.
+        source: The rows.
+        assigned: The tasks.
+        kept: The columns of the input that parts of the output have already, with their types.
+            Types that are found in rows depend on which of them the tasks can read.
 
     Raises:
         DataError: There is no type for a column.
@@ -54,17 +66,43 @@ def make_layout(form: FileFormat, source: RowSource, assigned: Assignment) -> La
     if form.is_typed:
         import pyarrow as pa
 
-        own = source_schema(source, texts=assigned.shown)
+        own = source_schema(source, texts=assigned.shown) if kept is None else kept
         names = own.names if request.keep is None else request.keep
-        kept = [own.field(name) for name in names if name in own.names]
+        fields = [own.field(name) for name in names if name in own.names]
         check_columns(names, request.written)
         types = {} if request.truncated is None else {request.truncated: pa.bool_()}
         for name, spec in assigned.specs.items():
             types |= column_types(name, spec.kind, top_k=request.top_k)
-        return Layout(form, (), pa.schema([*kept, *pa.schema(types)]))
+        return Layout(form, (), pa.schema([*fields, *pa.schema(types)]))
     columns = source_columns(source) if request.keep is None else request.keep
     check_columns(columns, request.written)
     return Layout(form, (*columns, *request.written), None)
+
+
+def kept_columns(folder: JobFolder, job: JobRecord, parts: Iterable[int]) -> pa.Schema | None:
+    """Returns the columns of the input, with their types, that the parts of a job have.
+
+    Args:
+        folder: The folder.
+        job: Its job, with tasks that are added.
+        parts: The parts that it has.
+
+    Returns:
+        The columns; None where there is no part, or their format has no types.
+
+    Raises:
+        DataError: A part cannot be read.
+    """
+    first = min(parts, default=None)
+    form = find_format(folder.part(0))
+    if first is None or not form.is_typed:
+        return None
+    import pyarrow as pa
+
+    schema = read_header(folder.part(first), form).schema
+    assert schema is not None, "a typed file has a schema"
+    own = {job.truncated, *(column for task in job.tasks for column in task.columns)}
+    return pa.schema([field for field in schema if field.name not in own])
 
 
 def open_writer(

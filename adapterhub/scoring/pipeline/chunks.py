@@ -243,6 +243,12 @@ def missing_column(column: str, columns: Sequence[str]) -> str:
     hint = nearest(column, columns)
     have = ", ".join(columns[:8]) + (", …" if len(columns) > 8 else "")
     meant = f" Did you mean '{hint}'?" if hint else ""
+    if len(columns) == 1:
+        # Spreadsheets write CSV with semicolons where numbers have a comma.
+        other = next((sign for sign in ";\t|," if column in columns[0].split(sign)), None)
+        meant = (
+            f" Its cells stand between {other!r}; CSV has ',' and TSV a tab." if other else meant
+        )
     return f"there is no column '{column}'; columns are {have}.{meant}"
 
 

@@ -142,6 +142,8 @@ def open_folder(folder: Path) -> None:
         DataError: It holds something else, or cannot be written.
     """
     about = folder / _ABOUT
+    if folder.exists() and not folder.is_dir():
+        raise DataError(folder, "it is a file; name a folder for the features cache")
     try:
         make_folder(folder)
         if about.exists():

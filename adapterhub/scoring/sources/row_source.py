@@ -112,6 +112,15 @@ class RowSource:
             found.update(json.dumps(content, default=plain_value).encode() + b"\n")
         return found.hexdigest()
 
+    def check_unchanged(self) -> None:
+        """Checks that the files have the bytes that their digests were taken of.
+
+        Raises:
+            DataError: One has others.
+        """
+        for file in self.files:
+            file.check_unchanged()
+
     def count(self) -> int | None:
         """Returns the approximate number of rows, for progress; None where it is not known."""
         if self.size is not None:
