@@ -45,8 +45,8 @@ def export_peft(head: HeadFile, folder: str | Path) -> None:
             system cannot write it.
     """
     check_type(head, HeadFile, "What is exported", "a head file, as read_head returns it")
-    adapter = exportable_adapter(head.spec, head.source)
     folder = check_export_folder(folder)
+    adapter = exportable_adapter(head.spec, head.source)
     stock, family = is_stock(head.spec), FAMILIES[head.spec.backbone.family]
     try:
         config = peft_config(adapter, stock=stock, family=family)

@@ -111,7 +111,7 @@ def test_commands_of_tasks_on_a_folder_work_beside_it(
     assert "is not in this repository" in text
     shutil.copytree(hub.registry_path.parent / "backbone", tmp_path / "work" / "backbone")
     printed = run_all(text, tmp_path / "work", hub_server.url)
-    assert '"entails"' in printed
+    assert '"entails.label"' in printed
 
 
 @pytest.mark.slow
