@@ -25,8 +25,8 @@ class ScoringOptions(Options):
     """Put before the names of the columns of the predictions: `predicted_` makes
     predicted_spam.label."""
     on_error: Annotated[Literal["raise", "skip"], Option("raise|skip")] = "raise"
-    """At a bad row: raise stops the run; skip leaves it out and, where a file is written, puts it
-    into <out>.errors.jsonl with the reason."""
+    """At a bad row: raise stops the run; skip leaves it out and, where something is written,
+    puts it with the reason into <out>.errors.jsonl, or _errors.jsonl in a folder."""
     force: bool = False
     """Replace files that exist; in a folder start anew, whatever it holds of an earlier job."""
     keep_columns: Annotated[tuple[str, ...] | None, Option("NAME,NAME"), Field(strict=False)] = None

@@ -241,7 +241,7 @@ def test_bad_rows_are_skipped_and_accounted_for(
     score: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The column that is in the way comes after the first chunk, which is looked at beforehand.
-    monkeypatch.setattr(sources, "CHUNK_ROWS", 3)
+    monkeypatch.setattr(sources, "AHEAD_ROWS", 3)
     monkeypatch.setattr(windows, "WINDOW_ROWS", 3)
     write_jsonl(Path("in.jsonl"), BAD)
     with Path("in.jsonl").open("ab") as file:
@@ -278,7 +278,7 @@ def test_nothing_scored_is_exit_code_3(score: Run) -> None:
 
 
 def test_many_chunks_keep_order_and_lines(score: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "CHUNK_ROWS", 3)
+    monkeypatch.setattr(sources, "AHEAD_ROWS", 3)
     monkeypatch.setattr(windows, "WINDOW_ROWS", 3)
     rows = [{"id": i, "text": "" if i % 5 == 4 else TEXTS[i % 3]} for i in range(23)]
     write_jsonl(Path("in.jsonl"), rows)

@@ -361,7 +361,7 @@ def test_a_second_job_is_refused(hub: Hub) -> None:
 
 
 def test_what_can_be_read_once_cannot_go_on(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "CHUNK_ROWS", 2)
+    monkeypatch.setattr(sources, "AHEAD_ROWS", 2)
 
     def texts(stop: int) -> Iterator[str]:
         yield from TEXTS[:stop]

@@ -46,7 +46,7 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "CHUNK_ROWS", 2)
+    monkeypatch.setattr(sources, "AHEAD_ROWS", 2)
     monkeypatch.setattr(windows, "WINDOW_ROWS", 2)
 
 
@@ -317,7 +317,7 @@ def test_all_rows_are_scored_by_one_version(
                 hub.load("sentiment")
             yield text
 
-    monkeypatch.setattr(sources, "CHUNK_ROWS", 2)
+    monkeypatch.setattr(sources, "AHEAD_ROWS", 2)
     out = tmp_path / "out.jsonl"
     done = hub.score_file(rows(), out, tasks="sentiment", options=ScoringOptions(top_k=None))
     found = [json.loads(line)["sentiment.labels"] for line in out.read_text().splitlines()]

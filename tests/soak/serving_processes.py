@@ -17,7 +17,7 @@ from adapterhub.errors import AdapterHubError
 from adapterhub.hub import Hub
 from adapterhub.model.heads.heads import Array
 from adapterhub.scoring.options import ScoringOptions
-from adapterhub.scoring.sources.row_source import CHUNK_ROWS
+from adapterhub.scoring.sources.row_source import AHEAD_ROWS
 from tests.soak.figures import MIB, Effort, Figure, none, peak_bytes, resident_bytes
 from tests.soak.memory import LIMIT, endless
 from tests.soak.serving import TEXTS, save_heads
@@ -149,7 +149,7 @@ def _score_rows(registry: Path, effort: Effort, out: Connection) -> None:
     options = ScoringOptions(format="csv", force=True)
     end = time.monotonic() + effort.seconds
     scored = before = 0
-    for count, names in ((2 * CHUNK_ROWS, OUTPUTS[:1]), (effort.rounds or 1, OUTPUTS)):
+    for count, names in ((2 * AHEAD_ROWS, OUTPUTS[:1]), (effort.rounds or 1, OUTPUTS)):
         before, scored = peak_bytes(), 0
         for name in names:
             with endless("csv", count) as stream:

@@ -10,7 +10,7 @@ from adapterhub.rows.source_row import SourceRow
 from adapterhub.scoring.engines.local_engine import refuse
 from adapterhub.scoring.job.job import ScoringJob
 from adapterhub.scoring.pipeline.chunks import misfit
-from adapterhub.scoring.sources.row_source import CHUNK_ROWS
+from adapterhub.scoring.sources.row_source import AHEAD_ROWS
 
 
 def check_first_rows(job: ScoringJob) -> ScoringJob:
@@ -26,7 +26,7 @@ def check_first_rows(job: ScoringJob) -> ScoringJob:
     is_new = output is None or output.anew or not output.state.parts
     if job.options.on_error == "skip" or source.is_stream or not is_new:
         return job
-    first = list(islice(source.rows, min(CHUNK_ROWS, job.options.part_rows)))
+    first = list(islice(source.rows, min(AHEAD_ROWS, job.options.part_rows)))
     for row in first:
         problem = row.problem or _problem(row, job)
         if problem is not None:

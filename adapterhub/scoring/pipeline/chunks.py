@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -230,12 +229,6 @@ class RowStages:
             replayed=chunk.prepared.replayed,
             encoded=chunk.prepared.encoded,
         )
-
-
-def take_chunks(rows: Iterator[SourceRow], size: int) -> Iterator[list[SourceRow]]:
-    """Yields the rows in lists of `size`, the last one shorter."""
-    while chunk := list(islice(rows, size)):
-        yield chunk
 
 
 def missing_column(column: str, columns: Sequence[str]) -> str:

@@ -87,7 +87,7 @@ class FeaturesCache:
 
 
 class WindowFeatures:
-    """The features of one window of rows, of all trunks of a call; see `pipeline.Features`."""
+    """The features of one window of rows, of all trunks of a call; see `stages.Features`."""
 
     def __init__(self, cache: FeaturesCache) -> None:
         self._cache = cache

@@ -8,14 +8,14 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Generic, TypeVar
 
-from adapterhub.scoring.sources.row_source import CHUNK_ROWS
+from adapterhub.scoring.sources.row_source import AHEAD_ROWS
 
 T = TypeVar("T")
 
 
 @contextlib.contextmanager
 def arriving(
-    rows: Iterable[T], *, limit: int = CHUNK_ROWS, idle: int = 0
+    rows: Iterable[T], *, limit: int = AHEAD_ROWS, idle: int = 0
 ) -> Iterator[Iterator[list[T] | None]]:
     """Yields an iterator over lists of the rows that have arrived since the list before.
 
@@ -28,7 +28,7 @@ def arriving(
         rows: Rows, gone through once.
         limit: Maximum number of rows in a list.
         idle: How often None is yielded where nothing has arrived, before a row is awaited; see
-            `pipeline.run_stages`.
+            `stages.run_stages`.
     """
     shared = _Shared[T](limit)
     # No helper of the threading library ends with a thread that waits in the system.

@@ -30,7 +30,7 @@ from adapterhub.scoring.output.writers import plain_value
 if TYPE_CHECKING:
     pass
 
-from adapterhub.scoring.sources.row_source import ARGUMENTS, CHUNK_ROWS, RowSource
+from adapterhub.scoring.sources.row_source import AHEAD_ROWS, ARGUMENTS, RowSource
 
 _SHOWN = 200
 
@@ -174,7 +174,7 @@ def row_source(
     """
     given = iter(rows)
     # A list may begin with what is none of them, as None and NaN for a text that is missing.
-    first = list(_to_first_known(islice(given, 1 if live else CHUNK_ROWS)))
+    first = list(_to_first_known(islice(given, 1 if live else AHEAD_ROWS)))
     if first and isinstance(first[-1], os.PathLike):
         paths = [_as_path(one) for one in chain(first, given)]
         return _files_source(ARGUMENTS, as_input_files(paths, form, whole=ARGUMENTS), None)
@@ -211,7 +211,7 @@ def _source(
         more: More attributes of `RowSource`.
     """
     declared = bool(rows.columns) or form.name not in ("jsonl", "text")
-    head = islice(rows, CHUNK_ROWS if ahead or not declared else 0)
+    head = islice(rows, AHEAD_ROWS if ahead or not declared else 0)
     first = list(head if ahead else _to_first_good(head))
     good = [row.values for row in first if row.problem is None]
     columns = rows.columns if declared else tuple(dict.fromkeys(chain.from_iterable(good)))

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 ARGUMENTS = "arguments"
 """Name of a source that is the texts or records of a call."""
 
-CHUNK_ROWS = 2_048
-"""Rows that are read, scored and written at a time; bounds the memory of a run."""
+AHEAD_ROWS = 2_048
+"""Rows that are read ahead at most, to know columns and faults before torch is imported."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from adapterhub.rows.source_row import SourceRow
-from adapterhub.scoring.pipeline.chunks import take_chunks
 from adapterhub.scoring.sources.row_source import RowSource
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def source_schema(source: RowSource, *, texts: Sequence[str] = ()) -> pa.Schema:
         # Cells of CSV and TSV, and plain texts.
         return pa.schema([(column, pa.string()) for column in source.columns])
     schema = pa.schema([])
-    for rows in take_chunks(source.again(), _SCANNED_ROWS):
+    for rows in _lists(source.again(), _SCANNED_ROWS):
         good = [row for row in rows if row.problem is None]
         kept = [row for row in good if all(isinstance(row.values.get(c), str) for c in texts)]
         schema = _widen(schema, kept, source)
@@ -98,3 +98,8 @@ def _no_type() -> tuple[type[Exception], ...]:
     import pyarrow as pa
 
     return pa.ArrowException, TypeError, OverflowError
+
+
+def _lists(rows: Iterator[SourceRow], size: int) -> Iterator[list[SourceRow]]:
+    while found := list(islice(rows, size)):
+        yield found
