@@ -1,0 +1,1 @@
+"""What the depths of an encoder know: probes, their controls, information in bits."""
