@@ -32,6 +32,7 @@ LADDER: dict[str, tuple[set[str], ...]] = {
         {"rows", "model"},
         {"publishing", "saving", "scoring"},
         {"hub", "training", "importing"},
+        {"probing"},
         {"commands"},
         {"cli"},
         {"__main__"},
