@@ -1,1 +1,1 @@
-"""What the depths of an encoder know: probes, their controls, information in bits."""
+"""What each depth of a frozen encoder knows of a label: probes and their information in bits."""
