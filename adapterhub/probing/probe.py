@@ -84,8 +84,7 @@ def run(job: ProbeJob, *, encoder: Encoder | None = None) -> ProbeResult:
     backbone = open_for(job.registry, job.backbone)
     _check_encoder(encoder, backbone)
     settings = options.fit_settings()
-    positions = min(backbone.config.max_position_embeddings, MAX_WINDOW)
-    reading = Reading(rows.fields, min(options.max_length or positions, positions), 0)
+    reading = _reading(job, backbone)
     tokenizer = TextTokenizer(backbone.tokenizer)
     made = make_items(rows, tokenizer=tokenizer, reading=reading, seed=options.seed)
     states = encode_states(
@@ -98,6 +97,22 @@ def run(job: ProbeJob, *, encoder: Encoder | None = None) -> ProbeResult:
     labels = None if rows.what == "head" else len(rows.labels)
     fits = fit_probes(made.items, states, labels=labels, settings=settings)
     return _result(job, made, fits, backbone, time.perf_counter() - start)
+
+
+def _reading(job: ProbeJob, backbone: Backbone) -> Reading:
+    """Returns the window: that of the options, or all positions of the backbone.
+
+    Raises:
+        UsageError: The backbone has fewer positions than the options want.
+    """
+    positions = int(backbone.config.max_position_embeddings)
+    wanted = job.options.max_length
+    if wanted is not None and wanted > positions:
+        raise UsageError(
+            f"max_length is {wanted}; the backbone {backbone.spec.name} reads {positions} tokens "
+            f"at most."
+        )
+    return Reading(job.rows.fields, wanted or min(positions, MAX_WINDOW), 0)
 
 
 def _check_encoder(encoder: Encoder | None, backbone: Backbone) -> None:

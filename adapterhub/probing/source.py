@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NoReturn
 
 from adapterhub.errors import UsageError
 from adapterhub.probing.options import HELD_OUT, ProbeOptions, What
@@ -19,6 +21,7 @@ from adapterhub.training.data.columns import Columns, find_columns
 from adapterhub.training.data.parsing import Example, parse_records
 from adapterhub.training.data.records import Records, read_lists, read_parts, read_records
 from adapterhub.training.data.summary import note_unread
+from adapterhub.training.data.values import plain
 from adapterhub.training.options import TrainingOptions
 
 _ORDER = "order of its first two sentences"
@@ -118,6 +121,8 @@ def open_source(data: object, options: ProbeOptions) -> Source:
     columns = _columns(records, reading, what, options.heads)
     if options.what is None and what == "label":
         note_unread(records, columns, guessed=True)  # refuses multiple choice
+    if what == "label":
+        _refuse_fractions(records, columns)
     return Source(records, what, columns, options.heads, reading)
 
 
@@ -142,24 +147,45 @@ def _guess(records: Records, reading: TrainingOptions) -> What:
             f"{ways} (in Python what='tag', target='upos')."
         )
     try:
-        kind = find_columns(records, reading).kind
+        columns = find_columns(records, reading)
     except UsageError as error:
         problem = str(error).partition("; ")[0]
-        raise UsageError(f"{problem}; {_ONE_LABEL}") from error
-    if kind != "single_label":
-        raise UsageError(f"{records.source} holds {_NOT_PROBED[kind]}; {_ONE_LABEL}")
+        raise UsageError(
+            f"{problem}; a probe predicts one label of a text, and --what label (in Python "
+            f"what='label') takes every value for a label."
+        ) from error
+    if columns.kind != "single_label":
+        _refuse(records, columns)
     return "label"
 
 
-_ONE_LABEL = (
-    "a probe predicts one label of a text: --what label (in Python what='label') takes every value "
-    "for a label."
-)
-_NOT_PROBED: Mapping[Kind, str] = {
-    "regression": "numbers, whose information is not measured in bits of a label: write the ranges "
-    "they fall into, such as low, middle and high",
-    "multi_label": "several labels of a text: probe one at a time, as yes or no",
-}
+def _refuse(records: Records, columns: Columns) -> NoReturn:
+    """Refuses targets that are no labels.
+
+    Raises:
+        UsageError: Always; says what to do instead.
+    """
+    found = "numbers; write the ranges that they fall into, such as low, middle and high"
+    if columns.kind == "multi_label":
+        found = "several labels of a text; probe them one at a time, as yes or no"
+    raise UsageError(
+        f"A probe predicts one label of a text, and column '{columns.target}' of {records.source} "
+        f"holds {found}."
+    )
+
+
+def _refuse_fractions(records: Records, columns: Columns) -> None:
+    """Refuses labels that are fractions, which `what` may have declared to be labels.
+
+    Raises:
+        UsageError: One is.
+    """
+    values = (plain(row.values.get(columns.target)) for row in records.rows)
+    if any(
+        isinstance(value, float) and math.isfinite(value) and not value.is_integer()
+        for value in values
+    ):
+        _refuse(records, columns)
 
 
 def _usual_target(records: Records, what: What) -> str | None:
