@@ -52,6 +52,7 @@ LADDER: dict[str, tuple[set[str], ...]] = {
     ),
     "training": (
         {"adapter_options"},
+        {"tune"},
         {"options"},
         {"data"},
         {"features"},
@@ -93,7 +94,7 @@ ONLY_IN = {
         *(f"importing/{name}.py" for name in ("injected", "merged_pooling")),
         "model/adapters/merged_weights.py",
         *(f"peft/{name}.py" for name in ("folder", "format", "settings")),
-        *(f"training/adapters/{name}.py" for name in ("injection", "peft_methods")),
+        *(f"training/adapters/trainable/{name}.py" for name in ("injection", "peft_methods")),
     },
 }
 WITHOUT_TORCH = (
