@@ -29,7 +29,7 @@ LADDER: dict[str, tuple[set[str], ...]] = {
         {"shapes", "inputs", "option_models"},
         {"results", "plan"},
         {"store"},
-        {"peft", "remote"},
+        {"peft", "plots", "remote"},
         {"rows", "model"},
         {"publishing", "saving", "scoring"},
         {"hub", "training", "importing"},
@@ -90,7 +90,7 @@ ONLY_IN = {
     },
     "httpx2": {"remote/download.py", "remote/session.py"},
     "jinja2": {"publishing/rendering.py"},
-    "matplotlib": {"publishing/figures.py"},
+    "matplotlib": {"plots/figure_files.py", "plots/style.py"},
     "peft": {
         *(f"importing/{name}.py" for name in ("injected", "merged_pooling")),
         "model/adapters/merged_weights.py",
