@@ -33,6 +33,7 @@ LADDER: dict[str, tuple[set[str], ...]] = {
         {"rows", "model"},
         {"publishing", "saving", "scoring"},
         {"hub", "training", "importing"},
+        {"probing"},
         {"commands"},
         {"cli"},
         {"__main__"},
