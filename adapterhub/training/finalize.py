@@ -38,6 +38,7 @@ from adapterhub.training.heads.fit_inputs import FitInputs
 from adapterhub.training.heads.search_heads import SearchResult
 from adapterhub.training.heads.table import SearchTable
 from adapterhub.training.options import SELECTION_FORMS, TrainingOptions
+from adapterhub.training.tune import Tune
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,6 +53,7 @@ class TrainedTask:
         aliases: Aliases of the new version.
         saved: Its entry in a registry, or None.
         data: What was read of the data set.
+        tune: The recipe of tuning, if one was given.
     """
 
     spec: TaskSpec
@@ -61,6 +63,7 @@ class TrainedTask:
     aliases: tuple[str, ...] = ()
     saved: Resolved | None = None
     data: DataSummary | None = None
+    tune: Tune | None = None
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -122,7 +125,15 @@ def finalize(
     # model_copy skips validation, so the whole spec is validated once more.
     checked = TaskSpec.model_validate_json(spec.model_copy(update=changes).model_dump_json())
     table = replace(found.table, notes=(*found.table.notes, *head.notes))
-    return TrainedTask(checked, tensors, table, backbone, options.aliases, data=summary_of(splits))
+    return TrainedTask(
+        checked,
+        tensors,
+        table,
+        backbone,
+        options.aliases,
+        data=summary_of(splits),
+        tune=options.tune,
+    )
 
 
 def _examples(
