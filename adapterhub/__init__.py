@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from adapterhub.importing.convert import convert as convert
     from adapterhub.importing.import_options import ImportOptions as ImportOptions
     from adapterhub.importing.import_task import import_task as import_task
+    from adapterhub.model.adapters.freezing import Trainable as Trainable
+    from adapterhub.model.adapters.freezing import freeze as freeze
+    from adapterhub.model.adapters.freezing import trainable as trainable
     from adapterhub.model.adapters.unrolled import unrolled as unrolled
     from adapterhub.model.backbone.open_backbone import open_backbone as open_backbone
     from adapterhub.model.encoder.encoder import Encoder as Encoder
@@ -64,11 +67,13 @@ _HOMES = {
     "TaskChange": "adapterhub.publishing.task_changes",
     "TaskScores": "adapterhub.results",
     "TaskSpec": "adapterhub.specs",
+    "Trainable": "adapterhub.model.adapters.freezing",
     "TrainedTask": "adapterhub.training.finalize",
     "TrainingOptions": "adapterhub.training.options",
     "convert": "adapterhub.importing.convert",
     "deprecate_task": "adapterhub.publishing.task_changes",
     "export_peft": "adapterhub.peft.export_folder",
+    "freeze": "adapterhub.model.adapters.freezing",
     "import_task": "adapterhub.importing.import_task",
     "make_plan": "adapterhub.plan",
     "open_backbone": "adapterhub.model.backbone.open_backbone",
@@ -81,6 +86,7 @@ _HOMES = {
     "save_tasks": "adapterhub.saving",
     "set_alias": "adapterhub.publishing.task_changes",
     "train": "adapterhub.training.train",
+    "trainable": "adapterhub.model.adapters.freezing",
     "unrolled": "adapterhub.model.adapters.unrolled",
 }
 

@@ -23,6 +23,7 @@ from adapterhub import (
     convert,
     deprecate_task,
     export_peft,
+    freeze,
     import_task,
     make_plan,
     open_backbone,
@@ -35,6 +36,7 @@ from adapterhub import (
     save_tasks,
     set_alias,
     train,
+    trainable,
     unrolled,
 )
 from adapterhub.errors import AdapterHubError, UsageError
@@ -51,6 +53,7 @@ RESULTS = {
     "TaskChange",
     "TaskScores",
     "TaskSpec",
+    "Trainable",
     "TrainedTask",
 }
 """What calls return; nobody makes one."""
@@ -313,6 +316,19 @@ CALLS: dict[str, Call] = {
             "folder": given.out,
         },
         {"head": (3, None, "x", object()), "folder": NO_PATH},
+    ),
+    "freeze": Call(
+        lambda given: freeze,
+        lambda given: {"model": open_backbone(given.registry.parent / "backbone").model},
+        {
+            "model": (3, None, "x", object()),
+            "depths": (3, "x", object(), [99], [-1], [True], [1.5], [None]),
+            "untie": NO_BOOL,
+            "embeddings": ("no", 3, []),
+        },
+    ),
+    "trainable": Call(
+        lambda given: trainable, lambda given: {}, {"model": (3, None, "x", object())}
     ),
     "unrolled": Call(lambda given: unrolled, lambda given: {}, {"model": (3, None, "x", object())}),
     "save_tasks": Call(
