@@ -23,7 +23,8 @@ PACKAGE = Path(adapterhub.__file__).parent
 
 LADDER: dict[str, tuple[set[str], ...]] = {
     "": (
-        {"errors", "diagnostics", "examples", "families", "tags"},
+        {"errors", "families", "schema", "tags"},
+        {"diagnostics", "examples"},
         {"specs"},
         {"shapes", "inputs", "option_models"},
         {"results", "plan"},

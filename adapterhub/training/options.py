@@ -35,7 +35,16 @@ from adapterhub.training.adapter_options import (
 )
 
 MetricName = Literal[
-    "accuracy", "macro_f1", "micro_f1", "mcc", "likelihood", "spearman", "pearson", "span_f1"
+    "accuracy",
+    "macro_f1",
+    "micro_f1",
+    "mcc",
+    "likelihood",
+    "spearman",
+    "pearson",
+    "span_f1",
+    "las",
+    "uas",
 ]
 Joining = Literal["auto", "space", "none"]
 PairReading = Literal["together", "apart", "both"]
@@ -45,6 +54,7 @@ METRICS: dict[Kind, tuple[MetricName, ...]] = {
     "multi_label": ("macro_f1", "micro_f1", "likelihood"),
     "regression": ("spearman", "pearson"),
     "tagging": ("span_f1",),
+    "parsing": ("las", "uas"),
 }
 """The metrics that can choose among candidates, by kind; the first is the default."""
 
