@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from adapterhub.commands.verb_options import HubOptions
     from adapterhub.training.options import TrainingOptions
 
-_COLUMNS = Only(("text", "pair", "target", "tokens", "join_tokens"))
+_COLUMNS = Only(("text", "pair", "target", "tokens", "heads", "join_tokens"))
 
 
 @uses("adapterhub.training.options:TrainingOptions", "adapterhub.commands.verb_options:HubOptions")

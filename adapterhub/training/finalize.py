@@ -194,7 +194,7 @@ def _tune(
     head: TunedHead, fit_inputs: FitInputs, *, source: FeatureSource, options: TrainingOptions
 ) -> TunedHead:
     """Returns a head after the steps of its kind, each kept only if it improves the metric."""
-    if options.ngrams:
+    if options.ngrams and head.spec.kind != "parsing":
         # scikit-learn is in the extra `train`, which `train` has checked before.
         from adapterhub.training.heads.fit_ngrams import fit_ngrams
 
