@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from adapterhub.peft.export_folder import export_peft as export_peft
     from adapterhub.plan import Plan as Plan
     from adapterhub.plan import make_plan as make_plan
+    from adapterhub.probing.options import ProbeOptions as ProbeOptions
+    from adapterhub.probing.probe import probe as probe
+    from adapterhub.probing.result import ProbeResult as ProbeResult
     from adapterhub.publishing.backbone import publish_backbone as publish_backbone
     from adapterhub.publishing.publication import Published as Published
     from adapterhub.publishing.publication import PublishedBackbone as PublishedBackbone
@@ -59,6 +62,8 @@ _HOMES = {
     "Hub": "adapterhub.hub",
     "ImportOptions": "adapterhub.importing.import_options",
     "Plan": "adapterhub.plan",
+    "ProbeOptions": "adapterhub.probing.options",
+    "ProbeResult": "adapterhub.probing.result",
     "Published": "adapterhub.publishing.publication",
     "PublishedBackbone": "adapterhub.publishing.publication",
     "ScoredFile": "adapterhub.scoring.score_file",
@@ -77,6 +82,7 @@ _HOMES = {
     "import_task": "adapterhub.importing.import_task",
     "make_plan": "adapterhub.plan",
     "open_backbone": "adapterhub.model.backbone.open_backbone",
+    "probe": "adapterhub.probing.probe",
     "publish_backbone": "adapterhub.publishing.backbone",
     "read_head": "adapterhub.store.headfile",
     "read_registry": "adapterhub.store.registry",
