@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
+
+from adapterhub.schema import Spec
 
 MOST_EXAMPLES = 50
 MOST_CHARACTERS = 2_000
@@ -13,12 +15,7 @@ MOST_CHARACTERS = 2_000
 _Text = Annotated[str, StringConstraints(min_length=1, max_length=MOST_CHARACTERS)]
 
 
-class _Frozen(BaseModel):
-    # The same as specs.Spec, which cannot be imported here: specs imports this module.
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class KnownAnswer(_Frozen):
+class KnownAnswer(Spec):
     """A probe text with its logits from when the head file was written.
 
     Attributes:
@@ -33,7 +30,7 @@ class KnownAnswer(_Frozen):
     answers: tuple[str, ...] = ()
 
 
-class PredictedLabel(_Frozen):
+class PredictedLabel(Spec):
     """A label with its probability; in tagging an entity type and where the entity is.
 
     Attributes:
@@ -49,7 +46,7 @@ class PredictedLabel(_Frozen):
     end: int | None = Field(default=None, ge=1)
 
 
-class Example(_Frozen):
+class Example(Spec):
     """A text, or a pair of texts, with the prediction of the task.
 
     Attributes:

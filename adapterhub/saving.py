@@ -42,20 +42,23 @@ def open_for(registry: str | Path | None, backbone: str | Path | Backbone | None
     return open_backbone(SHIPPED if backbone is None else backbone)
 
 
-def check_backbone_for(registry: str | Path | None, backbone: object) -> None:
+def check_backbone_for(registry: str | Path | None, backbone: object) -> int | None:
     """Checks, without torch, the backbone that `open_for` opens, as far as its files say.
+
+    Returns:
+        The number of its depths, where that is known.
 
     Raises:
         UsageError: None is given, and the registry lists several.
         BackboneError: The name is malformed, the folder is missing, or it is no encoder's.
     """
     if not isinstance(backbone, str | Path | None):
-        return
+        spec = getattr(backbone, "spec", None)
+        return None if spec is None else spec.num_hidden_layers
     known = _with_backbones(registry)
     if known is not None:
-        check_backbone(known, backbone)
-    else:
-        check_source(SHIPPED if backbone is None else backbone)
+        return check_backbone(known, backbone)
+    return check_source(SHIPPED if backbone is None else backbone)
 
 
 def _with_backbones(registry: str | Path | None) -> Registry | None:

@@ -22,10 +22,10 @@ from adapterhub.specs import Metric, TaskSpec, TrainingRecord
 from adapterhub.store.example_texts import read_examples
 from adapterhub.store.registry import NEAREST, Resolved
 from adapterhub.training.adapters.result import AdapterSearchResult, AdapterTable, FittedAdapter
-from adapterhub.training.data.columns import recorded_columns
 from adapterhub.training.data.dataset import Splits, summary_of
 from adapterhub.training.data.splits import shared_rows
 from adapterhub.training.data.summary import DataSummary
+from adapterhub.training.data.trained_columns import recorded_columns
 from adapterhub.training.evaluation.calibration import TunedHead, recalibrate, tune_tag_bias
 from adapterhub.training.evaluation.comparison import Comparison, compare
 from adapterhub.training.evaluation.measure import (

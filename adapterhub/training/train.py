@@ -20,8 +20,9 @@ from adapterhub.training.features.pairs import pair_readings
 from adapterhub.training.features.usable_cache import usable_cache
 from adapterhub.training.finalize import TrainedTask, finalize
 from adapterhub.training.heads.fit_inputs import FitInputs, make_fit_inputs, matching_inputs
+from adapterhub.training.heads.parsers.search import search_parsers
 from adapterhub.training.heads.search_heads import SearchResult, search_heads
-from adapterhub.training.options import TrainingOptions
+from adapterhub.training.options import TrainingOptions, with_recipe
 from adapterhub.training.prepare import TrainingJob, named_registry, prepare
 from adapterhub.training.warm_start import WarmStart, read_warm_start
 
@@ -77,6 +78,11 @@ def run(job: TrainingJob, *, encoder: Encoder | None = None) -> TrainedTask:
     if options.adapter is not None:
         _check_method(options.adapter.method)
     opened = open_for(registry, job.backbone)
+    options = with_recipe(
+        options,
+        depth=opened.spec.num_hidden_layers,
+        shares_block=opened.config.num_hidden_groups == 1,
+    )
     if registry is not None:
         check_place(registry, job.task, splits.train.kind, opened)
     source = _open_source(opened, encoder, options)
@@ -129,7 +135,7 @@ def _open_source(
 
 def _check_method(method: object) -> None:
     # PEFT takes seconds to import, and heads alone do not need it.
-    from adapterhub.training.adapters.peft_methods import check_method
+    from adapterhub.training.adapters.trainable.peft_methods import check_method
 
     check_method(method)
 
@@ -138,7 +144,7 @@ def _with_shape_of(
     warm_start: WarmStart, options: TrainingOptions, adapter: AdapterOptions
 ) -> TrainingOptions:
     """Returns options by which the new adapter has the shape of an existing one."""
-    from adapterhub.training.adapters.peft_methods import inherit_shape
+    from adapterhub.training.adapters.trainable.peft_methods import inherit_shape
 
     return options.model_copy(update={"adapter": inherit_shape(adapter, warm_start.spec)})
 
@@ -150,6 +156,8 @@ def _search(
     backbone: Backbone,
     warm_start: WarmStart | None,
 ) -> SearchResult | AdapterSearchResult:
+    if options.adapter is None and all_inputs[0].trees:
+        return search_parsers(all_inputs[0], options=options, depth=source.encoder.depth)
     if options.adapter is None:
         return search_heads(all_inputs, options=options, source=source)
     from adapterhub.training.adapters.search_adapters import search_adapters

@@ -40,13 +40,13 @@ _PAIRS = (
     ("A man is playing a guitar.", "Somebody makes music."),
     ("他明天要坐火车去上海。", "他明天出门旅行。"),
 )
-# Short, because known answers of tagging store one row of logits per token.
+# Short, because known answers of tagging and parsing store one row of logits per token or word.
 _TAGGED = (("Anna flew from Berlin to Oslo on Monday.",), ("李明昨天在北京工作。",))
 
 
 def probes_for(spec: TaskSpec) -> tuple[tuple[str, ...], ...]:
     """Returns the probe inputs of a task: one in English and one in Chinese."""
-    if spec.kind == "tagging":
+    if spec.per_token:
         return _TAGGED
     return _TEXTS if len(spec.fields) == 1 else _PAIRS
 
@@ -114,7 +114,9 @@ def probe_logits(
     tokenizer: TextTokenizer,
     adapter: Adapter | None = None,
 ) -> list[Array]:
-    """Returns fp32 logits of a task that is not resident: (1, K) or (tokens, K) per input.
+    """Returns fp32 logits of a task that is not resident.
+
+    (1, K) per input, for tagging (tokens, K) and for parsing (words, K).
 
     `adapter` is the task's compiled adapter; None compiles it here.
     """

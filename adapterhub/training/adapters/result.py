@@ -17,7 +17,7 @@ from adapterhub.training.heads.candidates import Hyperparameters
 from adapterhub.training.heads.table import SearchTable, as_text
 
 _POINTS = 100
-_HEADINGS = ("passes", "own", "from", "rank", "trained", "s/epoch", "head")
+_HEADINGS = ("passes", "own", "from", "rank", "trained", "s/epoch", "memory", "head")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,10 @@ class AdapterRow:
         learning_rate: Of the adapter, or of the head alone.
         weight_decay: With which it was trained.
         epoch: The best epoch, from 1.
-        parameters: Numbers in the file, the head's included.
+        parameters: Trained numbers, the head's included.
         seconds: Time of one epoch; 0 for the head alone.
+        memory_bytes: Memory of the training beside the weights: gradients, the optimiser's moments,
+            and what a step on the largest batch keeps for the gradients; 0 for the head alone.
     """
 
     head: HeadSpec
@@ -45,6 +47,7 @@ class AdapterRow:
     epoch: int
     parameters: int
     seconds: float
+    memory_bytes: int = 0
 
     @property
     def passes(self) -> int:
@@ -146,6 +149,7 @@ class AdapterTable:
             "-" if row.rank is None else str(row.rank),
             f"{row.parameters:,}",
             "-" if row.from_depth is None else f"{row.seconds:.1f}",
+            "-" if row.from_depth is None else f"{row.memory_bytes / 1e6:,.1f} MB",
             f"{read} {row.head.pooling} {shape}",
             figure_text(row.value),
             " ".join(("<-", *marks)) if marks else "",
@@ -202,6 +206,8 @@ class FittedAdapter:
         value: Validation metric.
         epoch: Its best epoch, from 1.
         seconds: Mean time of an epoch.
+        parameters: Trained numbers, the head's included.
+        memory_bytes: As in `AdapterRow`.
         checkpoints: To be deleted once the task is saved.
         earlier: The task whose adapter it started from, if any.
     """
@@ -214,6 +220,8 @@ class FittedAdapter:
     value: float
     epoch: int
     seconds: float
+    parameters: int
+    memory_bytes: int
     checkpoints: Checkpoints | None
     earlier: EarlierTask | None = None
 

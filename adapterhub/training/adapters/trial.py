@@ -12,18 +12,14 @@ from adapterhub.errors import UsageError
 from adapterhub.families import FAMILIES
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.specs import BLOCK_METHOD, SITES, HeadSpec
-from adapterhub.training.adapter_options import AdapterOptions, Shape
+from adapterhub.training.adapter_options import AdapterOptions, Shape, asked_depths
 from adapterhub.training.adapters.differentiable_passes import TrainedHead, scale_of
 from adapterhub.training.adapters.examples import Examples, read_examples
-from adapterhub.training.adapters.injection import BlockCopies, PeftLayers
-from adapterhub.training.adapters.peft_methods import (
-    depths_of_config,
-    sites_of_config,
-    with_own_names,
-)
 from adapterhub.training.adapters.result import FittedAdapter
 from adapterhub.training.adapters.run_config import RunConfig, TrainableAdapter, product_dtype
 from adapterhub.training.adapters.train_loop import AdapterRun, Checkpoints
+from adapterhub.training.adapters.trainable.injection import BlockCopies, PeftLayers
+from adapterhub.training.adapters.trainable.peft_methods import sites_of_config, with_own_names
 from adapterhub.training.adapters.trunk import OpenTrunk, TrunkLayout, open_trunk
 from adapterhub.training.features.encoding import FeatureSource
 from adapterhub.training.features.standardized_features import Scale
@@ -38,7 +34,7 @@ _PLAIN = {"mixes": False, "hidden_widths": (), "poolings": ("cls", "mean", "max"
 
 
 def choose_head_shape(
-    from_depth: int, fit_inputs: FitInputs, *, options: TrainingOptions, source: FeatureSource
+    last: int, fit_inputs: FitInputs, *, options: TrainingOptions, source: FeatureSource
 ) -> SearchResult:
     """Returns heads on frozen states, of which the chosen one has the shape to train.
 
@@ -46,19 +42,20 @@ def choose_head_shape(
     the best pooling. Depths, poolings, shapes and mixes of the options replace that.
 
     Args:
-        from_depth: Where the adapter starts.
+        last: The head reads above this depth: where the adapter starts, or the last of single
+            depths that it changes.
         fit_inputs: Frozen features, targets and judge.
         options: Which heads are candidates.
         source: Encoder and cache.
 
     Raises:
-        UsageError: The options leave the head no depth over `from_depth`.
+        UsageError: The options leave the head no depth over `last`.
     """
-    reads = tuple(d for d in depths_of(options, source.encoder.depth) if d > from_depth)
+    reads = tuple(d for d in depths_of(options, source.encoder.depth) if d > last)
     if not reads:
         raise UsageError(
-            f"Option depths: the head reads no depth over {from_depth}, where the adapter "
-            f"starts, so the adapter would change nothing."
+            f"Option depths: the head reads no depth over {last}, so what the adapter changes "
+            f"there would change nothing."
         )
     given = options.model_fields_set
     changes: dict[str, object] = {n: value for n, value in _PLAIN.items() if n not in given}
@@ -148,9 +145,8 @@ class AdapterTrials:
         Raises:
             UsageError: The options leave the head no depth above it.
         """
-        found = choose_head_shape(
-            from_depth, self.fit_inputs, options=self.options, source=self.source
-        )
+        last = (asked_depths(self.adapter) or (from_depth,))[-1]
+        found = choose_head_shape(last, self.fit_inputs, options=self.options, source=self.source)
         layout = TrunkLayout(
             from_depth, self.fit_inputs.reading, self.options.max_windows, self.adapter.trunk_dtype
         )
@@ -196,6 +192,8 @@ class AdapterTrials:
             value=run.kept.value,
             epoch=run.kept.epoch,
             seconds=sum(record.seconds for record in epochs) / len(epochs),
+            parameters=run.trained_numbers,
+            memory_bytes=run.memory_bytes,
             checkpoints=checkpoints,
             earlier=None if self.warm_start is None else self.warm_start.record,
         )
@@ -203,10 +201,7 @@ class AdapterTrials:
     def shape(self, fork: Fork, rank: int, steps: int) -> Shape:
         """Returns the shape of an adapter with a rank."""
         options = self.adapter
-        depths = tuple(range(fork.from_depth, fork.head.depths[-1]))
-        own = depths_of_config(options.method)
-        if own is not None and fork.from_depth == min(own):
-            depths = tuple(depth for depth in depths if depth in own)
+        depths = asked_depths(options) or tuple(range(fork.from_depth, fork.head.depths[-1]))
         family = FAMILIES[self.backbone.spec.family]
         return Shape(
             method=options.method,

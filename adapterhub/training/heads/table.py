@@ -150,11 +150,18 @@ class SearchTable:
             *((_ENCODED[row.apart],) if self._has_pairs else ()),
             str(depths[0]) if len(depths) == 1 else f"mix {depths[0]}-{depths[-1]}",
             row.head.pooling,
-            "linear" if row.head.hidden_width is None else f"hidden {row.head.hidden_width}",
+            shape_text(row.head),
             f"{row.parameters:,}",
             figure_text(row.value),
             " ".join(("<-", *marks)) if marks else "",
         )
+
+
+def shape_text(head: HeadSpec) -> str:
+    """Returns the shape of a head for people."""
+    if head.arc_width is not None:
+        return f"biaffine {head.arc_width}+{head.relation_width}"
+    return "linear" if head.hidden_width is None else f"hidden {head.hidden_width}"
 
 
 def by_cost(fitted: Iterable[FittedHead]) -> list[FittedHead]:

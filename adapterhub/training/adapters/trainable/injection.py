@@ -19,7 +19,7 @@ from adapterhub.specs import BLOCK_METHOD, SITES, AdapterSpec
 from adapterhub.store.adapter_names import PREFIX, TIED, module_path, prefixed
 from adapterhub.store.headfile import adapter_digest
 from adapterhub.training.adapter_options import Shape
-from adapterhub.training.adapters.peft_methods import config_for
+from adapterhub.training.adapters.trainable.peft_methods import config_for
 from adapterhub.training.warm_start import WarmStart
 
 _NAME = "default"
