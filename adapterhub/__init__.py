@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from adapterhub.errors import AdapterHubError as AdapterHubError
+    from adapterhub.evaluation.result import Evaluation as Evaluation
     from adapterhub.hub import Hub as Hub
     from adapterhub.importing.convert import Converted as Converted
     from adapterhub.importing.convert import convert as convert
@@ -59,6 +60,7 @@ _HOMES = {
     "AdapterOptions": "adapterhub.training.adapter_options",
     "Converted": "adapterhub.importing.convert",
     "Encoder": "adapterhub.model.encoder.encoder",
+    "Evaluation": "adapterhub.evaluation.result",
     "Hub": "adapterhub.hub",
     "ImportOptions": "adapterhub.importing.import_options",
     "Plan": "adapterhub.plan",

@@ -47,6 +47,7 @@ from adapterhub.publishing.publication import PublishOptions
 
 RESULTS = {
     "Converted",
+    "Evaluation",
     "Plan",
     "ProbeResult",
     "Published",
@@ -67,6 +68,7 @@ NO_PATH: tuple[object, ...] = (3, b"x", ["x"], object(), 1.5, "a\0b")
 NO_NAME: tuple[object, ...] = (3, None, b"x", object(), "No Name", "", ["a", "b"])
 NO_TASKS: tuple[object, ...] = (3, None, b"x", [3], [["sentiment"]], [], object(), "sentimant")
 NO_TEXTS: tuple[object, ...] = (3, None, b"x", object(), [3], [None], [[]])
+LABELLED = [{"text": "a good day", "label": "positive"}]
 NO_BOOL: tuple[object, ...] = ("no", None, 3, [])
 NO_OPTIONS: tuple[object, ...] = (3, "x", [], object(), {"topk": 3}, {"epoch": 3}, {3: 3})
 
@@ -166,6 +168,12 @@ CALLS: dict[str, Call] = {
             "logits": NO_BOOL,
             "on_error": ON_ERROR,
         },
+    ),
+    "Hub.evaluate": Call(
+        lambda given: given.hub.evaluate,
+        lambda given: {"data": LABELLED, "tasks": "sentiment"},
+        {"data": (3, None, b"x", object(), "nothing.csv", [], [3], ["x"]), "tasks": NO_TASKS},
+        several="options",
     ),
     "Hub.score_file": Call(
         lambda given: given.hub.score_file,
