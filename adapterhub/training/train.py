@@ -22,6 +22,7 @@ from adapterhub.training.features.pairs import pair_readings
 from adapterhub.training.features.usable_cache import usable_cache
 from adapterhub.training.finalize import TrainedTask, finalize
 from adapterhub.training.heads.fit_inputs import FitInputs, make_fit_inputs, matching_inputs
+from adapterhub.training.heads.measured_head import measure_head, with_cost
 from adapterhub.training.heads.search_heads import SearchResult, search_heads
 from adapterhub.training.options import TrainingOptions, with_recipe
 from adapterhub.training.prepare import TrainingJob, named_registry, prepare
@@ -174,7 +175,11 @@ def _search(
     warm_start: WarmStart | None,
 ) -> SearchResult | AdapterSearchResult:
     if options.adapter is None:
-        return search_heads(all_inputs, options=options, source=source)
+        found = search_heads(all_inputs, options=options, source=source)
+        if options.tune is None:
+            return found
+        own = matching_inputs(found.chosen.apart, all_inputs)
+        return with_cost(found, measure_head(found.chosen, own, source))
     from adapterhub.training.adapters.search_adapters import search_adapters
     from adapterhub.training.adapters.trial import AdapterTrials
 
