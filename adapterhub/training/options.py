@@ -37,7 +37,16 @@ from adapterhub.training.adapter_options import (
 from adapterhub.training.tune import Tune, adapter_for, check_together, read_tune
 
 MetricName = Literal[
-    "accuracy", "macro_f1", "micro_f1", "mcc", "likelihood", "spearman", "pearson", "span_f1"
+    "accuracy",
+    "macro_f1",
+    "micro_f1",
+    "mcc",
+    "likelihood",
+    "spearman",
+    "pearson",
+    "span_f1",
+    "las",
+    "uas",
 ]
 Joining = Literal["auto", "space", "none"]
 PairReading = Literal["together", "apart", "both"]
@@ -47,6 +56,7 @@ METRICS: dict[Kind, tuple[MetricName, ...]] = {
     "multi_label": ("macro_f1", "micro_f1", "likelihood"),
     "regression": ("spearman", "pearson"),
     "tagging": ("span_f1",),
+    "parsing": ("las", "uas"),
 }
 """The metrics that can choose among candidates, by kind; the first is the default."""
 
@@ -110,8 +120,9 @@ class TrainingOptions(Options):
 
     kind: Annotated[Kind | None, Option("KIND", "by the columns")] = None
     """Kind of the task. Without it names and values of the columns decide: `tokens` with tags means
-    tagging, lists of labels multi_label, fractions or a column `score` regression, other values
-    single_label; where they may be more than one kind, none is guessed."""
+    tagging, with heads and relations parsing; lists of labels mean multi_label, fractions or a
+    column `score` regression, other values single_label; where they may be more than one kind, none
+    is guessed."""
     text: Annotated[str, Option("COLUMN", flags=("--text-column", "--text"))] = "text"
     """Column of the text."""
     pair: Annotated[
@@ -123,14 +134,17 @@ class TrainingOptions(Options):
     both tries the two ways. With an adapter, the choice is made with a head alone."""
     target: Annotated[
         str | None,
-        Option("COLUMN", "label, labels, score or tags", ("--target-column", "--target")),
+        Option("COLUMN", "label, labels, score, tags or deprel", ("--target-column", "--target")),
     ] = None
     """Column of the target."""
     tokens: Annotated[str, Option("COLUMN", flags=("--tokens-column", "--tokens"))] = "tokens"
-    """Tagging: column of the words."""
+    """Tagging and parsing: column of the words."""
+    heads: Annotated[str, Option("COLUMN", flags=("--heads-column", "--heads"))] = "head"
+    """Parsing: column of the heads, the place of each word's head among the words from 1; 0 is the
+    root."""
     join_tokens: Joining = "auto"
-    """Tagging: how words become a text. auto puts a space between words, but none between Han
-    characters, and none at all where every word is one character."""
+    """Tagging and parsing: how words become a text. auto puts a space between words, but none
+    between Han characters, and none at all where every word is one character."""
     mentions: Annotated[
         dict[str, Annotated[tuple[Mention, ...], Several]],
         Option("FILE", "none", read=read_mentions),
@@ -178,7 +192,9 @@ class TrainingOptions(Options):
     """Try weights of n-grams of pieces beside heads with one output per text."""
     hidden_widths: Annotated[tuple[Width, ...], Loose] = (128,)
     """Widths of hidden layers to try beside linear heads; '' for none."""
-    head_dropout: Annotated[Fraction, Option(shown="0; adapters: 0.1")] = 0.0
+    parser_widths: Annotated[tuple[Width, Width], Loose] = (128, 64)
+    """Parsing: width of the vectors that score heads, and of those that score relations."""
+    head_dropout: Annotated[Fraction, Option(shown="0; adapters: 0.1; parsing: 0.33")] = 0.0
     """Dropout on the head's features."""
     learning_rates: Annotated[tuple[Rate, ...], Several] = (3e-3, 2e-2)
     """Learning rates to try for every head."""
@@ -187,7 +203,7 @@ class TrainingOptions(Options):
     epochs: Annotated[Epochs | None, Option(shown=_BY_ROWS)] = None
     """Passes over the training set; beside an adapter, at most."""
     batch_size: Annotated[Count | None, Option(shown=f"{_BY_ROWS}; adapters: 16")] = None
-    """Rows (tagging: words) per step."""
+    """Rows (tagging and parsing: words) per step."""
     dataset: Annotated[Name | None, Option(shown="the file's name")] = None
     """Name of the data set in the record of the training."""
     dataset_license: str | None = None
@@ -323,6 +339,7 @@ SELECTION_FORMS: dict[Kind, tuple[str, str]] = {
     "tagging": ("argmax tags", "the best valid sequence of tags"),
     "multi_label": ("best thresholds", "the thresholds of its file"),
     "regression": ("unclipped", "values clipped to its range"),
+    "parsing": ("argmax heads", "the best tree"),
 }
 """How outputs are read where candidates are compared, and how in scoring, where these differ."""
 

@@ -10,6 +10,7 @@ from rich import box
 from rich.table import Table
 
 from adapterhub.diagnostics import figure_text
+from adapterhub.plots.panels import Curves
 from adapterhub.specs import AdapterSpec, EarlierTask, HeadSpec
 from adapterhub.training.adapters.train_loop import Checkpoints
 from adapterhub.training.heads.candidates import Hyperparameters
@@ -112,6 +113,31 @@ class AdapterTable:
                 f"{lost:.2f} points below the best (tolerance {self.tolerance:g})"
             )
         return f"{text}."
+
+    def curve(self) -> Curves:
+        """Returns the best value for each depth that an adapter starts at, to be drawn."""
+        frozen, *rows = self.rows
+        lines: dict[str, dict[int, float]] = {}
+        for row in rows:
+            start = 0 if row.from_depth is None else row.from_depth
+            best = lines.setdefault(self._line(row), {})
+            best[start] = max(row.value, best.get(start, row.value))
+        chosen = self.rows[self.chosen]
+        return Curves(
+            {name: sorted(best.items()) for name, best in lines.items()},
+            x="first depth with the adapter",
+            y=self.measure or self.metric,
+            chosen=(chosen.from_depth or 0, chosen.value),
+            levels={"head alone": frozen.value},
+            title=f"{self.candidates} candidates",
+        )
+
+    def _line(self, row: AdapterRow) -> str:
+        """Returns the line of a row, by what differs among the adapters."""
+        rows = self.rows[1:]
+        rank = f" of rank {row.rank}" if len({one.rank for one in rows}) > 1 else ""
+        read = f", read at depth {row.passes}" if len({one.passes for one in rows}) > 1 else ""
+        return f"adapter{rank}{read}"
 
     def _cells(self, index: int) -> tuple[str, ...]:
         row = self.rows[index]
