@@ -22,7 +22,7 @@ from adapterhub.training.features.pairs import pair_readings
 from adapterhub.training.features.usable_cache import usable_cache
 from adapterhub.training.finalize import TrainedTask, finalize
 from adapterhub.training.heads.fit_inputs import FitInputs, make_fit_inputs, matching_inputs
-from adapterhub.training.heads.measured_head import measure_head, with_cost
+from adapterhub.training.heads.measured_head import with_cost
 from adapterhub.training.heads.parsers.search import search_parsers
 from adapterhub.training.heads.search_heads import SearchResult, search_heads
 from adapterhub.training.options import TrainingOptions, with_recipe
@@ -179,10 +179,7 @@ def _search(
         return search_parsers(all_inputs[0], options=options, depth=source.encoder.depth)
     if options.adapter is None:
         found = search_heads(all_inputs, options=options, source=source)
-        if options.tune is None:
-            return found
-        own = matching_inputs(found.chosen.apart, all_inputs)
-        return with_cost(found, measure_head(found.chosen, own, source))
+        return with_cost(found, all_inputs, options=options, source=source)
     from adapterhub.training.adapters.search_adapters import search_adapters
     from adapterhub.training.adapters.trial import AdapterTrials
 

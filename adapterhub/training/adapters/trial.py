@@ -27,7 +27,7 @@ from adapterhub.training.features.encoding import FeatureSource
 from adapterhub.training.features.standardized_features import Scale
 from adapterhub.training.heads.candidates import Hyperparameters, depths_of
 from adapterhub.training.heads.fit_inputs import FitInputs, matching_inputs
-from adapterhub.training.heads.measured_head import measure_head, with_cost
+from adapterhub.training.heads.measured_head import with_cost
 from adapterhub.training.heads.search_heads import SearchResult, search_heads
 from adapterhub.training.options import TrainingOptions
 from adapterhub.training.warm_start import WarmStart
@@ -142,10 +142,7 @@ class AdapterTrials:
     def alone(self) -> SearchResult:
         """Returns the best head on the frozen trunk."""
         found = search_heads(self.all_inputs, options=self.options, source=self.source)
-        if self.options.tune is None:
-            return found
-        own = matching_inputs(found.chosen.apart, self.all_inputs)
-        return with_cost(found, measure_head(found.chosen, own, self.source))
+        return with_cost(found, self.all_inputs, options=self.options, source=self.source)
 
     @cached_property
     def fit_inputs(self) -> FitInputs:

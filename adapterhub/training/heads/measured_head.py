@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,9 +12,10 @@ from adapterhub.training.features.encoding import FeatureSource
 from adapterhub.training.features.pairs import ComparedMix
 from adapterhub.training.features.standardized_features import MixedTaps, Reader, SingleTaps
 from adapterhub.training.heads.candidates import CVFolds, FittedHead
-from adapterhub.training.heads.fit_inputs import FitInputs
+from adapterhub.training.heads.fit_inputs import FitInputs, matching_inputs
 from adapterhub.training.heads.search_heads import SearchResult, attentive_reader
 from adapterhub.training.heads.successive_halving import CandidateBatch
+from adapterhub.training.options import TrainingOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +58,21 @@ def measure_head(chosen: FittedHead, fit_inputs: FitInputs, source: FeatureSourc
     return HeadCost(time.perf_counter() - started, memory)
 
 
-def with_cost(found: SearchResult, cost: HeadCost) -> SearchResult:
-    """Returns a search's result whose table says what the chosen head costs."""
+def with_cost(
+    found: SearchResult,
+    all_inputs: Sequence[FitInputs],
+    *,
+    options: TrainingOptions,
+    source: FeatureSource,
+) -> SearchResult:
+    """Returns a search's result whose table says what the chosen head costs, if a recipe is given.
+
+    Without one, nobody waits for it. Parsers are trained one by one, and are not measured here.
+    """
+    if options.tune is None or all_inputs[0].trees:
+        return found
+    fit_inputs = matching_inputs(found.chosen.apart, all_inputs)
+    cost = measure_head(found.chosen, fit_inputs, source)
     table = found.table
     rows = list(table.rows)
     row = replace(rows[table.chosen], seconds=cost.seconds, memory_bytes=cost.memory_bytes)
