@@ -22,6 +22,7 @@ from adapterhub.training.features.pairs import pair_readings
 from adapterhub.training.features.usable_cache import usable_cache
 from adapterhub.training.finalize import TrainedTask, finalize
 from adapterhub.training.heads.fit_inputs import FitInputs, make_fit_inputs, matching_inputs
+from adapterhub.training.heads.measured_head import with_cost
 from adapterhub.training.heads.parsers.search import search_parsers
 from adapterhub.training.heads.search_heads import SearchResult, search_heads
 from adapterhub.training.options import TrainingOptions, with_recipe
@@ -177,7 +178,8 @@ def _search(
     if options.adapter is None and all_inputs[0].trees:
         return search_parsers(all_inputs[0], options=options, depth=source.encoder.depth)
     if options.adapter is None:
-        return search_heads(all_inputs, options=options, source=source)
+        found = search_heads(all_inputs, options=options, source=source)
+        return with_cost(found, all_inputs, options=options, source=source)
     from adapterhub.training.adapters.search_adapters import search_adapters
     from adapterhub.training.adapters.trial import AdapterTrials
 

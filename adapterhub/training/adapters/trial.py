@@ -27,6 +27,7 @@ from adapterhub.training.features.encoding import FeatureSource
 from adapterhub.training.features.standardized_features import Scale
 from adapterhub.training.heads.candidates import Hyperparameters, depths_of
 from adapterhub.training.heads.fit_inputs import FitInputs, matching_inputs
+from adapterhub.training.heads.measured_head import with_cost
 from adapterhub.training.heads.search_heads import SearchResult, search_heads
 from adapterhub.training.options import TrainingOptions
 from adapterhub.training.warm_start import WarmStart
@@ -61,12 +62,21 @@ def choose_head_shape(
         )
     given = options.model_fields_set
     changes: dict[str, object] = {n: value for n, value in _PLAIN.items() if n not in given}
-    changes["depths"] = reads if {"depths", "mixes"} & given else reads[-1:]
+    changes["depths"] = reads if _reads_any(options) else reads[-1:]
     return search_heads(
         (fit_inputs,),
         options=options.model_copy(update={**changes, "tolerance": 0.0}),
         source=source,
     )
+
+
+def _reads_any(options: TrainingOptions) -> bool:
+    """Returns whether a head beside an adapter may read other depths than the deepest."""
+    given = options.model_fields_set
+    if options.tune is None:
+        return not given.isdisjoint({"depths", "mixes"})
+    # A recipe says which depths change, and the deepest has passed through all of them.
+    return "depths" in given or ("mixes" in given and options.mixes)
 
 
 _RATE = 5e-4
@@ -131,7 +141,8 @@ class AdapterTrials:
     @cached_property
     def alone(self) -> SearchResult:
         """Returns the best head on the frozen trunk."""
-        return search_heads(self.all_inputs, options=self.options, source=self.source)
+        found = search_heads(self.all_inputs, options=self.options, source=self.source)
+        return with_cost(found, self.all_inputs, options=self.options, source=self.source)
 
     @cached_property
     def fit_inputs(self) -> FitInputs:
