@@ -273,6 +273,7 @@ SELECTION_FORMS: dict[Kind, tuple[str, str]] = {
     "tagging": ("argmax tags", "the best valid sequence of tags"),
     "multi_label": ("best thresholds", "the thresholds of its file"),
     "regression": ("unclipped", "values clipped to its range"),
+    "parsing": ("argmax heads", "the best tree"),
 }
 """How outputs are read where candidates are compared, and how in scoring, where these differ."""
 

@@ -41,7 +41,7 @@ TEXTS = [
     "she was very very late " * 9,
 ]
 PAIRS = [{"text": text, "text_pair": text[::-1]} for text in TEXTS]
-HEADS = ("sentiment", "topics", "rating", "entities", "language")
+HEADS = ("sentiment", "topics", "rating", "entities", "trees", "language")
 
 
 def _tied(backbone: Backbone, seed: int) -> PeftAdapter:
