@@ -197,7 +197,7 @@ def test_rows_ask_different_tasks(hub: Hub) -> None:
     rows = [
         (TEXTS[0], ["intent", "sentiment"]),
         (TEXTS[1], "topics"),
-        ({"text": TEXTS[2]}, ["wide", "entities", "own-block"]),
+        ({"text": TEXTS[2]}, ["wide", "entities", "trees", "own-block"]),
         (PAIRS[3], ["pairs", "intent"]),
         (PAIRS[1], ["apart"]),
         (TEXTS[5], ["tied", "intent-tags", "intent"]),
