@@ -168,7 +168,7 @@ class Calibration(Spec):
     thresholds: tuple[Annotated[float, Field(ge=0, le=1)], ...] | None = None
 
 
-Role = Literal["text", "pair", "tokens", "target"]
+Role = Literal["text", "pair", "tokens", "heads", "target"]
 """What a column of labelled rows is."""
 
 
