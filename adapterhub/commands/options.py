@@ -75,7 +75,8 @@ OnlyKind = Annotated[
         help="Only single_label, multi_label, regression, tagging or parsing tasks.",
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, errors too.")]
+JSON_HELP = "Print JSON, errors too."
+AsJson = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 BACKBONE_HELP = "A backbone of the registry by its key, a folder, or a Hub name."
 Backbone = Annotated[str | None, typer.Option(metavar="NAME", help=BACKBONE_HELP)]
 

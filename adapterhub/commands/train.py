@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from adapterhub.commands.option_fields import uses
-from adapterhub.commands.options import AsJson, Backbone, LabelledRows, NewTask, RegistryToWrite
-from adapterhub.commands.printing import note, print_json, print_line
+from adapterhub.commands.options import Backbone, LabelledRows, NewTask, RegistryToWrite
+from adapterhub.commands.printing import note, note_plot, print_json, print_line
 from adapterhub.errors import RegistryError, SaveError
 
 if TYPE_CHECKING:
+    from adapterhub.commands.verb_options import OutputOptions
     from adapterhub.specs import AdapterSpec
     from adapterhub.training.adapters.result import AdapterRow, AdapterTable
     from adapterhub.training.finalize import TrainedTask
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
     from adapterhub.training.options import TrainingOptions
 
 
-@uses("adapterhub.training.options:TrainingOptions")
+@uses(
+    "adapterhub.training.options:TrainingOptions",
+    "adapterhub.commands.verb_options:OutputOptions",
+)
 def train(
     data: LabelledRows,
     *,
@@ -27,7 +31,7 @@ def train(
     registry: RegistryToWrite = None,
     backbone: Backbone = None,
     options: TrainingOptions,
-    as_json: AsJson = False,
+    output: OutputOptions,
 ) -> None:
     """Train a task on the frozen backbone and add it to a registry.
 
@@ -39,6 +43,7 @@ def train(
     from adapterhub.store.registry import NEAREST
     from adapterhub.training.prepare import prepare
 
+    output.check_plot()
     where = registry or NEAREST
     at = "" if registry is None else f" --registry {shlex.quote(str(registry))}"
     job = prepare(data, task=task, options=options, registry=where, backbone=backbone)
@@ -51,10 +56,14 @@ def train(
         file = shlex.quote(str(write_elsewhere(error.trained)))
         way_out = f"It is in {file}; add it with `adapterhub add {file}{at}`"
         raise RegistryError(error.path, f"{error.problem} {way_out}") from error
-    if as_json:
+    if output.as_json:
         print_json(_values(trained))
     else:
         _print(trained, at)
+    if output.plot is not None:
+        trained.plot(output.plot)
+        measured = trained.comparison
+        note_plot(output.plot, {} if measured is None else {task: measured.names})
 
 
 def _print(trained: TrainedTask, at: str) -> None:

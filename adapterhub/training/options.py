@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -33,6 +34,7 @@ from adapterhub.training.adapter_options import (
     Rate,
     Several,
 )
+from adapterhub.training.tune import Tune, adapter_for, check_together, read_tune
 
 MetricName = Literal[
     "accuracy",
@@ -105,6 +107,12 @@ def read_mentions(path: Path | str) -> dict[str, tuple[str, ...]]:
 def path_or_table(data: object) -> object:
     """Returns the path that a string is; any other data unchanged."""
     return Path(data) if isinstance(data, str) else data
+
+
+def _begins_adapter(given: Mapping[str, object]) -> bool:
+    """Returns whether some options, by field, make an adapter."""
+    is_tuned = str(given.get("tune") or "head").strip().lower() != "head"
+    return is_tuned or not given.keys().isdisjoint(("method", "continue_from", "at_depths"))
 
 
 class TrainingOptions(Options):
@@ -229,13 +237,28 @@ class TrainingOptions(Options):
     adapter: Annotated[
         AdapterOptions | None,
         Part(
-            begun_by=("method", "continue_from"),
+            begins=_begins_adapter,
             otherwise="is for adapters; name a method, for instance --adapter lora.",
         ),
     ] = None
     """Train an adapter with the head; without it, a head on the frozen backbone."""
+    tune: Annotated[
+        Tune | None,
+        BeforeValidator(read_tune),
+        Option("RECIPE", "head, or as the adapter's options say", read=str),
+    ] = None
+    """What trains beside the head: head for nothing; top:K, own copies of the block at the last K
+    depths; middle-frozen, adapters on the lower and the upper third of the depths; at:0,1,5,
+    adapters at these depths; tied, one adapter for all depths; block, the block itself; embeddings,
+    the tables and the map below depth 0; all, these and the block. The last two make a backbone of
+    their own. rank, epochs and other options of adapters go with it."""
     adapter_of: Annotated[Name | None, Option("TASK")] = None
     """Fit a new head on the adapter of this task, which stays as it is; both share its branch."""
+
+    @property
+    def trains_encoder(self) -> bool:
+        """Returns whether more than a head trains."""
+        return self.adapter is not None or (self.tune is not None and self.tune.trains_encoder)
 
     @model_validator(mode="after")
     def _is_consistent(self) -> TrainingOptions:
@@ -249,6 +272,8 @@ class TrainingOptions(Options):
             raise ValueError(f"value_range {self.value_range} is empty: the smaller number first")
         if self.folds == 1:
             raise ValueError("folds are 2 or more, or 0 for no cross-validation")
+        if self.tune is not None:
+            check_together(self.tune, self.adapter, self.adapter_of)
         if self.adapter is not None and self.adapter_of is not None:
             raise ValueError("train an adapter or take the one of a task, not both")
         if self.pairs == "apart" and set(self.poolings) == {"attentive"}:
@@ -265,6 +290,37 @@ def training_options(**values: object) -> TrainingOptions:
         UsageError: An option is unknown or its value is not valid.
     """
     return parse_options(TrainingOptions, values)
+
+
+_OF_BOTH = sorted(TrainingOptions.model_fields.keys() & AdapterOptions.model_fields.keys())
+
+
+def with_recipe(options: TrainingOptions, *, depth: int, shares_block: bool) -> TrainingOptions:
+    """Returns options whose recipe, if any, is spelled out as those of an adapter.
+
+    As on the command line, options that heads and adapters both have, such as epochs, are then
+    those of the tuning.
+
+    Args:
+        options: As given.
+        depth: Number of depths of the backbone.
+        shares_block: Whether one block runs at all depths.
+
+    Raises:
+        UsageError: The backbone does not have the depths of the recipe.
+    """
+    tune, adapter = options.tune, options.adapter
+    if tune is None or not tune.trains_encoder:
+        return options
+    own = set() if adapter is None else adapter.model_fields_set
+    moved = {name: getattr(options, name) for name in _OF_BOTH if name not in own}
+    moved = {n: v for n, v in moved.items() if n in options.model_fields_set and v is not None}
+    made = adapter_for(tune, adapter, depth=depth, shares_block=shares_block)
+    if made is None:
+        return options
+    made = made.model_copy(update=moved)
+    usual = {name: TrainingOptions.model_fields[name].default for name in moved}
+    return options.model_copy(update={**usual, "adapter": made})
 
 
 def cache_folder(options: TrainingOptions) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 from adapterhub.errors import UsageError
 from adapterhub.model.adapters.compile import compile_adapter
 from adapterhub.specs import BLOCK_METHOD
-from adapterhub.training.adapter_options import AdapterOptions, from_depth_of
+from adapterhub.training.adapter_options import AdapterOptions, asked_depths, from_depth_of
 from adapterhub.training.adapters.result import (
     AdapterRow,
     AdapterSearchResult,
@@ -62,7 +62,7 @@ def search_adapters(trials: AdapterTrials) -> AdapterSearchResult:
 
 def _from_depths(options: AdapterOptions, depth: int) -> Sequence[int]:
     tried: Sequence[int | None] = options.from_depths or (options.from_depth,)
-    if options.search and tried == (None,):
+    if options.search and tried == (None,) and asked_depths(options) is None:
         tried = (0, depth // 3, depth * 2 // 3, depth - 1)
     starts = {from_depth_of(options.model_copy(update={"from_depth": one}), depth) for one in tried}
     return sorted(starts)
@@ -76,7 +76,7 @@ def _ranks(options: AdapterOptions) -> Sequence[int]:
 
 
 def _row(fitted: FittedAdapter, fork: Fork, rank: int, options: AdapterOptions) -> AdapterRow:
-    own = fitted.adapter.config.get("r")
+    own = None if fitted.adapter is None else fitted.adapter.config.get("r")
     # A PEFT config has its own rank; some initialisations store twice the rank of the options.
     known = rank if isinstance(options.method, str) else own
     return AdapterRow(
@@ -87,8 +87,9 @@ def _row(fitted: FittedAdapter, fork: Fork, rank: int, options: AdapterOptions) 
         learning_rate=fitted.hyperparameters.learning_rate,
         weight_decay=options.weight_decay,
         epoch=fitted.epoch,
-        parameters=sum(tensor.numel() for tensor in fitted.tensors.values()),
+        parameters=fitted.parameters,
         seconds=fitted.seconds,
+        memory_bytes=fitted.memory_bytes,
     )
 
 
@@ -147,6 +148,8 @@ class SharedAdapter:
             value=chosen.value,
             epoch=chosen.epoch,
             seconds=0.0,
+            parameters=sum(tensor.numel() for tensor in chosen.tensors.values()),
+            memory_bytes=0,
             checkpoints=None,
         )
         return AdapterSearchResult(fitted, found.table, ())

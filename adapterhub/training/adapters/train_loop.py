@@ -27,6 +27,7 @@ from adapterhub.training.adapters.examples import (
     reading_order,
     training_order,
 )
+from adapterhub.training.adapters.memory import saved_bytes, state_bytes
 from adapterhub.training.adapters.run_config import (
     ADAPTER,
     HEAD,
@@ -148,6 +149,12 @@ class AdapterRun:
         self._epoch, self._step, self._loss, self._seconds = 1, 0, 0.0, 0.0
         self._is_done = False
         self.history: list[EpochRecord] = []
+        self.memory_bytes = 0
+
+    @property
+    def trained_numbers(self) -> int:
+        """Returns how many numbers are trained."""
+        return sum(parameter.numel() for parameter in self._parameters.values())
 
     @property
     def kept(self) -> EpochRecord:
@@ -170,6 +177,7 @@ class AdapterRun:
         # Dropout draws from torch's global generator, whose state belongs to the caller.
         devices = [self.config.device] if self.config.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
+            self.memory_bytes = self._measure_memory()
             if saved is not None:
                 self._restore(saved)
             while not self._is_done:
@@ -189,6 +197,22 @@ class AdapterRun:
             batch = make_batch(part, rows, device=device)
             values[batch.targets] = self._logits(part, rows, batch)
         return values
+
+    def _measure_memory(self) -> int:
+        """Returns the bytes that training takes beside the weights, on the batch of most tokens."""
+        part, options = self.config.train, self.config.options
+        lengths = part.lengths()
+        steps = training_order(
+            lengths, batch_size=options.batch_size, seed=self.config.seed, epoch=1
+        )
+        largest = max(steps, key=lambda rows: int(lengths[rows].sum()))
+        self._switch(training=True)
+        batch = make_batch(part, largest, device=self.config.device)
+        weights = [*self.adapter.module.parameters(), *self.head.parameters()]
+        kept = 0
+        if len(batch.targets):
+            kept = saved_bytes(lambda: self._batch_loss(largest, batch), weights)
+        return kept + state_bytes(self._parameters.values())
 
     def _run_epoch(self, checkpoints: Checkpoints | None) -> None:
         """Runs the remaining steps of an epoch, validates, and writes a checkpoint."""
@@ -235,9 +259,7 @@ class AdapterRun:
         batch = make_batch(config.train, rows, device=config.device)
         if not len(batch.targets):
             return 0.0  # Tagging: no text of this batch has words.
-        logits = self._logits(config.train, rows, batch)
-        objective = config.objective
-        loss = objective.loss(logits[None, None], objective.targets[batch.targets]).sum()
+        loss = self._batch_loss(rows, batch)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise TrainingError(self._epoch, number + 1, config.learning_rate)
@@ -247,6 +269,11 @@ class AdapterRun:
         self.adapter.after_step(number)
         self._optimiser.zero_grad(set_to_none=True)
         return value
+
+    def _batch_loss(self, rows: Sequence[int], batch: ExampleBatch) -> torch.Tensor:
+        """Returns the loss of training rows."""
+        logits, objective = self._logits(self.config.train, rows, batch), self.config.objective
+        return objective.loss(logits[None, None], objective.targets[batch.targets]).sum()
 
     def _logits(self, part: Examples, rows: Sequence[int], batch: ExampleBatch) -> torch.Tensor:
         """Returns fp32 logits per row, or per word for tagging: (B, K) or (M, K)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -11,19 +11,17 @@ import torch
 from adapterhub.errors import UsageError
 from adapterhub.families import FAMILIES
 from adapterhub.model.backbone.open_backbone import Backbone
+from adapterhub.peft.format import PeftAdapter
 from adapterhub.specs import BLOCK_METHOD, SITES, HeadSpec
-from adapterhub.training.adapter_options import AdapterOptions, Shape
+from adapterhub.training.adapter_options import AdapterOptions, Shape, asked_depths
 from adapterhub.training.adapters.differentiable_passes import TrainedHead, scale_of
 from adapterhub.training.adapters.examples import Examples, read_examples
-from adapterhub.training.adapters.injection import BlockCopies, PeftLayers
-from adapterhub.training.adapters.peft_methods import (
-    depths_of_config,
-    sites_of_config,
-    with_own_names,
-)
 from adapterhub.training.adapters.result import FittedAdapter
 from adapterhub.training.adapters.run_config import RunConfig, TrainableAdapter, product_dtype
 from adapterhub.training.adapters.train_loop import AdapterRun, Checkpoints
+from adapterhub.training.adapters.trainable.encoder_copy import EncoderCopy
+from adapterhub.training.adapters.trainable.injection import BlockCopies, PeftLayers
+from adapterhub.training.adapters.trainable.peft_methods import sites_of_config, with_own_names
 from adapterhub.training.adapters.trunk import OpenTrunk, TrunkLayout, open_trunk
 from adapterhub.training.features.encoding import FeatureSource
 from adapterhub.training.features.standardized_features import Scale
@@ -38,7 +36,7 @@ _PLAIN = {"mixes": False, "hidden_widths": (), "poolings": ("cls", "mean", "max"
 
 
 def choose_head_shape(
-    from_depth: int, fit_inputs: FitInputs, *, options: TrainingOptions, source: FeatureSource
+    last: int, fit_inputs: FitInputs, *, options: TrainingOptions, source: FeatureSource
 ) -> SearchResult:
     """Returns heads on frozen states, of which the chosen one has the shape to train.
 
@@ -46,19 +44,20 @@ def choose_head_shape(
     the best pooling. Depths, poolings, shapes and mixes of the options replace that.
 
     Args:
-        from_depth: Where the adapter starts.
+        last: The head reads above this depth: where the adapter starts, or the last of single
+            depths that it changes.
         fit_inputs: Frozen features, targets and judge.
         options: Which heads are candidates.
         source: Encoder and cache.
 
     Raises:
-        UsageError: The options leave the head no depth over `from_depth`.
+        UsageError: The options leave the head no depth over `last`.
     """
-    reads = tuple(d for d in depths_of(options, source.encoder.depth) if d > from_depth)
+    reads = tuple(d for d in depths_of(options, source.encoder.depth) if d > last)
     if not reads:
         raise UsageError(
-            f"Option depths: the head reads no depth over {from_depth}, where the adapter "
-            f"starts, so the adapter would change nothing."
+            f"Option depths: the head reads no depth over {last}, so what the adapter changes "
+            f"there would change nothing."
         )
     given = options.model_fields_set
     changes: dict[str, object] = {n: value for n, value in _PLAIN.items() if n not in given}
@@ -71,7 +70,14 @@ def choose_head_shape(
 
 
 _RATE = 5e-4
-_RATES: Mapping[str, float] = {BLOCK_METHOD: 2e-4, "ia3": 1e-2, "vera": 1e-2}
+_RATES: Mapping[str, float] = {
+    BLOCK_METHOD: 2e-4,
+    "embeddings": 2e-4,
+    "all": 1e-4,
+    "ia3": 1e-2,
+    "vera": 1e-2,
+}
+"""By method, or by recipe where that trains the encoder itself."""
 # Epochs by default: as many as see 40,000 rows, between 4 and 20.
 _MOST_EPOCHS, _FEWEST_EPOCHS, _VISITS = 20, 4, 40_000
 _RUNS = "runs"
@@ -148,9 +154,8 @@ class AdapterTrials:
         Raises:
             UsageError: The options leave the head no depth above it.
         """
-        found = choose_head_shape(
-            from_depth, self.fit_inputs, options=self.options, source=self.source
-        )
+        last = (asked_depths(self.adapter) or (from_depth,))[-1]
+        found = choose_head_shape(last, self.fit_inputs, options=self.options, source=self.source)
         layout = TrunkLayout(
             from_depth, self.fit_inputs.reading, self.options.max_windows, self.adapter.trunk_dtype
         )
@@ -171,8 +176,9 @@ class AdapterTrials:
             TrainingError: The loss became NaN or infinite.
         """
         config = self._run_config(fork)
-        shape = self.shape(fork, rank, config.steps)
-        adapter = make_adapter(shape, self.backbone, seed=self.options.seed)
+        adapter = self._trainable(fork, rank, config.steps)
+        if isinstance(adapter, EncoderCopy):
+            config = replace(config, trunk=adapter)
         if self.warm_start is not None:
             adapter.load_weights(self.warm_start)
         head = TrainedHead(
@@ -186,27 +192,37 @@ class AdapterTrials:
         checkpoints = None if adapter.has_own_state else self._checkpoints(fork, rank)
         run.train(checkpoints)
         exported = adapter.export()
+        spec = exported.spec if isinstance(exported, PeftAdapter) else None
         epochs = run.history
         return FittedAdapter(
             head=head.spec,
-            adapter=exported.spec,
-            tensors={**head.export(), **exported.tensors},
+            adapter=spec,
+            tensors={**head.export(), **({} if spec is None else exported.tensors)},
+            weights=exported.tensors if spec is None else {},
             apart=self.fit_inputs.reading.apart,
             hyperparameters=Hyperparameters(config.learning_rate, self.adapter.weight_decay),
             value=run.kept.value,
             epoch=run.kept.epoch,
             seconds=sum(record.seconds for record in epochs) / len(epochs),
+            parameters=run.trained_numbers,
+            memory_bytes=run.memory_bytes,
             checkpoints=checkpoints,
             earlier=None if self.warm_start is None else self.warm_start.record,
         )
 
+    def _trainable(self, fork: Fork, rank: int, steps: int) -> TrainableAdapter:
+        """Returns what trains beside the head, at its start."""
+        tune = self.options.tune
+        if tune is not None and tune.makes_backbone:
+            depth = 0 if tune.recipe == "embeddings" else fork.head.depths[-1]
+            return EncoderCopy(self.backbone, depth=depth)
+        shape = self.shape(fork, rank, steps)
+        return make_adapter(shape, self.backbone, seed=self.options.seed)
+
     def shape(self, fork: Fork, rank: int, steps: int) -> Shape:
         """Returns the shape of an adapter with a rank."""
         options = self.adapter
-        depths = tuple(range(fork.from_depth, fork.head.depths[-1]))
-        own = depths_of_config(options.method)
-        if own is not None and fork.from_depth == min(own):
-            depths = tuple(depth for depth in depths if depth in own)
+        depths = asked_depths(options) or tuple(range(fork.from_depth, fork.head.depths[-1]))
         family = FAMILIES[self.backbone.spec.family]
         return Shape(
             method=options.method,
@@ -223,6 +239,8 @@ class AdapterTrials:
         options, encoder, problem = self.adapter, self.source.encoder, self.fit_inputs.problem
         few = max(_FEWEST_EPOCHS, _VISITS // len(self.train))
         method = options.method if isinstance(options.method, str) else ""
+        if self.options.tune is not None and self.options.tune.makes_backbone:
+            method = self.options.tune.recipe
         return RunConfig(
             options=options,
             objective=problem.objective,
@@ -256,6 +274,9 @@ class AdapterTrials:
             "head": fork.head.model_dump(mode="json"),
             "rank": rank,
         }
+        if self.options.tune is not None and self.options.tune.makes_backbone:
+            # Other recipes are what the adapter's options say.
+            meaning["tune"] = str(self.options.tune)
         return Checkpoints(self.source.cache / _RUNS, meaning)
 
     def _examples(self, inputs: Sequence[tuple[str, ...]]) -> Examples:

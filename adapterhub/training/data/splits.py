@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from unicodedata import normalize
 
@@ -46,14 +46,25 @@ class Parts:
     notes: tuple[str, ...] = ()
 
 
-def split_records(records: Records, columns: Columns, options: TrainingOptions) -> Parts:
+def split_records(
+    records: Records,
+    columns: Columns,
+    options: TrainingOptions,
+    parse: Callable[[Records, Columns], list[Example]] = parse_records,
+) -> Parts:
     """Returns the parts that a split column names, or else parts drawn by the seed.
+
+    Args:
+        records: The rows.
+        columns: Which columns are read.
+        options: How to split.
+        parse: Makes examples of rows.
 
     Raises:
         DataError: A value is not what it must be, or the split column names another part.
     """
     if options.split_column is None:
-        return _split_by_seed(parse_records(records, columns), options)
+        return _split_by_seed(parse(records, columns), options)
     rows: dict[str, list[SourceRow]] = {"train": [], "validation": [], "test": []}
     for record in records.rows:
         value = records.value(record, options.split_column)
@@ -76,7 +87,7 @@ def split_records(records: Records, columns: Columns, options: TrainingOptions) 
     count = len(rows["train"]), len(rows["validation"])
     # Together, so that all parts read tags in the same form.
     every = (*rows["train"], *rows["validation"], *answered)
-    examples = parse_records(replace(records, rows=every), columns)
+    examples = parse(replace(records, rows=every), columns)
     held_out, notes = _told_apart(examples[sum(count) :], len(test))
     return Parts(examples[: count[0]], examples[count[0] : sum(count)], held_out, notes)
 

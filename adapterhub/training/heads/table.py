@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from adapterhub.diagnostics import figure_text
+from adapterhub.plots.panels import Curves
 from adapterhub.specs import HeadSpec
 from adapterhub.training.heads.candidates import FittedHead
 
@@ -28,6 +29,7 @@ def as_text(table: Table, lines: Iterable[str]) -> str:
 
 
 _POINTS = 100
+_ENCODED = ("together", "apart")
 _COLUMNS = ("depths", "pooling", "head")
 
 
@@ -111,6 +113,22 @@ class SearchTable:
             f"{best.passes}, {lost:.2f} points below the best (tolerance {self.tolerance:g})."
         )
 
+    def curve(self) -> Curves:
+        """Returns the best value for each depth that a head reads at most, to be drawn."""
+        lines: dict[str, dict[int, float]] = {}
+        for row in self.rows:
+            how = f", texts {_ENCODED[row.apart]}" if self._has_pairs else ""
+            best = lines.setdefault(f"best head{how}", {})
+            best[row.passes] = max(row.value, best.get(row.passes, row.value))
+        chosen = self.rows[self.chosen]
+        return Curves(
+            {name: sorted(best.items()) for name, best in lines.items()},
+            x="deepest depth read",
+            y=self.measure or self.metric,
+            chosen=(chosen.passes, chosen.value),
+            title=f"{self.candidates} candidates",
+        )
+
     @property
     def _has_pairs(self) -> bool:
         return any(row.apart for row in self.rows)
@@ -129,7 +147,7 @@ class SearchTable:
         marks = [name for name in ("best", "chosen") if getattr(self, name) == index]
         return (
             str(row.passes),
-            *((("together", "apart")[row.apart],) if self._has_pairs else ()),
+            *((_ENCODED[row.apart],) if self._has_pairs else ()),
             str(depths[0]) if len(depths) == 1 else f"mix {depths[0]}-{depths[-1]}",
             row.head.pooling,
             shape_text(row.head),
