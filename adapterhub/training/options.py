@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_serializer, model_validator
 
 from adapterhub.errors import DataError, UsageError
 from adapterhub.inputs import Record, parse_bytes
@@ -254,6 +254,10 @@ class TrainingOptions(Options):
     their own. rank, epochs and other options of adapters go with it."""
     adapter_of: Annotated[Name | None, Option("TASK")] = None
     """Fit a new head on the adapter of this task, which stays as it is; both share its branch."""
+
+    @field_serializer("tune")
+    def _plain_tune(self, tune: Tune | None) -> str | None:
+        return None if tune is None else str(tune)
 
     @property
     def trains_encoder(self) -> bool:

@@ -27,7 +27,6 @@ from adapterhub.training.adapters.examples import (
     reading_order,
     training_order,
 )
-from adapterhub.training.adapters.memory import saved_bytes, state_bytes
 from adapterhub.training.adapters.run_config import (
     ADAPTER,
     HEAD,
@@ -37,6 +36,7 @@ from adapterhub.training.adapters.run_config import (
     make_optimiser,
     schedule,
 )
+from adapterhub.training.evaluation.memory import saved_bytes, state_bytes
 
 _SUFFIX = ".run.safetensors"
 _KEY = "run"

@@ -27,6 +27,7 @@ from adapterhub.training.features.encoding import FeatureSource
 from adapterhub.training.features.standardized_features import Scale
 from adapterhub.training.heads.candidates import Hyperparameters, depths_of
 from adapterhub.training.heads.fit_inputs import FitInputs, matching_inputs
+from adapterhub.training.heads.measured_head import search_measured
 from adapterhub.training.heads.search_heads import SearchResult, search_heads
 from adapterhub.training.options import TrainingOptions
 from adapterhub.training.warm_start import WarmStart
@@ -131,7 +132,7 @@ class AdapterTrials:
     @cached_property
     def alone(self) -> SearchResult:
         """Returns the best head on the frozen trunk."""
-        return search_heads(self.all_inputs, options=self.options, source=self.source)
+        return search_measured(self.all_inputs, options=self.options, source=self.source)
 
     @cached_property
     def fit_inputs(self) -> FitInputs:
