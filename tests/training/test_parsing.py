@@ -98,3 +98,28 @@ def test_a_parser_has_its_own_metrics(tiny_backbone: Backbone) -> None:
             registry=None,
             backbone=tiny_backbone,
         )
+
+
+@pytest.mark.slow
+def test_an_adapter_trains_with_a_parser(
+    folder: Path, tiny_backbone: Backbone, tiny_encoder: Encoder
+) -> None:
+    adapter = {"method": "lora", "from_depth": 1, "rank": 4, "epochs": 12, "batch_size": 4}
+    options = {**QUICK, "depths": (2,), "epochs": 1, "cache_dir": folder / "cache"}
+    tuned = train(
+        tree_rows(100),
+        task="tuned",
+        options={**options, "adapter": {**adapter, "head_learning_rate": 0.01}},
+        registry=folder / "registry.yaml",
+        backbone=tiny_backbone,
+        encoder=tiny_encoder,
+    )
+    assert tuned.spec.adapter is not None
+    assert tuned.spec.head.arc_width == 16
+    figures = {metric.name: metric.value for metric in tuned.metrics}
+    alone, trained = tuned.table.rows
+    assert figures["las"] > 0.8 > alone.value
+    assert trained.value == pytest.approx(figures["las"], abs=0.05)
+    hub = Hub(folder / "registry.yaml", device="cpu")
+    scores = hub.score("she was good day", ["tree", "tuned"])
+    assert len(scores["tuned"].answers[0]) == len(scores["tree"].answers[0]) == 4

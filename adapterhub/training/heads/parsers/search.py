@@ -107,6 +107,23 @@ def search_parsers(fit_inputs: FitInputs, *, options: TrainingOptions, depth: in
     return SearchResult(ordered[table.chosen], table)
 
 
+def rank_parsers(
+    fit_inputs: FitInputs, *, options: TrainingOptions, depth: int
+) -> tuple[HeadSpec, int]:
+    """Returns the head with the best rank, and how many were tried; a single one needs no trial.
+
+    Args:
+        fit_inputs: As in `search_parsers`.
+        options: As in `search_parsers`.
+        depth: As in `search_parsers`.
+    """
+    candidates = list(_candidates(fit_inputs, options, depth))
+    if len(candidates) == 1:
+        return candidates[0].head, 0
+    ranked = _rank(candidates, fit_inputs, options)
+    return max(ranked, key=lambda one: one.value).head, len(ranked)
+
+
 def _candidates(
     fit_inputs: FitInputs, options: TrainingOptions, depth: int
 ) -> Iterator[_Candidate]:
