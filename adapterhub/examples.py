@@ -33,17 +33,22 @@ class KnownAnswer(Spec):
 class PredictedLabel(Spec):
     """A label with its probability; in tagging an entity type and where the entity is.
 
+    In parsing it is the relation of a word to its head.
+
     Attributes:
-        label: The label or entity type.
+        label: The label, entity type or relation.
         score: Its probability.
-        start: Tagging only: first code point of the entity.
-        end: Tagging only: the code point after its last.
+        start: Tagging and parsing only: first code point of the entity or word.
+        end: Tagging and parsing only: the code point after its last.
+        head: Parsing only: place of the head among the words, from 1; 0 is the root.
     """
 
+    later = ("head",)
     label: str = Field(min_length=1, max_length=256)
     score: float = Field(ge=0, le=1)
     start: int | None = Field(default=None, ge=0)
     end: int | None = Field(default=None, ge=1)
+    head: int | None = Field(default=None, ge=0)
 
 
 class Example(Spec):
@@ -51,7 +56,7 @@ class Example(Spec):
 
     Attributes:
         inputs: One string per input field.
-        labels: The predicted labels, or entities in the order of the text.
+        labels: The predicted labels, or entities or words in the order of the text.
         value: Regression only: the predicted value.
     """
 
@@ -60,10 +65,16 @@ class Example(Spec):
     value: float | None = None
 
     def entity(self, found: PredictedLabel) -> str | None:
-        """Returns the text of a predicted entity, or None for a label of the whole text."""
+        """Returns the text of an entity or word, or None for a label of the whole text."""
         return None if found.start is None else self.inputs[0][found.start : found.end]
+
+    def head(self, found: PredictedLabel) -> str | None:
+        """Returns the text of the head of a word, or None where that is the root or has none."""
+        return self.entity(self.labels[found.head - 1]) if found.head else None
 
     def fits(self, fields: int, labels: Collection[str]) -> bool:
         """Returns whether it may be of a task with so many fields, and these labels or types."""
         has_labels = all(found.label in labels for found in self.labels)
-        return len(self.inputs) == fields and has_labels and (self.value is None) == bool(labels)
+        has_heads = all((found.head or 0) <= len(self.labels) for found in self.labels)
+        is_whole = len(self.inputs) == fields and has_labels and has_heads
+        return is_whole and (self.value is None) == bool(labels)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from adapterhub.evaluation.result import Evaluation
     from adapterhub.training.options import TrainingOptions
 
-_COLUMNS = Only(("text", "pair", "target", "tokens", "join_tokens"))
+_COLUMNS = Only(("text", "pair", "target", "tokens", "heads", "join_tokens"))
 
 
 @uses(

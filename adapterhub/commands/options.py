@@ -72,7 +72,7 @@ OnlyKind = Annotated[
     typer.Option(
         "--kind",
         metavar="KIND",
-        help="Only single_label, multi_label, regression or tagging tasks.",
+        help="Only single_label, multi_label, regression, tagging or parsing tasks.",
     ),
 ]
 JSON_HELP = "Print JSON, errors too."

@@ -98,7 +98,7 @@ class ProbeOptions(Options):
         if self.test is not None and self.validation is None:
             raise ValueError("give a validation file beside the test file")
         if len(set(self.probes)) < len(self.probes):
-            raise ValueError("a probe is named twice")
+            raise ValueError("probes name one of them twice")
         return self
 
     def fit_settings(self) -> FitSettings:

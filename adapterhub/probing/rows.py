@@ -10,7 +10,7 @@ from adapterhub.errors import DataError
 from adapterhub.probing.items import SPLITS, Split
 from adapterhub.probing.options import ProbeOptions, What
 from adapterhub.probing.sentence_pairs import sentence_pairs
-from adapterhub.probing.targets import Source, open_source
+from adapterhub.probing.source import Source, open_source
 from adapterhub.probing.trees import TreeWords
 from adapterhub.tags import OUTSIDE
 from adapterhub.training.data.labels import find_labels, with_own_names, with_whole_numbers

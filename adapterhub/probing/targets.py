@@ -1,238 +1,102 @@
-"""What is predicted of the rows of a data set, and from which columns."""
+"""The measured targets: which items choose and measure each, and its constant predictor."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
-from adapterhub.errors import UsageError
-from adapterhub.probing.options import HELD_OUT, ProbeOptions, What
-from adapterhub.probing.sentence_pairs import sentence_pairs
-from adapterhub.probing.trees import parse_trees
-from adapterhub.rows.formats import find_format
-from adapterhub.rows.reading import SourceRow, read_file
-from adapterhub.specs import Kind
-from adapterhub.store.jsonsafe import shown
-from adapterhub.training.data.columns import Columns, find_columns
-from adapterhub.training.data.parsing import Example, parse_records
-from adapterhub.training.data.records import Records, read_lists, read_parts, read_records
-from adapterhub.training.data.summary import note_unread
-from adapterhub.training.options import TrainingOptions
+import numpy as np
+import numpy.typing as npt
 
-_ORDER = "order of its first two sentences"
-"""The column that paragraphs get, by which they are spread over the splits."""
+from adapterhub.probing.fit_settings import Target
+from adapterhub.probing.item_batches import ItemBatches
+from adapterhub.probing.items import NO_LABEL, ProbeItems, Split
+from adapterhub.probing.readouts import Readout
 
-_TAGS = ("tags", "upos")
-_RELATIONS = "deprel"
-_KINDS: Mapping[What, Kind] = {
-    "label": "single_label",
-    "tag": "tagging",
-    "relation": "tagging",
-    "head": "tagging",
-    "order": "single_label",
-}
+Mask = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+
+_ITEMS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Source:
-    """The records of a data set, and how they are read.
+class Measured:
+    """Predictions of all M items of a split.
 
     Attributes:
-        records: All rows.
-        what: What is predicted.
-        columns: Which columns are read.
-        heads: The column of heads.
-        reading: The options by which training reads and splits the same rows.
+        nats: (…, M) -log probability of the right label.
+        hits: (…, M) whether it is the most probable one.
     """
 
-    records: Records
-    what: What
-    columns: Columns
-    heads: str
-    reading: TrainingOptions
-
-    @property
-    def target(self) -> str:
-        """Returns the column of what is predicted, or `order`."""
-        columns: Mapping[What, str] = {"head": self.heads, "order": "order"}
-        return columns.get(self.what, self.columns.target)
-
-    def parse(self, records: Records, columns: Columns) -> list[Example]:
-        """Returns the examples of some records.
-
-        Raises:
-            DataError: A value is missing or invalid; names the line.
-        """
-        if self.what in ("relation", "head"):
-            return parse_trees(records, columns, heads=self.heads)
-        return parse_records(records, columns)
-
-    def parse_other(self, data: object) -> tuple[Records, list[Example]]:
-        """Returns records and examples of other rows for the same probes.
-
-        Raises:
-            DataError: They cannot be read, or have no such columns.
-        """
-        if self.what == "order":
-            records = _with_orders(_read(data), self.reading)
-        else:
-            records = _with_lists(_read(data), self.reading, self.what, self.heads)
-        columns = _columns(records, self.reading, self.what, self.heads)
-        if columns.fields != self.columns.fields:
-            records.refuse(
-                f"its rows have the fields {' and '.join(columns.fields)}, those that train "
-                f"{' and '.join(self.columns.fields)}"
-            )
-        return records, self.parse(records, columns)
+    nats: Floats
+    hits: Mask
 
 
-def open_source(data: object, options: ProbeOptions) -> Source:
-    """Returns the records of a data set, with what is predicted of them.
+@dataclass(frozen=True, slots=True, eq=False)
+class MeasuredTarget:
+    """One target.
 
-    Args:
-        data: As `train` takes it; for the order of sentences also a text file, a paragraph a line.
-        options: Columns and target.
-
-    Raises:
-        DataError: The data cannot be read, or a column is missing.
-        UsageError: What is predicted is not clear, or cannot be probed.
+    Attributes:
+        name: Its name.
+        index: Which of the fitted targets it measures: 0 the labels, 1 the control task.
+        chosen_on: (M,) the items of the choosing rows that count.
+        measured_on: (M,) the items of the measuring rows that count.
+        prior: The mean of nats of the constant predictor on the former.
+        constant: The constant predictor on all items of the measuring rows.
     """
-    reading = options.for_rows()
-    what = options.what
-    if what in (None, "order") and _is_text_file(data):
-        what, records = "order", _read(data)
-    else:
-        records, reading = read_parts(data, reading)
-    if reading.validation is None and reading.split_column is None:
-        reading = reading.model_copy(update={"validation_fraction": HELD_OUT})
-    what = what or _guess(records, reading)
-    if what == "order":
-        records = _with_orders(records, reading)
-        target: str | None = _ORDER
-    else:
-        target = options.target or _usual_target(records, what)
-    reading = reading.model_copy(update={"target": target, "kind": _KINDS[what]})
-    records = _with_lists(records, reading, what, options.heads)
-    columns = _columns(records, reading, what, options.heads)
-    if options.what is None and what == "label":
-        note_unread(records, columns, guessed=True)  # refuses multiple choice
-    return Source(records, what, columns, options.heads, reading)
+
+    name: Target
+    index: int
+    chosen_on: Mask
+    measured_on: Mask
+    prior: float
+    constant: Measured
 
 
-def _guess(records: Records, reading: TrainingOptions) -> What:
-    """Returns what is predicted where the options do not say it.
-
-    Raises:
-        UsageError: The columns may mean several things, or nothing that can be probed.
-    """
-    names = records.columns
-    if reading.tokens in names:
-        if reading.target == _RELATIONS:
-            return "relation"
-        if reading.target is not None or "tags" in names:
-            return "tag"
-        known = [f"--what tag --target {name}" for name in _TAGS if name in names]
-        known += ["--what relation"] if _RELATIONS in names else []
-        known += ["--what head"] if "head" in names else []
-        ways = ", ".join(known) or "--what tag --target COLUMN"
-        raise UsageError(
-            f"{records.source} has words, and does not say what is predicted of them: choose "
-            f"{ways} (in Python what='tag', target='upos')."
-        )
-    try:
-        kind = find_columns(records, reading).kind
-    except UsageError as error:
-        problem = str(error).partition("; ")[0]
-        raise UsageError(f"{problem}; {_ONE_LABEL}") from error
-    if kind != "single_label":
-        raise UsageError(f"{records.source} holds {_NOT_PROBED[kind]}; {_ONE_LABEL}")
-    return "label"
-
-
-_ONE_LABEL = (
-    "a probe predicts one label of a text: --what label (in Python what='label') takes every value "
-    "for a label."
-)
-_NOT_PROBED: Mapping[Kind, str] = {
-    "regression": "numbers, whose information is not measured in bits of a label: write the ranges "
-    "they fall into, such as low, middle and high",
-    "multi_label": "several labels of a text: probe one at a time, as yes or no",
-}
+def measured_targets(
+    batches: Mapping[Split, ItemBatches], readout: Readout, *, control: bool
+) -> tuple[MeasuredTarget, ...]:
+    """Returns the targets that have items to measure."""
+    choosing, measuring = batches["choosing"], batches["measuring"]
+    names: tuple[Target, ...] = ("labels", "control", "memorised") if control else ("labels",)
+    found = []
+    for name in names:
+        index = 0 if name == "labels" else 1
+        chosen_on, measured_on = (_counting(one.items, name) for one in (choosing, measuring))
+        if not chosen_on.any():
+            # As in a small data set, where all types of the choosing rows are known.
+            chosen_on = choosing.labels[index].numpy() != NO_LABEL
+        if not measured_on.any() or not chosen_on.any():
+            continue
+        # A type's random label is drawn from the frequencies of the labels, while its own frequency
+        # decides how often that label is seen. On other types the former predicts better.
+        priors = range(index + 1)
+        means = [
+            float(_constant(choosing, readout, prior).nats[index][chosen_on].mean())
+            for prior in priors
+        ]
+        best = int(np.argmin(means))
+        measured = _constant(measuring, readout, best)
+        constant = Measured(measured.nats[index], measured.hits[index])
+        found.append(MeasuredTarget(name, index, chosen_on, measured_on, means[best], constant))
+    return tuple(found)
 
 
-def _usual_target(records: Records, what: What) -> str | None:
-    """Returns the usual column of a target that is there; None where training finds it."""
-    if what == "tag":
-        return next((name for name in _TAGS if name in records.columns), _TAGS[0])
-    if what == "relation":
-        return _RELATIONS
-    return None
+def _counting(items: ProbeItems, name: Target) -> Mask:
+    """Returns which items count for a target: (M,)."""
+    mask: Mask = items.labels != NO_LABEL
+    if name != "labels":
+        mask = (items.control != NO_LABEL) & (items.novel == (name == "control"))
+    return mask
 
 
-def _columns(records: Records, reading: TrainingOptions, what: What, heads: str) -> Columns:
-    if what == "head":
-        # The relations are read beside the heads where they are there: punctuation has one.
-        has_relations = (reading.target or _RELATIONS) in records.columns
-        target = (reading.target or _RELATIONS) if has_relations else heads
-        reading = reading.model_copy(update={"target": target})
-    return find_columns(records, reading)
-
-
-def _with_lists(records: Records, reading: TrainingOptions, what: What, heads: str) -> Records:
-    """Returns the records with lists in the place of cells that hold one."""
-    if what in ("relation", "head"):
-        records = read_lists(records, reading.model_copy(update={"target": heads}))
-    return read_lists(records, reading)
-
-
-def _with_orders(records: Records, reading: TrainingOptions) -> Records:
-    """Returns the paragraphs that have two sentences, with the order of their first pair.
-
-    Raises:
-        DataError: None has, or a row has no text.
-    """
-    rows = []
-    for row in records.rows:
-        text = records.value(row, reading.text)
-        if not isinstance(text, str):
-            records.refuse(f"column '{reading.text}' is {shown(text)}; expected a text", row)
-        pair = next(sentence_pairs(text, seed=reading.seed), None)
-        if pair is not None:
-            rows.append(
-                replace(row, values={reading.text: text, _ORDER: pair.label, **_part(row, reading)})
-            )
-    if not rows:
-        records.refuse(
-            f"no text of column '{reading.text}' has two sentences; the order of sentences needs "
-            f"paragraphs, one in a row or line"
-        )
-    return replace(records, rows=tuple(rows))
-
-
-def _part(row: SourceRow, reading: TrainingOptions) -> dict[str, object]:
-    column = reading.split_column
-    return {column: row.values[column]} if column is not None and column in row.values else {}
-
-
-def _read(data: object) -> Records:
-    """Returns the records of data, which may be lines of text."""
-    if not _is_text_file(data):
-        return read_records(data)
-    path = Path(os.path.expanduser(str(data)))
-    records = Records(
-        str(path), path.name.partition(".")[0], True, tuple(read_file(path, find_format(path)))
-    )
-    for row in records.rows:
-        if row.problem is not None:
-            records.refuse(row.problem, row)
-    if not records.rows:
-        records.refuse("it holds no rows")
-    return records
-
-
-def _is_text_file(data: object) -> bool:
-    if not isinstance(data, str | Path):
-        return False
-    return find_format(Path(data)).name == "text"
+def _constant(batches: ItemBatches, readout: Readout, prior: int) -> Measured:
+    """Returns what a constant predictor gives on all items: (T, M)."""
+    shape = tuple(batches.labels.shape)
+    nats, hits = np.zeros(shape), np.zeros(shape, np.bool_)
+    for batch in batches.cut(_ITEMS_AT_ONCE):
+        found = readout.constant(batch, prior)
+        rows = batch.rows.numpy()
+        nats[:, rows] = found.nats[0].cpu().double().numpy()
+        hits[:, rows] = found.hits[0].cpu().numpy()
+    return Measured(nats, hits)

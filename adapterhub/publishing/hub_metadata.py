@@ -69,6 +69,7 @@ _METRIC_NAMES: Mapping[str, str] = {
     "span_recall": "Recall of exact spans",
     "las": "Labelled attachment score, as in CoNLL 2018",
     "uas": "Unlabelled attachment score, as in CoNLL 2018",
+    "word_f1": "F1 of words",
 }
 _HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 

@@ -40,6 +40,7 @@ from adapterhub.training.heads.fit_inputs import FitInputs
 from adapterhub.training.heads.search_heads import SearchResult
 from adapterhub.training.heads.table import SearchTable
 from adapterhub.training.options import SELECTION_FORMS, TrainingOptions
+from adapterhub.training.tune import Tune
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,6 +55,7 @@ class TrainedTask:
         aliases: Aliases of the new version.
         saved: Its entry in a registry, or None.
         data: What was read of the data set.
+        tune: The recipe of tuning, if one was given.
         comparison: Its predictions for the rows of `metrics` beside the true targets.
     """
 
@@ -64,6 +66,7 @@ class TrainedTask:
     aliases: tuple[str, ...] = ()
     saved: Resolved | None = None
     data: DataSummary | None = None
+    tune: Tune | None = None
     comparison: Comparison | None = None
 
     @property
@@ -150,6 +153,7 @@ def finalize(
         aliases=options.aliases,
         data=summary_of(splits),
         comparison=measured,
+        tune=options.tune,
     )
 
 
@@ -211,7 +215,7 @@ def _tune(
     head: TunedHead, fit_inputs: FitInputs, *, source: FeatureSource, options: TrainingOptions
 ) -> TunedHead:
     """Returns a head after the steps of its kind, each kept only if it improves the metric."""
-    if options.ngrams:
+    if options.ngrams and head.spec.kind != "parsing":
         # scikit-learn is in the extra `train`, which `train` has checked before.
         from adapterhub.training.heads.fit_ngrams import fit_ngrams
 

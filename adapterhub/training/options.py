@@ -121,7 +121,8 @@ class TrainingOptions(Options):
     kind: Annotated[Kind | None, Option("KIND", "by the columns")] = None
     """Kind of the task. Without it names and values of the columns decide: `tokens` with tags means
     tagging, with heads and relations parsing; lists of labels mean multi_label, fractions or a
-    column `score` regression, other values single_label; where they may be more than one kind, none is guessed."""
+    column `score` regression, other values single_label; where they may be more than one kind, none
+    is guessed."""
     text: Annotated[str, Option("COLUMN", flags=("--text-column", "--text"))] = "text"
     """Column of the text."""
     pair: Annotated[

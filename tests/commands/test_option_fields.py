@@ -25,6 +25,7 @@ from adapterhub.errors import UsageError
 from adapterhub.importing.import_options import ImportOptions
 from adapterhub.inputs import parse_bytes
 from adapterhub.option_models import Options, Part, option_of, parse_options
+from adapterhub.probing.options import ProbeOptions
 from adapterhub.publishing.publication import BackboneOptions, CommitOptions, PublishOptions
 from adapterhub.scoring.options import ScoringOptions
 from adapterhub.scoring.scorer import ScorerOptions
@@ -35,6 +36,7 @@ from tests.commands.conftest import Run
 MODELS: dict[str, tuple[type[Options], ...]] = {
     "train": (TrainingOptions, AdapterOptions, OutputOptions),
     "eval": (HubOptions, OutputOptions),
+    "probe": (ProbeOptions,),
     "score": (ScoreArguments, ScoringOptions, HubOptions),
     "show": (OutputOptions,),
     "import": (ImportOptions,),

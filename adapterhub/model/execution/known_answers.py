@@ -54,6 +54,9 @@ def probes_for(spec: TaskSpec) -> tuple[tuple[str, ...], ...]:
 # Largest allowed difference, relative to the largest stored logit (at least 1): fp32 differs
 # between processors in the last digits; half precision was measured at about 1 % of hidden states.
 _TOLERANCE = {torch.float32: 2e-3, torch.float16: 5e-2, torch.bfloat16: 0.25}
+_OTHER_WORDS = {torch.float32: 0.0, torch.float16: 0.25, torch.bfloat16: 0.5}
+"""Part of the words of a tree that may differ by more: a head that is nearly as good as another one
+may lose to it in half precision, and with it the logits of its relations."""
 _SIGNIFICANT_DIGITS = 6
 
 
@@ -102,7 +105,7 @@ def check_known_answers(
     )
     for known, logits in zip(spec.known_answers, found, strict=True):
         expected = np.asarray(known.logits, np.float32)
-        _compare(head, known, expected, logits, _TOLERANCE[encoder.dtype])
+        _compare(head, known, expected, logits, encoder.dtype)
 
 
 def probe_logits(
@@ -144,7 +147,7 @@ def run_alone(
 
 
 def _compare(
-    head: HeadFile, known: KnownAnswer, expected: Array, found: Array, tolerance: float
+    head: HeadFile, known: KnownAnswer, expected: Array, found: Array, dtype: torch.dtype
 ) -> None:
     probe = known.inputs[0][:40]
     if expected.shape != found.shape:
@@ -153,8 +156,10 @@ def _compare(
             f"gave {found.shape[0]} rows of logits for its probe {probe!r}, its header says "
             f"{expected.shape[0]}; the tokenizer differs or the file was altered",
         )
-    limit = tolerance * max(1.0, float(np.abs(expected).max()))
-    difference = float(np.abs(expected - found).max())
+    limit = _TOLERANCE[dtype] * max(1.0, float(np.abs(expected).max()))
+    differences = np.sort(np.abs(expected - found).max(1))
+    spared = int(_OTHER_WORDS[dtype] * len(differences)) if head.spec.kind == "parsing" else 0
+    difference = float(differences[-1 - spared])
     if difference > limit:
         raise KnownAnswersError(
             head.source,

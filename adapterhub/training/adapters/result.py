@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from rich import box
@@ -199,7 +199,7 @@ class FittedAdapter:
 
     Attributes:
         head: What the head reads and its shape.
-        adapter: What the adapter changes.
+        adapter: What the adapter changes; None where the encoder itself was trained.
         tensors: Of both, by the names of a head file.
         apart: Whether the head compares two texts that are encoded separately.
         hyperparameters: With which it was trained.
@@ -210,10 +210,11 @@ class FittedAdapter:
         memory_bytes: As in `AdapterRow`.
         checkpoints: To be deleted once the task is saved.
         earlier: The task whose adapter it started from, if any.
+        weights: Trained tensors of the encoder itself, by their names in an `AlbertModel`.
     """
 
     head: HeadSpec
-    adapter: AdapterSpec
+    adapter: AdapterSpec | None
     tensors: Mapping[str, torch.Tensor]
     apart: bool
     hyperparameters: Hyperparameters
@@ -224,6 +225,7 @@ class FittedAdapter:
     memory_bytes: int
     checkpoints: Checkpoints | None
     earlier: EarlierTask | None = None
+    weights: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,10 +16,14 @@ from adapterhub.training.heads.selection import Judge
 
 if TYPE_CHECKING:
     from adapterhub.peft.format import PeftAdapter
+    from adapterhub.training.adapters.trainable.encoder_copy import TrainedWeights
     from adapterhub.training.warm_start import WarmStart
 
 ADAPTER, HEAD = "adapter.", "head."
 """Prefixes of the names of trained parameters."""
+
+EMBEDDINGS = "embeddings."
+"""Start of the names of an encoder's tables, and of their layer norm."""
 
 
 class TrainableAdapter(Protocol):
@@ -57,8 +61,8 @@ class TrainableAdapter(Protocol):
         """Called after every optimiser step, before gradients are cleared."""
         ...
 
-    def export(self) -> PeftAdapter:
-        """Returns spec and tensors, by the names of a head file."""
+    def export(self) -> PeftAdapter | TrainedWeights:
+        """Returns spec and tensors, by the names of a head file; of a whole encoder, weights."""
         ...
 
 
@@ -125,7 +129,10 @@ class EpochRecord:
 
 
 def make_optimiser(parameters: dict[str, nn.Parameter], config: RunConfig) -> torch.optim.AdamW:
-    """Returns AdamW with the learning rates of adapter and head; vectors have no weight decay."""
+    """Returns AdamW with the learning rates of adapter and head; only matrices of maps decay.
+
+    Weight decay of a table would move the rows of tokens that no text has.
+    """
     groups: list[dict[str, Any]] = []
     options = config.options
     for prefix, rate in ((ADAPTER, config.learning_rate), (HEAD, options.head_learning_rate)):
@@ -133,12 +140,16 @@ def make_optimiser(parameters: dict[str, nn.Parameter], config: RunConfig) -> to
             chosen = [
                 p
                 for name, p in parameters.items()
-                if name.startswith(prefix) and (p.dim() > 1) == is_matrix
+                if name.startswith(prefix) and _decays(name, p) == is_matrix
             ]
             decay = options.weight_decay if is_matrix else 0.0
             if chosen:
                 groups.append({"params": chosen, "highest": rate, "weight_decay": decay})
     return torch.optim.AdamW(groups)
+
+
+def _decays(name: str, parameter: nn.Parameter) -> bool:
+    return parameter.dim() > 1 and not name.startswith(f"{ADAPTER}{EMBEDDINGS}")
 
 
 def schedule(step: int, setup: RunConfig) -> float:

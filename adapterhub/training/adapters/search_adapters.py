@@ -76,7 +76,7 @@ def _ranks(options: AdapterOptions) -> Sequence[int]:
 
 
 def _row(fitted: FittedAdapter, fork: Fork, rank: int, options: AdapterOptions) -> AdapterRow:
-    own = fitted.adapter.config.get("r")
+    own = None if fitted.adapter is None else fitted.adapter.config.get("r")
     # A PEFT config has its own rank; some initialisations store twice the rank of the options.
     known = rank if isinstance(options.method, str) else own
     return AdapterRow(

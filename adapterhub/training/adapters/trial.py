@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -11,6 +11,7 @@ import torch
 from adapterhub.errors import UsageError
 from adapterhub.families import FAMILIES
 from adapterhub.model.backbone.open_backbone import Backbone
+from adapterhub.peft.format import PeftAdapter
 from adapterhub.specs import BLOCK_METHOD, SITES, HeadSpec
 from adapterhub.training.adapter_options import AdapterOptions, Shape, asked_depths
 from adapterhub.training.adapters.differentiable_passes import TrainedHead, scale_of
@@ -18,6 +19,7 @@ from adapterhub.training.adapters.examples import Examples, read_examples
 from adapterhub.training.adapters.result import FittedAdapter
 from adapterhub.training.adapters.run_config import RunConfig, TrainableAdapter, product_dtype
 from adapterhub.training.adapters.train_loop import AdapterRun, Checkpoints
+from adapterhub.training.adapters.trainable.encoder_copy import EncoderCopy
 from adapterhub.training.adapters.trainable.injection import BlockCopies, PeftLayers
 from adapterhub.training.adapters.trainable.peft_methods import sites_of_config, with_own_names
 from adapterhub.training.adapters.trunk import OpenTrunk, TrunkLayout, open_trunk
@@ -68,7 +70,14 @@ def choose_head_shape(
 
 
 _RATE = 5e-4
-_RATES: Mapping[str, float] = {BLOCK_METHOD: 2e-4, "ia3": 1e-2, "vera": 1e-2}
+_RATES: Mapping[str, float] = {
+    BLOCK_METHOD: 2e-4,
+    "embeddings": 2e-4,
+    "all": 1e-4,
+    "ia3": 1e-2,
+    "vera": 1e-2,
+}
+"""By method, or by recipe where that trains the encoder itself."""
 # Epochs by default: as many as see 40,000 rows, between 4 and 20.
 _MOST_EPOCHS, _FEWEST_EPOCHS, _VISITS = 20, 4, 40_000
 _RUNS = "runs"
@@ -167,8 +176,9 @@ class AdapterTrials:
             TrainingError: The loss became NaN or infinite.
         """
         config = self._run_config(fork)
-        shape = self.shape(fork, rank, config.steps)
-        adapter = make_adapter(shape, self.backbone, seed=self.options.seed)
+        adapter = self._trainable(fork, rank, config.steps)
+        if isinstance(adapter, EncoderCopy):
+            config = replace(config, trunk=adapter)
         if self.warm_start is not None:
             adapter.load_weights(self.warm_start)
         head = TrainedHead(
@@ -182,11 +192,13 @@ class AdapterTrials:
         checkpoints = None if adapter.has_own_state else self._checkpoints(fork, rank)
         run.train(checkpoints)
         exported = adapter.export()
+        spec = exported.spec if isinstance(exported, PeftAdapter) else None
         epochs = run.history
         return FittedAdapter(
             head=head.spec,
-            adapter=exported.spec,
-            tensors={**head.export(), **exported.tensors},
+            adapter=spec,
+            tensors={**head.export(), **({} if spec is None else exported.tensors)},
+            weights=exported.tensors if spec is None else {},
             apart=self.fit_inputs.reading.apart,
             hyperparameters=Hyperparameters(config.learning_rate, self.adapter.weight_decay),
             value=run.kept.value,
@@ -197,6 +209,15 @@ class AdapterTrials:
             checkpoints=checkpoints,
             earlier=None if self.warm_start is None else self.warm_start.record,
         )
+
+    def _trainable(self, fork: Fork, rank: int, steps: int) -> TrainableAdapter:
+        """Returns what trains beside the head, at its start."""
+        tune = self.options.tune
+        if tune is not None and tune.makes_backbone:
+            depth = 0 if tune.recipe == "embeddings" else fork.head.depths[-1]
+            return EncoderCopy(self.backbone, depth=depth)
+        shape = self.shape(fork, rank, steps)
+        return make_adapter(shape, self.backbone, seed=self.options.seed)
 
     def shape(self, fork: Fork, rank: int, steps: int) -> Shape:
         """Returns the shape of an adapter with a rank."""
@@ -218,6 +239,8 @@ class AdapterTrials:
         options, encoder, problem = self.adapter, self.source.encoder, self.fit_inputs.problem
         few = max(_FEWEST_EPOCHS, _VISITS // len(self.train))
         method = options.method if isinstance(options.method, str) else ""
+        if self.options.tune is not None and self.options.tune.makes_backbone:
+            method = self.options.tune.recipe
         return RunConfig(
             options=options,
             objective=problem.objective,
@@ -251,6 +274,9 @@ class AdapterTrials:
             "head": fork.head.model_dump(mode="json"),
             "rank": rank,
         }
+        if self.options.tune is not None and self.options.tune.makes_backbone:
+            # Other recipes are what the adapter's options say.
+            meaning["tune"] = str(self.options.tune)
         return Checkpoints(self.source.cache / _RUNS, meaning)
 
     def _examples(self, inputs: Sequence[tuple[str, ...]]) -> Examples:

@@ -159,8 +159,8 @@ class SearchTable:
 
 def shape_text(head: HeadSpec) -> str:
     """Returns the shape of a head for people."""
-    if head.arc_width is not None:
-        return f"biaffine {head.arc_width}+{head.relation_width}"
+    if head.arc_width is not None and head.hidden_width is not None:
+        return f"biaffine {head.arc_width}+{head.hidden_width // 2 - head.arc_width}"
     return "linear" if head.hidden_width is None else f"hidden {head.hidden_width}"
 
 

@@ -75,9 +75,7 @@ class BiaffineLayers(nn.Module):
         hidden = functional.linear(self._drop(features, draw), self.first, self.first_bias)
         return self._drop(functional.gelu(hidden), draw)
 
-    def loss(
-        self, units: torch.Tensor, sizes: torch.Tensor, targets: torch.Tensor
-    ) -> torch.Tensor:
+    def loss(self, units: torch.Tensor, sizes: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Returns the mean negative log-likelihood of head, and of relation given the true head.
 
         Args:

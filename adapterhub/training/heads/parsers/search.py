@@ -70,9 +70,7 @@ def parser_head(depths: tuple[int, ...], options: TrainingOptions) -> HeadSpec:
     )
 
 
-def search_parsers(
-    fit_inputs: FitInputs, *, options: TrainingOptions, depth: int
-) -> SearchResult:
+def search_parsers(fit_inputs: FitInputs, *, options: TrainingOptions, depth: int) -> SearchResult:
     """Returns the selected parser, the cheapest within the tolerance of the best.
 
     Args:
@@ -239,7 +237,9 @@ class _Training:
         trees, device = self._trees[part], self._problem.device
         starts, sizes = trees.starts[rows], trees.sizes[rows]
         units = [np.arange(start, start + size) for start, size in zip(starts, sizes, strict=True)]
-        return torch.from_numpy(np.concatenate(units)).to(device), torch.from_numpy(sizes).to(device)
+        return torch.from_numpy(np.concatenate(units)).to(device), torch.from_numpy(sizes).to(
+            device
+        )
 
     def _read(self, part: Part, places: torch.Tensor) -> torch.Tensor:
         """Returns the standardised features of units: (n, H)."""

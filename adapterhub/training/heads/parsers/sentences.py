@@ -1,4 +1,4 @@
-"""The trees of all units of a split, batches of sentences of like length, and the judge of trees."""
+"""The trees of the units of a split, batches of sentences of like length, the judge of trees."""
 
 from __future__ import annotations
 
