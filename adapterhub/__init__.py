@@ -15,11 +15,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from adapterhub.errors import AdapterHubError as AdapterHubError
+    from adapterhub.evaluation.result import Evaluation as Evaluation
     from adapterhub.hub import Hub as Hub
     from adapterhub.importing.convert import Converted as Converted
     from adapterhub.importing.convert import convert as convert
     from adapterhub.importing.import_options import ImportOptions as ImportOptions
     from adapterhub.importing.import_task import import_task as import_task
+    from adapterhub.model.adapters.freezing import Trainable as Trainable
+    from adapterhub.model.adapters.freezing import freeze as freeze
+    from adapterhub.model.adapters.freezing import trainable as trainable
     from adapterhub.model.adapters.unrolled import unrolled as unrolled
     from adapterhub.model.backbone.open_backbone import open_backbone as open_backbone
     from adapterhub.model.encoder.encoder import Encoder as Encoder
@@ -56,6 +60,7 @@ _HOMES = {
     "AdapterOptions": "adapterhub.training.adapter_options",
     "Converted": "adapterhub.importing.convert",
     "Encoder": "adapterhub.model.encoder.encoder",
+    "Evaluation": "adapterhub.evaluation.result",
     "Hub": "adapterhub.hub",
     "ImportOptions": "adapterhub.importing.import_options",
     "Plan": "adapterhub.plan",
@@ -69,11 +74,13 @@ _HOMES = {
     "TaskChange": "adapterhub.publishing.task_changes",
     "TaskScores": "adapterhub.results",
     "TaskSpec": "adapterhub.specs",
+    "Trainable": "adapterhub.model.adapters.freezing",
     "TrainedTask": "adapterhub.training.finalize",
     "TrainingOptions": "adapterhub.training.options",
     "convert": "adapterhub.importing.convert",
     "deprecate_task": "adapterhub.publishing.task_changes",
     "export_peft": "adapterhub.peft.export_folder",
+    "freeze": "adapterhub.model.adapters.freezing",
     "import_task": "adapterhub.importing.import_task",
     "make_plan": "adapterhub.plan",
     "open_backbone": "adapterhub.model.backbone.open_backbone",
@@ -87,6 +94,7 @@ _HOMES = {
     "save_tasks": "adapterhub.saving",
     "set_alias": "adapterhub.publishing.task_changes",
     "train": "adapterhub.training.train",
+    "trainable": "adapterhub.model.adapters.freezing",
     "unrolled": "adapterhub.model.adapters.unrolled",
 }
 

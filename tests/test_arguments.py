@@ -24,6 +24,7 @@ from adapterhub import (
     convert,
     deprecate_task,
     export_peft,
+    freeze,
     import_task,
     make_plan,
     open_backbone,
@@ -37,6 +38,7 @@ from adapterhub import (
     save_tasks,
     set_alias,
     train,
+    trainable,
     unrolled,
 )
 from adapterhub.errors import AdapterHubError, UsageError
@@ -45,6 +47,7 @@ from adapterhub.publishing.publication import PublishOptions
 
 RESULTS = {
     "Converted",
+    "Evaluation",
     "Plan",
     "ProbeResult",
     "Published",
@@ -54,6 +57,7 @@ RESULTS = {
     "TaskChange",
     "TaskScores",
     "TaskSpec",
+    "Trainable",
     "TrainedTask",
 }
 """What calls return; nobody makes one."""
@@ -64,6 +68,7 @@ NO_PATH: tuple[object, ...] = (3, b"x", ["x"], object(), 1.5, "a\0b")
 NO_NAME: tuple[object, ...] = (3, None, b"x", object(), "No Name", "", ["a", "b"])
 NO_TASKS: tuple[object, ...] = (3, None, b"x", [3], [["sentiment"]], [], object(), "sentimant")
 NO_TEXTS: tuple[object, ...] = (3, None, b"x", object(), [3], [None], [[]])
+LABELLED = [{"text": "a good day", "label": "positive"}]
 NO_BOOL: tuple[object, ...] = ("no", None, 3, [])
 NO_OPTIONS: tuple[object, ...] = (3, "x", [], object(), {"topk": 3}, {"epoch": 3}, {3: 3})
 
@@ -163,6 +168,12 @@ CALLS: dict[str, Call] = {
             "logits": NO_BOOL,
             "on_error": ON_ERROR,
         },
+    ),
+    "Hub.evaluate": Call(
+        lambda given: given.hub.evaluate,
+        lambda given: {"data": LABELLED, "tasks": "sentiment"},
+        {"data": (3, None, b"x", object(), "nothing.csv", [], [3], ["x"]), "tasks": NO_TASKS},
+        several="options",
     ),
     "Hub.score_file": Call(
         lambda given: given.hub.score_file,
@@ -316,6 +327,19 @@ CALLS: dict[str, Call] = {
             "folder": given.out,
         },
         {"head": (3, None, "x", object()), "folder": NO_PATH},
+    ),
+    "freeze": Call(
+        lambda given: freeze,
+        lambda given: {"model": open_backbone(given.registry.parent / "backbone").model},
+        {
+            "model": (3, None, "x", object()),
+            "depths": (3, "x", object(), [99], [-1], [True], [1.5], [None]),
+            "untie": NO_BOOL,
+            "embeddings": ("no", 3, []),
+        },
+    ),
+    "trainable": Call(
+        lambda given: trainable, lambda given: {}, {"model": (3, None, "x", object())}
     ),
     "unrolled": Call(lambda given: unrolled, lambda given: {}, {"model": (3, None, "x", object())}),
     "save_tasks": Call(

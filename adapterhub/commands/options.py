@@ -72,10 +72,11 @@ OnlyKind = Annotated[
     typer.Option(
         "--kind",
         metavar="KIND",
-        help="Only single_label, multi_label, regression or tagging tasks.",
+        help="Only single_label, multi_label, regression, tagging or parsing tasks.",
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, errors too.")]
+JSON_HELP = "Print JSON, errors too."
+AsJson = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 BACKBONE_HELP = "A backbone of the registry by its key, a folder, or a Hub name."
 Backbone = Annotated[str | None, typer.Option(metavar="NAME", help=BACKBONE_HELP)]
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from adapterhub.errors import DataError, MissingExtraError, UsageError
 from adapterhub.store.atomic import reason, write_atomic
+from adapterhub.store.paths import absolute_path
 
 PLOT_FORMATS = (".png", ".svg", ".pdf")
 _DOTS_PER_INCH = 110
@@ -23,7 +24,7 @@ _METADATA: dict[str, dict[str, None]] = {
 
 
 def check_plot(path: str | Path) -> Path:
-    """Returns the file of a plot, checked before there is anything to draw; imports nothing.
+    """Returns the absolute path of a plot, checked before there is anything to draw.
 
     Args:
         path: Of the file to write; one that exists is replaced.
@@ -32,7 +33,7 @@ def check_plot(path: str | Path) -> Path:
         UsageError: Its ending is none of PLOT_FORMATS, or its folder cannot be written to.
         MissingExtraError: matplotlib is not installed.
     """
-    file = Path(path).expanduser()
+    file = absolute_path(path, "file of the plot")
     if file.suffix.lower() not in PLOT_FORMATS:
         raise UsageError(
             f"A plot cannot be written to '{path}': expected a name that ends in "

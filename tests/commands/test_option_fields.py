@@ -17,6 +17,7 @@ from adapterhub.commands.verb_options import (
     AliasOptions,
     DeprecateOptions,
     HubOptions,
+    OutputOptions,
     ScoreArguments,
     SearchOptions,
 )
@@ -33,10 +34,11 @@ from adapterhub.training.options import TrainingOptions
 from tests.commands.conftest import Run
 
 MODELS: dict[str, tuple[type[Options], ...]] = {
-    "train": (TrainingOptions, AdapterOptions),
-    "eval": (HubOptions,),
+    "train": (TrainingOptions, AdapterOptions, OutputOptions),
+    "eval": (HubOptions, OutputOptions),
     "probe": (ProbeOptions,),
     "score": (ScoreArguments, ScoringOptions, HubOptions),
+    "show": (OutputOptions,),
     "import": (ImportOptions,),
     "publish": (PublishOptions,),
     **dict.fromkeys(("rename", "remove"), (CommitOptions,)),
@@ -89,7 +91,7 @@ def test_every_field_is_an_option_with_its_text_as_help(verb: str) -> None:
 
 def test_eval_has_the_columns_of_training_options_only() -> None:
     columns = {"text", "pair", "target", "tokens", "join_tokens"}
-    own = {"name", "data", "registry", "as_json", "help"}
+    own = {"name", "data", "registry", "plot", "as_json", "help"}
     assert options_of("eval").keys() == columns | own | HubOptions.model_fields.keys()
 
 

@@ -18,6 +18,8 @@ def test_a_file_that_cannot_be_written_is_refused(tmp_path: Path, name: str) -> 
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(UsageError, match=r"A plot cannot be written to"):
         check_plot(tmp_path / name)
+    with pytest.raises(UsageError, match="expected a path"):
+        check_plot(3)  # type: ignore[arg-type]
 
 
 def test_without_matplotlib_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
