@@ -226,10 +226,10 @@ def _position_predictor(training: ItemBatches, target: int) -> torch.Tensor:
     scores = (found / found.sum()).log()
     for _ in range(_SCALING_STEPS):
         expected = torch.full_like(found, 0.5)
-        for grid, is_labelled, relations in parts:
-            closed = _closed(scores[_relations(grid)], grid)[is_labelled]
-            expected += torch.bincount(
-                relations.flatten(), closed.softmax(-1).flatten(), len(found)
-            )
+        for grid, is_labelled in parts:
+            relations = _relations(grid)
+            shares = _closed(scores[relations], grid).softmax(-1)[is_labelled]
+            index = relations[is_labelled].flatten()
+            expected += torch.bincount(index, shares.flatten(), len(found))
         scores = scores + found.log() - expected.log()
     return scores.float()
