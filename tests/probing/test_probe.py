@@ -105,7 +105,7 @@ def test_a_result_is_shown_with_its_controls_and_what_to_read() -> None:
     assert lines[-1] == "Three texts are cut."
     again = ProbeResult.model_validate_json(RESULT.to_json())
     assert again == RESULT
-    assert ProbeResult.model_validate(json.loads(json.dumps(RESULT.as_dict()))) == RESULT
+    assert RESULT.as_dict() == json.loads(RESULT.to_json())
 
 
 @pytest.mark.slow
@@ -137,21 +137,15 @@ def test_every_target_is_probed(
     assert result.reads == reads
     assert {one.depth for one in result.fits} == {0, 2, None}
     assert {one.weights for one in result.fits} == {"backbone", "random"}
-    assert {one.target for one in result.fits} >= {"labels", "control"} - (
-        set() if reads == "text" else {"control"}
-    )
+    # Each text is new, and few words are.
+    assert {"labels", "control" if reads == "text" else "memorised"} <= {
+        one.target for one in result.fits
+    }
     size = result.splits["measuring"]
     labels = [one for one in result.fits if one.target == "labels"]
     assert {one.items for one in labels} == {size.items}
     assert {one.entropy for one in labels} == {result.entropy}
     assert sum(result.label_counts) == (0 if reads == "head" else result.splits["training"].items)
-    assert (
-        probe(rows, options={**QUICK, **options}, backbone=tiny_backbone, registry=None)
-        .model_copy(update={"seconds": 0})
-        .fits[0]
-        .bits
-        == result.fits[0].bits
-    )
 
 
 def test_an_encoder_of_another_backbone_is_refused(tiny_backbone: Backbone, tmp_path: Path) -> None:
@@ -173,14 +167,18 @@ def test_the_verb_prints_a_table_json_and_a_plot(
     pytest.importorskip("matplotlib")
     data, plot = Path("rows.jsonl"), tmp_path / "bits.png"
     data.write_text("".join(f"{json.dumps(row)}\n" for row in TEXTS))
-    words = ("probe", data, "--backbone", tiny_backbone_folder, "--epochs", "2", "--depths", "0,2")
-    ran = run(*words, "--probes", "linear,attention", "--attention-epochs", "1", "--plot", plot)
+    words = ("probe", data, "--backbone", tiny_backbone_folder, "--epochs", "2", "--no-mix")
+    less = ("--depths", "2", "--no-random", "--no-control", "--attention-epochs", "1")
+    ran = run(*words, *less, "--probes", "linear,attention", "--plot", plot)
     assert ran.code == 0, ran.err
     assert ran.out.startswith("rows, label, 2 labels: a prediction reads the mean over the tokens")
     assert "attention: most bits at depth" in ran.out
     assert "Read as label of 2 labels from column 'label': 36 training" in ran.err
     assert plot.read_bytes().startswith(b"\x89PNG")
-    value = run(*words, "--probes", "linear", "--no-random", "--no-mix", "--json").value
-    result = ProbeResult.model_validate_json(json.dumps(value))
-    assert [one.depth for one in result.fits if one.target == "labels"] == [0, 2]
-    assert result.settings["depths"] == [0, 2]
+    words = (*words, "--probes", "linear", "--depths", "2,0")
+    values = [run(*words, "--json").value for _ in range(2)]
+    first, second = (ProbeResult.model_validate_json(json.dumps(value)) for value in values)
+    own = [one for one in first.fits if (one.target, one.weights) == ("labels", "backbone")]
+    assert [one.depth for one in own] == [0, 2]
+    assert first.settings["depths"] == [2, 0]
+    assert [one.bits for one in first.fits] == [one.bits for one in second.fits]
