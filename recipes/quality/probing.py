@@ -170,7 +170,13 @@ def _probe(
         )
         for chosen in _runs(backbone.spec.num_hidden_layers)
     ]
-    fits = {(f.weights, f.depth, f.probe, f.target): f for run in runs for f in run.fits}
+    fits = {
+        (fit.weights, fit.depth, fit.probe, fit.target): fit
+        for run in runs
+        for fit in run.fits
+        # A control of the other control is on no page.
+        if fit.weights == "backbone" or fit.target == "labels"
+    }
     name = one.name or f"corpus, {one.language}"
     seconds = sum(run.seconds for run in runs)
     return runs[0].model_copy(
