@@ -109,7 +109,7 @@ def test_words_without_a_head_are_not_predicted() -> None:
 
 
 def test_equal_seeds_give_equal_fits() -> None:
-    changes = {"labels": 2, "epochs": 1, "probes": ("mlp",), "mix": True}
+    changes: dict[str, Any] = {"labels": 2, "epochs": 1, "probes": ("mlp",)}
     runs = [fitted(of_its_sign, **changes, seed=seed) for seed in (0, 0, 1)]
     one, same, other = [[fit.model_copy(update={"seconds": 0.0}) for fit in run] for run in runs]
     assert one == same
@@ -173,3 +173,15 @@ def test_a_split_without_items_is_refused() -> None:
     items["choosing"] = ProbeItems(none, none[:, None], none, none, none, none.astype(bool))
     with pytest.raises(DataError, match="the choosing rows"):
         fit_probes(items, states, labels=2, settings=SETTINGS)
+
+
+@pytest.mark.parametrize("probe", ["linear", pytest.param("attention", marks=pytest.mark.slow)])
+def test_the_mix_finds_the_depth_that_knows(probe: Any) -> None:
+    settings = replace(SETTINGS, mix=True, probes=(probe,))
+    fits = fit_probes(*toy(of_its_sign, (0, 1)), labels=2, settings=settings)
+    noise, told, mix = sorted(fits, key=lambda fit: (fit.depth is None, fit.depth))
+    assert abs(noise.bits) < 0.05
+    assert mix.bits > 0.9 * told.bits > 0.7
+    assert mix.shares is not None
+    assert mix.shares[1] > 0.8
+    assert mix.parameters == told.parameters + 2

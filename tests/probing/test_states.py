@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -105,7 +106,8 @@ def test_a_fresh_block_has_the_shape_of_the_backbones_and_other_weights(
     for family in ("albert", "distilbert"):
         backbone = backbones[family]
         states = encoded(backbone, tmp_path, FitSettings(random=False, depths=(0,)))
-        own = backbone.model.encoder.albert_layer_groups[0].albert_layers[0]
+        group: Any = backbone.model.encoder.albert_layer_groups[0]
+        own = group.albert_layers[0]
         fresh, same, other = states.layer(0), states.layer(0), states.layer(1)
         expected = {name: value.shape for name, value in own.named_parameters()}
         assert {name: value.shape for name, value in fresh.named_parameters()} == expected
