@@ -73,6 +73,7 @@ def test_a_probe_finds_what_its_architecture_can_compute(draw: Any, knowing: set
             assert abs(fit.bits) < 0.05, fit.probe
 
 
+@pytest.mark.slow
 def test_random_labels_are_known_of_types_that_were_seen_and_of_no_others() -> None:
     changes = {"control": True, "probes": ("linear",)}
     fits = {fit.target: fit for fit in fitted(of_its_type, labels=2, **changes)}
@@ -92,12 +93,14 @@ def test_heads_are_found_among_the_words_of_a_text(probe: str) -> None:
     assert fit.accuracy > 0.9
 
 
+@pytest.mark.slow
 def test_the_constant_predictor_of_heads_knows_distances_and_the_ends_of_a_text() -> None:
     (fit,) = fitted(with_the_next_as_head, labels=None, probes=("linear",), epochs=1)
     assert fit.entropy < 0.1
     assert fit.base_accuracy == 1.0
 
 
+@pytest.mark.slow
 def test_words_without_a_head_are_not_predicted() -> None:
     items, states = toy(with_named_heads)
     for one in items.values():
@@ -108,6 +111,7 @@ def test_words_without_a_head_are_not_predicted() -> None:
     assert 2.2 < fit.entropy < 2.6
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_fits() -> None:
     changes: dict[str, Any] = {"labels": 2, "epochs": 1, "probes": ("mlp",)}
     runs = [fitted(of_its_sign, **changes, seed=seed) for seed in (0, 0, 1)]
@@ -116,6 +120,7 @@ def test_equal_seeds_give_equal_fits() -> None:
     assert one != other
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_attention_probes() -> None:
     states = []
     for seed in (0, 0, 1):
@@ -143,6 +148,7 @@ def _block_parameters(width: int, wide: int) -> int:
     return 4 * (width * width + width) + 2 * width * wide + wide + width + 4 * width
 
 
+@pytest.mark.slow
 def test_a_whole_text_is_read_by_its_mean() -> None:
     items, states = toy(of_another_word)
     texts = {
@@ -175,7 +181,8 @@ def test_a_split_without_items_is_refused() -> None:
         fit_probes(items, states, labels=2, settings=SETTINGS)
 
 
-@pytest.mark.parametrize("probe", ["linear", pytest.param("attention", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("probe", ["linear", "attention"])
 def test_the_mix_finds_the_depth_that_knows(probe: Any) -> None:
     settings = replace(SETTINGS, mix=True, probes=(probe,))
     fits = fit_probes(*toy(of_its_sign, (0, 1)), labels=2, settings=settings)

@@ -38,6 +38,7 @@ def encoded(backbone: Backbone, cache: Path, settings: FitSettings) -> ProbeStat
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["albert", "bert"])
 def test_states_are_those_of_transformers_in_the_order_of_the_texts(
     backbones: dict[str, Backbone], family: str, tmp_path: Path
@@ -86,6 +87,7 @@ def test_some_depths_are_kept_and_unknown_ones_refused(
         encoded(tiny_backbone, tmp_path, FitSettings(depths=(1, 5)))
 
 
+@pytest.mark.slow
 def test_random_weights_are_as_transformers_draws_them_and_follow_the_seed(
     tiny_backbone: Backbone, tmp_path: Path
 ) -> None:
