@@ -22,9 +22,8 @@ from adapterhub.training.features.pairs import pair_readings
 from adapterhub.training.features.usable_cache import usable_cache
 from adapterhub.training.finalize import TrainedTask, finalize
 from adapterhub.training.heads.fit_inputs import FitInputs, make_fit_inputs, matching_inputs
-from adapterhub.training.heads.measured_head import with_cost
-from adapterhub.training.heads.parsers.search import search_parsers
-from adapterhub.training.heads.search_heads import SearchResult, search_heads
+from adapterhub.training.heads.measured_head import search_measured
+from adapterhub.training.heads.search_heads import SearchResult
 from adapterhub.training.options import TrainingOptions, with_recipe
 from adapterhub.training.prepare import TrainingJob, named_registry, prepare
 from adapterhub.training.warm_start import WarmStart, read_warm_start
@@ -175,11 +174,8 @@ def _search(
     backbone: Backbone,
     warm_start: WarmStart | None,
 ) -> SearchResult | AdapterSearchResult:
-    if options.adapter is None and all_inputs[0].trees:
-        return search_parsers(all_inputs[0], options=options, depth=source.encoder.depth)
     if options.adapter is None:
-        found = search_heads(all_inputs, options=options, source=source)
-        return with_cost(found, all_inputs, options=options, source=source)
+        return search_measured(all_inputs, options=options, source=source)
     from adapterhub.training.adapters.search_adapters import search_adapters
     from adapterhub.training.adapters.trial import AdapterTrials
 

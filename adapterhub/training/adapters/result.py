@@ -14,7 +14,7 @@ from adapterhub.plots.panels import Curves
 from adapterhub.specs import AdapterSpec, EarlierTask, HeadSpec
 from adapterhub.training.adapters.train_loop import Checkpoints
 from adapterhub.training.heads.candidates import Hyperparameters
-from adapterhub.training.heads.table import SearchTable, as_text
+from adapterhub.training.heads.table import SearchTable, as_text, shape_text
 
 ADAPTER = "The adapter"
 """What the summary of a table of adapters calls one."""
@@ -145,9 +145,8 @@ class AdapterTable:
     def _cells(self, index: int) -> tuple[str, ...]:
         row = self.rows[index]
         marks = [name for name in ("best", "chosen") if getattr(self, name) == index]
-        depths, width = row.head.depths, row.head.hidden_width
+        depths = row.head.depths
         read = f"depth {depths[0]}" if len(depths) == 1 else f"depths {depths[0]}-{depths[-1]}"
-        shape = "linear" if width is None else f"hidden {width}"
         return (
             str(row.passes),
             str(row.own_passes),
@@ -156,7 +155,7 @@ class AdapterTable:
             f"{row.parameters:,}",
             f"{row.seconds:.1f}" if row.memory_bytes else "-",
             f"{row.memory_bytes / 1e6:,.1f} MB" if row.memory_bytes else "-",
-            f"{read} {row.head.pooling} {shape}",
+            f"{read} {row.head.pooling} {shape_text(row.head)}",
             figure_text(row.value),
             " ".join(("<-", *marks)) if marks else "",
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from tqdm import tqdm
 
 from adapterhub.errors import UsageError
 from adapterhub.specs import HeadSpec
+from adapterhub.training.evaluation.memory import saved_bytes, state_bytes
 from adapterhub.training.features.standardized_features import (
     MixedTaps,
     Parameters,
@@ -105,6 +107,23 @@ def search_parsers(fit_inputs: FitInputs, *, options: TrainingOptions, depth: in
     return SearchResult(ordered[table.chosen], table)
 
 
+def rank_parsers(
+    fit_inputs: FitInputs, *, options: TrainingOptions, depth: int
+) -> tuple[HeadSpec, int]:
+    """Returns the head with the best rank, and how many were tried; a single one needs no trial.
+
+    Args:
+        fit_inputs: As in `search_parsers`.
+        options: As in `search_parsers`.
+        depth: As in `search_parsers`.
+    """
+    candidates = list(_candidates(fit_inputs, options, depth))
+    if len(candidates) == 1:
+        return candidates[0].head, 0
+    ranked = _rank(candidates, fit_inputs, options)
+    return max(ranked, key=lambda one: one.value).head, len(ranked)
+
+
 def _candidates(
     fit_inputs: FitInputs, options: TrainingOptions, depth: int
 ) -> Iterator[_Candidate]:
@@ -143,6 +162,14 @@ def _finalists(ranked: Sequence[FittedHead], slack: float) -> list[int]:
     count = min(_FINALISTS, -(-len(ranked) // 2))
     least = ranked[order[0]].value - slack
     return sorted(place for place in order[:count] if ranked[place].value >= least)
+
+
+def measure_parser(
+    chosen: FittedHead, fit_inputs: FitInputs, options: TrainingOptions
+) -> tuple[float, int]:
+    """Returns the seconds of an epoch of training a parser, and the memory of a step in bytes."""
+    candidate = _Candidate(chosen.head, chosen.hyperparameters)
+    return _Training(candidate, fit_inputs, options).cost()
 
 
 class _Training:
@@ -205,6 +232,16 @@ class _Training:
         head, setting = self._candidate.head, self._candidate.setting
         return FittedHead(head, setting, best, best_epoch, tensors, candidates=1)
 
+    def cost(self) -> tuple[float, int]:
+        """Returns the seconds of an epoch, and the memory of a step in bytes."""
+        every = [*self._layers.parameters(), *self._own.values()]
+        trees, size = self._trees["train"], self._problem.batch_size
+        rows = next(sentence_batches(trees.sizes, self._rows, units=size))
+        memory = state_bytes(every) + saved_bytes(lambda: self._loss(rows), every)
+        started = time.perf_counter()
+        self._run_epoch(1)
+        return time.perf_counter() - started, memory
+
     def _run_epoch(self, epoch: int) -> None:
         trees, size = self._trees["train"], self._problem.batch_size
         draw = np.random.default_rng((self._problem.seed, epoch))
@@ -214,12 +251,14 @@ class _Training:
             factor = 0.5 + 0.5 * math.cos(math.pi * progress)
             for group in self._optimiser.param_groups:
                 group["lr"] = self._candidate.setting.learning_rate * factor
-            places, sizes = self._places("train", rows)
-            units = self._layers.units(self._read("train", places), self._draw)
-            loss = self._layers.loss(units, sizes, self._targets["train"][places])
             self._optimiser.zero_grad(set_to_none=True)
-            torch.autograd.backward([loss])
+            torch.autograd.backward([self._loss(rows)])
             self._optimiser.step()
+
+    def _loss(self, rows: Sequence[int]) -> torch.Tensor:
+        places, sizes = self._places("train", rows)
+        units = self._layers.units(self._read("train", places), self._draw)
+        return self._layers.loss(units, sizes, self._targets["train"][places])
 
     @torch.no_grad()
     def _validate(self) -> float:
