@@ -129,7 +129,7 @@ def _candidates(
 ) -> Iterator[_Candidate]:
     """Yields a parser per depth, then some learned mixes of the lowest depths."""
     depths = depths_of(options, depth)
-    reads = [(one,) for one in depths]
+    reads: list[tuple[int, ...]] = [(one,) for one in depths]
     if options.mixes:
         mixes = [depths[:count] for count in range(2, len(depths) + 1)]
         mixes = [mixes[-1 - place] for place in spread(len(mixes), _MOST_MIXES)]
