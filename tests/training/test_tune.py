@@ -23,8 +23,8 @@ def spelled(tune: str, depth: int = 6, *, shares_block: bool = True, **more: Any
 @pytest.mark.parametrize(
     ("tune", "depth", "expected"),
     [
-        ("top:2", 6, {"method": "block", "from_depth": 4, "tie_depths": False}),
-        ("TOP: 6", 6, {"method": "block", "from_depth": 0}),
+        ("top:2", 6, {"method": "block", "at_depths": (4, 5), "tie_depths": False}),
+        ("TOP: 6", 6, {"method": "block", "at_depths": (0, 1, 2, 3, 4, 5)}),
         ("middle-frozen", 6, {"method": "lora", "at_depths": (0, 1, 4, 5)}),
         ("middle-frozen", 3, {"at_depths": (0, 2)}),
         ("middle-frozen", 5, {"at_depths": (0, 4)}),

@@ -70,12 +70,21 @@ def choose_head_shape(
         )
     given = options.model_fields_set
     changes: dict[str, object] = {n: value for n, value in _PLAIN.items() if n not in given}
-    changes["depths"] = reads if {"depths", "mixes"} & given else reads[-1:]
+    changes["depths"] = reads if _reads_any(options) else reads[-1:]
     changed = options.model_copy(update={**changes, "tolerance": 0.0})
     if fit_inputs.trees:
         return rank_parsers(fit_inputs, options=changed, depth=source.encoder.depth)
     found = search_heads((fit_inputs,), options=changed, source=source)
     return found.chosen.head, found.table.candidates
+
+
+def _reads_any(options: TrainingOptions) -> bool:
+    """Returns whether a head beside an adapter may read other depths than the deepest."""
+    given = options.model_fields_set
+    if options.tune is None:
+        return not given.isdisjoint({"depths", "mixes"})
+    # A recipe says which depths change, and the deepest has passed through all of them.
+    return "depths" in given or ("mixes" in given and options.mixes)
 
 
 _RATE = 5e-4
