@@ -15,17 +15,24 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from adapterhub.errors import AdapterHubError as AdapterHubError
+    from adapterhub.evaluation.result import Evaluation as Evaluation
     from adapterhub.hub import Hub as Hub
     from adapterhub.importing.convert import Converted as Converted
     from adapterhub.importing.convert import convert as convert
     from adapterhub.importing.import_options import ImportOptions as ImportOptions
     from adapterhub.importing.import_task import import_task as import_task
+    from adapterhub.model.adapters.freezing import Trainable as Trainable
+    from adapterhub.model.adapters.freezing import freeze as freeze
+    from adapterhub.model.adapters.freezing import trainable as trainable
     from adapterhub.model.adapters.unrolled import unrolled as unrolled
     from adapterhub.model.backbone.open_backbone import open_backbone as open_backbone
     from adapterhub.model.encoder.encoder import Encoder as Encoder
     from adapterhub.peft.export_folder import export_peft as export_peft
     from adapterhub.plan import Plan as Plan
     from adapterhub.plan import make_plan as make_plan
+    from adapterhub.probing.options import ProbeOptions as ProbeOptions
+    from adapterhub.probing.probe import probe as probe
+    from adapterhub.probing.result import ProbeResult as ProbeResult
     from adapterhub.publishing.backbone import publish_backbone as publish_backbone
     from adapterhub.publishing.publication import Published as Published
     from adapterhub.publishing.publication import PublishedBackbone as PublishedBackbone
@@ -53,9 +60,12 @@ _HOMES = {
     "AdapterOptions": "adapterhub.training.adapter_options",
     "Converted": "adapterhub.importing.convert",
     "Encoder": "adapterhub.model.encoder.encoder",
+    "Evaluation": "adapterhub.evaluation.result",
     "Hub": "adapterhub.hub",
     "ImportOptions": "adapterhub.importing.import_options",
     "Plan": "adapterhub.plan",
+    "ProbeOptions": "adapterhub.probing.options",
+    "ProbeResult": "adapterhub.probing.result",
     "Published": "adapterhub.publishing.publication",
     "PublishedBackbone": "adapterhub.publishing.publication",
     "ScoredFile": "adapterhub.scoring.score_file",
@@ -64,14 +74,17 @@ _HOMES = {
     "TaskChange": "adapterhub.publishing.task_changes",
     "TaskScores": "adapterhub.results",
     "TaskSpec": "adapterhub.specs",
+    "Trainable": "adapterhub.model.adapters.freezing",
     "TrainedTask": "adapterhub.training.finalize",
     "TrainingOptions": "adapterhub.training.options",
     "convert": "adapterhub.importing.convert",
     "deprecate_task": "adapterhub.publishing.task_changes",
     "export_peft": "adapterhub.peft.export_folder",
+    "freeze": "adapterhub.model.adapters.freezing",
     "import_task": "adapterhub.importing.import_task",
     "make_plan": "adapterhub.plan",
     "open_backbone": "adapterhub.model.backbone.open_backbone",
+    "probe": "adapterhub.probing.probe",
     "publish_backbone": "adapterhub.publishing.backbone",
     "read_head": "adapterhub.store.headfile",
     "read_registry": "adapterhub.store.registry",
@@ -81,6 +94,7 @@ _HOMES = {
     "save_tasks": "adapterhub.saving",
     "set_alias": "adapterhub.publishing.task_changes",
     "train": "adapterhub.training.train",
+    "trainable": "adapterhub.model.adapters.freezing",
     "unrolled": "adapterhub.model.adapters.unrolled",
 }
 

@@ -22,6 +22,7 @@ from adapterhub.commands.info import info
 from adapterhub.commands.list_tasks import list_tasks
 from adapterhub.commands.option_fields import Verb
 from adapterhub.commands.printing import print_line
+from adapterhub.commands.probe import probe
 from adapterhub.commands.publish import publish
 from adapterhub.commands.publish_backbone import publish_backbone
 from adapterhub.commands.remove import remove
@@ -49,6 +50,7 @@ _VERBS: dict[str, Callable[..., None]] = {
     "score": score,
     "train": train,
     "eval": evaluate,
+    "probe": probe,
     "publish": publish,
     "publish-backbone": publish_backbone,
     "add": add,

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    model_serializer,
-    model_validator,
-)
+from pydantic import Field, model_validator
+
+from adapterhub.schema import Spec
 
 MOST_LABELS = 50
 """Up to this many labels the whole confusion matrix is stored, above only the worst pairs."""
@@ -21,11 +16,6 @@ MOST_BINS = 20
 
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class _Frozen(BaseModel):
-    # The same as specs.Spec, which cannot be imported here: specs imports this module.
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 Use = Literal["selection", "calibration"]
@@ -43,7 +33,7 @@ def figure_text(value: float, places: int = _PLACES) -> str:
     return f"{value:.6g}" if is_small or (float(text) == 1 and value != 1) else text
 
 
-class Metric(_Frozen):
+class Metric(Spec):
     """A measured metric.
 
     Attributes:
@@ -57,22 +47,13 @@ class Metric(_Frozen):
             ignoring case, spaces and the order of pairs.
     """
 
+    later = ("used_for", "seen")
     name: str = Field(min_length=1)
     value: float
     split: str = Field(min_length=1)
     rows: int = Field(ge=1)
     used_for: tuple[Use, ...] | None = None
     seen: int = Field(default=0, ge=0)
-
-    @model_serializer(mode="wrap")
-    def _dump(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        content: dict[str, Any] = dump(self)
-        # Files from before a field existed keep their bytes, and so their sha256.
-        if self.used_for is None:
-            del content["used_for"]
-        if not self.seen:
-            del content["seen"]
-        return content
 
 
 def rows_text(metric: Metric, used_for: tuple[Use, ...] | None) -> str:
@@ -93,7 +74,7 @@ def rows_text(metric: Metric, used_for: tuple[Use, ...] | None) -> str:
     return f"{rows} that had no part in training, selection or calibration"
 
 
-class ReliabilityBin(_Frozen):
+class ReliabilityBin(Spec):
     """Predictions with similar probability.
 
     Attributes:
@@ -107,7 +88,7 @@ class ReliabilityBin(_Frozen):
     answers: int = Field(ge=1)
 
 
-class ConfusedPair(_Frozen):
+class ConfusedPair(Spec):
     """A label that was predicted instead of the true one.
 
     Attributes:
@@ -121,7 +102,7 @@ class ConfusedPair(_Frozen):
     rows: int = Field(ge=1)
 
 
-class Diagnostics(_Frozen):
+class Diagnostics(Spec):
     """The predictions of a task on one split, compared with the true labels.
 
     Attributes:

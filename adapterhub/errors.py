@@ -4,6 +4,7 @@
     ├── UsageError                  exit code 2   an argument or option that is not valid
     │   ├── UnknownTaskError                      no such task, version or alias in the registry
     │   │   └── RemovedTaskError                  there was one; its owner removed it
+    │   ├── SharedWeightsError                    a partial freeze of weights that depths share
     │   ├── UnsupportedDeviceError                the requested device is not available
     │   └── MissingExtraError                     an optional dependency is not installed
     ├── InputError                  exit code 3   a text, record or row that cannot be scored
@@ -113,6 +114,39 @@ class RemovedTaskError(UnknownTaskError):
         instead = f" Use '{use}' instead." if use else ""
         text = f"{what} was removed by its owner{why}.{instead} {back}"
         UsageError.__init__(self, text.rstrip())
+
+
+class SharedWeightsError(UsageError):
+    """Some depths of a model cannot be frozen or trained alone, since others have their weights.
+
+    Attributes:
+        depths: The depths in question.
+        shared: All depths that have the same weights.
+    """
+
+    def __init__(
+        self, depths: Iterable[int], shared: Iterable[int], model: str, action: str = "freeze"
+    ) -> None:
+        """Makes the message, which says what to do instead.
+
+        Args:
+            depths: The depths in question.
+            shared: All depths that have the same weights.
+            model: Name of its class.
+            action: What was tried, `freeze` or `train`.
+        """
+        self.depths = tuple(depths)
+        self.shared = tuple(shared)
+        others = tuple(depth for depth in self.shared if depth not in self.depths)
+        frozen = list(self.depths if action == "freeze" else others)
+        super().__init__(
+            f"The weights of {_depths(self.depths)} of this {model} are those of "
+            f"{_depths(others)}, too: to {action} some is to {action} all {len(self.shared)}. "
+            f"For weights of their own: model = adapterhub.freeze(model, depths={frozen}, "
+            f"untie=True). Adapters change single depths and leave the weights alone: "
+            f"`adapterhub train --at-depths`, or PEFT's layers_to_transform on "
+            f"adapterhub.unrolled(model)."
+        )
 
 
 class UnsupportedDeviceError(UsageError):
@@ -340,6 +374,10 @@ def _restore(
     error = kind.__new__(kind, *args)
     error.__dict__.update(fields)
     return error
+
+
+def _depths(depths: tuple[int, ...]) -> str:
+    return f"depth{'s' if len(depths) > 1 else ''} {', '.join(map(str, depths))}"
 
 
 def check_type(value: object, kind: type | tuple[type, ...], what: str, expected: str) -> None:

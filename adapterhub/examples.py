@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
+
+from adapterhub.schema import Spec
 
 MOST_EXAMPLES = 50
 MOST_CHARACTERS = 2_000
@@ -13,17 +15,13 @@ MOST_CHARACTERS = 2_000
 _Text = Annotated[str, StringConstraints(min_length=1, max_length=MOST_CHARACTERS)]
 
 
-class _Frozen(BaseModel):
-    # The same as specs.Spec, which cannot be imported here: specs imports this module.
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class KnownAnswer(_Frozen):
+class KnownAnswer(Spec):
     """A probe text with its logits from when the head file was written.
 
     Attributes:
         inputs: The probe, one string per input field.
-        logits: One row of K for a whole text; for tagging one row per token.
+        logits: One row of K for a whole text; for tagging one row per token, for parsing one per
+            unit, see `TaskScores`.
         answers: The label of the largest logit of each row, which detects labels in another
             order; empty for regression.
     """
@@ -33,28 +31,33 @@ class KnownAnswer(_Frozen):
     answers: tuple[str, ...] = ()
 
 
-class PredictedLabel(_Frozen):
+class PredictedLabel(Spec):
     """A label with its probability; in tagging an entity type and where the entity is.
 
+    In parsing it is the relation of a word to its head.
+
     Attributes:
-        label: The label or entity type.
+        label: The label, entity type or relation.
         score: Its probability.
-        start: Tagging only: first code point of the entity.
-        end: Tagging only: the code point after its last.
+        start: Tagging and parsing only: first code point of the entity or word.
+        end: Tagging and parsing only: the code point after its last.
+        head: Parsing only: place of the head among the words, from 1; 0 is the root.
     """
 
+    later = ("head",)
     label: str = Field(min_length=1, max_length=256)
     score: float = Field(ge=0, le=1)
     start: int | None = Field(default=None, ge=0)
     end: int | None = Field(default=None, ge=1)
+    head: int | None = Field(default=None, ge=0)
 
 
-class Example(_Frozen):
+class Example(Spec):
     """A text, or a pair of texts, with the prediction of the task.
 
     Attributes:
         inputs: One string per input field.
-        labels: The predicted labels, or entities in the order of the text.
+        labels: The predicted labels, or entities or words in the order of the text.
         value: Regression only: the predicted value.
     """
 
@@ -63,10 +66,16 @@ class Example(_Frozen):
     value: float | None = None
 
     def entity(self, found: PredictedLabel) -> str | None:
-        """Returns the text of a predicted entity, or None for a label of the whole text."""
+        """Returns the text of an entity or word, or None for a label of the whole text."""
         return None if found.start is None else self.inputs[0][found.start : found.end]
+
+    def head(self, found: PredictedLabel) -> str | None:
+        """Returns the text of the head of a word, or None where that is the root or has none."""
+        return self.entity(self.labels[found.head - 1]) if found.head else None
 
     def fits(self, fields: int, labels: Collection[str]) -> bool:
         """Returns whether it may be of a task with so many fields, and these labels or types."""
         has_labels = all(found.label in labels for found in self.labels)
-        return len(self.inputs) == fields and has_labels and (self.value is None) == bool(labels)
+        has_heads = all((found.head or 0) <= len(self.labels) for found in self.labels)
+        is_whole = len(self.inputs) == fields and has_labels and has_heads
+        return is_whole and (self.value is None) == bool(labels)

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from adapterhub.errors import UsageError
-from adapterhub.inputs import Record, parse_bytes, read_records
-from adapterhub.model.backbone.open_backbone import choose_backbone
-from adapterhub.model.backbone.sources import absolute_source
-from adapterhub.model.encoder.encoder import Encoder
-from adapterhub.model.encoder.tokens import TextTokenizer
+from adapterhub.inputs import Record, read_records
 from adapterhub.model.execution.call import make_request, with_own_tasks
-from adapterhub.model.execution.run_trunk import ExecutionContext
 from adapterhub.model.execution.stages import ResidentCall
-from adapterhub.model.execution.task_loader import TaskLoader
 from adapterhub.model.execution.text_features import FeatureOptions, features_of
 from adapterhub.model.heads.heads import Array
+from adapterhub.opening import HubSettings, open_parts
 from adapterhub.option_models import parse_options, read_options
 from adapterhub.plan import Plan
 from adapterhub.publishing.publication import Published, PublishOptions, on_branch
@@ -31,6 +26,9 @@ from adapterhub.scoring.score_file import ScoredFile, score_file
 from adapterhub.scoring.stream import stream_answers
 from adapterhub.specs import BackboneSpec, Pooling, TaskSpec
 from adapterhub.store.references import parse_repository
+
+if TYPE_CHECKING:
+    from adapterhub.evaluation.result import Evaluation
 
 OnError = Literal["raise", "skip"]
 _Hub = TypeVar("_Hub", bound="Hub")
@@ -46,6 +44,8 @@ class Hub:
         registry_path: The registry.yaml in use; of several the first one.
         registry_paths: All of them.
         backbone: Identity and sizes of the backbone.
+        encoder: The encoder, for use with other heads.
+        tokenizer: Its tokenizer.
         dtype: Of the encoder, as it was given, and so `max_windows`.
     """
 
@@ -76,26 +76,18 @@ class Hub:
             BackboneError: The backbone cannot be opened, or is not the registry's.
             UsageError: An argument is not valid, or the device is not available.
         """
-        if type(max_windows) is not int or max_windows < 1:
-            raise UsageError(f"max_windows is {max_windows!r}; expected 1 or more.")
-        size = parse_bytes(max_bytes)
-        names = names_in(registry)
-        opened = choose_backbone(names.known(any_backbone=backbone is not None), backbone)
-        self.registry_paths, self.registry_path = names.paths, names.paths[0]
-        self.backbone: BackboneSpec = opened.spec
+        parts = open_parts(registry, HubSettings(backbone, device, dtype, max_bytes, max_windows))
+        self.registry_paths, self.registry_path = parts.names.paths, parts.names.paths[0]
+        self.backbone: BackboneSpec = parts.backbone.spec
         self.dtype, self.max_windows = str(dtype), max_windows
-        self._names = names.on(opened.spec.fingerprint)
-        self._folder, self._sentence = opened.root, opened.sentence
-        encoder = Encoder(opened, device=device, dtype=dtype)
-        self._context = ExecutionContext(encoder, TextTokenizer(opened.tokenizer), max_windows)
-        self._opened_with: dict[str, Any] = {"device": str(device), "dtype": dtype}
-        backbone = absolute_source(backbone)
-        self._opened_with |= {"backbone": backbone, "max_windows": max_windows, "max_bytes": size}
-        self._tasks = TaskLoader(self.registry_paths, self._context, max_bytes=size)
+        self.encoder, self.tokenizer = parts.context.encoder, parts.context.tokenizer
+        self._names, self._context, self._tasks = parts.names, parts.context, parts.tasks
+        self._folder, self._sentence = parts.backbone.root, parts.backbone.sentence
+        self._settings = parts.settings
 
     def __reduce__(self) -> tuple[object, ...]:
         """Returns how to open it again elsewhere, with the same versions resident."""
-        given = (self._names.given, self._opened_with, self.backbone, self._tasks.pins())
+        given = (self._names.given, self._settings, self.backbone, self._tasks.pins())
         return _reopen, (type(self), *given)
 
     @classmethod
@@ -131,16 +123,6 @@ class Hub:
         hub = cls(names_in(name, opens_all=True), **split_access(options)[1])
         hub.load(*hub._names.opened)
         return hub
-
-    @property
-    def encoder(self) -> Encoder:
-        """Returns the encoder, for use with other heads."""
-        return self._context.encoder
-
-    @property
-    def tokenizer(self) -> TextTokenizer:
-        """Returns the tokenizer of the encoder."""
-        return self._context.tokenizer
 
     @property
     def resident_bytes(self) -> int:
@@ -329,6 +311,25 @@ class Hub:
         return self._tasks.score(request, self._names.own(names)) if names else Scores({})
 
     @operation()
+    def evaluate(
+        self, data: object, tasks: str | Sequence[str] | None = None, **options: Any
+    ) -> Evaluation:
+        """Measures tasks on labelled rows; the result prints and plots itself.
+
+        Args:
+            data: As `train` takes it; each task reads its own columns of all rows.
+            tasks: As in `score`.
+            options: `text`, `pair`, `target`, `tokens`, `join_tokens`, as those of `train`.
+
+        Raises:
+            AdapterHubError: As `train` for the rows, as `load` for the tasks.
+        """
+        # Imported here: it imports what trains, which scoring does not need.
+        from adapterhub.evaluation.evaluate import evaluate_tasks
+
+        return evaluate_tasks(self, data, list(self._names.own(tasks)), options)
+
+    @operation()
     def score_file(
         self,
         source: object,
@@ -387,14 +388,13 @@ class Hub:
             UsageError: The depth, pooling, fields, window or prompt are not valid.
             BackboneError: The backbone's own vectors need a module that cannot be honoured.
         """
-        options, rows = (
-            FeatureOptions(depth, pooling, fields, max_length, prompt),
-            read_records(texts),
+        options = FeatureOptions(depth, pooling, fields, max_length, prompt)
+        return features_of(
+            read_records(texts), options, context=self._context, sentence=self._sentence
         )
-        return features_of(rows, options, context=self._context, sentence=self._sentence)
 
 
-def _reopen(kind: type[Hub], registry: Any, opened_with: dict[str, Any], *pinned: Any) -> Hub:
-    hub = kind(registry, **opened_with)
+def _reopen(kind: type[Hub], registry: Any, settings: HubSettings, *pinned: Any) -> Hub:
+    hub = kind(registry, **asdict(settings))
     hub._tasks.load_pinned(*pinned)
     return hub

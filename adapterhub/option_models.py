@@ -55,11 +55,11 @@ class Part:
     Options that both models have go to the part where there is one.
 
     Attributes:
-        begun_by: Fields of the part; there is one where an option of these is given.
+        begins: Returns whether there is one, given the values of options by field.
         otherwise: What is wrong with another option of the part where there is none.
     """
 
-    begun_by: tuple[str, ...]
+    begins: Callable[[Mapping[str, object]], bool]
     otherwise: str
 
 

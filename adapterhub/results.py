@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-What = Literal["label", "score", "value", "labels", "entities"]
+What = Literal["label", "score", "value", "labels", "entities", "words"]
 
 
 def prediction_columns(name: str, kind: Kind, *, top_k: int | None) -> dict[str, What]:
@@ -29,14 +29,21 @@ def prediction_columns(name: str, kind: Kind, *, top_k: int | None) -> dict[str,
         kind: Kind of the task.
         top_k: Number of labels per row; None for all.
     """
-    held: tuple[What, ...] = ("labels",)
-    if kind == "regression":
-        held = ("value",)
-    elif kind == "tagging":
-        held = ("entities",)
-    elif kind == "single_label" and top_k == 1:
-        held = ("label", "score")
+    one_label = kind == "single_label" and top_k == 1
+    held: tuple[What, ...] = ("label", "score") if one_label else (_HELD[kind],)
     return {f"{name}.{what}": what for what in held}
+
+
+_HELD: Mapping[Kind, What] = MappingProxyType(
+    {
+        "single_label": "labels",
+        "multi_label": "labels",
+        "regression": "value",
+        "tagging": "entities",
+        "parsing": "words",
+    }
+)
+"""What the one column of a kind holds."""
 
 
 def column_types(name: str, kind: Kind, *, top_k: int | None) -> dict[str, pa.DataType]:
@@ -46,12 +53,14 @@ def column_types(name: str, kind: Kind, *, top_k: int | None) -> dict[str, pa.Da
     label = [("label", pa.string()), ("score", pa.float64())]
     span = [("word", pa.string()), ("start", pa.int64()), ("end", pa.int64())]
     entity = [("entity_group", pa.string()), ("score", pa.float64()), *span]
+    head = [("head", pa.int64()), ("relation", pa.string()), ("score", pa.float64())]
     types: dict[What, pa.DataType] = {
         "label": pa.string(),
         "score": pa.float64(),
         "value": pa.float64(),
         "labels": pa.list_(pa.struct(label)),
         "entities": pa.list_(pa.struct(entity)),
+        "words": pa.list_(pa.struct([*span, *head])),
     }
     columns = prediction_columns(name, kind, top_k=top_k)
     return {column: types[what] for column, what in columns.items()}
@@ -95,7 +104,27 @@ class Entity(TypedDict):
     end: int
 
 
-Answer = LabelScore | list[LabelScore] | Value | list[Entity] | None
+class ParsedWord(TypedDict):
+    """A word of a dependency tree.
+
+    Attributes:
+        word: Its text.
+        start: Its first code point.
+        end: The code point after its last.
+        head: Place of its head among the words of the text, from 1; 0 for the root of the tree.
+        relation: Its relation to the head.
+        score: The probability of head and relation, of all parts of a word that has several.
+    """
+
+    word: str
+    start: int
+    end: int
+    head: int
+    relation: str
+    score: float
+
+
+Answer = LabelScore | list[LabelScore] | Value | list[Entity] | list[ParsedWord] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +207,9 @@ class TaskScores(Sequence[Answer]):
         windows: Number of windows of each row; 0 in rows that were not scored.
         truncated: Whether each row was truncated.
         logits: Raw fp32 head outputs, if requested: (N, K) with NaN in rows that were not scored,
-            or for tagging one (tokens, K) array per row.
+            or for tagging one (tokens, K) array per row. For parsing one (units, K) array per row,
+            log p(head) + log p(relation | head) at the head of each unit; units are words before
+            those with the relation `_` are joined to the word before them.
         top_k: Number of labels per row; None for all.
     """
 
@@ -256,7 +287,8 @@ class Scores(Mapping[str, TaskScores]):
         """Yields one flat record per input row.
 
         Columns are `<task>.label` and `<task>.score` for one label per text, `<task>.labels` for
-        several (a list of labels with their scores), `<task>.value` and `<task>.entities`.
+        several (a list of labels with their scores), `<task>.value`, `<task>.entities` and
+        `<task>.words`.
         """
         columns = self.to_columns()
         names = list(columns)

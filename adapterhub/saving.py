@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from adapterhub.errors import HeadFileError, RegistryError, check_type
+from adapterhub.errors import AdapterHubError, RegistryError, check_type
 from adapterhub.model.backbone.sources import SHIPPED, check_backbone, check_source
-from adapterhub.specs import Kind, TaskSpec
+from adapterhub.specs import BackboneSpec, Kind, TaskSpec
+from adapterhub.store.atomic import reason
+from adapterhub.store.editing import BACKBONES_FOLDER
 from adapterhub.store.entries import BackboneEntry, backbone_key
 from adapterhub.store.header import SUFFIX
 from adapterhub.store.headfile import write_head
-from adapterhub.store.registry import NEAREST, Registry, Resolved, read_registry, registry_to_write
+from adapterhub.store.new_folder import is_free, new_folder
+from adapterhub.store.registry import (
+    NEAREST,
+    REGISTRY_NAME,
+    Registry,
+    Resolved,
+    read_registry,
+    registry_to_write,
+)
 from adapterhub.store.room import check_kind
 from adapterhub.store.versions import Addition, add_versions
 
@@ -42,20 +54,23 @@ def open_for(registry: str | Path | None, backbone: str | Path | Backbone | None
     return open_backbone(SHIPPED if backbone is None else backbone)
 
 
-def check_backbone_for(registry: str | Path | None, backbone: object) -> None:
+def check_backbone_for(registry: str | Path | None, backbone: object) -> int | None:
     """Checks, without torch, the backbone that `open_for` opens, as far as its files say.
+
+    Returns:
+        The number of its depths, where that is known.
 
     Raises:
         UsageError: None is given, and the registry lists several.
         BackboneError: The name is malformed, the folder is missing, or it is no encoder's.
     """
     if not isinstance(backbone, str | Path | None):
-        return
+        spec = getattr(backbone, "spec", None)
+        return None if spec is None else spec.num_hidden_layers
     known = _with_backbones(registry)
     if known is not None:
-        check_backbone(known, backbone)
-    else:
-        check_source(SHIPPED if backbone is None else backbone)
+        return check_backbone(known, backbone)
+    return check_source(SHIPPED if backbone is None else backbone)
 
 
 def _with_backbones(registry: str | Path | None) -> Registry | None:
@@ -109,18 +124,80 @@ def save_tasks(
     tasks = tuple(tasks)
     for task in tasks:
         check_type(task, FinishedTask, "A task to save", "what train or import_task returned")
-    return add_versions(
-        path,
-        (
-            Addition(
-                task.spec,
-                task.tensors,
-                _backbone_entry(task.backbone, path),
-                aliases=tuple(task.aliases),
-            )
-            for task in tasks
-        ),
-    )
+    with written_backbones([task.backbone for task in tasks], path) as written:
+        return add_versions(path, (_addition(task, path, written) for task in tasks))
+
+
+def _addition(task: FinishedTask, path: Path, written: Mapping[str, Path]) -> Addition:
+    spec, backbone = task.spec, task.backbone
+    folder = written.get(spec.backbone.fingerprint)
+    if folder is None:
+        entry = _backbone_entry(backbone.spec, backbone.root, path)
+    else:
+        named = spec.backbone.model_copy(update={"name": folder.name})
+        spec = spec.model_copy(update={"backbone": named})
+        entry = _backbone_entry(named, folder, path)
+    return Addition(spec, task.tensors, entry, aliases=tuple(task.aliases))
+
+
+def own_backbone_name(registry: Path | None, task: str) -> str:
+    """Returns the name of the backbone that the training of a task makes: the first free one."""
+    if registry is None:
+        return f"{task}-1"
+    return _free_folder(registry, task).name
+
+
+def _free_folder(registry: Path, task: str) -> Path:
+    top = registry.resolve().parent / BACKBONES_FOLDER
+    return next(path for n in count(1) if is_free(path := top / f"{task}-{n}"))
+
+
+@contextlib.contextmanager
+def written_backbones(backbones: Iterable[Backbone], registry: Path) -> Iterator[dict[str, Path]]:
+    """Writes backbones that are in memory beside a registry, and yields their folders.
+
+    If the block fails, they are removed again, unless the registry lists them by then.
+
+    Args:
+        backbones: Those in a folder, and those that the registry lists, are left out.
+        registry: The registry.yaml.
+
+    Yields:
+        The folder of each new backbone by its fingerprint.
+
+    Raises:
+        RegistryError: They cannot be written.
+        BackboneError: The files of the backbone that they were trained from have changed.
+    """
+    from adapterhub.model.backbone.open_backbone import write_backbone
+
+    new = {one.spec.fingerprint: one for one in backbones if one.base is not None}
+    listed = _fingerprints(registry)
+    written: dict[str, Path] = {}
+    try:
+        for digest, backbone in new.items():
+            if digest not in listed:
+                folder = _free_folder(registry, backbone.spec.name.rpartition("-")[0])
+                with new_folder(folder) as temp:
+                    write_backbone(backbone, temp)
+                written[digest] = folder
+        yield written
+    except BaseException as error:
+        for digest in written.keys() - _fingerprints(registry):
+            shutil.rmtree(written[digest], ignore_errors=True)
+            with contextlib.suppress(OSError):
+                written[digest].parent.rmdir()
+        if isinstance(error, OSError):
+            problem = f"its backbone cannot be written: {reason(error)}"
+            raise RegistryError(registry, problem) from error
+        raise
+
+
+def _fingerprints(registry: Path) -> set[str]:
+    """Returns those of the backbones that a registry lists."""
+    if not registry.is_file() or not registry.stat().st_size:
+        return set()
+    return {entry.fingerprint for entry in read_registry(registry).backbones.values()}
 
 
 def check_place(registry: Path, task: str, kind: Kind, backbone: Backbone) -> None:
@@ -142,34 +219,45 @@ def check_place(registry: Path, task: str, kind: Kind, backbone: Backbone) -> No
         )
 
 
+def own_folder(saved: Resolved) -> Path:
+    """Returns the folder of the backbone that was saved with a task."""
+    return saved.path.parent.parent / saved.backbone.source
+
+
 def write_elsewhere(task: FinishedTask) -> Path:
     """Writes a task that its registry refuses to a head file here, or in a temporary folder.
 
+    One with a backbone of its own gets a registry of its own instead, in a folder.
+
     Raises:
-        HeadFileError: It cannot be written there either.
+        AdapterHubError: It cannot be written there either.
         OSError: There is no temporary folder.
     """
-    with contextlib.suppress(HeadFileError, OSError):
+    with contextlib.suppress(AdapterHubError, OSError):
         return _write_new(Path.cwd(), task)
     return _write_new(Path(tempfile.mkdtemp(prefix="adapterhub-")), task)
 
 
 def _write_new(folder: Path, task: FinishedTask) -> Path:
-    path = folder / f"{task.spec.task}{SUFFIX}"
+    own = task.backbone.base is not None
+    suffix = "" if own else SUFFIX
+    path = folder / f"{task.spec.task}{suffix}"
     number = 1
     while path.exists():
         number += 1
-        path = folder / f"{task.spec.task}.{number}{SUFFIX}"
+        path = folder / f"{task.spec.task}.{number}{suffix}"
+    if own:
+        save_tasks((task,), path / REGISTRY_NAME)
+        return path / REGISTRY_NAME
     write_head(path, task.spec, task.tensors)
     return path
 
 
-def _backbone_entry(backbone: Backbone, registry: Path) -> BackboneEntry:
+def _backbone_entry(spec: BackboneSpec, root: Path, registry: Path) -> BackboneEntry:
     """Returns the registry's entry of a backbone; a folder below the registry's is relative."""
-    spec = backbone.spec
     source = spec.name
     if not spec.name.startswith("package:") and spec.revision is None:
-        folder, root = backbone.root.resolve(), registry.resolve().parent
-        inside = folder.is_relative_to(root)
-        source = f"./{folder.relative_to(root).as_posix()}" if inside else str(folder)
+        folder, top = root.resolve(), registry.resolve().parent
+        inside = folder.is_relative_to(top)
+        source = f"./{folder.relative_to(top).as_posix()}" if inside else str(folder)
     return BackboneEntry(source=source, revision=spec.revision, fingerprint=spec.fingerprint)

@@ -20,13 +20,12 @@ def tensor_shapes(spec: TaskSpec) -> dict[str, tuple[int, ...]]:
     `head.hidden.bias` (W,), `pool.query` (H,), `mix.weights` (number of depths,). H is 4 times the
     hidden size if two fields are encoded separately. With n-grams also `ngrams.keys` (M,) int64 and
     `ngrams.weight` (M, K); for pairs `ngrams.rarity` (V,) and `ngrams.overlap` (`OVERLAPS`, K).
+    For parsing `head.root` (A + R,), `head.arcs` (A + 1, A) and `head.relations`
+    (K, R + 1, R + 1) stand in the place of `head.weight` and `head.bias`.
     """
     hidden_size = spec.backbone.hidden_size * (COMPARED_PARTS if spec.apart else 1)
     width = spec.head.hidden_width
-    shapes: dict[str, tuple[int, ...]] = {
-        "head.weight": (spec.outputs, width or hidden_size),
-        "head.bias": (spec.outputs,),
-    }
+    shapes = _output_shapes(spec, width or hidden_size)
     if width is not None:
         shapes["head.hidden.weight"] = (width, hidden_size)
         shapes["head.hidden.bias"] = (width,)
@@ -41,6 +40,19 @@ def tensor_shapes(spec: TaskSpec) -> dict[str, tuple[int, ...]]:
         shapes["ngrams.rarity"] = (spec.head.pieces,)
         shapes["ngrams.overlap"] = (OVERLAPS, spec.outputs)
     return shapes
+
+
+def _output_shapes(spec: TaskSpec, width: int) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes of the last maps of a head, which read `width` features."""
+    arc = spec.head.arc_width
+    if arc is None:
+        return {"head.weight": (spec.outputs, width), "head.bias": (spec.outputs,)}
+    relation = width // 2 - arc
+    return {
+        "head.root": (arc + relation,),
+        "head.arcs": (arc + 1, arc),
+        "head.relations": (spec.outputs, relation + 1, relation + 1),
+    }
 
 
 def head_bytes(spec: TaskSpec) -> int:

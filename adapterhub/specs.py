@@ -6,27 +6,19 @@ consistent in itself.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Literal, get_args
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    JsonValue,
-    SerializerFunctionWrapHandler,
-    StringConstraints,
-    model_serializer,
-    model_validator,
-)
+from pydantic import Field, JsonValue, StringConstraints, model_validator
 
 from adapterhub.diagnostics import Diagnostics, Use
 from adapterhub.diagnostics import Metric as Metric
 from adapterhub.examples import MOST_EXAMPLES, Example
 from adapterhub.examples import KnownAnswer as KnownAnswer
 from adapterhub.families import FamilyName
+from adapterhub.schema import Spec as Spec
 from adapterhub.tags import check_tags, entity_types
 
-Kind = Literal["single_label", "multi_label", "regression", "tagging"]
+Kind = Literal["single_label", "multi_label", "regression", "tagging", "parsing"]
 Pooling = Literal["cls", "mean", "max", "attentive", "tokens"]
 TextPooling = Literal["cls", "mean", "max", "attentive"]
 Site = Literal["query", "key", "value", "dense", "ffn", "ffn_output"]
@@ -36,6 +28,11 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
 SITES: tuple[Site, ...] = get_args(Site)
 """The linear maps of a block: the last part of their names in transformers."""
+TOKEN_KINDS: tuple[Kind, ...] = ("tagging", "parsing")
+"""Kinds whose heads read every token of one text; those of others read a text or a pair."""
+INSIDE = "_"
+"""The relation of a unit that belongs to the same word as the unit before it, as the second
+character of a Chinese word does."""
 BLOCK_METHOD = "block"
 """The one method that is not of PEFT: an own copy of the whole block at its depths."""
 TEXT_POOLINGS: tuple[TextPooling, ...] = get_args(TextPooling)
@@ -55,23 +52,6 @@ Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2
 
 MAX_LABELS = 10_000
 MAX_WINDOW = 65_536  # tokens; a backbone has its own limit, its positions
-
-
-class Spec(BaseModel):
-    """Settings of all specs: frozen, strict, unknown fields refused, finite numbers."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
-    later: ClassVar[tuple[str, ...]] = ()
-    """Fields that the first version did not have; left out of files where they are not set."""
-
-    @model_serializer(mode="wrap")
-    def _dump(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        content: dict[str, Any] = dump(self)
-        for name in self.later:
-            # Files from before a field existed keep their bytes, and so their sha256.
-            if name in content and getattr(self, name) == type(self).model_fields[name].default:
-                del content[name]
-        return content
 
 
 class BackboneSpec(Spec):
@@ -106,15 +86,18 @@ class HeadSpec(Spec):
             `relu` as in DistilBERT's classifier.
         ngrams: Number M of n-grams of subword pieces with their own weights, or None.
         pieces: N-grams of pairs only: number V of pieces whose rarity is stored; else None.
+        arc_width: Parsing only: width A of the vectors between which arcs are scored. The hidden
+            layer has 2 (A + R) outputs, with R the width of those that score relations.
     """
 
-    later = ("ngrams", "pieces")
+    later = ("ngrams", "pieces", "arc_width")
     depths: tuple[Annotated[int, Field(ge=0, le=1_024)], ...] = Field(min_length=1)
     pooling: Pooling
     hidden_width: int | None = Field(default=None, ge=1, le=16_384)
     activation: Activation = "gelu"
     ngrams: int | None = Field(default=None, ge=1, le=2**24)
     pieces: int | None = Field(default=None, ge=1, le=2**20)
+    arc_width: int | None = Field(default=None, ge=1, le=8_191)
 
     @model_validator(mode="after")
     def _is_consistent(self) -> HeadSpec:
@@ -122,7 +105,20 @@ class HeadSpec(Spec):
             raise ValueError(f"depths {self.depths} are not ascending and distinct")
         if self.hidden_width is None and self.activation != "gelu":
             raise ValueError(f"a linear head has no activation '{self.activation}'")
+        if self.arc_width is not None:
+            _check_arcs(self, self.arc_width)
         return self
+
+
+def _check_arcs(head: HeadSpec, arc_width: int) -> None:
+    if head.pooling != "tokens" or head.ngrams is not None:
+        raise ValueError("a head with arc_width reads tokens, and has no n-grams")
+    width = head.hidden_width
+    if width is None or width % 2 or width // 2 <= arc_width:
+        raise ValueError(
+            f"arc_width {arc_width} and relations of some width need a hidden layer of twice their "
+            f"sum, hidden_width is {width}"
+        )
 
 
 class AdapterSpec(Spec):
@@ -142,7 +138,7 @@ class AdapterSpec(Spec):
     depths: tuple[Annotated[int, Field(ge=0, le=1_023)], ...] = Field(min_length=1)
     sites: tuple[Site, ...] = Field(min_length=1)
     tie_depths: bool = False
-    config: dict[str, JsonValue] = {}
+    config: dict[str, JsonValue] = Field(default={})
     parameters: int = Field(ge=1)
     digest: Sha256
 
@@ -172,7 +168,7 @@ class Calibration(Spec):
     thresholds: tuple[Annotated[float, Field(ge=0, le=1)], ...] | None = None
 
 
-Role = Literal["text", "pair", "tokens", "target"]
+Role = Literal["text", "pair", "tokens", "heads", "target"]
 """What a column of labelled rows is."""
 
 
@@ -230,7 +226,8 @@ class TaskSpec(Spec):
         task: Name of the task.
         kind: Kind of its output.
         labels: Label names in row order of the head's weight; empty for regression. For
-            tagging, BIO or BIOES tags with `O`.
+            tagging, BIO or BIOES tags with `O`; for parsing relations, of which `INSIDE` joins a
+            unit to the word before it.
         fields: Its input fields: one text or a pair.
         apart: Whether the two fields are encoded separately and compared, instead of together
             in one sequence.
@@ -268,8 +265,13 @@ class TaskSpec(Spec):
 
     @property
     def outputs(self) -> int:
-        """Returns the number K of logits per text or token."""
+        """Returns the number K of logits per text, token or word."""
         return 1 if self.kind == "regression" else len(self.labels)
+
+    @property
+    def per_token(self) -> bool:
+        """Returns whether it reads every token of a text, as tagging and parsing do."""
+        return self.kind in TOKEN_KINDS
 
     @property
     def deepest(self) -> int:
@@ -311,15 +313,19 @@ def _check_labels(spec: TaskSpec) -> None:
         raise ValueError("a multi_label task needs labels")
     if spec.kind == "tagging":
         check_tags(labels)
+    if spec.kind == "parsing" and not set(labels) - {INSIDE}:
+        raise ValueError(f"a parsing task needs a relation other than '{INSIDE}'")
 
 
 def _check_reading(spec: TaskSpec) -> None:
     if len(set(spec.fields)) != len(spec.fields):
         raise ValueError(f"fields {spec.fields} name one field twice")
-    if (spec.kind == "tagging") != (spec.head.pooling == "tokens"):
+    if spec.per_token != (spec.head.pooling == "tokens"):
         raise ValueError(f"a {spec.kind} task cannot read with pooling '{spec.head.pooling}'")
-    if spec.kind == "tagging" and len(spec.fields) != 1:
-        raise ValueError("a tagging task reads one field")
+    if spec.per_token and len(spec.fields) != 1:
+        raise ValueError(f"a {spec.kind} task reads one field")
+    if (spec.kind == "parsing") != (spec.head.arc_width is not None):
+        raise ValueError("head.arc_width belongs to parsing tasks, and to no others")
     if spec.deepest > spec.backbone.num_hidden_layers:
         raise ValueError(
             f"the head reads depth {spec.deepest} of a backbone with "
@@ -363,6 +369,8 @@ def _check_calibration(spec: TaskSpec) -> None:
         raise ValueError("thresholds are for multi_label tasks")
     if thresholds is not None and len(thresholds) != len(spec.labels):
         raise ValueError(f"{len(thresholds)} thresholds for {len(spec.labels)} labels")
+    if spec.kind == "parsing" and spec.calibration.temperature != 1:
+        raise ValueError("a parsing task has no temperature: head.arcs and head.relations have it")
     if spec.value_range is not None:
         if spec.kind != "regression":
             raise ValueError("value_range is for regression tasks")
@@ -376,7 +384,7 @@ def _check_known_answers(spec: TaskSpec) -> None:
             raise ValueError("a known answer has another number of inputs than the task has fields")
         if any(len(row) != spec.outputs for row in answer.logits):
             raise ValueError(f"a known answer does not have {spec.outputs} logits in every row")
-        if spec.kind != "tagging" and len(answer.logits) != 1:
+        if not spec.per_token and len(answer.logits) != 1:
             raise ValueError("a known answer of a whole text has more than one row")
         expected = 0 if spec.kind == "regression" else len(answer.logits)
         if len(answer.answers) != expected:

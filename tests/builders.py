@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from adapterhub.shapes import tensor_shapes
-from adapterhub.specs import BackboneSpec, HeadSpec, Kind, TaskSpec
+from adapterhub.specs import TOKEN_KINDS, BackboneSpec, HeadSpec, Kind, TaskSpec
 from adapterhub.store.entries import BackboneEntry
 
 LABELS: dict[str, tuple[str, ...]] = {
@@ -15,6 +15,7 @@ LABELS: dict[str, tuple[str, ...]] = {
     "multi_label": ("politics", "science", "sport"),
     "regression": (),
     "tagging": ("O", "B-PER", "I-PER"),
+    "parsing": ("root", "nsubj", "punct", "_"),
 }
 
 
@@ -36,11 +37,12 @@ def backbone_entry(spec: BackboneSpec | None = None) -> BackboneEntry:
 
 
 def task_spec(kind: Kind = "single_label", **changes: Any) -> TaskSpec:
-    """Returns a task of `kind`; `depths`, `pooling` and `hidden_width` go to its head."""
+    """Returns a task of `kind`; the fields of `HeadSpec` go to its head."""
     head = HeadSpec(
         depths=changes.pop("depths", (4,)),
-        pooling=changes.pop("pooling", "tokens" if kind == "tagging" else "mean"),
-        hidden_width=changes.pop("hidden_width", None),
+        pooling=changes.pop("pooling", "tokens" if kind in TOKEN_KINDS else "mean"),
+        hidden_width=changes.pop("hidden_width", 12 if kind == "parsing" else None),
+        arc_width=changes.pop("arc_width", 4 if kind == "parsing" else None),
     )
     fields: dict[str, Any] = {
         "task": f"{kind.replace('_', '-')}-test",

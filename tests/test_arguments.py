@@ -18,14 +18,17 @@ from adapterhub import (
     Encoder,
     Hub,
     ImportOptions,
+    ProbeOptions,
     ScoringOptions,
     TrainingOptions,
     convert,
     deprecate_task,
     export_peft,
+    freeze,
     import_task,
     make_plan,
     open_backbone,
+    probe,
     publish_backbone,
     read_head,
     read_registry,
@@ -35,6 +38,7 @@ from adapterhub import (
     save_tasks,
     set_alias,
     train,
+    trainable,
     unrolled,
 )
 from adapterhub.errors import AdapterHubError, UsageError
@@ -43,7 +47,9 @@ from adapterhub.publishing.publication import PublishOptions
 
 RESULTS = {
     "Converted",
+    "Evaluation",
     "Plan",
+    "ProbeResult",
     "Published",
     "PublishedBackbone",
     "ScoredFile",
@@ -51,6 +57,7 @@ RESULTS = {
     "TaskChange",
     "TaskScores",
     "TaskSpec",
+    "Trainable",
     "TrainedTask",
 }
 """What calls return; nobody makes one."""
@@ -61,6 +68,7 @@ NO_PATH: tuple[object, ...] = (3, b"x", ["x"], object(), 1.5, "a\0b")
 NO_NAME: tuple[object, ...] = (3, None, b"x", object(), "No Name", "", ["a", "b"])
 NO_TASKS: tuple[object, ...] = (3, None, b"x", [3], [["sentiment"]], [], object(), "sentimant")
 NO_TEXTS: tuple[object, ...] = (3, None, b"x", object(), [3], [None], [[]])
+LABELLED = [{"text": "a good day", "label": "positive"}]
 NO_BOOL: tuple[object, ...] = ("no", None, 3, [])
 NO_OPTIONS: tuple[object, ...] = (3, "x", [], object(), {"topk": 3}, {"epoch": 3}, {3: 3})
 
@@ -160,6 +168,12 @@ CALLS: dict[str, Call] = {
             "logits": NO_BOOL,
             "on_error": ON_ERROR,
         },
+    ),
+    "Hub.evaluate": Call(
+        lambda given: given.hub.evaluate,
+        lambda given: {"data": LABELLED, "tasks": "sentiment"},
+        {"data": (3, None, b"x", object(), "nothing.csv", [], [3], ["x"]), "tasks": NO_TASKS},
+        several="options",
     ),
     "Hub.score_file": Call(
         lambda given: given.hub.score_file,
@@ -314,6 +328,19 @@ CALLS: dict[str, Call] = {
         },
         {"head": (3, None, "x", object()), "folder": NO_PATH},
     ),
+    "freeze": Call(
+        lambda given: freeze,
+        lambda given: {"model": open_backbone(given.registry.parent / "backbone").model},
+        {
+            "model": (3, None, "x", object()),
+            "depths": (3, "x", object(), [99], [-1], [True], [1.5], [None]),
+            "untie": NO_BOOL,
+            "embeddings": ("no", 3, []),
+        },
+    ),
+    "trainable": Call(
+        lambda given: trainable, lambda given: {}, {"model": (3, None, "x", object())}
+    ),
     "unrolled": Call(lambda given: unrolled, lambda given: {}, {"model": (3, None, "x", object())}),
     "save_tasks": Call(
         lambda given: save_tasks,
@@ -332,6 +359,22 @@ CALLS: dict[str, Call] = {
             "data": (3, None, b"x", [], [3], object(), "nothing.csv"),
             "task": NO_NAME,
             "options": (*NO_OPTIONS, ScoringOptions(), {"epochs": 0}),
+            "registry": NO_PATH,
+            "backbone": (3, b"x", [], "nothing"),
+            "encoder": (3, "x", []),
+        },
+    ),
+    "probe": Call(
+        lambda given: probe,
+        lambda given: {
+            "data": ROWS * 3,
+            "options": {"probes": ("linear",), "epochs": 1, "depths": (1,), "random": False},
+            "registry": None,
+            "backbone": given.registry.parent / "backbone",
+        },
+        {
+            "data": (3, None, b"x", [], [3], object(), "nothing.csv", "nothing.txt"),
+            "options": (*NO_OPTIONS, TrainingOptions(), {"epochs": 0}),
             "registry": NO_PATH,
             "backbone": (3, b"x", [], "nothing"),
             "encoder": (3, "x", []),
@@ -370,6 +413,14 @@ OPTIONS: dict[type[Options], dict[str, object]] = {
         "adapter": {"metod": "lora"},
         "folds": 1,
         "value_range": (2.0, 1.0),
+    },
+    ProbeOptions: {
+        "what": "x",
+        "probes": ("linear", "linear"),
+        "depths": "x",
+        "epochs": 0,
+        "max_rows": 1,
+        "test": "x.jsonl",
     },
     AdapterOptions: {"depths": "x", "metod": "lora", "rank": 0, "from_depth": "x"},
     ImportOptions: {"lables": ("a",), "labels": 3, "max_length": 1, "fields": ()},

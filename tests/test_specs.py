@@ -106,6 +106,16 @@ def test_any_valid_spec_survives_json(
         ("tagging", {"pooling": "mean"}, "cannot read with pooling 'mean'"),
         ("single_label", {"pooling": "tokens"}, "cannot read with pooling 'tokens'"),
         ("tagging", {"fields": ("text", "other")}, "reads one field"),
+        ("parsing", {"labels": ()}, "needs a relation other than '_'"),
+        ("parsing", {"labels": ("_",)}, "needs a relation other than '_'"),
+        ("parsing", {"fields": ("text", "other")}, "reads one field"),
+        ("parsing", {"pooling": "mean"}, "reads tokens"),
+        ("parsing", {"arc_width": None}, "arc_width belongs to parsing"),
+        ("tagging", {"arc_width": 2, "hidden_width": 8}, "arc_width belongs to parsing"),
+        ("parsing", {"hidden_width": None}, "hidden_width is None"),
+        ("parsing", {"hidden_width": 13}, "hidden_width is 13"),
+        ("parsing", {"hidden_width": 8}, "twice their sum, hidden_width is 8"),
+        ("parsing", {"calibration": Calibration(temperature=2.0)}, "has no temperature"),
         ("single_label", {"fields": ("text", "text")}, "name one field twice"),
         ("single_label", {"depths": (5,)}, "depth 5 of a backbone with 4"),
         ("single_label", {"overlap": 33}, "overlap 33 is over half of max_length 64"),
@@ -325,10 +335,27 @@ def test_outputs_and_deepest(kind: Kind, outputs: int) -> None:
     assert spec.deepest == 3
 
 
-@pytest.mark.parametrize("kind", KINDS)
+def test_tensor_shapes_of_a_parsing_head() -> None:
+    spec = task_spec("parsing", arc_width=4, hidden_width=14, depths=(0, 3))
+    assert tensor_shapes(spec) == {
+        "head.hidden.weight": (14, 16),
+        "head.hidden.bias": (14,),
+        "head.root": (7,),
+        "head.arcs": (5, 4),
+        "head.relations": (4, 4, 4),
+        "mix.weights": (2,),
+    }
+
+
+def test_the_spec_of_other_heads_names_no_arc_width() -> None:
+    assert "arc_width" not in task_spec().model_dump_json()
+    assert task_spec("parsing").model_dump()["head"]["arc_width"] == 4
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "parsing"])
 @pytest.mark.parametrize("width", [None, 5])
 @pytest.mark.parametrize("depths", [(4,), (0, 2, 4)])
-def test_tensor_shapes_of_every_head(
+def test_tensor_shapes_of_every_linear_head(
     kind: Kind, width: int | None, depths: tuple[int, ...]
 ) -> None:
     for pooling in POOLINGS:

@@ -23,16 +23,18 @@ PACKAGE = Path(adapterhub.__file__).parent
 
 LADDER: dict[str, tuple[set[str], ...]] = {
     "": (
-        {"errors", "diagnostics", "examples", "families", "tags"},
+        {"errors", "families", "schema", "tags"},
+        {"diagnostics", "examples"},
         {"specs"},
         {"shapes", "inputs", "option_models"},
         {"results", "plan"},
         {"store"},
-        {"peft", "remote"},
+        {"peft", "plots", "remote"},
         {"rows", "model"},
-        {"publishing", "saving", "scoring"},
-        {"hub", "training", "importing"},
-        {"probing"},
+        {"opening", "publishing", "saving", "scoring"},
+        {"training", "importing"},
+        {"evaluation", "probing"},
+        {"hub"},
         {"commands"},
         {"cli"},
         {"__main__"},
@@ -53,6 +55,7 @@ LADDER: dict[str, tuple[set[str], ...]] = {
     ),
     "training": (
         {"adapter_options"},
+        {"tune"},
         {"options"},
         {"data"},
         {"features"},
@@ -89,12 +92,12 @@ ONLY_IN = {
     },
     "httpx2": {"remote/download.py", "remote/session.py"},
     "jinja2": {"publishing/rendering.py"},
-    "matplotlib": {"publishing/figures.py"},
+    "matplotlib": {"plots/figure_files.py", "plots/style.py"},
     "peft": {
         *(f"importing/{name}.py" for name in ("injected", "merged_pooling")),
         "model/adapters/merged_weights.py",
         *(f"peft/{name}.py" for name in ("folder", "format", "settings")),
-        *(f"training/adapters/{name}.py" for name in ("injection", "peft_methods")),
+        *(f"training/adapters/trainable/{name}.py" for name in ("injection", "peft_methods")),
     },
 }
 WITHOUT_TORCH = (

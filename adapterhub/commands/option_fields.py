@@ -276,7 +276,7 @@ def read_options(
     found: dict[str, object] = {}
     for name, (part, nested) in _parts(model, only).items():
         own = field_options(nested)
-        if not given.keys().isdisjoint(part.begun_by):
+        if part.begins(given):
             found[name] = read_options(nested, (), given)
             given = {key: value for key, value in given.items() if key not in own}
         for key, option in own.items():

@@ -15,7 +15,7 @@ LabelledRows = Annotated[
     Path,
     typer.Argument(
         metavar="FILE",
-        help="Labelled rows: .jsonl, .csv, .tsv (or with .gz, .zst), .parquet, .arrow.",
+        help="Labelled rows: .jsonl, .csv, .tsv, .conllu (or with .gz, .zst), .parquet, .arrow.",
     ),
 ]
 NewTask = Annotated[str, typer.Option("--task", "-t", metavar="NAME", help="Name of the task.")]
@@ -72,10 +72,11 @@ OnlyKind = Annotated[
     typer.Option(
         "--kind",
         metavar="KIND",
-        help="Only single_label, multi_label, regression or tagging tasks.",
+        help="Only single_label, multi_label, regression, tagging or parsing tasks.",
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, errors too.")]
+JSON_HELP = "Print JSON, errors too."
+AsJson = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 BACKBONE_HELP = "A backbone of the registry by its key, a folder, or a Hub name."
 Backbone = Annotated[str | None, typer.Option(metavar="NAME", help=BACKBONE_HELP)]
 

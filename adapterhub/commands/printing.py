@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import StringIO
+from pathlib import Path
 from typing import TextIO
 
 from adapterhub.errors import DataError
@@ -62,6 +63,21 @@ def note(text: str) -> None:
         with contextlib.suppress(OSError):
             sys.stderr.writelines(f"{printable(line)}\n" for line in text.split("\n"))
             sys.stderr.flush()
+
+
+def note_plot(path: Path, labels: Mapping[str, Sequence[str]]) -> None:
+    """Says where a plot is, and which labels it has by number for lack of a font.
+
+    Args:
+        path: Its file.
+        labels: Those of each task in it.
+    """
+    from adapterhub.plots.style import number_key
+
+    for task, own in labels.items():
+        if key := number_key(own):
+            note(f"adapterhub: no font here has all labels of {task}; in the plot: {key}")
+    note(f"adapterhub: the plot is in {path}")
 
 
 def print_json(value: object) -> None:

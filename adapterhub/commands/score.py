@@ -26,7 +26,7 @@ from adapterhub.errors import DataError, UsageError
 if TYPE_CHECKING:
     from adapterhub.commands.verb_options import HubOptions, ScoreArguments
     from adapterhub.hub import Hub
-    from adapterhub.results import What
+    from adapterhub.results import ParsedWord, What
     from adapterhub.rows.formats import Format
     from adapterhub.scoring.job.job import ScoringJob
     from adapterhub.scoring.options import ScoringOptions
@@ -184,6 +184,8 @@ def print_rows(
 def prediction_text(held: Mapping[What, Any]) -> str:
     """Returns the prediction of one task for people: `positive 0.98`, `Paris=LOC`, `3.41`.
 
+    Of a tree it is `Anna=nsubj of sings, sings=root`.
+
     Args:
         held: What the columns of the task hold in one row.
     """
@@ -193,9 +195,16 @@ def prediction_text(held: Mapping[What, Any]) -> str:
         return f"{held['value']:.3g}"
     if "entities" in held:
         parts = [f"{entity['word']}={entity['entity_group']}" for entity in held["entities"]]
+    elif "words" in held:
+        parts = [_word_text(word, held["words"]) for word in held["words"]]
     else:
         parts = [f"{label['label']} {label['score']:.2f}" for label in held["labels"]]
     return ", ".join(parts) or "-"
+
+
+def _word_text(word: ParsedWord, words: Sequence[ParsedWord]) -> str:
+    head = f" of {words[word['head'] - 1]['word']}" if word["head"] else ""
+    return f"{word['word']}={word['relation']}{head}"
 
 
 def _open_source(texts: list[str], file: Path | None, form: Format | None) -> RowSource:

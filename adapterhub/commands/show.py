@@ -2,37 +2,60 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adapterhub.commands.options import TASK_HELP, AsJson, Registries
-from adapterhub.commands.printing import counted, print_fields, print_json, size_text
+from adapterhub.commands.option_fields import uses
+from adapterhub.commands.options import TASK_HELP, Registries
+from adapterhub.commands.printing import counted, note_plot, print_fields, print_json, size_text
+from adapterhub.errors import UsageError
 
 if TYPE_CHECKING:
+    from adapterhub.commands.verb_options import OutputOptions
     from adapterhub.remote.find import FoundTask
     from adapterhub.specs import TaskSpec
 
 _MOST_LABELS = 30
 
 
+@uses("adapterhub.commands.verb_options:OutputOptions")
 def show(
     name: Annotated[
         str,
         typer.Argument(metavar="NAME", help=TASK_HELP),
     ],
     registry: Registries = None,
-    as_json: AsJson = False,
+    *,
+    output: OutputOptions,
 ) -> None:
     """Show one task: what it predicts, reads and costs, and where it is from."""
     from adapterhub.remote.find import find
     from adapterhub.store.registries import open_registries
 
+    output.check_plot()
     task = find(name, open_registries(registry))
-    if as_json:
+    if output.plot is not None:
+        _draw(task, output.plot)
+    if output.as_json:
         print_json(_values(task))
     else:
         print_fields({**_about(task), **_reading(task.spec), **_origin(task)})
+
+
+def _draw(task: FoundTask, path: Path) -> None:
+    from adapterhub.plots.combine import save_panels
+    from adapterhub.plots.panels import panels_of
+
+    panels = panels_of(task.spec.diagnostics, task.spec.labels)
+    if not panels:
+        raise UsageError(
+            f"The head file of '{task.name}' has no confusion matrix and no reliability to draw; "
+            f"`adapterhub eval {task.reference} FILE --plot {path}` draws labelled rows."
+        )
+    save_panels({task.name: panels}, path)
+    note_plot(path, {task.name: task.spec.labels})
 
 
 def _values(task: FoundTask) -> dict[str, object]:

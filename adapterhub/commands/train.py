@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from adapterhub.commands.option_fields import uses
-from adapterhub.commands.options import AsJson, Backbone, LabelledRows, NewTask, RegistryToWrite
-from adapterhub.commands.printing import note, print_json, print_line
+from adapterhub.commands.options import Backbone, LabelledRows, NewTask, RegistryToWrite
+from adapterhub.commands.printing import note, note_plot, print_json, print_line
 from adapterhub.errors import RegistryError, SaveError
 
 if TYPE_CHECKING:
+    from adapterhub.commands.verb_options import OutputOptions
     from adapterhub.specs import AdapterSpec
     from adapterhub.training.adapters.result import AdapterRow, AdapterTable
     from adapterhub.training.finalize import TrainedTask
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
     from adapterhub.training.options import TrainingOptions
 
 
-@uses("adapterhub.training.options:TrainingOptions")
+@uses(
+    "adapterhub.training.options:TrainingOptions",
+    "adapterhub.commands.verb_options:OutputOptions",
+)
 def train(
     data: LabelledRows,
     *,
@@ -27,18 +31,20 @@ def train(
     registry: RegistryToWrite = None,
     backbone: Backbone = None,
     options: TrainingOptions,
-    as_json: AsJson = False,
+    output: OutputOptions,
 ) -> None:
     """Train a task on the frozen backbone and add it to a registry.
 
     The rows are encoded once, many heads are fitted on the features, and the cheapest good one is
-    kept. With --adapter the block itself is changed from a depth on, and the head trains with it.
+    kept. With --adapter or --tune the encoder is changed too, at some depths or at all of them, and
+    the head trains with it.
     In brackets: the default of an option.
     """
     from adapterhub.saving import write_elsewhere
     from adapterhub.store.registry import NEAREST
     from adapterhub.training.prepare import prepare
 
+    output.check_plot()
     where = registry or NEAREST
     at = "" if registry is None else f" --registry {shlex.quote(str(registry))}"
     job = prepare(data, task=task, options=options, registry=where, backbone=backbone)
@@ -50,21 +56,30 @@ def train(
     except SaveError as error:
         file = shlex.quote(str(write_elsewhere(error.trained)))
         way_out = f"It is in {file}; add it with `adapterhub add {file}{at}`"
+        if error.trained.backbone.base is not None:
+            way_out = f"It is in the registry {file}, with its backbone beside it"
         raise RegistryError(error.path, f"{error.problem} {way_out}") from error
-    if as_json:
+    if output.as_json:
         print_json(_values(trained))
     else:
         _print(trained, at)
+    if output.plot is not None:
+        trained.plot(output.plot)
+        measured = trained.comparison
+        note_plot(output.plot, {} if measured is None else {task: measured.names})
 
 
 def _print(trained: TrainedTask, at: str) -> None:
     from adapterhub.commands.measured import by_rows
+    from adapterhub.saving import own_folder
 
     print_line(trained.table.render().rstrip())
     for rows, metrics in by_rows(trained.spec).items():
         print_line(f"Measured on {rows}: {metrics}")
     if (saved := trained.saved) is not None:
         note(f"adapterhub: {saved.task}:{saved.version} is in {saved.path}")
+        if trained.backbone.base is not None:
+            note(f"adapterhub: its backbone is in {own_folder(saved)}")
         note(f'adapterhub: try: adapterhub score "…" --task {saved.task}{at}')
 
 
@@ -76,6 +91,7 @@ def _values(trained: TrainedTask) -> dict[str, object]:
     if saved is not None:
         values |= {"version": saved.version, "file": str(saved.path)}
         values |= {"aliases": dict(saved.entry.aliases)}
+        values |= {"backbone": saved.entry.backbone}
     return {
         **values,
         "kind": trained.spec.kind,
@@ -92,9 +108,27 @@ def _values(trained: TrainedTask) -> dict[str, object]:
         "metric": table.metric,
         "measure": table.measure or table.metric,
         "adapter": _adapter_values(trained.spec.adapter),
+        "tuning": _tuning_values(trained),
         "tried": _tried(table),
         "notes": list(table.notes),
         "data": None if trained.data is None else trained.data.as_dict(),
+    }
+
+
+def _tuning_values(trained: TrainedTask) -> dict[str, object]:
+    """Returns what was trained, and what that cost; zeros where it was not measured."""
+    row, makes_backbone = (
+        trained.table.rows[trained.table.chosen],
+        trained.backbone.base is not None,
+    )
+    return {
+        "recipe": None if trained.tune is None else str(trained.tune),
+        "trained": row.parameters,
+        "own_passes": row.own_passes,
+        "seconds_per_epoch": row.seconds,
+        "memory_bytes": row.memory_bytes,
+        "shares_trunk": not makes_backbone and row.own_passes < max(row.passes, 1),
+        "backbone": trained.spec.backbone.name if makes_backbone else None,
     }
 
 
@@ -116,6 +150,9 @@ def _tried(table: SearchTable | AdapterTable) -> list[dict[str, object]]:
             "pooling": row.head.pooling,
             "hidden_width": row.head.hidden_width,
             "parameters": row.parameters,
+            "own_passes": row.own_passes,
+            "seconds": row.seconds,
+            "memory_bytes": row.memory_bytes,
             "value": row.value,
             "best": index == table.best,
             "chosen": index == table.chosen,

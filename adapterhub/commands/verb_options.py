@@ -9,6 +9,7 @@ from pydantic import Field
 
 from adapterhub.commands.options import (
     BACKBONE_HELP,
+    JSON_HELP,
     OWN_REGISTRY_HELP,
     REGISTRIES_HELP,
     USE_HELP,
@@ -54,6 +55,26 @@ class HubOptions(Options):
         from adapterhub.model.backbone.sources import check_backbone
 
         check_backbone(registries, backbone)
+
+
+class OutputOptions(Options):
+    """How a verb shows what it measured."""
+
+    plot: Annotated[Path | None, Option("FILE")] = None
+    """Draw it to a .png, .svg or .pdf file too."""
+    as_json: Annotated[bool, Option(flags=("--json",))] = Field(False, description=JSON_HELP)
+
+    def check_plot(self) -> None:
+        """Checks, before any work, that a plot can be drawn if one is wanted.
+
+        Raises:
+            UsageError: The file cannot be written, as far as its name and folder say.
+            MissingExtraError: matplotlib is not installed.
+        """
+        from adapterhub.plots.figure_files import check_plot
+
+        if self.plot is not None:
+            check_plot(self.plot)
 
 
 class ScoreArguments(Options):

@@ -98,6 +98,8 @@ def _kind(classifier: ClassifierHead, config: ModelConfig, options: ImportOption
     kind = options.kind or ("tagging" if is_tagging else config.kind)
     if kind is None:
         kind = "regression" if outputs == 1 else "single_label"
+    if kind == "parsing":
+        raise UsageError("A classifier has no heads of words; a parsing task is trained or added.")
     if (kind == "tagging") != is_tagging:
         what = "tokens" if is_tagging else "whole texts"
         raise UsageError(f"kind is '{kind}', but the classifier classifies {what}.")

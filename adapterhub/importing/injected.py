@@ -15,7 +15,7 @@ from peft import get_peft_model, get_peft_model_state_dict
 
 from adapterhub.errors import AdapterError, AdapterHubError
 from adapterhub.families import FAMILIES
-from adapterhub.model.adapters.unrolled import unrolled, untie
+from adapterhub.model.adapters.unrolled import unrolled_copy, untie
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.peft.family_names import family_key
 from adapterhub.peft.folder import PeftFolder
@@ -124,7 +124,7 @@ def _injected(backbone: Backbone, config: Any, folder: PeftFolder) -> Any:
     """Returns a copy of the backbone's model with PEFT's freshly initialised layers."""
     model = copy.deepcopy(backbone.model)
     if not folder.tied:
-        model = unrolled(model)
+        model = unrolled_copy(model)
         places = [parse_peft_key(key, tied=False) for key in folder.factors]
         found = [part for part in places if part is not None and part.site is not None]
         depths = {int(part.place) for part in found}

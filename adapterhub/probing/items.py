@@ -50,6 +50,11 @@ class ProbeItems:
         return len(self.labels)
 
     @property
+    def predicted(self) -> int:
+        """Returns the number of items that have a label."""
+        return int((self.labels != NO_LABEL).sum())
+
+    @property
     def tokens(self) -> int:
         """Returns the number of tokens of the split."""
         return int(self.lengths.sum())

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, JsonValue
 
 from adapterhub.probing.fit_settings import Probe, Target, Weights
 from adapterhub.specs import Spec
 
+if TYPE_CHECKING:
+    from adapterhub.probing.conclusions import Conclusion
+
 Count = Annotated[int, Field(ge=0)]
+Reads = Literal["text", "word", "relation", "head"]
 
 
 class ProbeFit(Spec):
@@ -91,7 +96,7 @@ class ProbeResult(Spec):
 
     data: str
     target: str
-    reads: Literal["text", "word", "relation", "head"]
+    reads: Reads
     labels: tuple[str, ...]
     label_counts: tuple[int, ...]
     entropy: float
@@ -102,3 +107,37 @@ class ProbeResult(Spec):
     fits: tuple[ProbeFit, ...]
     notes: tuple[str, ...] = ()
     seconds: float
+
+    @property
+    def conclusions(self) -> tuple[Conclusion, ...]:
+        """Returns what each probe found: the depth with most bits, the lowest that is as good."""
+        from adapterhub.probing.conclusions import conclusions
+
+        return conclusions(self.fits)
+
+    def render(self) -> str:
+        """Returns the result as text: bits by depth and probe, controls, which depth to read."""
+        from adapterhub.probing.tables import render
+
+        return render(self)
+
+    def as_dict(self) -> dict[str, JsonValue]:
+        """Returns the result as values of JSON."""
+        values: dict[str, JsonValue] = self.model_dump(mode="json")
+        return values
+
+    def to_json(self) -> str:
+        """Returns the result as JSON, which `ProbeResult.model_validate_json` reads."""
+        return self.model_dump_json(indent=1)
+
+    def plot(self, path: str | Path) -> Path:
+        """Draws bits over depth into a .png, .svg or .pdf file, and returns the file.
+
+        Raises:
+            UsageError: The file has another ending, or cannot be written.
+            MissingExtraError: matplotlib is not installed.
+        """
+        from adapterhub.plots.combine import save_panels
+        from adapterhub.probing.panels import panel_of
+
+        return save_panels({f"{self.data}, {self.target}": [panel_of(self, title="")]}, path)

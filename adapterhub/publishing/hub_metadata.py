@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from adapterhub.remote.find import FoundTask
-from adapterhub.specs import TaskSpec
+from adapterhub.specs import TOKEN_KINDS, TaskSpec
 from adapterhub.store.entries import RegistryContent, TaskEntry
 
 LIBRARY = "adapterhub"
@@ -36,7 +36,7 @@ OWN_KEYS = (
 """The keys of front matter that we write, in their order."""
 REBUILT = ("widget", "model-index")
 """Those of them whose entries are told apart, ours and of others, where they are made."""
-PIPELINES: Mapping[str, str] = {"tagging": "token-classification"}
+PIPELINES: Mapping[str, str] = dict.fromkeys(TOKEN_KINDS, "token-classification")
 """Pipeline tags of the Hub by kind of task, where they are not of the usual one."""
 
 HUB_METRICS: Mapping[str, str] = {
@@ -46,6 +46,8 @@ HUB_METRICS: Mapping[str, str] = {
     "span_f1": "f1",
     "span_precision": "precision",
     "span_recall": "recall",
+    "las": "f1",
+    "uas": "f1",
     "mcc": "matthews_correlation",
     "spearman": "spearmanr",
     "pearson": "pearsonr",
@@ -65,6 +67,9 @@ _METRIC_NAMES: Mapping[str, str] = {
     "span_f1": "F1 of exact spans",
     "span_precision": "Precision of exact spans",
     "span_recall": "Recall of exact spans",
+    "las": "LAS (CoNLL 2018)",
+    "uas": "UAS (CoNLL 2018)",
+    "word_f1": "F1 of words",
 }
 _HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 
@@ -114,11 +119,9 @@ def backbone_tag(fingerprint: str) -> str:
 
 def pipeline_tag(spec: TaskSpec) -> str:
     """Returns the Hub's pipeline tag of a task."""
-    if spec.kind == "tagging":
-        return "token-classification"
     if spec.kind == "regression" and len(spec.fields) == 2:
         return "sentence-similarity"
-    return "text-classification"
+    return PIPELINES.get(spec.kind, "text-classification")
 
 
 def hub_dataset(spec: TaskSpec) -> str | None:

@@ -8,11 +8,12 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from adapterhub.diagnostics import figure_text
-from adapterhub.examples import Example
+from adapterhub.examples import Example, PredictedLabel
 from adapterhub.publishing.hub_metadata import metric_name
 from adapterhub.store.retired import deprecation_text
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+_MOST_WORDS = 20
 _ESCAPES = str.maketrans(
     {
         **{sign: f"\\{sign}" for sign in "\\`*_{}[]()#!~$:@"},
@@ -55,16 +56,23 @@ def _code(text: str) -> Markdown:
 
 
 def _prediction(example: Example) -> str:
-    """Returns the prediction of an example for people: `positive 0.98`, `Anna is PER 0.99`."""
+    """Returns the prediction of an example for people: `positive 0.98`, `Anna is PER 0.99`.
+
+    Of a tree it is the first words: `Anna is nsubj of sings 0.97`.
+    """
     if example.value is not None:
         return f"{example.value:.3g}"
-    parts = (
-        f"{found.label} {figure_text(found.score, 2)}"
-        if found.start is None
-        else f"{example.entity(found)} is {found.label} {figure_text(found.score, 2)}"
-        for found in example.labels
-    )
-    return ", ".join(parts) or "none"
+    is_tree = any(found.head is not None for found in example.labels)
+    shown = example.labels[:_MOST_WORDS] if is_tree else example.labels
+    parts = [_label_text(example, found) for found in shown]
+    left = len(example.labels) - len(shown)
+    return ", ".join([*parts, *([f"and {left} more words"] if left else [])]) or "none"
+
+
+def _label_text(example: Example, found: PredictedLabel) -> str:
+    text, head = example.entity(found), example.head(found)
+    name = found.label if text is None else f"{text} is {found.label}"
+    return f"{name}{'' if head is None else f' of {head}'} {figure_text(found.score, 2)}"
 
 
 @cache

@@ -69,7 +69,9 @@ def _are_alike(own: Sequence[Example], other: Sequence[Example]) -> bool:
 
 
 def _names(example: Example) -> object:
-    return example.inputs, [(found.label, found.start, found.end) for found in example.labels]
+    return example.inputs, [
+        (found.label, found.start, found.end, found.head) for found in example.labels
+    ]
 
 
 def _figures(example: Example) -> list[float]:

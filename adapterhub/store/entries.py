@@ -22,9 +22,9 @@ from adapterhub.specs import (
     TaskName,
     TaskSpec,
 )
-from adapterhub.store.header import MAX_FILE_BYTES, SUFFIX
+from adapterhub.store.header import MAX_FILE_BYTES, NEWEST_KINDS, SUFFIX
 
-FIRST_SCHEMA, SCHEMA_VERSION = 1, 2
+FIRST_SCHEMA, SCHEMA_VERSION = 1, 3
 """The oldest and the newest schema that is read; `schema_of` says which one is written."""
 
 K = TypeVar("K")
@@ -262,8 +262,10 @@ class RegistryContent(Spec):
 
 def schema_of(tasks: Mapping[str, TaskEntry], retired: Mapping[str, Retired]) -> int:
     """Returns the oldest schema that can hold a registry, so that older adapterhubs read it."""
+    if any(entry.kind in NEWEST_KINDS for entry in tasks.values()):
+        return SCHEMA_VERSION
     has_later = retired or any(entry.deprecated or entry.removed for entry in tasks.values())
-    return SCHEMA_VERSION if has_later else FIRST_SCHEMA
+    return 2 if has_later else FIRST_SCHEMA
 
 
 def inconsistency(

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_serializer, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from adapterhub.errors import UsageError
 from adapterhub.option_models import Option, Options, parse_options
@@ -23,6 +32,19 @@ Epochs = Annotated[int, Field(ge=1, le=10_000)]
 Several: Any = Field(strict=False, min_length=1)
 
 _WHOLE = "whole numbers such as 4 or 2,4"
+
+
+def read_depths(depths: Iterable[int]) -> tuple[int, ...]:
+    """Returns depths in ascending order.
+
+    Raises:
+        ValueError: One is there twice.
+    """
+    found = sorted(depths)
+    twice = next((one for one, other in pairwise(found) if one == other), None)
+    if twice is not None:
+        raise ValueError(f"depth {twice} is there twice")
+    return tuple(found)
 
 
 class AdapterOptions(Options):
@@ -43,6 +65,15 @@ class AdapterOptions(Options):
         Depth | None, Option("N[,N]", "2/3 of all", expected=_WHOLE, several="from_depths")
     ] = None
     """Depth where the adapter starts; the cheapest good one of several is kept."""
+    at_depths: Annotated[
+        tuple[Depth, ...] | None,
+        Option("N,N", "all from from_depth on", expected="whole numbers such as 0,1,5"),
+        Several,
+        BeforeValidator(lambda given: (given,) if type(given) is int else given),
+        AfterValidator(lambda given: None if given is None else read_depths(given)),
+    ] = None
+    """Depths that the adapter changes, and no others, for instance 0,1,5: depth N is the pass from
+    N to N+1. The head reads above the last of them. Without a method it is a LoRA."""
     rank: Annotated[Rank, Option("N[,N]", expected=_WHOLE, several="ranks")] = 8
     """Rank R, where the method has one; the cheapest good one of several is kept."""
     alpha: Annotated[float | None, Option(shown="2 rank")] = Field(default=None, gt=0)
@@ -114,6 +145,13 @@ class AdapterOptions(Options):
     def _is_consistent(self) -> AdapterOptions:
         if self.method == BLOCK_METHOD and self.sites not in (None, SITES):
             raise ValueError("'block' changes all sites; give no sites")
+        asked = asked_depths(self)
+        for name in ("from_depth", "from_depths"):
+            if asked is not None and getattr(self, name) is not None:
+                own = "layers_to_transform" if self.at_depths is None else "at_depths"
+                raise ValueError(f"give {own} or {name}, not both")
+        if self.at_depths is not None and _layers_to_transform(self.method) is not None:
+            raise ValueError("give at_depths or layers_to_transform, not both")
         return self
 
 
@@ -156,19 +194,43 @@ def adapter_options(**values: object) -> AdapterOptions:
     return parse_options(AdapterOptions, values)
 
 
+def asked_depths(options: AdapterOptions) -> tuple[int, ...] | None:
+    """Returns the depths that at_depths, or else a PEFT config, names; None where none does."""
+    return _layers_to_transform(options.method) if options.at_depths is None else options.at_depths
+
+
+def _layers_to_transform(method: object) -> tuple[int, ...] | None:
+    layers = getattr(method, "layers_to_transform", None)
+    if layers is None or layers == []:
+        return None
+    return (layers,) if isinstance(layers, int) else tuple(sorted(set(layers)))
+
+
+def check_depths(depths: tuple[int, ...], depth: int, *, called: str) -> None:
+    """Checks that a backbone with `depth` depths has some depths.
+
+    Raises:
+        UsageError: It does not.
+    """
+    beyond = [one for one in depths if not 0 <= one < depth]
+    if beyond:
+        raise UsageError(
+            f"{called} names depth {beyond[0]}, but this backbone has depths 0 to {depth - 1}."
+        )
+
+
 def from_depth_of(options: AdapterOptions, depth: int) -> int:
     """Returns where an adapter on a backbone with `depth` depths starts.
 
     Raises:
         UsageError: The backbone does not have that depth.
     """
-    own = getattr(options.method, "layers_to_transform", None)
-    if options.from_depth is not None:
-        start = options.from_depth
-    elif own is not None:
-        start = min([own] if isinstance(own, int) else own)
-    else:
-        start = min(depth * 2 // 3, depth - 1)
+    asked = asked_depths(options)
+    if asked is not None:
+        named = "layers_to_transform" if options.at_depths is None else "at_depths"
+        check_depths(asked, depth, called=f"Option {named}")
+        return asked[0]
+    start = min(depth * 2 // 3, depth - 1) if options.from_depth is None else options.from_depth
     if start >= depth:
         raise UsageError(
             f"The adapter starts at depth {start}, but this backbone has depths 0 to {depth - 1}."

@@ -8,28 +8,30 @@ from pathlib import Path
 
 import torch
 
-from adapterhub.diagnostics import Diagnostics, Use, figure_text
+from adapterhub.diagnostics import Use, figure_text
 from adapterhub.examples import Example
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.model.execution.examples import make_examples
 from adapterhub.model.execution.known_answers import make_known_answers, probes_for
 from adapterhub.model.execution.run_trunk import ExecutionContext
 from adapterhub.model.heads.heads import RowLogits
+from adapterhub.plots.combine import save_panels
+from adapterhub.plots.figure_files import check_plot
 from adapterhub.saving import save_tasks
 from adapterhub.specs import Metric, TaskSpec, TrainingRecord
 from adapterhub.store.example_texts import read_examples
 from adapterhub.store.registry import NEAREST, Resolved
 from adapterhub.training.adapters.result import AdapterSearchResult, AdapterTable, FittedAdapter
-from adapterhub.training.data.columns import recorded_columns
 from adapterhub.training.data.dataset import Splits, summary_of
 from adapterhub.training.data.splits import shared_rows
 from adapterhub.training.data.summary import DataSummary
+from adapterhub.training.data.trained_columns import recorded_columns
 from adapterhub.training.evaluation.calibration import TunedHead, recalibrate, tune_tag_bias
+from adapterhub.training.evaluation.comparison import Comparison, compare
 from adapterhub.training.evaluation.measure import (
     calibrated,
     compute_metrics,
     fold_logits,
-    make_diagnostics,
     run_head,
 )
 from adapterhub.training.features.encoding import FeatureSource
@@ -38,6 +40,7 @@ from adapterhub.training.heads.fit_inputs import FitInputs
 from adapterhub.training.heads.search_heads import SearchResult
 from adapterhub.training.heads.table import SearchTable
 from adapterhub.training.options import SELECTION_FORMS, TrainingOptions
+from adapterhub.training.tune import Tune
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,6 +55,8 @@ class TrainedTask:
         aliases: Aliases of the new version.
         saved: Its entry in a registry, or None.
         data: What was read of the data set.
+        tune: The recipe of tuning, if one was given.
+        comparison: Its predictions for the rows of `metrics` beside the true targets.
     """
 
     spec: TaskSpec
@@ -61,6 +66,8 @@ class TrainedTask:
     aliases: tuple[str, ...] = ()
     saved: Resolved | None = None
     data: DataSummary | None = None
+    tune: Tune | None = None
+    comparison: Comparison | None = None
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -79,6 +86,22 @@ class TrainedTask:
             HeadFileError: The head file cannot be written.
         """
         return save_tasks((self,), registry)[0]
+
+    def plot(self, path: str | Path) -> Path:
+        """Draws the metric over depth, confusion, reliability and the like to a file.
+
+        Args:
+            path: Ends in .png, .svg or .pdf; one that exists is replaced.
+
+        Raises:
+            UsageError: The file cannot be written, as far as its name and folder say.
+            MissingExtraError: matplotlib is not installed.
+            DataError: The system cannot write it.
+        """
+        check_plot(path)
+        labels, measured = self.spec.labels, self.comparison
+        panels = [] if measured is None else measured.panels(labels)
+        return save_panels({self.spec.task: [self.table.curve(), *panels]}, path)
 
 
 def finalize(
@@ -111,18 +134,27 @@ def finalize(
     known = make_known_answers(
         spec, tensors, probes_for(spec), encoder=source.encoder, tokenizer=source.tokenizer
     )
-    metrics, diagnostics = _measure(spec, head, splits, source=source, options=options)
+    metrics, measured = _measure(spec, head, splits, source=source, options=options)
     examples = _examples(spec, tensors, source=source, options=options)
     changes = {
         "metrics": metrics,
-        "diagnostics": diagnostics,
+        "diagnostics": measured.diagnostics,
         "known_answers": known,
         "examples": examples,
     }
     # model_copy skips validation, so the whole spec is validated once more.
     checked = TaskSpec.model_validate_json(spec.model_copy(update=changes).model_dump_json())
     table = replace(found.table, notes=(*found.table.notes, *head.notes))
-    return TrainedTask(checked, tensors, table, backbone, options.aliases, data=summary_of(splits))
+    return TrainedTask(
+        spec=checked,
+        tensors=tensors,
+        table=table,
+        backbone=backbone,
+        aliases=options.aliases,
+        data=summary_of(splits),
+        comparison=measured,
+        tune=options.tune,
+    )
 
 
 def _examples(
@@ -145,8 +177,8 @@ def _measure(
     *,
     source: FeatureSource,
     options: TrainingOptions,
-) -> tuple[tuple[Metric, ...], Diagnostics | None]:
-    """Returns the metrics of a calibrated head, of the test set first, and its diagnostics.
+) -> tuple[tuple[Metric, ...], Comparison]:
+    """Returns the metrics of a calibrated head, of the test set first, and what is behind these.
 
     The validation rows chose the head and set its calibration, so their figures are optimistic.
     """
@@ -165,7 +197,7 @@ def _measure(
         known = (*splits.train.inputs, *splits.validation.inputs)
         changes = {"used_for": (), "seen": shared_rows(known, rows.inputs)}
         metrics = (*(one.model_copy(update=changes) for one in figures), *metrics)
-    return metrics, make_diagnostics(spec, logits, rows, split=split)
+    return metrics, compare(spec, logits, rows, split=split)
 
 
 def _scored_notes(head: TunedHead, fit_inputs: FitInputs) -> tuple[str, ...]:
@@ -183,7 +215,7 @@ def _tune(
     head: TunedHead, fit_inputs: FitInputs, *, source: FeatureSource, options: TrainingOptions
 ) -> TunedHead:
     """Returns a head after the steps of its kind, each kept only if it improves the metric."""
-    if options.ngrams:
+    if options.ngrams and head.spec.kind != "parsing":
         # scikit-learn is in the extra `train`, which `train` has checked before.
         from adapterhub.training.heads.fit_ngrams import fit_ngrams
 

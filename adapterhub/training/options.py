@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_serializer, model_validator
 
 from adapterhub.errors import DataError, UsageError
 from adapterhub.inputs import Record, parse_bytes
@@ -33,9 +34,19 @@ from adapterhub.training.adapter_options import (
     Rate,
     Several,
 )
+from adapterhub.training.tune import Tune, adapter_for, check_together, read_tune
 
 MetricName = Literal[
-    "accuracy", "macro_f1", "micro_f1", "mcc", "likelihood", "spearman", "pearson", "span_f1"
+    "accuracy",
+    "macro_f1",
+    "micro_f1",
+    "mcc",
+    "likelihood",
+    "spearman",
+    "pearson",
+    "span_f1",
+    "las",
+    "uas",
 ]
 Joining = Literal["auto", "space", "none"]
 PairReading = Literal["together", "apart", "both"]
@@ -45,6 +56,7 @@ METRICS: dict[Kind, tuple[MetricName, ...]] = {
     "multi_label": ("macro_f1", "micro_f1", "likelihood"),
     "regression": ("spearman", "pearson"),
     "tagging": ("span_f1",),
+    "parsing": ("las", "uas"),
 }
 """The metrics that can choose among candidates, by kind; the first is the default."""
 
@@ -97,13 +109,20 @@ def path_or_table(data: object) -> object:
     return Path(data) if isinstance(data, str) else data
 
 
+def _begins_adapter(given: Mapping[str, object]) -> bool:
+    """Returns whether some options, by field, make an adapter."""
+    is_tuned = str(given.get("tune") or "head").strip().lower() != "head"
+    return is_tuned or not given.keys().isdisjoint(("method", "continue_from", "at_depths"))
+
+
 class TrainingOptions(Options):
     """Options of one training run; the defaults suit data sets of some hundred to 100,000 rows."""
 
     kind: Annotated[Kind | None, Option("KIND", "by the columns")] = None
     """Kind of the task. Without it names and values of the columns decide: `tokens` with tags means
-    tagging, lists of labels multi_label, fractions or a column `score` regression, other values
-    single_label; where they may be more than one kind, none is guessed."""
+    tagging, with heads and relations parsing; lists of labels mean multi_label, fractions or a
+    column `score` regression, other values single_label; where they may be more than one kind, none
+    is guessed."""
     text: Annotated[str, Option("COLUMN", flags=("--text-column", "--text"))] = "text"
     """Column of the text."""
     pair: Annotated[
@@ -115,14 +134,17 @@ class TrainingOptions(Options):
     both tries the two ways. With an adapter, the choice is made with a head alone."""
     target: Annotated[
         str | None,
-        Option("COLUMN", "label, labels, score or tags", ("--target-column", "--target")),
+        Option("COLUMN", "label, labels, score, tags or deprel", ("--target-column", "--target")),
     ] = None
     """Column of the target."""
     tokens: Annotated[str, Option("COLUMN", flags=("--tokens-column", "--tokens"))] = "tokens"
-    """Tagging: column of the words."""
+    """Tagging and parsing: column of the words."""
+    heads: Annotated[str, Option("COLUMN", flags=("--heads-column", "--heads"))] = "head"
+    """Parsing: column of the heads, the place of each word's head among the words from 1; 0 is the
+    root."""
     join_tokens: Joining = "auto"
-    """Tagging: how words become a text. auto puts a space between words, but none between Han
-    characters, and none at all where every word is one character."""
+    """Tagging and parsing: how words become a text. auto puts a space between words, but none
+    between Han characters, and none at all where every word is one character."""
     mentions: Annotated[
         dict[str, Annotated[tuple[Mention, ...], Several]],
         Option("FILE", "none", read=read_mentions),
@@ -170,7 +192,9 @@ class TrainingOptions(Options):
     """Try weights of n-grams of pieces beside heads with one output per text."""
     hidden_widths: Annotated[tuple[Width, ...], Loose] = (128,)
     """Widths of hidden layers to try beside linear heads; '' for none."""
-    head_dropout: Annotated[Fraction, Option(shown="0; adapters: 0.1")] = 0.0
+    parser_widths: Annotated[tuple[Width, Width], Loose] = (128, 32)
+    """Parsing: width of the vectors that score heads, and of those that score relations."""
+    head_dropout: Annotated[Fraction, Option(shown="0; adapters: 0.1; parsing: 0.33")] = 0.0
     """Dropout on the head's features."""
     learning_rates: Annotated[tuple[Rate, ...], Several] = (3e-3, 2e-2)
     """Learning rates to try for every head."""
@@ -179,7 +203,7 @@ class TrainingOptions(Options):
     epochs: Annotated[Epochs | None, Option(shown=_BY_ROWS)] = None
     """Passes over the training set; beside an adapter, at most."""
     batch_size: Annotated[Count | None, Option(shown=f"{_BY_ROWS}; adapters: 16")] = None
-    """Rows (tagging: words) per step."""
+    """Rows (tagging and parsing: words) per step."""
     dataset: Annotated[Name | None, Option(shown="the file's name")] = None
     """Name of the data set in the record of the training."""
     dataset_license: str | None = None
@@ -213,13 +237,32 @@ class TrainingOptions(Options):
     adapter: Annotated[
         AdapterOptions | None,
         Part(
-            begun_by=("method", "continue_from"),
+            begins=_begins_adapter,
             otherwise="is for adapters; name a method, for instance --adapter lora.",
         ),
     ] = None
     """Train an adapter with the head; without it, a head on the frozen backbone."""
+    tune: Annotated[
+        Tune | None,
+        BeforeValidator(read_tune),
+        Option("RECIPE", "head, or as the adapter's options say", read=str),
+    ] = None
+    """What trains beside the head: head for nothing; top:K, own copies of the block at the last K
+    depths; middle-frozen, adapters on the lower and the upper third of the depths; at:0,1,5,
+    adapters at these depths; tied, one adapter for all depths; block, the block itself; embeddings,
+    the tables and the map below depth 0; all, these and the block. The last two make a backbone of
+    their own. rank, epochs and other options of adapters go with it."""
     adapter_of: Annotated[Name | None, Option("TASK")] = None
     """Fit a new head on the adapter of this task, which stays as it is; both share its branch."""
+
+    @field_serializer("tune")
+    def _plain_tune(self, tune: Tune | None) -> str | None:
+        return None if tune is None else str(tune)
+
+    @property
+    def trains_encoder(self) -> bool:
+        """Returns whether more than a head trains."""
+        return self.adapter is not None or (self.tune is not None and self.tune.trains_encoder)
 
     @model_validator(mode="after")
     def _is_consistent(self) -> TrainingOptions:
@@ -233,6 +276,8 @@ class TrainingOptions(Options):
             raise ValueError(f"value_range {self.value_range} is empty: the smaller number first")
         if self.folds == 1:
             raise ValueError("folds are 2 or more, or 0 for no cross-validation")
+        if self.tune is not None:
+            check_together(self.tune, self.adapter, self.adapter_of)
         if self.adapter is not None and self.adapter_of is not None:
             raise ValueError("train an adapter or take the one of a task, not both")
         if self.pairs == "apart" and set(self.poolings) == {"attentive"}:
@@ -251,6 +296,37 @@ def training_options(**values: object) -> TrainingOptions:
     return parse_options(TrainingOptions, values)
 
 
+_OF_BOTH = sorted(TrainingOptions.model_fields.keys() & AdapterOptions.model_fields.keys())
+
+
+def with_recipe(options: TrainingOptions, *, depth: int, shares_block: bool) -> TrainingOptions:
+    """Returns options whose recipe, if any, is spelled out as those of an adapter.
+
+    As on the command line, options that heads and adapters both have, such as epochs, are then
+    those of the tuning.
+
+    Args:
+        options: As given.
+        depth: Number of depths of the backbone.
+        shares_block: Whether one block runs at all depths.
+
+    Raises:
+        UsageError: The backbone does not have the depths of the recipe.
+    """
+    tune, adapter = options.tune, options.adapter
+    if tune is None or not tune.trains_encoder:
+        return options
+    own = set() if adapter is None else adapter.model_fields_set
+    moved = {name: getattr(options, name) for name in _OF_BOTH if name not in own}
+    moved = {n: v for n, v in moved.items() if n in options.model_fields_set and v is not None}
+    made = adapter_for(tune, adapter, depth=depth, shares_block=shares_block)
+    if made is None:
+        return options
+    made = made.model_copy(update=moved)
+    usual = {name: TrainingOptions.model_fields[name].default for name in moved}
+    return options.model_copy(update={**usual, "adapter": made})
+
+
 def cache_folder(options: TrainingOptions) -> Path:
     """Returns the folder where features are kept."""
     if options.cache_dir is not None:
@@ -263,6 +339,7 @@ SELECTION_FORMS: dict[Kind, tuple[str, str]] = {
     "tagging": ("argmax tags", "the best valid sequence of tags"),
     "multi_label": ("best thresholds", "the thresholds of its file"),
     "regression": ("unclipped", "values clipped to its range"),
+    "parsing": ("argmax heads", "the best tree"),
 }
 """How outputs are read where candidates are compared, and how in scoring, where these differ."""
 

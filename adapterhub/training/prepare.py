@@ -8,18 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adapterhub.errors import UsageError
+from adapterhub.errors import RegistryError, UsageError
 from adapterhub.model.backbone.sources import absolute_source
 from adapterhub.option_models import read_options
 from adapterhub.remote.find import find
 from adapterhub.saving import check_backbone_for
+from adapterhub.specs import Kind
 from adapterhub.store.example_texts import read_examples
 from adapterhub.store.references import check_name
 from adapterhub.store.registry import NEAREST, registry_to_write
 from adapterhub.store.room import check_kind, check_room
+from adapterhub.training.adapter_options import from_depth_of
 from adapterhub.training.data.dataset import Splits, read_splits, summary_of
 from adapterhub.training.evaluation.extra import require_extra
 from adapterhub.training.options import TrainingOptions, selection_metric
+from adapterhub.training.tune import check_tune
 
 if TYPE_CHECKING:
     from adapterhub.model.backbone.open_backbone import Backbone
@@ -74,19 +77,48 @@ def prepare(
         check_room(path)
     require_extra()
     _check_earlier(options, path)
-    if options.adapter is not None:
+    if options.trains_encoder:
         # Cross-validation would train the adapter once per fold.
         options = options.model_copy(update={"folds": 0})
     splits = _read_rows(data, options)
-    check_backbone_for(path, backbone)
+    depth = check_backbone_for(path, backbone)
+    if depth is not None:
+        _check_depths(options, depth)
     if path is not None:
-        check_kind(path, task, splits.train.kind)
+        _check_task(path, task, splits.train.kind, options)
     return TrainingJob(task, splits, options, path, backbone)
 
 
 def named_registry(registry: Path | None) -> Path:
     """Returns the registry in which names of other tasks are looked up."""
     return registry_to_write(NEAREST) if registry is None else registry
+
+
+def _check_task(registry: Path, task: str, kind: Kind, options: TrainingOptions) -> None:
+    """Checks that a registry may take a version of a task.
+
+    Raises:
+        RegistryError: It has the task with another kind, or on another backbone.
+    """
+    known, tune = check_kind(registry, task, kind), options.tune
+    if known is not None and tune is not None and tune.makes_backbone:
+        raise RegistryError(
+            registry,
+            f"task '{task}' is on the backbone '{known.tasks[task].backbone}', as all its versions "
+            f"are, and tune {tune} makes a new backbone. Give the new task another name.",
+        )
+
+
+def _check_depths(options: TrainingOptions, depth: int) -> None:
+    """Checks that a backbone has the depths that the options name.
+
+    Raises:
+        UsageError: It does not.
+    """
+    if options.tune is not None:
+        check_tune(options.tune, depth)
+    if options.adapter is not None:
+        from_depth_of(options.adapter, depth)
 
 
 def _check_earlier(options: TrainingOptions, registry: Path | None) -> None:

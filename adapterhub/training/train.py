@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from adapterhub.errors import AdapterHubError, SaveError, UsageError, check_type
 from adapterhub.model.backbone.caller_state import own_state
-from adapterhub.model.backbone.open_backbone import Backbone
+from adapterhub.model.backbone.open_backbone import Backbone, with_weights
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.tokens import TextTokenizer
-from adapterhub.saving import check_place, open_for
+from adapterhub.saving import check_place, open_for, own_backbone_name
 from adapterhub.store.registry import NEAREST, Resolved
 from adapterhub.training.adapter_options import AdapterOptions
 from adapterhub.training.adapters.result import AdapterSearchResult
@@ -20,8 +22,9 @@ from adapterhub.training.features.pairs import pair_readings
 from adapterhub.training.features.usable_cache import usable_cache
 from adapterhub.training.finalize import TrainedTask, finalize
 from adapterhub.training.heads.fit_inputs import FitInputs, make_fit_inputs, matching_inputs
-from adapterhub.training.heads.search_heads import SearchResult, search_heads
-from adapterhub.training.options import TrainingOptions
+from adapterhub.training.heads.measured_head import search_measured
+from adapterhub.training.heads.search_heads import SearchResult
+from adapterhub.training.options import TrainingOptions, with_recipe
 from adapterhub.training.prepare import TrainingJob, named_registry, prepare
 from adapterhub.training.warm_start import WarmStart, read_warm_start
 
@@ -38,9 +41,9 @@ def train(
     """Trains a task on a frozen backbone and adds it to a registry.
 
     Args:
-        data: A .jsonl, .csv, .tsv (each also with .gz or .zst), .parquet or .arrow file; a data
-            frame, an Arrow table, a `datasets.Dataset` or `DatasetDict`, or a mapping of columns;
-            or a list of mappings or of tuples (text, label).
+        data: A .jsonl, .csv, .tsv, .conllu (each also with .gz or .zst), .parquet or .arrow file; a
+            data frame, an Arrow table, a `datasets.Dataset` or `DatasetDict`, or a mapping of
+            columns; or a list of mappings or of tuples (text, label).
         task: Name of the task; an existing one gets its next version.
         options: Columns, split, candidates and budget, also as a dictionary; None takes the
             defaults.
@@ -77,6 +80,11 @@ def run(job: TrainingJob, *, encoder: Encoder | None = None) -> TrainedTask:
     if options.adapter is not None:
         _check_method(options.adapter.method)
     opened = open_for(registry, job.backbone)
+    options = with_recipe(
+        options,
+        depth=opened.spec.num_hidden_layers,
+        shares_block=opened.config.num_hidden_groups == 1,
+    )
     if registry is not None:
         check_place(registry, job.task, splits.train.kind, opened)
     source = _open_source(opened, encoder, options)
@@ -100,6 +108,8 @@ def run(job: TrainingJob, *, encoder: Encoder | None = None) -> TrainedTask:
     if shared is not None and isinstance(found, SearchResult):
         found = shared.with_head(found)
     fit_inputs = matching_inputs(found.chosen.apart, all_inputs)
+    if isinstance(found, AdapterSearchResult) and found.chosen.weights:
+        opened, source = _own_backbone(job, found.chosen.weights, opened, source)
     trained = finalize(job.task, found, fit_inputs, options=options, source=source, backbone=opened)
     if registry is not None:
         trained = replace(trained, saved=_save(trained, registry))
@@ -127,9 +137,23 @@ def _open_source(
     return FeatureSource(encoder, tokenizer, usable_cache(options), options.cache_max_bytes)
 
 
+def _own_backbone(
+    job: TrainingJob,
+    weights: Mapping[str, torch.Tensor],
+    backbone: Backbone,
+    source: FeatureSource,
+) -> tuple[Backbone, FeatureSource]:
+    """Returns the backbone that trained weights make, and the source of its features."""
+    name = own_backbone_name(job.registry, job.task)
+    made, old = with_weights(backbone, weights, name=name), source.encoder
+    dtype = str(old.dtype).removeprefix("torch.")
+    encoder = Encoder(made, device=str(old.device), dtype=dtype)
+    return made, replace(source, encoder=encoder)
+
+
 def _check_method(method: object) -> None:
     # PEFT takes seconds to import, and heads alone do not need it.
-    from adapterhub.training.adapters.peft_methods import check_method
+    from adapterhub.training.adapters.trainable.peft_methods import check_method
 
     check_method(method)
 
@@ -138,7 +162,7 @@ def _with_shape_of(
     warm_start: WarmStart, options: TrainingOptions, adapter: AdapterOptions
 ) -> TrainingOptions:
     """Returns options by which the new adapter has the shape of an existing one."""
-    from adapterhub.training.adapters.peft_methods import inherit_shape
+    from adapterhub.training.adapters.trainable.peft_methods import inherit_shape
 
     return options.model_copy(update={"adapter": inherit_shape(adapter, warm_start.spec)})
 
@@ -151,7 +175,7 @@ def _search(
     warm_start: WarmStart | None,
 ) -> SearchResult | AdapterSearchResult:
     if options.adapter is None:
-        return search_heads(all_inputs, options=options, source=source)
+        return search_measured(all_inputs, options=options, source=source)
     from adapterhub.training.adapters.search_adapters import search_adapters
     from adapterhub.training.adapters.trial import AdapterTrials
 

@@ -179,8 +179,10 @@ def test_an_adapter_is_trained_and_scored(run: Run, tiny_backbone_folder: Path) 
     data = rows_file(Path("rows.jsonl"))
     words = ("train", data, "-t", "liked", "--backbone", tiny_backbone_folder, "--epochs", "1")
     words = (*words, "--adapter", "lora", "--sites", "query,value", "--learning-rate", "0.01")
-    ran = run(*words, "--from-depth", "2,3", "--rank", "2", "--json")
+    ran = run(*words, "--from-depth", "2,3", "--rank", "2", "--json", "--plot", "plot.png")
     assert ran.code == 0, ran.err
+    assert ran.err.endswith("adapterhub: the plot is in plot.png\n")
+    assert Path("plot.png").stat().st_size > 20_000
     value = ran.value
     assert value["adapter"]["method"] == "lora"
     assert value["adapter"]["sites"] == ["query", "value"]

@@ -27,7 +27,7 @@ GOOD = good_file()
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_what_is_written_is_read(tmp_path: Path, kind: Kind, dtype: torch.dtype) -> None:
-    spec = task_spec(kind, description="Grüße\n\u2028\x00 'no' \\", depths=(2, 4), hidden_width=3)
+    spec = task_spec(kind, description="Grüße\n\u2028\x00 'no' \\", depths=(2, 4), hidden_width=12)
     tensors = {name: tensor.to(dtype) for name, tensor in head_tensors(spec).items()}
     path = tmp_path / "a.safetensors"
     written = write_head(path, spec, tensors)
@@ -342,7 +342,7 @@ DAMAGED: list[tuple[str, bytes, str]] = [
     ("offsets backwards", changed("head.bias", data_offsets=[8, 0]), "cannot be read"),
     ("NaN", with_not_finite(float("nan")), "holds NaN or infinity"),
     ("Inf", with_not_finite(float("-inf")), "holds NaN or infinity"),
-    ("newer", with_spec(GOOD, schema_version=3, unheard_of=1), "newer adapterhub .schema 3"),
+    ("newer", with_spec(GOOD, schema_version=4, unheard_of=1), "newer adapterhub .schema 4"),
     ("old", with_spec(GOOD, schema_version=0), "schema_version is 0, expected 1"),
     ("schema true", with_spec(GOOD, schema_version=True), "schema_version is True"),
     ("no schema", with_spec(GOOD, schema_version=None), "schema_version is None"),

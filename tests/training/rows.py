@@ -69,6 +69,37 @@ def tagged_rows(count: int = 48, seed: int = 0) -> Rows:
     return rows
 
 
+def tree_rows(count: int = 60, seed: int = 0) -> Rows:
+    """Returns sentences in which each word says what its head is.
+
+    `was` is the root, `she` its subject; `good` or `bad` hangs on the `day` or `film` behind it,
+    which hangs on `was`, and `early` on the root too. The city 中国 is one word of two units.
+    """
+    draw = random.Random(seed)
+    rows = []
+    for _ in range(count):
+        words, relations = ["she", "was"], ["nsubj", "root"]
+        heads = [2, 0]
+        if draw.random() < 0.7:
+            words += [draw.choice(("good", "bad")), draw.choice(("day", "film"))]
+            heads += [len(words), 2]
+            relations += ["amod", "obj"]
+        if draw.random() < 0.5:
+            words.append("early")
+            heads.append(2)
+            relations.append("advmod")
+        if draw.random() < 0.5:
+            words.append("中国")
+            heads.append(2)
+            relations.append("obl:loc")
+        if draw.random() < 0.3:
+            words = [draw.choice(("not", "very")), *words]
+            heads = [3, *(head + 1 if head else 0 for head in heads)]
+            relations = ["dep", *relations]
+        rows.append({"tokens": words, "head": heads, "deprel": relations})
+    return rows
+
+
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
     """Writes JSON Lines, packed where the name ends in .gz."""
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

@@ -120,3 +120,12 @@ def test_a_head_that_beats_the_adapters_is_marked_as_the_best(
 def test_a_table_has_the_unit_of_the_metrics() -> None:
     assert "0.8600" in _table(0.8, 0.86).render()
     assert "86.00" not in _table(0.8, 0.86).render()
+
+
+def test_the_curve_of_adapters_is_over_the_depth_where_they_start() -> None:
+    curve = _table(0.8, 0.84, 0.86).curve()
+    assert dict(curve.lines) == {"adapter": [(0, 0.84), (1, 0.86)]}
+    assert (curve.chosen, curve.levels) == ((1, 0.86), {"head alone": 0.8})
+    rows = [_row(0.8), _row(0.7, 0, 2), _row(0.9, 0)]
+    found = make_adapter_table(rows, metric="f1", tolerance=0, candidates=3, notes=()).curve()
+    assert list(found.lines) == ["adapter, read at depth 2", "adapter, read at depth 4"]

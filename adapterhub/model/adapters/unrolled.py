@@ -18,6 +18,7 @@ from transformers import AlbertModel, AlbertPreTrainedModel
 
 from adapterhub.errors import UsageError
 from adapterhub.families import FAMILIES
+from adapterhub.model.adapters.shared_depths import guard_depths
 from adapterhub.specs import Site
 from adapterhub.store.adapter_names import module_path
 
@@ -28,7 +29,9 @@ def unrolled(model: Albert) -> Albert:
     """Returns a copy of the model with a module per depth, on the same parameters.
 
     `model` is not changed. The two models and all depths share parameters and buffers, so a change
-    in place changes all of them. `untie` gives some depths their own.
+    in place changes all of them. `adapterhub.freeze(model, depths, untie=True)` gives the trained
+    depths their own, and `requires_grad_()` of a single depth raises a `SharedWeightsError` until
+    then. Assigning `parameter.requires_grad` cannot be caught: it changes all depths.
 
     Args:
         model: Any ALBERT of transformers, for instance an `AlbertModel` or an
@@ -38,26 +41,47 @@ def unrolled(model: Albert) -> Albert:
         UsageError: It is not an ALBERT of transformers, or has more than one layer in a group. A
             BERT has a module per depth already.
     """
-    albert = inner_albert(model)
-    if model.config.inner_group_num > 1:
+    twin = unrolled_copy(model)
+    guard_depths(inner_albert(twin).encoder.albert_layer_groups)
+    return twin
+
+
+def unrolled_copy(model: Albert) -> Albert:
+    """Returns what `unrolled` returns, but with torch's own `requires_grad_` at every depth.
+
+    For models that stay inside adapterhub, which knows what it freezes: guards refer to the model,
+    so that it would be freed only when Python looks for cycles.
+    """
+    inner_albert(model)
+    # deepcopy does not copy the objects in its memo, so the parameters are shared.
+    twin = copy.deepcopy(model, {id(tensor): tensor for tensor in _tensors(model)})
+    unroll(twin)
+    return twin
+
+
+def unroll(model: nn.Module) -> None:
+    """Gives a model a module per depth, on the same parameters, in place.
+
+    Raises:
+        UsageError: It is not an ALBERT, or has more than one layer in a group.
+    """
+    encoder = inner_albert(model).encoder
+    config = encoder.config
+    if config.inner_group_num > 1:
         raise UsageError(
-            f"This ALBERT has inner_group_num {model.config.inner_group_num}, that is several sets "
+            f"This ALBERT has inner_group_num {config.inner_group_num}, that is several sets "
             f"of weights at one depth; adapters need inner_group_num 1."
         )
-    # deepcopy does not copy the objects in its memo, so the parameters are shared.
-    shared: dict[int, Any] = {id(tensor): tensor for tensor in _tensors(model)}
-    twin = copy.deepcopy(model, dict(shared))
-    shared[id(model.config)] = twin.config
-    layers, groups = twin.config.num_hidden_layers, albert.encoder.albert_layer_groups
+    memo: dict[int, Any] = {id(tensor): tensor for tensor in _tensors(model)}
+    layers, groups = config.num_hidden_layers, encoder.albert_layer_groups
     own_groups = nn.ModuleList(
         # Source: transformers 5.23, AlbertTransformer.forward: which group runs at a depth.
-        copy.deepcopy(groups[int(depth / (layers / len(groups)))], dict(shared))
+        copy.deepcopy(groups[int(depth / (layers / len(groups)))], {**memo, id(config): config})
         for depth in range(layers)
     )
     own_groups.training = groups.training
-    inner_albert(twin).encoder.albert_layer_groups = own_groups
-    twin.config.num_hidden_groups = layers
-    return twin
+    encoder.albert_layer_groups = own_groups
+    config.num_hidden_groups = layers
 
 
 def of_depth(model: Albert, depth: int) -> Albert:
@@ -65,7 +89,7 @@ def of_depth(model: Albert, depth: int) -> Albert:
 
     It shares its parameters, as `unrolled` does.
     """
-    twin = unrolled(model)
+    twin = unrolled_copy(model)
     encoder = inner_albert(twin).encoder
     encoder.albert_layer_groups = encoder.albert_layer_groups[depth : depth + 1]
     twin.config.num_hidden_groups = 1

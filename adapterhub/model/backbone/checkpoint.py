@@ -1,4 +1,4 @@
-"""Reads the weights of a checkpoint by name, checks them, and names them as an ALBERT's."""
+"""Reads and writes the weights of a checkpoint, and names them as an ALBERT's."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sized
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 
 from adapterhub.errors import BackboneError
 from adapterhub.families import BLOCK_PARTS, Family
 from adapterhub.model.backbone.config import EncoderConfig
-from adapterhub.model.backbone.weight_files import open_weights
+from adapterhub.model.backbone.weight_files import WEIGHTS_FILE, open_weights
 
 _TYPES = "embeddings.token_type_embeddings.weight"
 _POSITIONS = "embeddings.position_embeddings.weight"
@@ -40,6 +41,42 @@ def read_weights(folder: Path, config: EncoderConfig) -> Mapping[str, torch.Tens
         raise BackboneError(source, "it has an adapter_config.json; expected a plain encoder")
     with open_weights(folder) as files:
         return _read(files, config, source)
+
+
+def write_weights(
+    folder: Path, weights: Mapping[str, torch.Tensor], *, like: Path, config: EncoderConfig
+) -> None:
+    """Writes the checkpoint of another folder with other weights of the encoder.
+
+    What the checkpoint has beside the encoder, such as a pooling layer, is copied. All floats are
+    written in fp32, in which they were trained.
+
+    Args:
+        folder: Gets the file.
+        weights: As `read_weights` returns them.
+        like: The folder of the other checkpoint.
+        config: Of both.
+
+    Raises:
+        BackboneError: The other checkpoint cannot be read, or lacks a tensor.
+        OSError: The file cannot be written.
+    """
+    with open_weights(like) as files:
+        found = {name: file.get_tensor(name) for name, file in files.items()}
+    for name, weight in weights.items():
+        key = _key(_source_name(name, config.family), found, config.family)
+        if key is None and name == _TYPES and not config.family.has_types:
+            continue
+        if key is None:
+            raise BackboneError(str(like), f"the weights lack {name}")
+        if name == _POSITIONS:
+            weight = torch.cat([found[key][: config.first_position].float(), weight])
+        found[key] = weight
+    plain = {
+        name: (tensor.float() if tensor.is_floating_point() else tensor).contiguous()
+        for name, tensor in found.items()
+    }
+    safetensors.torch.save_file(plain, folder / WEIGHTS_FILE, metadata={"format": "pt"})
 
 
 def weight_shapes(config: EncoderConfig) -> dict[str, tuple[int, ...]]:

@@ -129,6 +129,19 @@ def check_config(folder: Path) -> None:
     _family(_read_values(folder), str(folder))
 
 
+def config_depth(folder: Path) -> int | None:
+    """Returns the number of depths that a folder's config states, or None if it states none.
+
+    Raises:
+        BackboneError: It is missing, damaged, or of an unknown family.
+    """
+    values = _read_values(folder)
+    family = _family(values, str(folder))
+    name = _OWN_NAMES.get(family.name, {}).get("num_hidden_layers", "num_hidden_layers")
+    found = values.get(name)
+    return found if type(found) is int else None
+
+
 def _read_values(folder: Path) -> dict[str, Any]:
     source = str(folder)
     path = folder / CONFIG_FILE

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
+import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +18,7 @@ from transformers import AlbertConfig, PreTrainedTokenizerFast
 
 from adapterhub.errors import BackboneError, BackboneMismatchError, check_type
 from adapterhub.model.backbone.caller_state import own_state
-from adapterhub.model.backbone.checkpoint import read_weights
+from adapterhub.model.backbone.checkpoint import read_weights, write_weights
 from adapterhub.model.backbone.config import CONFIG_FILE, GELU, read_config
 from adapterhub.model.backbone.sentence_files import encoder_folder
 from adapterhub.model.backbone.sentence_vectors import (
@@ -69,6 +72,8 @@ class Backbone:
         tokenizer: The checked tokenizer.
         folder: The folder of the files.
         sentence: How its repository makes vectors of texts, or None if it does not say.
+        base: The backbone that these weights were trained from, whose folder it has until
+            `write_backbone` gives it one; None for a backbone that is in its folder.
     """
 
     spec: BackboneSpec
@@ -77,6 +82,7 @@ class Backbone:
     tokenizer: PreTrainedTokenizerFast
     folder: Path
     sentence: SentenceVectors | None = None
+    base: Backbone | None = None
 
     @property
     def root(self) -> Path:
@@ -150,6 +156,55 @@ def open_backbone(source: str | Path, *, revision: str | None = None) -> Backbon
     )
     sentence = read_sentence_vectors(root, config=config, tokenizer=tokenizer)
     return Backbone(spec, config, weights, tokenizer, folder=folder, sentence=sentence)
+
+
+def with_weights(base: Backbone, changed: Mapping[str, torch.Tensor], *, name: str) -> Backbone:
+    """Returns a backbone with some other weights, in memory.
+
+    Args:
+        base: The backbone of all the rest.
+        changed: Tensors by their names in an `AlbertModel`, in fp32 on the CPU.
+        name: Of the new backbone.
+    """
+    weights = {**base.weights, **changed}
+    digest = tokenizer_digest(base.folder, base.tokenizer)
+    changes = {
+        "name": name,
+        "revision": None,
+        "fingerprint": fingerprint(weights, base.config, digest),
+    }
+    spec = base.spec.model_copy(update=changes)
+    return replace(base, spec=spec, weights=weights, sentence=None, base=base.base or base)
+
+
+def write_backbone(backbone: Backbone, folder: Path) -> None:
+    """Writes a backbone that is in memory as transformers saves its family.
+
+    Args:
+        backbone: From `with_weights`.
+        folder: Gets the files; it must exist.
+
+    Raises:
+        BackboneError: The files of its base have changed, or what was written opens as another one.
+        OSError: They cannot be written.
+    """
+    source = backbone.folder
+    values = json.loads((source / CONFIG_FILE).read_text(encoding="utf-8"))
+    # transformers 5 loads weights in this precision; older versions read the other name.
+    values |= {name: "float32" for name in ("dtype", "torch_dtype") if name in values}
+    text = json.dumps({"dtype": "float32", **values}, indent=2, ensure_ascii=False)
+    (folder / CONFIG_FILE).write_text(f"{text}\n", encoding="utf-8")
+    for pattern in TOKENIZER_FILES:
+        for path in source.glob(pattern):
+            shutil.copyfile(path, folder / path.name)
+    write_weights(folder, backbone.weights, like=source, config=read_config(source))
+    # safetensors makes files that only their owner may read.
+    os.chmod(folder / WEIGHTS_FILE, stat.S_IMODE((folder / CONFIG_FILE).stat().st_mode))
+    written = open_backbone(folder).spec.fingerprint
+    if written != backbone.spec.fingerprint:
+        raise BackboneError(
+            str(source), "its files have changed since it was opened; open it again and train anew"
+        )
 
 
 def fingerprint(weights: Mapping[str, torch.Tensor], config: AlbertConfig, tokenizer: bytes) -> str:

@@ -29,7 +29,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils.tqdm import tqdm
 
 from adapterhub.errors import BackboneError, UsageError, check_type
-from adapterhub.model.backbone.config import check_config
+from adapterhub.model.backbone.config import check_config, config_depth
 from adapterhub.model.backbone.sentence_files import encoder_folder
 from adapterhub.model.backbone.weight_files import check_weights
 from adapterhub.remote.cache import cached_oid, find_cached
@@ -127,8 +127,11 @@ def _on_hub(text: str, revision: str | None) -> tuple[str, str | None]:
     return match[2], wanted
 
 
-def check_source(source: str | Path) -> None:
+def check_source(source: str | Path) -> int | None:
     """Checks, without torch, that a backbone may open: its name, and the files of a folder.
+
+    Returns:
+        The number of its depths; None where only the Hub or transformers can tell.
 
     Raises:
         BackboneError: The name is malformed, the folder is missing, or it is no encoder's.
@@ -136,14 +139,15 @@ def check_source(source: str | Path) -> None:
     folder = _local(source)
     if folder is None:
         _on_hub(str(source), None)
-        return
+        return None
     own = encoder_folder(folder)
     check_config(own)
     check_weights(own)
+    return config_depth(own)
 
 
-def check_backbone(registry: Registries | Registry, backbone: str | Path | None) -> None:
-    """Checks, without torch, the backbone that `choose_backbone` opens.
+def check_backbone(registry: Registries | Registry, backbone: str | Path | None) -> int | None:
+    """Checks, without torch, the backbone that `choose_backbone` opens; returns as `check_source`.
 
     Args:
         registry: As in `choose_source`.
@@ -154,7 +158,7 @@ def check_backbone(registry: Registries | Registry, backbone: str | Path | None)
         BackboneError: As `check_source`.
     """
     chosen = choose_source(registry, backbone)
-    check_source(registered_source(*chosen) if isinstance(chosen, tuple) else chosen)
+    return check_source(registered_source(*chosen) if isinstance(chosen, tuple) else chosen)
 
 
 def registered_source(registry: Registry, key: str) -> str | Path:

@@ -20,6 +20,7 @@ from adapterhub.specs import TaskSpec
 from adapterhub.store.example_texts import examples_by_task
 from adapterhub.store.headfile import HeadFile, encode_head
 
+_NAMES = ("label", "entity_group", "relation")  # of a label, an entity and a word
 _PLACES = 6  # of what is stored: beyond that processors differ
 
 
@@ -76,10 +77,11 @@ def _example(texts: tuple[str, ...], prediction: Any) -> Example:
     parts = [prediction] if isinstance(prediction, dict) else prediction or []
     labels = tuple(
         PredictedLabel(
-            label=part.get("label") or part["entity_group"],
+            label=next(part[key] for key in _NAMES if key in part),
             score=round(part["score"], _PLACES),
             start=part.get("start"),
             end=part.get("end"),
+            head=part.get("head"),
         )
         for part in parts
     )

@@ -40,13 +40,13 @@ _PAIRS = (
     ("A man is playing a guitar.", "Somebody makes music."),
     ("他明天要坐火车去上海。", "他明天出门旅行。"),
 )
-# Short, because known answers of tagging store one row of logits per token.
+# Short, because known answers of tagging and parsing store one row of logits per token or word.
 _TAGGED = (("Anna flew from Berlin to Oslo on Monday.",), ("李明昨天在北京工作。",))
 
 
 def probes_for(spec: TaskSpec) -> tuple[tuple[str, ...], ...]:
     """Returns the probe inputs of a task: one in English and one in Chinese."""
-    if spec.kind == "tagging":
+    if spec.per_token:
         return _TAGGED
     return _TEXTS if len(spec.fields) == 1 else _PAIRS
 
@@ -54,6 +54,9 @@ def probes_for(spec: TaskSpec) -> tuple[tuple[str, ...], ...]:
 # Largest allowed difference, relative to the largest stored logit (at least 1): fp32 differs
 # between processors in the last digits; half precision was measured at about 1 % of hidden states.
 _TOLERANCE = {torch.float32: 2e-3, torch.float16: 5e-2, torch.bfloat16: 0.25}
+_OTHER_WORDS = {torch.float32: 0.0, torch.float16: 0.25, torch.bfloat16: 0.5}
+"""Part of the words of a tree that may differ by more: a head that is nearly as good as another one
+may lose to it in half precision, and with it the logits of its relations."""
 _SIGNIFICANT_DIGITS = 6
 
 
@@ -102,7 +105,7 @@ def check_known_answers(
     )
     for known, logits in zip(spec.known_answers, found, strict=True):
         expected = np.asarray(known.logits, np.float32)
-        _compare(head, known, expected, logits, _TOLERANCE[encoder.dtype])
+        _compare(head, known, expected, logits, encoder.dtype)
 
 
 def probe_logits(
@@ -114,7 +117,9 @@ def probe_logits(
     tokenizer: TextTokenizer,
     adapter: Adapter | None = None,
 ) -> list[Array]:
-    """Returns fp32 logits of a task that is not resident: (1, K) or (tokens, K) per input.
+    """Returns fp32 logits of a task that is not resident.
+
+    (1, K) per input, for tagging (tokens, K) and for parsing (words, K).
 
     `adapter` is the task's compiled adapter; None compiles it here.
     """
@@ -142,7 +147,7 @@ def run_alone(
 
 
 def _compare(
-    head: HeadFile, known: KnownAnswer, expected: Array, found: Array, tolerance: float
+    head: HeadFile, known: KnownAnswer, expected: Array, found: Array, dtype: torch.dtype
 ) -> None:
     probe = known.inputs[0][:40]
     if expected.shape != found.shape:
@@ -151,8 +156,10 @@ def _compare(
             f"gave {found.shape[0]} rows of logits for its probe {probe!r}, its header says "
             f"{expected.shape[0]}; the tokenizer differs or the file was altered",
         )
-    limit = tolerance * max(1.0, float(np.abs(expected).max()))
-    difference = float(np.abs(expected - found).max())
+    limit = _TOLERANCE[dtype] * max(1.0, float(np.abs(expected).max()))
+    differences = np.sort(np.abs(expected - found).max(1))
+    spared = int(_OTHER_WORDS[dtype] * len(differences)) if head.spec.kind == "parsing" else 0
+    difference = float(differences[-1 - spared])
     if difference > limit:
         raise KnownAnswersError(
             head.source,

@@ -1,4 +1,7 @@
-"""The outputs of a trunk: those of windows become those of rows; n-grams are added."""
+"""The outputs of a trunk: those of windows become those of rows.
+
+Then n-grams are added, and pairs of words are scored.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from adapterhub.model.encoder.tokens import Row, Window
 from adapterhub.model.execution.resident import ResidentTask
 from adapterhub.model.heads.heads import Array, RowLogits
 from adapterhub.model.heads.ngrams import Ids, RowGrams, row_grams, token_grams
+from adapterhub.model.heads.parses import parse_units
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,7 +37,7 @@ class TrunkOutput:
     truncated: tuple[bool, ...]
 
     def concatenate(self, other: TrunkOutput) -> TrunkOutput:
-        """Returns the outputs of these rows followed by those of `other`; not for tagging."""
+        """Returns the outputs of these rows followed by those of `other`; for whole texts only."""
         logits = {**self.logits, **other.logits}
         for name in self.logits.keys() & other.logits.keys():
             both = [np.asarray(one.logits[name].values) for one in (self, other)]
@@ -128,6 +132,19 @@ def add_ngrams(
         else:
             grams = grams or row_grams(fields)
             logits[name] = RowLogits(found.values + ngrams.logits(grams)[rows])
+    return replace(output, logits=logits)
+
+
+def score_words(output: TrunkOutput, tasks: Mapping[str, ResidentTask]) -> TrunkOutput:
+    """Returns the outputs with the logits of parsing tasks in the place of their hidden layer."""
+    logits = dict(output.logits)
+    for name, found in output.logits.items():
+        biaffine = tasks[name].weights.biaffine
+        if biaffine is not None:
+            rows = zip(found.values, found.texts, strict=True)
+            parsed = [parse_units(tokens, text, biaffine) for tokens, text in rows]
+            values = tuple(row for row, _ in parsed)
+            logits[name] = RowLogits(values, found.texts, tuple(heads for _, heads in parsed))
     return replace(output, logits=logits)
 
 

@@ -2,7 +2,7 @@
 
 prepare: rows -> windows -> TokenBatches
 compute: TokenBatches -> trunk, depth by depth -> branches -> logits per window -> logits per row
-finish:  n-grams of the rows are added, and what is not finite is refused
+finish:  n-grams of the rows are added, pairs of words scored, and what is not finite is refused
 
 Texts of pairs that are encoded separately run one by one and are compared at the end. The windows
 of a long text are merged into one prediction.
@@ -34,6 +34,7 @@ from adapterhub.model.execution.row_outputs import (
     add_ngrams,
     joined,
     mean_of_windows,
+    score_words,
     tokens_of_rows,
 )
 from adapterhub.model.heads.heads import Array, RowLogits
@@ -211,7 +212,7 @@ def _prepare(
             texts,
             reading=alone.reading,
             max_windows=context.max_windows,
-            offsets=any(tasks[name].spec.kind == "tagging" for name in to_run),
+            offsets=any(tasks[name].spec.per_token for name in to_run),
         )
     if to_run:
         windows = context.tokenizer.windows(tokens, reading=alone.reading)
@@ -239,7 +240,7 @@ def compute_piece(
     watch: Callable[[TokenBatch], None] | None = None,
     keep: Keep | None = None,
 ) -> TrunkOutput:
-    """Returns the logits of a piece without those of n-grams.
+    """Returns the logits of a piece without those of n-grams; for parsing what pairs are scored by.
 
     Args:
         piece: What to compute.
@@ -274,7 +275,8 @@ def compute_piece(
 def finish_piece(
     piece: Piece, output: TrunkOutput, tasks: Mapping[str, ResidentTask]
 ) -> TrunkOutput:
-    """Returns the outputs of a piece with the logits of n-grams added."""
+    """Returns the outputs of a piece with logits of n-grams added, and of pairs of words."""
+    output = score_words(output, tasks)
     if not any(tasks[name].weights.ngrams is not None for name in output.logits):
         return output
     if piece.pairs is None:
@@ -339,7 +341,7 @@ def _merged(
             continue
         values = np.concatenate([part.values.cpu().numpy() for part in found_parts])
         order = [window for part in found_parts for window in part.windows]
-        if tasks[name].spec.kind == "tagging":
+        if tasks[name].spec.per_token:
             tagged = tokens_of_rows(values, order, piece.tokens)
             for row in rows_of[name]:
                 text = TaggedText(piece.texts[row][0], piece.tokens[row].offsets)

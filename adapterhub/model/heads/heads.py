@@ -1,6 +1,7 @@
 """Features -> logits -> predictions.
 
-A head is a linear map, optionally after one hidden layer, in fp32. Each kind of task has its own
+A head is a linear map, optionally after one hidden layer, in fp32; of a parsing task it is the
+hidden layer alone, and pairs of words are scored by its outputs. Each kind of task has its own
 function that decodes logits, in the table DECODERS.
 """
 
@@ -16,7 +17,9 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from adapterhub.model.heads.spans import TaggedText, decode_spans
+from adapterhub.model.heads.biaffine import BiaffineWeights, read_biaffine
+from adapterhub.model.heads.parses import parsed_words
+from adapterhub.model.heads.spans import Places, TaggedText, decode_spans
 from adapterhub.model.heads.wide_head import GramWeights, LexicalOverlap
 from adapterhub.results import Answer, LabelScore
 from adapterhub.shapes import NGRAM_KEYS
@@ -35,14 +38,15 @@ class HeadWeights:
 
     Attributes:
         weight: (K, H), or (K, W) after a hidden layer of width W. H is four times the hidden
-            size where two texts are encoded separately.
-        bias: (K,).
+            size where two texts are encoded separately. With `biaffine` (W, H).
+        bias: (K,), with `biaffine` (W,).
         hidden_weight: (W, H) or None.
         hidden_bias: (W,) or None.
-        activation: Activation of the hidden layer.
+        activation: Activation of the hidden layer, or of what `biaffine` reads.
         query: (H,) query of attentive pooling, or None.
         mix: One weight per depth; (1.0,) for a single depth.
         ngrams: Weights of n-grams, whose logits are added, or None.
+        biaffine: Parsing only: scores pairs of words by the hidden layer of their tokens.
     """
 
     weight: torch.Tensor
@@ -53,18 +57,20 @@ class HeadWeights:
     query: torch.Tensor | None
     mix: tuple[float, ...]
     ngrams: GramWeights | None = None
+    biaffine: BiaffineWeights | None = None
 
     @property
     def is_linear(self) -> bool:
         """Returns whether the logits are one matrix product of a pooled feature."""
-        return self.hidden_weight is None and self.query is None
+        return self.hidden_weight is None and self.query is None and self.biaffine is None
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Returns logits: (N, H) fp32 -> (N, K) fp32."""
+        """Returns logits: (N, H) fp32 -> (N, K) fp32; with `biaffine` its input, (N, W) fp32."""
         if self.hidden_weight is not None:
             hidden = functional.linear(features, self.hidden_weight, self.hidden_bias)
             features = _ACTIVATIONS[self.activation](hidden)
-        return functional.linear(features, self.weight, self.bias)
+        outputs = functional.linear(features, self.weight, self.bias)
+        return outputs if self.biaffine is None else _ACTIVATIONS[self.activation](outputs)
 
 
 def read_weights(
@@ -77,15 +83,18 @@ def read_weights(
         return None if found is None else found.detach().to(device, torch.float32)
 
     mix = tensors.get("mix.weights")
+    biaffine = read_biaffine(tensors, device)
+    last = "head" if biaffine is None else "head.hidden"
     return HeadWeights(
-        weight=tensors["head.weight"].detach().to(device, torch.float32),
-        bias=tensors["head.bias"].detach().to(device, torch.float32),
-        hidden_weight=tensor("head.hidden.weight"),
-        hidden_bias=tensor("head.hidden.bias"),
+        weight=tensors[f"{last}.weight"].detach().to(device, torch.float32),
+        bias=tensors[f"{last}.bias"].detach().to(device, torch.float32),
+        hidden_weight=tensor("head.hidden.weight") if biaffine is None else None,
+        hidden_bias=tensor("head.hidden.bias") if biaffine is None else None,
         activation=spec.head.activation,
         query=tensor("pool.query"),
         mix=tuple(mix.tolist()) if mix is not None else (1.0,) * len(spec.head.depths),
         ngrams=_read_ngrams(tensors, device),
+        biaffine=biaffine,
     )
 
 
@@ -108,12 +117,15 @@ class RowLogits:
     """The logits of one task for N rows.
 
     Attributes:
-        values: (N, K) for whole texts; one (tokens, K) array per row for tagging; fp32.
-        texts: Tagging only: text and token offsets per row.
+        values: (N, K) for whole texts; one (tokens, K) array per row for tagging; one (words, K)
+            array per row for parsing, log p(head) + log p(relation | head) at `heads`; fp32.
+        texts: Tagging and parsing: text and token offsets per row.
+        heads: Parsing only: the head of each word per row, (words,), from 1; 0 is the root.
     """
 
     values: Array | tuple[Array, ...]
     texts: tuple[TaggedText, ...] = ()
+    heads: tuple[Places, ...] = ()
 
 
 class Decoder(Protocol):
@@ -173,11 +185,19 @@ def decode_tagging(logits: RowLogits, spec: TaskSpec, top_k: int | None) -> list
     return list(decode_spans(scores, logits.texts, spec.labels))
 
 
+def decode_parsing(logits: RowLogits, spec: TaskSpec, top_k: int | None) -> list[Answer]:
+    """Returns the words of each row with head and relation, in text order."""
+    del top_k  # Only the best tree is decoded.
+    rows = zip(logits.values, logits.heads, logits.texts, strict=True)
+    return [parsed_words(row, heads, text, spec.labels) for row, heads, text in rows]
+
+
 DECODERS: dict[Kind, Decoder] = {
     "single_label": decode_single_label,
     "multi_label": decode_multi_label,
     "regression": decode_regression,
     "tagging": decode_tagging,
+    "parsing": decode_parsing,
 }
 
 

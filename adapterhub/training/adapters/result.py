@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from rich import box
 from rich.table import Table
 
 from adapterhub.diagnostics import figure_text
+from adapterhub.plots.panels import Curves
 from adapterhub.specs import AdapterSpec, EarlierTask, HeadSpec
 from adapterhub.training.adapters.train_loop import Checkpoints
 from adapterhub.training.heads.candidates import Hyperparameters
-from adapterhub.training.heads.table import SearchTable, as_text
+from adapterhub.training.heads.table import SearchTable, as_text, shape_text
 
+ADAPTER = "The adapter"
+"""What the summary of a table of adapters calls one."""
 _POINTS = 100
-_HEADINGS = ("passes", "own", "from", "rank", "trained", "s/epoch", "head")
+_HEADINGS = ("passes", "own", "from", "rank", "trained", "s/epoch", "memory", "head")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +34,11 @@ class AdapterRow:
         learning_rate: Of the adapter, or of the head alone.
         weight_decay: With which it was trained.
         epoch: The best epoch, from 1.
-        parameters: Numbers in the file, the head's included.
-        seconds: Time of one epoch; 0 for the head alone.
+        parameters: Trained numbers, the head's included.
+        seconds: Time of one epoch; of the head alone 0, unless a recipe was given.
+        memory_bytes: Memory of the training beside the weights: gradients, the optimiser's moments,
+            and what a step on the largest batch keeps for the gradients; of the head alone 0,
+            unless a recipe was given.
     """
 
     head: HeadSpec
@@ -44,6 +50,7 @@ class AdapterRow:
     epoch: int
     parameters: int
     seconds: float
+    memory_bytes: int = 0
 
     @property
     def passes(self) -> int:
@@ -69,6 +76,7 @@ class AdapterTable:
         candidates: How many heads and adapters were fitted.
         notes: What was left out, and why.
         measure: The metric as it is computed here; empty for as it is reported.
+        subject: What the summary calls what was trained.
     """
 
     metric: str
@@ -79,6 +87,7 @@ class AdapterTable:
     candidates: int
     notes: tuple[str, ...] = ()
     measure: str = ""
+    subject: str = ADAPTER
 
     def render(self, *, every: bool = False) -> str:
         """Returns the table as text; `every` is ignored, since all rows are shown."""
@@ -96,9 +105,10 @@ class AdapterTable:
         frozen, chosen = self.rows[0], self.rows[self.chosen]
         best = max(self.rows[1:], key=lambda row: row.value)
         gained = (chosen.value - frozen.value) * _POINTS
-        text = f"The adapter scores {gained:+.2f} points against the best head alone"
+        text = f"{self.subject} scores {gained:+.2f} points against the best head alone"
         if chosen.value <= frozen.value:
-            text += ", which has no passes of its own: without an adapter the task is cheaper"
+            less = "an adapter" if self.subject == ADAPTER else "it"
+            text += f", which has no passes of its own: without {less} the task is cheaper"
         if best is not chosen:
             lost = (best.value - chosen.value) * _POINTS
             text += (
@@ -107,20 +117,45 @@ class AdapterTable:
             )
         return f"{text}."
 
+    def curve(self) -> Curves:
+        """Returns the best value for each depth that an adapter starts at, to be drawn."""
+        frozen, *rows = self.rows
+        lines: dict[str, dict[int, float]] = {}
+        for row in rows:
+            start = 0 if row.from_depth is None else row.from_depth
+            best = lines.setdefault(self._line(row), {})
+            best[start] = max(row.value, best.get(start, row.value))
+        chosen = self.rows[self.chosen]
+        return Curves(
+            {name: sorted(best.items()) for name, best in lines.items()},
+            x="first depth with the adapter",
+            y=self.measure or self.metric,
+            chosen=(chosen.from_depth or 0, chosen.value),
+            levels={"head alone": frozen.value},
+            title=f"{self.candidates} candidates",
+        )
+
+    def _line(self, row: AdapterRow) -> str:
+        """Returns the line of a row, by what differs among the adapters."""
+        rows = self.rows[1:]
+        rank = f" of rank {row.rank}" if len({one.rank for one in rows}) > 1 else ""
+        read = f", read at depth {row.passes}" if len({one.passes for one in rows}) > 1 else ""
+        return f"adapter{rank}{read}"
+
     def _cells(self, index: int) -> tuple[str, ...]:
         row = self.rows[index]
         marks = [name for name in ("best", "chosen") if getattr(self, name) == index]
-        depths, width = row.head.depths, row.head.hidden_width
+        depths = row.head.depths
         read = f"depth {depths[0]}" if len(depths) == 1 else f"depths {depths[0]}-{depths[-1]}"
-        shape = "linear" if width is None else f"hidden {width}"
         return (
             str(row.passes),
             str(row.own_passes),
             "-" if row.from_depth is None else str(row.from_depth),
             "-" if row.rank is None else str(row.rank),
             f"{row.parameters:,}",
-            "-" if row.from_depth is None else f"{row.seconds:.1f}",
-            f"{read} {row.head.pooling} {shape}",
+            f"{row.seconds:.1f}" if row.memory_bytes else "-",
+            f"{row.memory_bytes / 1e6:,.1f} MB" if row.memory_bytes else "-",
+            f"{read} {row.head.pooling} {shape_text(row.head)}",
             figure_text(row.value),
             " ".join(("<-", *marks)) if marks else "",
         )
@@ -169,27 +204,33 @@ class FittedAdapter:
 
     Attributes:
         head: What the head reads and its shape.
-        adapter: What the adapter changes.
+        adapter: What the adapter changes; None where the encoder itself was trained.
         tensors: Of both, by the names of a head file.
         apart: Whether the head compares two texts that are encoded separately.
         hyperparameters: With which it was trained.
         value: Validation metric.
         epoch: Its best epoch, from 1.
         seconds: Mean time of an epoch.
+        parameters: Trained numbers, the head's included.
+        memory_bytes: As in `AdapterRow`.
         checkpoints: To be deleted once the task is saved.
         earlier: The task whose adapter it started from, if any.
+        weights: Trained tensors of the encoder itself, by their names in an `AlbertModel`.
     """
 
     head: HeadSpec
-    adapter: AdapterSpec
+    adapter: AdapterSpec | None
     tensors: Mapping[str, torch.Tensor]
     apart: bool
     hyperparameters: Hyperparameters
     value: float
     epoch: int
     seconds: float
+    parameters: int
+    memory_bytes: int
     checkpoints: Checkpoints | None
     earlier: EarlierTask | None = None
+    weights: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

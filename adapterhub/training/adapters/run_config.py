@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import nn
 
+from adapterhub.model.encoder.tokens import TokenBatch
+from adapterhub.specs import HeadSpec
 from adapterhub.training.adapter_options import AdapterOptions
-from adapterhub.training.adapters.examples import Examples
+from adapterhub.training.adapters.examples import ExampleBatch, Examples
 from adapterhub.training.adapters.trunk import TrunkStates
 from adapterhub.training.heads.candidates import Objective
 from adapterhub.training.heads.selection import Judge
 
 if TYPE_CHECKING:
     from adapterhub.peft.format import PeftAdapter
+    from adapterhub.training.adapters.trainable.encoder_copy import TrainedWeights
     from adapterhub.training.warm_start import WarmStart
 
 ADAPTER, HEAD = "adapter.", "head."
 """Prefixes of the names of trained parameters."""
+
+EMBEDDINGS = "embeddings."
+"""Start of the names of an encoder's tables, and of their layer norm."""
 
 
 class TrainableAdapter(Protocol):
@@ -57,8 +64,55 @@ class TrainableAdapter(Protocol):
         """Called after every optimiser step, before gradients are cleared."""
         ...
 
-    def export(self) -> PeftAdapter:
-        """Returns spec and tensors, by the names of a head file."""
+    def export(self) -> PeftAdapter | TrainedWeights:
+        """Returns spec and tensors, by the names of a head file; of a whole encoder, weights."""
+        ...
+
+
+class TrainableHead(Protocol):
+    """A head that is trained with an adapter, a module of torch."""
+
+    spec: HeadSpec
+    training: bool
+
+    def features(
+        self, taps: Mapping[int, torch.Tensor], batch: TokenBatch, picks: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Returns pooled features in fp32: (N, H) per window, or (M, H) per word.
+
+        Args:
+            taps: Hidden states (P, H) by depth.
+            batch: Of the windows.
+            picks: Of words: (M,) the token of each among the P packed ones.
+        """
+        ...
+
+    def logits(self, features: torch.Tensor) -> torch.Tensor:
+        """Returns outputs of features, which are averaged over the windows of a text."""
+        ...
+
+    def loss(self, outputs: torch.Tensor, batch: ExampleBatch) -> torch.Tensor:
+        """Returns the loss of the outputs for a training batch."""
+        ...
+
+    def predictions(self, outputs: torch.Tensor, batch: ExampleBatch) -> torch.Tensor:
+        """Returns what the judge takes of the outputs for a validation batch."""
+        ...
+
+    def export(self) -> dict[str, torch.Tensor]:
+        """Returns the tensors of a head file."""
+        ...
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Yields the trained parameters."""
+        ...
+
+    def to(self, device: torch.device) -> object:
+        """Moves it to a device."""
+        ...
+
+    def train(self, mode: bool = True) -> object:
+        """Switches dropout on or off."""
         ...
 
 
@@ -125,7 +179,10 @@ class EpochRecord:
 
 
 def make_optimiser(parameters: dict[str, nn.Parameter], config: RunConfig) -> torch.optim.AdamW:
-    """Returns AdamW with the learning rates of adapter and head; vectors have no weight decay."""
+    """Returns AdamW with the learning rates of adapter and head; only matrices of maps decay.
+
+    Weight decay of a table would move the rows of tokens that no text has.
+    """
     groups: list[dict[str, Any]] = []
     options = config.options
     for prefix, rate in ((ADAPTER, config.learning_rate), (HEAD, options.head_learning_rate)):
@@ -133,12 +190,16 @@ def make_optimiser(parameters: dict[str, nn.Parameter], config: RunConfig) -> to
             chosen = [
                 p
                 for name, p in parameters.items()
-                if name.startswith(prefix) and (p.dim() > 1) == is_matrix
+                if name.startswith(prefix) and _decays(name, p) == is_matrix
             ]
             decay = options.weight_decay if is_matrix else 0.0
             if chosen:
                 groups.append({"params": chosen, "highest": rate, "weight_decay": decay})
     return torch.optim.AdamW(groups)
+
+
+def _decays(name: str, parameter: nn.Parameter) -> bool:
+    return parameter.dim() > 1 and not name.startswith(f"{ADAPTER}{EMBEDDINGS}")
 
 
 def schedule(step: int, setup: RunConfig) -> float:

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from adapterhub.errors import TrainingError, UsageError
 from adapterhub.model.heads.pair_features import compare
 from adapterhub.store.atomic import reason, sweep, write_atomic
-from adapterhub.training.adapters.differentiable_passes import TrainedHead, run_layers
+from adapterhub.training.adapters.differentiable_passes import run_layers
 from adapterhub.training.adapters.examples import (
     ExampleBatch,
     Examples,
@@ -33,9 +33,11 @@ from adapterhub.training.adapters.run_config import (
     EpochRecord,
     RunConfig,
     TrainableAdapter,
+    TrainableHead,
     make_optimiser,
     schedule,
 )
+from adapterhub.training.evaluation.memory import saved_bytes, state_bytes
 
 _SUFFIX = ".run.safetensors"
 _KEY = "run"
@@ -133,7 +135,7 @@ _SECONDS_PER_MINUTE = 60
 class AdapterRun:
     """One training run, from its first step to the selected epoch."""
 
-    def __init__(self, config: RunConfig, adapter: TrainableAdapter, head: TrainedHead) -> None:
+    def __init__(self, config: RunConfig, adapter: TrainableAdapter, head: TrainableHead) -> None:
         self.config = config
         self.adapter = adapter
         self.head = head
@@ -148,6 +150,12 @@ class AdapterRun:
         self._epoch, self._step, self._loss, self._seconds = 1, 0, 0.0, 0.0
         self._is_done = False
         self.history: list[EpochRecord] = []
+        self.memory_bytes = 0
+
+    @property
+    def trained_numbers(self) -> int:
+        """Returns how many numbers are trained."""
+        return sum(parameter.numel() for parameter in self._parameters.values())
 
     @property
     def kept(self) -> EpochRecord:
@@ -170,6 +178,7 @@ class AdapterRun:
         # Dropout draws from torch's global generator, whose state belongs to the caller.
         devices = [self.config.device] if self.config.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
+            self.memory_bytes = self._measure_memory()
             if saved is not None:
                 self._restore(saved)
             while not self._is_done:
@@ -180,15 +189,33 @@ class AdapterRun:
 
     @torch.no_grad()
     def validation_logits(self) -> torch.Tensor:
-        """Returns the logits of all validation rows, for tagging of their words: (M, K)."""
+        """Returns what the judge takes of all validation rows, for tagging their words: (M, K)."""
         part, device = self.config.validation, self.config.device
         self._switch(training=False)
-        values = torch.zeros(part.predictions, self.config.objective.outputs, device=device)
+        parts: list[torch.Tensor] = []
+        order: list[torch.Tensor] = []
         lengths = part.lengths()
         for rows in reading_order(lengths, range(len(part)), max_tokens=self.config.max_tokens):
             batch = make_batch(part, rows, device=device)
-            values[batch.targets] = self._logits(part, rows, batch)
-        return values
+            parts.append(self.head.predictions(self._logits(part, rows, batch), batch))
+            order.append(batch.targets)
+        return torch.cat(parts)[torch.cat(order).argsort()]
+
+    def _measure_memory(self) -> int:
+        """Returns the bytes that training takes beside the weights, on the batch of most tokens."""
+        part, options = self.config.train, self.config.options
+        lengths = part.lengths()
+        steps = training_order(
+            lengths, batch_size=options.batch_size, seed=self.config.seed, epoch=1
+        )
+        largest = max(steps, key=lambda rows: int(lengths[rows].sum()))
+        self._switch(training=True)
+        batch = make_batch(part, largest, device=self.config.device)
+        weights = [*self.adapter.module.parameters(), *self._parameters.values()]
+        kept = 0
+        if len(batch.targets):
+            kept = saved_bytes(lambda: self._batch_loss(largest, batch), weights)
+        return kept + state_bytes(self._parameters.values())
 
     def _run_epoch(self, checkpoints: Checkpoints | None) -> None:
         """Runs the remaining steps of an epoch, validates, and writes a checkpoint."""
@@ -235,9 +262,7 @@ class AdapterRun:
         batch = make_batch(config.train, rows, device=config.device)
         if not len(batch.targets):
             return 0.0  # Tagging: no text of this batch has words.
-        logits = self._logits(config.train, rows, batch)
-        objective = config.objective
-        loss = objective.loss(logits[None, None], objective.targets[batch.targets]).sum()
+        loss = self._batch_loss(rows, batch)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise TrainingError(self._epoch, number + 1, config.learning_rate)
@@ -247,6 +272,10 @@ class AdapterRun:
         self.adapter.after_step(number)
         self._optimiser.zero_grad(set_to_none=True)
         return value
+
+    def _batch_loss(self, rows: Sequence[int], batch: ExampleBatch) -> torch.Tensor:
+        """Returns the loss of training rows."""
+        return self.head.loss(self._logits(self.config.train, rows, batch), batch)
 
     def _logits(self, part: Examples, rows: Sequence[int], batch: ExampleBatch) -> torch.Tensor:
         """Returns fp32 logits per row, or per word for tagging: (B, K) or (M, K)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -11,24 +11,30 @@ import torch
 from adapterhub.errors import UsageError
 from adapterhub.families import FAMILIES
 from adapterhub.model.backbone.open_backbone import Backbone
+from adapterhub.peft.format import PeftAdapter
 from adapterhub.specs import BLOCK_METHOD, SITES, HeadSpec
-from adapterhub.training.adapter_options import AdapterOptions, Shape
+from adapterhub.training.adapter_options import AdapterOptions, Shape, asked_depths
 from adapterhub.training.adapters.differentiable_passes import TrainedHead, scale_of
 from adapterhub.training.adapters.examples import Examples, read_examples
-from adapterhub.training.adapters.injection import BlockCopies, PeftLayers
-from adapterhub.training.adapters.peft_methods import (
-    depths_of_config,
-    sites_of_config,
-    with_own_names,
-)
 from adapterhub.training.adapters.result import FittedAdapter
-from adapterhub.training.adapters.run_config import RunConfig, TrainableAdapter, product_dtype
+from adapterhub.training.adapters.run_config import (
+    RunConfig,
+    TrainableAdapter,
+    TrainableHead,
+    product_dtype,
+)
 from adapterhub.training.adapters.train_loop import AdapterRun, Checkpoints
+from adapterhub.training.adapters.trainable.encoder_copy import EncoderCopy
+from adapterhub.training.adapters.trainable.injection import BlockCopies, PeftLayers
+from adapterhub.training.adapters.trainable.peft_methods import sites_of_config, with_own_names
+from adapterhub.training.adapters.trained_parser import TrainedParser
 from adapterhub.training.adapters.trunk import OpenTrunk, TrunkLayout, open_trunk
 from adapterhub.training.features.encoding import FeatureSource
 from adapterhub.training.features.standardized_features import Scale
 from adapterhub.training.heads.candidates import Hyperparameters, depths_of
 from adapterhub.training.heads.fit_inputs import FitInputs, matching_inputs
+from adapterhub.training.heads.measured_head import search_measured
+from adapterhub.training.heads.parsers.search import rank_parsers
 from adapterhub.training.heads.search_heads import SearchResult, search_heads
 from adapterhub.training.options import TrainingOptions
 from adapterhub.training.warm_start import WarmStart
@@ -38,40 +44,58 @@ _PLAIN = {"mixes": False, "hidden_widths": (), "poolings": ("cls", "mean", "max"
 
 
 def choose_head_shape(
-    from_depth: int, fit_inputs: FitInputs, *, options: TrainingOptions, source: FeatureSource
-) -> SearchResult:
-    """Returns heads on frozen states, of which the chosen one has the shape to train.
+    last: int, fit_inputs: FitInputs, *, options: TrainingOptions, source: FeatureSource
+) -> tuple[HeadSpec, int]:
+    """Returns the shape of the head to train, the best on frozen states, and how many were tried.
 
     By default it is a linear head on the deepest states, which pass through the whole adapter, with
-    the best pooling. Depths, poolings, shapes and mixes of the options replace that.
+    the best pooling, for parsing a biaffine one. Depths, poolings, shapes and mixes of the options
+    replace that.
 
     Args:
-        from_depth: Where the adapter starts.
+        last: The head reads above this depth: where the adapter starts, or the last of single
+            depths that it changes.
         fit_inputs: Frozen features, targets and judge.
         options: Which heads are candidates.
         source: Encoder and cache.
 
     Raises:
-        UsageError: The options leave the head no depth over `from_depth`.
+        UsageError: The options leave the head no depth over `last`.
     """
-    reads = tuple(d for d in depths_of(options, source.encoder.depth) if d > from_depth)
+    reads = tuple(d for d in depths_of(options, source.encoder.depth) if d > last)
     if not reads:
         raise UsageError(
-            f"Option depths: the head reads no depth over {from_depth}, where the adapter "
-            f"starts, so the adapter would change nothing."
+            f"Option depths: the head reads no depth over {last}, so what the adapter changes "
+            f"there would change nothing."
         )
     given = options.model_fields_set
     changes: dict[str, object] = {n: value for n, value in _PLAIN.items() if n not in given}
-    changes["depths"] = reads if {"depths", "mixes"} & given else reads[-1:]
-    return search_heads(
-        (fit_inputs,),
-        options=options.model_copy(update={**changes, "tolerance": 0.0}),
-        source=source,
-    )
+    changes["depths"] = reads if _reads_any(options) else reads[-1:]
+    changed = options.model_copy(update={**changes, "tolerance": 0.0})
+    if fit_inputs.trees:
+        return rank_parsers(fit_inputs, options=changed, depth=source.encoder.depth)
+    found = search_heads((fit_inputs,), options=changed, source=source)
+    return found.chosen.head, found.table.candidates
+
+
+def _reads_any(options: TrainingOptions) -> bool:
+    """Returns whether a head beside an adapter may read other depths than the deepest."""
+    given = options.model_fields_set
+    if options.tune is None:
+        return not given.isdisjoint({"depths", "mixes"})
+    # A recipe says which depths change, and the deepest has passed through all of them.
+    return "depths" in given or ("mixes" in given and options.mixes)
 
 
 _RATE = 5e-4
-_RATES: Mapping[str, float] = {BLOCK_METHOD: 2e-4, "ia3": 1e-2, "vera": 1e-2}
+_RATES: Mapping[str, float] = {
+    BLOCK_METHOD: 2e-4,
+    "embeddings": 2e-4,
+    "all": 1e-4,
+    "ia3": 1e-2,
+    "vera": 1e-2,
+}
+"""By method, or by recipe where that trains the encoder itself."""
 # Epochs by default: as many as see 40,000 rows, between 4 and 20.
 _MOST_EPOCHS, _FEWEST_EPOCHS, _VISITS = 20, 4, 40_000
 _RUNS = "runs"
@@ -125,7 +149,7 @@ class AdapterTrials:
     @cached_property
     def alone(self) -> SearchResult:
         """Returns the best head on the frozen trunk."""
-        return search_heads(self.all_inputs, options=self.options, source=self.source)
+        return search_measured(self.all_inputs, options=self.options, source=self.source)
 
     @cached_property
     def fit_inputs(self) -> FitInputs:
@@ -148,17 +172,18 @@ class AdapterTrials:
         Raises:
             UsageError: The options leave the head no depth above it.
         """
-        found = choose_head_shape(
-            from_depth, self.fit_inputs, options=self.options, source=self.source
+        last = (asked_depths(self.adapter) or (from_depth,))[-1]
+        head, candidates = choose_head_shape(
+            last, self.fit_inputs, options=self.options, source=self.source
         )
         layout = TrunkLayout(
             from_depth, self.fit_inputs.reading, self.options.max_windows, self.adapter.trunk_dtype
         )
         return Fork(
             from_depth,
-            head=found.chosen.head,
-            candidates=found.table.candidates,
-            scale=scale_of(found.chosen.head, self.fit_inputs.tap),
+            head=head,
+            candidates=candidates,
+            scale=scale_of(head, self.fit_inputs.tap),
             trunk=open_trunk((self.train, self.validation), layout, self.source),
         )
 
@@ -171,42 +196,47 @@ class AdapterTrials:
             TrainingError: The loss became NaN or infinite.
         """
         config = self._run_config(fork)
-        shape = self.shape(fork, rank, config.steps)
-        adapter = make_adapter(shape, self.backbone, seed=self.options.seed)
+        adapter = self._trainable(fork, rank, config.steps)
+        if isinstance(adapter, EncoderCopy):
+            config = replace(config, trunk=adapter)
         if self.warm_start is not None:
             adapter.load_weights(self.warm_start)
-        head = TrainedHead(
-            fork.head,
-            fork.scale,
-            objective=self.fit_inputs.problem.objective,
-            dropout=self.adapter.head_dropout,
-            seed=self.options.seed,
-        )
+        head = self._new_head(fork)
         run = AdapterRun(config, adapter, head)
         checkpoints = None if adapter.has_own_state else self._checkpoints(fork, rank)
         run.train(checkpoints)
         exported = adapter.export()
+        spec = exported.spec if isinstance(exported, PeftAdapter) else None
         epochs = run.history
         return FittedAdapter(
             head=head.spec,
-            adapter=exported.spec,
-            tensors={**head.export(), **exported.tensors},
+            adapter=spec,
+            tensors={**head.export(), **({} if spec is None else exported.tensors)},
+            weights=exported.tensors if spec is None else {},
             apart=self.fit_inputs.reading.apart,
             hyperparameters=Hyperparameters(config.learning_rate, self.adapter.weight_decay),
             value=run.kept.value,
             epoch=run.kept.epoch,
             seconds=sum(record.seconds for record in epochs) / len(epochs),
+            parameters=run.trained_numbers,
+            memory_bytes=run.memory_bytes,
             checkpoints=checkpoints,
             earlier=None if self.warm_start is None else self.warm_start.record,
         )
 
+    def _trainable(self, fork: Fork, rank: int, steps: int) -> TrainableAdapter:
+        """Returns what trains beside the head, at its start."""
+        tune = self.options.tune
+        if tune is not None and tune.makes_backbone:
+            depth = 0 if tune.recipe == "embeddings" else fork.head.depths[-1]
+            return EncoderCopy(self.backbone, depth=depth)
+        shape = self.shape(fork, rank, steps)
+        return make_adapter(shape, self.backbone, seed=self.options.seed)
+
     def shape(self, fork: Fork, rank: int, steps: int) -> Shape:
         """Returns the shape of an adapter with a rank."""
         options = self.adapter
-        depths = tuple(range(fork.from_depth, fork.head.depths[-1]))
-        own = depths_of_config(options.method)
-        if own is not None and fork.from_depth == min(own):
-            depths = tuple(depth for depth in depths if depth in own)
+        depths = asked_depths(options) or tuple(range(fork.from_depth, fork.head.depths[-1]))
         family = FAMILIES[self.backbone.spec.family]
         return Shape(
             method=options.method,
@@ -219,10 +249,29 @@ class AdapterTrials:
             steps=steps,
         )
 
+    def _new_head(self, fork: Fork) -> TrainableHead:
+        """Returns a head with initial weights."""
+        objective, trees = self.fit_inputs.problem.objective, self.fit_inputs.trees
+        dropout, seed = self.adapter.head_dropout, self.options.seed
+        if not trees:
+            return TrainedHead(
+                fork.head, fork.scale, objective=objective, dropout=dropout, seed=seed
+            )
+        return TrainedParser(
+            fork.head,
+            fork.scale,
+            targets=trees["train"].targets().to(self.source.encoder.device),
+            prior=objective.prior,
+            dropout=dropout,
+            seed=seed,
+        )
+
     def _run_config(self, fork: Fork) -> RunConfig:
         options, encoder, problem = self.adapter, self.source.encoder, self.fit_inputs.problem
         few = max(_FEWEST_EPOCHS, _VISITS // len(self.train))
         method = options.method if isinstance(options.method, str) else ""
+        if self.options.tune is not None and self.options.tune.makes_backbone:
+            method = self.options.tune.recipe
         return RunConfig(
             options=options,
             objective=problem.objective,
@@ -256,6 +305,9 @@ class AdapterTrials:
             "head": fork.head.model_dump(mode="json"),
             "rank": rank,
         }
+        if self.options.tune is not None and self.options.tune.makes_backbone:
+            # Other recipes are what the adapter's options say.
+            meaning["tune"] = str(self.options.tune)
         return Checkpoints(self.source.cache / _RUNS, meaning)
 
     def _examples(self, inputs: Sequence[tuple[str, ...]]) -> Examples:

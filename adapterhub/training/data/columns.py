@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from adapterhub.errors import UsageError
 from adapterhub.rows.cells import is_unread_list
-from adapterhub.specs import KINDS, Kind, Role, TaskSpec
+from adapterhub.specs import KINDS, TOKEN_KINDS, Kind, Role
 from adapterhub.store.jsonsafe import shown
 from adapterhub.training.data.records import Records, is_list
 from adapterhub.training.data.values import (
@@ -25,7 +25,11 @@ from adapterhub.training.options import TrainingOptions
 # tasks on one text share one pass.
 TEXT = "text"
 TEXT_PAIR = "text_pair"
-_ROLES = "the text (or tokens), its pair, the target"
+OFFSETS = "offsets"
+"""The column of the start and end of each word in the text."""
+RELATIONS = "deprel"
+"""The usual column of the relations of words to their heads."""
+_ROLES = "the text (or tokens), its pair, the heads, the target"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,8 @@ class Columns:
         labels: Those of an existing task, in its order; empty for a new one.
         unread: All other columns.
         hints: What some of them may be meant for; see `summary`.
+        heads: Parsing: the column of heads; empty otherwise.
+        placed: Parsing: the columns of texts and of the offsets of their words, if there are any.
     """
 
     kind: Kind
@@ -47,6 +53,8 @@ class Columns:
     labels: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
+    heads: str = ""
+    placed: tuple[str, str] | None = None
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -56,8 +64,9 @@ class Columns:
     @property
     def roles(self) -> dict[Role, str]:
         """Returns the column that is read, by what it is."""
-        roles: tuple[Role, ...] = ("tokens",) if self.kind == "tagging" else ("text", "pair")
-        return {**dict(zip(roles, self.inputs, strict=False)), "target": self.target}
+        roles: tuple[Role, ...] = ("tokens",) if self.kind in TOKEN_KINDS else ("text", "pair")
+        heads: dict[Role, str] = {"heads": self.heads} if self.heads else {}
+        return {**dict(zip(roles, self.inputs, strict=False)), **heads, "target": self.target}
 
 
 def find_columns(
@@ -75,7 +84,7 @@ def find_columns(
         UsageError: The kind cannot be determined, or the options do not fit it.
     """
     kind, target = _find_target(records, options)
-    if kind == "tagging":
+    if kind in TOKEN_KINDS:
         inputs: tuple[str, ...] = (options.tokens,)
     elif options.pair is not None:
         inputs = (options.text, options.pair)
@@ -85,12 +94,21 @@ def find_columns(
         inputs = (options.text, TEXT_PAIR) if is_pair else (options.text,)
     if options.value_range is not None and kind != "regression":
         raise UsageError(f"Option value_range is for regression, but the data make a {kind} task.")
-    used = (*inputs, target)
+    heads = options.heads if kind == "parsing" else ""
+    used = (*inputs, heads, target) if heads else (*inputs, target)
     for column in used:
         records.value(records.rows[0], column)
         if used.count(column) > 1:
             raise UsageError(f"Column '{column}' would be read as two things of: {_ROLES}.")
-    return Columns(kind, inputs, target, unread=_unread(records, (*used, options.split_column)))
+    placed = _placed_words(records, options) if heads else None
+    unread = _unread(records, (*used, *(placed or ()), options.split_column))
+    return Columns(kind, inputs, target, unread=unread, heads=heads, placed=placed)
+
+
+def _placed_words(records: Records, options: TrainingOptions) -> tuple[str, str] | None:
+    """Returns the columns of texts and of the offsets of words, as files of CoNLL-U have them."""
+    names = records.columns
+    return (options.text, OFFSETS) if options.text in names and OFFSETS in names else None
 
 
 def _unread(records: Records, used: Sequence[str | None]) -> tuple[str, ...]:
@@ -109,6 +127,8 @@ USUAL: dict[str, Kind] = {
 
 def _find_target(records: Records, options: TrainingOptions) -> tuple[Kind, str]:
     target = options.target
+    if target is None and _are_trees(records, options):
+        return "parsing", RELATIONS
     if target is None:
         target = _usual_target(records, options)
     values = [plain(record.values.get(target)) for record in records.rows]
@@ -120,6 +140,24 @@ def _find_target(records: Records, options: TrainingOptions) -> tuple[Kind, str]
     if target in (options.text, options.pair):
         raise UsageError(f"Column '{target}' would be read as two things of: {_ROLES}.")
     return _kind_of(values, target, tagged=options.tokens in records.columns), target
+
+
+def _are_trees(records: Records, options: TrainingOptions) -> bool:
+    """Returns whether rows of words without a target are dependency trees.
+
+    Raises:
+        UsageError: They have heads and tags, and neither kind nor target is given.
+    """
+    names = records.columns
+    has_trees = {options.tokens, options.heads, RELATIONS} <= set(names)
+    if options.kind is not None:
+        return has_trees and options.kind == "parsing"
+    if has_trees and "tags" in names:
+        raise UsageError(
+            f"The rows have tags and dependency trees; {choice('tagging', 'parsing')}."
+        )
+    # A label beside the words of a text was the target before there was parsing, and still is.
+    return has_trees and not any(name in names for name in USUAL)
 
 
 def _usual_target(records: Records, options: TrainingOptions) -> str:
@@ -134,7 +172,9 @@ def _usual_target(records: Records, options: TrainingOptions) -> str:
     usual = tuple(USUAL) if options.kind is None else _NAMES[options.kind]
     found = [name for name in usual if name in names]
     if not found:
-        expected = f"{', '.join(map(repr, usual[:-1]))} or {usual[-1]!r}" if usual[1:] else "'tags'"
+        expected = (
+            f"{', '.join(map(repr, usual[:-1]))} or {usual[-1]!r}" if usual[1:] else repr(*usual)
+        )
         records.refuse(
             f"there is no target column {expected}; columns are {', '.join(names[:8])}. "
             f"Name it with the option target (--target COLUMN)."
@@ -153,6 +193,7 @@ _NAMES: Mapping[Kind, tuple[str, ...]] = {
     "multi_label": ("labels", "label", "tags"),
     "regression": ("label", "score", "labels"),
     "tagging": ("tags",),
+    "parsing": (RELATIONS,),
 }
 """Usual names of targets by a kind that is given."""
 
@@ -332,41 +373,3 @@ def choice(*kinds: Kind) -> str:
 
 
 _ONE_EACH = "--kind single_label (in Python kind='single_label') if each is one label"
-
-
-_USUAL_NAMES: Mapping[Role, str] = {"text": TEXT, "pair": TEXT_PAIR, "tokens": "tokens"}
-
-
-def recorded_columns(roles: Mapping[Role, str], options: TrainingOptions) -> dict[Role, str] | None:
-    """Returns what a head file records, or None where everything has its usual name."""
-    others = {role: name for role, name in roles.items() if _USUAL_NAMES.get(role, name) != name}
-    return dict(roles) if others or options.target is not None else None
-
-
-def with_trained_columns(
-    options: TrainingOptions, spec: TaskSpec, columns: Sequence[str]
-) -> TrainingOptions:
-    """Returns options with the names of columns at training, where these are there.
-
-    An option that is given stays. The two texts of a pair are found together or not at all, so
-    that no text of another pair is read beside one of this.
-
-    Args:
-        options: Of the reading.
-        spec: The task.
-        columns: Those of the data.
-    """
-    record = spec.training
-    if record is None:
-        return options
-    given = options.model_fields_set
-    known = {} if record.columns is None else record.columns
-    changes: dict[str, str] = {}
-    groups: tuple[tuple[Role, ...], ...] = (("text", "pair"), ("tokens",), ("target",))
-    for group in groups:
-        roles = [role for role in group if role in known and role not in given]
-        if all(known[role] in columns for role in roles):
-            changes.update((role, known[role]) for role in roles)
-    if record.join_tokens is not None and "join_tokens" not in given:
-        changes["join_tokens"] = record.join_tokens
-    return options.model_copy(update=changes)

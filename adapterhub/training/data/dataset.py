@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass, replace
 from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
 from adapterhub.errors import DataError
-from adapterhub.specs import Kind, Role, TaskSpec
+from adapterhub.specs import INSIDE, Kind, Role, TaskSpec
 from adapterhub.tags import entity_types
-from adapterhub.training.data.columns import Columns, find_columns, with_trained_columns
+from adapterhub.training.data.columns import Columns, find_columns
 from adapterhub.training.data.labels import (
     Target,
     find_labels,
@@ -23,7 +23,6 @@ from adapterhub.training.data.labels import (
     with_own_names,
     with_whole_numbers,
 )
-from adapterhub.training.data.mentions import rows_with_mentions
 from adapterhub.training.data.parsing import Example, parse_records
 from adapterhub.training.data.records import Records, read_lists, read_parts, read_records
 from adapterhub.training.data.splits import (
@@ -32,12 +31,15 @@ from adapterhub.training.data.splits import (
     draw_folds,
     draw_rows,
     draw_test,
-    shared_rows,
     split_records,
 )
 from adapterhub.training.data.summary import DataSummary, note_unread, summarize
 from adapterhub.training.data.tagging import Span, TaggedWords, are_characters, join_words
-from adapterhub.training.options import FEWEST_HELD_OUT, Joining, TrainingOptions
+from adapterhub.training.data.trained_columns import with_trained_columns
+from adapterhub.training.data.words.mentions import rows_with_mentions
+from adapterhub.training.data.words.trees import Arc, ParsedWords, join_tree
+from adapterhub.training.data.words.units import have_parts
+from adapterhub.training.options import Joining, TrainingOptions
 
 _FEWEST_ROWS = 8
 
@@ -51,7 +53,7 @@ class Dataset:
         kind: Kind of its task.
         fields: Input fields of its task.
         inputs: One string per field and row.
-        targets: Per row a label, labels, a number, or entity spans.
+        targets: Per row a label, labels, a number, entity spans, or the arcs of a tree.
         labels: Label names in the order of a head's outputs; empty for regression.
         columns: Which columns were read; None for rows from elsewhere.
     """
@@ -93,8 +95,12 @@ class Dataset:
         """Returns the entities of each row of a tagging set."""
         return cast("tuple[tuple[Span, ...], ...]", self.targets)
 
+    def trees(self) -> tuple[tuple[Arc, ...], ...]:
+        """Returns the words of each row of a parsing set, with their heads."""
+        return cast("tuple[tuple[Arc, ...], ...]", self.targets)
+
     def truth(self) -> npt.NDArray[np.float32] | npt.NDArray[np.int64]:
-        """Returns the targets as numbers, except for tagging.
+        """Returns the targets as numbers, except for tagging and parsing.
 
         (N,) int64 label indices, (N, K) float32 zeros and ones for multi-label, or (N,)
         float32 values for regression.
@@ -170,7 +176,7 @@ def read_splits(data: object, options: TrainingOptions) -> Splits:
     records, options = read_parts(data, options)
     columns = note_unread(records, find_columns(records, options), guessed=options.kind is None)
     name = options.dataset or records.name
-    if are_crossed(len(records.rows), options):
+    if are_crossed(len(records.rows), columns.kind, options):
         return _with_test(_crossed(records, columns, options), options)
     other, parts = _read_parts(records, columns, options)
     joining = _joining([*parts.train, *parts.validation], options.join_tokens)
@@ -179,7 +185,7 @@ def read_splits(data: object, options: TrainingOptions) -> Splits:
         _fill(whole, part, joining) for part in (parts.train, parts.validation, parts.test)
     )
     train = replace(train, targets=with_whole_numbers(train.targets))
-    labels = find_labels(columns.kind, train.targets, records)
+    labels = _labels(train, records)
     validation, test = _with_own_names(validation, labels), _with_own_names(test, labels)
     notes = parts.notes
     if parts.test and labels:
@@ -262,7 +268,7 @@ def _crossed(records: Records, columns: Columns, options: TrainingOptions) -> Sp
     if max(folds) == 0:
         records.refuse("all rows have the same text; nothing can be learned")
     whole = replace(whole, targets=with_whole_numbers(whole.targets))
-    labels = find_labels(columns.kind, whole.targets, records)
+    labels = _labels(whole, records)
     dataset = replace(whole.take(rows), labels=labels)
     return Splits(dataset, dataset, folds)
 
@@ -312,6 +318,9 @@ def _fill(empty: Dataset, examples: Iterable[Example], joining: Joining) -> Data
 
 
 def _read_example(example: Example, joining: Joining) -> tuple[tuple[str, ...], Target]:
+    if isinstance(example.truth, ParsedWords):
+        parsed = join_tree(example.truth, joining)
+        return (parsed.text,), parsed.arcs
     if not isinstance(example.truth, TaggedWords):
         return example.inputs, example.truth
     spanned = join_words(example.truth, joining)
@@ -322,7 +331,15 @@ def _plain(target: Target) -> object:
     """Returns a target in the form of JSON."""
     if not isinstance(target, tuple):
         return target
-    return [[p.start, p.end, p.entity] if isinstance(p, Span) else p for p in target]
+    return [astuple(part) if isinstance(part, Span | Arc) else part for part in target]
+
+
+def _labels(train: Dataset, records: Records) -> tuple[str, ...]:
+    """Returns the labels of a task; of trees with that of units inside a word, if there are any."""
+    labels = find_labels(train.kind, train.targets, records)
+    texts = (texts[0] for texts in train.inputs)
+    has_parts = train.kind == "parsing" and have_parts(texts, train.trees())
+    return (*labels, INSIDE) if has_parts else labels
 
 
 def _check_rows(train: Dataset, validation: Dataset, *, source: str, other: str) -> None:
@@ -345,46 +362,3 @@ def _with_own_names(dataset: Dataset, labels: tuple[str, ...]) -> Dataset:
 
 def _without_unseen(dataset: Dataset, labels: tuple[str, ...]) -> Dataset:
     return dataset.take(rows_with_known(dataset.targets, labels, dataset.kind))
-
-
-# Below this share metrics hardly change: many sets have short texts, such as greetings, in both.
-_SHARED = 0.01
-
-
-def split_notes(splits: Splits) -> Iterator[str]:
-    """Yields warnings about the validation set: cross-validation, shared rows, few rows."""
-    rows = len(splits.validation)
-    if splits.folds:
-        yield (
-            f"Chosen by cross-validation with {max(splits.folds) + 1} folds: each of the {rows} "
-            f"rows was predicted by heads fitted on the other folds. The final head is fitted "
-            f"on all rows."
-        )
-    else:
-        shared = shared_rows(splits.train.inputs, splits.validation.inputs)
-        if shared >= max(1, rows * _SHARED):
-            yield (
-                f"{shared} of {rows} validation rows are also training rows (ignoring case, spaces "
-                f"and the order of pairs), so the metrics are too optimistic."
-            )
-    if splits.test is not None:
-        known = (*splits.train.inputs, *splits.validation.inputs)
-        shared = shared_rows(known, splits.test.inputs)
-        if shared >= max(1, len(splits.test) * _SHARED):
-            yield (
-                f"{shared} of {len(splits.test)} test rows are also training or validation rows "
-                f"(ignoring case, spaces and the order of pairs), so the metrics are too "
-                f"optimistic."
-            )
-    yield from splits.notes
-    fewest = min(rows, rows if splits.test is None else len(splits.test))
-    if fewest < FEWEST_HELD_OUT:
-        yield (
-            f"Few rows: the 95 % confidence interval of a metric on {fewest} rows is about "
-            f"±{two_standard_errors(fewest):.0f} points; on 400 rows it is ±5, on 2,500 rows ±2."
-        )
-
-
-def two_standard_errors(rows: int) -> float:
-    """Returns two standard errors, in points, of a rate on so many rows, at its maximum (0.5)."""
-    return float(100 / rows**0.5)

@@ -16,8 +16,9 @@ from adapterhub.tags import entity_types
 from adapterhub.training.data.records import Records
 from adapterhub.training.data.tagging import Span, tag_labels
 from adapterhub.training.data.values import MAX_LABEL, normalized
+from adapterhub.training.data.words.trees import Arc
 
-Target = str | tuple[str, ...] | float | tuple[Span, ...]
+Target = str | tuple[str, ...] | float | tuple[Span, ...] | tuple[Arc, ...]
 
 _WHOLE = re.compile(r"([+-]?[0-9]+)(?:\.0+)?")
 _MOST_BYTES = 2**20
@@ -25,12 +26,16 @@ _MOST_BYTES = 2**20
 
 
 def names_of(target: Target) -> tuple[str, ...]:
-    """Returns the labels of one target; for tagging its entity types."""
+    """Returns the labels of one target; for tagging its entity types, for parsing its relations."""
     if isinstance(target, str):
         return (target,)
-    if isinstance(target, tuple):
-        return tuple(part.entity if isinstance(part, Span) else part for part in target)
-    return ()
+    return tuple(map(_name_of, target)) if isinstance(target, tuple) else ()
+
+
+def _name_of(part: str | Span | Arc) -> str:
+    if isinstance(part, Arc):
+        return part.relation
+    return part.entity if isinstance(part, Span) else part
 
 
 def find_labels(kind: Kind, targets: Sequence[Target], records: Records) -> tuple[str, ...]:
@@ -120,18 +125,25 @@ def with_own_names(
 def rows_with_known(targets: Sequence[Target], labels: Sequence[str], kind: Kind) -> list[int]:
     """Returns the rows all of whose labels a task has."""
     known = set(_named(labels, kind))
+    if kind == "parsing":  # Most of a tree is known; see `refuse_unknown`.
+        return list(range(len(targets)))
     return [row for row, target in enumerate(targets) if known.issuperset(names_of(target))]
 
 
 def refuse_unknown(
     targets: Sequence[Target], labels: Sequence[str], kind: Kind, *, source: str, owner: str
 ) -> None:
-    """Checks that a task has all labels of some rows.
+    """Checks that a task has all labels of some rows; of relations, whether it has any.
+
+    A relation that no training sentence has cannot be predicted and counts as wrong, as in the
+    measures of CoNLL: the parts of treebanks mostly differ in some rare ones.
 
     Raises:
         DataError: It lacks one.
     """
     named = _named(labels, kind)
+    if kind == "parsing" and not _names(targets).isdisjoint(named):
+        return
     for row, target in enumerate(targets, start=1):
         for name in names_of(target):
             if name not in named:
@@ -165,6 +177,9 @@ def _rename(target: Target, names: Mapping[str, str]) -> Target:
     spans = tuple(p for p in target if isinstance(p, Span))
     if spans:
         return tuple(replace(span, entity=names.get(span.entity, span.entity)) for span in spans)
+    arcs = tuple(p for p in target if isinstance(p, Arc))
+    if arcs:
+        return tuple(replace(arc, relation=names.get(arc.relation, arc.relation)) for arc in arcs)
     return tuple(dict.fromkeys(names.get(name, name) for name in names_of(target)))
 
 

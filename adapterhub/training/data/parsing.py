@@ -27,10 +27,12 @@ from adapterhub.training.data.values import (
     read_text,
     read_word,
 )
+from adapterhub.training.data.words.tree_rows import read_tree
+from adapterhub.training.data.words.trees import ParsedWords
 
 _log = logging.getLogger("adapterhub")
 
-Truth = str | tuple[str, ...] | float | TaggedWords
+Truth = str | tuple[str, ...] | float | TaggedWords | ParsedWords
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +40,9 @@ class Example:
     """One row with its target.
 
     Attributes:
-        inputs: One string per field; empty for tagging, whose text is joined from the words.
-        truth: A label, labels, a number, or tagged words.
+        inputs: One string per field; empty for tagging and parsing, whose text is joined from the
+            words.
+        truth: A label, labels, a number, or tagged or parsed words.
     """
 
     inputs: tuple[str, ...]
@@ -52,6 +55,8 @@ def parse_records(records: Records, columns: Columns) -> list[Example]:
     Raises:
         DataError: A value is missing or invalid; names the line.
     """
+    if columns.kind == "parsing":
+        return [Example((), read_tree(records, record, columns)) for record in records.rows]
     if columns.kind == "tagging":
         try:
             marks = find_scheme(Counter(_tags(records, columns)))

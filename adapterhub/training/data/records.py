@@ -17,6 +17,7 @@ import numpy as np
 
 from adapterhub.errors import DataError, nearest
 from adapterhub.rows.cells import cell_value
+from adapterhub.rows.conllu import is_treebank, read_treebank
 from adapterhub.rows.formats import find_format, packing_of
 from adapterhub.rows.reading import SourceRow, read_file
 from adapterhub.rows.tables import is_table, parts_of_table, table_rows
@@ -36,6 +37,7 @@ PARTS = {
 
 _TARGETS = ("label", "labels", "score", "tags")
 _TAGS = "tags"
+_RELATIONS = "deprel"
 _PART_COLUMN = "part of the data set"
 
 _log = logging.getLogger("adapterhub")
@@ -94,8 +96,8 @@ def read_records(data: object) -> Records:
     """Returns the rows of a file, a table, mappings, or tuples.
 
     Args:
-        data: A path that ends in .jsonl, .csv, .tsv (each also with .gz or .zst), .parquet or
-            .arrow; a data frame, an Arrow table, a `datasets.Dataset` or a mapping of columns;
+        data: A path that ends in .jsonl, .csv, .tsv, .conllu (each also with .gz or .zst), .parquet
+            or .arrow; a data frame, an Arrow table, a `datasets.Dataset` or a mapping of columns;
             mappings of column to value; or tuples, see `_from_tuple`.
 
     Raises:
@@ -113,6 +115,9 @@ def read_records(data: object) -> Records:
 
 
 def _read_file(path: Path) -> Records:
+    if is_treebank(path):
+        records = Records(str(path), _set_name(path), True, ())
+        return replace(records, rows=tuple(_good_rows(records, read_treebank(path))))
     form = find_format(path, answers=True)
     records = Records(str(path), _set_name(path), not form.is_typed, ())
     return replace(records, rows=tuple(_good_rows(records, read_file(path, form))))
@@ -213,7 +218,8 @@ def read_lists(records: Records, options: TrainingOptions) -> Records:
         DataError: Labels with scores are all of a task's, so that they do not say which a row has.
     """
     names = (options.target,) if options.target is not None else _TARGETS
-    columns = [name for name in (*names, options.tokens) if name not in _texts(options)]
+    names_of_trees = (options.heads, _RELATIONS)
+    columns = [n for n in (*names, options.tokens, *names_of_trees) if n not in _texts(options)]
     rows = [
         _with(row, {name: _cell(row.values.get(name)) for name in columns}) for row in records.rows
     ]
@@ -221,6 +227,9 @@ def read_lists(records: Records, options: TrainingOptions) -> Records:
     # In rows from Python a text in the place of a list is more likely a mistake.
     if records.by_line and (options.kind == "tagging" or (not options.kind and tags == _TAGS)):
         rows = [_with(row, _words(row, (options.tokens, tags))) for row in rows]
+    if records.by_line and options.kind in (None, "parsing"):
+        trees = (options.tokens, options.heads, options.target or _RELATIONS)
+        rows = [_with(row, _words(row, trees)) for row in rows]
     for name in names:
         rows = _without_scores(replace(records, rows=tuple(rows)), name)
     return replace(records, rows=tuple(rows))

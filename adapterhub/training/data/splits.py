@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from unicodedata import normalize
 
 from adapterhub.rows.reading import SourceRow
+from adapterhub.specs import Kind
 from adapterhub.tags import OUTSIDE
 from adapterhub.training.data.columns import Columns
 from adapterhub.training.data.parsing import Example, parse_records
 from adapterhub.training.data.records import PARTS, Records
 from adapterhub.training.data.tagging import TaggedWords
+from adapterhub.training.data.words.trees import ParsedWords
 from adapterhub.training.options import (
     FEWEST_HELD_OUT,
     HELD_OUT,
@@ -44,14 +46,25 @@ class Parts:
     notes: tuple[str, ...] = ()
 
 
-def split_records(records: Records, columns: Columns, options: TrainingOptions) -> Parts:
+def split_records(
+    records: Records,
+    columns: Columns,
+    options: TrainingOptions,
+    parse: Callable[[Records, Columns], list[Example]] = parse_records,
+) -> Parts:
     """Returns the parts that a split column names, or else parts drawn by the seed.
+
+    Args:
+        records: The rows.
+        columns: Which columns are read.
+        options: How to split.
+        parse: Makes examples of rows.
 
     Raises:
         DataError: A value is not what it must be, or the split column names another part.
     """
     if options.split_column is None:
-        return _split_by_seed(parse_records(records, columns), options)
+        return _split_by_seed(parse(records, columns), options)
     rows: dict[str, list[SourceRow]] = {"train": [], "validation": [], "test": []}
     for record in records.rows:
         value = records.value(record, options.split_column)
@@ -74,7 +87,7 @@ def split_records(records: Records, columns: Columns, options: TrainingOptions) 
     count = len(rows["train"]), len(rows["validation"])
     # Together, so that all parts read tags in the same form.
     every = (*rows["train"], *rows["validation"], *answered)
-    examples = parse_records(replace(records, rows=every), columns)
+    examples = parse(replace(records, rows=every), columns)
     held_out, notes = _told_apart(examples[sum(count) :], len(test))
     return Parts(examples[: count[0]], examples[count[0] : sum(count)], held_out, notes)
 
@@ -92,7 +105,7 @@ def _told_apart(test: Sequence[Example], marked: int) -> tuple[Sequence[Example]
     truths: set[object] = {
         one.truth if isinstance(one.truth, float) else _names(one) for one in test
     }
-    if any(isinstance(one.truth, TaggedWords) and _names(one) for one in test):
+    if any(isinstance(one.truth, TaggedWords | ParsedWords) and _names(one) for one in test):
         truths.add("entities")  # Which types a text has may well be the same everywhere.
     if marked and len(truths) < 2:
         why = "all the same target" if test else "no targets"
@@ -124,16 +137,17 @@ def draw_test(held_out: Sequence[Example], options: TrainingOptions) -> tuple[li
     return [row for row in range(len(held_out)) if row not in drawn], sorted(drawn)
 
 
-def are_crossed(rows: int, options: TrainingOptions) -> bool:
+def are_crossed(rows: int, kind: Kind, options: TrainingOptions) -> bool:
     """Returns whether a number of rows is too few to hold some out.
 
     With adapters rows are always held out: each fold would be a training of its own. So they are
-    with mentions, which only training rows get.
+    with mentions, which only training rows get, and for parsing, where a fold takes minutes.
     """
     given: list[object] = [options.validation, options.split_column, options.validation_fraction]
     given.append(options.test_fraction or None)
-    adapted = options.adapter is not None or options.adapter_of is not None
-    if adapted or options.mentions or options.folds == 0 or any(one is not None for one in given):
+    held_out = options.adapter is not None or options.adapter_of is not None
+    held_out = held_out or bool(options.mentions) or kind == "parsing"
+    if held_out or options.folds == 0 or any(one is not None for one in given):
         return False
     return HELD_OUT * min(rows, options.max_rows or rows) < FEWEST_HELD_OUT
 
@@ -212,6 +226,8 @@ def _stratum(example: Example) -> str:
     truth = example.truth
     if isinstance(truth, TaggedWords):
         return min((tag for tag in truth.tags if tag != OUTSIDE), default=OUTSIDE)
+    if isinstance(truth, ParsedWords):
+        return ""  # Nearly all sentences have the same relations.
     return min(_names(example), default="")
 
 
@@ -224,7 +240,7 @@ def shared_rows(train: Iterable[Inputs], held_out: Iterable[Inputs]) -> int:
 def _likeness(example: Example) -> object:
     """Returns what is equal for inputs that an encoder may hardly tell apart."""
     truth = example.truth
-    if isinstance(truth, TaggedWords):
+    if isinstance(truth, TaggedWords | ParsedWords):
         return "".join(map(_folded, truth.words)).replace(" ", "")
     return _folded_inputs(example.inputs)
 
@@ -242,8 +258,10 @@ def _folded(text: str) -> str:
 
 
 def _names(example: Example) -> frozenset[str]:
-    """Returns the labels of an example; of tagged words the types of entities."""
+    """Returns the labels of an example: of tagged words entity types, of trees relations."""
     truth = example.truth
+    if isinstance(truth, ParsedWords):
+        return frozenset(truth.relations)
     if isinstance(truth, TaggedWords):
         return frozenset(tag.partition("-")[2] for tag in truth.tags) - {""}
     if isinstance(truth, str):

@@ -10,13 +10,18 @@ from statistics import fmean
 from typing import Any, cast
 
 from adapterhub.errors import UsageError
-from adapterhub.specs import Kind
+from adapterhub.specs import TOKEN_KINDS, Kind
 from adapterhub.training.data.columns import USUAL, Columns, choice
 from adapterhub.training.data.labels import Target, names_of, near_equal
 from adapterhub.training.data.records import Records, is_list
 from adapterhub.training.data.values import as_flag, is_flag, plain
 
 _MOST_SHOWN = 12
+_COUNTED: Mapping[Kind, tuple[str, str]] = {
+    "tagging": ("entity types", "entities"),
+    "parsing": ("relations", "words"),
+}
+"""What labels are of a kind, and what is counted of each."""
 _LONGEST = 40
 _MISSING = ("-1", "nan", "null", "n/a", "#n/a", "<na>")
 _MANY_LABELS, _FEW_ROWS = 20, 10
@@ -28,7 +33,8 @@ class DataSummary:
 
     Attributes:
         kind: Kind of the task.
-        labels: Training rows by label, the most frequent first; for tagging entities by type.
+        labels: Training rows by label, the most frequent first; for tagging entities by type,
+            for parsing words by relation.
         train_rows: Number of training rows.
         validation_rows: Number of validation rows; in cross-validation all rows.
         validated_by: `validation`, or `cross-validation`.
@@ -64,7 +70,9 @@ class DataSummary:
             low, mean, high = self.values
             yield f"Values from {low:g} to {high:g}, mean {mean:.4g}."
             return
-        name, unit = ("entity types", "entities") if self.kind == "tagging" else ("labels", "rows")
+        if self.kind == "parsing":
+            yield f"{sum(self.labels.values()):,} words in the training rows."
+        name, unit = _COUNTED.get(self.kind, ("labels", "rows"))
         shown = [f"{_short(label)} ({count:,})" for label, count in self.labels.items()]
         yield f"{len(shown):,} {name} ({unit}): {_listed(shown)}."
 
@@ -118,7 +126,7 @@ def summarize(
         validation_rows=validation_rows,
         validated_by=validated_by,
         test_rows=test_rows,
-        columns=() if columns is None else (*columns.inputs, columns.target),
+        columns=() if columns is None else tuple(columns.roles.values()),
         unread=() if columns is None else columns.unread,
         values=values,
         warnings=tuple(warnings),
@@ -139,7 +147,7 @@ def _label_warnings(counts: Mapping[str, int], rows: int, kind: Kind) -> Iterato
                 f"The label {label!r} ({counts[label]:,}) is how empty cells and rows without a "
                 f"label are often written; leave such rows out if it is no label."
             )
-    if len(counts) > _MANY_LABELS and rows < _FEW_ROWS * len(counts) and kind != "tagging":
+    if len(counts) > _MANY_LABELS and rows < _FEW_ROWS * len(counts) and kind not in TOKEN_KINDS:
         yield (
             f"{len(counts):,} labels in {rows:,} rows: {rows / len(counts):.2g} rows per label are "
             f"few to learn from, and training takes time and memory in proportion to the labels."
@@ -236,19 +244,19 @@ def _hints(records: Records, columns: Columns) -> Iterator[str]:
     flags = []
     for name in columns.unread:
         values = [plain(record.values.get(name)) for record in records.rows]
-        if name in USUAL and columns.kind != "tagging":
+        if name in USUAL and columns.kind not in TOKEN_KINDS:
             yield (
                 f"Column '{name}' is not read, since '{columns.target}' is the target; the option "
                 f"target chooses another one (--target {name})."
             )
-        elif len(columns.inputs) == 1 and columns.kind != "tagging" and _are_texts(values):
+        elif len(columns.inputs) == 1 and columns.kind not in TOKEN_KINDS and _are_texts(values):
             yield (
                 f"Column '{name}' holds texts and is not read; if the task is about two texts, "
                 f"name it with the option pair (--pair {name})."
             )
         elif all(map(is_flag, values)) and len(set(map(as_flag, values))) == 2:
             flags.append(name)
-        elif any(map(is_list, values)):
+        elif any(map(is_list, values)) and columns.kind != "parsing":
             yield f"Column '{name}' holds lists and is not read."
     if len(flags) > 1:
         yield (

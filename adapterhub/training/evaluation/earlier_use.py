@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from adapterhub.errors import AdapterHubError
 from adapterhub.specs import TaskSpec
 from adapterhub.training.data.dataset import Dataset, read_splits
@@ -11,15 +9,15 @@ from adapterhub.training.options import TrainingOptions
 
 
 def earlier_use(
-    data: Path, dataset: Dataset, spec: TaskSpec, options: TrainingOptions
+    data: object, dataset: Dataset, spec: TaskSpec, options: TrainingOptions
 ) -> str | None:
     """Returns which rows trained, chose or calibrated a task, or None where none are known to.
 
-    Rows are compared by the digests in the head file: all rows of the file, those that `train`
+    Rows are compared by the digests in the head file: all rows, those that `train`
     draws from it by default, and those that it draws from a validation file.
 
     Args:
-        data: The file.
+        data: The file or table.
         dataset: All of its rows.
         spec: The task.
         options: Names of columns.

@@ -28,11 +28,10 @@ from adapterhub.training.data.dataset import Dataset, Splits
 from adapterhub.training.data.tagging import unit_tags
 from adapterhub.training.evaluation.calibration import Truth, calibrate
 from adapterhub.training.evaluation.metrics import (
-    answer_spans,
     significant,
-    span_figures,
     text_figures,
     to_metrics,
+    word_figures,
 )
 from adapterhub.training.features.encoding import FeatureSource
 
@@ -97,7 +96,12 @@ def fold_logits(
 
 
 def calibrated(spec: TaskSpec, logits: RowLogits, dataset: Dataset) -> TaskSpec:
-    """Returns the task with a temperature and thresholds that fit the rows of `dataset`."""
+    """Returns the task with a temperature and thresholds that fit the rows of `dataset`.
+
+    Parsers have no temperature.
+    """
+    if spec.kind == "parsing":
+        return spec
     if isinstance(logits.values, tuple):
         words, truth = _word_logits(logits, dataset)
         calibration = calibrate(spec.kind, words, truth)
@@ -112,7 +116,7 @@ def compute_metrics(
     """Returns the metrics of a calibrated task on the rows of `dataset`, the split `split`."""
     if isinstance(logits.values, tuple):
         answers = DECODERS[spec.kind](logits, spec, 1)
-        figures = span_figures(answer_spans(answers), dataset)
+        figures = word_figures(spec.kind, answers, dataset)
     else:
         figures = text_figures(spec, logits.values, dataset)
     return to_metrics(figures, split, len(dataset))
@@ -134,7 +138,8 @@ def _joined(parts: Sequence[RowLogits]) -> RowLogits:
     texts = tuple(text for part in parts for text in part.texts)
     arrays = [part.values for part in parts]
     if isinstance(arrays[0], tuple):
-        return RowLogits(tuple(row for part in arrays for row in part), texts)
+        heads = tuple(row for part in parts for row in part.heads)
+        return RowLogits(tuple(row for part in arrays for row in part), texts, heads)
     return RowLogits(np.concatenate([part for part in arrays if isinstance(part, np.ndarray)]))
 
 
@@ -146,7 +151,7 @@ def make_diagnostics(
 ) -> Diagnostics | None:
     """Returns confusion matrix and reliability of a calibrated task on the rows of `dataset`.
 
-    None for tagging and regression, which have neither one label nor one score per row.
+    None for tagging, parsing and regression, which have neither one label nor one score per row.
     """
     if isinstance(logits.values, tuple) or spec.kind == "regression":
         return None

@@ -1,4 +1,4 @@
-"""The metrics that a task reports, by scikit-learn and seqeval.
+"""The metrics that a task reports, by scikit-learn, seqeval and `attachment`.
 
 Both come with the extra `[train]` and are imported when they are first used.
 """
@@ -14,9 +14,10 @@ import numpy.typing as npt
 from adapterhub.errors import UsageError
 from adapterhub.model.heads.heads import Array, sigmoid, softmax
 from adapterhub.results import Answer, Entity, TaskScores
-from adapterhub.specs import Metric, TaskSpec
+from adapterhub.specs import TOKEN_KINDS, Kind, Metric, TaskSpec
 from adapterhub.training.data.dataset import Dataset
 from adapterhub.training.data.tagging import Span, character_tags
+from adapterhub.training.evaluation.attachment import attached_words, attachment_figures
 from adapterhub.training.evaluation.extra import load_package
 
 _ECE_BINS = 15
@@ -41,11 +42,19 @@ def evaluate(
     """
     if len(scores) != len(dataset):
         raise UsageError(f"There are {len(scores)} predictions, but {len(dataset)} labelled rows.")
-    if spec.kind == "tagging":
-        return to_metrics(span_figures(answer_spans(scores.answers), dataset), split, len(dataset))
+    if spec.kind in TOKEN_KINDS:
+        figures = word_figures(spec.kind, scores.answers, dataset)
+        return to_metrics(figures, split, len(dataset))
     if not isinstance(scores.logits, np.ndarray):
         raise UsageError("Metrics need logits; score with logits=True.")
     return to_metrics(text_figures(spec, scores.logits, dataset), split, len(dataset))
+
+
+def word_figures(kind: Kind, answers: Sequence[Answer], dataset: Dataset) -> Figures:
+    """Returns the metrics of a tagging or parsing task from its predictions."""
+    if kind == "parsing":
+        return attachment_figures(attached_words(answers), dataset.trees())
+    return span_figures(answer_spans(answers), dataset)
 
 
 def text_figures(spec: TaskSpec, logits: Array, dataset: Dataset) -> Figures:

@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional
 
 from adapterhub.errors import UsageError
-from adapterhub.specs import HeadSpec, Kind, Pooling
+from adapterhub.specs import TOKEN_KINDS, HeadSpec, Kind, Pooling
 from adapterhub.training.features.encoding import POOLED
 from adapterhub.training.features.standardized_features import Parameters
 from adapterhub.training.heads.selection import Judge
@@ -95,7 +95,7 @@ def depths_of(options: TrainingOptions, depth: int) -> tuple[int, ...]:
 def single_heads(options: TrainingOptions, kind: Kind, depth: int) -> list[HeadSpec]:
     """Returns a linear head for each depth and each pooling without parameters."""
     poolings: tuple[Pooling, ...] = ("tokens",)
-    if kind != "tagging":
+    if kind not in TOKEN_KINDS:
         poolings = tuple(pooling for pooling in POOLED if pooling in options.poolings)
     depths = depths_of(options, depth)
     return [HeadSpec(depths=(d,), pooling=pooling) for d in depths for pooling in poolings]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -13,10 +13,11 @@ from adapterhub.errors import DataError, UsageError
 from adapterhub.inputs import tokenless
 from adapterhub.model.heads.spans import TaggedText, Word, words_of
 from adapterhub.plan import Reading
-from adapterhub.specs import MAX_WINDOW, Pooling
+from adapterhub.specs import MAX_WINDOW, TOKEN_KINDS, Kind, Pooling
 from adapterhub.tags import OUTSIDE
-from adapterhub.training.data.dataset import Dataset, Splits, split_notes, two_standard_errors
+from adapterhub.training.data.dataset import Dataset, Splits
 from adapterhub.training.data.tagging import unit_tags
+from adapterhub.training.evaluation.split_notes import split_notes, two_standard_errors
 from adapterhub.training.features.encoding import Features, FeatureSource, Layout, read_features
 from adapterhub.training.features.pairs import PairFeatures, read_pairs
 from adapterhub.training.features.standardized_features import Part, TapReader
@@ -29,6 +30,7 @@ from adapterhub.training.heads.candidates import (
     fold_priors,
     make_objective,
 )
+from adapterhub.training.heads.parsers.sentences import SplitTrees, judge_trees, split_trees
 from adapterhub.training.heads.selection import (
     Judge,
     judge_label_sets,
@@ -126,6 +128,8 @@ def rows_within(sizes: Sequence[int], budget: int, seed: int) -> list[int]:
 _SplitFeatures = Mapping[Part, Features] | Mapping[Part, PairFeatures]
 
 _HALF_BYTES = 2
+# A note says so where fewer words than this are words of scoring.
+_FEW_ALIGNED = 0.95
 # Points on top of the tolerance within which a head survives a halving.
 _SLACK_POINTS = 4.0
 
@@ -141,8 +145,9 @@ class FitInputs:
         tap_bytes: Size of the features of one tap.
         problem: Targets, judge and budget.
         metric: That of `problem.judge`.
-        truth: Validation targets: as `Dataset.truth`, for tagging one label per word.
+        truth: Validation targets: as `Dataset.truth`, for tagging and parsing one label per word.
         notes: What was left out, and why.
+        trees: Parsing only: the trees of both splits.
     """
 
     splits: Splits
@@ -153,6 +158,7 @@ class FitInputs:
     metric: MetricName
     truth: torch.Tensor
     notes: tuple[str, ...] = ()
+    trees: Mapping[Part, SplitTrees] = field(default_factory=dict)
 
     @property
     def measure(self) -> str:
@@ -214,7 +220,7 @@ def matching_inputs(apart: bool, all_inputs: Sequence[FitInputs]) -> FitInputs:
 def _make_fit_inputs(
     splits: Splits, options: TrainingOptions, source: FeatureSource, apart: bool
 ) -> FitInputs:
-    if splits.train.kind == "tagging":
+    if splits.train.kind in TOKEN_KINDS:
         return _make_word_inputs(splits, options, source)
     reading = reading_for(options, splits.train, source)
     depths = tuple(range(source.encoder.depth + 1))
@@ -232,7 +238,7 @@ def _make_fit_inputs(
 
 
 def _make_word_inputs(splits: Splits, options: TrainingOptions, source: FeatureSource) -> FitInputs:
-    """Returns the inputs for tagging, whose rows are words."""
+    """Returns the inputs for tagging and parsing, whose rows are words."""
     reading = reading_for(options, splits.train, source)
     depths = depths_of(options, source.encoder.depth)
     held_out = units_of(splits.validation, reading, options, source)
@@ -254,6 +260,9 @@ def _make_word_inputs(splits: Splits, options: TrainingOptions, source: FeatureS
     features = _read_parts(splits, layout, source)
     _check_words(features["train"], units, source)
     _check_words(features["validation"], held_out, source)
+    if splits.train.kind == "parsing":
+        made = _make_tree_inputs(splits, features, (units, held_out), options, source)
+        return replace(made, notes=(*notes, *made.notes))
     labels = splits.train.labels
     truth = tag_indices(units, splits.train)
     held_out_truth = tag_indices(held_out, splits.validation)
@@ -262,6 +271,37 @@ def _make_word_inputs(splits: Splits, options: TrainingOptions, source: FeatureS
     ranking = word_ranking(fit_inputs.problem, splits, truth, held_out)
     problem = replace(fit_inputs.problem, ranking=ranking.to(source.encoder.device))
     return replace(fit_inputs, problem=problem, notes=notes)
+
+
+def _make_tree_inputs(
+    splits: Splits,
+    features: _SplitFeatures,
+    units: tuple[Sequence[Sequence[Word]], Sequence[Sequence[Word]]],
+    options: TrainingOptions,
+    source: FeatureSource,
+) -> FitInputs:
+    """Returns the inputs for parsing: trees of training and validation units.
+
+    The objective is that of relations; it has their frequencies.
+    """
+    labels = splits.train.labels
+    train, validation = splits.train, splits.validation
+    trees: dict[Part, SplitTrees] = {
+        "train": split_trees(units[0], train),
+        "validation": split_trees(units[1], validation),
+    }
+    own = [torch.from_numpy(one.relations).clamp(min=0) for one in trees.values()]
+    judge = judge_trees(_metric(splits, options), trees["validation"], labels)
+    fit_inputs = _fit_inputs(splits, features, (own[0], own[1]), judge, options, source)
+    return replace(fit_inputs, trees=trees, notes=tuple(_alignment_notes(trees["validation"])))
+
+
+def _alignment_notes(trees: SplitTrees) -> Iterator[str]:
+    if trees.aligned < _FEW_ALIGNED:
+        yield (
+            f"{100 * (1 - trees.aligned):.1f} % of the validation words are not words of scoring "
+            f"and cannot be right: parts of words, such as do and n't of don't."
+        )
 
 
 def _check_words(
@@ -307,7 +347,7 @@ def _fit_inputs(
         cv_folds=cv_folds,
         ranking=None,
         hidden_size=features["train"].hidden_size,
-        epochs=options.epochs or _default_epochs(len(truth), dataset.kind == "tagging"),
+        epochs=options.epochs or _default_epochs(len(truth), dataset.kind),
         batch_size=options.batch_size or _default_batch(len(truth)),
         slack=(options.tolerance + max(_SLACK_POINTS, margin)) / 100,
         seed=options.seed,
@@ -327,10 +367,14 @@ def _cv_folds(splits: Splits, features: Features | PairFeatures, *, held_out: in
     return CVFolds.cross_validated(torch.tensor(splits.folds).repeat_interleave(counts))
 
 
-def _default_epochs(rows: int, are_words: bool) -> int:
+def _default_epochs(rows: int, kind: Kind) -> int:
     # Large sets need fewer epochs; words are many, so a head sees more of them.
-    most, visits = (20, 1_000_000) if are_words else (24, 400_000)
+    most, visits = _EPOCHS.get(kind, (24, 400_000))
     return min(most, max(6, visits // rows))
+
+
+_EPOCHS: Mapping[Kind, tuple[int, int]] = {"tagging": (20, 1_000_000), "parsing": (40, 2_000_000)}
+"""At most so many epochs, that see about so many words."""
 
 
 def _default_batch(rows: int) -> int:

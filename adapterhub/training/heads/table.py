@@ -11,10 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 from adapterhub.diagnostics import figure_text
+from adapterhub.plots.panels import Curves
 from adapterhub.specs import HeadSpec
 from adapterhub.training.heads.candidates import FittedHead
 
-_WIDTH = 100
+_WIDTH = 110
 
 
 def as_text(table: Table, lines: Iterable[str]) -> str:
@@ -28,6 +29,7 @@ def as_text(table: Table, lines: Iterable[str]) -> str:
 
 
 _POINTS = 100
+_ENCODED = ("together", "apart")
 _COLUMNS = ("depths", "pooling", "head")
 
 
@@ -43,6 +45,9 @@ class TableRow:
         epoch: Its best epoch.
         parameters: Numbers in its file.
         apart: Whether it compares two texts that are encoded separately.
+        seconds: Time of one epoch by itself; 0 where that was not measured.
+        memory_bytes: Memory of its training beside features and weights: gradients, the optimiser's
+            moments, and what a step keeps for the gradients; 0 where that was not measured.
     """
 
     head: HeadSpec
@@ -52,11 +57,18 @@ class TableRow:
     epoch: int
     parameters: int
     apart: bool = False
+    seconds: float = 0.0
+    memory_bytes: int = 0
 
     @property
     def passes(self) -> int:
         """Returns the passes per text: its deepest depth."""
         return self.head.depths[-1]
+
+    @property
+    def own_passes(self) -> int:
+        """Returns the passes per text that other tasks do not share: none."""
+        return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +123,22 @@ class SearchTable:
             f"{best.passes}, {lost:.2f} points below the best (tolerance {self.tolerance:g})."
         )
 
+    def curve(self) -> Curves:
+        """Returns the best value for each depth that a head reads at most, to be drawn."""
+        lines: dict[str, dict[int, float]] = {}
+        for row in self.rows:
+            how = f", texts {_ENCODED[row.apart]}" if self._has_pairs else ""
+            best = lines.setdefault(f"best head{how}", {})
+            best[row.passes] = max(row.value, best.get(row.passes, row.value))
+        chosen = self.rows[self.chosen]
+        return Curves(
+            {name: sorted(best.items()) for name, best in lines.items()},
+            x="deepest depth read",
+            y=self.measure or self.metric,
+            chosen=(chosen.passes, chosen.value),
+            title=f"{self.candidates} candidates",
+        )
+
     @property
     def _has_pairs(self) -> bool:
         return any(row.apart for row in self.rows)
@@ -129,14 +157,21 @@ class SearchTable:
         marks = [name for name in ("best", "chosen") if getattr(self, name) == index]
         return (
             str(row.passes),
-            *((("together", "apart")[row.apart],) if self._has_pairs else ()),
+            *((_ENCODED[row.apart],) if self._has_pairs else ()),
             str(depths[0]) if len(depths) == 1 else f"mix {depths[0]}-{depths[-1]}",
             row.head.pooling,
-            "linear" if row.head.hidden_width is None else f"hidden {row.head.hidden_width}",
+            shape_text(row.head),
             f"{row.parameters:,}",
             figure_text(row.value),
             " ".join(("<-", *marks)) if marks else "",
         )
+
+
+def shape_text(head: HeadSpec) -> str:
+    """Returns the shape of a head for people."""
+    if head.arc_width is not None and head.hidden_width is not None:
+        return f"biaffine {head.arc_width}+{head.hidden_width // 2 - head.arc_width}"
+    return "linear" if head.hidden_width is None else f"hidden {head.hidden_width}"
 
 
 def by_cost(fitted: Iterable[FittedHead]) -> list[FittedHead]:

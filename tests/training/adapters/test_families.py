@@ -19,7 +19,7 @@ from adapterhub.model.encoder.tokens import Window, pack
 from adapterhub.specs import Site
 from adapterhub.training.adapter_options import Shape
 from adapterhub.training.adapters.differentiable_passes import run_layers
-from adapterhub.training.adapters.peft_methods import sites_of_config, with_own_names
+from adapterhub.training.adapters.trainable.peft_methods import sites_of_config, with_own_names
 from adapterhub.training.adapters.trial import make_adapter
 from tests.encoders import FAMILY_NAMES
 from tests.peft.peft_models import METHODS

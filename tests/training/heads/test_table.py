@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from adapterhub.specs import HeadSpec
@@ -53,3 +55,13 @@ def test_the_table_is_for_people() -> None:
     assert "mix 1-3" in table.render(every=True)
     assert text.isascii()
     assert "best" in _table(0).summary
+
+
+def test_the_curve_has_the_best_of_each_depth_and_the_chosen_one() -> None:
+    curve = _table(0.7).curve()
+    assert dict(curve.lines) == {"best head": [(2, 0.894), (3, 0.897), (6, 0.9)]}
+    assert curve.chosen == (2, 0.894)
+    apart = [replace(one, apart=True, value=one.value - 0.1) for one in FITTED[:2]]
+    pairs = make_table(by_cost([*FITTED, *apart]), metric="mcc", tolerance=0, notes=[]).curve()
+    assert list(pairs.lines) == ["best head, texts together", "best head, texts apart"]
+    assert [depth for depth, _ in pairs.lines["best head, texts apart"]] == [3, 6]

@@ -102,14 +102,6 @@ def with_own_names(shape: Shape, family: Family) -> Shape:
     return dataclasses.replace(shape, method=config)
 
 
-def depths_of_config(method: object) -> tuple[int, ...] | None:
-    """Returns the depths that a PEFT config names, or None."""
-    depths = getattr(method, "layers_to_transform", None)
-    if depths is None:
-        return None
-    return (depths,) if isinstance(depths, int) else tuple(sorted(depths))
-
-
 def check_method(method: object) -> None:
     """Checks that a method, by name or by its config, can be an adapter.
 
@@ -190,16 +182,24 @@ def inherit_shape(options: AdapterOptions, spec: AdapterSpec) -> AdapterOptions:
         return options  # A PEFT config determines the whole shape.
     shape: dict[str, Any] = {
         "method": _name_of(spec),
-        "from_depth": spec.from_depth,
+        **_places_of(spec, options),
         "sites": spec.sites,
         "tie_depths": spec.tie_depths,
         "rank": spec.config.get("r"),
         "alpha": _alpha_of(spec),
     }
     changes = {n: value for n, value in shape.items() if value is not None and n not in given}
-    if options.from_depths is not None:
-        changes.pop("from_depth", None)
     return options.model_copy(update=changes)
+
+
+def _places_of(spec: AdapterSpec, options: AdapterOptions) -> dict[str, object]:
+    """Returns the options of an adapter's depths, where none are given."""
+    given = (options.from_depth, options.from_depths, options.at_depths)
+    if any(one is not None for one in given):
+        return {}
+    # Above its last depth, a new adapter may change more.
+    is_whole = len(spec.depths) == spec.depths[-1] - spec.from_depth + 1
+    return {"from_depth": spec.from_depth} if is_whole else {"at_depths": spec.depths}
 
 
 def _name_of(spec: AdapterSpec) -> str:

@@ -12,14 +12,14 @@ from torch import nn
 from transformers import AlbertModel
 
 from adapterhub.errors import UsageError
-from adapterhub.model.adapters.unrolled import of_depth, unrolled
+from adapterhub.model.adapters.unrolled import of_depth, unrolled_copy
 from adapterhub.peft.format import PeftAdapter, adapter_from_peft, peft_state
 from adapterhub.peft.settings import mutates, relative_lora
 from adapterhub.specs import BLOCK_METHOD, SITES, AdapterSpec
 from adapterhub.store.adapter_names import PREFIX, TIED, module_path, prefixed
 from adapterhub.store.headfile import adapter_digest
 from adapterhub.training.adapter_options import Shape
-from adapterhub.training.adapters.peft_methods import config_for
+from adapterhub.training.adapters.trainable.peft_methods import config_for
 from adapterhub.training.warm_start import WarmStart
 
 _NAME = "default"
@@ -50,7 +50,7 @@ class PeftLayers:
         self._config = config
         self._depth = int(model.config.num_hidden_layers)
         own = copy.deepcopy(model)
-        plain = unrolled(own)
+        plain = unrolled_copy(own)
         places = _tied_places(own, shape) if shape.tie_depths else {}
         distinct = list(dict.fromkeys(places.values())) or [plain]
         self._models = [
@@ -231,7 +231,7 @@ class BlockCopies:
 
     def __init__(self, model: AlbertModel, shape: Shape) -> None:
         self._shape = shape
-        self._model: Any = unrolled(copy.deepcopy(model))
+        self._model: Any = unrolled_copy(copy.deepcopy(model))
         self._groups: Any = self._model.encoder.albert_layer_groups
         first = copy.deepcopy(self._groups[shape.from_depth])
         for depth in shape.depths:

@@ -1,0 +1,1 @@
+"""Tasks measured on labelled rows: what is read, what is measured, and the result."""

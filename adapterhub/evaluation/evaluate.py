@@ -1,0 +1,93 @@
+"""Labelled rows of tasks through a Hub, to what is measured of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from adapterhub.evaluation.labelled import LabelledTask, column_options, read_labelled
+from adapterhub.evaluation.result import Evaluation, TaskEvaluation
+from adapterhub.inputs import Record
+from adapterhub.results import Scores, TaskScores
+from adapterhub.specs import TaskSpec
+from adapterhub.training.evaluation.comparison import Comparison, compare_texts, compare_words
+from adapterhub.training.evaluation.metrics import evaluate as measure
+
+_SPLIT = "given"
+
+
+class Scoring(Protocol):
+    """What is needed of a `Hub`."""
+
+    def spec(self, reference: str) -> TaskSpec:
+        """Returns the spec of a task."""
+
+    def score(self, texts: list[Record], tasks: Sequence[str], *, logits: bool) -> Scores:
+        """Returns the predictions of tasks."""
+
+
+def evaluate_tasks(
+    hub: Scoring, data: object, tasks: Sequence[str], options: Mapping[str, object]
+) -> Evaluation:
+    """Returns what tasks score on labelled rows.
+
+    Args:
+        hub: Has the tasks.
+        data: As `train` takes it.
+        tasks: Names of tasks of the hub.
+        options: As `column_options` takes them.
+
+    Raises:
+        AdapterHubError: As `read_labelled` and `Hub.score`.
+    """
+    columns = column_options(options)
+    specs = {name: hub.spec(name) for name in tasks}
+    return evaluate(hub, read_labelled(data, specs, columns), data)
+
+
+def evaluate(hub: Scoring, labelled: Sequence[LabelledTask], data: object) -> Evaluation:
+    """Returns what tasks score on their rows; tasks with the same texts share one call.
+
+    Args:
+        hub: Has the tasks.
+        labelled: The tasks with their rows.
+        data: Where the rows came from; only named.
+
+    Raises:
+        AdapterHubError: As `Hub.score`.
+    """
+    calls: dict[tuple[object, ...], list[LabelledTask]] = {}
+    for one in labelled:
+        calls.setdefault((one.dataset.fields, one.dataset.inputs), []).append(one)
+    scores: dict[str, TaskScores] = {}
+    for together in calls.values():
+        dataset = together[0].dataset
+        rows: list[Record] = [
+            dict(zip(dataset.fields, texts, strict=True)) for texts in dataset.inputs
+        ]
+        scores |= hub.score(rows, [one.name for one in together], logits=True)
+    place = os.fspath(data) if isinstance(data, str | os.PathLike) else ""
+    found = {one.name: _evaluate(one, scores[one.name], str(place)) for one in labelled}
+    return Evaluation(found)
+
+
+def _evaluate(one: LabelledTask, scores: TaskScores, place: str) -> TaskEvaluation:
+    return TaskEvaluation(
+        made_by=scores.made_by,
+        data=place or one.dataset.name,
+        rows=len(one.dataset),
+        columns=one.dataset.roles,
+        metrics=measure(one.spec, scores, one.dataset),
+        labels=one.spec.labels,
+        comparison=_compare(one, scores),
+        earlier_use=one.earlier_use,
+    )
+
+
+def _compare(one: LabelledTask, scores: TaskScores) -> Comparison:
+    if isinstance(scores.logits, np.ndarray):
+        return compare_texts(one.spec, scores.logits, one.dataset, split=_SPLIT)
+    return compare_words(one.spec.kind, scores.answers, one.dataset, split=_SPLIT)

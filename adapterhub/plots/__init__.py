@@ -1,0 +1,1 @@
+"""Plots of what was measured: over depths, confusion, reliability, labels, values; to files."""

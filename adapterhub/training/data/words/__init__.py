@@ -1,0 +1,1 @@
+"""Rows of words: dependency trees, and tagged rows with other mentions."""

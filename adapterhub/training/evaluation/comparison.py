@@ -1,0 +1,166 @@
+"""Predictions of a task beside the true targets: more than a metric says, and what plots draw."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from adapterhub.diagnostics import Diagnostics
+from adapterhub.model.heads.heads import DECODERS, Array, RowLogits, sigmoid, softmax
+from adapterhub.plots.panels import Bars, Panel, Scatter, panels_of
+from adapterhub.results import Answer
+from adapterhub.specs import Kind, TaskSpec
+from adapterhub.training.data.dataset import Dataset
+from adapterhub.training.data.tagging import Span
+from adapterhub.training.evaluation.attachment import attached_words, relation_counts
+from adapterhub.training.evaluation.measure import make_diagnostics
+from adapterhub.training.evaluation.metrics import answer_spans, significant
+
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelFigures:
+    """How one label, or one type of entities, is found.
+
+    Attributes:
+        label: The label.
+        precision: Fraction of its predictions that are right; 0 where there are none.
+        recall: Fraction of the true ones that are predicted; 0 where there are none.
+        f1: Their harmonic mean.
+        count: How often it is true.
+    """
+
+    label: str
+    precision: float
+    recall: float
+    f1: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Comparison:
+    """Predictions compared with the true targets of the same rows.
+
+    Attributes:
+        split: Name of the rows.
+        rows: Their number.
+        diagnostics: Confusion matrix and reliability; None for a kind without either.
+        labels: Figures of each label in the order of the task, or of each type of entities or
+            relation by name; empty for regression.
+        true: (N,) true values of a regression task, else None.
+        predicted: (N,) its predicted values, else None.
+    """
+
+    split: str
+    rows: int
+    diagnostics: Diagnostics | None = None
+    labels: tuple[LabelFigures, ...] = ()
+    true: Array | None = None
+    predicted: Array | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Returns the labels, or types, that have figures."""
+        return tuple(one.label for one in self.labels)
+
+    def panels(self, labels: tuple[str, ...]) -> list[Panel]:
+        """Returns what can be drawn.
+
+        Args:
+            labels: All labels of the task.
+        """
+        panels, title = panels_of(self.diagnostics, labels), f"{self.rows} {self.split} rows"
+        if self.true is not None and self.predicted is not None:
+            panels.insert(0, Scatter(self.true, self.predicted, title))
+        # A confusion matrix shows the same, and more.
+        if self.labels and not (self.diagnostics and self.diagnostics.confusion):
+            values = {
+                "F1": [one.f1 for one in self.labels],
+                "precision": [one.precision for one in self.labels],
+                "recall": [one.recall for one in self.labels],
+            }
+            panels.insert(0, Bars(values, self.names, title))
+        return panels
+
+
+def compare(
+    spec: TaskSpec, logits: RowLogits, dataset: Dataset, *, split: str = "validation"
+) -> Comparison:
+    """Returns the comparison of a calibrated task's logits with the rows of `dataset`."""
+    if isinstance(logits.values, tuple):
+        answers = DECODERS[spec.kind](logits, spec, 1)
+        return compare_words(spec.kind, answers, dataset, split=split)
+    return compare_texts(spec, logits.values, dataset, split=split)
+
+
+def compare_words(
+    kind: Kind, answers: Sequence[Answer], dataset: Dataset, *, split: str = "validation"
+) -> Comparison:
+    """Returns the comparison of the predictions of a tagging or parsing task with the truth.
+
+    Labels are the types of entities, or the relations without their subtypes, of which those count
+    as right that count in LAS.
+    """
+    if kind == "tagging":
+        return compare_spans(answer_spans(answers), dataset, split=split)
+    counts = relation_counts(attached_words(answers), dataset.trees())
+    return Comparison(split, len(dataset), labels=_counted(*counts))
+
+
+def compare_spans(
+    found: Sequence[Sequence[Span]], dataset: Dataset, *, split: str = "validation"
+) -> Comparison:
+    """Returns the comparison of predicted spans with the true ones; only whole spans are right."""
+    true, predicted, right = Counter[str](), Counter[str](), Counter[str]()
+    for spans, truth in zip(found, dataset.spans(), strict=True):
+        true.update(span.entity for span in truth)
+        predicted.update(span.entity for span in spans)
+        right.update(span.entity for span in set(spans) & set(truth))
+    return Comparison(split, len(dataset), labels=_counted(true, predicted, right))
+
+
+def compare_texts(
+    spec: TaskSpec, logits: Array, dataset: Dataset, *, split: str = "validation"
+) -> Comparison:
+    """Returns the comparison of the logits (N, K) of a text-level task with the true targets."""
+    truth, rows = dataset.truth(), len(dataset)
+    if spec.kind == "regression":
+        values = logits[:, 0] if spec.value_range is None else logits[:, 0].clip(*spec.value_range)
+        return Comparison(split, rows, true=truth.astype(np.float32), predicted=values)
+    diagnostics = make_diagnostics(spec, RowLogits(logits), dataset, split=split)
+    scaled = logits / np.float32(spec.calibration.temperature)
+    if spec.kind == "multi_label":
+        limits = np.array(spec.calibration.thresholds or [0.5] * len(spec.labels), np.float32)
+        sets: tuple[Flags, Flags] = truth > 0, sigmoid(scaled) >= limits
+    else:
+        labels = np.arange(len(spec.labels))
+        sets = truth[:, None] == labels, softmax(scaled).argmax(1)[:, None] == labels
+    true, predicted, right = (part.sum(0) for part in (*sets, sets[0] & sets[1]))
+    figures = tuple(
+        _figures(label, int(true[place]), int(predicted[place]), int(right[place]))
+        for place, label in enumerate(spec.labels)
+    )
+    return Comparison(split, rows, diagnostics, figures)
+
+
+def _counted(
+    true: Counter[str], predicted: Counter[str], right: Counter[str]
+) -> tuple[LabelFigures, ...]:
+    """Returns the figures of names that are true or predicted."""
+    names = dict.fromkeys([*sorted(true), *sorted(predicted)])
+    return tuple(_figures(name, true[name], predicted[name], right[name]) for name in names)
+
+
+def _figures(label: str, true: int, predicted: int, right: int) -> LabelFigures:
+    return LabelFigures(
+        label=label,
+        precision=significant(right / predicted if predicted else 0),
+        recall=significant(right / true if true else 0),
+        f1=significant(2 * right / (true + predicted) if true + predicted else 0),
+        count=true,
+    )

@@ -1,0 +1,1 @@
+"""Biaffine parsers on cached features of words: sentences, differentiable layers, search."""
