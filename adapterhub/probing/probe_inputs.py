@@ -54,12 +54,17 @@ class ProbeInputs:
         return tuple(sorted({target.index for target in self.targets}))
 
     @property
+    def has_mix(self) -> bool:
+        """Returns whether the mix is read; that of one depth is this depth."""
+        return self.settings.mix and len(self.states.depths) > 1
+
+    @property
     def sources(self) -> tuple[Source, ...]:
         """Returns what is read: the depths of each set of weights, then its mix."""
         single = [
             Source(name, depth) for name in self.states.weights for depth in self.states.depths
         ]
-        mixed = [Source(name, None) for name in self.states.weights] if self.settings.mix else []
+        mixed = [Source(name, None) for name in self.states.weights] if self.has_mix else []
         return (*single, *mixed)
 
 

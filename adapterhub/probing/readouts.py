@@ -40,7 +40,13 @@ class Predicted:
 
 
 class Readout(Protocol):
-    """Predicts one kind of target; `targets` (S,) says which target each variant predicts."""
+    """Predicts one kind of target; `targets` (S,) says which target each variant predicts.
+
+    Attributes:
+        outputs: Number of labels, or the greatest number of places that are a word's head.
+    """
+
+    outputs: int
 
     def start(
         self, size: int, width: int | None, *, targets: torch.Tensor, draw: torch.Generator
@@ -77,6 +83,7 @@ class LabelReadout:
     """A softmax over K labels."""
 
     def __init__(self, training: ItemBatches, labels: int, device: torch.device) -> None:
+        self.outputs = labels
         found = [constant_predictor(row[row >= 0], labels) for row in training.labels.numpy()]
         self._priors = (torch.from_numpy(np.stack(found)) * math.log(2)).float().to(device)
 
@@ -127,6 +134,7 @@ class HeadReadout:
     """
 
     def __init__(self, training: ItemBatches, width: int, device: torch.device) -> None:
+        self.outputs = int(training.counts.max()) + 1
         self._width = width
         targets = range(len(training.labels))
         found = [_position_predictor(training, target) for target in targets]
