@@ -72,11 +72,12 @@ def _method(found: ProbedResults) -> str:
         f"({found.backbone.fingerprint[:19]}…) in {minutes:.0f} minutes. At most {words:,} "
         f"sentences (of texts and pairs {texts:,}) train, as many choose and as many measure, "
         f"drawn by a fixed seed; those that choose and measure are halves of the validation file. "
-        f"Sentence order is read from paragraphs of documents that pretraining left out. *Most "
-        f"bits, from*: the depth with the most bits and their share of the label's, and the lowest "
-        f"depth within one standard error of it. *Read*: the lowest of these depths for a linear "
-        f"probe, and the mix where it has more by over one standard error. \\*: training rows of "
-        f"the set, not those that choose and measure, were in the tuning of the backbone."
+        f"\\*: training rows of the set were in the tuning of the backbone, so that rows of the "
+        f"validation file, which were not, are cut into three, of which 60 % train. Sentence order "
+        f"is read from paragraphs of documents that pretraining left out. *Most bits, from*: the "
+        f"depth with the most bits and their share of the label's, and the lowest depth within one "
+        f"standard error of it. *Read*: the lowest of these depths for a linear probe, and the mix "
+        f"where it has more by over one standard error."
     )
 
 
