@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,10 +16,10 @@ from adapterhub.store.atomic import write_atomic
 from recipes.quality.page import write_section
 from recipes.quality.probing import LANGUAGES, PROBED_SETS, ProbedResults, ProbedSet
 
-_MISSING = "–"
+_MISSING, _NOTHING = "–", "nothing"
 _MOST_BYTES = 120_000
 _COLUMNS = 3
-_PANEL = (3.7, 2.9)
+_PANEL = (3.4, 2.7)
 """Width and height of one panel of a figure, in inches."""
 
 _Own = Sequence[tuple[ProbedSet, ProbeResult]]
@@ -86,7 +87,7 @@ def _advice(result: ProbeResult) -> str:
     if each is None:
         return _MISSING
     if each.best.bits <= (each.best.standard_error or 0.0):
-        return "none"
+        return _NOTHING
     mix = each.mix
     gains = mix is not None and mix.bits > each.best.bits + (each.best.standard_error or 0.0)
     return f"depth {each.enough.depth}" + (", or the mix" if gains else "")
@@ -102,10 +103,10 @@ def _sentences(found: ProbedResults) -> Iterator[str]:
                 continue
             best = max((c.best for c in result.conclusions), key=lambda fit: fit.bits)
             more = "" if best.probe == "linear" else f"; {best.probe} {_share(best)}"
-            parts.append(
-                f"{LANGUAGES[one.language]}: read {_advice(result)} (linear "
-                f"{_share(linear.enough)}, at most {_share(linear.best)}{more})"
-            )
+            shares = f"linear {_share(linear.enough)}, at most {_share(linear.best)}{more}"
+            advice = _advice(result)
+            read = "nothing to read" if advice == _NOTHING else f"read {advice}"
+            parts.append(f"{LANGUAGES[one.language]}: {read} ({shares})")
         yield f"{title}: {'. '.join(parts)}."
 
 
@@ -201,7 +202,17 @@ def _figure(own: _Own) -> bytes:
             axes.set_axis_off()
     lines, names = figure.axes[0].get_legend_handles_labels()
     figure.legend(lines, names, loc="outside lower center", ncols=5, fontsize=8)
-    content = figure_bytes(figure)
+    content = _with_few_colours(figure_bytes(figure))
     if len(content) > _MOST_BYTES:
         raise UsageError(f"A figure has {len(content):,} bytes; at most {_MOST_BYTES:,}.")
     return content
+
+
+def _with_few_colours(png: bytes) -> bytes:
+    """Returns a PNG with a palette, about a third of the size: lines need few colours."""
+    from PIL import Image  # comes with matplotlib
+
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as image:
+        image.convert("RGB").quantize(128).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
