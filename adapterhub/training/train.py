@@ -22,9 +22,8 @@ from adapterhub.training.features.pairs import pair_readings
 from adapterhub.training.features.usable_cache import usable_cache
 from adapterhub.training.finalize import TrainedTask, finalize
 from adapterhub.training.heads.fit_inputs import FitInputs, make_fit_inputs, matching_inputs
-from adapterhub.training.heads.measured_head import with_cost
-from adapterhub.training.heads.parsers.search import search_parsers
-from adapterhub.training.heads.search_heads import SearchResult, search_heads
+from adapterhub.training.heads.measured_head import search_measured
+from adapterhub.training.heads.search_heads import SearchResult
 from adapterhub.training.options import TrainingOptions, with_recipe
 from adapterhub.training.prepare import TrainingJob, named_registry, prepare
 from adapterhub.training.warm_start import WarmStart, read_warm_start
@@ -42,9 +41,9 @@ def train(
     """Trains a task on a frozen backbone and adds it to a registry.
 
     Args:
-        data: A .jsonl, .csv, .tsv (each also with .gz or .zst), .parquet or .arrow file; a data
-            frame, an Arrow table, a `datasets.Dataset` or `DatasetDict`, or a mapping of columns;
-            or a list of mappings or of tuples (text, label).
+        data: A .jsonl, .csv, .tsv, .conllu (each also with .gz or .zst), .parquet or .arrow file; a
+            data frame, an Arrow table, a `datasets.Dataset` or `DatasetDict`, or a mapping of
+            columns; or a list of mappings or of tuples (text, label).
         task: Name of the task; an existing one gets its next version.
         options: Columns, split, candidates and budget, also as a dictionary; None takes the
             defaults.
@@ -175,11 +174,8 @@ def _search(
     backbone: Backbone,
     warm_start: WarmStart | None,
 ) -> SearchResult | AdapterSearchResult:
-    if options.adapter is None and all_inputs[0].trees:
-        return search_parsers(all_inputs[0], options=options, depth=source.encoder.depth)
     if options.adapter is None:
-        found = search_heads(all_inputs, options=options, source=source)
-        return with_cost(found, all_inputs, options=options, source=source)
+        return search_measured(all_inputs, options=options, source=source)
     from adapterhub.training.adapters.search_adapters import search_adapters
     from adapterhub.training.adapters.trial import AdapterTrials
 

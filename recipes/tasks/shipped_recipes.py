@@ -57,7 +57,10 @@ def read_recipes(
         train_file, validation = (folder / f"{part}.jsonl.gz" for part in PARTS)
         try:
             # All held-out rows choose, as they did for the tasks that ship.
-            options = _read_options({"test_fraction": 0, **recipe, "validation": validation})
+            test = folder / "test.jsonl.gz"
+            apart = {"test": test} if test.is_file() else {}
+            made = {"test_fraction": 0, **recipe, **apart, "validation": validation}
+            options = _read_options(made)
         except UsageError as error:
             raise UsageError(f"The recipe of task '{name}' cannot be used: {error}") from error
         recipes[name] = train_file, options

@@ -17,6 +17,7 @@ from adapterhub.tags import OUTSIDE
 from adapterhub.training.data.tagging import TaggedWords, join_words
 from recipes.tasks.phrases import Parsed, phrase_tags
 from recipes.tasks.questions import question_rows
+from recipes.tasks.sentence_order import write_order
 from recipes.tasks.sentences import sentence_rows
 
 HERE = Path(__file__).resolve().parent
@@ -42,8 +43,10 @@ def rows_of(recipe: dict[str, Any], data_dir: Path, target: Path, *, name: str) 
         name: Of the task, for messages.
 
     Raises:
-        DataError: A data set has no training rows.
+        DataError: A data set has no training rows, or a shard is missing.
     """
+    if (order := recipe.pop("sentence_order", None)) is not None:
+        return write_order(data_dir / recipe.pop("data"), target, **order)
     folder = data_set(data_dir / recipe.pop("data"), name)
     changes: list[Change] = []
     if (other := recipe.pop("cut_from", None)) is not None:

@@ -34,9 +34,11 @@ def best_heads(scores: npt.NDArray[np.floating]) -> Places:
     heads: Places = arcs.argmax(1)
     if is_tree(heads):
         return heads
-    # More than what all heads together can gain or lose: a second word at the root never pays.
-    finite = np.where(np.isfinite(arcs), arcs, arcs.max(1, keepdims=True))
-    arcs[:, ROOT] -= np.ptp(finite, axis=1).sum() + 1.0
+    # Each word has one head, so that a constant for all of them changes no tree.
+    arcs -= arcs.max(1, keepdims=True)
+    # More than what all heads together can lose: a second word at the root never pays.
+    losses = -np.where(np.isfinite(arcs), arcs, 0.0).min(1)
+    arcs[:, ROOT] -= 1.5 * losses.sum() + 1.0
     return _Contraction(arcs).heads()
 
 

@@ -14,8 +14,10 @@ from adapterhub.plots.panels import Curves
 from adapterhub.specs import AdapterSpec, EarlierTask, HeadSpec
 from adapterhub.training.adapters.train_loop import Checkpoints
 from adapterhub.training.heads.candidates import Hyperparameters
-from adapterhub.training.heads.table import SearchTable, as_text
+from adapterhub.training.heads.table import SearchTable, as_text, shape_text
 
+ADAPTER = "The adapter"
+"""What the summary of a table of adapters calls one."""
 _POINTS = 100
 _HEADINGS = ("passes", "own", "from", "rank", "trained", "s/epoch", "memory", "head")
 
@@ -85,7 +87,7 @@ class AdapterTable:
     candidates: int
     notes: tuple[str, ...] = ()
     measure: str = ""
-    subject: str = "The adapter"
+    subject: str = ADAPTER
 
     def render(self, *, every: bool = False) -> str:
         """Returns the table as text; `every` is ignored, since all rows are shown."""
@@ -105,7 +107,8 @@ class AdapterTable:
         gained = (chosen.value - frozen.value) * _POINTS
         text = f"{self.subject} scores {gained:+.2f} points against the best head alone"
         if chosen.value <= frozen.value:
-            text += ", which has no passes of its own: as a head alone the task is cheaper"
+            less = "an adapter" if self.subject == ADAPTER else "it"
+            text += f", which has no passes of its own: without {less} the task is cheaper"
         if best is not chosen:
             lost = (best.value - chosen.value) * _POINTS
             text += (
@@ -142,9 +145,8 @@ class AdapterTable:
     def _cells(self, index: int) -> tuple[str, ...]:
         row = self.rows[index]
         marks = [name for name in ("best", "chosen") if getattr(self, name) == index]
-        depths, width = row.head.depths, row.head.hidden_width
+        depths = row.head.depths
         read = f"depth {depths[0]}" if len(depths) == 1 else f"depths {depths[0]}-{depths[-1]}"
-        shape = "linear" if width is None else f"hidden {width}"
         return (
             str(row.passes),
             str(row.own_passes),
@@ -153,7 +155,7 @@ class AdapterTable:
             f"{row.parameters:,}",
             f"{row.seconds:.1f}" if row.memory_bytes else "-",
             f"{row.memory_bytes / 1e6:,.1f} MB" if row.memory_bytes else "-",
-            f"{read} {row.head.pooling} {shape}",
+            f"{read} {row.head.pooling} {shape_text(row.head)}",
             figure_text(row.value),
             " ".join(("<-", *marks)) if marks else "",
         )

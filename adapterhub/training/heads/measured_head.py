@@ -1,4 +1,4 @@
-"""Time and memory of fitting one head by itself: in a search many are fitted at once."""
+"""The search for a head, with time and memory of fitting the chosen one by itself, if asked for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ from adapterhub.training.features.pairs import ComparedMix
 from adapterhub.training.features.standardized_features import MixedTaps, Reader, SingleTaps
 from adapterhub.training.heads.candidates import CVFolds, FittedHead
 from adapterhub.training.heads.fit_inputs import FitInputs, matching_inputs
-from adapterhub.training.heads.search_heads import SearchResult, attentive_reader
+from adapterhub.training.heads.parsers.search import measure_parser, search_parsers
+from adapterhub.training.heads.search_heads import (
+    SearchResult,
+    attentive_reader,
+    search_heads,
+)
 from adapterhub.training.heads.successive_halving import CandidateBatch
 from adapterhub.training.options import TrainingOptions
 
@@ -29,6 +34,31 @@ class HeadCost:
 
     seconds: float
     memory_bytes: int
+
+
+def search_measured(
+    all_inputs: Sequence[FitInputs], *, options: TrainingOptions, source: FeatureSource
+) -> SearchResult:
+    """Returns the selected head, for a recipe of tuning with what it costs.
+
+    Args:
+        all_inputs: The same rows encoded in one or two ways.
+        options: Which heads are candidates.
+        source: Encoder and cache.
+
+    Raises:
+        UsageError: The options leave no candidate, or all of them diverged.
+    """
+    if all_inputs[0].trees:
+        found = search_parsers(all_inputs[0], options=options, depth=source.encoder.depth)
+    else:
+        found = search_heads(all_inputs, options=options, source=source)
+    if options.tune is None:
+        return found
+    own = matching_inputs(found.chosen.apart, all_inputs)
+    if own.trees:
+        return with_cost(found, HeadCost(*measure_parser(found.chosen, own, options)))
+    return with_cost(found, measure_head(found.chosen, own, source))
 
 
 def measure_head(chosen: FittedHead, fit_inputs: FitInputs, source: FeatureSource) -> HeadCost:
@@ -58,21 +88,8 @@ def measure_head(chosen: FittedHead, fit_inputs: FitInputs, source: FeatureSourc
     return HeadCost(time.perf_counter() - started, memory)
 
 
-def with_cost(
-    found: SearchResult,
-    all_inputs: Sequence[FitInputs],
-    *,
-    options: TrainingOptions,
-    source: FeatureSource,
-) -> SearchResult:
-    """Returns a search's result whose table says what the chosen head costs, if a recipe is given.
-
-    Without one, nobody waits for it. Parsers are trained one by one, and are not measured here.
-    """
-    if options.tune is None or all_inputs[0].trees:
-        return found
-    fit_inputs = matching_inputs(found.chosen.apart, all_inputs)
-    cost = measure_head(found.chosen, fit_inputs, source)
+def with_cost(found: SearchResult, cost: HeadCost) -> SearchResult:
+    """Returns a search's result whose table says what the chosen head costs."""
     table = found.table
     rows = list(table.rows)
     row = replace(rows[table.chosen], seconds=cost.seconds, memory_bytes=cost.memory_bytes)
