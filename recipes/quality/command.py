@@ -4,7 +4,7 @@
     scripts/quality DATA_FOLDER --adapters [--only sst2 trec] [--max-rows 2000] [--epochs 8]
     scripts/quality DATA_FOLDER --tasks [--only topic-zh stars-en] [--registry registry.yaml]
     scripts/quality DATA_FOLDER --encoders [--only mrpc cola] [--beside FOLDER]
-    scripts/quality DATA_FOLDER --freezing [--only ag_news] [--max-rows 1000] [--epochs 3]
+    scripts/quality DATA_FOLDER --freezing [--only ag_news] [--max-rows 500] [--epochs 3]
     scripts/quality DATA_FOLDER --probing [--corpus FOLDER] [--only sst2 ud_english_ewt]
 
 With `--adapters`: a head, a LoRA for all depths, a LoRA per depth and full fine-tuning. With
@@ -143,7 +143,7 @@ def freezing(options: argparse.Namespace) -> int:
         data=options.data,
         names=tuple(options.only or DEFAULT_SETS),
         registry=options.registry or SHIPPED_TASKS.parents[2] / "registry.yaml",
-        max_rows=options.max_rows or 1_000,
+        max_rows=options.max_rows or 500,
         epochs=options.epochs or 3,
         record=options.out.with_suffix(".json"),
     )
