@@ -192,7 +192,7 @@ class TrainingOptions(Options):
     """Try weights of n-grams of pieces beside heads with one output per text."""
     hidden_widths: Annotated[tuple[Width, ...], Loose] = (128,)
     """Widths of hidden layers to try beside linear heads; '' for none."""
-    parser_widths: Annotated[tuple[Width, Width], Loose] = (128, 64)
+    parser_widths: Annotated[tuple[Width, Width], Loose] = (128, 32)
     """Parsing: width of the vectors that score heads, and of those that score relations."""
     head_dropout: Annotated[Fraction, Option(shown="0; adapters: 0.1; parsing: 0.33")] = 0.0
     """Dropout on the head's features."""

@@ -54,6 +54,8 @@ CASES: list[tuple[str, int, str]] = [
     ("train rows.jsonl -t new --adapter-of sentiment", 2, "has no adapter"),
     ("train rows.jsonl -t new --continue-from sentiment", 2, "has no adapter"),
     ("train rows.jsonl -t new --validation absent.jsonl", 3, "absent.jsonl"),
+    ("train trees.conllu -t new", 3, "line 1: word 2 is its own head"),
+    ("train rows.jsonl -t new --kind parsing", 3, "'deprel'"),
     ("train rows.jsonl -t new --mentions absent.json", 3, "absent.json"),
     ("probe absent.jsonl", 3, "absent.jsonl"),
     ("probe rows.jsonl --backbone ./absent", 5, "no such folder"),
@@ -199,6 +201,8 @@ def outcomes(
 def write_files(folder: Path) -> None:
     rows = [{"text": f"text {n}", "label": ("positive", "negative")[n % 2]} for n in range(40)]
     write_jsonl(folder / "rows.jsonl", rows)
+    words = "1\ta\ta\t_\t_\t_\t0\troot\t_\t_\n2\tb\tb\t_\t_\t_\t2\tobj\t_\t_\n"
+    (folder / "trees.conllu").write_text(words, encoding="utf-8")
     write_jsonl(folder / "few.jsonl", rows[:4])
     write_jsonl(folder / "unknown.jsonl", [{"text": "good", "label": "neither"}])
     write_jsonl(folder / "bad.jsonl", [rows[0], {"text": " "}])

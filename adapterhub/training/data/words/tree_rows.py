@@ -70,12 +70,12 @@ def _read_head(value: object) -> int:
     value = plain(value)
     if isinstance(value, str) and value.strip().isdecimal():
         return int(value)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or int(value) != value:
-        raise ValueError(
-            f"is {shown(value)}; expected the place of a word from 1, or 0 for the root"
-        )
-    return int(value)
+    # A table with an empty cell has whole numbers as 1.0.
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise ValueError(f"is {shown(value)}; expected the place of a word from 1, or 0 for the root")
 
 
 def _read_relation(value: object) -> str:

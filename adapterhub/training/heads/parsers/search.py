@@ -129,7 +129,7 @@ def _candidates(
 ) -> Iterator[_Candidate]:
     """Yields a parser per depth, then some learned mixes of the lowest depths."""
     depths = depths_of(options, depth)
-    reads = [(one,) for one in depths]
+    reads: list[tuple[int, ...]] = [(one,) for one in depths]
     if options.mixes:
         mixes = [depths[:count] for count in range(2, len(depths) + 1)]
         mixes = [mixes[-1 - place] for place in spread(len(mixes), _MOST_MIXES)]
@@ -226,9 +226,15 @@ class _Training:
             bar.set_postfix(value=value)
             if value > best:
                 best, best_epoch, kept = value, epoch, self._snapshot()
-        layers, own = kept
-        scale, extra = self._reader.export(0, {n: value[0, 0] for n, value in own.items()})
-        tensors = {**layers.export(scale), **{n: t.cpu().contiguous() for n, t in extra.items()}}
+        self._layers, self._own = kept
+        self._layers.calibrate(
+            (units, sizes, self._targets["validation"][places])
+            for places, sizes, units in self._held_out()
+        )
+        own = {name: value[0, 0] for name, value in self._own.items()}
+        scale, extra = self._reader.export(0, own)
+        extra = {name: value.cpu().contiguous() for name, value in extra.items()}
+        tensors = {**self._layers.export(scale), **extra}
         head, setting = self._candidate.head, self._candidate.setting
         return FittedHead(head, setting, best, best_epoch, tensors, candidates=1)
 
@@ -262,14 +268,19 @@ class _Training:
 
     @torch.no_grad()
     def _validate(self) -> float:
-        trees = self._trees["validation"]
         predicted = torch.zeros_like(self._targets["validation"])
-        every = range(len(trees.sizes))
-        for rows in sentence_batches(trees.sizes, every, units=_VALIDATION_UNITS):
-            places, sizes = self._places("validation", rows)
-            units = self._layers.units(self._read("validation", places))
+        for places, sizes, units in self._held_out():
             predicted[places] = self._layers.predictions(units, sizes)
         return float(self._problem.judge(predicted[None])[0])
+
+    def _held_out(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+        """Yields places, sizes and hidden layer (n, W) of all validation units, in batches."""
+        sizes = self._trees["validation"].sizes
+        for rows in sentence_batches(sizes, range(len(sizes)), units=_VALIDATION_UNITS):
+            places, own = self._places("validation", rows)
+            with torch.no_grad():
+                units = self._layers.units(self._read("validation", places))
+            yield places, own, units
 
     def _places(self, part: Part, rows: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """Returns the units of rows, one row behind another, and how many each has."""

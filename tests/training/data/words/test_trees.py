@@ -31,6 +31,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"deprel": ["root", "_", "obj"]}, "the relation of word 2 is '_'"),
     ({"head": [0, 1, "x"]}, "the head of word 3 is 'x'"),
     ({"head": [0, 1, 1.5]}, "the head of word 3 is 1.5"),
+    ({"head": [0, 1, float("inf")]}, "the head of word 3 is"),
+    ({"head": [0, 1, True]}, "the head of word 3 is"),
     ({"head": "0"}, "must be lists"),
     ({"tokens": ["a", "", "b"]}, "token 2"),
     ({"tokens": []}, "there are 0 tokens"),
