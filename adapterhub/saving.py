@@ -14,6 +14,7 @@ from adapterhub.errors import AdapterHubError, RegistryError, check_type
 from adapterhub.model.backbone.sources import SHIPPED, check_backbone, check_source
 from adapterhub.specs import BackboneSpec, Kind, TaskSpec
 from adapterhub.store.atomic import reason
+from adapterhub.store.editing import BACKBONES_FOLDER
 from adapterhub.store.entries import BackboneEntry, backbone_key
 from adapterhub.store.header import SUFFIX
 from adapterhub.store.headfile import write_head
@@ -137,10 +138,6 @@ def _addition(task: FinishedTask, path: Path, written: Mapping[str, Path]) -> Ad
         spec = spec.model_copy(update={"backbone": named})
         entry = _backbone_entry(named, folder, path)
     return Addition(spec, task.tensors, entry, aliases=tuple(task.aliases))
-
-
-BACKBONES_FOLDER = "backbones"
-"""Folder beside registry.yaml of the backbones that training makes."""
 
 
 def own_backbone_name(registry: Path | None, task: str) -> str:

@@ -13,8 +13,7 @@ from adapterhub.evaluation.result import Evaluation, TaskEvaluation
 from adapterhub.inputs import Record
 from adapterhub.results import Scores, TaskScores
 from adapterhub.specs import TaskSpec
-from adapterhub.training.evaluation.comparison import Comparison, compare_spans, compare_texts
-from adapterhub.training.evaluation.metrics import answer_spans
+from adapterhub.training.evaluation.comparison import Comparison, compare_texts, compare_words
 from adapterhub.training.evaluation.metrics import evaluate as measure
 
 _SPLIT = "given"
@@ -89,8 +88,6 @@ def _evaluate(one: LabelledTask, scores: TaskScores, place: str) -> TaskEvaluati
 
 
 def _compare(one: LabelledTask, scores: TaskScores) -> Comparison:
-    if one.spec.kind == "tagging":
-        return compare_spans(answer_spans(scores.answers), one.dataset, split=_SPLIT)
     if isinstance(scores.logits, np.ndarray):
         return compare_texts(one.spec, scores.logits, one.dataset, split=_SPLIT)
-    return Comparison(_SPLIT, len(one.dataset))
+    return compare_words(one.spec.kind, scores.answers, one.dataset, split=_SPLIT)

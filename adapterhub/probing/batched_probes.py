@@ -193,7 +193,7 @@ class BestEpochs:
                 target=self.target,
                 measured=measured if epoch else self.target.constant,
                 epoch=epoch,
-                weight_decay=float(run.decays[best[place]]),
+                weight_decay=run.inputs.settings.weight_decays[best[place]],
                 parameters=parameters + len(shares or ()),
                 shares=shares,
                 seconds=0.0,

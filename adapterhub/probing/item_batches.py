@@ -78,9 +78,9 @@ class ItemBatches:
         if order is not None:
             texts = texts[torch.randperm(len(texts), generator=order).numpy()]
         groups = np.cumsum(self.counts[texts]) // size
-        for part in np.split(texts, np.flatnonzero(np.diff(groups)) + 1):
-            if len(part):
-                yield self.of_texts(part)
+        for group in np.split(texts, np.flatnonzero(np.diff(groups)) + 1):
+            if len(group):
+                yield self.of_texts(group)
 
     def _batch(self, rows: Indices, grid: torch.Tensor | None) -> Batch:
         found = torch.from_numpy(rows)

@@ -14,13 +14,13 @@ from adapterhub.publishing.publication import PublishOptions
 from adapterhub.publishing.target import check_commit, open_place
 from adapterhub.remote.calls import Place
 from adapterhub.remote.find import FoundTask
+from adapterhub.store.editing import BACKBONES_FOLDER
 from adapterhub.store.example_texts import examples_by_task
 from adapterhub.store.references import check_repository
 
 # Git allows no `..` and no `.` or `.lock` at the end; 40 hexadecimal digits are a commit.
 _TAG = re.compile(r"(?![0-9a-f]{40}$)(?!.*\.\.)(?!.*(?:\.|\.lock)$)[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-# As `adapterhub.saving` names the folders of backbones that training makes.
-_MADE_BACKBONE = re.compile(r"\./backbones/[^/]+-\d+")
+_MADE_BACKBONE = re.compile(rf"\./{BACKBONES_FOLDER}/[^/]+-\d+")
 _NO_TAGS = frozenset({"main", "head", "refs"})
 
 

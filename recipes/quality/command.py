@@ -31,7 +31,13 @@ from adapterhub.model.backbone.sources import SHIPPED
 
 def main() -> None:
     options = parse_arguments()
-    modes = {"tasks": tasks, "adapters": adapters, "encoders": encoders, "probing": probing}
+    modes = {
+        "tasks": tasks,
+        "adapters": adapters,
+        "encoders": encoders,
+        "freezing": freezing,
+        "probing": probing,
+    }
     measure = next((mode for name, mode in modes.items() if getattr(options, name)), heads)
     print(f"{measure(options)} lines: {options.out}")
 
@@ -193,9 +199,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--full-rates", type=float, nargs="+", metavar="X", help=rates_help)
     parser.add_argument("--bf16", action="store_true", help="with --adapters: bf16 products")
     parser.add_argument("--backbone", default=SHIPPED)
-    out_help = "the page [docs/quality.md; with --probing docs/probing.md]"
+    out_help = "the page [docs/quality.md; with --probing, --freezing docs/probing.md, …]"
     parser.add_argument("--out", type=Path, help=out_help)
     options = parser.parse_args()
     if options.out is None:
-        options.out = Path("docs/probing.md" if options.probing else "docs/quality.md")
+        own = next((name for name in ("probing", "freezing") if getattr(options, name)), "quality")
+        options.out = Path(f"docs/{own}.md")
     return options

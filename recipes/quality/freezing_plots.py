@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from recipes.quality.freezing_record import ALBERT, BERT, FreezingRecord, Run
 
 _MARKERS = "osD^vP"
+_GREY = 7
 _SIZE = (9.6, 4.4)
 _DPI = 110
 
@@ -39,7 +40,8 @@ def draw(found: FreezingRecord, folder: Path) -> tuple[Path, Path]:
 def _draw(found: FreezingRecord, path: Path, *, is_time: bool) -> None:
     encoders = [name for name in (ALBERT, BERT) if any(run.encoder == name for run in found.runs)]
     recipes, sets = recipe_names(found.runs), list(found.sets)
-    colours = matplotlib.colormaps["tab10"].colors
+    # Without grey, which stands for any recipe in the legend of the sets.
+    colours = [matplotlib.colormaps["tab10"](place) for place in range(10) if place != _GREY]
     figure = Figure(figsize=_SIZE, layout="constrained")
     panels = figure.subplots(1, len(encoders), sharex=True, sharey=True, squeeze=False)[0]
     for panel, encoder in zip(panels, encoders, strict=True):
@@ -79,11 +81,20 @@ def _label(panel: Any, found: FreezingRecord, encoder: str, *, is_time: bool) ->
 def _legend(recipes: Sequence[str], sets: Sequence[str], colours: Sequence[Any]) -> list[Line2D]:
     return [
         *(
-            Line2D([], [], marker="o", linestyle="", label=name, color=colours[place % 10])
+            Line2D(
+                [], [], marker="o", linestyle="", label=name, color=colours[place % len(colours)]
+            )
             for place, name in enumerate(recipes)
         ),
         *(
-            Line2D([], [], marker=_MARKERS[place % 6], linestyle="", label=name, color="grey")
+            Line2D(
+                [],
+                [],
+                marker=_MARKERS[place % len(_MARKERS)],
+                linestyle="",
+                label=name,
+                color="grey",
+            )
             for place, name in enumerate(sets)
         ),
     ]

@@ -84,9 +84,11 @@ def _row(run: Run, found: FreezingRecord, words: Words) -> str:
     if run.encoding_seconds:
         seconds += words.encoding.format(seconds=f"{run.encoding_seconds:.1f}")
     encoder = "ALBERT" if run.encoder == ALBERT else found.other_name
+    size = run.memory_bytes / _MEGABYTE
+    memory = f"{size:,.1f}" if size >= 1 else f"{size:.3f}"
     return (
         f"| {run.name} | {encoder} | `{run.recipe}` | {kind} | {run.parameters:,} "
-        f"| {run.own_passes} | {seconds} | {run.memory_bytes / _MEGABYTE:,.1f} | {run.value:.3f} |"
+        f"| {run.own_passes} | {seconds} | {memory} | {run.value:.3f} |"
     )
 
 

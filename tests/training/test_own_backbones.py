@@ -12,6 +12,7 @@ import torch
 from adapterhub import Hub, saving
 from adapterhub.errors import BackboneError, RegistryError, SaveError, UsageError
 from adapterhub.model.backbone.open_backbone import Backbone, open_backbone, write_backbone
+from adapterhub.store.editing import unlisted_files
 from adapterhub.store.registry import read_registry
 from adapterhub.training.finalize import TrainedTask
 from adapterhub.training.options import TrainingOptions
@@ -60,6 +61,9 @@ def test_a_task_in_memory_is_saved_with_its_backbone(trained: TrainedTask, tmp_p
         assert trained.save(registry).version == 1, "the same bytes are no new version"
         assert [path.name for path in (registry.parent / "backbones").iterdir()] == ["new-1"]
     assert score(registries[0]) == score(registries[1])
+    assert unlisted_files(registries[0]) == []
+    shutil.copytree(tmp_path / "one/backbones/new-1", tmp_path / "one/backbones/new-2")
+    assert unlisted_files(registries[0]) == [tmp_path / "one/backbones/new-2"]
     # A registry is moved with its folder.
     shutil.move(tmp_path / "one", tmp_path / "moved")
     assert score(tmp_path / "moved") == score(registries[1])

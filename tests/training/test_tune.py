@@ -110,6 +110,7 @@ def test_depths_that_are_not_there_are_refused(tune: str, depth: int, message: s
 
 def test_single_depths_are_checked() -> None:
     assert from_depth_of(AdapterOptions(at_depths=(5, 0, 2)), 6) == 0
+    assert AdapterOptions(at_depths=3).at_depths == (3,)
     with pytest.raises(UsageError, match="at_depths names depth 6"):
         from_depth_of(AdapterOptions(at_depths=(0, 6)), 6)
     with pytest.raises(UsageError, match="layers_to_transform names depth 9"):

@@ -16,6 +16,8 @@ from adapterhub.training.adapters.train_loop import Checkpoints
 from adapterhub.training.heads.candidates import Hyperparameters
 from adapterhub.training.heads.table import SearchTable, as_text, shape_text
 
+ADAPTER = "The adapter"
+"""What the summary of a table of adapters calls one."""
 _POINTS = 100
 _HEADINGS = ("passes", "own", "from", "rank", "trained", "s/epoch", "memory", "head")
 
@@ -85,7 +87,7 @@ class AdapterTable:
     candidates: int
     notes: tuple[str, ...] = ()
     measure: str = ""
-    subject: str = "The adapter"
+    subject: str = ADAPTER
 
     def render(self, *, every: bool = False) -> str:
         """Returns the table as text; `every` is ignored, since all rows are shown."""
@@ -105,7 +107,8 @@ class AdapterTable:
         gained = (chosen.value - frozen.value) * _POINTS
         text = f"{self.subject} scores {gained:+.2f} points against the best head alone"
         if chosen.value <= frozen.value:
-            text += ", which has no passes of its own: as a head alone the task is cheaper"
+            less = "an adapter" if self.subject == ADAPTER else "it"
+            text += f", which has no passes of its own: without {less} the task is cheaper"
         if best is not chosen:
             lost = (best.value - chosen.value) * _POINTS
             text += (

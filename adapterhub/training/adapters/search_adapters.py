@@ -11,6 +11,7 @@ from adapterhub.model.adapters.compile import compile_adapter
 from adapterhub.specs import BLOCK_METHOD
 from adapterhub.training.adapter_options import AdapterOptions, asked_depths, from_depth_of
 from adapterhub.training.adapters.result import (
+    ADAPTER,
     AdapterRow,
     AdapterSearchResult,
     FittedAdapter,
@@ -64,7 +65,7 @@ def search_adapters(trials: AdapterTrials) -> AdapterSearchResult:
 
 def _subject(tune: Tune | None) -> str:
     if tune is None or not tune.trains_weights:
-        return "The adapter"
+        return ADAPTER
     return "The trained encoder" if tune.makes_backbone else "The trained block"
 
 

@@ -7,7 +7,7 @@ Dependencies", 2018, section 5, and its script `conll18_ud_eval.py`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol, cast
 
 from adapterhub.results import Answer, ParsedWord
@@ -78,8 +78,40 @@ def attachment_figures(
     return {name: 2 * counts[name] / total if total else 0.0 for name in ("las", "uas", "word_f1")}
 
 
+def relation_counts(
+    found: Sequence[Sequence[Attached]], truth: Sequence[Sequence[Attached]]
+) -> tuple[Counter[str], Counter[str], Counter[str]]:
+    """Returns how often each relation, without subtype, is true, predicted, and right as in LAS.
+
+    Args:
+        found: The predicted words of each text.
+        truth: The true words of each text.
+    """
+    right = Counter(
+        _main(word.relation)
+        for own, gold in zip(found, truth, strict=True)
+        for word, other, has_head in _aligned(own, gold)
+        if has_head and _main(word.relation) == _main(other.relation)
+    )
+    true, predicted = (
+        Counter(_main(word.relation) for row in rows for word in row) for rows in (truth, found)
+    )
+    return true, predicted, right
+
+
 def _hits(found: Sequence[Attached], truth: Sequence[Attached]) -> Mapping[str, int]:
     """Returns the number of hits of each metric in one text."""
+    hits: Counter[str] = Counter()
+    for word, right, has_head in _aligned(found, truth):
+        has_relation = _main(word.relation) == _main(right.relation)
+        hits.update(word_f1=1, uas=int(has_head), las=int(has_head and has_relation))
+    return hits
+
+
+def _aligned(
+    found: Sequence[Attached], truth: Sequence[Attached]
+) -> Iterator[tuple[Attached, Attached, bool]]:
+    """Yields each word of one text that is in both trees, and whether it has the right head."""
     times = Counter((word.start, word.end) for word in truth)
     place = {
         (word.start, word.end): number
@@ -88,15 +120,10 @@ def _hits(found: Sequence[Attached], truth: Sequence[Attached]) -> Mapping[str, 
     }
     # The true word that each found one is, by place; the root is the root.
     aligned = [0, *(place.get((word.start, word.end)) for word in found)]
-    hits: Counter[str] = Counter()
     for word, number in zip(found, aligned[1:], strict=True):
-        if number is None:
-            continue
-        right = truth[number - 1]
-        has_head = aligned[word.head] == right.head
-        has_relation = _main(word.relation) == _main(right.relation)
-        hits.update(word_f1=1, uas=int(has_head), las=int(has_head and has_relation))
-    return hits
+        if number is not None:
+            right = truth[number - 1]
+            yield word, right, aligned[word.head] == right.head
 
 
 def _main(relation: str) -> str:

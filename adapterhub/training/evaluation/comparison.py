@@ -12,9 +12,11 @@ import numpy.typing as npt
 from adapterhub.diagnostics import Diagnostics
 from adapterhub.model.heads.heads import DECODERS, Array, RowLogits, sigmoid, softmax
 from adapterhub.plots.panels import Bars, Panel, Scatter, panels_of
-from adapterhub.specs import TaskSpec
+from adapterhub.results import Answer
+from adapterhub.specs import Kind, TaskSpec
 from adapterhub.training.data.dataset import Dataset
 from adapterhub.training.data.tagging import Span
+from adapterhub.training.evaluation.attachment import attached_words, relation_counts
 from adapterhub.training.evaluation.measure import make_diagnostics
 from adapterhub.training.evaluation.metrics import answer_spans, significant
 
@@ -48,7 +50,8 @@ class Comparison:
         split: Name of the rows.
         rows: Their number.
         diagnostics: Confusion matrix and reliability; None for a kind without either.
-        labels: Figures of each label or type, in the order of the task; empty for regression.
+        labels: Figures of each label in the order of the task, or of each type of entities or
+            relation by name; empty for regression.
         true: (N,) true values of a regression task, else None.
         predicted: (N,) its predicted values, else None.
     """
@@ -89,12 +92,24 @@ def compare(
     spec: TaskSpec, logits: RowLogits, dataset: Dataset, *, split: str = "validation"
 ) -> Comparison:
     """Returns the comparison of a calibrated task's logits with the rows of `dataset`."""
-    if spec.kind == "tagging":
-        found = answer_spans(DECODERS[spec.kind](logits, spec, 1))
-        return compare_spans(found, dataset, split=split)
     if isinstance(logits.values, tuple):
-        return Comparison(split, len(dataset))
+        answers = DECODERS[spec.kind](logits, spec, 1)
+        return compare_words(spec.kind, answers, dataset, split=split)
     return compare_texts(spec, logits.values, dataset, split=split)
+
+
+def compare_words(
+    kind: Kind, answers: Sequence[Answer], dataset: Dataset, *, split: str = "validation"
+) -> Comparison:
+    """Returns the comparison of the predictions of a tagging or parsing task with the truth.
+
+    Labels are the types of entities, or the relations without their subtypes, of which those count
+    as right that count in LAS.
+    """
+    if kind == "tagging":
+        return compare_spans(answer_spans(answers), dataset, split=split)
+    counts = relation_counts(attached_words(answers), dataset.trees())
+    return Comparison(split, len(dataset), labels=_counted(*counts))
 
 
 def compare_spans(
@@ -106,9 +121,7 @@ def compare_spans(
         true.update(span.entity for span in truth)
         predicted.update(span.entity for span in spans)
         right.update(span.entity for span in set(spans) & set(truth))
-    types = dict.fromkeys([*sorted(true), *sorted(predicted)])
-    figures = tuple(_figures(name, true[name], predicted[name], right[name]) for name in types)
-    return Comparison(split, len(dataset), labels=figures)
+    return Comparison(split, len(dataset), labels=_counted(true, predicted, right))
 
 
 def compare_texts(
@@ -133,6 +146,14 @@ def compare_texts(
         for place, label in enumerate(spec.labels)
     )
     return Comparison(split, rows, diagnostics, figures)
+
+
+def _counted(
+    true: Counter[str], predicted: Counter[str], right: Counter[str]
+) -> tuple[LabelFigures, ...]:
+    """Returns the figures of names that are true or predicted."""
+    names = dict.fromkeys([*sorted(true), *sorted(predicted)])
+    return tuple(_figures(name, true[name], predicted[name], right[name]) for name in names)
 
 
 def _figures(label: str, true: int, predicted: int, right: int) -> LabelFigures:

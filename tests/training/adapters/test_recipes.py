@@ -172,8 +172,9 @@ def test_a_head_alone_is_what_trains_by_default(root: Path, tmp_path: Path) -> N
         (pair_rows(32), "embeddings", {"epochs": 1}),
         (tagged_rows(32), "at:1,3", {"ranks": (1, 2), "sites": ("query",)}),
         (sentiment_rows(32), "middle-frozen", {"method": "dora", "rank": 2}),
+        (sentiment_rows(32), "at:0,2", {"method": "block", "tie_depths": True}),
     ],
-    ids=["tags-all", "apart-embeddings", "tags-ranks", "dora"],
+    ids=["tags-all", "apart-embeddings", "tags-ranks", "dora", "tied-copies"],
 )
 def test_recipes_go_with_other_options(
     rows: Rows, tune: str, adapter: dict[str, Any], root: Path, tmp_path: Path
@@ -187,7 +188,10 @@ def test_recipes_go_with_other_options(
     if trained.spec.adapter is not None:
         sites = adapter.get("sites", trained.spec.adapter.sites)
         assert trained.spec.adapter.sites == sites
-        assert trained.spec.adapter.config["use_dora"] == (adapter.get("method") == "dora")
+        assert trained.spec.adapter.config.get("use_dora", False) == (
+            adapter.get("method") == "dora"
+        )
+        assert trained.spec.adapter.tie_depths == adapter.get("tie_depths", False)
         assert len(trained.table.rows) == 1 + len(adapter.get("ranks", (1,)))
     hub = Hub(tmp_path / "tasks" / "registry.yaml", device="cpu")
     inputs = [dict.fromkeys(fields, "she was city film early")]
