@@ -72,7 +72,7 @@ class BatchedProbes:
         self._states = {
             split: ItemStates(inputs.items[split], inputs.states, split) for split in SPLITS
         }
-        self._scales = self._states["training"].scales().to(device)
+        self._scales = self._states["training"].scales(lambda: inputs.token_scales).to(device)
         self._draw = torch.Generator().manual_seed(settings.seed)
         width = settings.hidden_width if probe == "mlp" else None
         size = self._scales.mean.shape[1]

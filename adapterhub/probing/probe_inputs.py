@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
 from adapterhub.probing.fit_settings import FitSettings, Probe, Weights
-from adapterhub.probing.item_batches import ItemBatches
+from adapterhub.probing.item_batches import ItemBatches, Scales, measure_all
 from adapterhub.probing.items import ProbeItems, Split
 from adapterhub.probing.readouts import HeadReadout, LabelReadout, Readout
 from adapterhub.probing.states import ProbeStates
@@ -23,7 +24,7 @@ class Source:
     depth: int | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class ProbeInputs:
     """What all probes of a run share.
 
@@ -52,6 +53,18 @@ class ProbeInputs:
     def fitted(self) -> tuple[int, ...]:
         """Returns the indices of the targets that are fitted: the labels, the control task."""
         return tuple(sorted({target.index for target in self.targets}))
+
+    @cached_property
+    def token_scales(self) -> Scales:
+        """Returns the scales of the training tokens, of the depths of each set of weights."""
+        states = self.states
+        return measure_all(
+            [
+                states.read("training", depth, name)
+                for name in states.weights
+                for depth in states.depths
+            ]
+        )
 
     @property
     def has_mix(self) -> bool:

@@ -13,6 +13,7 @@ from adapterhub.plan import Reading
 from adapterhub.probing.fit_settings import FitSettings
 from adapterhub.probing.items import Split
 from adapterhub.probing.states import ProbeStates, encode_states
+from tests.encoders import FAMILY_NAMES
 
 TEXTS: dict[Split, list[str]] = {
     "training": ["a good day", "it is late and not early", "food"],
@@ -39,7 +40,7 @@ def encoded(backbone: Backbone, cache: Path, settings: FitSettings) -> ProbeStat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["albert", "bert"])
+@pytest.mark.parametrize("family", FAMILY_NAMES)
 def test_states_are_those_of_transformers_in_the_order_of_the_texts(
     backbones: dict[str, Backbone], family: str, tmp_path: Path
 ) -> None:
