@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from adapterhub.errors import UsageError
-from adapterhub.probing.options import HELD_OUT, ProbeOptions, What
+from adapterhub.probing.options import ProbeOptions, What
 from adapterhub.probing.sentence_pairs import sentence_pairs
 from adapterhub.rows.conllu import is_treebank
 from adapterhub.rows.formats import find_format
@@ -23,6 +23,10 @@ from adapterhub.training.data.records import Records, read_lists, read_parts, re
 from adapterhub.training.data.summary import note_unread
 from adapterhub.training.data.values import plain
 from adapterhub.training.options import TrainingOptions
+
+_HELD_OUT = 0.4
+"""Part of the rows that does not train where only one file is given; a half of it chooses, the
+other measures."""
 
 _ORDER = "order of its first two sentences"
 """The column that paragraphs get, by which they are spread over the splits."""
@@ -97,7 +101,7 @@ def open_source(data: object, options: ProbeOptions) -> Source:
     else:
         records, reading = read_parts(data, reading)
     if reading.validation is None and reading.split_column is None:
-        reading = reading.model_copy(update={"validation_fraction": HELD_OUT})
+        reading = reading.model_copy(update={"validation_fraction": _HELD_OUT})
     what = what or _guess(records, reading)
     if what == "order":
         records = _with_orders(records, reading)
