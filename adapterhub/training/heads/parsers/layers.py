@@ -119,8 +119,8 @@ class BiaffineLayers(nn.Module):
             of_heads, of_relations = self.scores(units, sizes, targets)
             arcs.append((of_heads, targets[:, 0]))
             relations.append((of_relations, _relations(targets)))
-        self.arcs /= _temperature(arcs)
-        self.relations /= _temperature(relations)
+        self.arcs.div_(_temperature(arcs))
+        self.relations.div_(_temperature(relations))
 
     def predictions(self, units: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
         """Returns the best head of each unit, and its best relation to that: (n, 2) int64.

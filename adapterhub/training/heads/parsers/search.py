@@ -42,7 +42,7 @@ from adapterhub.training.options import TrainingOptions
 # Units that suffice to rank candidates, and the part of the epochs that this takes.
 _RANKED_UNITS = 40_000
 _RANKING = 0.4
-_MOST_MIXES = 2
+_MOST_MIXES = 4
 # Of those that are ranked, so many are trained on all rows.
 _FINALISTS = 3
 _VALIDATION_UNITS = 4096

@@ -80,6 +80,18 @@ def test_rows_are_read_from_tables_and_csv_under_other_names(tmp_path: Path) -> 
         assert read_splits(tmp_path / f"{index}.csv", options).train.targets == plain.targets
 
 
+def test_a_text_beside_the_words_is_theirs_if_it_is_made_of_them() -> None:
+    tree = {"tokens": ["I", "go", "."], "head": [2, 0, 2], "deprel": ["nsubj", "root", "punct"]}
+    texts = ["I  go .", "I go . Now", "I went.", "Igo."]
+    rows = [{**tree, "text": text} for text in texts] * 4
+    train = read_splits(rows, TrainingOptions(validation=rows)).train
+    assert [text for (text,) in train.inputs[:4]] == ["I  go .", "I go.", "I go.", "Igo."]
+    assert [(arc.start, arc.end) for arc in train.trees()[0]] == [(0, 1), (3, 5), (6, 7)]
+    odd = [{**tree, "text": "I go.", "offsets": [[0, 1], [2, 4], [4, 9]]}] * 9
+    with pytest.raises(DataError, match="the offset of word 3"):
+        read_splits(odd, TrainingOptions())
+
+
 def test_relations_that_only_held_out_rows_have_count_as_wrong(tmp_path: Path) -> None:
     rows = tree_rows(12)
     other = [{"tokens": ["she", "was"], "head": [2, 0], "deprel": ["csubj", "root"]}] * 2
