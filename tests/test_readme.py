@@ -75,9 +75,14 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("document", _with("python"))
-def test_python_snippets_run(document: str, workplace: Path) -> None:
+def test_python_snippets_run(
+    document: str, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for block in _blocks(document, "python"):
         _run_python(block)
+        printed = capsys.readouterr().out
+        counts = re.findall(r"^# ([\d,]+ of [\d,]+ parameters)", block.text, re.MULTILINE)
+        assert all(count in printed for count in counts), printed
 
 
 @pytest.mark.slow

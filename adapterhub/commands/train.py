@@ -117,10 +117,10 @@ def _values(trained: TrainedTask) -> dict[str, object]:
 
 def _tuning_values(trained: TrainedTask) -> dict[str, object]:
     """Returns what was trained, and what that cost; zeros where it was not measured."""
-    row, makes_backbone = (
-        trained.table.rows[trained.table.chosen],
-        trained.backbone.base is not None,
-    )
+    from adapterhub.saving import own_folder
+
+    row, saved = trained.table.rows[trained.table.chosen], trained.saved
+    makes_backbone = trained.tune is not None and trained.tune.makes_backbone
     return {
         "recipe": None if trained.tune is None else str(trained.tune),
         "trained": row.parameters,
@@ -128,7 +128,7 @@ def _tuning_values(trained: TrainedTask) -> dict[str, object]:
         "seconds_per_epoch": row.seconds,
         "memory_bytes": row.memory_bytes,
         "shares_trunk": not makes_backbone and row.own_passes < max(row.passes, 1),
-        "backbone": trained.spec.backbone.name if makes_backbone else None,
+        "backbone": str(own_folder(saved)) if makes_backbone and saved is not None else None,
     }
 
 

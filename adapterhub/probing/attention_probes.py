@@ -27,7 +27,7 @@ from adapterhub.probing.text_reader import TextReader
 from adapterhub.training.adapters.differentiable_passes import run_layer
 from adapterhub.training.adapters.run_config import product_dtype
 
-_STEPS = 150
+_STEPS = 100
 """Steps in all at least: few texts are read in smaller batches, and more often."""
 _SMALLEST_BATCH = 8
 _MOST_EPOCHS = 20

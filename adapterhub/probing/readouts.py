@@ -40,7 +40,13 @@ class Predicted:
 
 
 class Readout(Protocol):
-    """Predicts one kind of target; `targets` (S,) says which target each variant predicts."""
+    """Predicts one kind of target; `targets` (S,) says which target each variant predicts.
+
+    Attributes:
+        outputs: Number of labels, or the greatest number of places that are a word's head.
+    """
+
+    outputs: int
 
     def start(
         self, size: int, width: int | None, *, targets: torch.Tensor, draw: torch.Generator
@@ -77,6 +83,7 @@ class LabelReadout:
     """A softmax over K labels."""
 
     def __init__(self, training: ItemBatches, labels: int, device: torch.device) -> None:
+        self.outputs = labels
         found = [constant_predictor(row[row >= 0], labels) for row in training.labels.numpy()]
         self._priors = (torch.from_numpy(np.stack(found)) * math.log(2)).float().to(device)
 
@@ -127,6 +134,7 @@ class HeadReadout:
     """
 
     def __init__(self, training: ItemBatches, width: int, device: torch.device) -> None:
+        self.outputs = int(training.counts.max()) + 1
         self._width = width
         targets = range(len(training.labels))
         found = [_position_predictor(training, target) for target in targets]
@@ -226,10 +234,10 @@ def _position_predictor(training: ItemBatches, target: int) -> torch.Tensor:
     scores = (found / found.sum()).log()
     for _ in range(_SCALING_STEPS):
         expected = torch.full_like(found, 0.5)
-        for grid, is_labelled, relations in parts:
-            closed = _closed(scores[_relations(grid)], grid)[is_labelled]
-            expected += torch.bincount(
-                relations.flatten(), closed.softmax(-1).flatten(), len(found)
-            )
+        for grid, is_labelled in parts:
+            relations = _relations(grid)
+            shares = _closed(scores[relations], grid).softmax(-1)[is_labelled]
+            index = relations[is_labelled].flatten()
+            expected += torch.bincount(index, shares.flatten(), len(found))
         scores = scores + found.log() - expected.log()
     return scores.float()

@@ -15,6 +15,7 @@ from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.tokens import TextTokenizer
 from adapterhub.saving import check_place, open_for, own_backbone_name
 from adapterhub.store.registry import NEAREST, Resolved
+from adapterhub.store.room import check_room
 from adapterhub.training.adapter_options import AdapterOptions
 from adapterhub.training.adapters.result import AdapterSearchResult
 from adapterhub.training.features.encoding import FeatureSource
@@ -86,7 +87,7 @@ def run(job: TrainingJob, *, encoder: Encoder | None = None) -> TrainedTask:
         shares_block=opened.config.num_hidden_groups == 1,
     )
     if registry is not None:
-        check_place(registry, job.task, splits.train.kind, opened)
+        _check_registry(registry, job, opened)
     source = _open_source(opened, encoder, options)
     warm_start = shared = None
     if options.adapter_of is not None:
@@ -116,6 +117,18 @@ def run(job: TrainingJob, *, encoder: Encoder | None = None) -> TrainedTask:
     if isinstance(found, AdapterSearchResult):
         found.remove_checkpoints()
     return trained
+
+
+def _check_registry(registry: Path, job: TrainingJob, backbone: Backbone) -> None:
+    """Checks, before hours of training, that the registry will take what is trained.
+
+    Raises:
+        RegistryError: It will not.
+    """
+    check_place(registry, job.task, job.splits.train.kind, backbone)
+    tune = job.options.tune
+    if tune is not None and tune.makes_backbone:
+        check_room(registry, more=sum(tensor.nbytes for tensor in backbone.weights.values()))
 
 
 def _save(trained: TrainedTask, registry: str | Path) -> Resolved:

@@ -4,7 +4,7 @@
     scripts/quality DATA_FOLDER --adapters [--only sst2 trec] [--max-rows 2000] [--epochs 8]
     scripts/quality DATA_FOLDER --tasks [--only topic-zh stars-en] [--registry registry.yaml]
     scripts/quality DATA_FOLDER --encoders [--only mrpc cola] [--beside FOLDER]
-    scripts/quality DATA_FOLDER --freezing [--only ag_news] [--max-rows 1000] [--epochs 3]
+    scripts/quality DATA_FOLDER --freezing [--only ag_news] [--max-rows 500] [--epochs 3]
     scripts/quality DATA_FOLDER --parsing [--only ud_english_ewt] [--max-rows 1000]
     scripts/quality DATA_FOLDER --probing [--corpus FOLDER] [--only sst2 ud_english_ewt]
 
@@ -137,6 +137,8 @@ def probing(options: argparse.Namespace) -> int:
     from recipes.quality.probing import TEXT_ROWS, WORD_ROWS, probe_sets
     from recipes.quality.probing_page import write_page
 
+    if options.corpus is None:
+        print("without --corpus FOLDER the order of sentences is left out", file=sys.stderr)
     given = options.max_rows
     found = probe_sets(
         options.data,
@@ -161,7 +163,7 @@ def freezing(options: argparse.Namespace) -> int:
         data=options.data,
         names=tuple(options.only or DEFAULT_SETS),
         registry=options.registry or SHIPPED_TASKS.parents[2] / "registry.yaml",
-        max_rows=options.max_rows or 1_000,
+        max_rows=options.max_rows or 500,
         epochs=options.epochs or 3,
         record=options.out.with_suffix(".json"),
     )
@@ -211,7 +213,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--beside", metavar="ENCODER", help=beside_help)
     parser.add_argument("--only", nargs="+", default=None, metavar="NAME")
     rows_help = "rows of a split at most [5000; with --adapters and --encoders 2000; "
-    rows_help += "with --probing 1000 sentences, 2000 texts]"
+    rows_help += "with --probing 400 sentences, 500 texts]"
     parser.add_argument("--max-rows", type=int, help=rows_help)
     parser.add_argument("--registry", type=Path, default=None, help="take its heads as they are")
     parser.add_argument("--epochs", type=int, help="with --adapters, --freezing: at most [8, 3]")

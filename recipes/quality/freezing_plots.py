@@ -79,22 +79,9 @@ def _label(panel: Any, found: FreezingRecord, encoder: str, *, is_time: bool) ->
 
 
 def _legend(recipes: Sequence[str], sets: Sequence[str], colours: Sequence[Any]) -> list[Line2D]:
+    marks = [("o", name, colour) for name, colour in zip(recipes, colours, strict=False)]
+    marks += [(mark, name, "grey") for mark, name in zip(_MARKERS, sets, strict=False)]
     return [
-        *(
-            Line2D(
-                [], [], marker="o", linestyle="", label=name, color=colours[place % len(colours)]
-            )
-            for place, name in enumerate(recipes)
-        ),
-        *(
-            Line2D(
-                [],
-                [],
-                marker=_MARKERS[place % len(_MARKERS)],
-                linestyle="",
-                label=name,
-                color="grey",
-            )
-            for place, name in enumerate(sets)
-        ),
+        Line2D([], [], marker=marker, linestyle="", label=name, color=colour)
+        for marker, name, colour in marks
     ]

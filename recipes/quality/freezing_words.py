@@ -36,9 +36,10 @@ class Words:
 _ENGLISH = Words(
     method=(
         "Encoder `{backbone}` ({fingerprint}…){other}. At most {rows} training rows and {epochs} "
-        "epochs; every recipe has the same rows and otherwise the default settings of `train`, "
-        "without n-grams, and nothing was tuned for one of them. Rows of the training file choose "
-        "the epoch and the head; the metric is of other rows, which chose nothing. {sets}. "
+        "epochs; every recipe has the same rows, a linear head on one depth (mean of the tokens, "
+        "no n-grams) and otherwise the default settings of `train`; nothing was tuned for one. "
+        "Rows of the training file choose the epoch and the head; the metric is of other rows, "
+        "which chose nothing. {sets}. "
         "*Own passes*: per text, that no other task shares. *s/epoch*: seconds of an epoch of "
         "training; the head trains on features, so the rows are encoded once before. *MB*: of "
         "gradients, the optimizer's moments and what a step keeps for the gradients, measured, "
@@ -91,7 +92,8 @@ _ENGLISH = Words(
 _CHINESE = Words(
     method=(
         "编码器：`{backbone}`（{fingerprint}…）{other}。训练行最多 {rows} 行，最多 {epochs} 轮；"
-        "所有方案用同样的行，其余都是 `train` 的默认设置，不带 n-gram，没有为任何一种方案单独调参。"
+        "所有方案用同样的行，头都是读单独一层的线性头（词元取平均，不带 n-gram），"
+        "其余是 `train` 的默认设置，没有为任何一种方案单独调参。"
         "轮数和分类头由训练文件里留出的行来选，指标则在没有参与任何选择的行上测得。{sets}。"
         "*独占层数*：每条文本要多算、且不能与其他任务共用的层数。*秒/轮*：训练一轮的秒数；"
         "`head` 在缓存的特征上训练，因此只需先把所有行编码一次。*MB*：梯度、优化器动量和一步之中"

@@ -73,6 +73,7 @@ def test_a_probe_finds_what_its_architecture_can_compute(draw: Any, knowing: set
             assert abs(fit.bits) < 0.05, fit.probe
 
 
+@pytest.mark.slow
 def test_random_labels_are_known_of_types_that_were_seen_and_of_no_others() -> None:
     changes = {"control": True, "probes": ("linear",)}
     fits = {fit.target: fit for fit in fitted(of_its_type, labels=2, **changes)}
@@ -92,12 +93,14 @@ def test_heads_are_found_among_the_words_of_a_text(probe: str) -> None:
     assert fit.accuracy > 0.9
 
 
+@pytest.mark.slow
 def test_the_constant_predictor_of_heads_knows_distances_and_the_ends_of_a_text() -> None:
     (fit,) = fitted(with_the_next_as_head, labels=None, probes=("linear",), epochs=1)
     assert fit.entropy < 0.1
     assert fit.base_accuracy == 1.0
 
 
+@pytest.mark.slow
 def test_words_without_a_head_are_not_predicted() -> None:
     items, states = toy(with_named_heads)
     for one in items.values():
@@ -108,14 +111,16 @@ def test_words_without_a_head_are_not_predicted() -> None:
     assert 2.2 < fit.entropy < 2.6
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_fits() -> None:
-    changes = {"labels": 2, "epochs": 1, "probes": ("mlp",), "mix": True}
+    changes: dict[str, Any] = {"labels": 2, "epochs": 1, "probes": ("mlp",)}
     runs = [fitted(of_its_sign, **changes, seed=seed) for seed in (0, 0, 1)]
     one, same, other = [[fit.model_copy(update={"seconds": 0.0}) for fit in run] for run in runs]
     assert one == same
     assert one != other
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_attention_probes() -> None:
     states = []
     for seed in (0, 0, 1):
@@ -143,6 +148,7 @@ def _block_parameters(width: int, wide: int) -> int:
     return 4 * (width * width + width) + 2 * width * wide + wide + width + 4 * width
 
 
+@pytest.mark.slow
 def test_a_whole_text_is_read_by_its_mean() -> None:
     items, states = toy(of_another_word)
     texts = {
@@ -173,3 +179,16 @@ def test_a_split_without_items_is_refused() -> None:
     items["choosing"] = ProbeItems(none, none[:, None], none, none, none, none.astype(bool))
     with pytest.raises(DataError, match="the choosing rows"):
         fit_probes(items, states, labels=2, settings=SETTINGS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("probe", ["linear", "attention"])
+def test_the_mix_finds_the_depth_that_knows(probe: Any) -> None:
+    settings = replace(SETTINGS, mix=True, probes=(probe,))
+    fits = fit_probes(*toy(of_its_sign, (0, 1)), labels=2, settings=settings)
+    noise, told, mix = sorted(fits, key=lambda fit: (fit.depth is None, fit.depth))
+    assert abs(noise.bits) < 0.05
+    assert mix.bits > 0.9 * told.bits > 0.7
+    assert mix.shares is not None
+    assert mix.shares[1] > 0.8
+    assert mix.parameters == told.parameters + 2

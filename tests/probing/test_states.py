@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from adapterhub.plan import Reading
 from adapterhub.probing.fit_settings import FitSettings
 from adapterhub.probing.items import Split
 from adapterhub.probing.states import ProbeStates, encode_states
+from tests.encoders import FAMILY_NAMES
 
 TEXTS: dict[Split, list[str]] = {
     "training": ["a good day", "it is late and not early", "food"],
@@ -37,7 +39,8 @@ def encoded(backbone: Backbone, cache: Path, settings: FitSettings) -> ProbeStat
     )
 
 
-@pytest.mark.parametrize("family", ["albert", "bert"])
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILY_NAMES)
 def test_states_are_those_of_transformers_in_the_order_of_the_texts(
     backbones: dict[str, Backbone], family: str, tmp_path: Path
 ) -> None:
@@ -85,6 +88,7 @@ def test_some_depths_are_kept_and_unknown_ones_refused(
         encoded(tiny_backbone, tmp_path, FitSettings(depths=(1, 5)))
 
 
+@pytest.mark.slow
 def test_random_weights_are_as_transformers_draws_them_and_follow_the_seed(
     tiny_backbone: Backbone, tmp_path: Path
 ) -> None:
@@ -105,7 +109,8 @@ def test_a_fresh_block_has_the_shape_of_the_backbones_and_other_weights(
     for family in ("albert", "distilbert"):
         backbone = backbones[family]
         states = encoded(backbone, tmp_path, FitSettings(random=False, depths=(0,)))
-        own = backbone.model.encoder.albert_layer_groups[0].albert_layers[0]
+        group: Any = backbone.model.encoder.albert_layer_groups[0]
+        own = group.albert_layers[0]
         fresh, same, other = states.layer(0), states.layer(0), states.layer(1)
         expected = {name: value.shape for name, value in own.named_parameters()}
         assert {name: value.shape for name, value in fresh.named_parameters()} == expected

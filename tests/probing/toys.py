@@ -37,11 +37,11 @@ Draw = Callable[[np.random.Generator, int], tuple[Any, Any]]
 """(generator, words of a text) -> states (words, WIDTH) and labels (words,)."""
 
 
-def toy(draw: Draw) -> tuple[dict[Split, ProbeItems], ProbeStates]:
+def toy(draw: Draw, depths: tuple[int, ...] = (1,)) -> tuple[dict[Split, ProbeItems], ProbeStates]:
     """Returns items that are the words of texts, and their states at depth 1.
 
     The type of a word is the index of the greatest number of its state, and its label in the
-    control task is drawn once for a type.
+    control task is drawn once for a type. Depth 0, before it, is noise.
     """
     rng = np.random.default_rng(0)
     control = rng.permutation(np.arange(WIDTH) % 2)
@@ -67,8 +67,10 @@ def toy(draw: Draw) -> tuple[dict[Split, ProbeItems], ProbeStates]:
         values.append(states)
         spans[split] = (start, start + len(states))
         start += len(states)
-    tensor = torch.from_numpy(np.concatenate(values)).half()[None, None]
-    return items, ProbeStates((1,), ("backbone",), torch.device("cpu"), CONFIG, tensor, spans)
+    told = torch.from_numpy(np.concatenate(values)).half()
+    noise = torch.from_numpy(rng.normal(size=tuple(told.shape))).half()
+    tensor = torch.stack([noise, told])[None, 2 - len(depths) :]
+    return items, ProbeStates(depths, ("backbone",), torch.device("cpu"), CONFIG, tensor, spans)
 
 
 def fitted(draw: Draw, *, labels: int | None, **changes: Any) -> tuple[ProbeFit, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from adapterhub import Hub, saving
 from adapterhub.errors import BackboneError, RegistryError, SaveError, UsageError
@@ -22,6 +23,8 @@ from tests.tiny import save_backbone
 from tests.training.rows import sentiment_rows
 
 pytest.importorskip("sklearn")
+
+WORDS = "embeddings.word_embeddings.weight"
 
 pytestmark = pytest.mark.slow
 
@@ -123,6 +126,10 @@ def test_files_in_half_precision_are_written_in_full(tmp_path: Path) -> None:
 
     folder = save_backbone(tmp_path / "half")
     AlbertModel.from_pretrained(folder).half().save_pretrained(folder)
+    # Files of language models may have the table of words a second time, as the output layer.
+    tensors = load_file(folder / "model.safetensors")
+    output = {"predictions.decoder.weight": tensors[WORDS].clone()}
+    save_file({**tensors, **output}, folder / "model.safetensors", metadata={"format": "pt"})
     trained = tuned(tmp_path, open_backbone(folder))
     (tmp_path / "out").mkdir()
     write_backbone(trained.backbone, tmp_path / "out")
@@ -130,6 +137,8 @@ def test_files_in_half_precision_are_written_in_full(tmp_path: Path) -> None:
     assert {p.dtype for p in model.parameters()} == {torch.float32}
     for name, tensor in trained.backbone.weights.items():
         assert torch.equal(model.state_dict()[name], tensor), name
+    written = load_file(tmp_path / "out" / "model.safetensors")
+    assert torch.equal(written["predictions.decoder.weight"], trained.backbone.weights[WORDS])
     # A base that changed meanwhile would give another encoder.
     save_backbone(folder, seed=1)
     (folder / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n", encoding="utf-8")

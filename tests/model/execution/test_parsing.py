@@ -53,6 +53,7 @@ def test_every_tree_is_of_the_words_of_its_text(hub: Hub) -> None:
         assert all(0 <= word["score"] <= 1 for word in words)
 
 
+@pytest.mark.slow
 def test_other_tasks_have_the_same_bits_beside_it(hub: Hub) -> None:
     alone = hub.score(TEXTS, OTHERS, logits=True)
     beside = hub.score(TEXTS, ["trees", *OTHERS], logits=True)
@@ -133,6 +134,7 @@ def test_files_of_all_formats_hold_the_words(hub: Hub, tmp_path: Path) -> None:
         assert found == expected
 
 
+@pytest.mark.slow
 def test_rows_with_tasks_of_their_own_and_streams_give_the_same_trees(hub: Hub) -> None:
     expected = trees_of(hub, TEXTS)
     rows = [(text, ("trees", "rating") if n % 2 else ("trees",)) for n, text in enumerate(TEXTS)]

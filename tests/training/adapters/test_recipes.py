@@ -86,6 +86,8 @@ def check_figures(trained: TrainedTask, run: AdapterRun) -> None:
     assert row.parameters == sum(p.numel() for p in own.values())
     assert row.memory_bytes > 12 * row.parameters
     assert row.seconds > 0
+    accuracy = next(one.value for one in trained.metrics if one.name == "accuracy")
+    assert accuracy == pytest.approx(row.value), "scored as it was trained"
     assert row.own_passes == row.passes - (row.from_depth or 0)
     assert table.rows[0].own_passes == 0
     assert 0 < table.rows[0].memory_bytes < row.memory_bytes
