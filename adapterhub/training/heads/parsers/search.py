@@ -88,6 +88,8 @@ def search_parsers(fit_inputs: FitInputs, *, options: TrainingOptions, depth: in
     """
     candidates = list(_candidates(fit_inputs, options, depth))
     notes = list(fit_inputs.notes)
+    if options.mixes and fit_inputs.tap_bytes * 2 > options.memory_bytes:
+        notes.append("Mixes of depths are left out: their features would exceed memory_bytes.")
     fitted: list[FittedHead] = []
     if len(candidates) > 1:
         ranked = _rank(candidates, fit_inputs, options)
