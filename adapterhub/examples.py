@@ -20,7 +20,8 @@ class KnownAnswer(Spec):
 
     Attributes:
         inputs: The probe, one string per input field.
-        logits: One row of K for a whole text; for tagging one row per token.
+        logits: One row of K for a whole text; for tagging one row per token, for parsing one per
+            unit, see `TaskScores`.
         answers: The label of the largest logit of each row, which detects labels in another
             order; empty for regression.
     """

@@ -207,8 +207,9 @@ class TaskScores(Sequence[Answer]):
         windows: Number of windows of each row; 0 in rows that were not scored.
         truncated: Whether each row was truncated.
         logits: Raw fp32 head outputs, if requested: (N, K) with NaN in rows that were not scored,
-            or for tagging one (tokens, K) array per row. For parsing one (words, K) array per row,
-            log p(head) + log p(relation | head) at the head of each word.
+            or for tagging one (tokens, K) array per row. For parsing one (units, K) array per row,
+            log p(head) + log p(relation | head) at the head of each unit; units are words before
+            those with the relation `_` are joined to the word before them.
         top_k: Number of labels per row; None for all.
     """
 

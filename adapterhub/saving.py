@@ -10,15 +10,23 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from adapterhub.errors import HeadFileError, RegistryError, check_type
+from adapterhub.errors import AdapterHubError, RegistryError, check_type
 from adapterhub.model.backbone.sources import SHIPPED, check_backbone, check_source
 from adapterhub.specs import BackboneSpec, Kind, TaskSpec
 from adapterhub.store.atomic import reason
+from adapterhub.store.editing import BACKBONES_FOLDER
 from adapterhub.store.entries import BackboneEntry, backbone_key
 from adapterhub.store.header import SUFFIX
 from adapterhub.store.headfile import write_head
 from adapterhub.store.new_folder import is_free, new_folder
-from adapterhub.store.registry import NEAREST, Registry, Resolved, read_registry, registry_to_write
+from adapterhub.store.registry import (
+    NEAREST,
+    REGISTRY_NAME,
+    Registry,
+    Resolved,
+    read_registry,
+    registry_to_write,
+)
 from adapterhub.store.room import check_kind
 from adapterhub.store.versions import Addition, add_versions
 
@@ -132,10 +140,6 @@ def _addition(task: FinishedTask, path: Path, written: Mapping[str, Path]) -> Ad
     return Addition(spec, task.tensors, entry, aliases=tuple(task.aliases))
 
 
-BACKBONES_FOLDER = "backbones"
-"""Folder beside registry.yaml of the backbones that training makes."""
-
-
 def own_backbone_name(registry: Path | None, task: str) -> str:
     """Returns the name of the backbone that the training of a task makes: the first free one."""
     if registry is None:
@@ -215,24 +219,36 @@ def check_place(registry: Path, task: str, kind: Kind, backbone: Backbone) -> No
         )
 
 
+def own_folder(saved: Resolved) -> Path:
+    """Returns the folder of the backbone that was saved with a task."""
+    return saved.path.parent.parent / saved.backbone.source
+
+
 def write_elsewhere(task: FinishedTask) -> Path:
     """Writes a task that its registry refuses to a head file here, or in a temporary folder.
 
+    One with a backbone of its own gets a registry of its own instead, in a folder.
+
     Raises:
-        HeadFileError: It cannot be written there either.
+        AdapterHubError: It cannot be written there either.
         OSError: There is no temporary folder.
     """
-    with contextlib.suppress(HeadFileError, OSError):
+    with contextlib.suppress(AdapterHubError, OSError):
         return _write_new(Path.cwd(), task)
     return _write_new(Path(tempfile.mkdtemp(prefix="adapterhub-")), task)
 
 
 def _write_new(folder: Path, task: FinishedTask) -> Path:
-    path = folder / f"{task.spec.task}{SUFFIX}"
+    own = task.backbone.base is not None
+    suffix = "" if own else SUFFIX
+    path = folder / f"{task.spec.task}{suffix}"
     number = 1
     while path.exists():
         number += 1
-        path = folder / f"{task.spec.task}.{number}{SUFFIX}"
+        path = folder / f"{task.spec.task}.{number}{suffix}"
+    if own:
+        save_tasks((task,), path / REGISTRY_NAME)
+        return path / REGISTRY_NAME
     write_head(path, task.spec, task.tensors)
     return path
 

@@ -45,7 +45,7 @@ PAIRS = [
     {"text": text, "text_pair": other}
     for text, other in zip(TEXTS, TEXTS[1:] + TEXTS[:1], strict=True)
 ]
-NAMES = ("sentiment", "topics", "rating", "entails", "entities", "language")
+NAMES = ("sentiment", "topics", "rating", "entails", "entities", "trees", "language")
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 
 
@@ -285,7 +285,7 @@ def test_explain_computes_and_loads_nothing(hub: Hub) -> None:
     plan = hub.explain(NAMES)
     assert hub.resident_bytes == 0
     assert plan.passes == 4 + 3
-    assert plan.separate_passes == 6 * 4
+    assert plan.separate_passes == 7 * 4
     assert [trunk.reading.fields for trunk in plan.trunks] == [("text",), ("text", "text_pair")]
     assert hub.explain("rating").passes == 3
 
@@ -413,10 +413,11 @@ def test_answers_have_the_shapes_of_pipelines(hub: Hub) -> None:
             assert answer["label"] in labels  # type: ignore[index, call-overload]
             assert 0.5 <= answer["score"] <= 1  # type: ignore[index, call-overload]
     assert all(set(answer) == {"value"} for answer in scores["rating"])  # type: ignore[arg-type]
-    for row, answer in enumerate(scores["entities"]):
-        for entity in answer:  # type: ignore[union-attr]
-            word = TEXTS[row][entity["start"] : entity["end"]]  # type: ignore[index]
-            assert word == entity["word"]  # type: ignore[index]
+    for name in ("entities", "trees"):
+        for row, answer in enumerate(scores[name]):
+            for found in answer:  # type: ignore[union-attr]
+                word = TEXTS[row][found["start"] : found["end"]]  # type: ignore[index]
+                assert word == found["word"]  # type: ignore[index]
 
 
 def test_one_text_and_one_name_are_enough(hub: Hub) -> None:
@@ -453,6 +454,11 @@ def test_logits_are_given_on_request(hub: Hub) -> None:
     assert isinstance(tags, tuple)
     lengths = [len(row) for row in hub.encode(TEXTS, pooling="tokens")]
     assert [row.shape for row in tags] == [(length, 3) for length in lengths]
+    trees = scores["trees"]
+    assert isinstance(trees.logits, tuple)
+    for row, words in zip(trees.logits, trees, strict=True):
+        assert row.shape[1] == 4
+        assert len(row) >= len(words)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["sentiment", "topics", "rating", "entails", "language"])
@@ -716,12 +722,12 @@ def test_a_name_that_is_no_string_is_refused(name: Any, hub: Hub) -> None:
 
 
 def test_no_texts_have_no_predictions(hub: Hub) -> None:
-    tasks = ["sentiment", "rating", "topics", "entities"]
+    tasks = ["sentiment", "rating", "topics", "entities", "trees"]
     for scores in (hub.score([], tasks, logits=True), hub.score(iter([]), tasks, logits=True)):
         assert list(scores.rows()) == []
         assert list(scores.to_pandas().columns) == [
             *("sentiment.label", "sentiment.score", "rating.value"),
-            *("topics.labels", "entities.entities"),
+            *("topics.labels", "entities.entities", "trees.words"),
         ]
         assert scores.to_arrow().num_rows == 0
         assert (len(scores["rating"]), scores.errors) == (0, ())

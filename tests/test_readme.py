@@ -30,7 +30,9 @@ DOCUMENTS = (
     "docs/adapters.md",
     "docs/add-a-task.md",
     "docs/architecture.md",
+    "docs/freezing.md",
     "docs/head-file.md",
+    "docs/probing.md",
 )
 PAGES = (
     *("README.md", "CHANGELOG.md", "scripts/examples/README.md"),
@@ -73,9 +75,14 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("document", _with("python"))
-def test_python_snippets_run(document: str, workplace: Path) -> None:
+def test_python_snippets_run(
+    document: str, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for block in _blocks(document, "python"):
         _run_python(block)
+        printed = capsys.readouterr().out
+        counts = re.findall(r"^# ([\d,]+ of [\d,]+ parameters)", block.text, re.MULTILINE)
+        assert all(count in printed for count in counts), printed
 
 
 @pytest.mark.slow
@@ -98,6 +105,21 @@ def test_the_page_of_encoders_runs(workplace: Path, capsys: pytest.CaptureFixtur
             _run_commands(block, capsys)
         else:
             _run_python(block)
+
+
+def test_the_chinese_page_has_the_code_and_the_parts_of_the_english_one() -> None:
+    english, chinese = "docs/freezing.md", "docs/freezing.zh.md"
+    kinds = ("python", "console")
+    assert [one.text for one in _blocks(english, *kinds)] == [
+        one.text for one in _blocks(chinese, *kinds)
+    ]
+    parts = [
+        re.findall(
+            r"^(#+|\||- |<!--.*-->)", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE
+        )
+        for page in (english, chinese)
+    ]
+    assert parts[0] == parts[1]
 
 
 def _run_python(block: Block) -> None:

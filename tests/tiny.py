@@ -111,6 +111,7 @@ TASKS: tuple[dict[str, Any], ...] = (
         "hidden_width": 8,
     },
     {"kind": "tagging", "task": "entities", "depths": (3,)},
+    {"kind": "parsing", "task": "trees", "depths": (1, 3)},
     {
         "kind": "single_label",
         "task": "language",

@@ -82,7 +82,7 @@ def doctor(
 def _all_checks(
     folder: Path | None, registries: Sequence[Path] | None, *, replay: bool, clean: bool
 ) -> Iterator[Check]:
-    from adapterhub.store.editing import HEADS_FOLDER
+    from adapterhub.store.editing import BACKBONES_FOLDER, HEADS_FOLDER
     from adapterhub.store.registries import locate_registries
     from adapterhub.store.registry import REGISTRY_NAME, read_registry
 
@@ -101,8 +101,9 @@ def _all_checks(
                 continue
             yield from _examine(opened, replay=replay)
             if folder is None or not folder.is_dir():
-                heads = opened.path.parent / HEADS_FOLDER
-                yield from _strays((opened.path.parent, heads), clean=clean)
+                top = opened.path.parent
+                places = (top, top / HEADS_FOLDER, top / BACKBONES_FOLDER)
+                yield from _strays(places, clean=clean)
     if folder is not None and folder.is_dir():
         yield from _strays((Path(place) for place, _, _ in os.walk(folder)), clean=clean)
 

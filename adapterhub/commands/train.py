@@ -36,7 +36,8 @@ def train(
     """Train a task on the frozen backbone and add it to a registry.
 
     The rows are encoded once, many heads are fitted on the features, and the cheapest good one is
-    kept. With --adapter the block itself is changed from a depth on, and the head trains with it.
+    kept. With --adapter or --tune the encoder is changed too, at some depths or at all of them, and
+    the head trains with it.
     In brackets: the default of an option.
     """
     from adapterhub.saving import write_elsewhere
@@ -55,6 +56,8 @@ def train(
     except SaveError as error:
         file = shlex.quote(str(write_elsewhere(error.trained)))
         way_out = f"It is in {file}; add it with `adapterhub add {file}{at}`"
+        if error.trained.backbone.base is not None:
+            way_out = f"It is in the registry {file}, with its backbone beside it"
         raise RegistryError(error.path, f"{error.problem} {way_out}") from error
     if output.as_json:
         print_json(_values(trained))
@@ -68,12 +71,15 @@ def train(
 
 def _print(trained: TrainedTask, at: str) -> None:
     from adapterhub.commands.measured import by_rows
+    from adapterhub.saving import own_folder
 
     print_line(trained.table.render().rstrip())
     for rows, metrics in by_rows(trained.spec).items():
         print_line(f"Measured on {rows}: {metrics}")
     if (saved := trained.saved) is not None:
         note(f"adapterhub: {saved.task}:{saved.version} is in {saved.path}")
+        if trained.backbone.base is not None:
+            note(f"adapterhub: its backbone is in {own_folder(saved)}")
         note(f'adapterhub: try: adapterhub score "…" --task {saved.task}{at}')
 
 
@@ -85,6 +91,7 @@ def _values(trained: TrainedTask) -> dict[str, object]:
     if saved is not None:
         values |= {"version": saved.version, "file": str(saved.path)}
         values |= {"aliases": dict(saved.entry.aliases)}
+        values |= {"backbone": saved.entry.backbone}
     return {
         **values,
         "kind": trained.spec.kind,
@@ -101,9 +108,27 @@ def _values(trained: TrainedTask) -> dict[str, object]:
         "metric": table.metric,
         "measure": table.measure or table.metric,
         "adapter": _adapter_values(trained.spec.adapter),
+        "tuning": _tuning_values(trained),
         "tried": _tried(table),
         "notes": list(table.notes),
         "data": None if trained.data is None else trained.data.as_dict(),
+    }
+
+
+def _tuning_values(trained: TrainedTask) -> dict[str, object]:
+    """Returns what was trained, and what that cost; zeros where it was not measured."""
+    from adapterhub.saving import own_folder
+
+    row, saved = trained.table.rows[trained.table.chosen], trained.saved
+    makes_backbone = trained.tune is not None and trained.tune.makes_backbone
+    return {
+        "recipe": None if trained.tune is None else str(trained.tune),
+        "trained": row.parameters,
+        "own_passes": row.own_passes,
+        "seconds_per_epoch": row.seconds,
+        "memory_bytes": row.memory_bytes,
+        "shares_trunk": not makes_backbone and row.own_passes < max(row.passes, 1),
+        "backbone": str(own_folder(saved)) if makes_backbone and saved is not None else None,
     }
 
 
@@ -125,6 +150,9 @@ def _tried(table: SearchTable | AdapterTable) -> list[dict[str, object]]:
             "pooling": row.head.pooling,
             "hidden_width": row.head.hidden_width,
             "parameters": row.parameters,
+            "own_passes": row.own_passes,
+            "seconds": row.seconds,
+            "memory_bytes": row.memory_bytes,
             "value": row.value,
             "best": index == table.best,
             "chosen": index == table.chosen,

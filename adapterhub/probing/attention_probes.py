@@ -27,13 +27,15 @@ from adapterhub.probing.text_reader import TextReader
 from adapterhub.training.adapters.differentiable_passes import run_layer
 from adapterhub.training.adapters.run_config import product_dtype
 
-_STEPS = 150
+_STEPS = 100
 """Steps in all at least: few texts are read in smaller batches, and more often."""
 _SMALLEST_BATCH = 8
 _MOST_EPOCHS = 20
 _WARMUP = 0.1
 _READOUT_RATE = 3.0
-"""Learning rate of the readout and the mix over that of the block."""
+"""Learning rate of the readout over that of the block."""
+_MIX_RATE = 0.05
+"""That of the mix, which has to move from equal shares to one depth in few steps."""
 _CLIP = 1.0
 _DECAY = 0.01
 _TOKENS_AT_ONCE = 8192
@@ -128,11 +130,14 @@ class AttentionProbe:
         rate = self._inputs.settings.attention_rate
         matrices = [p for p in self.layer.parameters() if p.dim() > 1]
         vectors = [p for p in self.layer.parameters() if p.dim() == 1]
-        read, plain = list(self.readout.values()), {"weight_decay": 0.0}
+        read = [value for name, value in self.readout.items() if name != "mix"]
+        mix = [value for name, value in self.readout.items() if name == "mix"]
+        plain = {"weight_decay": 0.0}
         groups: list[dict[str, object]] = [
             {"params": matrices, "highest": rate, "weight_decay": _DECAY},
             {"params": vectors, "highest": rate, **plain},
             {"params": read, "highest": rate * _READOUT_RATE, **plain},
+            {"params": mix, "highest": _MIX_RATE, **plain},
         ]
         return torch.optim.AdamW(groups, fused=self._inputs.device.type in ("cpu", "cuda"))
 

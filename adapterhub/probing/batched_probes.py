@@ -27,6 +27,10 @@ _STEPS = 100
 """Steps in an epoch at least, where batches do not get too small; few rows have small batches."""
 _SMALLEST_BATCH = 16
 _ITEMS_AT_ONCE = 1024
+_VALUES_AT_ONCE = 2**25
+"""Outputs of all probes in a batch: 128 MiB, and some times as much with their gradients."""
+_MIX_FACTOR = 5.0
+"""Learning rate of the mix over that of the other parameters."""
 
 
 def fit_batched(inputs: ProbeInputs, probe: Probe) -> list[Outcome]:
@@ -68,20 +72,25 @@ class BatchedProbes:
         self._states = {
             split: ItemStates(inputs.items[split], inputs.states, split) for split in SPLITS
         }
-        self._scales = self._states["training"].scales().to(device)
+        self._scales = self._states["training"].scales(lambda: inputs.token_scales).to(device)
         self._draw = torch.Generator().manual_seed(settings.seed)
         width = settings.hidden_width if probe == "mlp" else None
         size = self._scales.mean.shape[1]
         own = inputs.readout.start(size, width, targets=self.targets, draw=self._draw)
         sources = len(inputs.sources)
         own = {name: value.repeat(sources, *(1,) * value.dim()) for name, value in own.items()}
-        if settings.mix:
+        if inputs.has_mix:
             states = inputs.states
             own["mix"] = torch.zeros(len(states.weights), len(self.targets), len(states.depths))
         self.parameters = {name: value.to(device).requires_grad_() for name, value in own.items()}
-        self._optimiser = torch.optim.Adam(self.parameters.values(), lr=settings.learning_rate)
+        self._optimiser = torch.optim.Adam(
+            {"params": [value], "factor": _MIX_FACTOR if name == "mix" else 1.0}
+            for name, value in self.parameters.items()
+        )
+        values = sources * len(self.targets) * (own["first"].shape[-1] + inputs.readout.outputs)
+        self._most = max(_SMALLEST_BATCH, _VALUES_AT_ONCE // values)
         items = inputs.items["training"].items
-        self._batch = max(_SMALLEST_BATCH, min(settings.batch, items // _STEPS))
+        self._batch = max(_SMALLEST_BATCH, min(settings.batch, items // _STEPS, self._most))
 
     @property
     def single(self) -> int:
@@ -108,7 +117,8 @@ class BatchedProbes:
                 values = self.parameters[name]
                 axes = (1, 1, -1, 1) if name == "first" else (1, -1, 1, 1)
                 values.mul_(1 - rate * self.decays.view(axes))
-        self._optimiser.param_groups[0]["lr"] = rate
+        for group in self._optimiser.param_groups:
+            group["lr"] = rate * group["factor"]
         self._optimiser.step()
         self._optimiser.zero_grad()
 
@@ -133,7 +143,7 @@ class BatchedProbes:
         """Returns the predictions of all probes on all items of a split: (G, S, M)."""
         shape = (len(own["first"]), len(targets), self.inputs.items[split].items)
         nats, hits = np.zeros(shape), np.zeros(shape, np.bool_)
-        for batch in self.inputs.batches[split].cut(_ITEMS_AT_ONCE):
+        for batch in self.inputs.batches[split].cut(min(_ITEMS_AT_ONCE, self._most)):
             found = self.predict(split, batch, own, targets)
             rows = batch.rows.numpy()
             nats[..., rows] = found.nats.cpu().double().numpy()
@@ -193,7 +203,7 @@ class BestEpochs:
                 target=self.target,
                 measured=measured if epoch else self.target.constant,
                 epoch=epoch,
-                weight_decay=float(run.decays[best[place]]),
+                weight_decay=run.inputs.settings.weight_decays[best[place]],
                 parameters=parameters + len(shares or ()),
                 shares=shares,
                 seconds=0.0,

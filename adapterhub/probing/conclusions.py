@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from adapterhub.probing.fit_settings import PROBES, Probe, Target, Weights
-from adapterhub.probing.result import ProbeFit
+
+if TYPE_CHECKING:
+    from adapterhub.probing.result import ProbeFit
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ class FitSettings:
     Attributes:
         probes: The architectures to fit.
         depths: The depths to read; None for all of them, 0 to D.
-        mix: Whether the learned mix of these depths is read too.
+        mix: Whether the learned mix of these depths is read too, where there are several.
         random: Whether random weights of the same shape are probed beside the backbone.
         control: Whether the control task is fitted beside the labels.
         seed: Of all that is drawn.
@@ -42,13 +42,13 @@ class FitSettings:
     random: bool = True
     control: bool = True
     seed: int = 0
-    epochs: int = 12
+    epochs: int = 10
     batch: int = 256
     hidden_width: int = 64
     arc_width: int = 64
     learning_rate: float = 3e-3
     weight_decays: tuple[float, ...] = (0.01, 1.0)
-    attention_epochs: int = 3
+    attention_epochs: int = 2
     attention_batch: int = 16
     attention_rate: float = 1e-3
     patience: int = 3

@@ -40,7 +40,7 @@ def fit_probes(
         DataError: A split has no items.
     """
     for split in SPLITS:
-        if not items[split].items:
+        if not items[split].predicted:
             raise DataError(f"the {split} rows", "nothing in them is predicted; give more rows")
     inputs = probe_inputs(items, states, labels=labels, settings=settings)
     outcomes = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,9 +78,9 @@ class ItemBatches:
         if order is not None:
             texts = texts[torch.randperm(len(texts), generator=order).numpy()]
         groups = np.cumsum(self.counts[texts]) // size
-        for part in np.split(texts, np.flatnonzero(np.diff(groups)) + 1):
-            if len(part):
-                yield self.of_texts(part)
+        for group in np.split(texts, np.flatnonzero(np.diff(groups)) + 1):
+            if len(group):
+                yield self.of_texts(group)
 
     def _batch(self, rows: Indices, grid: torch.Tensor | None) -> Batch:
         found = torch.from_numpy(rows)
@@ -112,12 +112,16 @@ class ItemStates:
         places = self._places[rows]
         return torch.stack([source[places].flatten(1).float() for source in self._sources])
 
-    def scales(self) -> Scales:
-        """Returns the scales of all sources."""
-        found = [measure(source) for source in self._sources]
-        times = 1 if self._places is None else self._places.shape[1]
-        means = torch.stack([scale.mean for scale in found]).repeat(1, times)
-        return Scales(means, torch.stack([scale.deviation for scale in found]).repeat(1, times))
+    def scales(self, of_tokens: Callable[[], Scales]) -> Scales:
+        """Returns the scales of what is read: (G, F) each.
+
+        Args:
+            of_tokens: Gives those of single tokens: (G, H) each.
+        """
+        if self._places is None:
+            return measure_all(self._sources)
+        found, times = of_tokens(), self._places.shape[1]
+        return Scales(found.mean.repeat(1, times), found.deviation.repeat(1, times))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,6 +131,10 @@ class Scales:
     mean: torch.Tensor
     deviation: torch.Tensor
 
+    def at(self, places: Sequence[int]) -> Scales:
+        """Returns those of some sources."""
+        return Scales(self.mean[list(places)], self.deviation[list(places)])
+
     def to(self, device: torch.device) -> Scales:
         """Returns them on a device."""
         return Scales(self.mean.to(device), self.deviation.to(device))
@@ -134,6 +142,13 @@ class Scales:
     def apply(self, values: torch.Tensor) -> torch.Tensor:
         """Returns standardised values: (G, B, F)."""
         return (values - self.mean[:, None]) / self.deviation[:, None]
+
+
+def measure_all(sources: Sequence[torch.Tensor]) -> Scales:
+    """Returns the scales of G sources, each (N, H) fp16."""
+    found = [measure(source) for source in sources]
+    means = torch.stack([scale.mean for scale in found])
+    return Scales(means, torch.stack([scale.deviation for scale in found]))
 
 
 def _means(states: torch.Tensor, lengths: Indices) -> torch.Tensor:

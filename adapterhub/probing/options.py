@@ -125,6 +125,7 @@ class ProbeOptions(Options):
             pair=self.pair,
             target=self.target,
             tokens=self.tokens,
+            heads=self.heads,
             join_tokens=self.join_tokens,
             validation=self.validation,
             split_column=self.split_column,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
 from adapterhub.probing.fit_settings import FitSettings, Probe, Weights
-from adapterhub.probing.item_batches import ItemBatches
+from adapterhub.probing.item_batches import ItemBatches, Scales, measure_all
 from adapterhub.probing.items import ProbeItems, Split
 from adapterhub.probing.readouts import HeadReadout, LabelReadout, Readout
 from adapterhub.probing.states import ProbeStates
@@ -23,7 +24,7 @@ class Source:
     depth: int | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class ProbeInputs:
     """What all probes of a run share.
 
@@ -53,13 +54,30 @@ class ProbeInputs:
         """Returns the indices of the targets that are fitted: the labels, the control task."""
         return tuple(sorted({target.index for target in self.targets}))
 
+    @cached_property
+    def token_scales(self) -> Scales:
+        """Returns the scales of the training tokens, of the depths of each set of weights."""
+        states = self.states
+        return measure_all(
+            [
+                states.read("training", depth, name)
+                for name in states.weights
+                for depth in states.depths
+            ]
+        )
+
+    @property
+    def has_mix(self) -> bool:
+        """Returns whether the mix is read; that of one depth is this depth."""
+        return self.settings.mix and len(self.states.depths) > 1
+
     @property
     def sources(self) -> tuple[Source, ...]:
         """Returns what is read: the depths of each set of weights, then its mix."""
         single = [
             Source(name, depth) for name in self.states.weights for depth in self.states.depths
         ]
-        mixed = [Source(name, None) for name in self.states.weights] if self.settings.mix else []
+        mixed = [Source(name, None) for name in self.states.weights] if self.has_mix else []
         return (*single, *mixed)
 
 

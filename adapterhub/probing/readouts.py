@@ -40,7 +40,13 @@ class Predicted:
 
 
 class Readout(Protocol):
-    """Predicts one kind of target; `targets` (S,) says which target each variant predicts."""
+    """Predicts one kind of target; `targets` (S,) says which target each variant predicts.
+
+    Attributes:
+        outputs: Number of labels, or the greatest number of places that are a word's head.
+    """
+
+    outputs: int
 
     def start(
         self, size: int, width: int | None, *, targets: torch.Tensor, draw: torch.Generator
@@ -77,6 +83,7 @@ class LabelReadout:
     """A softmax over K labels."""
 
     def __init__(self, training: ItemBatches, labels: int, device: torch.device) -> None:
+        self.outputs = labels
         found = [constant_predictor(row[row >= 0], labels) for row in training.labels.numpy()]
         self._priors = (torch.from_numpy(np.stack(found)) * math.log(2)).float().to(device)
 
@@ -123,13 +130,14 @@ class HeadReadout:
     """A softmax over the words of a text and the root, of which one is the head of a word.
 
     Scores are products of a vector of the word and one of the head; the root has a learned one. The
-    constant predictor knows how far away heads are, and how many words there are on each side.
+    constant predictor knows where heads stand: how far away, and whether at an end of the text.
     """
 
     def __init__(self, training: ItemBatches, width: int, device: torch.device) -> None:
+        self.outputs = int(training.counts.max()) + 1
         self._width = width
         targets = range(len(training.labels))
-        found = [_offset_predictor(training, target) for target in targets]
+        found = [_position_predictor(training, target) for target in targets]
         self._priors = torch.stack(found).to(device)
 
     def start(
@@ -164,7 +172,7 @@ class HeadReadout:
         heads = head[:, :, places]
         at_root = (words * root[:, :, None]).sum(-1, keepdim=True)
         scores = torch.cat([at_root, words @ heads.transpose(-1, -2)], -1)
-        scores = scores / math.sqrt(self._width) + self._priors[targets][:, _offsets(grid)]
+        scores = scores / math.sqrt(self._width) + self._priors[targets][:, _relations(grid)]
         return _chosen_heads(scores, grid, batch.labels.to(hidden.device)[targets])
 
     def constant(self, batch: Batch, prior: int) -> Predicted:
@@ -172,16 +180,23 @@ class HeadReadout:
         assert batch.grid is not None  # heads are predicted text by text
         grid = batch.grid.to(self._priors.device)
         labels = batch.labels.to(grid.device)
-        scores = self._priors[prior][_offsets(grid)]
+        scores = self._priors[prior][_relations(grid)]
         return _chosen_heads(scores.expand(1, len(labels), -1, -1, -1), grid, labels)
 
 
-def _offsets(grid: torch.Tensor) -> torch.Tensor:
-    """Returns the index of each offset from a word to a place: (n, L, L + 1), the root first."""
+def _relations(grid: torch.Tensor) -> torch.Tensor:
+    """Returns what a place is to a word, as an index: (n, L, L + 1).
+
+    The root is first. A place is known by how far away it is, and by whether it is the first or the
+    last word of the text: for a head that is chosen without looking at the words, one of these.
+    """
     length = grid.shape[1]
-    words = torch.arange(length, device=grid.device)
-    offsets = (words[None] - words[:, None]).clamp(-_FARTHEST, _FARTHEST) + _FARTHEST + 1
-    return functional.pad(offsets, (1, 0), value=0).expand(len(grid), -1, -1)
+    places = torch.arange(length, device=grid.device)
+    offsets = (places[None] - places[:, None]).clamp(-_FARTHEST, _FARTHEST) + _FARTHEST
+    last = (grid >= 0).sum(1, keepdim=True) - 1
+    ends = torch.where(places[None] == last, 2, 0).masked_fill(places[None] == 0, 1)
+    # (L, L) and (n, L) -> (n, L, L)
+    return functional.pad(1 + 3 * offsets[None] + ends[:, None], (1, 0), value=0)
 
 
 def _closed(scores: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
@@ -198,32 +213,31 @@ def _chosen_heads(scores: torch.Tensor, grid: torch.Tensor, labels: torch.Tensor
     return _chosen(logs, torch.where(labels == NO_LABEL, NO_LABEL, labels + 1))
 
 
-def _offset_predictor(training: ItemBatches, target: int) -> torch.Tensor:
-    """Returns a score for each offset: the best predictor of heads that reads no states.
+def _position_predictor(training: ItemBatches, target: int) -> torch.Tensor:
+    """Returns a score for each relation: the best predictor of heads that reads no states.
 
     Probabilities are shared out among the places that a text has, so the fit is iterative: each
     step multiplies by found over expected counts (generalised iterative scaling, Darroch and
     Ratcliff 1972), which the likelihood never falls with.
     """
-    batches = list(training.cut(_BATCH))
-    found = torch.full((2 * _FARTHEST + 2,), 0.5, dtype=torch.float64)
-    places = []
-    for batch in batches:
+    found = torch.full((3 * (2 * _FARTHEST + 1) + 1,), 0.5, dtype=torch.float64)
+    parts = []
+    for batch in training.cut(_BATCH):
         grid, labels = batch.grid, batch.labels[target]
         assert grid is not None  # heads are predicted text by text
         is_labelled = (grid >= 0) & (labels[grid.clamp(min=0)] != NO_LABEL)
-        heads = labels[grid.clamp(min=0)][is_labelled] + 1
-        offsets = _offsets(grid)
-        found += torch.bincount(
-            offsets[is_labelled].gather(1, heads[:, None])[:, 0], minlength=len(found)
-        )
-        places.append((grid, offsets, is_labelled))
+        relations = _relations(grid)[is_labelled]
+        heads = labels[grid[is_labelled]] + 1
+        right = relations.gather(1, heads[:, None])[:, 0]
+        found += torch.bincount(right, minlength=len(found))
+        parts.append((grid, is_labelled))
     scores = (found / found.sum()).log()
     for _ in range(_SCALING_STEPS):
         expected = torch.full_like(found, 0.5)
-        for grid, offsets, is_labelled in places:
-            shares = _closed(scores[offsets], grid).softmax(-1)[is_labelled]
-            index = offsets[is_labelled]
-            expected += torch.bincount(index.flatten(), shares.flatten(), len(found))
+        for grid, is_labelled in parts:
+            relations = _relations(grid)
+            shares = _closed(scores[relations], grid).softmax(-1)[is_labelled]
+            index = relations[is_labelled].flatten()
+            expected += torch.bincount(index, shares.flatten(), len(found))
         scores = scores + found.log() - expected.log()
     return scores.float()

@@ -11,12 +11,12 @@ from adapterhub.probing.items import SPLITS, Split
 from adapterhub.probing.options import ProbeOptions, What
 from adapterhub.probing.sentence_pairs import sentence_pairs
 from adapterhub.probing.source import Source, open_source
-from adapterhub.probing.trees import TreeWords
 from adapterhub.tags import OUTSIDE
 from adapterhub.training.data.labels import find_labels, with_own_names, with_whole_numbers
-from adapterhub.training.data.parsing import Example
+from adapterhub.training.data.parsing import Example, parse_records
 from adapterhub.training.data.splits import Parts, draw_rows, draw_test, shared_rows, split_records
 from adapterhub.training.data.tagging import TaggedWords, are_characters, join_words
+from adapterhub.training.data.words.trees import ParsedWords, join_tree
 from adapterhub.training.options import Joining
 
 FEWEST: Mapping[Split, int] = {"training": 8, "choosing": 2, "measuring": 2}
@@ -102,12 +102,12 @@ def _parts(source: Source, options: ProbeOptions) -> Parts:
     """Returns the examples that train, choose and measure."""
     reading = source.reading
     if options.validation is None:
-        parts = split_records(source.records, source.columns, reading, source.parse)
+        parts = split_records(source.records, source.columns, reading)
     else:
-        _, held_out = source.parse_other(options.validation)
-        parts = Parts(source.parse(source.records, source.columns), held_out)
+        train = parse_records(source.records, source.columns)
+        parts = Parts(train, source.parse_other(options.validation))
     if options.test is not None:
-        return replace(parts, test=source.parse_other(options.test)[1])
+        return replace(parts, test=source.parse_other(options.test))
     if parts.test:
         return parts
     choosing, measuring = draw_test(parts.validation, reading)
@@ -139,15 +139,22 @@ def _rows_of(example: Example, what: What, joining: Joining, seed: int) -> Itera
     if what == "order":
         for pair in sentence_pairs(example.inputs[0], seed=seed):
             yield ProbeRow((pair.text, pair.text_pair), (pair.label,))
+    elif isinstance(truth, ParsedWords):
+        parsed = join_tree(truth, joining)
+        # That of the root is no relation of two words.
+        is_read = [what == "head" or arc.head > 0 for arc in parsed.arcs]
+        yield ProbeRow(
+            (parsed.text,),
+            tuple(arc.relation * read for arc, read in zip(parsed.arcs, is_read, strict=True)),
+            tuple((arc.start, arc.end) for arc in parsed.arcs),
+            truth.heads,
+        )
     elif isinstance(truth, TaggedWords):
         # An entity's type, whatever mark it has: which words go together is another question.
-        labels = [tag if tag == OUTSIDE else tag.partition("-")[2] for tag in truth.tags]
+        labels = (tag if tag == OUTSIDE else tag.partition("-")[2] for tag in truth.tags)
         joined = join_words(TaggedWords(truth.words, ("B-word",) * len(truth.words)), joining)
-        heads = truth.heads if isinstance(truth, TreeWords) else ()
-        if what == "relation":  # that of the root is no relation of two words
-            labels = [label if head else "" for label, head in zip(labels, heads, strict=True)]
         words = tuple((span.start, span.end) for span in joined.spans)
-        yield ProbeRow((joined.text,), tuple(labels), words, heads)
+        yield ProbeRow((joined.text,), tuple(labels), words)
     else:
         yield ProbeRow(example.inputs, (str(truth),))
 

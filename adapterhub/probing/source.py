@@ -12,12 +12,12 @@ from typing import NoReturn
 from adapterhub.errors import UsageError
 from adapterhub.probing.options import HELD_OUT, ProbeOptions, What
 from adapterhub.probing.sentence_pairs import sentence_pairs
-from adapterhub.probing.trees import parse_trees
+from adapterhub.rows.conllu import is_treebank
 from adapterhub.rows.formats import find_format
 from adapterhub.rows.reading import SourceRow, read_file
 from adapterhub.specs import Kind
 from adapterhub.store.jsonsafe import shown
-from adapterhub.training.data.columns import Columns, find_columns
+from adapterhub.training.data.columns import RELATIONS, USUAL, Columns, find_columns
 from adapterhub.training.data.parsing import Example, parse_records
 from adapterhub.training.data.records import Records, read_lists, read_parts, read_records
 from adapterhub.training.data.summary import note_unread
@@ -28,12 +28,11 @@ _ORDER = "order of its first two sentences"
 """The column that paragraphs get, by which they are spread over the splits."""
 
 _TAGS = ("tags", "upos")
-_RELATIONS = "deprel"
 _KINDS: Mapping[What, Kind] = {
     "label": "single_label",
     "tag": "tagging",
-    "relation": "tagging",
-    "head": "tagging",
+    "relation": "parsing",
+    "head": "parsing",
     "order": "single_label",
 }
 
@@ -46,49 +45,38 @@ class Source:
         records: All rows.
         what: What is predicted.
         columns: Which columns are read.
-        heads: The column of heads.
         reading: The options by which training reads and splits the same rows.
     """
 
     records: Records
     what: What
     columns: Columns
-    heads: str
     reading: TrainingOptions
 
     @property
     def target(self) -> str:
         """Returns the column of what is predicted, or `order`."""
-        columns: Mapping[What, str] = {"head": self.heads, "order": "order"}
-        return columns.get(self.what, self.columns.target)
+        if self.what == "head":
+            return self.columns.heads
+        return self.what if self.what == "order" else self.columns.target
 
-    def parse(self, records: Records, columns: Columns) -> list[Example]:
-        """Returns the examples of some records.
-
-        Raises:
-            DataError: A value is missing or invalid; names the line.
-        """
-        if self.what in ("relation", "head"):
-            return parse_trees(records, columns, heads=self.heads)
-        return parse_records(records, columns)
-
-    def parse_other(self, data: object) -> tuple[Records, list[Example]]:
-        """Returns records and examples of other rows for the same probes.
+    def parse_other(self, data: object) -> list[Example]:
+        """Returns the examples of other rows for the same probes.
 
         Raises:
             DataError: They cannot be read, or have no such columns.
         """
+        records = _read(data)
         if self.what == "order":
-            records = _with_orders(_read(data), self.reading)
-        else:
-            records = _with_lists(_read(data), self.reading, self.what, self.heads)
-        columns = _columns(records, self.reading, self.what, self.heads)
+            records = _with_orders(records, self.reading)
+        records = read_lists(records, self.reading)
+        columns = find_columns(records, self.reading)
         if columns.fields != self.columns.fields:
             records.refuse(
                 f"its rows have the fields {' and '.join(columns.fields)}, those that train "
                 f"{' and '.join(self.columns.fields)}"
             )
-        return records, self.parse(records, columns)
+        return parse_records(records, columns)
 
 
 def open_source(data: object, options: ProbeOptions) -> Source:
@@ -117,13 +105,13 @@ def open_source(data: object, options: ProbeOptions) -> Source:
     else:
         target = options.target or _usual_target(records, what)
     reading = reading.model_copy(update={"target": target, "kind": _KINDS[what]})
-    records = _with_lists(records, reading, what, options.heads)
-    columns = _columns(records, reading, what, options.heads)
+    records = read_lists(records, reading)
+    columns = find_columns(records, reading)
     if options.what is None and what == "label":
         note_unread(records, columns, guessed=True)  # refuses multiple choice
     if what == "label":
         _refuse_fractions(records, columns)
-    return Source(records, what, columns, options.heads, reading)
+    return Source(records, what, columns, reading)
 
 
 def _guess(records: Records, reading: TrainingOptions) -> What:
@@ -133,13 +121,14 @@ def _guess(records: Records, reading: TrainingOptions) -> What:
         UsageError: The columns may mean several things, or nothing that can be probed.
     """
     names = records.columns
-    if reading.tokens in names:
-        if reading.target == _RELATIONS:
+    has_label = reading.text in names and any(name in names for name in USUAL if name != "tags")
+    if reading.tokens in names and not (has_label and reading.target is None):
+        if reading.target == RELATIONS:
             return "relation"
         if reading.target is not None or "tags" in names:
             return "tag"
         known = [f"--what tag --target {name}" for name in _TAGS if name in names]
-        known += ["--what relation"] if _RELATIONS in names else []
+        known += ["--what relation"] if RELATIONS in names else []
         known += ["--what head"] if "head" in names else []
         ways = ", ".join(known) or "--what tag --target COLUMN"
         raise UsageError(
@@ -192,25 +181,7 @@ def _usual_target(records: Records, what: What) -> str | None:
     """Returns the usual column of a target that is there; None where training finds it."""
     if what == "tag":
         return next((name for name in _TAGS if name in records.columns), _TAGS[0])
-    if what == "relation":
-        return _RELATIONS
     return None
-
-
-def _columns(records: Records, reading: TrainingOptions, what: What, heads: str) -> Columns:
-    if what == "head":
-        # The relations are read beside the heads where they are there: punctuation has one.
-        has_relations = (reading.target or _RELATIONS) in records.columns
-        target = (reading.target or _RELATIONS) if has_relations else heads
-        reading = reading.model_copy(update={"target": target})
-    return find_columns(records, reading)
-
-
-def _with_lists(records: Records, reading: TrainingOptions, what: What, heads: str) -> Records:
-    """Returns the records with lists in the place of cells that hold one."""
-    if what in ("relation", "head"):
-        records = read_lists(records, reading.model_copy(update={"target": heads}))
-    return read_lists(records, reading)
 
 
 def _with_orders(records: Records, reading: TrainingOptions) -> Records:
@@ -259,6 +230,6 @@ def _read(data: object) -> Records:
 
 
 def _is_text_file(data: object) -> bool:
-    if not isinstance(data, str | Path):
+    if not isinstance(data, str | Path) or is_treebank(Path(data)):
         return False
     return find_format(Path(data)).name == "text"

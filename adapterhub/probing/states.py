@@ -17,6 +17,7 @@ from tqdm import tqdm
 from transformers import AlbertConfig
 
 from adapterhub.errors import UsageError
+from adapterhub.model.backbone.caller_state import own_state
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.model.encoder.depth_loop import each_depth
 from adapterhub.model.encoder.encoder import Encoder
@@ -81,6 +82,7 @@ class ProbeStates:
         return layer.train(False)
 
 
+@own_state
 def encode_states(
     windows: Mapping[Split, Sequence[Window]],
     backbone: Backbone,

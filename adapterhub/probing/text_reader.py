@@ -8,10 +8,9 @@ import numpy as np
 import torch
 
 from adapterhub.model.encoder.tokens import TokenBatch, Window, pack
-from adapterhub.probing.item_batches import Batch, Scales
+from adapterhub.probing.item_batches import Batch
 from adapterhub.probing.items import SPLITS, Indices, Split
 from adapterhub.probing.probe_inputs import ProbeInputs, Source
-from adapterhub.training.features.standardized_features import measure
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,10 +41,11 @@ class TextReader:
             split: [states.read(split, depth, source.weights) for depth in depths]
             for split in SPLITS
         }
-        found = [measure(one) for one in self._states["training"]]
-        means = torch.stack([scale.mean for scale in found])
-        deviations = torch.stack([scale.deviation for scale in found])
-        self._scales = Scales(means, deviations).to(inputs.device)
+        places = [
+            states.weights.index(source.weights) * len(states.depths) + states.depths.index(depth)
+            for depth in depths
+        ]
+        self._scales = inputs.token_scales.at(places).to(inputs.device)
         self._starts = {
             split: np.cumsum(items.lengths) - items.lengths for split, items in inputs.items.items()
         }

@@ -67,8 +67,8 @@ _METRIC_NAMES: Mapping[str, str] = {
     "span_f1": "F1 of exact spans",
     "span_precision": "Precision of exact spans",
     "span_recall": "Recall of exact spans",
-    "las": "Labelled attachment score, as in CoNLL 2018",
-    "uas": "Unlabelled attachment score, as in CoNLL 2018",
+    "las": "LAS (CoNLL 2018)",
+    "uas": "UAS (CoNLL 2018)",
     "word_f1": "F1 of words",
 }
 _HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")

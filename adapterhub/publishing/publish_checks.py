@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from importlib.util import find_spec
 
@@ -13,11 +14,13 @@ from adapterhub.publishing.publication import PublishOptions
 from adapterhub.publishing.target import check_commit, open_place
 from adapterhub.remote.calls import Place
 from adapterhub.remote.find import FoundTask
+from adapterhub.store.editing import BACKBONES_FOLDER
 from adapterhub.store.example_texts import examples_by_task
 from adapterhub.store.references import check_repository
 
 # Git allows no `..` and no `.` or `.lock` at the end; 40 hexadecimal digits are a commit.
 _TAG = re.compile(r"(?![0-9a-f]{40}$)(?!.*\.\.)(?!.*(?:\.|\.lock)$)[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_MADE_BACKBONE = re.compile(rf"\./{BACKBONES_FOLDER}/[^/]+-\d+")
 _NO_TAGS = frozenset({"main", "head", "refs"})
 
 
@@ -60,8 +63,27 @@ def check_publication(repo: str, tasks: Sequence[FoundTask], options: PublishOpt
             f"The base model {base[:200]!r} is not a repository on the Hub; write owner/name "
             f"or owner/name@commit. `adapterhub publish-backbone` makes one."
         )
+    if base is None:
+        _check_backbones(tasks)
     read_benchmarks(options.benchmarks, {task.name: task.spec for task in tasks})
     if any(task.spec.diagnostics for task in tasks) and find_spec("matplotlib") is None:
         raise MissingExtraError("matplotlib", "publish")
     examples_by_task(options.examples, [task.spec.fields for task in tasks])
     return open_place(repo, options)
+
+
+def _check_backbones(tasks: Sequence[FoundTask]) -> None:
+    """Checks that no task has a backbone that training made, which is nowhere but here.
+
+    Raises:
+        UsageError: One has.
+    """
+    for task in tasks:
+        source = "" if task.backbone is None else task.backbone.source
+        if _MADE_BACKBONE.fullmatch(source) and task.registry is not None:
+            folder = shlex.quote(str(task.registry.parent / source))
+            raise UsageError(
+                f"Task '{task.name}' has a backbone of its own, made by its training, which nobody "
+                f"else has. Publish that first: `adapterhub publish-backbone OWNER/NAME --backbone "
+                f"{folder}`, and then the task with `--base-model OWNER/NAME`."
+            )

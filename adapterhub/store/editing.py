@@ -45,6 +45,8 @@ from adapterhub.store.registry import (
 from adapterhub.store.yamlsafe import MAX_BYTES, MAX_NODES, count_value_ends
 
 HEADS_FOLDER = "heads"
+BACKBONES_FOLDER = "backbones"
+"""Of backbones that training made, each `<task>-<number>`; both are beside registry.yaml."""
 LOCK_TIMEOUT = 30.0
 """Seconds that a writer waits for other writers."""
 
@@ -261,7 +263,8 @@ def unlisted_files(path: Path) -> list[Path]:
     """Returns the files that no entry lists, sorted.
 
     They are head files whose writer was stopped before it wrote the registry, which the next
-    version of the same task replaces, and temporary files, which the next writer removes.
+    version of the same task replaces, folders of backbones of such a writer, and temporary files,
+    which the next writer removes.
 
     Raises:
         RegistryError: The registry cannot be read, or is not valid.
@@ -271,7 +274,11 @@ def unlisted_files(path: Path) -> list[Path]:
     listed = {folder / file for file in listed_files(registry.tasks)}
     heads = folder / HEADS_FOLDER
     found = [file for file in heads.glob(f"*{SUFFIX}") if file not in listed]
-    return sorted([*found, *stray_files(heads), *stray_files(folder)])
+    sources = {folder / entry.source for entry in registry.backbones.values()}
+    made = (folder / BACKBONES_FOLDER).glob("*-[0-9]*")
+    found += [path for path in made if path not in sources and (path / "config.json").is_file()]
+    places = (heads, folder, folder / BACKBONES_FOLDER)
+    return sorted([*found, *(stray for place in places for stray in stray_files(place))])
 
 
 def make_entry(

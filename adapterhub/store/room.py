@@ -20,13 +20,14 @@ _ENTRY_BYTES = 2**14
 _NO_ALLOCATION = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
 
 
-def check_room(path: Path) -> None:
+def check_room(path: Path, *, more: int = 0) -> None:
     """Checks that a version can be added to a registry: lock, folders, free space, size.
 
     What it needs is really written and removed again. Nothing stays but the lock's file.
 
     Args:
         path: registry.yaml, which may not exist yet, nor its folder.
+        more: Bytes that are written beside the version.
 
     Raises:
         RegistryError: It cannot be added, or the registry is not valid.
@@ -40,7 +41,7 @@ def check_room(path: Path) -> None:
         folder = path.parent
         while not folder.exists():
             folder = folder.parent
-        _try_to_write(folder, path, _HEAD_BYTES + _ENTRY_BYTES)
+        _try_to_write(folder, path, _HEAD_BYTES + _ENTRY_BYTES + more)
         if has_folder:
             _check_heads(path)
         return
@@ -51,7 +52,7 @@ def check_room(path: Path) -> None:
         )
     read_registry(path)
     with registry_lock(path, timeout=min(_LOCK_TIMEOUT, editing.LOCK_TIMEOUT)):
-        _try_to_write(path.parent, path, size + _ENTRY_BYTES + _HEAD_BYTES)
+        _try_to_write(path.parent, path, size + _ENTRY_BYTES + _HEAD_BYTES + more)
         _check_heads(path)
 
 

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, field_serializer, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from adapterhub.errors import UsageError
 from adapterhub.option_models import Option, Options, parse_options
@@ -62,10 +69,11 @@ class AdapterOptions(Options):
         tuple[Depth, ...] | None,
         Option("N,N", "all from from_depth on", expected="whole numbers such as 0,1,5"),
         Several,
+        BeforeValidator(lambda given: (given,) if type(given) is int else given),
         AfterValidator(lambda given: None if given is None else read_depths(given)),
     ] = None
     """Depths that the adapter changes, and no others, for instance 0,1,5: depth N is the pass from
-    N to N+1. The head reads above the last of them."""
+    N to N+1. The head reads above the last of them. Without a method it is a LoRA."""
     rank: Annotated[Rank, Option("N[,N]", expected=_WHOLE, several="ranks")] = 8
     """Rank R, where the method has one; the cheapest good one of several is kept."""
     alpha: Annotated[float | None, Option(shown="2 rank")] = Field(default=None, gt=0)

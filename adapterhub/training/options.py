@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_serializer, model_validator
 
 from adapterhub.errors import DataError, UsageError
 from adapterhub.inputs import Record, parse_bytes
@@ -192,7 +192,7 @@ class TrainingOptions(Options):
     """Try weights of n-grams of pieces beside heads with one output per text."""
     hidden_widths: Annotated[tuple[Width, ...], Loose] = (128,)
     """Widths of hidden layers to try beside linear heads; '' for none."""
-    parser_widths: Annotated[tuple[Width, Width], Loose] = (128, 64)
+    parser_widths: Annotated[tuple[Width, Width], Loose] = (128, 32)
     """Parsing: width of the vectors that score heads, and of those that score relations."""
     head_dropout: Annotated[Fraction, Option(shown="0; adapters: 0.1; parsing: 0.33")] = 0.0
     """Dropout on the head's features."""
@@ -254,6 +254,10 @@ class TrainingOptions(Options):
     their own. rank, epochs and other options of adapters go with it."""
     adapter_of: Annotated[Name | None, Option("TASK")] = None
     """Fit a new head on the adapter of this task, which stays as it is; both share its branch."""
+
+    @field_serializer("tune")
+    def _plain_tune(self, tune: Tune | None) -> str | None:
+        return None if tune is None else str(tune)
 
     @property
     def trains_encoder(self) -> bool:

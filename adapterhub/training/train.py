@@ -15,6 +15,7 @@ from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.tokens import TextTokenizer
 from adapterhub.saving import check_place, open_for, own_backbone_name
 from adapterhub.store.registry import NEAREST, Resolved
+from adapterhub.store.room import check_room
 from adapterhub.training.adapter_options import AdapterOptions
 from adapterhub.training.adapters.result import AdapterSearchResult
 from adapterhub.training.features.encoding import FeatureSource
@@ -22,8 +23,8 @@ from adapterhub.training.features.pairs import pair_readings
 from adapterhub.training.features.usable_cache import usable_cache
 from adapterhub.training.finalize import TrainedTask, finalize
 from adapterhub.training.heads.fit_inputs import FitInputs, make_fit_inputs, matching_inputs
-from adapterhub.training.heads.parsers.search import search_parsers
-from adapterhub.training.heads.search_heads import SearchResult, search_heads
+from adapterhub.training.heads.measured_head import search_measured
+from adapterhub.training.heads.search_heads import SearchResult
 from adapterhub.training.options import TrainingOptions, with_recipe
 from adapterhub.training.prepare import TrainingJob, named_registry, prepare
 from adapterhub.training.warm_start import WarmStart, read_warm_start
@@ -41,9 +42,9 @@ def train(
     """Trains a task on a frozen backbone and adds it to a registry.
 
     Args:
-        data: A .jsonl, .csv, .tsv (each also with .gz or .zst), .parquet or .arrow file; a data
-            frame, an Arrow table, a `datasets.Dataset` or `DatasetDict`, or a mapping of columns;
-            or a list of mappings or of tuples (text, label).
+        data: A .jsonl, .csv, .tsv, .conllu (each also with .gz or .zst), .parquet or .arrow file; a
+            data frame, an Arrow table, a `datasets.Dataset` or `DatasetDict`, or a mapping of
+            columns; or a list of mappings or of tuples (text, label).
         task: Name of the task; an existing one gets its next version.
         options: Columns, split, candidates and budget, also as a dictionary; None takes the
             defaults.
@@ -86,7 +87,7 @@ def run(job: TrainingJob, *, encoder: Encoder | None = None) -> TrainedTask:
         shares_block=opened.config.num_hidden_groups == 1,
     )
     if registry is not None:
-        check_place(registry, job.task, splits.train.kind, opened)
+        _check_registry(registry, job, opened)
     source = _open_source(opened, encoder, options)
     warm_start = shared = None
     if options.adapter_of is not None:
@@ -116,6 +117,18 @@ def run(job: TrainingJob, *, encoder: Encoder | None = None) -> TrainedTask:
     if isinstance(found, AdapterSearchResult):
         found.remove_checkpoints()
     return trained
+
+
+def _check_registry(registry: Path, job: TrainingJob, backbone: Backbone) -> None:
+    """Checks, before hours of training, that the registry will take what is trained.
+
+    Raises:
+        RegistryError: It will not.
+    """
+    check_place(registry, job.task, job.splits.train.kind, backbone)
+    tune = job.options.tune
+    if tune is not None and tune.makes_backbone:
+        check_room(registry, more=sum(tensor.nbytes for tensor in backbone.weights.values()))
 
 
 def _save(trained: TrainedTask, registry: str | Path) -> Resolved:
@@ -174,10 +187,8 @@ def _search(
     backbone: Backbone,
     warm_start: WarmStart | None,
 ) -> SearchResult | AdapterSearchResult:
-    if options.adapter is None and all_inputs[0].trees:
-        return search_parsers(all_inputs[0], options=options, depth=source.encoder.depth)
     if options.adapter is None:
-        return search_heads(all_inputs, options=options, source=source)
+        return search_measured(all_inputs, options=options, source=source)
     from adapterhub.training.adapters.search_adapters import search_adapters
     from adapterhub.training.adapters.trial import AdapterTrials
 

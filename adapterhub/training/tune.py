@@ -179,7 +179,7 @@ def adapter_for(
     check_tune(tune, depth)
     third = depth // 3
     places: dict[Recipe, dict[str, object]] = {
-        "top": {"from_depth": depth - tune.top},
+        "top": {"at_depths": tuple(range(depth - tune.top, depth))},
         "middle-frozen": {"at_depths": (*range(third), *range(depth - third, depth))},
         "at": {"at_depths": tune.depths},
         "tied": {"from_depth": 0, "tie_depths": True},

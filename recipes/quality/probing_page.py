@@ -146,7 +146,8 @@ def _controls(found: ProbedResults) -> Iterator[str]:
         "Bits, the most of all depths. *New*: the control task on types of words (texts, for "
         "whole texts) that no training row has, of which nothing can be known. *Known*: on types "
         "that were trained on, which is what a probe memorises. *Random*: the labels, from an "
-        "encoder of random weights. *Own*: the labels, from the backbone."
+        "encoder of random weights. *Own*: the labels, from the backbone. Controls of attention "
+        "probes are at the first, the middle and the last depth."
     )
     yield ""
     kinds = ("new", "known", "random", "own")

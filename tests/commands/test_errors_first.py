@@ -54,6 +54,8 @@ CASES: list[tuple[str, int, str]] = [
     ("train rows.jsonl -t new --adapter-of sentiment", 2, "has no adapter"),
     ("train rows.jsonl -t new --continue-from sentiment", 2, "has no adapter"),
     ("train rows.jsonl -t new --validation absent.jsonl", 3, "absent.jsonl"),
+    ("train trees.conllu -t new", 3, "line 1: word 2 is its own head"),
+    ("train rows.jsonl -t new --kind parsing", 3, "'deprel'"),
     ("train rows.jsonl -t new --mentions absent.json", 3, "absent.json"),
     ("probe absent.jsonl", 3, "absent.jsonl"),
     ("probe rows.jsonl --backbone ./absent", 5, "no such folder"),
@@ -136,6 +138,16 @@ CASES: list[tuple[str, int, str]] = [
     ("train rows.jsonl -t new --value-range 1,5", 2, "value_range is for regression"),
     ("train rows.jsonl -t new --rank 4", 2, "name a method"),
     ("train rows.jsonl -t new --folds 1", 2, "folds are 2 or more"),
+    ("train rows.jsonl -t new --tune bottom:2", 2, "there are head, top:K, middle-frozen"),
+    ("train rows.jsonl -t new --tune top:0", 2, "1 or more"),
+    ("train rows.jsonl -t new --tune top:99", 2, "this backbone has 4 depths"),
+    ("train rows.jsonl -t new --tune at:7", 2, "depths 0 to 3"),
+    ("train rows.jsonl -t new --tune at:1,1", 2, "depth 1 is there twice"),
+    ("train rows.jsonl -t new --tune top:2 --adapter lora", 2, "by no adapter's method"),
+    ("train rows.jsonl -t new --tune tied --adapter-of other", 2, "give one"),
+    ("train rows.jsonl -t sentiment --tune all", 5, "Give the new task another name"),
+    ("train rows.jsonl -t new --at-depths 0,9", 2, "at_depths names depth 9"),
+    ("train rows.jsonl -t new --at-depths 0,2 --from-depth 1", 2, "not both"),
     ('train rows.jsonl -t new --example {"a":"b"}', 2, "Example 1"),
     ("probe rows.jsonl --what lable", 2, "Did you mean 'label'?"),
     ("probe rows.jsonl --probes lineer", 2, "Did you mean 'linear'?"),
@@ -189,6 +201,8 @@ def outcomes(
 def write_files(folder: Path) -> None:
     rows = [{"text": f"text {n}", "label": ("positive", "negative")[n % 2]} for n in range(40)]
     write_jsonl(folder / "rows.jsonl", rows)
+    words = "1\ta\ta\t_\t_\t_\t0\troot\t_\t_\n2\tb\tb\t_\t_\t_\t2\tobj\t_\t_\n"
+    (folder / "trees.conllu").write_text(words, encoding="utf-8")
     write_jsonl(folder / "few.jsonl", rows[:4])
     write_jsonl(folder / "unknown.jsonl", [{"text": "good", "label": "neither"}])
     write_jsonl(folder / "bad.jsonl", [rows[0], {"text": " "}])

@@ -57,7 +57,7 @@ def test_arguments_give_one_line_each(score: Run, hub: Hub) -> None:
 def test_without_tasks_all_that_fit_run_and_are_named(score: Run) -> None:
     ran = score("good")
     found = {name.rpartition(".")[0] for name in ran.rows[0]}
-    assert found == {"", "sentiment", "topics", "rating", "entities", "language"}
+    assert found == {"", "sentiment", "topics", "rating", "entities", "trees", "language"}
     assert "no --task given" in ran.err
     assert "left out for lack of a column: entails" in ran.err
 

@@ -60,6 +60,30 @@ def test_train_score_and_eval(run: Run, tiny_backbone_folder: Path) -> None:
     assert f"{value['metrics']['accuracy']:.4f}" in table.out
 
 
+@pytest.mark.slow
+def test_recipes_of_tuning_say_what_they_cost(run: Run, tiny_backbone_folder: Path) -> None:
+    data, few = rows_file(Path("rows.jsonl")), ("--poolings", "mean", "--hidden-widths", "")
+    words = ("train", data, *few, "--backbone", tiny_backbone_folder, "--epochs", "1", "--json")
+    head = run(*words, "-t", "liked", "--tune", "head").value["tuning"]
+    assert (head["recipe"], head["own_passes"], head["shares_trunk"]) == ("head", 0, True)
+    top = run(*words, "-t", "top", "--tune", "top:1").value
+    assert (top["tuning"]["recipe"], top["tuning"]["own_passes"]) == ("top:1", 1)
+    assert (top["tuning"]["shares_trunk"], top["adapter"]["depths"]) == (True, [3])
+    single = run(*words, "-t", "single", "--at-depths", "0,3", "--rank", "2").value
+    assert (single["adapter"]["method"], single["adapter"]["depths"]) == ("lora", [0, 3])
+    whole = run(*words, "-t", "own", "--tune", "all").value
+    assert (whole["adapter"], whole["backbone"]) == (None, "own-1")
+    assert Path(whole["tuning"]["backbone"], "config.json").is_file()
+    assert not whole["tuning"]["shares_trunk"]
+    assert whole["tuning"]["trained"] > top["tuning"]["trained"] > head["trained"]
+    assert min(one["tuning"]["memory_bytes"] for one in (whole, top)) > head["memory_bytes"] > 0
+    assert any("shares no trunk" in note for note in whole["notes"])
+    for task in ("own", "top"):
+        assert run("score", "the film was good", "-t", task).rows[0][f"{task}.label"]
+    again = run(*words, "-t", "own", "--tune", "embeddings")
+    assert (again.code, "another name" in again.err) == (5, True)
+
+
 def test_figures_say_of_which_rows_they_are(run: Run, tiny_backbone_folder: Path) -> None:
     data, words = rows_file(Path("rows.jsonl"), 120), ("-t", "liked", *QUICK)
     held_out = rows_file(Path("held-out.jsonl"), 60, first=7)

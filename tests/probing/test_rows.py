@@ -127,15 +127,27 @@ def test_order_is_read_from_paragraphs_of_files_and_columns(tmp_path: Path) -> N
     assert sizes(halves) == (10, 10, 10)
 
 
+def test_treebanks_are_read_with_their_text(tmp_path: Path) -> None:
+    lines = "1\tAnn\t_\tPROPN\t_\t_\t2\tnsubj\t_\t_\n2-3\tcannot\t_\t_\t_\t_\t_\t_\t_\t_\n"
+    lines += "2\tcan\t_\tAUX\t_\t_\t0\troot\t_\t_\n3\tnot\t_\tPART\t_\t_\t2\tadvmod\t_\t_\n\n"
+    file = tmp_path / "small.conllu"
+    file.write_text(
+        "".join(f"# text = Ann{n}  cannot\n{lines.replace('Ann', f'Ann{n}')}" for n in range(20))
+    )
+    row = read(file, what="head").splits["measuring"][0]
+    text = row.inputs[0]
+    assert [text[start:end] for start, end in row.words] == [text.split()[0], "can", "not"]
+    assert row.heads == (2, 0, 2)
+    assert read(file, target="upos").labels == ("AUX", "PART", "PROPN")
+    with pytest.raises(UsageError, match="--what relation"):
+        read(file)
+
+
 @pytest.mark.parametrize(
     ("data", "options", "problem"),
     [
-        ([{**TREE, "tags": None, "head": [9, 0, 4, 2, 2]}] * 9, {"what": "head"}, "head 1 is 9"),
-        ([{**TREE, "head": [1, 0, 4, 2, 2]}] * 9, {"what": "head"}, "the word itself"),
-        ([{**TREE, "head": [2.5, 0, 4, 2, 2]}] * 9, {"what": "head"}, "expected a whole number"),
-        ([{**TREE, "head": [2, 0]}] * 9, {"what": "relation"}, "5 tokens, 2 heads and 5 relations"),
-        ([{**TREE, "head": "x"}] * 9, {"what": "relation"}, "must be lists"),
-        (TEXTS, {"what": "head"}, "there is no column"),
+        ([{**TREE, "head": [1, 0, 4, 2, 2]}] * 9, {"what": "head"}, "its own head"),
+        (TEXTS, {"what": "head"}, "there is no target column 'deprel'"),
         (TEXTS[:6], {}, "8 or more are needed"),
         ([{**row, "label": "good"} for row in TEXTS], {}, "only the label 'good'"),
         ([{"text": 3}] * 9, {"what": "order"}, "expected a text"),

@@ -121,6 +121,7 @@ def test_commands_of_tasks_on_a_backbone_of_the_hub_work(
     backbone = on_hub(hub_server, save_backbone(tmp_path / "albert"), "acme/tiny")
     specs = [
         tiny_task(backbone, "tagging", task="names"),
+        tiny_task(backbone, "parsing", task="trees"),
     ]
     tasks = [*map(made_task, specs), adapted(backbone, "deep", (2, 3))]
     publish(REPO, tasks, DEFAULTS)

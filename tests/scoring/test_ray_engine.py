@@ -21,7 +21,7 @@ from adapterhub.scoring.engines.ray_cluster import resources_in
 from tests.scoring.closeness import is_close
 from tests.test_clusters_page import ROWS, run_commands, run_section, write_reviews
 
-TASKS = ["sentiment", "entities", "rating"]
+TASKS = ["sentiment", "entities", "trees", "rating"]
 LINES = [
     *(json.dumps({"text": f"a good day {n}", "n": n}) for n in range(230)),
     json.dumps({"text": "", "n": 230}),

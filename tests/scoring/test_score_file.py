@@ -34,7 +34,7 @@ from tests.tiny import add_task, tiny_task
 
 TEXTS = ["the film was good", "a bad day", "中国的天气很好"]
 RECORDS = [{"id": index, "text": text} for index, text in enumerate(TEXTS)]
-TASKS = ["sentiment", "rating", "topics", "entities"]
+TASKS = ["sentiment", "rating", "topics", "entities", "trees"]
 
 
 @pytest.fixture(autouse=True)
@@ -139,7 +139,7 @@ def test_rows_pass_in_chunks(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_tasks_all_that_can_read_the_source_run(hub: Hub) -> None:
     done = hub.score_file(["good"], "out.jsonl")
-    assert set(done.tasks) == {"sentiment", "topics", "rating", "entities", "language"}
+    assert set(done.tasks) == {"sentiment", "topics", "rating", "entities", "trees", "language"}
     pairs = [{"text": "good", "text_pair": "bad"}]
     assert "entails" in hub.score_file(pairs, "pairs.jsonl").tasks
 

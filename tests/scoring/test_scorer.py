@@ -30,7 +30,7 @@ from tests.scoring.closeness import is_close
 from tests.tiny import add_task
 
 ROOT = str(Path(adapterhub.scoring.__file__).parents[2])
-TASKS = ["sentiment", "topics", "rating", "entities"]
+TASKS = ["sentiment", "topics", "rating", "entities", "trees"]
 TEXTS = ["the film was good", "a bad day", "it is late", "she was in the city"]
 BATCH = {"text": TEXTS, "n": [1, 2, 3, 4]}
 

@@ -52,18 +52,20 @@ def new_version(hub: Hub, backbone: Backbone) -> None:
 
 @pytest.mark.parametrize("form", ["parquet", "jsonl"])
 def test_a_task_is_added_as_if_it_had_been_there(hub: Hub, form: Any) -> None:
-    score(hub, "whole", part_format=form, tasks=["sentiment", "rating", "topics", "entities"])
+    score(
+        hub, "whole", part_format=form, tasks=["sentiment", "rating", "topics", "entities", "trees"]
+    )
     score(hub, part_format=form)
-    done = score(hub, part_format=form, tasks=["topics", "entities"])
-    assert (done.new_rows, done.resumed_rows, done.plan.tasks) == (10, 0, 2)
-    assert list(done.made_by or {}) == ["sentiment", "rating", "topics", "entities"]
+    done = score(hub, part_format=form, tasks=["topics", "entities", "trees"])
+    assert (done.new_rows, done.resumed_rows, done.plan.tasks) == (10, 0, 3)
+    assert list(done.made_by or {}) == ["sentiment", "rating", "topics", "entities", "trees"]
     one, other = files(), files("whole")
     assert one.keys() == other.keys()
     same = {name for name in one if name.startswith(("part", "_job/job"))}
     assert {name: one[name] for name in same} == {name: other[name] for name in same}
     assert read() == read("whole")
     # Again, by all names and by those of before: nothing is to be done.
-    for tasks in (["sentiment", "rating", "topics", "entities"], ["rating"]):
+    for tasks in (["sentiment", "rating", "topics", "entities", "trees"], ["rating"]):
         assert score(hub, part_format=form, tasks=tasks).new_rows == 0
 
 

@@ -13,7 +13,8 @@ from adapterhub.errors import DataError, UsageError
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.store.registry import read_registry
-from adapterhub.training.data.dataset import read_splits, split_notes
+from adapterhub.training.data.dataset import read_splits
+from adapterhub.training.evaluation.split_notes import split_notes
 from adapterhub.training.finalize import TrainedTask
 from adapterhub.training.options import TrainingOptions, training_options
 from adapterhub.training.train import train

@@ -233,7 +233,7 @@ def _untied(model: nn.Module, encoder: _Encoder, chosen: Sequence[int]) -> _Enco
     if len(set(map(id, layers))) < len(layers):
         unroll(model)
         encoder = _open(model)
-        guard_depths(encoder.base.encoder.albert_layer_groups)
+        guard_depths(encoder.base.encoder)
     ids = [_ids(layer) for layer in encoder.layers]
     for depth in others:
         elsewhere = {one for n, found in enumerate(ids) if n != depth for one in found}

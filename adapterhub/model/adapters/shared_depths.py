@@ -52,19 +52,34 @@ class SharedDepthGuard:
 
     def _check(self, action: str) -> None:
         own = {id(parameter) for parameter in self._module.parameters()}
+        parts = set(map(id, self._module.modules()))
         depths = dict(enumerate(self._groups or ()))
         shared = [n for n, one in depths.items() if any(id(p) in own for p in one.parameters())]
-        here = [n for n, one in depths.items() if any(m is self._module for m in one.modules())]
+        here = [
+            n
+            for n, one in depths.items()
+            if id(one) in parts or any(part is self._module for part in one.modules())
+        ]
         if here and len(shared) > len(here):
             raise SharedWeightsError(here, shared, "ALBERT", action)
 
 
-def guard_depths(groups: nn.ModuleList) -> None:
-    """Guards every module of every depth.
+class GuardedDepths(nn.ModuleList):
+    """The modules of all depths, each guarded, and so are slices of them."""
 
-    Args:
-        groups: `albert_layer_groups`, with a module for each depth.
-    """
+    def __getitem__(self, index: Any) -> Any:
+        """Returns the module of a depth, or several in a list."""
+        found: Any = super().__getitem__(index)
+        if isinstance(index, slice):
+            found.__dict__["requires_grad_"] = SharedDepthGuard(found, self)
+        return found
+
+
+def guard_depths(encoder: Any) -> None:
+    """Guards every module of every depth of an `AlbertTransformer` with a module for each."""
+    groups = GuardedDepths(encoder.albert_layer_groups)
+    groups.training = encoder.albert_layer_groups.training
+    encoder.albert_layer_groups = groups
     for group in groups:
         for module in group.modules():
             module.__dict__["requires_grad_"] = SharedDepthGuard(module, groups)

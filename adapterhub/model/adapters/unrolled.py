@@ -42,7 +42,7 @@ def unrolled(model: Albert) -> Albert:
             BERT has a module per depth already.
     """
     twin = unrolled_copy(model)
-    guard_depths(inner_albert(twin).encoder.albert_layer_groups)
+    guard_depths(inner_albert(twin).encoder)
     return twin
 
 

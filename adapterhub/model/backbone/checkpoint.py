@@ -15,6 +15,7 @@ from adapterhub.families import BLOCK_PARTS, Family
 from adapterhub.model.backbone.config import EncoderConfig
 from adapterhub.model.backbone.weight_files import WEIGHTS_FILE, open_weights
 
+_WORDS = "embeddings.word_embeddings.weight"
 _TYPES = "embeddings.token_type_embeddings.weight"
 _POSITIONS = "embeddings.position_embeddings.weight"
 _MAP = "encoder.embedding_hidden_mapping_in"
@@ -71,6 +72,9 @@ def write_weights(
             raise BackboneError(str(like), f"the weights lack {name}")
         if name == _POSITIONS:
             weight = torch.cat([found[key][: config.first_position].float(), weight])
+        # The output layer of a language model is the table of words, which some files have twice.
+        twins = _twins(found, key) if name == _WORDS else ()
+        found |= {twin: weight.clone() for twin in twins}
         found[key] = weight
     plain = {
         name: (tensor.float() if tensor.is_floating_point() else tensor).contiguous()
@@ -79,12 +83,18 @@ def write_weights(
     safetensors.torch.save_file(plain, folder / WEIGHTS_FILE, metadata={"format": "pt"})
 
 
+def _twins(tensors: Mapping[str, torch.Tensor], key: str) -> list[str]:
+    """Returns the names of other tensors with the same numbers."""
+    own = tensors[key]
+    return [name for name, t in tensors.items() if name != key and torch.equal(t, own)]
+
+
 def weight_shapes(config: EncoderConfig) -> dict[str, tuple[int, ...]]:
     """Returns the shapes of the tensors by name, without those of the pooling layer."""
     albert = config.albert
     embedding, hidden = albert.embedding_size, albert.hidden_size
     shapes: dict[str, tuple[int, ...]] = {
-        "embeddings.word_embeddings.weight": (albert.vocab_size, embedding),
+        _WORDS: (albert.vocab_size, embedding),
         _POSITIONS: (albert.max_position_embeddings, embedding),
         _TYPES: (albert.type_vocab_size, embedding),
         "embeddings.LayerNorm.weight": (embedding,),

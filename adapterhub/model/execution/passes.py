@@ -51,7 +51,8 @@ class Logits:
     """The logits of one task for one batch.
 
     Attributes:
-        values: (N, K) per window, or (P, K) per token for tagging; fp32.
+        values: (N, K) per window, or (P, K) per token for tagging and (P, W) for parsing, whose
+            pairs of words are scored later; fp32.
         windows: The windows in the order of the values.
     """
 
@@ -161,7 +162,7 @@ def run_batch(
     requested: Requested | None = None,
     pooled: Pooled | None = None,
 ) -> dict[str, Logits]:
-    """Returns fp32 logits by task: (N, K) per window, or (P, K) per token for tagging.
+    """Returns fp32 logits by task: (N, K) per window, or (P, K) per token; see `Logits`.
 
     With `requested`, a window runs only to the deepest depth that a requested task of its row
     reads, and a task gets logits for its own windows only; a task without windows is missing.

@@ -79,7 +79,7 @@ def parsed_words(
                 end=b,
                 head=int(words[heads[start]]),
                 relation=labels[relations[start]],
-                score=float(np.exp(chosen[start:end].sum(dtype=np.float64))),
+                score=min(1.0, float(np.exp(chosen[start:end].sum(dtype=np.float64)))),
             )
         )
     return found

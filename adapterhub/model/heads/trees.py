@@ -29,14 +29,17 @@ def best_heads(scores: npt.NDArray[np.floating]) -> Places:
             own head, whatever its score.
     """
     count = len(scores)
-    arcs = scores.astype(np.float64)
-    arcs[np.arange(count), np.arange(1, count + 1)] = -np.inf
-    heads: Places = arcs.argmax(1)
+    others = scores.copy()
+    others[np.arange(count), np.arange(1, count + 1)] = -np.inf
+    heads: Places = others.argmax(1)
     if is_tree(heads):
         return heads
-    # More than what all heads together can gain or lose: a second word at the root never pays.
-    finite = np.where(np.isfinite(arcs), arcs, arcs.max(1, keepdims=True))
-    arcs[:, ROOT] -= np.ptp(finite, axis=1).sum() + 1.0
+    arcs = others.astype(np.float64)
+    # Each word has one head, so that a constant for all of them changes no tree.
+    arcs -= arcs.max(1, keepdims=True)
+    # More than what all heads together can lose: a second word at the root never pays.
+    losses = -np.where(np.isfinite(arcs), arcs, 0.0).min(1)
+    arcs[:, ROOT] -= 1.5 * losses.sum() + 1.0
     return _Contraction(arcs).heads()
 
 
@@ -58,14 +61,14 @@ class _Part:
     Attributes:
         arcs: (n + 1,) best score of an arc from each head into the part, less that of the arc
             which it replaces within; -inf from its own words.
-        enters: (n + 1,) the word at which that arc arrives.
+        enters: (n + 1,) the word at which that arc arrives; a number for a single word.
         head: The head of the arc that was chosen.
         word: The word at which it arrives.
         whole: The part that this one is in, or itself.
     """
 
     arcs: Floats
-    enters: Places
+    enters: Places | int
     head: int
     word: int
     whole: int
@@ -76,10 +79,8 @@ class _Contraction:
 
     def __init__(self, arcs: Floats) -> None:
         count = len(arcs)
-        self._parts = [_Part(arcs[0], np.zeros(0, np.int64), 0, 0, ROOT)]  # the root
-        for word in range(1, count + 1):
-            enters = np.broadcast_to(np.int64(word), count + 1)
-            self._parts.append(_Part(arcs[word - 1], enters, 0, word, word))
+        self._parts = [_Part(arcs[0], ROOT, 0, ROOT, ROOT)]  # no arc enters the root
+        self._parts += (_Part(row, word, 0, word, word) for word, row in enumerate(arcs, start=1))
         self._outer = np.arange(count + 1)  # the outermost part of each word
         self._words: dict[int, Places] = {}  # the words of a contracted part
         self._count = count
@@ -110,7 +111,7 @@ class _Contraction:
         """Chooses the best arc into a part; returns the part that it comes from."""
         part = self._parts[number]
         part.head = int(part.arcs.argmax())
-        part.word = int(part.enters[part.head])
+        part.word = part.enters if isinstance(part.enters, int) else int(part.enters[part.head])
         return int(self._outer[part.head])
 
     def _contract(self, cycle: list[int]) -> int:
@@ -118,9 +119,10 @@ class _Contraction:
         members = [self._parts[number] for number in cycle]
         gains = np.stack([part.arcs - part.arcs[part.head] for part in members])
         best = gains.argmax(0)
-        columns = np.arange(gains.shape[1])
-        enters = np.stack([part.enters for part in members])[best, columns]
-        arcs = gains[best, columns]
+        enters = np.zeros(len(best), np.int64)
+        for place, part in enumerate(members):
+            np.copyto(enters, part.enters, where=best == place)
+        arcs = gains.max(0)
         words = np.concatenate([self._words.pop(number, np.array([number])) for number in cycle])
         number = len(self._parts)
         arcs[words] = -np.inf
@@ -128,7 +130,7 @@ class _Contraction:
         self._words[number] = words
         for part in members:
             part.whole = number
-            part.arcs, part.enters = arcs[:0], enters[:0]  # frees them
+            part.arcs, part.enters = arcs[:0], ROOT  # frees them
         self._parts.append(_Part(arcs, enters, 0, 0, number))
         return number
 

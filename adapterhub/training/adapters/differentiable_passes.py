@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch.nn import functional
 from adapterhub.model.encoder.pooling import POOLINGS, pool_attentive
 from adapterhub.model.encoder.tokens import TokenBatch
 from adapterhub.specs import HeadSpec
+from adapterhub.training.adapters.examples import ExampleBatch
 from adapterhub.training.features.standardized_features import Scale, TapReader, measure
 from adapterhub.training.heads.batched_heads import BatchShape, export_head, initial_heads
 from adapterhub.training.heads.candidates import Objective
@@ -105,7 +106,7 @@ class TrainedHead(nn.Module):
         """
         super().__init__()
         self.spec = spec
-        self._unit = objective.unit
+        self._objective = objective
         self._scale = scale
         self._dropout = dropout
         hidden_size = len(scale.mean)
@@ -128,14 +129,7 @@ class TrainedHead(nn.Module):
             batch: Of the windows.
             picks: Tagging: (M,) the token of each word among the P packed ones.
         """
-        shares = None if self.mix is None else self.mix.softmax(0)
-        total: torch.Tensor | None = None
-        for place, depth in enumerate(self.spec.depths):
-            pooled = self._pool(taps[depth], batch, picks)
-            part = pooled if shares is None else pooled * shares[place]
-            total = part if total is None else total + part
-        assert total is not None  # a head reads one depth at least
-        return total
+        return mix_of(self.mix, [self._pool(taps[d], batch, picks) for d in self.spec.depths])
 
     def logits(self, features: torch.Tensor) -> torch.Tensor:
         """Returns outputs in standardised units.
@@ -155,11 +149,21 @@ class TrainedHead(nn.Module):
             hidden = functional.gelu(hidden) @ own["last"] + own["last_bias"]
         return hidden
 
+    def loss(self, outputs: torch.Tensor, batch: ExampleBatch) -> torch.Tensor:
+        """Returns the loss of outputs (N, K) for the targets of a batch."""
+        objective = self._objective
+        return objective.loss(outputs[None, None], objective.targets[batch.targets]).sum()
+
+    def predictions(self, outputs: torch.Tensor, batch: ExampleBatch) -> torch.Tensor:
+        """Returns what is judged: the outputs (N, K) themselves."""
+        del batch
+        return outputs
+
     def export(self) -> dict[str, torch.Tensor]:
         """Returns the tensors of a head file, for raw features and in the task's own unit."""
         own = {name: p.detach().cpu().float() for name, p in self.named_parameters()}
         scale = Scale(self._scale.mean.cpu(), self._scale.deviation.cpu())
-        tensors = export_head(own, scale, self._unit)
+        tensors = export_head(own, scale, self._objective.unit)
         if "query" in own:
             tensors[_QUERY] = own["query"]
         if "mix" in own:
@@ -174,6 +178,22 @@ class TrainedHead(nn.Module):
         if self.query is not None:
             return pool_attentive(hidden, batch, self.query)
         return POOLINGS[self.spec.pooling](hidden, batch)
+
+
+def mix_of(logits: torch.Tensor | None, features: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Returns the features of one depth, or the learned mix of those of several.
+
+    Args:
+        logits: Of the shares of the depths; None for one depth.
+        features: Of each depth, (N, H).
+    """
+    if logits is None:
+        return features[0]
+    shares = logits.softmax(0)
+    total = features[0] * shares[0]
+    for share, values in zip(shares[1:], features[1:], strict=True):
+        total = total + values * share
+    return total
 
 
 def scale_of(head: HeadSpec, tap: TapReader) -> Scale:

@@ -12,7 +12,7 @@ import torch
 from adapterhub.model.encoder.tokens import Row, TextTokenizer, TokenBatch, Window, pack
 from adapterhub.model.heads.spans import TaggedText, words_of
 from adapterhub.plan import Reading
-from adapterhub.specs import Kind
+from adapterhub.specs import TOKEN_KINDS, Kind
 from adapterhub.training.features.shards import text_key
 
 Indices = npt.NDArray[np.int64]
@@ -32,8 +32,8 @@ class Examples:
         sides: Texts of a row that are encoded separately: 2 for pairs apart, else 1.
         first: (N * sides + 1,) index of each text's first window; the last is their number.
         tokens: (N + 1,) index of each row's first token among those of all windows.
-        words: (N + 1,) index of each row's first word; None except for tagging.
-        places: (words, 2) per word its window and its token in it; None except for tagging.
+        words: (N + 1,) index of each row's first word; None except for tagging and parsing.
+        places: (words, 2) per word its window and its token in it; None except for these.
     """
 
     keys: tuple[bytes, ...]
@@ -50,7 +50,7 @@ class Examples:
 
     @property
     def predictions(self) -> int:
-        """Returns the number of predictions: one per row, or per word for tagging."""
+        """Returns the number of predictions: one per row, or per word for tagging and parsing."""
         return len(self) if self.places is None else len(self.places)
 
     def lengths(self) -> Indices:
@@ -68,8 +68,9 @@ class ExampleBatch:
         sides: As in `Examples`.
         texts: (W,) for each packed window the index of its text, among B * sides in row order.
         counts: (B * sides,) fp32 windows of each text.
-        picks: Tagging: (M,) the packed token of each word, in row order; None otherwise.
+        picks: Tagging and parsing: (M,) the packed token of each word, in row order; else None.
         targets: (B,) or (M,) indices into the targets of the split.
+        sizes: (B,) words of each row; None where `picks` is.
     """
 
     tokens: TokenBatch
@@ -79,6 +80,7 @@ class ExampleBatch:
     counts: torch.Tensor
     picks: torch.Tensor | None
     targets: torch.Tensor
+    sizes: torch.Tensor | None = None
 
 
 def read_examples(
@@ -100,7 +102,7 @@ def read_examples(
     first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     sizes = np.concatenate([[0], np.cumsum([len(window.ids) for window in windows])])
     words = places = None
-    if kind == "tagging":
+    if kind in TOKEN_KINDS:
         found = [
             _word_places(texts[0], row, windows, range(*first[index : index + 2]))
             for index, (texts, row) in enumerate(zip(inputs, rows, strict=True))
@@ -125,7 +127,7 @@ def make_batch(examples: Examples, rows: Sequence[int], *, device: torch.device)
     counts = np.diff(examples.first)[texts]
     of_text = np.repeat(np.arange(len(texts)), counts)
     targets: Indices = np.asarray(rows, np.int64)
-    picks = None
+    picks = sizes = None
     if examples.words is not None and examples.places is not None:
         spans = [np.arange(*examples.words[row : row + 2]) for row in rows]
         targets = np.concatenate(spans) if spans else np.zeros(0, np.int64)
@@ -135,6 +137,7 @@ def make_batch(examples: Examples, rows: Sequence[int], *, device: torch.device)
         places = examples.places[targets]
         unpacked = [start_of[window] + token for window, token in places.tolist()]
         picks = torch.from_numpy(where[np.array(unpacked, np.int64)]).to(device)
+        sizes = torch.from_numpy(np.array([len(span) for span in spans], np.int64)).to(device)
     return ExampleBatch(
         tokens=tokens,
         order=torch.from_numpy(packed),
@@ -143,6 +146,7 @@ def make_batch(examples: Examples, rows: Sequence[int], *, device: torch.device)
         counts=torch.from_numpy(counts.astype(np.float32)).to(device),
         picks=picks,
         targets=torch.from_numpy(targets).to(device),
+        sizes=sizes,
     )
 
 

@@ -14,8 +14,10 @@ from adapterhub.plots.panels import Curves
 from adapterhub.specs import AdapterSpec, EarlierTask, HeadSpec
 from adapterhub.training.adapters.train_loop import Checkpoints
 from adapterhub.training.heads.candidates import Hyperparameters
-from adapterhub.training.heads.table import SearchTable, as_text
+from adapterhub.training.heads.table import SearchTable, as_text, shape_text
 
+ADAPTER = "The adapter"
+"""What the summary of a table of adapters calls one."""
 _POINTS = 100
 _HEADINGS = ("passes", "own", "from", "rank", "trained", "s/epoch", "memory", "head")
 
@@ -33,9 +35,10 @@ class AdapterRow:
         weight_decay: With which it was trained.
         epoch: The best epoch, from 1.
         parameters: Trained numbers, the head's included.
-        seconds: Time of one epoch; 0 for the head alone.
+        seconds: Time of one epoch; of the head alone 0, unless a recipe was given.
         memory_bytes: Memory of the training beside the weights: gradients, the optimiser's moments,
-            and what a step on the largest batch keeps for the gradients; 0 for the head alone.
+            and what a step on the largest batch keeps for the gradients; of the head alone 0,
+            unless a recipe was given.
     """
 
     head: HeadSpec
@@ -73,6 +76,7 @@ class AdapterTable:
         candidates: How many heads and adapters were fitted.
         notes: What was left out, and why.
         measure: The metric as it is computed here; empty for as it is reported.
+        subject: What the summary calls what was trained.
     """
 
     metric: str
@@ -83,6 +87,7 @@ class AdapterTable:
     candidates: int
     notes: tuple[str, ...] = ()
     measure: str = ""
+    subject: str = ADAPTER
 
     def render(self, *, every: bool = False) -> str:
         """Returns the table as text; `every` is ignored, since all rows are shown."""
@@ -100,9 +105,10 @@ class AdapterTable:
         frozen, chosen = self.rows[0], self.rows[self.chosen]
         best = max(self.rows[1:], key=lambda row: row.value)
         gained = (chosen.value - frozen.value) * _POINTS
-        text = f"The adapter scores {gained:+.2f} points against the best head alone"
+        text = f"{self.subject} scores {gained:+.2f} points against the best head alone"
         if chosen.value <= frozen.value:
-            text += ", which has no passes of its own: without an adapter the task is cheaper"
+            less = "an adapter" if self.subject == ADAPTER else "it"
+            text += f", which has no passes of its own: without {less} the task is cheaper"
         if best is not chosen:
             lost = (best.value - chosen.value) * _POINTS
             text += (
@@ -139,18 +145,17 @@ class AdapterTable:
     def _cells(self, index: int) -> tuple[str, ...]:
         row = self.rows[index]
         marks = [name for name in ("best", "chosen") if getattr(self, name) == index]
-        depths, width = row.head.depths, row.head.hidden_width
+        depths = row.head.depths
         read = f"depth {depths[0]}" if len(depths) == 1 else f"depths {depths[0]}-{depths[-1]}"
-        shape = "linear" if width is None else f"hidden {width}"
         return (
             str(row.passes),
             str(row.own_passes),
             "-" if row.from_depth is None else str(row.from_depth),
             "-" if row.rank is None else str(row.rank),
             f"{row.parameters:,}",
-            "-" if row.from_depth is None else f"{row.seconds:.1f}",
-            "-" if row.from_depth is None else f"{row.memory_bytes / 1e6:,.1f} MB",
-            f"{read} {row.head.pooling} {shape}",
+            f"{row.seconds:.1f}" if row.memory_bytes else "-",
+            f"{row.memory_bytes / 1e6:,.1f} MB" if row.memory_bytes else "-",
+            f"{read} {row.head.pooling} {shape_text(row.head)}",
             figure_text(row.value),
             " ".join(("<-", *marks)) if marks else "",
         )

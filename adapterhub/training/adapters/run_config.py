@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import nn
 
+from adapterhub.model.encoder.tokens import TokenBatch
+from adapterhub.specs import HeadSpec
 from adapterhub.training.adapter_options import AdapterOptions
-from adapterhub.training.adapters.examples import Examples
+from adapterhub.training.adapters.examples import ExampleBatch, Examples
 from adapterhub.training.adapters.trunk import TrunkStates
 from adapterhub.training.heads.candidates import Objective
 from adapterhub.training.heads.selection import Judge
@@ -63,6 +66,53 @@ class TrainableAdapter(Protocol):
 
     def export(self) -> PeftAdapter | TrainedWeights:
         """Returns spec and tensors, by the names of a head file; of a whole encoder, weights."""
+        ...
+
+
+class TrainableHead(Protocol):
+    """A head that is trained with an adapter, a module of torch."""
+
+    spec: HeadSpec
+    training: bool
+
+    def features(
+        self, taps: Mapping[int, torch.Tensor], batch: TokenBatch, picks: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Returns pooled features in fp32: (N, H) per window, or (M, H) per word.
+
+        Args:
+            taps: Hidden states (P, H) by depth.
+            batch: Of the windows.
+            picks: Of words: (M,) the token of each among the P packed ones.
+        """
+        ...
+
+    def logits(self, features: torch.Tensor) -> torch.Tensor:
+        """Returns outputs of features, which are averaged over the windows of a text."""
+        ...
+
+    def loss(self, outputs: torch.Tensor, batch: ExampleBatch) -> torch.Tensor:
+        """Returns the loss of the outputs for a training batch."""
+        ...
+
+    def predictions(self, outputs: torch.Tensor, batch: ExampleBatch) -> torch.Tensor:
+        """Returns what the judge takes of the outputs for a validation batch."""
+        ...
+
+    def export(self) -> dict[str, torch.Tensor]:
+        """Returns the tensors of a head file."""
+        ...
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Yields the trained parameters."""
+        ...
+
+    def to(self, device: torch.device) -> object:
+        """Moves it to a device."""
+        ...
+
+    def train(self, mode: bool = True) -> object:
+        """Switches dropout on or off."""
         ...
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from adapterhub.model.adapters.compile import compile_adapter
 from adapterhub.specs import BLOCK_METHOD
 from adapterhub.training.adapter_options import AdapterOptions, asked_depths, from_depth_of
 from adapterhub.training.adapters.result import (
+    ADAPTER,
     AdapterRow,
     AdapterSearchResult,
     FittedAdapter,
@@ -21,6 +22,7 @@ from adapterhub.training.adapters.trial import AdapterTrials, Fork
 from adapterhub.training.features.encoding import FeatureSource
 from adapterhub.training.heads.search_heads import SearchResult
 from adapterhub.training.options import TrainingOptions
+from adapterhub.training.tune import Tune
 from adapterhub.training.warm_start import WarmStart, read_warm_start
 
 _SEARCHED_RANKS = (4, 16)
@@ -54,10 +56,35 @@ def search_adapters(trials: AdapterTrials) -> AdapterSearchResult:
         measure=trials.fit_inputs.measure,
         tolerance=trials.options.tolerance,
         candidates=trials.alone.table.candidates + heads + len(fits),
-        notes=notes,
+        notes=[*notes, *_sharing_notes(trials.options.tune, [row for row, _ in fits])],
     )
+    table = replace(table, subject=_subject(trials.options.tune))
     kept = tuple(one.checkpoints for _, one in fits if one.checkpoints is not None)
     return AdapterSearchResult(fits[table.chosen - 1][1], table, kept)
+
+
+def _subject(tune: Tune | None) -> str:
+    if tune is None or not tune.trains_weights:
+        return ADAPTER
+    return "The trained encoder" if tune.makes_backbone else "The trained block"
+
+
+def _sharing_notes(tune: Tune | None, rows: Sequence[AdapterRow]) -> Iterator[str]:
+    """Yields what the recipe keeps the task from sharing with others."""
+    if tune is None:
+        return
+    if tune.makes_backbone:
+        what = "the embeddings" if tune.recipe == "embeddings" else "the embeddings and the block"
+        yield (
+            f"The task has a backbone of its own and shares no trunk: with {what} changed, the "
+            f"states differ from depth 0 on. Beside tasks on another backbone it costs a second "
+            f"model."
+        )
+    elif rows and rows[0].from_depth == 0:
+        yield (
+            f"The block changes from depth 0 on, so the task shares no pass: {rows[0].own_passes} "
+            f"of its own per text. Its backbone stays that of the other tasks."
+        )
 
 
 def _from_depths(options: AdapterOptions, depth: int) -> Sequence[int]:
@@ -95,7 +122,7 @@ def _row(fitted: FittedAdapter, fork: Fork, rank: int, options: AdapterOptions) 
 
 def _head_row(alone: SearchResult) -> AdapterRow:
     """Returns the table row of the best head on the frozen trunk."""
-    chosen = alone.chosen
+    chosen, row = alone.chosen, alone.table.rows[alone.table.chosen]
     return AdapterRow(
         head=chosen.head,
         from_depth=None,
@@ -104,8 +131,9 @@ def _head_row(alone: SearchResult) -> AdapterRow:
         learning_rate=chosen.hyperparameters.learning_rate,
         weight_decay=chosen.hyperparameters.weight_decay,
         epoch=chosen.epoch,
-        parameters=sum(tensor.numel() for tensor in chosen.tensors.values()),
-        seconds=0.0,
+        parameters=row.parameters,
+        seconds=row.seconds,
+        memory_bytes=row.memory_bytes,
     )
 
 

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from adapterhub.errors import TrainingError, UsageError
 from adapterhub.model.heads.pair_features import compare
 from adapterhub.store.atomic import reason, sweep, write_atomic
-from adapterhub.training.adapters.differentiable_passes import TrainedHead, run_layers
+from adapterhub.training.adapters.differentiable_passes import run_layers
 from adapterhub.training.adapters.examples import (
     ExampleBatch,
     Examples,
@@ -27,16 +27,17 @@ from adapterhub.training.adapters.examples import (
     reading_order,
     training_order,
 )
-from adapterhub.training.adapters.memory import saved_bytes, state_bytes
 from adapterhub.training.adapters.run_config import (
     ADAPTER,
     HEAD,
     EpochRecord,
     RunConfig,
     TrainableAdapter,
+    TrainableHead,
     make_optimiser,
     schedule,
 )
+from adapterhub.training.evaluation.memory import saved_bytes, state_bytes
 
 _SUFFIX = ".run.safetensors"
 _KEY = "run"
@@ -134,7 +135,7 @@ _SECONDS_PER_MINUTE = 60
 class AdapterRun:
     """One training run, from its first step to the selected epoch."""
 
-    def __init__(self, config: RunConfig, adapter: TrainableAdapter, head: TrainedHead) -> None:
+    def __init__(self, config: RunConfig, adapter: TrainableAdapter, head: TrainableHead) -> None:
         self.config = config
         self.adapter = adapter
         self.head = head
@@ -188,15 +189,17 @@ class AdapterRun:
 
     @torch.no_grad()
     def validation_logits(self) -> torch.Tensor:
-        """Returns the logits of all validation rows, for tagging of their words: (M, K)."""
+        """Returns what the judge takes of all validation rows, for tagging their words: (M, K)."""
         part, device = self.config.validation, self.config.device
         self._switch(training=False)
-        values = torch.zeros(part.predictions, self.config.objective.outputs, device=device)
+        parts: list[torch.Tensor] = []
+        order: list[torch.Tensor] = []
         lengths = part.lengths()
         for rows in reading_order(lengths, range(len(part)), max_tokens=self.config.max_tokens):
             batch = make_batch(part, rows, device=device)
-            values[batch.targets] = self._logits(part, rows, batch)
-        return values
+            parts.append(self.head.predictions(self._logits(part, rows, batch), batch))
+            order.append(batch.targets)
+        return torch.cat(parts)[torch.cat(order).argsort()]
 
     def _measure_memory(self) -> int:
         """Returns the bytes that training takes beside the weights, on the batch of most tokens."""
@@ -208,7 +211,7 @@ class AdapterRun:
         largest = max(steps, key=lambda rows: int(lengths[rows].sum()))
         self._switch(training=True)
         batch = make_batch(part, largest, device=self.config.device)
-        weights = [*self.adapter.module.parameters(), *self.head.parameters()]
+        weights = [*self.adapter.module.parameters(), *self._parameters.values()]
         kept = 0
         if len(batch.targets):
             kept = saved_bytes(lambda: self._batch_loss(largest, batch), weights)
@@ -272,8 +275,7 @@ class AdapterRun:
 
     def _batch_loss(self, rows: Sequence[int], batch: ExampleBatch) -> torch.Tensor:
         """Returns the loss of training rows."""
-        logits, objective = self._logits(self.config.train, rows, batch), self.config.objective
-        return objective.loss(logits[None, None], objective.targets[batch.targets]).sum()
+        return self.head.loss(self._logits(self.config.train, rows, batch), batch)
 
     def _logits(self, part: Examples, rows: Sequence[int], batch: ExampleBatch) -> torch.Tensor:
         """Returns fp32 logits per row, or per word for tagging: (B, K) or (M, K)."""

@@ -17,16 +17,24 @@ from adapterhub.training.adapter_options import AdapterOptions, Shape, asked_dep
 from adapterhub.training.adapters.differentiable_passes import TrainedHead, scale_of
 from adapterhub.training.adapters.examples import Examples, read_examples
 from adapterhub.training.adapters.result import FittedAdapter
-from adapterhub.training.adapters.run_config import RunConfig, TrainableAdapter, product_dtype
+from adapterhub.training.adapters.run_config import (
+    RunConfig,
+    TrainableAdapter,
+    TrainableHead,
+    product_dtype,
+)
 from adapterhub.training.adapters.train_loop import AdapterRun, Checkpoints
 from adapterhub.training.adapters.trainable.encoder_copy import EncoderCopy
 from adapterhub.training.adapters.trainable.injection import BlockCopies, PeftLayers
 from adapterhub.training.adapters.trainable.peft_methods import sites_of_config, with_own_names
+from adapterhub.training.adapters.trained_parser import TrainedParser
 from adapterhub.training.adapters.trunk import OpenTrunk, TrunkLayout, open_trunk
 from adapterhub.training.features.encoding import FeatureSource
 from adapterhub.training.features.standardized_features import Scale
 from adapterhub.training.heads.candidates import Hyperparameters, depths_of
 from adapterhub.training.heads.fit_inputs import FitInputs, matching_inputs
+from adapterhub.training.heads.measured_head import search_measured
+from adapterhub.training.heads.parsers.search import rank_parsers
 from adapterhub.training.heads.search_heads import SearchResult, search_heads
 from adapterhub.training.options import TrainingOptions
 from adapterhub.training.warm_start import WarmStart
@@ -37,11 +45,12 @@ _PLAIN = {"mixes": False, "hidden_widths": (), "poolings": ("cls", "mean", "max"
 
 def choose_head_shape(
     last: int, fit_inputs: FitInputs, *, options: TrainingOptions, source: FeatureSource
-) -> SearchResult:
-    """Returns heads on frozen states, of which the chosen one has the shape to train.
+) -> tuple[HeadSpec, int]:
+    """Returns the shape of the head to train, the best on frozen states, and how many were tried.
 
     By default it is a linear head on the deepest states, which pass through the whole adapter, with
-    the best pooling. Depths, poolings, shapes and mixes of the options replace that.
+    the best pooling, for parsing a biaffine one. Depths, poolings, shapes and mixes of the options
+    replace that.
 
     Args:
         last: The head reads above this depth: where the adapter starts, or the last of single
@@ -61,12 +70,21 @@ def choose_head_shape(
         )
     given = options.model_fields_set
     changes: dict[str, object] = {n: value for n, value in _PLAIN.items() if n not in given}
-    changes["depths"] = reads if {"depths", "mixes"} & given else reads[-1:]
-    return search_heads(
-        (fit_inputs,),
-        options=options.model_copy(update={**changes, "tolerance": 0.0}),
-        source=source,
-    )
+    changes["depths"] = reads if _reads_any(options) else reads[-1:]
+    changed = options.model_copy(update={**changes, "tolerance": 0.0})
+    if fit_inputs.trees:
+        return rank_parsers(fit_inputs, options=changed, depth=source.encoder.depth)
+    found = search_heads((fit_inputs,), options=changed, source=source)
+    return found.chosen.head, found.table.candidates
+
+
+def _reads_any(options: TrainingOptions) -> bool:
+    """Returns whether a head beside an adapter may read other depths than the deepest."""
+    given = options.model_fields_set
+    if options.tune is None:
+        return not given.isdisjoint({"depths", "mixes"})
+    # A recipe says which depths change, and the deepest has passed through all of them.
+    return "depths" in given or ("mixes" in given and options.mixes)
 
 
 _RATE = 5e-4
@@ -131,7 +149,7 @@ class AdapterTrials:
     @cached_property
     def alone(self) -> SearchResult:
         """Returns the best head on the frozen trunk."""
-        return search_heads(self.all_inputs, options=self.options, source=self.source)
+        return search_measured(self.all_inputs, options=self.options, source=self.source)
 
     @cached_property
     def fit_inputs(self) -> FitInputs:
@@ -155,15 +173,17 @@ class AdapterTrials:
             UsageError: The options leave the head no depth above it.
         """
         last = (asked_depths(self.adapter) or (from_depth,))[-1]
-        found = choose_head_shape(last, self.fit_inputs, options=self.options, source=self.source)
+        head, candidates = choose_head_shape(
+            last, self.fit_inputs, options=self.options, source=self.source
+        )
         layout = TrunkLayout(
             from_depth, self.fit_inputs.reading, self.options.max_windows, self.adapter.trunk_dtype
         )
         return Fork(
             from_depth,
-            head=found.chosen.head,
-            candidates=found.table.candidates,
-            scale=scale_of(found.chosen.head, self.fit_inputs.tap),
+            head=head,
+            candidates=candidates,
+            scale=scale_of(head, self.fit_inputs.tap),
             trunk=open_trunk((self.train, self.validation), layout, self.source),
         )
 
@@ -181,13 +201,7 @@ class AdapterTrials:
             config = replace(config, trunk=adapter)
         if self.warm_start is not None:
             adapter.load_weights(self.warm_start)
-        head = TrainedHead(
-            fork.head,
-            fork.scale,
-            objective=self.fit_inputs.problem.objective,
-            dropout=self.adapter.head_dropout,
-            seed=self.options.seed,
-        )
+        head = self._new_head(fork)
         run = AdapterRun(config, adapter, head)
         checkpoints = None if adapter.has_own_state else self._checkpoints(fork, rank)
         run.train(checkpoints)
@@ -233,6 +247,23 @@ class AdapterTrials:
             dropout=options.dropout,
             tie_depths=options.tie_depths,
             steps=steps,
+        )
+
+    def _new_head(self, fork: Fork) -> TrainableHead:
+        """Returns a head with initial weights."""
+        objective, trees = self.fit_inputs.problem.objective, self.fit_inputs.trees
+        dropout, seed = self.adapter.head_dropout, self.options.seed
+        if not trees:
+            return TrainedHead(
+                fork.head, fork.scale, objective=objective, dropout=dropout, seed=seed
+            )
+        return TrainedParser(
+            fork.head,
+            fork.scale,
+            targets=trees["train"].targets().to(self.source.encoder.device),
+            prior=objective.prior,
+            dropout=dropout,
+            seed=seed,
         )
 
     def _run_config(self, fork: Fork) -> RunConfig:

@@ -44,7 +44,7 @@ class Columns:
         unread: All other columns.
         hints: What some of them may be meant for; see `summary`.
         heads: Parsing: the column of heads; empty otherwise.
-        placed: Parsing: the columns of texts and of the offsets of their words, if there are any.
+        placed: Parsing: the column of texts, if there is any, and that of the offsets of words.
     """
 
     kind: Kind
@@ -106,9 +106,9 @@ def find_columns(
 
 
 def _placed_words(records: Records, options: TrainingOptions) -> tuple[str, str] | None:
-    """Returns the columns of texts and of the offsets of words, as files of CoNLL-U have them."""
-    names = records.columns
-    return (options.text, OFFSETS) if options.text in names and OFFSETS in names else None
+    """Returns the columns of texts and of the offsets of words; None where there is no text."""
+    has_text = any(options.text in record.values for record in records.rows)
+    return (options.text, OFFSETS) if has_text else None
 
 
 def _unread(records: Records, used: Sequence[str | None]) -> tuple[str, ...]:

@@ -169,7 +169,6 @@ def _fit_attentive(
     depths = tuple(sorted(list(dict.fromkeys(tried))[:_ATTENTIVE_DEPTHS]))
     depths = depths or depths_of(options, source.encoder.depth)[-_ATTENTIVE_DEPTHS:]
     widths = [ranked[0].head.hidden_width] if ranked else [None, *options.hidden_widths]
-    layout = Layout("tokens", fit_inputs.reading, 1, depths)
     splits = fit_inputs.splits
     tokens = sum(
         _count_tokens(part.inputs, fit_inputs, source) for part in (splits.train, splits.validation)
@@ -181,20 +180,27 @@ def _fit_attentive(
             f"memory_bytes ({options.memory_bytes})."
         )
         return
-    parts = [
-        TokenStates.load(
-            read_features(part.inputs, layout=layout, source=source), fit_inputs.problem.device
-        )
-        for part in (splits.train, splits.validation)
-    ]
     heads = [HeadSpec(depths=(depth,), pooling="attentive") for depth in depths]
-    train, validation = parts
-    mask = fit_inputs.problem.cv_folds.train_mask
-    reader = AttentiveTokens.load(heads, train, validation, mask)
+    reader = attentive_reader(heads, fit_inputs, source)
     for width in widths:
         yield from fit(
             reader, hyperparameter_grid(options), hidden_width=width, problem=fit_inputs.problem
         )
+
+
+def attentive_reader(
+    heads: Sequence[HeadSpec], fit_inputs: FitInputs, source: FeatureSource
+) -> AttentiveTokens:
+    """Returns what attentive heads read, one depth each."""
+    depths = tuple(head.depths[0] for head in heads)
+    layout = Layout("tokens", fit_inputs.reading, 1, depths)
+    train, validation = (
+        TokenStates.load(
+            read_features(part.inputs, layout=layout, source=source), fit_inputs.problem.device
+        )
+        for part in (fit_inputs.splits.train, fit_inputs.splits.validation)
+    )
+    return AttentiveTokens.load(heads, train, validation, fit_inputs.problem.cv_folds.train_mask)
 
 
 def _count_tokens(

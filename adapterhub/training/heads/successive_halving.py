@@ -10,6 +10,7 @@ import torch
 from tqdm import tqdm
 
 from adapterhub.specs import HeadSpec
+from adapterhub.training.evaluation.memory import saved_bytes, state_bytes
 from adapterhub.training.features.standardized_features import Parameters, Reader
 from adapterhub.training.heads.batched_heads import (
     BatchedAdamW,
@@ -70,19 +71,31 @@ class CandidateBatch:
     def train(self, epoch: int, sample: Sample, generator: torch.Generator) -> None:
         """Trains one epoch on a sample of the training rows."""
         problem = self._problem
-        targets, mask = problem.objective.targets, problem.cv_folds.train_mask
         order = torch.randperm(len(sample.rows), generator=generator).to(problem.device)
         batches = torch.split(order, problem.batch_size)
         for number, places in enumerate(batches):
-            rows, weights = sample.rows[places], sample.weights[places]
-            features = self.reader.read("train", rows, self._parameters)
-            logits = head_logits(self._parameters, _dropped(features, problem.dropout, generator))
-            if mask is not None:
-                weights = (weights * mask[:, rows]).repeat(len(self._settings[0]), 1)
-            loss = problem.objective.loss(logits, targets[rows], weights).sum()
+            loss = self._loss(sample.rows[places], sample.weights[places], generator)
             torch.autograd.backward([loss])
             progress = (epoch - 1 + number / len(batches)) / problem.epochs
             self._optimiser.step(self._parameters, 0.5 + 0.5 * math.cos(math.pi * progress))
+
+    def _loss(
+        self, rows: torch.Tensor, weights: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
+        """Returns the summed loss of all candidates on some training rows."""
+        problem = self._problem
+        targets, mask = problem.objective.targets, problem.cv_folds.train_mask
+        features = self.reader.read("train", rows, self._parameters)
+        logits = head_logits(self._parameters, _dropped(features, problem.dropout, generator))
+        if mask is not None:
+            weights = (weights * mask[:, rows]).repeat(len(self._settings[0]), 1)
+        return problem.objective.loss(logits, targets[rows], weights).sum()
+
+    def memory_bytes(self, sample: Sample, generator: torch.Generator) -> int:
+        """Returns the memory of a step: gradients, moments, and what is kept for the gradients."""
+        size, own = self._problem.batch_size, self._parameters.values()
+        rows, weights = sample.rows[:size], sample.weights[:size]
+        return state_bytes(own) + saved_bytes(lambda: self._loss(rows, weights, generator), own)
 
     @torch.no_grad()
     def validate(self, epoch: int, stage: Stage) -> None:

@@ -15,7 +15,7 @@ from adapterhub.plots.panels import Curves
 from adapterhub.specs import HeadSpec
 from adapterhub.training.heads.candidates import FittedHead
 
-_WIDTH = 100
+_WIDTH = 110
 
 
 def as_text(table: Table, lines: Iterable[str]) -> str:
@@ -45,6 +45,9 @@ class TableRow:
         epoch: Its best epoch.
         parameters: Numbers in its file.
         apart: Whether it compares two texts that are encoded separately.
+        seconds: Time of one epoch by itself; 0 where that was not measured.
+        memory_bytes: Memory of its training beside features and weights: gradients, the optimiser's
+            moments, and what a step keeps for the gradients; 0 where that was not measured.
     """
 
     head: HeadSpec
@@ -54,11 +57,18 @@ class TableRow:
     epoch: int
     parameters: int
     apart: bool = False
+    seconds: float = 0.0
+    memory_bytes: int = 0
 
     @property
     def passes(self) -> int:
         """Returns the passes per text: its deepest depth."""
         return self.head.depths[-1]
+
+    @property
+    def own_passes(self) -> int:
+        """Returns the passes per text that other tasks do not share: none."""
+        return 0
 
 
 @dataclass(frozen=True, slots=True)

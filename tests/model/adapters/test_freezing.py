@@ -187,6 +187,19 @@ def test_requires_grad_of_one_depth_is_refused(part: Callable[[Any], Any], value
         part(groups(unrolled(albert()))[2]).requires_grad_(value)
 
 
+def test_requires_grad_of_some_depths_is_refused_by_their_weights() -> None:
+    model = unrolled(albert())
+    for found in (model, copy.deepcopy(model)):
+        with pytest.raises(SharedWeightsError) as error:
+            groups(found)[1:3].requires_grad_(False)
+        assert error.value.depths == (1, 2)
+    assert all(flags(model))
+    assert len(groups(model)[:].requires_grad_(False)) == DEPTHS
+    own = freeze(albert(), [0, 1], untie=True)
+    groups(own)[2:].requires_grad_(False)
+    assert trainable(own).depths == ()
+
+
 def pickled(model: Any) -> Any:
     file = io.BytesIO()
     torch.save(model, file)

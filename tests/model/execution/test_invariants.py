@@ -15,7 +15,7 @@ from adapterhub.model.backbone.open_backbone import open_backbone
 from tests.encoders import FAMILY_NAMES, save_encoder
 from tests.tiny import add_task, plain_tensors, save_tasks, tiny_task
 
-SINGLE = ("sentiment", "topics", "rating", "entities", "language")
+SINGLE = ("sentiment", "topics", "rating", "entities", "trees", "language")
 ALL = (*SINGLE, "entails")
 TEXTS = (
     "the film was good",
@@ -106,11 +106,11 @@ def test_swapping_leaves_the_encoder_and_the_other_tasks_bit_identical(tiny_regi
     hub.load("sentiment", "rating")
     weights = plain_tensors(hub.encoder)
     before = logits_of(hub, TEXTS, ("sentiment", "rating"))
-    hub.load("topics", "entities", "language")
+    hub.load("topics", "entities", "trees", "language")
     assert_same(before, logits_of(hub, TEXTS, ("sentiment", "rating")))
     replace_topics(hub, tiny_registry)
     assert_same(before, logits_of(hub, TEXTS, ("sentiment", "rating")))
-    hub.unload("topics", "entities", "language")
+    hub.unload("topics", "entities", "trees", "language")
     assert_same(before, logits_of(hub, TEXTS, ("sentiment", "rating")))
     assert all(map(torch.equal, weights, plain_tensors(hub.encoder)))
 

@@ -41,7 +41,7 @@ TEXTS = [
     "she was very very late " * 9,
 ]
 PAIRS = [{"text": text, "text_pair": text[::-1]} for text in TEXTS]
-HEADS = ("sentiment", "topics", "rating", "entities", "language")
+HEADS = ("sentiment", "topics", "rating", "entities", "trees", "language")
 
 
 def _tied(backbone: Backbone, seed: int) -> PeftAdapter:
@@ -63,6 +63,7 @@ def _adapters(backbone: Backbone) -> dict[str, tuple[PeftAdapter, dict[str, Any]
     return {
         "intent": (shared, {"depths": (4,)}),
         "intent-tags": (shared, {"kind": "tagging", "depths": (3,)}),
+        "intent-trees": (shared, {"kind": "parsing", "depths": (3, 4)}),
         "wide": (peft("Lora", (1, 2, 3), 2, r=3), {"depths": (1, 2, 4), "pooling": "cls"}),
         "dora": (peft("Lora", (3,), 3, r=2, use_dora=True), {"depths": (4,), "pooling": "max"}),
         "tied": (_tied(backbone, 4), {"depths": (3,)}),
@@ -109,7 +110,7 @@ def hub(registry: Path) -> Hub:
     return Hub(registry, device="cpu")
 
 
-SINGLE = ("intent", "intent-tags", "wide", "dora", "tied", "merged", "own-block")
+SINGLE = ("intent", "intent-tags", "intent-trees", "wide", "dora", "tied", "merged", "own-block")
 
 
 def _logits(hub: Hub, texts: Any, tasks: Any) -> dict[str, list[np.ndarray]]:
@@ -197,10 +198,10 @@ def test_rows_ask_different_tasks(hub: Hub) -> None:
     rows = [
         (TEXTS[0], ["intent", "sentiment"]),
         (TEXTS[1], "topics"),
-        ({"text": TEXTS[2]}, ["wide", "entities", "own-block"]),
+        ({"text": TEXTS[2]}, ["wide", "entities", "trees", "own-block"]),
         (PAIRS[3], ["pairs", "intent"]),
         (PAIRS[1], ["apart"]),
-        (TEXTS[5], ["tied", "intent-tags", "intent"]),
+        (TEXTS[5], ["tied", "intent-tags", "intent-trees", "intent"]),
         (TEXTS[4], ["rating", "merged", "dora", "language"]),
     ]
     scores = hub.score_rows(rows, logits=True)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from adapterhub.training.data.dataset import read_splits, split_notes
+from adapterhub.training.data.dataset import read_splits
+from adapterhub.training.evaluation.split_notes import split_notes
 from adapterhub.training.options import training_options
 from tests.training.rows import Rows, pair_rows, sentiment_rows, tagged_rows, write_rows
 

@@ -44,7 +44,7 @@ def read_tree(records: Records, record: SourceRow, columns: Columns) -> ParsedWo
         places = _each("the head of word", heads, _read_head)
         check_heads(places)
         named = _each("the relation of word", relations, _read_relation)
-        return ParsedWords(texts, places, named, *_read_text(record, columns, len(texts)))
+        return ParsedWords(texts, places, named, *_read_text(record, columns, texts))
     except ValueError as error:
         records.refuse(str(error), record)
 
@@ -70,12 +70,12 @@ def _read_head(value: object) -> int:
     value = plain(value)
     if isinstance(value, str) and value.strip().isdecimal():
         return int(value)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or int(value) != value:
-        raise ValueError(
-            f"is {shown(value)}; expected the place of a word from 1, or 0 for the root"
-        )
-    return int(value)
+    # A table with an empty cell has whole numbers as 1.0.
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise ValueError(f"is {shown(value)}; expected the place of a word from 1, or 0 for the root")
 
 
 def _read_relation(value: object) -> str:
@@ -87,10 +87,16 @@ def _read_relation(value: object) -> str:
     return relation
 
 
+_Offsets = tuple[tuple[int, int], ...]
+
+
 def _read_text(
-    record: SourceRow, columns: Columns, words: int
-) -> tuple[str | None, tuple[tuple[int, int], ...]]:
-    """Returns the text of a row and the offsets of its words, where the columns have them.
+    record: SourceRow, columns: Columns, words: Sequence[str]
+) -> tuple[str | None, _Offsets]:
+    """Returns the text of a row and the offsets of its words; None where it has no such text.
+
+    Without offsets the words are looked for in the text. A text that is not made of them and of
+    spaces is another one.
 
     Raises:
         ValueError: An offset is none of a word of the text.
@@ -99,12 +105,13 @@ def _read_text(
         return None, ()
     text_column, offsets_column = columns.placed
     value, offsets = record.values.get(text_column), record.values.get(offsets_column)
-    if plain(value) is None and plain(offsets) is None:
-        return None, ()
+    if offsets is None:
+        found = _find_words(str(value), words) if isinstance(value, str) else None
+        return (None, ()) if found is None else (read_text(value), found)
     text = read_text(value)
-    if not is_list(offsets) or len(offsets) != words:
+    if not is_list(offsets) or len(offsets) != len(words):
         raise ValueError(f"column '{offsets_column}' is no list of one [start, end] per token")
-    found = []
+    places: list[tuple[int, int]] = []
     last = 0
     for place, pair in enumerate(offsets, start=1):
         start, end = map(_read_head, pair) if is_list(pair) and len(pair) == 2 else (0, 0)
@@ -114,5 +121,18 @@ def _read_text(
                 f"text of {len(text)} characters, in the order of the words"
             )
         last = start
+        places.append((start, end))
+    return text, tuple(places)
+
+
+def _find_words(text: str, words: Sequence[str]) -> _Offsets | None:
+    """Returns the offsets of words in a text; None where it has others, or nothing but these."""
+    found = []
+    end = 0
+    for word in words:
+        start = text.find(word, end)
+        if start < 0 or text[end:start].strip():
+            return None
+        end = start + len(word)
         found.append((start, end))
-    return text, tuple(found)
+    return None if text[end:].strip() else tuple(found)

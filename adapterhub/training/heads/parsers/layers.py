@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +11,11 @@ from torch.nn import functional
 
 from adapterhub.model.heads.biaffine import BiaffineWeights, arc_scores, relation_scores
 from adapterhub.training.data.words.units import NONE
+from adapterhub.training.evaluation.calibration import find_temperature
 from adapterhub.training.features.standardized_features import Scale
+
+Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""Units (n, W), sizes (B,) and targets (n, 2) of some sentences; see `BiaffineLayers.loss`."""
 
 _IGNORED = -100
 
@@ -83,15 +88,39 @@ class BiaffineLayers(nn.Module):
             sizes: (B,) units of each.
             targets: (n, 2) head from 1 or 0 for the root, and relation; `NONE` counts nothing.
         """
-        heads, relations = targets.unbind(1)
-        scores = self._arcs(units, sizes)
-        of_heads = functional.cross_entropy(scores, _ignoring(heads), ignore_index=_IGNORED)
-        known = relation_scores(units, _among_all(heads.clamp(min=0), sizes), self.weights)
-        wanted = torch.where(heads == NONE, NONE, relations)
-        of_relations = functional.cross_entropy(
-            known, _ignoring(wanted), ignore_index=_IGNORED, reduction="sum"
-        )
-        return of_heads + of_relations / (wanted != NONE).sum().clamp(min=1)
+        arcs, relations = self.scores(units, sizes, targets)
+        return _loss(arcs, targets[:, 0]) + _loss(relations, _relations(targets))
+
+    def scores(
+        self, units: torch.Tensor, sizes: torch.Tensor, targets: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns the scores of heads (n, L + 1), and of relations to the true head (n, K).
+
+        Args:
+            units: As in `loss`.
+            sizes: As in `loss`.
+            targets: As in `loss`.
+        """
+        heads = _among_all(targets[:, 0].clamp(min=0), sizes)
+        return self._arcs(units, sizes), relation_scores(units, heads, self.weights)
+
+    @torch.no_grad()
+    def calibrate(self, batches: Iterable[Batch]) -> None:
+        """Divides the scores by the temperatures with the least loss on held-out sentences.
+
+        The predicted trees stay the same: of all heads of a word, and of all relations, the scores
+        change in one proportion.
+
+        Args:
+            batches: Units, sizes and targets of all sentences, as in `loss`.
+        """
+        arcs, relations = [], []
+        for units, sizes, targets in batches:
+            of_heads, of_relations = self.scores(units, sizes, targets)
+            arcs.append((of_heads, targets[:, 0]))
+            relations.append((of_relations, _relations(targets)))
+        self.arcs.div_(_temperature(arcs))
+        self.relations.div_(_temperature(relations))
 
     def predictions(self, units: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
         """Returns the best head of each unit, and its best relation to that: (n, 2) int64.
@@ -145,5 +174,19 @@ def _among_all(heads: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
     return torch.where(heads > 0, heads + starts, 0)
 
 
-def _ignoring(targets: torch.Tensor) -> torch.Tensor:
-    return targets.masked_fill(targets == NONE, _IGNORED)
+def _relations(targets: torch.Tensor) -> torch.Tensor:
+    """Returns the true relations (n,); `NONE` where the head is not known."""
+    return torch.where(targets[:, 0] == NONE, NONE, targets[:, 1])
+
+
+def _loss(scores: torch.Tensor, targets: torch.Tensor, reduction: str = "mean") -> torch.Tensor:
+    """Returns the cross-entropy of the targets that are not `NONE`."""
+    wanted = targets.masked_fill(targets == NONE, _IGNORED)
+    total = functional.cross_entropy(scores, wanted, ignore_index=_IGNORED, reduction="sum")
+    return total if reduction == "sum" else total / (targets != NONE).sum().clamp(min=1)
+
+
+def _temperature(parts: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> float:
+    return find_temperature(
+        lambda value: float(sum(_loss(scores / value, own, "sum") for scores, own in parts))
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from tqdm import tqdm
 
 from adapterhub.errors import UsageError
 from adapterhub.specs import HeadSpec
+from adapterhub.training.evaluation.memory import saved_bytes, state_bytes
 from adapterhub.training.features.standardized_features import (
     MixedTaps,
     Parameters,
@@ -40,7 +42,7 @@ from adapterhub.training.options import TrainingOptions
 # Units that suffice to rank candidates, and the part of the epochs that this takes.
 _RANKED_UNITS = 40_000
 _RANKING = 0.4
-_MOST_MIXES = 2
+_MOST_MIXES = 4
 # Of those that are ranked, so many are trained on all rows.
 _FINALISTS = 3
 _VALIDATION_UNITS = 4096
@@ -105,12 +107,29 @@ def search_parsers(fit_inputs: FitInputs, *, options: TrainingOptions, depth: in
     return SearchResult(ordered[table.chosen], table)
 
 
+def rank_parsers(
+    fit_inputs: FitInputs, *, options: TrainingOptions, depth: int
+) -> tuple[HeadSpec, int]:
+    """Returns the head with the best rank, and how many were tried; a single one needs no trial.
+
+    Args:
+        fit_inputs: As in `search_parsers`.
+        options: As in `search_parsers`.
+        depth: As in `search_parsers`.
+    """
+    candidates = list(_candidates(fit_inputs, options, depth))
+    if len(candidates) == 1:
+        return candidates[0].head, 0
+    ranked = _rank(candidates, fit_inputs, options)
+    return max(ranked, key=lambda one: one.value).head, len(ranked)
+
+
 def _candidates(
     fit_inputs: FitInputs, options: TrainingOptions, depth: int
 ) -> Iterator[_Candidate]:
     """Yields a parser per depth, then some learned mixes of the lowest depths."""
     depths = depths_of(options, depth)
-    reads = [(one,) for one in depths]
+    reads: list[tuple[int, ...]] = [(one,) for one in depths]
     if options.mixes:
         mixes = [depths[:count] for count in range(2, len(depths) + 1)]
         mixes = [mixes[-1 - place] for place in spread(len(mixes), _MOST_MIXES)]
@@ -143,6 +162,14 @@ def _finalists(ranked: Sequence[FittedHead], slack: float) -> list[int]:
     count = min(_FINALISTS, -(-len(ranked) // 2))
     least = ranked[order[0]].value - slack
     return sorted(place for place in order[:count] if ranked[place].value >= least)
+
+
+def measure_parser(
+    chosen: FittedHead, fit_inputs: FitInputs, options: TrainingOptions
+) -> tuple[float, int]:
+    """Returns the seconds of an epoch of training a parser, and the memory of a step in bytes."""
+    candidate = _Candidate(chosen.head, chosen.hyperparameters)
+    return _Training(candidate, fit_inputs, options).cost()
 
 
 class _Training:
@@ -199,11 +226,27 @@ class _Training:
             bar.set_postfix(value=value)
             if value > best:
                 best, best_epoch, kept = value, epoch, self._snapshot()
-        layers, own = kept
-        scale, extra = self._reader.export(0, {n: value[0, 0] for n, value in own.items()})
-        tensors = {**layers.export(scale), **{n: t.cpu().contiguous() for n, t in extra.items()}}
+        self._layers, self._own = kept
+        self._layers.calibrate(
+            (units, sizes, self._targets["validation"][places])
+            for places, sizes, units in self._held_out()
+        )
+        own = {name: value[0, 0] for name, value in self._own.items()}
+        scale, extra = self._reader.export(0, own)
+        extra = {name: value.cpu().contiguous() for name, value in extra.items()}
+        tensors = {**self._layers.export(scale), **extra}
         head, setting = self._candidate.head, self._candidate.setting
         return FittedHead(head, setting, best, best_epoch, tensors, candidates=1)
+
+    def cost(self) -> tuple[float, int]:
+        """Returns the seconds of an epoch, and the memory of a step in bytes."""
+        every = [*self._layers.parameters(), *self._own.values()]
+        trees, size = self._trees["train"], self._problem.batch_size
+        rows = next(sentence_batches(trees.sizes, self._rows, units=size))
+        memory = state_bytes(every) + saved_bytes(lambda: self._loss(rows), every)
+        started = time.perf_counter()
+        self._run_epoch(1)
+        return time.perf_counter() - started, memory
 
     def _run_epoch(self, epoch: int) -> None:
         trees, size = self._trees["train"], self._problem.batch_size
@@ -214,23 +257,30 @@ class _Training:
             factor = 0.5 + 0.5 * math.cos(math.pi * progress)
             for group in self._optimiser.param_groups:
                 group["lr"] = self._candidate.setting.learning_rate * factor
-            places, sizes = self._places("train", rows)
-            units = self._layers.units(self._read("train", places), self._draw)
-            loss = self._layers.loss(units, sizes, self._targets["train"][places])
             self._optimiser.zero_grad(set_to_none=True)
-            torch.autograd.backward([loss])
+            torch.autograd.backward([self._loss(rows)])
             self._optimiser.step()
+
+    def _loss(self, rows: Sequence[int]) -> torch.Tensor:
+        places, sizes = self._places("train", rows)
+        units = self._layers.units(self._read("train", places), self._draw)
+        return self._layers.loss(units, sizes, self._targets["train"][places])
 
     @torch.no_grad()
     def _validate(self) -> float:
-        trees = self._trees["validation"]
         predicted = torch.zeros_like(self._targets["validation"])
-        every = range(len(trees.sizes))
-        for rows in sentence_batches(trees.sizes, every, units=_VALIDATION_UNITS):
-            places, sizes = self._places("validation", rows)
-            units = self._layers.units(self._read("validation", places))
+        for places, sizes, units in self._held_out():
             predicted[places] = self._layers.predictions(units, sizes)
         return float(self._problem.judge(predicted[None])[0])
+
+    def _held_out(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+        """Yields places, sizes and hidden layer (n, W) of all validation units, in batches."""
+        sizes = self._trees["validation"].sizes
+        for rows in sentence_batches(sizes, range(len(sizes)), units=_VALIDATION_UNITS):
+            places, own = self._places("validation", rows)
+            with torch.no_grad():
+                units = self._layers.units(self._read("validation", places))
+            yield places, own, units
 
     def _places(self, part: Part, rows: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """Returns the units of rows, one row behind another, and how many each has."""
