@@ -373,7 +373,7 @@ def _default_epochs(rows: int, kind: Kind) -> int:
     return min(most, max(6, visits // rows))
 
 
-_EPOCHS: Mapping[Kind, tuple[int, int]] = {"tagging": (20, 1_000_000), "parsing": (40, 2_000_000)}
+_EPOCHS: Mapping[Kind, tuple[int, int]] = {"tagging": (20, 1_000_000), "parsing": (30, 2_000_000)}
 """At most so many epochs, that see about so many words."""
 
 
