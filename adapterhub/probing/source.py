@@ -107,7 +107,9 @@ def open_source(data: object, options: ProbeOptions) -> Source:
         records = _with_orders(records, reading)
         target: str | None = _ORDER
     else:
-        target = options.target or _usual_target(records, what)
+        # That of heads names relations too: `heads` is the option for the column of heads.
+        given = None if what == "head" and options.target == options.heads else options.target
+        target = given or _usual_target(records, what)
     reading = reading.model_copy(update={"target": target, "kind": _KINDS[what]})
     records = read_lists(records, reading)
     columns = find_columns(records, reading)
@@ -127,13 +129,14 @@ def _guess(records: Records, reading: TrainingOptions) -> What:
     names = records.columns
     has_label = reading.text in names and any(name in names for name in USUAL if name != "tags")
     if reading.tokens in names and not (has_label and reading.target is None):
-        if reading.target == RELATIONS:
-            return "relation"
+        trees: dict[str | None, What] = {RELATIONS: "relation", reading.heads: "head"}
+        if reading.target in trees:
+            return trees[reading.target]
         if reading.target is not None or "tags" in names:
             return "tag"
         known = [f"--what tag --target {name}" for name in _TAGS if name in names]
         known += ["--what relation"] if RELATIONS in names else []
-        known += ["--what head"] if "head" in names else []
+        known += ["--what head"] if reading.heads in names else []
         ways = ", ".join(known) or "--what tag --target COLUMN"
         raise UsageError(
             f"{records.source} has words, and does not say what is predicted of them: choose "

@@ -47,6 +47,7 @@ def sizes(rows: ProbeRows) -> tuple[int, ...]:
         ),
         ({"target": "deprel"}, "relation", "deprel", ("case", "nsubj", "obl", "punct"), None),
         ({"what": "head"}, "head", "head", (), ("nsubj", "root", "case", "obl", "punct")),
+        ({"target": "head"}, "head", "head", (), None),
     ],
 )
 def test_words_have_the_labels_of_their_target(
