@@ -63,7 +63,8 @@ class ProbeOptions(Options):
     """Depths to probe, for instance 0,2,6; 0 are the embeddings."""
     probes: Annotated[tuple[Probe, ...], Several] = PROBES
     """Probes to fit: linear; mlp, with one hidden layer; attention, an own block with the
-    architecture of the backbone's, which starts from random weights, below a linear one."""
+    architecture of the backbone's, which starts from random weights, below a linear one; it takes
+    nine tenths of the time."""
     mix: bool = True
     """Probe the learned mix of the depths too."""
     control: bool = True
