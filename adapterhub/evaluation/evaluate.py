@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -44,6 +44,8 @@ def evaluate_tasks(
         AdapterHubError: As `read_labelled` and `Hub.score`.
     """
     columns = column_options(options)
+    # Each task reads all of them.
+    data = list(data) if isinstance(data, Iterator) else data
     specs = {name: hub.spec(name) for name in tasks}
     return evaluate(hub, read_labelled(data, specs, columns), data)
 

@@ -138,32 +138,43 @@ def probe_sets(
     for one in chosen:
         if one.key in found.results or (one.what == "order" and corpus is None):
             continue
-        result = _probe(one, data, corpus, opened, encoder, max_rows)
+        rows, options = _rows(one, data, corpus, is_tuned=one.name in found.listed)
+        options["max_rows"] = max_rows[one.what in ("label", "order")]
+        result = _probe(one, rows, options, opened, encoder)
         found = found.with_result(one.key, result)
         write_record(record, found)
     return found
 
 
-def _probe(
-    one: ProbedSet,
-    data: Path,
-    corpus: Path | None,
-    backbone: Backbone,
-    encoder: Encoder,
-    max_rows: tuple[int, int],
-) -> ProbeResult:
-    rows: object
+def _rows(
+    one: ProbedSet, data: Path, corpus: Path | None, *, is_tuned: bool
+) -> tuple[object, dict[str, Any]]:
+    """Returns rows, and the options by which they are read.
+
+    Of sets whose training rows were in the tuning of the backbone, the validation rows are cut into
+    three: states of rows that it was tuned on are easier to tell apart than those of others, so
+    that probes of them are too sure.
+    """
     given: dict[str, Any] = {"what": one.what, "target": one.target}
     if one.what == "order" and corpus is not None:
-        rows = [{"text": text} for text in paragraphs(corpus, one.language)]
-    else:
-        rows = training_file(data / one.name)
-        given["validation"] = data / one.name / "validation.jsonl.gz"
-    given["max_rows"] = max_rows[one.what in ("label", "order")]
+        return [{"text": text} for text in paragraphs(corpus, one.language)], given
+    validation = data / one.name / "validation.jsonl.gz"
+    if is_tuned:
+        return validation, given
+    return training_file(data / one.name), {**given, "validation": validation}
+
+
+def _probe(
+    one: ProbedSet,
+    rows: object,
+    options: Mapping[str, Any],
+    backbone: Backbone,
+    encoder: Encoder,
+) -> ProbeResult:
     runs = [
         probe(
             rows,
-            options=ProbeOptions(**given, **chosen),
+            options=ProbeOptions(**options, **chosen),
             backbone=backbone,
             registry=None,
             encoder=encoder,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,10 +16,10 @@ from adapterhub.store.atomic import write_atomic
 from recipes.quality.page import write_section
 from recipes.quality.probing import LANGUAGES, PROBED_SETS, ProbedResults, ProbedSet
 
-_MISSING = "–"
+_MISSING, _NOTHING = "–", "nothing"
 _MOST_BYTES = 120_000
 _COLUMNS = 3
-_PANEL = (3.7, 2.9)
+_PANEL = (3.4, 2.7)
 """Width and height of one panel of a figure, in inches."""
 
 _Own = Sequence[tuple[ProbedSet, ProbeResult]]
@@ -72,11 +73,12 @@ def _method(found: ProbedResults) -> str:
         f"({found.backbone.fingerprint[:19]}…) in {minutes:.0f} minutes. At most {words:,} "
         f"sentences (of texts and pairs {texts:,}) train, as many choose and as many measure, "
         f"drawn by a fixed seed; those that choose and measure are halves of the validation file. "
-        f"Sentence order is read from paragraphs of documents that pretraining left out. *Most "
-        f"bits, from*: the depth with the most bits and their share of the label's, and the lowest "
-        f"depth within one standard error of it. *Read*: the lowest of these depths for a linear "
-        f"probe, and the mix where it has more by over one standard error. \\*: training rows of "
-        f"the set, not those that choose and measure, were in the tuning of the backbone."
+        f"\\*: training rows of the set were in the tuning of the backbone, so that rows of the "
+        f"validation file, which were not, are cut into three, of which 60 % train. Sentence order "
+        f"is read from paragraphs of documents that pretraining left out. *Most bits, from*: the "
+        f"depth with the most bits and their share of the label's, and the lowest depth within one "
+        f"standard error of it. *Read*: the lowest of these depths for a linear probe, and the mix "
+        f"where it has more by over one standard error."
     )
 
 
@@ -85,7 +87,7 @@ def _advice(result: ProbeResult) -> str:
     if each is None:
         return _MISSING
     if each.best.bits <= (each.best.standard_error or 0.0):
-        return "none"
+        return _NOTHING
     mix = each.mix
     gains = mix is not None and mix.bits > each.best.bits + (each.best.standard_error or 0.0)
     return f"depth {each.enough.depth}" + (", or the mix" if gains else "")
@@ -101,10 +103,10 @@ def _sentences(found: ProbedResults) -> Iterator[str]:
                 continue
             best = max((c.best for c in result.conclusions), key=lambda fit: fit.bits)
             more = "" if best.probe == "linear" else f"; {best.probe} {_share(best)}"
-            parts.append(
-                f"{LANGUAGES[one.language]}: read {_advice(result)} (linear "
-                f"{_share(linear.enough)}, at most {_share(linear.best)}{more})"
-            )
+            shares = f"linear {_share(linear.enough)}, at most {_share(linear.best)}{more}"
+            advice = _advice(result)
+            read = "nothing to read" if advice == _NOTHING else f"read {advice}"
+            parts.append(f"{LANGUAGES[one.language]}: {read} ({shares})")
         yield f"{title}: {'. '.join(parts)}."
 
 
@@ -200,7 +202,17 @@ def _figure(own: _Own) -> bytes:
             axes.set_axis_off()
     lines, names = figure.axes[0].get_legend_handles_labels()
     figure.legend(lines, names, loc="outside lower center", ncols=5, fontsize=8)
-    content = figure_bytes(figure)
+    content = _with_few_colours(figure_bytes(figure))
     if len(content) > _MOST_BYTES:
         raise UsageError(f"A figure has {len(content):,} bytes; at most {_MOST_BYTES:,}.")
     return content
+
+
+def _with_few_colours(png: bytes) -> bytes:
+    """Returns a PNG with a palette, about a third of the size: lines need few colours."""
+    from PIL import Image  # comes with matplotlib
+
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as image:
+        image.convert("RGB").quantize(128).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()

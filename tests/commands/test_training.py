@@ -191,6 +191,22 @@ def test_what_is_read_is_said_before_training(run: Run, tiny_backbone_folder: Pa
     assert "multiple choice" in ran.err
 
 
+@pytest.mark.slow
+def test_eval_measures_several_tasks_and_draws_them(run: Run, tiny_registry: Path) -> None:
+    rows = [{"text": f"a day {n}", "label": "positive", "labels": ["sport"]} for n in range(9)]
+    Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = ("eval", "sentiment,topics", "rows.jsonl", "-r", tiny_registry)
+    first, second = run(*words, "--json").value["tasks"]
+    assert (first["task"], second["task"]) == ("sentiment", "topics")
+    assert first["columns"]["target"] == "label"
+    assert sum(map(sum, first["confusion"])) == 9
+    assert [one["count"] for one in second["labels"]] == [0, 0, 9]
+    ran = run(*words, "--plot", "both.svg")
+    assert "sentiment:1   accuracy" in ran.out
+    assert "topics:1 on 9 rows of rows.jsonl" in ran.err
+    assert Path("both.svg").read_text().startswith("<?xml")
+
+
 def test_eval_refuses_other_labels(run: Run, tiny_registry: Path) -> None:
     data = rows_file(Path("rows.jsonl"))
     ran = run("eval", "sentiment", data, "-r", tiny_registry)

@@ -72,7 +72,7 @@ def test_tasks_on_the_same_texts_are_scored_together(
         return score(texts, tasks, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(hub, "score", watched)
-    found = hub.evaluate(ROWS, ["sentiment", "topics"])
+    found = hub.evaluate(iter(ROWS), ["sentiment", "topics"])
     assert calls == [["sentiment", "topics"]]
     assert list(found) == ["sentiment", "topics"]
     table, values = found.render(), found.as_dict()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -42,6 +43,11 @@ def of_its_type(rng: np.random.Generator, words: int) -> tuple[Any, Any]:
     return np.eye(WIDTH)[types], types % 2
 
 
+def of_its_type_in_nine_of_ten(rng: np.random.Generator, words: int) -> tuple[Any, Any]:
+    types = rng.integers(0, KNOWN_TYPES, words)
+    return np.eye(WIDTH)[types], (types % 2) ^ (rng.random(words) < 0.1)
+
+
 def with_named_heads(rng: np.random.Generator, words: int) -> tuple[Any, Any]:
     # The state of a word has its own name and the name of its head.
     heads = rng.integers(ROOT, words, words)
@@ -71,6 +77,17 @@ def test_a_probe_finds_what_its_architecture_can_compute(draw: Any, knowing: set
             assert fit.accuracy > 0.85
         else:
             assert abs(fit.bits) < 0.05, fit.probe
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("probe", ["linear", "mlp", "attention"])
+def test_bits_are_those_of_the_best_predictor_where_it_is_known(probe: Any) -> None:
+    (fit,) = fitted(of_its_type_in_nine_of_ten, labels=2, probes=(probe,), attention_epochs=4)
+    best = 1 + 0.9 * math.log2(0.9) + 0.1 * math.log2(0.1)
+    assert fit.standard_error is not None
+    assert abs(fit.bits - best) < 3 * fit.standard_error
+    assert fit.standard_error < 0.06
+    assert fit.coefficient == pytest.approx(fit.bits / fit.entropy)
 
 
 @pytest.mark.slow

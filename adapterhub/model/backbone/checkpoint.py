@@ -86,7 +86,8 @@ def write_weights(
 def _twins(tensors: Mapping[str, torch.Tensor], key: str) -> list[str]:
     """Returns the names of other tensors with the same numbers."""
     own = tensors[key]
-    return [name for name, t in tensors.items() if name != key and torch.equal(t, own)]
+    alike = [name for name, t in tensors.items() if (t.dtype, t.shape) == (own.dtype, own.shape)]
+    return [name for name in alike if name != key and torch.equal(tensors[name], own)]
 
 
 def weight_shapes(config: EncoderConfig) -> dict[str, tuple[int, ...]]:

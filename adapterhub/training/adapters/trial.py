@@ -91,7 +91,7 @@ _RATE = 5e-4
 _RATES: Mapping[str, float] = {
     BLOCK_METHOD: 2e-4,
     "embeddings": 2e-4,
-    "all": 1e-4,
+    "all": 5e-5,
     "ia3": 1e-2,
     "vera": 1e-2,
 }

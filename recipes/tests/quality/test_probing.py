@@ -111,6 +111,17 @@ def test_the_command_probes_sets_once(
     assert out.read_text() == text
 
 
+def test_rows_that_the_backbone_was_tuned_on_train_no_probe() -> None:
+    one, folder = probing.PROBED_SETS[0], Path("data")
+    validation = folder / one.name / "validation.jsonl.gz"
+    assert probing._rows(one, folder, None, is_tuned=True) == (
+        validation,
+        {"what": "tag", "target": "upos"},
+    )
+    rows, options = probing._rows(one, folder, None, is_tuned=False)
+    assert (rows, options["validation"]) == (folder / one.name / "train.jsonl.gz", validation)
+
+
 def test_a_set_that_is_not_probed_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="No probe is made of 'sst'"):
         probe_sets(
