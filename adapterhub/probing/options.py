@@ -15,10 +15,6 @@ from adapterhub.training.options import Joining, TrainingOptions, Width, Window,
 
 What = Literal["label", "tag", "relation", "head", "order"]
 
-HELD_OUT = 0.4
-"""Part of the rows that does not train where only one file is given; a half of it chooses, the
-other measures."""
-
 _FIT = FitSettings()
 _FILE: Any = Option("FILE", read=Path)
 _SIZE = Option("SIZE", "1GiB", read=parse_bytes, expected="a size such as 500MB, 2GB or 1GiB")
@@ -119,7 +115,6 @@ class ProbeOptions(Options):
 
     def for_rows(self) -> TrainingOptions:
         """Returns the options by which training reads and splits the same rows."""
-        given = (self.validation, self.split_column)
         return TrainingOptions(
             text=self.text,
             pair=self.pair,
@@ -129,7 +124,6 @@ class ProbeOptions(Options):
             join_tokens=self.join_tokens,
             validation=self.validation,
             split_column=self.split_column,
-            validation_fraction=HELD_OUT if given == (None, None) else None,
             test_fraction=0.5,
             max_rows=self.max_rows,
             seed=self.seed,

@@ -90,7 +90,7 @@ def read_rows(data: object, options: ProbeOptions) -> ProbeRows:
         rows, labels = _with_labels(rows, source)
         rows, left_out = _without_unseen(rows, set(labels))
         notes += left_out
-    _check_fewest(rows, source.records.source)
+    _check_fewest(rows, source.records.source, notes)
     splits = {split: tuple(part) for split, part in rows.items()}
     fields = ("text", "text_pair") if source.what == "order" else source.columns.fields
     return ProbeRows(
@@ -219,10 +219,13 @@ def _shared(rows: Mapping[Split, Sequence[ProbeRow]]) -> Iterator[str]:
         )
 
 
-def _check_fewest(rows: Mapping[Split, Sequence[ProbeRow]], source: str) -> None:
+def _check_fewest(
+    rows: Mapping[Split, Sequence[ProbeRow]], source: str, notes: Sequence[str]
+) -> None:
     for split, fewest in FEWEST.items():
         if len(rows[split]) < fewest:
             raise DataError(
                 source,
-                f"there are {len(rows[split])} {split} rows; {fewest} or more are needed",
+                f"there are {len(rows[split])} {split} rows; {fewest} or more are needed"
+                f"{''.join(f'. {note}' for note in notes).rstrip('.')}",
             )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from adapterhub.errors import UsageError
-from adapterhub.probing.options import HELD_OUT, ProbeOptions, What
+from adapterhub.probing.options import ProbeOptions, What
 from adapterhub.probing.sentence_pairs import sentence_pairs
 from adapterhub.rows.conllu import is_treebank
 from adapterhub.rows.formats import find_format
@@ -23,6 +23,10 @@ from adapterhub.training.data.records import Records, read_lists, read_parts, re
 from adapterhub.training.data.summary import note_unread
 from adapterhub.training.data.values import plain
 from adapterhub.training.options import TrainingOptions
+
+_HELD_OUT = 0.4
+"""Part of the rows that does not train where only one file is given; a half of it chooses, the
+other measures."""
 
 _ORDER = "order of its first two sentences"
 """The column that paragraphs get, by which they are spread over the splits."""
@@ -97,13 +101,15 @@ def open_source(data: object, options: ProbeOptions) -> Source:
     else:
         records, reading = read_parts(data, reading)
     if reading.validation is None and reading.split_column is None:
-        reading = reading.model_copy(update={"validation_fraction": HELD_OUT})
+        reading = reading.model_copy(update={"validation_fraction": _HELD_OUT})
     what = what or _guess(records, reading)
     if what == "order":
         records = _with_orders(records, reading)
         target: str | None = _ORDER
     else:
-        target = options.target or _usual_target(records, what)
+        # That of heads names relations too: `heads` is the option for the column of heads.
+        given = None if what == "head" and options.target == options.heads else options.target
+        target = given or _usual_target(records, what)
     reading = reading.model_copy(update={"target": target, "kind": _KINDS[what]})
     records = read_lists(records, reading)
     columns = find_columns(records, reading)
@@ -123,13 +129,14 @@ def _guess(records: Records, reading: TrainingOptions) -> What:
     names = records.columns
     has_label = reading.text in names and any(name in names for name in USUAL if name != "tags")
     if reading.tokens in names and not (has_label and reading.target is None):
-        if reading.target == RELATIONS:
-            return "relation"
+        trees: dict[str | None, What] = {RELATIONS: "relation", reading.heads: "head"}
+        if reading.target in trees:
+            return trees[reading.target]
         if reading.target is not None or "tags" in names:
             return "tag"
         known = [f"--what tag --target {name}" for name in _TAGS if name in names]
         known += ["--what relation"] if RELATIONS in names else []
-        known += ["--what head"] if "head" in names else []
+        known += ["--what head"] if reading.heads in names else []
         ways = ", ".join(known) or "--what tag --target COLUMN"
         raise UsageError(
             f"{records.source} has words, and does not say what is predicted of them: choose "

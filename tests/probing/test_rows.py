@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
 
 from adapterhub.errors import DataError, UsageError
@@ -21,6 +22,7 @@ TREE = {
 }
 TREES = [{**TREE, "tokens": [f"Ann{n}", *WORDS[1:]]} for n in range(30)]
 TEXTS = [{"text": f"text {n}", "label": ("good", "bad")[n % 2]} for n in range(40)]
+PARTS = (("train", 0, 20), ("validation", 20, 32), ("test", 32, 40))
 
 
 def read(data: object, **options: Any) -> ProbeRows:
@@ -45,6 +47,7 @@ def sizes(rows: ProbeRows) -> tuple[int, ...]:
         ),
         ({"target": "deprel"}, "relation", "deprel", ("case", "nsubj", "obl", "punct"), None),
         ({"what": "head"}, "head", "head", (), ("nsubj", "root", "case", "obl", "punct")),
+        ({"target": "head"}, "head", "head", (), None),
     ],
 )
 def test_words_have_the_labels_of_their_target(
@@ -88,6 +91,10 @@ def test_splits_that_are_given_are_taken(tmp_path: Path) -> None:
     assert sizes(read(marked, split_column="part")) == (20, 12, 8)
     assert sizes(read(marked[:32], split_column="part")) == (20, 6, 6)
     assert sizes(read(TEXTS, max_rows=9, validation=other)) == (9, 9, 9)
+    parts = datasets.DatasetDict(
+        {name: datasets.Dataset.from_list(marked[a:b]) for name, a, b in PARTS}
+    )
+    assert sizes(read(parts)) == (20, 12, 8)
     again = read(TEXTS, validation=TEXTS[:20])
     assert "measuring rows are also training or choosing rows" in again.notes[0]
 
@@ -149,6 +156,7 @@ def test_treebanks_are_read_with_their_text(tmp_path: Path) -> None:
         ([{**TREE, "head": [1, 0, 4, 2, 2]}] * 9, {"what": "head"}, "its own head"),
         (TEXTS, {"what": "head"}, "there is no target column 'deprel'"),
         (TEXTS[:6], {}, "8 or more are needed"),
+        (TEXTS, {"validation": [{"text": "x", "label": "odd"}] * 4}, "no training row has: odd"),
         ([{**row, "label": "good"} for row in TEXTS], {}, "only the label 'good'"),
         ([{"text": 3}] * 9, {"what": "order"}, "expected a text"),
         ([{"text": "One. "}] * 9, {"what": "order"}, "no text of column 'text' has two sentences"),
