@@ -215,8 +215,8 @@ def test_a_pickled_hub_keeps_its_settings(
     other = pickle.loads(data)
     assert other.registry_path == tiny_registry
     assert other.encoder.dtype == torch.bfloat16
-    assert other._opened_with == hub._opened_with
-    assert other._opened_with["max_bytes"] == 10**6
+    assert other._settings == hub._settings
+    assert other._settings.max_bytes == 10**6
 
 
 def test_a_pickled_hub_is_refused_where_something_has_changed(
