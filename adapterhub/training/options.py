@@ -194,7 +194,7 @@ class TrainingOptions(Options):
     """Widths of hidden layers to try beside linear heads; '' for none."""
     parser_widths: Annotated[tuple[Width, Width], Loose] = (128, 32)
     """Parsing: width of the vectors that score heads, and of those that score relations."""
-    head_dropout: Annotated[Fraction, Option(shown="0; adapters, parsing: 0.1")] = 0.0
+    head_dropout: Annotated[Fraction, Option(shown="0; adapters: 0.1; parsing: 0.1")] = 0.0
     """Dropout on the head's features."""
     learning_rates: Annotated[tuple[Rate, ...], Several] = (3e-3, 2e-2)
     """Learning rates to try for every head."""

@@ -26,7 +26,11 @@ from recipes.quality.datasets import chosen_sets, compared_metric, language_of, 
 from recipes.quality.freezing_encoders import NamedEncoder, open_named
 from recipes.quality.freezing_inference import measure_inference
 from recipes.quality.freezing_record import ALBERT, BERT, FreezingRecord, MeasuredRows, Run
-from recipes.quality.freezing_similarity import SIMILARITY_SETS, measure_similarity
+from recipes.quality.freezing_similarity import (
+    SIMILARITY_ROWS,
+    SIMILARITY_SETS,
+    measure_similarity,
+)
 from recipes.quality.untouched import listed_sets, listed_texts, measured_options, measured_rows
 
 DEFAULT_SETS = ("ag_news", "waimai_10k", "conll2003_ner")
@@ -35,6 +39,9 @@ first and the last; every Chinese set with labels of texts had a part in it."""
 
 _HEADS = {"poolings": ("mean",), "hidden_widths": (), "mixes": False, "ngrams": False}
 """Linear heads on one depth for all recipes: a richer head would hide what the encoder learns."""
+
+BATCH_SIZE = 8
+"""Half of the default: few rows then give enough steps, at about the same cost on a processor."""
 
 
 def recipes_for(depth: int) -> tuple[str, ...]:
@@ -90,6 +97,7 @@ def measure_freezing(
             other_name="" if other is None else other[0],
             max_rows=study.max_rows,
             epochs=study.epochs,
+            batch_size=BATCH_SIZE,
         ),
         study.record,
     )
@@ -152,7 +160,9 @@ def _steps(
             known = [(one.name, one.encoder) for one in found.similarity]
             is_wanted = encoder is first or not name.endswith("_zh")
             if (name, encoder.name) not in known and is_wanted and (study.data / name).is_dir():
-                one = measure_similarity(study.data / name, encoder, found.max_rows)
+                one = measure_similarity(
+                    study.data / name, encoder, SIMILARITY_ROWS * found.max_rows
+                )
                 found = found.model_copy(update={"similarity": (*found.similarity, one)})
                 yield found
 
@@ -176,7 +186,7 @@ def _measure(
     metric = found.sets[folder.name].metric
     given = {name: getattr(options, name) for name in options.model_fields_set}
     # Heads have epochs by their number of rows: on features that are there, one takes milliseconds.
-    own = {} if recipe == "head" else {"epochs": found.epochs}
+    own = {} if recipe == "head" else {"epochs": found.epochs, "batch_size": found.batch_size}
     options = training_options(**{**given, **_HEADS, **own, "tune": recipe, "metric": metric})
     trained = train(
         training_file(folder),

@@ -107,6 +107,7 @@ class Similarity(Spec):
     Attributes:
         name: Folder of the data set of pairs.
         encoder: `albert` or `bert`.
+        train: Training rows of the head.
         rows: Validation rows.
         cls: By depth from 0, cosine of the vectors of the first token; None where it is constant.
         mean: By depth from 0, cosine of the means of all tokens.
@@ -116,6 +117,7 @@ class Similarity(Spec):
 
     name: str
     encoder: str
+    train: int
     rows: int
     cls: tuple[float | None, ...]
     mean: tuple[float | None, ...]
@@ -132,6 +134,7 @@ class FreezingRecord(Spec):
         other_name: What the page calls it.
         max_rows: Training rows, and rows that choose or measure, at most.
         epochs: Of training, at most.
+        batch_size: Rows of a step.
         sets: The data sets of the recipes, by name.
         runs: What was measured so far.
         inference: None until it is measured.
@@ -143,6 +146,7 @@ class FreezingRecord(Spec):
     other_name: str
     max_rows: int
     epochs: int
+    batch_size: int
     sets: Mapping[str, MeasuredRows] = Field(default_factory=dict)
     runs: tuple[Run, ...] = ()
     inference: Inference | None = None
@@ -161,6 +165,7 @@ class FreezingRecord(Spec):
                 None if one.other is None else one.other.fingerprint,
                 one.max_rows,
                 one.epochs,
+                one.batch_size,
             )
             for one in (self, known)
         )

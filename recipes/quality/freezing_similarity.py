@@ -26,6 +26,9 @@ from recipes.quality.freezing_encoders import NamedEncoder
 from recipes.quality.freezing_record import Similarity
 
 SIMILARITY_SETS = ("stsb", "stsb_zh")
+SIMILARITY_ROWS = 4
+"""How many times the rows of the recipes: heads alone are cheap, and comparing needs more rows."""
+
 _POOLINGS: tuple[Pooling, ...] = ("cls", "mean")
 _SAME = 1e-5
 """Cosines that differ by less are equal up to rounding."""
@@ -46,6 +49,8 @@ def measure_similarity(folder: Path, one: NamedEncoder, max_rows: int) -> Simila
         folds=0,
         poolings=_POOLINGS,
         pairs="apart",
+        hidden_widths=(),
+        mixes=False,
         ngrams=False,
         metric="spearman",
     )
@@ -57,7 +62,8 @@ def measure_similarity(folder: Path, one: NamedEncoder, max_rows: int) -> Simila
         backbone=one.backbone,
         encoder=one.encoder,
     )
-    test = read_splits(training_file(folder), options).test
+    splits = read_splits(training_file(folder), options)
+    test = splits.test
     if test is None:
         raise AssertionError("the options name test rows")
     scores = [cast("float", target) for target in test.targets]
@@ -69,6 +75,7 @@ def measure_similarity(folder: Path, one: NamedEncoder, max_rows: int) -> Simila
     return Similarity(
         name=folder.name,
         encoder=one.name,
+        train=len(splits.train),
         rows=len(test),
         cls=by_depth["cls"],
         mean=by_depth["mean"],

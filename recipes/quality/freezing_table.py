@@ -42,6 +42,7 @@ def _recipes(found: FreezingRecord, words: Words, plots: str) -> Iterator[str]:
         other="" if found.other is None else words.second.format(name=found.other_name),
         rows=f"{found.max_rows:,}",
         epochs=found.epochs,
+        batch=found.batch_size,
         sets=words.join.join(_described_sets(found, words)),
     )
     yield ""
@@ -155,7 +156,11 @@ def _inference(found: FreezingRecord, words: Words) -> Iterator[str]:
 
 
 def _similarity(found: FreezingRecord, words: Words) -> Iterator[str]:
-    yield words.similarity
+    rows = {
+        one.name: words.pairs.format(name=one.name, rows=f"{one.rows:,}", train=f"{one.train:,}")
+        for one in found.similarity
+    }
+    yield words.similarity.format(rows=words.join.join(rows.values()))
     yield ""
     count = max(len(one.mean) for one in found.similarity)
     depths = " | ".join(map(str, range(count)))

@@ -30,6 +30,7 @@ class Words:
     depth_columns: str
     trunk: str
     similarity: str
+    pairs: str
     similarity_columns: str
 
 
@@ -37,7 +38,8 @@ _ENGLISH = Words(
     method=(
         "Encoder `{backbone}` ({fingerprint}…){other}. At most {rows} training rows and {epochs} "
         "epochs; every recipe has the same rows, a linear head on one depth (mean of the tokens, "
-        "no n-grams) and otherwise the default settings of `train`; nothing was tuned for one. "
+        "no n-grams), batches of {batch} and otherwise the default settings of `train`; nothing "
+        "was tuned for one. "
         "Rows of the training file choose the epoch and the head; the metric is of other rows, "
         "which chose nothing. {sets}. "
         "*Own passes*: per text, that no other task shares. *s/epoch*: seconds of an epoch of "
@@ -81,11 +83,12 @@ _ENGLISH = Words(
         "{separate} ms, {ratio} times as much."
     ),
     similarity=(
-        "Spearman's correlation with the scores of people on validation rows, by the depth that "
-        "is read; *head*: trained on the set's training rows, compares the two texts. The "
-        "training rows of both sets had a part in the shipped encoder, their validation rows had "
-        "none."
+        "Spearman's correlation with the scores of people on validation rows, of cosines by the "
+        "depth that is read; *head*: linear, trained on other pairs of the set, compares the two "
+        "texts. {rows}. The training rows of both sets had a part in the shipped encoder, their "
+        "validation rows had none."
     ),
+    pairs="`{name}`: {rows} pairs measure, {train} train the head",
     similarity_columns="| set | encoder | vector | {depths} | head |",
 )
 
@@ -93,7 +96,7 @@ _CHINESE = Words(
     method=(
         "编码器：`{backbone}`（{fingerprint}…）{other}。训练行最多 {rows} 行，最多 {epochs} 轮；"
         "所有方案用同样的行，头都是读单独一层的线性头（词元取平均，不带 n-gram），"
-        "其余是 `train` 的默认设置，没有为任何一种方案单独调参。"
+        "每批 {batch} 行，其余是 `train` 的默认设置，没有为任何一种方案单独调参。"
         "轮数和分类头由训练文件里留出的行来选，指标则在没有参与任何选择的行上测得。{sets}。"
         "*独占层数*：每条文本要多算、且不能与其他任务共用的层数。*秒/轮*：训练一轮的秒数；"
         "`head` 在缓存的特征上训练，因此只需先把所有行编码一次。*MB*：梯度、优化器动量和一步之中"
@@ -131,9 +134,10 @@ _CHINESE = Words(
         "{tasks} 个同样大小的独立模型：{separate_passes} 层、{separate} 毫秒，是前者的 {ratio} 倍。"
     ),
     similarity=(
-        "验证行上与人工打分的 Spearman 相关系数，按读取的层列出；*训练的头*：在该数据集的训练行上"
-        "训练，比较两条文本。随包发布的编码器用过这两个数据集的训练行，没有用过验证行。"
+        "验证行上，余弦与人工打分的 Spearman 相关系数，按读取的层列出；*训练的头*：线性，"
+        "用该数据集的其他句对训练，比较两条文本。{rows}。随包发布的编码器用过这两个数据集的训练行，没有用过验证行。"
     ),
+    pairs="`{name}`：{rows} 对用于测量，{train} 对训练头",
     similarity_columns="| 数据集 | 编码器 | 向量 | {depths} | 训练的头 |",
 )
 

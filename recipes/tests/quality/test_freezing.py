@@ -68,6 +68,7 @@ def _record() -> FreezingRecord:
         other_name="Other",
         max_rows=1_000,
         epochs=3,
+        batch_size=8,
         sets={"topics": rows},
         runs=tuple(runs),
         inference=Inference(
@@ -85,6 +86,7 @@ def _record() -> FreezingRecord:
             Similarity(
                 name="stsb",
                 encoder="albert",
+                train=2_000,
                 rows=1_000,
                 cls=(None, 0.5),
                 mean=(0.6, 0.7),
@@ -125,6 +127,7 @@ def test_both_languages_show_the_figures_of_one_record() -> None:
     assert "| lower half frozen, upper half untied | 1.99 | 46.0 |" in english[INFERENCE]
     assert "| 1 | 0.50 | 50 % |" in english[INFERENCE]
     assert "4 passes and 2.0 ms per text. 8 separate models" in english[INFERENCE]
+    assert "`stsb`: 1,000 pairs measure, 2,000 train the head." in english[SIMILARITY]
     assert "| stsb | ALBERT | `cls` | – | 0.500 |  |" in english[SIMILARITY]
     assert "`mean` | 0.600 | 0.700 | 0.800 (apart, depth 1 mean) |" in english[SIMILARITY]
 
