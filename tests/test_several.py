@@ -58,7 +58,7 @@ def test_names_are_looked_up_in_all_registries(tiny_registry: Path, other_regist
         assert_same(scores, name, alone.score(TEXTS, own, logits=True), own)
     live = {task.name for task in hub.tasks() if task.resident}
     assert live == {"topics", "themes", f"{tiny_registry}:sentiment", f"{other_registry}:sentiment"}
-    assert len(hub.tasks()) == 8
+    assert len(hub.tasks()) == 9
     hub.load(*(task.name for task in hub.tasks()))
     hub.unload("themes", f"{tiny_registry}:sentiment")
     with pytest.raises(UsageError, match="is not resident"):

@@ -45,7 +45,7 @@ def test_verbs_that_read_take_several_registries(
     assert (
         run("show", "themes", *both, "--json").value["file"].startswith(str(other_registry)[:-13])
     )
-    assert run("explain", *both, "--json").value["tasks"] == 8
+    assert run("explain", *both, "--json").value["tasks"] == 9
     assert run("doctor", *both, "--no-replay").out.count("registry: ") == 2
     refused = run("score", "a good day", "-t", "sentiment", *both)
     assert refused.code == 2

@@ -149,7 +149,7 @@ def test_an_encoder_in_a_folder_below_is_opened_from_there(folder: Path, tmp_pat
     assert (found.sentence.pooling, found.sentence.max_length) == ("mean", 32)
     assert (found.spec.name, found.folder) == ("old", outer / "0_Transformer")
     # A registry names the outer folder, so that its Hub makes the same vectors.
-    assert _backbone_entry(found, tmp_path / "registry.yaml").source == "./old"
+    assert _backbone_entry(found.spec, found.root, tmp_path / "registry.yaml").source == "./old"
 
 
 def test_every_file_that_is_read_is_fetched_from_the_hub() -> None:
