@@ -125,7 +125,7 @@ def test_a_disk_without_room_is_named(folder: Path, tmp_path: Path) -> None:
 @pytest.fixture
 def converting(folder: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """Yields a running conversion and the number of the process that reads the pickle."""
-    large = {f"extra.{number}": torch.zeros(20_000_000) for number in range(2)}
+    large = {f"extra.{number}": torch.zeros(5_000_000) for number in range(2)}
     as_zip(folder / PICKLE, {**torch.load(folder / PICKLE, weights_only=True), **large})
     with subprocess.Popen(
         command("convert", folder, tmp_path / "new" / "out"),

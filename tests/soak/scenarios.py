@@ -51,7 +51,7 @@ ONCE = Effort(1)
 BRIEFLY, MINUTE = Effort(seconds=1), Effort(seconds=60)
 
 SCENARIOS = (
-    Scenario(writers.killed_writers, Effort(12), Effort(200)),
+    Scenario(writers.killed_writers, Effort(8), Effort(200)),
     Scenario(writers.dead_holders, Effort(5), Effort(50)),
     Scenario(writers.racing_tasks, Effort(16), Effort(50)),
     Scenario(writers.racing_versions, Effort(16), Effort(50)),
@@ -65,9 +65,9 @@ SCENARIOS = (
     Scenario(serving.same_task_loads, Effort(8), Effort(1_024)),
     Scenario(serving.replaced_in_a_batch, Effort(20), Effort(1_000)),
     Scenario(serving.failed_reloads, Effort(30), Effort(1_000)),
-    Scenario(serving_processes.load_cycles, Effort(200), Effort(10_000)),
+    Scenario(serving_processes.load_cycles, Effort(150), Effort(10_000)),
     Scenario(serving_processes.forked_children, None, Effort(20)),
-    Scenario(serving_processes.rows_scored, Effort(3_000), Effort(50_000)),
+    Scenario(serving_processes.rows_scored, Effort(1_000), Effort(50_000)),
     Scenario(batches.same_texts, ONCE, Effort(50)),
     Scenario(publishers.many_publishers, Effort(10), Effort(50)),
     Scenario(publishers.many_publishers_in_trouble, Effort(8), Effort(50)),
