@@ -161,8 +161,8 @@ def _steps(
             is_wanted = encoder is first or not name.endswith("_zh")
             if (name, encoder.name) not in known and is_wanted and (study.data / name).is_dir():
                 folder = study.data / name
-                measured, rows = measured_rows(folder, texts), SIMILARITY_ROWS * found.max_rows
-                one = measure_similarity(folder, measured, encoder, rows)
+                pairs = measured_rows(folder, texts)
+                one = measure_similarity(folder, pairs, encoder, SIMILARITY_ROWS * found.max_rows)
                 found = found.model_copy(update={"similarity": (*found.similarity, one)})
                 yield found
 
