@@ -11,6 +11,7 @@ import torch
 from adapterhub.errors import DataError
 from adapterhub.probing.attention_probes import AttentionProbe
 from adapterhub.probing.fitting import fit_probes
+from adapterhub.probing.item_batches import ItemBatches
 from adapterhub.probing.items import NO_LABEL, ROOT, ProbeItems
 from adapterhub.probing.probe_inputs import probe_inputs
 from tests.probing.toys import KNOWN_TYPES, SETTINGS, WIDTH, fitted, toy
@@ -141,6 +142,19 @@ def test_the_constant_predictor_of_heads_knows_distances_and_the_ends_of_a_text(
 
 
 @pytest.mark.slow
+def test_long_texts_are_scored_beside_few_others() -> None:
+    lengths = np.array([3] * 40 + [50] + [3] * 40)
+    words = np.arange(lengths.sum())
+    texts = np.repeat(np.arange(len(lengths)), lengths)
+    items = ProbeItems(lengths, words[:, None], texts, words, words, words, words > 0)
+    found = list(ItemBatches(items, control=False, heads=True).cut(60, most=90))
+    assert torch.cat([batch.rows for batch in found]).tolist() == words.tolist()
+    sizes = [batch.grid.numel() for batch in found if batch.grid is not None]
+    assert max(sizes) <= 90
+    assert sizes.count(50) == 1
+    assert len(sizes) <= 6
+
+
 def test_words_without_a_head_are_not_predicted() -> None:
     items, states = toy(with_named_heads)
     for one in items.values():
