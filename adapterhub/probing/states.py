@@ -104,7 +104,7 @@ def encode_states(
     Raises:
         UsageError: The backbone does not have a depth, or the file cannot be written.
     """
-    depths = _depths(settings, backbone.spec.num_hidden_layers)
+    depths = checked_depths(settings, backbone.spec.num_hidden_layers)
     weights: tuple[Weights, ...] = ("backbone", "random") if settings.random else ("backbone",)
     every = [window for split in SPLITS for window in windows[split]]
     lengths = np.array([len(window.ids) for window in every], np.int64)
@@ -158,7 +158,12 @@ def _encode(
             advance(len(states.batch.windows))
 
 
-def _depths(settings: FitSettings, depth: int) -> tuple[int, ...]:
+def checked_depths(settings: FitSettings, depth: int) -> tuple[int, ...]:
+    """Returns the depths that are read of a backbone with passes 1 to `depth`, ascending.
+
+    Raises:
+        UsageError: It does not have one of them.
+    """
     if settings.depths is None:
         return tuple(range(depth + 1))
     beyond = [one for one in settings.depths if not 0 <= one <= depth]
