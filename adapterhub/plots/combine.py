@@ -68,7 +68,7 @@ def _draw_panel(figure: Any, panel: Panel, room: tuple[float, float, float, floa
         axes.set_position((*sides[:2], *(sides[2:] - sides[:2]).clip(_LEAST / size[:2])))
 
     # It only measures text: one as large as the figure would cost more than the panel.
-    renderer = RendererAgg(1, 1, figure.dpi)
+    renderer = RendererAgg(1, 1, figure.dpi)  # type: ignore[no-untyped-call]
     axes = figure.add_axes((0, 0, 1, 1), anchor="NW")
     place(rooms)
     panel.draw(axes)
