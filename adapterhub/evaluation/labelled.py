@@ -13,7 +13,7 @@ from adapterhub.training.evaluation.earlier_use import earlier_use
 from adapterhub.training.evaluation.extra import require_extra
 from adapterhub.training.options import TrainingOptions
 
-COLUMN_OPTIONS = ("text", "pair", "target", "tokens", "join_tokens")
+COLUMN_OPTIONS = ("text", "pair", "target", "tokens", "heads", "join_tokens")
 """The options of training that say how labelled rows are read."""
 
 

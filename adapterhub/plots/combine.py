@@ -12,6 +12,7 @@ from adapterhub.plots.panels import Panel
 from adapterhub.plots.style import INK, fonts_for, literal
 
 _TITLE_HEIGHT = 0.4
+_NONE = 1e-3
 
 
 def combined_figure(rows: Mapping[str, Sequence[Panel]]) -> Any:
@@ -33,15 +34,21 @@ def combined_figure(rows: Mapping[str, Sequence[Panel]]) -> Any:
     for part, (title, panels) in zip(parts, shown.items(), strict=True):
         fonts = fonts_for([title])
         font = {"fontfamily": fonts} if fonts else {}
-        part.suptitle(literal(title), color=INK, size=12, **font)
-        widths = [panel.size[0] for panel in panels]
-        # A row with fewer panels keeps their size.
-        ratios = [*widths, max(width - sum(widths), 0.01)]
-        *every, rest = part.subplots(1, len(ratios), width_ratios=ratios, squeeze=False)[0]
-        rest.set_axis_off()
-        for axes, panel in zip(every, panels, strict=True):
-            panel.draw(axes)
+        part.suptitle(literal(title), color=INK, size=12, x=0.01, ha="left", **font)
+        _draw_row(part, panels, width)
     return figure
+
+
+def _draw_row(part: Any, panels: Sequence[Panel], width: float) -> None:
+    """Draws panels from the left, each in its own size, however large the row is."""
+    widths, heights = zip(*(panel.size for panel in panels), strict=True)
+    ratios = [*widths, max(width - sum(widths), _NONE)]
+    # A layout for each: names of labels take no room from the panel beside them.
+    columns = part.subfigures(1, len(ratios), width_ratios=ratios, squeeze=False)[0]
+    for column, panel, height in zip(columns, panels, heights, strict=False):
+        rest = max(max(heights) - height, _NONE)
+        upper, _ = column.subfigures(2, 1, height_ratios=[height, rest])
+        panel.draw(upper.subplots())
 
 
 def save_panels(rows: Mapping[str, Sequence[Panel]], path: str | Path) -> Path:

@@ -99,6 +99,7 @@ class Reliability:
             [part.hits for part in bins],
             s=[12 + 90 * part.answers / most for part in bins],
             color=MAIN,
+            clip_on=False,
         )
         axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="mean probability", ylabel="fraction correct")
         _set_title(axes, _rows(self.diagnostics))
@@ -166,7 +167,8 @@ class Confusions:
         texts = [f"{names[pair.true]} \N{RIGHTWARDS ARROW} {names[pair.given]}" for pair in pairs]
         axes.barh(range(len(pairs)), [pair.rows for pair in pairs], color=MAIN)
         axes.set_yticks(range(len(pairs)), texts, size=8, **_font(fonts))
-        axes.set(xlabel="rows with the label predicted as the other one")
+        axes.set(xlabel="rows with the label predicted as the other one", ylim=_around(pairs))
+        axes.xaxis.get_major_locator().set_params(integer=True)
         _set_title(axes, _rows(self.diagnostics))
 
 
@@ -176,40 +178,47 @@ class Bars:
 
     Attributes:
         values: One value per label, by the name of the value; the first one orders the labels.
+            Labels whose values are None are left out.
         labels: The names of the groups.
         title: Above the panel.
     """
 
-    values: Mapping[str, Sequence[float]]
+    values: Mapping[str, Sequence[float | None]]
     labels: tuple[str, ...]
     title: str = ""
 
     @property
     def size(self) -> tuple[float, float]:
         """Returns width and height in inches."""
-        return 5.2, 1.8 + 0.12 * (1 + len(self.values)) * min(_MOST_BARS, len(self.labels))
+        return 5.2, 1.8 + 0.12 * (1 + len(self.values)) * min(_MOST_BARS, len(self._order))
 
     def draw(self, axes: Any) -> None:
         """Draws on axes of matplotlib."""
-        first = next(iter(self.values.values()))
-        # The lowest are shown where there are too many, the highest of these above.
-        order = sorted(range(len(first)), key=lambda place: first[place])[:_MOST_BARS]
+        order = self._order[:_MOST_BARS]
         fonts = fonts_for(self.labels)
         names = shown_names(self.labels, fonts)
         height = 0.8 / len(self.values)
         for number, (name, values) in enumerate(self.values.items()):
             places = [place + 0.4 - (number + 0.5) * height for place in range(len(order))]
-            shown = [values[place] for place in order]
+            shown = [values[place] or 0.0 for place in order]
             color = SERIES[number % len(SERIES)]
             axes.barh(places, shown, height, color=color, label=literal(name))
         axes.set_yticks(
             range(len(order)), [names[place] for place in order], size=8, **_font(fonts)
         )
-        axes.set(xlim=(0, 1))
-        axes.legend(fontsize=8)
-        left_out = len(first) - len(order)
-        more = f", the {len(order)} lowest of {len(first)}" if left_out else ""
+        axes.set(xlim=(0, 1), ylim=_around(order))
+        # Below the axes, where no bar is.
+        axes.figure.legend(loc="outside lower center", ncols=len(self.values), fontsize=8)
+        labels = len(self._order)
+        more = f", the {len(order)} lowest of {labels}" if labels > len(order) else ""
         _set_title(axes, f"{self.title}{more}")
+
+    @property
+    def _order(self) -> list[int]:
+        # The lowest first: these are shown where there are too many, the highest of them above.
+        first = next(iter(self.values.values()))
+        known = {place: value for place, value in enumerate(first) if value is not None}
+        return sorted(known, key=lambda place: known[place])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -267,6 +276,11 @@ def _rows(diagnostics: Diagnostics) -> str:
 
 def _set_title(axes: Any, title: str) -> None:
     axes.set_title(literal(title), color=INK, size=10)
+
+
+def _around(bars: Sequence[object]) -> tuple[float, float]:
+    """Returns limits of an axis with a bar at 0, 1, ... that leave no wide margins."""
+    return -0.6, len(bars) - 0.4
 
 
 def _font(fonts: Sequence[str]) -> dict[str, Any]:

@@ -36,7 +36,9 @@ def test_the_metrics_are_those_of_the_predictions(hub: Hub) -> None:
     assert np.array_equal(diagnostics.confusion, expected)
     each = f1_score(truth, predicted, average=None, labels=found.labels)
     assert [one.f1 for one in found.comparison.labels] == pytest.approx(list(each), 1e-5)
-    assert [one.count for one in found.comparison.labels] == [truth.count(x) for x in found.labels]
+    labels = found.comparison.labels
+    assert [one.count for one in labels] == [truth.count(name) for name in found.labels]
+    assert [one.predicted for one in labels] == [predicted.count(name) for name in found.labels]
 
 
 @pytest.mark.slow

@@ -60,6 +60,10 @@ def test_of_many_labels_the_lowest_are_shown() -> None:
     assert len(axes.patches) == 30
     assert axes.get_yticklabels()[0].get_text() == "label 39"
     assert axes.get_title() == "rows, the 30 lowest of 40"
+    axes = drawn(Bars({"F1": [None, 0.5], "recall": [None, 0.2]}, ("absent", "差评")))
+    assert [text.get_text() for text in axes.get_yticklabels()] == shown_names(
+        ("absent", "差评"), fonts_for(("差评",))
+    )[1:]
 
 
 def test_values_lie_on_the_line_where_they_are_equal() -> None:
@@ -83,11 +87,20 @@ def test_labels_are_numbered_only_where_no_font_has_them(monkeypatch: pytest.Mon
 
 
 @pytest.mark.slow
-def test_each_task_has_a_row_of_its_panels() -> None:
-    figure = combined_figure({"one": [CURVES, *panels_of(SQUARE, ("no", "yes"))], "two": [CURVES]})
-    titles = [part.get_suptitle() for part in figure.subfigs]
-    shown = [[axes for axes in part.axes if axes.axison] for part in figure.subfigs]
-    assert titles == ["one", "two"]
-    assert [len(axes) for axes in shown] == [3, 1]
+def test_each_task_has_a_row_of_panels_in_their_own_size_with_all_of_their_text() -> None:
+    labels = tuple(f"a label that is long {n}" for n in range(10))
+    eye = tuple(tuple(int(n == m) for m in range(10)) for n in range(10))
+    matrix = SQUARE.model_copy(update={"rows": 10, "confusion": eye})
+    bars = Bars({"F1": [0.5] * 60}, tuple(map(str, range(60))))
+    figure = combined_figure({"one": [*panels_of(matrix, labels), bars], "two": [CURVES]})
+    assert [part.get_suptitle() for part in figure.subfigs] == ["one", "two"]
+    figure.draw_without_rendering()
+    confusion, reliability, _, curves = figure.axes
+    assert reliability.bbox.height < 1.5 * reliability.bbox.width
+    assert curves.bbox.width == pytest.approx(5.2 * figure.dpi, rel=0.2)
+    for axes in (confusion, reliability, curves):
+        box, page = axes.get_tightbbox(), figure.bbox
+        assert page.x0 <= box.x0 < box.x1 <= page.x1
+        assert page.y0 <= box.y0 < box.y1 <= page.y1
     with pytest.raises(UsageError, match="nothing to draw"):
         combined_figure({"one": []})

@@ -33,6 +33,7 @@ class LabelFigures:
         recall: Fraction of the true ones that are predicted; 0 where there are none.
         f1: Their harmonic mean.
         count: How often it is true.
+        predicted: How often it is predicted.
     """
 
     label: str
@@ -40,6 +41,7 @@ class LabelFigures:
     recall: float
     f1: float
     count: int
+    predicted: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,12 +81,15 @@ class Comparison:
             panels.insert(0, Scatter(self.true, self.predicted, title))
         # A confusion matrix shows the same, and more.
         if self.labels and not (self.diagnostics and self.diagnostics.confusion):
+            # Of a label in neither the rows nor the predictions nothing is known.
+            seen = [one if one.count or one.predicted else None for one in self.labels]
             values = {
-                "F1": [one.f1 for one in self.labels],
-                "precision": [one.precision for one in self.labels],
-                "recall": [one.recall for one in self.labels],
+                "F1": [one and one.f1 for one in seen],
+                "precision": [one and one.precision for one in seen],
+                "recall": [one and one.recall for one in seen],
             }
-            panels.insert(0, Bars(values, self.names, title))
+            if any(seen):
+                panels.insert(0, Bars(values, self.names, title))
         return panels
 
 
@@ -163,4 +168,5 @@ def _figures(label: str, true: int, predicted: int, right: int) -> LabelFigures:
         recall=significant(right / true if true else 0),
         f1=significant(2 * right / (true + predicted) if true + predicted else 0),
         count=true,
+        predicted=predicted,
     )
