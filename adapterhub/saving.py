@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -172,7 +172,7 @@ def written_backbones(backbones: Iterable[Backbone], registry: Path) -> Iterator
     from adapterhub.model.backbone.open_backbone import write_backbone
 
     new = {one.spec.fingerprint: one for one in backbones if one.base is not None}
-    listed = _fingerprints(registry)
+    listed = {entry.fingerprint for entry in _listed(registry)}
     written: dict[str, Path] = {}
     try:
         for digest, backbone in new.items():
@@ -183,21 +183,24 @@ def written_backbones(backbones: Iterable[Backbone], registry: Path) -> Iterator
                 written[digest] = folder
         yield written
     except BaseException as error:
-        for digest in written.keys() - _fingerprints(registry):
-            shutil.rmtree(written[digest], ignore_errors=True)
-            with contextlib.suppress(OSError):
-                written[digest].parent.rmdir()
+        # By folder: another process may have listed the same weights in a folder of its own.
+        kept = {(registry.resolve().parent / entry.source).resolve() for entry in _listed(registry)}
+        for folder in written.values():
+            if folder.resolve() not in kept:
+                shutil.rmtree(folder, ignore_errors=True)
+                with contextlib.suppress(OSError):
+                    folder.parent.rmdir()
         if isinstance(error, OSError):
             problem = f"its backbone cannot be written: {reason(error)}"
             raise RegistryError(registry, problem) from error
         raise
 
 
-def _fingerprints(registry: Path) -> set[str]:
-    """Returns those of the backbones that a registry lists."""
+def _listed(registry: Path) -> Collection[BackboneEntry]:
+    """Returns the backbones that a registry lists."""
     if not registry.is_file() or not registry.stat().st_size:
-        return set()
-    return {entry.fingerprint for entry in read_registry(registry).backbones.values()}
+        return ()
+    return read_registry(registry).backbones.values()
 
 
 def check_place(registry: Path, task: str, kind: Kind, backbone: Backbone) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, SupportsIndex
 
 from pydantic import (
     AfterValidator,
@@ -26,12 +27,22 @@ Keep = Literal["best", "last"]
 Rank = Annotated[int, Field(ge=1, le=1_024)]
 Rate = Annotated[float, Field(gt=0, le=1)]
 Decay = Annotated[float, Field(ge=0, le=10)]
-Depth = Annotated[int, Field(ge=0, le=1_024)]
+Depth = Annotated[int, BeforeValidator(lambda given: plain_int(given)), Field(ge=0, le=1_024)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Epochs = Annotated[int, Field(ge=1, le=10_000)]
 Several: Any = Field(strict=False, min_length=1)
 
 _WHOLE = "whole numbers such as 4 or 2,4"
+
+
+def plain_int(given: object) -> object:
+    """Returns a whole number of numpy as one of Python; anything else unchanged."""
+    if isinstance(given, bool) or not isinstance(given, SupportsIndex):
+        return given
+    try:
+        return operator.index(given)
+    except TypeError:  # An array of several numbers; what is wrong with it is said by the field.
+        return given
 
 
 def read_depths(depths: Iterable[int]) -> tuple[int, ...]:
@@ -69,7 +80,7 @@ class AdapterOptions(Options):
         tuple[Depth, ...] | None,
         Option("N,N", "all from from_depth on", expected="whole numbers such as 0,1,5"),
         Several,
-        BeforeValidator(lambda given: (given,) if type(given) is int else given),
+        BeforeValidator(lambda given: (one,) if type(one := plain_int(given)) is int else given),
         AfterValidator(lambda given: None if given is None else read_depths(given)),
     ] = None
     """Depths that the adapter changes, and no others, for instance 0,1,5: depth N is the pass from

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,18 @@ def test_it_stands_beside_other_backbones(trained: TrainedTask, tiny_registry: P
     hub = Hub(tiny_registry, device="cpu", backbone="new-2")
     with pytest.raises(UsageError, match=r"publish-backbone OWNER/NAME --backbone .*new-2"):
         hub.publish(["new"], "acme/heads", dry_run=True)
+
+
+def test_a_folder_is_removed_though_another_one_has_the_same_weights(
+    trained: TrainedTask, tmp_path: Path
+) -> None:
+    registry = tmp_path / "registry.yaml"
+    with contextlib.suppress(KeyError), saving.written_backbones([trained.backbone], registry):
+        # As another process would, which trained the same.
+        trained.save(registry)
+        raise KeyError
+    assert [path.name for path in (tmp_path / "backbones").iterdir()] == ["new-2"]
+    assert score(registry) is not None
 
 
 @pytest.mark.parametrize("broken", ["add_versions", "write_backbone"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from peft import LoraConfig
 
@@ -111,6 +112,8 @@ def test_depths_that_are_not_there_are_refused(tune: str, depth: int, message: s
 def test_single_depths_are_checked() -> None:
     assert from_depth_of(AdapterOptions(at_depths=(5, 0, 2)), 6) == 0
     assert AdapterOptions(at_depths=3).at_depths == (3,)
+    assert AdapterOptions(at_depths=(np.int64(3), 1)).at_depths == (1, 3)
+    assert type(AdapterOptions(from_depth=np.int64(3)).from_depth) is int
     with pytest.raises(UsageError, match="at_depths names depth 6"):
         from_depth_of(AdapterOptions(at_depths=(0, 6)), 6)
     with pytest.raises(UsageError, match="layers_to_transform names depth 9"):
@@ -118,6 +121,7 @@ def test_single_depths_are_checked() -> None:
     for values in (
         {"at_depths": (1, 1)},
         {"at_depths": ()},
+        {"at_depths": np.array([0.5, 1])},
         {"at_depths": (1,), "from_depth": 1},
         {"at_depths": (1,), "from_depths": (1, 2)},
         {"at_depths": (1,), "method": LoraConfig(layers_to_transform=2)},
