@@ -6,13 +6,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from adapterhub.errors import UsageError
 from adapterhub.plots.figure_files import new_figure, save_figure
 from adapterhub.plots.panels import Panel
 from adapterhub.plots.style import INK, fonts_for, literal
 
 _TITLE_HEIGHT = 0.4
-_NONE = 1e-3
+_PAD = 0.1
+_LEAST = 0.5
+_ROUNDS = 3
 
 
 def combined_figure(rows: Mapping[str, Sequence[Panel]]) -> Any:
@@ -27,28 +32,50 @@ def combined_figure(rows: Mapping[str, Sequence[Panel]]) -> Any:
         raise UsageError(
             "There is nothing to draw: none of the tasks was measured in a plot's way."
         )
-    heights = [max(panel.size[1] for panel in panels) + _TITLE_HEIGHT for panels in shown.values()]
-    width = max(sum(panel.size[0] for panel in panels) for panels in shown.values())
+    heights = [_TITLE_HEIGHT + max(panel.size[1] for panel in row) for row in shown.values()]
+    width = max(sum(panel.size[0] for panel in row) for row in shown.values())
     figure = new_figure(width, sum(heights))
-    parts = figure.subfigures(len(shown), 1, height_ratios=heights, squeeze=False)[:, 0]
-    for part, (title, panels) in zip(parts, shown.items(), strict=True):
-        fonts = fonts_for([title])
-        font = {"fontfamily": fonts} if fonts else {}
-        part.suptitle(literal(title), color=INK, size=12, x=0.01, ha="left", **font)
-        _draw_row(part, panels, width)
+    # matplotlib's own layouts take minutes for some dozens of panels.
+    figure.set_layout_engine("none")
+    top = sum(heights)
+    for (title, panels), height in zip(shown.items(), heights, strict=True):
+        _draw_title(figure, title, top)
+        left = 0.0
+        for panel in panels:
+            right, bottom = left + panel.size[0], top - _TITLE_HEIGHT - panel.size[1]
+            _draw_panel(figure, panel, (left, bottom, right, top - _TITLE_HEIGHT))
+            left = right
+        top -= height
     return figure
 
 
-def _draw_row(part: Any, panels: Sequence[Panel], width: float) -> None:
-    """Draws panels from the left, each in its own size, however large the row is."""
-    widths, heights = zip(*(panel.size for panel in panels), strict=True)
-    ratios = [*widths, max(width - sum(widths), _NONE)]
-    # A layout for each: names of labels take no room from the panel beside them.
-    columns = part.subfigures(1, len(ratios), width_ratios=ratios, squeeze=False)[0]
-    for column, panel, height in zip(columns, panels, heights, strict=False):
-        rest = max(max(heights) - height, _NONE)
-        upper, _ = column.subfigures(2, 1, height_ratios=[height, rest])
-        panel.draw(upper.subplots())
+def _draw_title(figure: Any, title: str, top: float) -> None:
+    fonts = fonts_for([title])
+    font = {"fontfamily": fonts} if fonts else {}
+    width, height = figure.get_size_inches()
+    place = (_PAD / width, (top - _PAD) / height)
+    figure.text(*place, literal(title), color=INK, size=12, va="top", **font)
+
+
+def _draw_panel(figure: Any, panel: Panel, room: tuple[float, float, float, float]) -> None:
+    """Draws a panel with all of its text in a room: left, bottom, right and top in inches."""
+    from matplotlib.backends.backend_agg import RendererAgg
+
+    size = np.tile(figure.get_size_inches(), 2)
+    rooms = (np.array(room) + _PAD * np.array([1, 1, -1, -1])) / size
+
+    def place(sides: npt.NDArray[np.float64]) -> None:
+        axes.set_position((*sides[:2], *(sides[2:] - sides[:2]).clip(_LEAST / size[:2])))
+
+    # It only measures text: one as large as the figure would cost more than the panel.
+    renderer = RendererAgg(1, 1, figure.dpi)  # type: ignore[no-untyped-call]
+    axes = figure.add_axes((0, 0, 1, 1), anchor="NW")
+    place(rooms)
+    panel.draw(axes)
+    # The ticks, and with them the room that they take, depend on the size of the axes.
+    for _ in range(_ROUNDS):
+        taken = axes.get_tightbbox(renderer).extents - axes.get_window_extent(renderer).extents
+        place(rooms - taken / figure.dpi / size)
 
 
 def save_panels(rows: Mapping[str, Sequence[Panel]], path: str | Path) -> Path:

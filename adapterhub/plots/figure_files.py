@@ -15,6 +15,8 @@ from adapterhub.store.paths import absolute_path
 
 PLOT_FORMATS = (".png", ".svg", ".pdf")
 _DOTS_PER_INCH = 110
+# matplotlib draws no picture of 2 ** 16 pixels or more on a side.
+_MOST_DOTS = 2**16 - 100
 # A file with the time in it would differ at each run.
 _METADATA: dict[str, dict[str, None]] = {
     ".png": {"Software": None},
@@ -39,19 +41,32 @@ def check_plot(path: str | Path) -> Path:
             f"A plot cannot be written to '{path}': expected a name that ends in "
             f"{', '.join(PLOT_FORMATS)}."
         )
-    if file.is_dir():
-        raise UsageError(f"A plot cannot be written to '{path}': it is a folder.")
-    if file.exists() and not file.is_file():
-        raise UsageError(f"A plot cannot be written to '{path}': it is no regular file.")
-    folder = file.resolve().parent
-    if not folder.is_dir():
-        raise UsageError(f"A plot cannot be written to '{path}': there is no folder {folder}.")
-    if not os.access(folder, os.W_OK):
-        raise UsageError(f"A plot cannot be written to '{path}': {folder} is read-only.")
+    try:
+        problem = _problem(file)
+    except OSError as error:
+        problem = reason(error)
+    if problem is not None:
+        raise UsageError(f"A plot cannot be written to '{path}': {problem}.")
     barred = "matplotlib" in sys.modules and sys.modules["matplotlib"] is None
     if barred or find_spec("matplotlib") is None:
         raise MissingExtraError("matplotlib", "plot")
     return file
+
+
+def _problem(file: Path) -> str | None:
+    """Returns why a file cannot be written, as far as can be seen before; None for no reason.
+
+    Raises:
+        OSError: The system takes no such name.
+    """
+    folder = file.resolve().parent
+    if file.is_dir():
+        return "it is a folder"
+    if file.exists() and not file.is_file():
+        return "it is no regular file"
+    if not folder.is_dir():
+        return f"there is no folder {folder}"
+    return None if os.access(folder, os.W_OK) else f"{folder} is read-only"
 
 
 def new_figure(width: float, height: float, *, extra: str = "plot") -> Any:
@@ -69,7 +84,8 @@ def new_figure(width: float, height: float, *, extra: str = "plot") -> Any:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingExtraError("matplotlib", extra) from error
-    return Figure(figsize=(width, height), dpi=_DOTS_PER_INCH, layout="constrained")
+    dots = min(_DOTS_PER_INCH, _MOST_DOTS / max(width, height))
+    return Figure(figsize=(width, height), dpi=dots, layout="constrained")
 
 
 def figure_bytes(figure: Any, ending: str = ".png") -> bytes:

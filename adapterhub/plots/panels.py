@@ -208,7 +208,11 @@ class Bars:
         )
         axes.set(xlim=(0, 1), ylim=_around(order))
         # Below the axes, where no bar is.
-        axes.figure.legend(loc="outside lower center", ncols=len(self.values), fontsize=8)
+        axes.legend(
+            **{"loc": "upper center", "bbox_to_anchor": (0.5, 0), "borderaxespad": 3},
+            ncols=len(self.values),
+            fontsize=8,
+        )
         labels = len(self._order)
         more = f", the {len(order)} lowest of {labels}" if labels > len(order) else ""
         _set_title(axes, f"{self.title}{more}")

@@ -39,6 +39,7 @@ def folder(tmp_path: Path) -> Path:
 def test_lines_for_people_and_for_programs(
     run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(unpickle_process, "_run", read_at_once)
     done = run("convert", folder, "out")
     assert done.code == 0
     fingerprint = open_backbone(Path("out")).spec.fingerprint
@@ -56,7 +57,6 @@ def test_lines_for_people_and_for_programs(
         "adapterhub: try: adapterhub train rows.jsonl --task NAME --backbone ./out",
     ]
 
-    monkeypatch.setattr(unpickle_process, "_run", read_at_once)
     again = run("convert", folder, "out/inner", "--json", "--max-seconds", 60, "--max-bytes", 10**9)
     assert (again.code, again.err) == (0, "")
     assert again.value == {
@@ -78,7 +78,10 @@ def test_limits_are_those_of_the_library() -> None:
 
 
 @pytest.mark.slow
-def test_code_in_a_pickle_is_one_line(run: Run, folder: Path) -> None:
+def test_code_in_a_pickle_is_one_line(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unpickle_process, "_run", read_at_once)
     as_zip(folder / PICKLE, {"x": Runs(os.system, "touch ran")})
     done = run("convert", folder, "out", "--json")
     assert (done.code, done.out) == (5, "")
@@ -167,7 +170,10 @@ def _has_ended(process: int) -> bool:
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's /proc")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_signal_ends_both_processes(
-    number: signal.Signals, converting: tuple[subprocess.Popen[str], int], tmp_path: Path
+    number: signal.Signals,
+    converting: tuple[subprocess.Popen[str], int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     running, reader = converting
     time.sleep(0.5)
@@ -180,6 +186,7 @@ def test_a_signal_ends_both_processes(
     if number == signal.SIGKILL:
         assert os.listdir(place) == [path.name for path in stray_files(place)]
         save_pickled(tmp_path / "small")
+        monkeypatch.setattr(unpickle_process, "_run", read_at_once)
         convert(tmp_path / "small", place / "out")
         assert os.listdir(place) == ["out"], "the next one removes what was left"
     else:

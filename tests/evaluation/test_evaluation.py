@@ -10,6 +10,7 @@ from sklearn.metrics import confusion_matrix, f1_score
 
 from adapterhub import Hub
 from adapterhub.errors import DataError, UnknownTaskError, UsageError
+from adapterhub.evaluation.labelled import column_options
 from adapterhub.results import Scores
 
 TEXTS = [f"the film number {n} was {word}" for n in range(20) for word in ("good", "bad")]
@@ -109,3 +110,8 @@ def test_what_cannot_be_read_is_refused(
 ) -> None:
     with pytest.raises(error, match=message):
         hub.evaluate(ROWS, "sentiment", **options)
+
+
+def test_each_column_that_training_reads_can_be_named() -> None:
+    names = {name: f"my {name}" for name in ("text", "pair", "target", "tokens", "heads")}
+    assert column_options(names).model_dump(include=set(names)) == names

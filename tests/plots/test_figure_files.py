@@ -13,7 +13,9 @@ from adapterhub.plots.figure_files import check_plot, new_figure, save_figure
 BEGINNINGS = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF", ".PNG": b"\x89PNG"}
 
 
-@pytest.mark.parametrize("name", ["plot.jpg", "plot", "absent/plot.png", "folder.png", ".png"])
+@pytest.mark.parametrize(
+    "name", ["plot.jpg", "plot", "absent/plot.png", "folder.png", ".png", f"{300 * 'a'}.png"]
+)
 def test_a_file_that_cannot_be_written_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(UsageError, match=r"A plot cannot be written to"):
@@ -41,6 +43,10 @@ def test_a_figure_is_written_in_each_format_beside_the_users_own(tmp_path: Path)
     assert plt.get_fignums() == [own.number]
     plt.close(own)
     assert {file.name for file in tmp_path.iterdir()} == {f"plot{one}" for one in BEGINNINGS}
+
+
+def test_a_figure_of_hundreds_of_tasks_has_as_many_pixels_as_can_be_drawn() -> None:
+    assert new_figure(5, 700).bbox.height < 2**16
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ def test_all_parts_of_the_bench_run(
     findings = importlib.import_module("benchmarks.files.findings")
     printed = importlib.import_module("benchmarks.report")
     few = findings.Scale(
-        sizes=(500,),
+        sizes=(200,),
         rounds=1,
         base_rows=8,
         shipped_rows=32,
@@ -29,6 +29,9 @@ def test_all_parts_of_the_bench_run(
         shipped_peer_rows=8,
     )
     monkeypatch.setattr(bench, "QUICK", few)
+    growth = importlib.import_module("benchmarks.files.growth")
+    monkeypatch.setattr(growth, "_FIRST_ROWS", 50)
+    monkeypatch.setattr(growth, "_MOST_JOBS", 1)
     parts = [name for name in bench.PARTS if name != "workers"]
     report = bench.run(texts=SCRIPTS / "examples", only=parts, quick=True, form="csv")
 
@@ -36,10 +39,10 @@ def test_all_parts_of_the_bench_run(
     assert found["its columns bit-equal (1 is yes)"] == 1
     assert found["a task added later, times scoring again"] > 1
     assert {name: value for name, value in found.items() if value <= 0} == {
-        "peak memory, 500 rows / 500, MB more": 0
+        "peak memory, 200 rows / 200, MB more": 0
     }
     sizes = [line for line in report.lines if line.peak_mb is not None]
-    assert [line.system for line in sizes] == ["500 rows"]
+    assert [line.system for line in sizes] == ["200 rows"]
     assert 100 < sizes[0].peak_mb < 2_000
     systems = {line.system for line in report.lines}
     assert {"job", "encoder alone", "adapterhub, score_file"} < systems

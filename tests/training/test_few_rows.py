@@ -150,10 +150,10 @@ def test_words_are_cut_to_memory_in_all_folds_alike(
     tiny_backbone: Backbone, tiny_encoder: Encoder, quick: TrainingOptions
 ) -> None:
     small = quick.model_copy(update={"memory_bytes": 2**20, "epochs": 1, "ngrams": False})
-    rows = tagged_rows(1_500)
+    rows = tagged_rows(800)
     trained = _train(rows, tiny_backbone, tiny_encoder, small)
     assert trained.spec.training is not None
-    assert trained.spec.training.rows == trained.metrics[0].rows < 1_500
+    assert trained.spec.training.rows == trained.metrics[0].rows < 800
     assert any("training rows are used" in note for note in trained.table.notes)
 
 

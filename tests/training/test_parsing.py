@@ -49,7 +49,7 @@ def trained(folder: Path, tiny_backbone: Backbone, tiny_encoder: Encoder) -> Tra
 
 @pytest.mark.slow
 def test_a_parser_learns_a_language_in_which_words_say_their_heads(
-    trained: TrainedTask, folder: Path, tiny_backbone: Backbone, tiny_encoder: Encoder
+    trained: TrainedTask,
 ) -> None:
     figures = {metric.name: metric.value for metric in trained.metrics}
     assert figures["las"] > 0.9
@@ -58,16 +58,26 @@ def test_a_parser_learns_a_language_in_which_words_say_their_heads(
     assert {row.head.depths for row in trained.table.rows} == {(0,), (1,), (0, 1)}
     assert "biaffine 16+8" in trained.table.render()
     assert trained.spec.calibration.temperature == 1
-    again = train(
-        tree_rows(100),
-        task="tree",
-        options=training_options(**QUICK, cache_dir=folder / "cache"),
-        registry=None,
-        backbone=tiny_backbone,
-        encoder=tiny_encoder,
+
+
+@pytest.mark.slow
+def test_the_same_seed_gives_the_same_parser(
+    folder: Path, tiny_backbone: Backbone, tiny_encoder: Encoder
+) -> None:
+    options = training_options(**QUICK | {"epochs": 2}, cache_dir=folder / "cache")
+    one, other = (
+        train(
+            tree_rows(40),
+            task="tree",
+            options=options,
+            registry=None,
+            backbone=tiny_backbone,
+            encoder=tiny_encoder,
+        )
+        for _ in range(2)
     )
-    assert again.table.rows == trained.table.rows
-    assert all(again.tensors[name].equal(trained.tensors[name]) for name in trained.tensors)
+    assert one.table.rows == other.table.rows
+    assert all(tensor.equal(other.tensors[name]) for name, tensor in one.tensors.items())
 
 
 @pytest.mark.slow
