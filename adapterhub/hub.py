@@ -319,7 +319,7 @@ class Hub:
         Args:
             data: As `train` takes it; each task reads its own columns of all rows.
             tasks: As in `score`.
-            options: `text`, `pair`, `target`, `tokens`, `heads`, `join_tokens`, as of `train`.
+            options: `text`, `pair`, `target`, `tokens`, `heads`, `join_tokens`, as for `train`.
 
         Raises:
             AdapterHubError: As `train` for the rows, as `load` for the tasks.

@@ -122,6 +122,8 @@ def _reading(spec: TaskSpec) -> dict[str, str]:
     mix = f", a learned mix of depths {'+'.join(map(str, head.depths))}"
     width = head.hidden_width
     hidden = f", a hidden layer of {width} ({head.activation})" if width else ""
+    if head.arc_width is not None and width is not None:
+        hidden += f", biaffine {head.arc_width}+{width // 2 - head.arc_width}"
     ngrams = f", and {head.ngrams:,} n-grams of pieces" if head.ngrams else ""
     return {
         "reads": f"{reading_of(spec).name}, windows of {spec.max_length} tokens, pooling "

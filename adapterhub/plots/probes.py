@@ -51,7 +51,7 @@ class ProbeCurves:
     @property
     def size(self) -> tuple[float, float]:
         """Returns width and height in inches."""
-        return 5.2, 4.2
+        return (7.0 if self.named else 5.2), 4.2
 
     def draw(self, axes: Any) -> None:
         """Draws on axes of matplotlib."""
@@ -69,7 +69,8 @@ class ProbeCurves:
         axes.set_xticks(ticks, names)
         axes.grid(color=QUIET, linewidth=0.5)
         if self.named:
-            axes.legend(fontsize=7)
+            # Beside the panel: lines of random weights and controls lie anywhere inside.
+            axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
         axes.set_title(literal(self.title), color=INK, size=10)
 
     @staticmethod

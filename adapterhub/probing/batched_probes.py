@@ -99,7 +99,9 @@ class BatchedProbes:
 
     def train(self, start: float, stop: float) -> None:
         """Trains for one epoch, which lies between two points of the schedule from 0 to 1."""
-        batches = list(self.inputs.batches["training"].cut(self._batch, self._draw))
+        batches = list(
+            self.inputs.batches["training"].cut(self._batch, self._draw, most=self._most)
+        )
         for step, batch in enumerate(batches):
             at = start + (stop - start) * step / len(batches)
             rate = self.inputs.settings.learning_rate * (1 + math.cos(math.pi * at)) / 2

@@ -32,14 +32,23 @@ class Conclusion:
     random: ProbeFit | None
     control: ProbeFit | None
 
+    @property
+    def has_found(self) -> bool:
+        """Returns whether the best of all depths has bits beyond two standard errors."""
+        return self.best.bits > 2 * (self.best.standard_error or 0.0)
+
     def lines(self) -> tuple[str, ...]:
         """Returns it in two sentences at most."""
         best, enough = self.best, self.enough
+        error = "" if best.standard_error is None else f" ± {best.standard_error:.2f}"
         share = "" if best.coefficient is None else f", {best.coefficient:.0%}"
-        most = f"most bits at depth {best.depth} ({best.bits:.2f} of {best.entropy:.2f}{share})"
+        most = f"{best.bits:.2f}{error} of {best.entropy:.2f}{share}"
         reached = "none below it is within one standard error"
         if enough.depth != best.depth:
-            reached = f"within one standard error from depth {enough.depth} on"
+            reached = f"depth {enough.depth} is the lowest within one standard error"
+        found = f"most bits at depth {best.depth} ({most}); {reached}"
+        if not self.has_found:
+            found = f"no depth has bits beyond two standard errors (at most {most})"
         beside = [
             f"{name} {fit.bits:.2f}"
             for name, fit in (
@@ -49,7 +58,7 @@ class Conclusion:
             )
             if fit is not None
         ]
-        first = f"{self.probe}: {most}; {reached}."
+        first = f"{self.probe}: {found}."
         return (first, f"  In bits: {', '.join(beside)}.") if beside else (first,)
 
 

@@ -55,8 +55,9 @@ def fit_probes(
 def _measured(outcome: Outcome, items: ProbeItems) -> ProbeFit:
     target, mask = outcome.target, outcome.target.measured_on
     bit = math.log(2)
+    drawn = items.sentences if target.name == "labels" else items.types
     found = v_information(
-        target.constant.nats[mask] / bit, outcome.measured.nats[mask] / bit, items.sentences[mask]
+        target.constant.nats[mask] / bit, outcome.measured.nats[mask] / bit, drawn[mask]
     )
     return ProbeFit(
         weights=outcome.source.weights,

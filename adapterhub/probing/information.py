@@ -27,7 +27,7 @@ class Information:
         entropy: H_V(Y), in bits per prediction.
         cross_entropy: H_V(Y|X), in bits per prediction.
         bits: Their difference.
-        standard_error: Of `bits`, over texts; None for fewer than two texts.
+        standard_error: Of `bits`, over what was drawn; None for fewer than two of it.
         coefficient: `bits` / `entropy`; None where the entropy is 0.
     """
 
@@ -50,20 +50,21 @@ def constant_predictor(labels: Indices, count: int) -> Floats:
     return logs
 
 
-def v_information(constant: Floats, probe: Floats, texts: Indices) -> Information:
+def v_information(constant: Floats, probe: Floats, drawn: Indices) -> Information:
     """Returns the information of M predictions, at least one.
 
     Args:
         constant: (M,) -log2 probability of the right label, by the constant predictor.
         probe: (M,) the same by the probe.
-        texts: (M,) the text of each prediction: those of one text are not independent.
+        drawn: (M,) what each prediction was drawn with, and is not independent of: its text, or,
+            where labels are random by type, its type.
     """
     items = len(constant)
     entropy, cross_entropy = float(constant.mean()), float(probe.mean())
     gains = constant - probe
     bits = float(gains.mean())
-    _, places = np.unique(texts, return_inverse=True)
-    # Linearisation of the ratio of two sums over texts: bits, and predictions.
+    _, places = np.unique(drawn, return_inverse=True)
+    # Linearisation of the ratio of two sums over what was drawn: bits, and predictions.
     rest = np.bincount(places, weights=gains - bits)
     clusters = len(rest)
     error = None

@@ -65,8 +65,16 @@ class ItemBatches:
             grid = torch.from_numpy(np.where(inside, starts[:, None] + columns[None], -1))
         return self._batch(rows, grid)
 
-    def cut(self, size: int, order: torch.Generator | None = None) -> Iterator[Batch]:
-        """Yields batches of about `size` items, shuffled where an order is given."""
+    def cut(
+        self, size: int, order: torch.Generator | None = None, *, most: int | None = None
+    ) -> Iterator[Batch]:
+        """Yields batches of about `size` items, shuffled where an order is given.
+
+        Args:
+            size: See above.
+            order: Draws the order.
+            most: Places of a grid at most, unless one text has more; None for `size`.
+        """
         if not self.heads:
             rows = torch.arange(self.items.items)
             if order is not None:
@@ -77,10 +85,24 @@ class ItemBatches:
         texts = np.flatnonzero(self.counts)
         if order is not None:
             texts = texts[torch.randperm(len(texts), generator=order).numpy()]
-        groups = np.cumsum(self.counts[texts]) // size
-        for group in np.split(texts, np.flatnonzero(np.diff(groups)) + 1):
-            if len(group):
-                yield self.of_texts(group)
+        for group in self._groups(texts, size, size if most is None else most):
+            yield self.of_texts(group)
+
+    def _groups(self, texts: Indices, size: int, most: int) -> Iterator[Indices]:
+        """Yields texts with about `size` items, whose grid has `most` places at most.
+
+        Every word has a score for each place of the longest text, so that one long text beside many
+        short ones would take gigabytes.
+        """
+        start = items = longest = 0
+        for place, count in enumerate(self.counts[texts].tolist()):
+            longest = max(longest, count)
+            if place > start and (items >= size or (place + 1 - start) * longest > most):
+                yield texts[start:place]
+                start, items, longest = place, 0, count
+            items += count
+        if len(texts):
+            yield texts[start:]
 
     def _batch(self, rows: Indices, grid: torch.Tensor | None) -> Batch:
         found = torch.from_numpy(rows)

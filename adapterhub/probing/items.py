@@ -34,6 +34,7 @@ class ProbeItems:
         labels: (M,) the label's index. Where heads are predicted, the index of the head among the
             items of the same text, `ROOT` or `NO_LABEL`.
         control: (M,) the same for the control task.
+        types: (M,) the item's type: all of one type have the same label in the control task.
         novel: (M,) bool, whether the item's type is not in the training rows.
     """
 
@@ -42,6 +43,7 @@ class ProbeItems:
     sentences: Indices
     labels: Indices
     control: Indices
+    types: Indices
     novel: npt.NDArray[np.bool_]
 
     @property

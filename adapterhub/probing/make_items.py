@@ -185,6 +185,7 @@ def _items(texts: Sequence[_Text], control: ControlTask) -> ProbeItems:
     starts = np.cumsum(lengths) - lengths
     items = [(number, item) for number, text in enumerate(texts) for item in text.items]
     read = [[starts[number] + token for token in item.tokens] for number, item in items]
+    numbers = {kind: n for n, kind in enumerate(dict.fromkeys(item.kind for _, item in items))}
     return ProbeItems(
         lengths=lengths,
         places=np.array(read, np.int64) if read[0] else None,
@@ -198,6 +199,7 @@ def _items(texts: Sequence[_Text], control: ControlTask) -> ProbeItems:
             ],
             np.int64,
         ),
+        types=np.array([numbers[item.kind] for _, item in items], np.int64),
         novel=np.array([item.kind not in control.known for _, item in items], np.bool_),
     )
 

@@ -18,7 +18,7 @@ from adapterhub.probing.make_items import MadeItems, make_items
 from adapterhub.probing.options import ProbeOptions, What
 from adapterhub.probing.prepare import ProbeJob, prepare
 from adapterhub.probing.result import ProbeFit, ProbeResult, Reads, SplitSizes
-from adapterhub.probing.states import encode_states
+from adapterhub.probing.states import checked_depths, encode_states
 from adapterhub.saving import open_for
 from adapterhub.specs import MAX_WINDOW
 from adapterhub.store.registry import NEAREST
@@ -84,6 +84,7 @@ def run(job: ProbeJob, *, encoder: Encoder | None = None) -> ProbeResult:
     backbone = open_for(job.registry, job.backbone)
     _check_encoder(encoder, backbone)
     settings = options.fit_settings()
+    checked_depths(settings, backbone.spec.num_hidden_layers)
     reading = _reading(job, backbone)
     tokenizer = TextTokenizer(backbone.tokenizer)
     made = make_items(rows, tokenizer=tokenizer, reading=reading, seed=options.seed)

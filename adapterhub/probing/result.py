@@ -30,7 +30,8 @@ class ProbeFit(Spec):
         entropy: Mean -log2 probability of the constant predictor, in bits per item.
         cross_entropy: The same of the probe.
         bits: Information: `entropy` - `cross_entropy`; below 0 where the probe overfits.
-        standard_error: Of `bits`, over texts; None where fewer than two texts were measured.
+        standard_error: Of `bits`, over texts, of random labels over types; None where fewer than
+            two were measured.
         coefficient: `bits` / `entropy`; None where the entropy is 0.
         accuracy: Share of items whose most probable label is the right one.
         base_accuracy: The same of the constant predictor.

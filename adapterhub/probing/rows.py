@@ -226,6 +226,11 @@ def _check_fewest(
         if len(rows[split]) < fewest:
             raise DataError(
                 source,
-                f"there are {len(rows[split])} {split} rows; {fewest} or more are needed"
-                f"{''.join(f'. {note}' for note in notes).rstrip('.')}",
+                " ".join(
+                    (
+                        f"there are {len(rows[split])} {split} rows; {fewest} or more are needed, "
+                        f"and equal texts are in one split.",
+                        *notes,
+                    )
+                ).rstrip("."),
             )

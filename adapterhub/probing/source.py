@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from adapterhub.errors import UsageError
 from adapterhub.probing.options import ProbeOptions, What
@@ -15,7 +15,7 @@ from adapterhub.probing.sentence_pairs import sentence_pairs
 from adapterhub.rows.conllu import is_treebank
 from adapterhub.rows.formats import find_format
 from adapterhub.rows.reading import SourceRow, read_file
-from adapterhub.specs import Kind
+from adapterhub.specs import TOKEN_KINDS, Kind
 from adapterhub.store.jsonsafe import shown
 from adapterhub.training.data.columns import RELATIONS, USUAL, Columns, find_columns
 from adapterhub.training.data.parsing import Example, parse_records
@@ -73,7 +73,7 @@ class Source:
         records = _read(data)
         if self.what == "order":
             records = _with_orders(records, self.reading)
-        records = read_lists(records, self.reading)
+        records = _lists(records, self.reading, self.what)
         columns = find_columns(records, self.reading)
         if columns.fields != self.columns.fields:
             records.refuse(
@@ -111,7 +111,7 @@ def open_source(data: object, options: ProbeOptions) -> Source:
         given = None if what == "head" and options.target == options.heads else options.target
         target = given or _usual_target(records, what)
     reading = reading.model_copy(update={"target": target, "kind": _KINDS[what]})
-    records = read_lists(records, reading)
+    records = _lists(records, reading, what)
     columns = find_columns(records, reading)
     if options.what is None and what == "label":
         note_unread(records, columns, guessed=True)  # refuses multiple choice
@@ -162,6 +162,11 @@ def _refuse(records: Records, columns: Columns) -> NoReturn:
         UsageError: Always; says what to do instead.
     """
     found = "numbers; write the ranges that they fall into, such as low, middle and high"
+    if columns.kind in TOKEN_KINDS:
+        raise UsageError(
+            f"{records.source} has words beside its texts, and does not say what is predicted: "
+            f"choose --what label, or --what tag, relation or head (in Python what='label')."
+        )
     if columns.kind == "multi_label":
         found = "several labels of a text; probe them one at a time, as yes or no"
     raise UsageError(
@@ -212,6 +217,21 @@ def _with_orders(records: Records, reading: TrainingOptions) -> Records:
             f"no text of column '{reading.text}' has two sentences; the order of sentences needs "
             f"paragraphs, one in a row or line"
         )
+    return replace(records, rows=tuple(rows))
+
+
+def _lists(records: Records, reading: TrainingOptions, what: What) -> Records:
+    """Returns rows with lists for texts of lists, and heads with relations, which are not read."""
+    records = read_lists(records, reading)
+    if what != "head" or reading.target is not None or RELATIONS in records.columns:
+        return records
+    records.value(records.rows[0], reading.heads)  # refuses rows without heads
+    rows = []
+    for row in records.rows:
+        heads: Any = row.values.get(reading.heads)
+        is_list = hasattr(heads, "__len__") and not isinstance(heads, str)
+        relations = ["dep"] * len(heads) if is_list else None
+        rows.append(replace(row, values={**row.values, RELATIONS: relations}))
     return replace(records, rows=tuple(rows))
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _MAP = "encoder.embedding_hidden_mapping_in"
 _BYTES = 2  # of a number in fp16
-_GIB = 2**30
+_MIB = 2**20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,7 +104,7 @@ def encode_states(
     Raises:
         UsageError: The backbone does not have a depth, or the file cannot be written.
     """
-    depths = _depths(settings, backbone.spec.num_hidden_layers)
+    depths = checked_depths(settings, backbone.spec.num_hidden_layers)
     weights: tuple[Weights, ...] = ("backbone", "random") if settings.random else ("backbone",)
     every = [window for split in SPLITS for window in windows[split]]
     lengths = np.array([len(window.ids) for window in every], np.int64)
@@ -158,7 +158,12 @@ def _encode(
             advance(len(states.batch.windows))
 
 
-def _depths(settings: FitSettings, depth: int) -> tuple[int, ...]:
+def checked_depths(settings: FitSettings, depth: int) -> tuple[int, ...]:
+    """Returns the depths that are read of a backbone with passes 1 to `depth`, ascending.
+
+    Raises:
+        UsageError: It does not have one of them.
+    """
     if settings.depths is None:
         return tuple(range(depth + 1))
     beyond = [one for one in settings.depths if not 0 <= one <= depth]
@@ -201,7 +206,7 @@ def _allocate(shape: tuple[int, ...], memory_bytes: int, cache: Path) -> torch.T
         cache.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(cache).free
         if free < size:
-            raise OSError(f"{free / _GIB:.1f} GiB are free")
+            raise OSError(f"{free / _MIB:,.0f} MiB are free")
         # The mapping keeps the file; closing it here deletes its name at the latest.
         with tempfile.TemporaryFile(dir=cache, prefix="probe-states-") as file:
             if hasattr(os, "posix_fallocate"):
@@ -209,8 +214,8 @@ def _allocate(shape: tuple[int, ...], memory_bytes: int, cache: Path) -> torch.T
             mapped = np.memmap(file, dtype=np.float16, mode="w+", shape=shape)
     except OSError as error:
         raise UsageError(
-            f"The token states take {size / _GIB:.1f} GiB, more than the {memory_bytes / _GIB:.1f} "
-            f"GiB that are kept in memory, and cannot be written to {cache}: {reason(error)}. "
+            f"The token states take {size / _MIB:,.0f} MiB, more than the "
+            f"{memory_bytes / _MIB:,.0f} MiB that are kept in memory, and cannot be written to {cache}: {reason(error)}. "
             f"Probe fewer rows or depths, leave out the random weights, or choose another cache "
             f"folder."
         ) from error

@@ -21,6 +21,11 @@ _READS = {
     "relation": "the first tokens of a word and of its head",
     "head": "the first token of each word of a sentence",
 }
+_BESIDE = {
+    "new": "random labels of {} that no training row has; nothing can be known, so near 0",
+    "known": "random labels of {} that training rows have, which a probe memorises",
+    "random": "the labels, from an encoder of random weights",
+}
 _Column = tuple[str, Callable[[Probe, int | None], str]]
 
 
@@ -33,12 +38,19 @@ def _lines(result: ProbeResult) -> Iterator[str]:
     labels = f", {len(result.labels):,} labels" if result.labels else ""
     counts = ", ".join(f"{size.items:,} {name}" for name, size in result.splits.items())
     yield f"{result.data}, {result.target}{labels}: a prediction reads {_READS[result.reads]}."
-    yield f"Predictions: {counts}. Without input a label takes {result.entropy:.2f} bits."
+    base = next(fit.base_accuracy for fit in result.fits if fit.target == "labels")
+    yield (
+        f"Predictions: {counts}. Without input a label takes {result.entropy:.2f} bits, and "
+        f"{base:.1%} are correct."
+    )
+    yield "bits: how many of these the states save; V: their share, from 0 to 1."
     yield ""
     yield from _table(result, _measured(result.fits))
     beside = _beside(result.fits)
     if beside:
-        yield "Bits of control tasks and of random weights:"
+        yield "Bits beside them, which are not of the labels or not of the backbone:"
+        kind = "texts" if result.reads == "text" else "words"
+        yield from (f"  {name}: {_BESIDE[name].format(kind)}" for name, _ in beside)
         yield ""
         yield from _table(result, beside)
     for one in conclusions(result.fits):

@@ -56,16 +56,14 @@ class MeasuredTarget:
 def measured_targets(
     batches: Mapping[Split, ItemBatches], readout: Readout, *, control: bool
 ) -> tuple[MeasuredTarget, ...]:
-    """Returns the targets that have items to measure."""
+    """Returns the targets that have items to choose by, and to measure."""
     choosing, measuring = batches["choosing"], batches["measuring"]
     names: tuple[Target, ...] = ("labels", "control", "memorised") if control else ("labels",)
     found = []
     for name in names:
         index = 0 if name == "labels" else 1
         chosen_on, measured_on = (_counting(one.items, name) for one in (choosing, measuring))
-        if not chosen_on.any():
-            # As in a small data set, where all types of the choosing rows are known.
-            chosen_on = choosing.labels[index].numpy() != NO_LABEL
+        # A probe that was chosen on known types memorises, and would be wrong on new ones.
         if not measured_on.any() or not chosen_on.any():
             continue
         # A type's random label is drawn from the frequencies of the labels, while its own frequency

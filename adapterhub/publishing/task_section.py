@@ -13,7 +13,7 @@ from adapterhub.diagnostics import rows_text
 from adapterhub.families import FAMILIES
 from adapterhub.publishing.hub_metadata import hub_dataset
 from adapterhub.publishing.rendering import Markdown, cut, escape, render
-from adapterhub.specs import BackboneSpec, TaskSpec
+from adapterhub.specs import INSIDE, BackboneSpec, TaskSpec
 from adapterhub.store.entries import portable_entry
 from adapterhub.tags import entity_types
 
@@ -57,6 +57,8 @@ def task_section(repo: str, name: str, spec: TaskSpec, extras: Collection[str]) 
     """
     sample = _sample(spec)
     labels = entity_types(spec.labels) if spec.kind == "tagging" else spec.labels
+    # No word of a prediction has this relation; it joins the parts of one.
+    labels = [label for label in labels if spec.kind != "parsing" or label != INSIDE]
     has_peft = any(path.startswith("peft/") for path in extras)
     return render(
         "task",

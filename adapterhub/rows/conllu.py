@@ -93,6 +93,8 @@ def _read_line(line: str, sentence: _Sentence) -> str | None:
     place, span = fields[0], _RANGE.fullmatch(fields[0])
     if span is not None:
         sentence.ranges.append((int(span[1]), int(span[2]), fields[1], fields[9]))
+        if not len(sentence.words) < int(span[1]) <= int(span[2]):
+            return f"the token {place:.20} stands behind word {len(sentence.words)}"
     elif _WORD.fullmatch(place):
         sentence.words.append(fields)
         if int(place) != len(sentence.words):
@@ -103,6 +105,9 @@ def _read_line(line: str, sentence: _Sentence) -> str | None:
 
 
 def _row(sentence: _Sentence) -> SourceRow:
+    missing = [last for _, last, _, _ in sentence.ranges if last > len(sentence.words)]
+    if missing and sentence.problem is None:
+        sentence.problem = f"a token goes to word {missing[0]} of {len(sentence.words)} words"
     if sentence.problem is not None:
         return SourceRow(sentence.line, {}, sentence.problem)
     values: dict[str, object] = {
@@ -130,7 +135,7 @@ def _place(sentence: _Sentence) -> tuple[str, list[list[int]]] | None:
             return None  # The comment has another text; the words are joined.
         end = start + len(form)
         offsets += _offsets_within(form, words, start)
-    return text, offsets
+    return None if text[end:].strip() else (text, offsets)
 
 
 def _tokens(sentence: _Sentence) -> Iterator[tuple[str, Sequence[str], str]]:

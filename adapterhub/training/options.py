@@ -166,7 +166,8 @@ class TrainingOptions(Options):
     folds: int = Field(default=5, ge=0, le=20)
     """Folds of cross-validation; 0 never cross-validates."""
     skip_unseen: bool = False
-    """Drop validation rows whose label is not in the training set; without it they are refused."""
+    """Drop validation rows whose label is not in the training set; without it they are refused, of
+    parsing counted as wrong."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of the split, the initial weights and the order of the rows."""
     max_rows: Annotated[int | None, Option(shown="all")] = Field(default=None, ge=2)

@@ -142,6 +142,12 @@ def _save(trained: TrainedTask, registry: str | Path) -> Resolved:
 def _open_source(
     backbone: Backbone, encoder: Encoder | None, options: TrainingOptions
 ) -> FeatureSource:
+    layers = backbone.config.inner_group_num
+    if options.trains_encoder and layers > 1:
+        raise UsageError(
+            f"This ALBERT has inner_group_num {layers}, that is several sets of weights at one "
+            f"depth; adapters and training of the encoder need inner_group_num 1. Train a head."
+        )
     encoder = Encoder(backbone) if encoder is None else encoder
     check_type(encoder, Encoder, "The encoder", "an Encoder of the backbone")
     if encoder.spec.fingerprint != backbone.spec.fingerprint:

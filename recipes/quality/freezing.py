@@ -160,9 +160,9 @@ def _steps(
             known = [(one.name, one.encoder) for one in found.similarity]
             is_wanted = encoder is first or not name.endswith("_zh")
             if (name, encoder.name) not in known and is_wanted and (study.data / name).is_dir():
-                one = measure_similarity(
-                    study.data / name, encoder, SIMILARITY_ROWS * found.max_rows
-                )
+                folder = study.data / name
+                pairs = measured_rows(folder, texts)
+                one = measure_similarity(folder, pairs, encoder, SIMILARITY_ROWS * found.max_rows)
                 found = found.model_copy(update={"similarity": (*found.similarity, one)})
                 yield found
 
@@ -197,6 +197,8 @@ def _measure(
         encoder=one.encoder,
     )
     row = trained.table.rows[trained.table.chosen]
+    # A head chooses its depth among all.
+    below = one.encoder.depth if recipe == "head" else row.passes - row.own_passes
     run = Run(
         encoder=one.name,
         name=folder.name,
@@ -206,7 +208,7 @@ def _measure(
         own_passes=row.own_passes,
         seconds=row.seconds,
         memory_bytes=row.memory_bytes,
-        encoding_seconds=_encoding(folder, options, one, row.passes) if recipe == "head" else 0.0,
+        encoding_seconds=_encoding(folder, options, one, below),
         value=next(one.value for one in trained.metrics if one.name == metric),
     )
     print(f"{one.name} {folder.name} {recipe}: {metric} {run.value:.3f}", file=sys.stderr)
@@ -214,7 +216,12 @@ def _measure(
 
 
 def _encoding(folder: Path, options: TrainingOptions, one: NamedEncoder, depth: int) -> float:
-    """Returns the seconds of encoding the training rows up to a depth, without gradients."""
+    """Returns the seconds of encoding the training rows up to a depth, without gradients.
+
+    Training computes the states below all that it changes once, before the first epoch.
+    """
+    if depth == 0:
+        return 0.0
     inputs = read_splits(training_file(folder), options).train.inputs
     tap = Tap(depth, "mean", ())
     started = time.perf_counter()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from transformers import AutoModel
@@ -16,6 +17,8 @@ from adapterhub.model.adapters.freezing import freeze
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.specs import TaskSpec
 from recipes.quality.freezing_record import DepthTime, Inference
+
+Key = TypeVar("Key", int, str)
 
 _REPETITIONS = 5
 _BATCH = 32
@@ -39,10 +42,9 @@ def measure_inference(registry: Path, texts: Sequence[str], backbone: Backbone) 
     def encode(depth: int) -> Callable[[], object]:
         return lambda: hub.encode(rows, depth=depth, pooling="mean")
 
-    depths = [
-        DepthTime(depth=depth, milliseconds=_time(encode(depth), texts))
-        for depth in range(1, plan.num_hidden_layers + 1)
-    ]
+    calls = {depth: encode(depth) for depth in range(1, plan.num_hidden_layers + 1)}
+    times = _time({**calls, 0: lambda: hub.score(rows, tasks)}, texts)
+    depths = [DepthTime(depth=depth, milliseconds=times[depth]) for depth in calls]
     frozen, sizes = _frozen(backbone, texts)
     return Inference(
         texts=len(texts),
@@ -52,7 +54,7 @@ def measure_inference(registry: Path, texts: Sequence[str], backbone: Backbone) 
         tasks=plan.tasks,
         shared_passes=plan.passes,
         separate_passes=plan.separate_passes,
-        shared_milliseconds=_time(lambda: hub.score(rows, tasks), texts),
+        shared_milliseconds=times[0],
         separate_milliseconds=depths[-1].milliseconds * plan.tasks,
     )
 
@@ -75,34 +77,34 @@ def _frozen(backbone: Backbone, texts: Sequence[str]) -> tuple[dict[str, float],
         for start in range(0, len(texts), _BATCH)
     ]
 
-    def run() -> None:
-        with torch.inference_mode():
-            for batch in tokens:
-                model(**batch)
+    def run(one: Any) -> Callable[[], object]:
+        def encode() -> None:
+            with torch.inference_mode():
+                for batch in tokens:
+                    one(**batch)
 
-    def untie() -> None:
-        model.requires_grad_()
-        freeze(model, range(model.config.num_hidden_layers // 2), untie=True)
+        return encode
 
-    steps: dict[str, Callable[[], object]] = {
-        "trained": model.requires_grad_,
-        "frozen": lambda: model.requires_grad_(False),
-        "untied": untie,
+    depth = int(model.config.num_hidden_layers)
+    models = {
+        "trained": model.requires_grad_(),
+        "frozen": copy.deepcopy(model).requires_grad_(False),
+        "untied": freeze(copy.deepcopy(model), range(depth // 2), untie=True),
     }
-    times, sizes = {}, {}
-    for state, change in steps.items():
-        change()
-        times[state] = _time(run, texts)
-        sizes[state] = sum(p.numel() * p.element_size() for p in model.parameters())
-    return times, sizes
+    sizes = {
+        state: sum(p.numel() * p.element_size() for p in one.parameters())
+        for state, one in models.items()
+    }
+    return _time({state: run(one) for state, one in models.items()}, texts), sizes
 
 
-def _time(call: Callable[[], object], texts: Sequence[str]) -> float:
-    """Returns milliseconds per text."""
-    call()
-    found = []
-    for _ in range(_REPETITIONS):
-        started = time.perf_counter()
-        call()
-        found.append(time.perf_counter() - started)
-    return 1_000 * statistics.median(found) / len(texts)
+def _time(calls: Mapping[Key, Callable[[], object]], texts: Sequence[str]) -> dict[Key, float]:
+    """Returns milliseconds per text of each call; they take turns, as the machine may slow down."""
+    found: dict[Key, list[float]] = {name: [] for name in calls}
+    for repetition in range(_REPETITIONS + 1):
+        for name, call in calls.items():
+            started = time.perf_counter()
+            call()
+            if repetition:  # The first one warms up.
+                found[name].append(time.perf_counter() - started)
+    return {name: 1_000 * statistics.median(one) / len(texts) for name, one in found.items()}

@@ -25,7 +25,8 @@ class Run(Spec):
         own_passes: Those of them that no other task shares.
         seconds: Of one epoch of training.
         memory_bytes: Gradients, the optimiser's moments, and what a step keeps for the gradients.
-        encoding_seconds: Of encoding the training rows once, which the head alone needs before.
+        encoding_seconds: Of encoding the training rows once, up to the lowest depth that the recipe
+            trains, for the head up to the last one; 0 where depth 0 trains.
         value: The metric on rows that chose nothing.
     """
 
@@ -87,7 +88,7 @@ class Inference(Spec):
         shared_passes: Passes per text of one call for all tasks.
         separate_passes: Passes per text of a separate model per task.
         shared_milliseconds: Per text, of one call for all tasks.
-        separate_milliseconds: Per text, of a full pass of a separate model per task.
+        separate_milliseconds: Per text, computed: the time of all depths, once for each task.
     """
 
     texts: int
@@ -108,7 +109,7 @@ class Similarity(Spec):
         name: Folder of the data set of pairs.
         encoder: `albert` or `bert`.
         train: Training rows of the head.
-        rows: Validation rows.
+        rows: Measured rows.
         cls: By depth from 0, cosine of the vectors of the first token; None where it is constant.
         mean: By depth from 0, cosine of the means of all tokens.
         head: Of a trained head that compares the two texts.

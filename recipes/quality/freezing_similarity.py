@@ -24,6 +24,7 @@ from recipes.quality.datasets import training_file
 from recipes.quality.encoders import what_it_reads
 from recipes.quality.freezing_encoders import NamedEncoder
 from recipes.quality.freezing_record import Similarity
+from recipes.quality.untouched import MeasuredRows
 
 SIMILARITY_SETS = ("stsb", "stsb_zh")
 SIMILARITY_ROWS = 4
@@ -34,16 +35,19 @@ _SAME = 1e-5
 """Cosines that differ by less are equal up to rounding."""
 
 
-def measure_similarity(folder: Path, one: NamedEncoder, max_rows: int) -> Similarity:
-    """Returns the correlations on the validation rows of a set of pairs.
+def measure_similarity(
+    folder: Path, measured: MeasuredRows, one: NamedEncoder, max_rows: int
+) -> Similarity:
+    """Returns the correlations on the measured rows of a set of pairs.
 
     Args:
         folder: The data set: two texts and a score.
+        measured: Its validation rows without those that share a text with a listed set.
         one: The encoder.
         max_rows: Training rows, and rows that choose or measure, at most.
     """
     options = training_options(
-        test=folder / "validation.jsonl.gz",
+        test=list(measured.rows),
         dataset=folder.name,
         max_rows=max_rows,
         folds=0,

@@ -81,7 +81,7 @@ def _runs(found: FreezingRecord, encoder: str, name: str) -> list[Run]:
 
 def _row(run: Run, found: FreezingRecord, words: Words) -> str:
     kind = words.own_backbone if run.recipe in _OWN_BACKBONE else words.shares
-    seconds = f"{run.seconds:.2f}" if run.seconds < 1 else f"{run.seconds:.1f}"
+    seconds = f"{run.seconds:.2g}" if run.seconds < 1 else f"{run.seconds:.1f}"
     if run.encoding_seconds:
         seconds += words.encoding.format(seconds=f"{run.encoding_seconds:.1f}")
     encoder = "ALBERT" if run.encoder == ALBERT else found.other_name

@@ -43,7 +43,8 @@ _ENGLISH = Words(
         "Rows of the training file choose the epoch and the head; the metric is of other rows, "
         "which chose nothing. {sets}. "
         "*Own passes*: per text, that no other task shares. *s/epoch*: seconds of an epoch of "
-        "training; the head trains on features, so the rows are encoded once before. *MB*: of "
+        "training, and of encoding the rows *once* before: up to the lowest trained depth, where "
+        "that is above 0; for the head, which trains on features, up to the last one. *MB*: of "
         "gradients, the optimizer's moments and what a step keeps for the gradients, measured, "
         "beside the weights. Made by `scripts/quality DATA --freezing`."
     ),
@@ -79,14 +80,14 @@ _ENGLISH = Words(
     depth_columns="| depth read, `hub.encode(texts, depth=…)` | ms per text | of all depths |",
     trunk=(
         "One trunk and {tasks} heads, `hub.score(texts, tasks)`: {passes} passes and {shared} ms "
-        "per text. {tasks} separate models of the same size: {separate_passes} passes and "
-        "{separate} ms, {ratio} times as much."
+        "per text. {tasks} separate models of the same size, computed as {tasks} times all depths: "
+        "{separate_passes} passes and {separate} ms, {ratio} times as much."
     ),
     similarity=(
         "Spearman's correlation with the scores of people on validation rows, of cosines by the "
-        "depth that is read; *head*: linear, trained on other pairs of the set, compares the two "
-        "texts. {rows}. The training rows of both sets had a part in the shipped encoder, their "
-        "validation rows had none."
+        "depth that is read, – where all cosines are equal up to rounding; *head*: linear, trained "
+        "on other pairs of the set, compares the two texts. {rows}. The training rows of both "
+        "sets had a part in the shipped encoder; validation rows with a text of those are left out."
     ),
     pairs="`{name}`: {rows} pairs measure, {train} train the head",
     similarity_columns="| set | encoder | vector | {depths} | head |",
@@ -98,8 +99,9 @@ _CHINESE = Words(
         "所有方案用同样的行，头都是读单独一层的线性头（词元取平均，不带 n-gram），"
         "每批 {batch} 行，其余是 `train` 的默认设置，没有为任何一种方案单独调参。"
         "轮数和分类头由训练文件里留出的行来选，指标则在没有参与任何选择的行上测得。{sets}。"
-        "*独占层数*：每条文本要多算、且不能与其他任务共用的层数。*秒/轮*：训练一轮的秒数；"
-        "`head` 在缓存的特征上训练，因此只需先把所有行编码一次。*MB*：梯度、优化器动量和一步之中"
+        "*独占层数*：每条文本要多算、且不能与其他任务共用的层数。*秒/轮*：训练一轮的秒数，"
+        "外加训练之前把所有行编码一次的秒数：可训练的最低层高于第 0 层时，编码到该层为止；"
+        "`head` 在缓存的特征上训练，要编码到最后一层。*MB*：梯度、优化器动量和一步之中"
         "为求梯度而保留的张量，均为实测，不含权重本身。由 `scripts/quality DATA --freezing` 生成。"
     ),
     second="，以及结构与 BERT 相同、只读英文的 {name}",
@@ -131,11 +133,13 @@ _CHINESE = Words(
     depth_columns="| 读到第几层，`hub.encode(texts, depth=…)` | 毫秒/条 | 占全部层的比例 |",
     trunk=(
         "一个主干加 {tasks} 个头，`hub.score(texts, tasks)`：每条文本 {passes} 层、{shared} 毫秒。"
-        "{tasks} 个同样大小的独立模型：{separate_passes} 层、{separate} 毫秒，是前者的 {ratio} 倍。"
+        "{tasks} 个同样大小的独立模型（按跑完所有层的时间乘以 {tasks} 推算）："
+        "{separate_passes} 层、{separate} 毫秒，是前者的 {ratio} 倍。"
     ),
     similarity=(
-        "验证行上，余弦与人工打分的 Spearman 相关系数，按读取的层列出；*训练的头*：线性，"
-        "用该数据集的其他句对训练，比较两条文本。{rows}。随包发布的编码器用过这两个数据集的训练行，没有用过验证行。"
+        "验证行上，余弦与人工打分的 Spearman 相关系数，按读取的层列出，"
+        "“–”表示所有余弦在舍入误差内都相等；*训练的头*：线性，用该数据集的其他句对训练，比较两条文本。{rows}。随包发布的编码器用过这两个数据集的训练行；"
+        "验证行里凡是含有这些训练行文本的，都已去掉。"
     ),
     pairs="`{name}`：{rows} 对用于测量，{train} 对训练头",
     similarity_columns="| 数据集 | 编码器 | 向量 | {depths} | 训练的头 |",

@@ -78,7 +78,7 @@ def _method(found: ProbedResults) -> str:
         f"is read from paragraphs of documents that pretraining left out. *Most bits, from*: the "
         f"depth with the most bits and their share of the label's, and the lowest depth within one "
         f"standard error of it. *Read*: the lowest of these depths for a linear probe, and the mix "
-        f"where it has more by over one standard error."
+        f"where it has more by over one standard error; nothing where no depth has bits beyond two."
     )
 
 
@@ -86,7 +86,7 @@ def _advice(result: ProbeResult) -> str:
     each = next((one for one in result.conclusions if one.probe == "linear"), None)
     if each is None:
         return _MISSING
-    if each.best.bits <= (each.best.standard_error or 0.0):
+    if not each.has_found:
         return _NOTHING
     mix = each.mix
     gains = mix is not None and mix.bits > each.best.bits + (each.best.standard_error or 0.0)

@@ -11,6 +11,7 @@ import torch
 from adapterhub.errors import DataError
 from adapterhub.probing.attention_probes import AttentionProbe
 from adapterhub.probing.fitting import fit_probes
+from adapterhub.probing.item_batches import ItemBatches
 from adapterhub.probing.items import NO_LABEL, ROOT, ProbeItems
 from adapterhub.probing.probe_inputs import probe_inputs
 from tests.probing.toys import KNOWN_TYPES, SETTINGS, WIDTH, fitted, toy
@@ -103,6 +104,29 @@ def test_random_labels_are_known_of_types_that_were_seen_and_of_no_others() -> N
     assert share == pytest.approx(1 - KNOWN_TYPES / WIDTH, abs=0.05)
 
 
+def test_random_labels_of_new_types_need_new_types_to_choose_by() -> None:
+    items, states = toy(of_its_type)
+    choosing = items["choosing"]
+    items["choosing"] = replace(choosing, novel=np.zeros_like(choosing.novel))
+    settings = replace(SETTINGS, control=True, probes=("linear",), epochs=1)
+    fits = fit_probes(items, states, labels=2, settings=settings)
+    assert {fit.target for fit in fits} == {"labels", "memorised"}
+
+
+def test_labels_that_are_random_by_type_err_by_type() -> None:
+    items, states = toy(of_its_type)
+    measuring = items["measuring"]
+    settings = replace(SETTINGS, control=True, probes=("linear",), epochs=1)
+    found = []
+    for types in (measuring.types, np.zeros_like(measuring.types)):
+        items["measuring"] = replace(measuring, types=types)
+        fits = fit_probes(items, states, labels=2, settings=settings)
+        found.append({fit.target: fit.standard_error for fit in fits})
+    assert found[0]["labels"] == found[1]["labels"]
+    assert found[0]["memorised"]
+    assert found[1]["memorised"] is None
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("probe", ["linear", "mlp", "attention"])
 def test_heads_are_found_among_the_words_of_a_text(probe: str) -> None:
@@ -121,6 +145,19 @@ def test_the_constant_predictor_of_heads_knows_distances_and_the_ends_of_a_text(
 
 
 @pytest.mark.slow
+def test_long_texts_are_scored_beside_few_others() -> None:
+    lengths = np.array([3] * 40 + [50] + [3] * 40)
+    words = np.arange(lengths.sum())
+    texts = np.repeat(np.arange(len(lengths)), lengths)
+    items = ProbeItems(lengths, words[:, None], texts, words, words, words, words > 0)
+    found = list(ItemBatches(items, control=False, heads=True).cut(60, most=90))
+    assert torch.cat([batch.rows for batch in found]).tolist() == words.tolist()
+    sizes = [batch.grid.numel() for batch in found if batch.grid is not None]
+    assert max(sizes) <= 90
+    assert sizes.count(50) == 1
+    assert len(sizes) <= 6
+
+
 def test_words_without_a_head_are_not_predicted() -> None:
     items, states = toy(with_named_heads)
     for one in items.values():
@@ -178,6 +215,7 @@ def test_a_whole_text_is_read_by_its_mean() -> None:
             sentences=np.arange(len(one.lengths)),
             labels=(_sums(states.read(split, 1, "backbone"), one.lengths) > 0).astype(np.int64),
             control=np.zeros(len(one.lengths), np.int64),
+            types=np.arange(len(one.lengths)),
             novel=np.ones(len(one.lengths), np.bool_),
         )
         for split, one in items.items()
@@ -196,7 +234,7 @@ def _sums(states: torch.Tensor, lengths: Any) -> Any:
 def test_a_split_without_items_is_refused() -> None:
     items, states = toy(of_its_sign)
     none = np.zeros(0, np.int64)
-    items["choosing"] = ProbeItems(none, none[:, None], none, none, none, none.astype(bool))
+    items["choosing"] = ProbeItems(none, none[:, None], none, none, none, none, none.astype(bool))
     with pytest.raises(DataError, match="the choosing rows"):
         fit_probes(items, states, labels=2, settings=SETTINGS)
 

@@ -100,8 +100,11 @@ def test_a_result_is_shown_with_its_controls_and_what_to_read() -> None:
     assert "|     2 |   1.40 | 0.70 |   75.0% |           |   |         |" in lines
     assert "|   mix |   1.50 | 0.75 |   75.0% |           |   |         |" in lines
     assert "|     2 |  -0.01 |  0.90 |   0.60 |           |       |        |" in lines
-    read = "most bits at depth 2 (1.40 of 2.00, 70%); within one standard error from depth 1 on."
-    assert f"linear: {read}" in lines
+    assert "Without input a label takes 2.00 bits, and 50.0% are correct." in lines[1]
+    lowest = "depth 1 is the lowest within one standard error."
+    assert f"linear: most bits at depth 2 (1.40 ± 0.10 of 2.00, 70%); {lowest}" in lines
+    nothing = conclusions([fit(0, 0.1), fit(1, 0.15)])[0]
+    assert "beyond two standard errors (at most 0.15 ± 0.10 of 2.00" in nothing.lines()[0]
     assert lines[-1] == "Three texts are cut."
     again = ProbeResult.model_validate_json(RESULT.to_json())
     assert again == RESULT

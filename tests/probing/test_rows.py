@@ -64,6 +64,13 @@ def test_words_have_the_labels_of_their_target(
     assert row.heads == ((2, 0, 4, 2, 2) if what in ("relation", "head") else ())
 
 
+def test_heads_need_no_relations() -> None:
+    plain = [{"tokens": row["tokens"], "head": row["head"]} for row in TREES]
+    rows = read(plain, what="head", validation=plain)
+    assert sizes(rows) == (30, 15, 15)
+    assert rows.splits["measuring"][0].heads == (2, 0, 4, 2, 2)
+
+
 def test_texts_and_pairs_have_one_label() -> None:
     rows = read(TEXTS)
     assert (rows.what, rows.labels, rows.fields) == ("label", ("bad", "good"), ("text",))
@@ -154,7 +161,7 @@ def test_treebanks_are_read_with_their_text(tmp_path: Path) -> None:
     ("data", "options", "problem"),
     [
         ([{**TREE, "head": [1, 0, 4, 2, 2]}] * 9, {"what": "head"}, "its own head"),
-        (TEXTS, {"what": "head"}, "there is no target column 'deprel'"),
+        (TEXTS, {"what": "head"}, "there is no column 'head'; columns are text, label"),
         (TEXTS[:6], {}, "8 or more are needed"),
         (TEXTS, {"validation": [{"text": "x", "label": "odd"}] * 4}, "no training row has: odd"),
         ([{**row, "label": "good"} for row in TEXTS], {}, "only the label 'good'"),
@@ -177,6 +184,7 @@ def test_rows_that_cannot_be_read_are_refused(
         ([{"text": "a", "labels": ["x", "y"]}] * 9, {}, "one at a time"),
         ([{"text": "a", "label": n} for n in range(50)], {}, "--what label"),
         ([{k: v for k, v in TREE.items() if k != "tags"}] * 9, {}, "--what relation, --what head"),
+        ([{**TEXTS[0], "tokens": ["a"], "tags": ["X"]}] * 9, {}, "words beside its texts"),
     ],
 )
 def test_what_cannot_be_probed_says_what_to_do(

@@ -62,6 +62,7 @@ def toy(draw: Draw, depths: tuple[int, ...] = (1,)) -> tuple[dict[Split, ProbeIt
             sentences=np.repeat(np.arange(len(lengths)), lengths),
             labels=np.concatenate([one for _, one in drawn]).astype(np.int64),
             control=control[types],
+            types=types,
             novel=types >= KNOWN_TYPES,
         )
         values.append(states)

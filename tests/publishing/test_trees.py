@@ -60,6 +60,8 @@ def test_an_example_is_shown_as_words_and_their_heads() -> None:
     assert b'\\"schema_version\\":3,' in task.data
     assert parse_head(task.data, source="here").spec == task.spec
     text = card(task)
+    assert "| 3 | punct |" in text
+    assert "| 4 |" not in text  # the relation of units inside a word is in no prediction
     assert "| Anna sings | Anna is nsubj of sings 0.90, sings is root 0.98 |" in text
     (entry,) = ModelCard(text).data.to_dict()["widget"]
     assert [one["label"] for one in entry["output"]] == ["nsubj: Anna", "root: sings"]

@@ -50,6 +50,8 @@ def test_without_its_text_a_sentence_is_joined_by_its_spaces() -> None:
     assert "text" not in row.values  # nothing says where spaces are
     (row,) = conllu_rows(["# text = Well, don't\n", *english])
     assert "text" not in row.values  # the text is another
+    (row,) = conllu_rows(["# text = don't worry\n", *english])
+    assert "text" not in row.values  # its end belongs to no word
     (row,) = conllu_rows(["# text = don't\n", *english])
     assert row.values["offsets"] == [[0, 2], [2, 5]]
 
@@ -60,6 +62,9 @@ def test_without_its_text_a_sentence_is_joined_by_its_spaces() -> None:
         ("3 de le\n", "line 2: it has 1 fields with tabs between, CoNLL-U has 10"),
         (_line("3", "de", "1", "case"), "line 2: the word 3 is the 2. of its sentence"),
         (_line("x", "de", "1", "case"), "line 2: 'x' is no number of a word"),
+        (_line("1-2", "du"), "line 2: the token 1-2 stands behind word 1"),
+        (_line("3-2", "du"), "line 2: the token 3-2 stands behind word 1"),
+        (_line("2-3", "du"), "a token goes to word 3 of 1 words"),
     ],
 )
 def test_a_damaged_line_is_named(line: str, problem: str) -> None:

@@ -97,6 +97,9 @@ def test_the_saved_parser_scores_beside_others_and_is_evaluated(
     figures = {metric.name: metric.value for metric in evaluate(trained.spec, scores, dataset)}
     assert set(figures) == {"las", "uas", "word_f1"}
     assert figures["las"] > 0.85
+    renamed = [{"w": row["tokens"], "up": row["head"], "r": row["deprel"]} for row in rows]
+    found = hub.evaluate(renamed, "tree", tokens="w", heads="up", target="r")["tree"]
+    assert {metric.name: metric.value for metric in found.metrics} == figures
 
 
 def test_a_parser_has_its_own_metrics(tiny_backbone: Backbone) -> None:

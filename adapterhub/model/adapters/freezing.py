@@ -11,7 +11,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from torch import nn
 from transformers import PreTrainedModel
@@ -185,10 +185,15 @@ def _chosen(depths: object, count: int) -> tuple[int, ...]:
     expected = f"numbers from 0 to {count - 1}, or None for all"
     if depths is None:
         return tuple(range(count))
-    if isinstance(depths, str | bytes) or not isinstance(depths, Iterable):
+    try:
+        # A tensor or an array with one number is iterable by its class only.
+        given = None if isinstance(depths, str | bytes) else list(cast("Iterable[Any]", depths))
+    except TypeError:
+        given = None
+    if given is None:
         raise UsageError(f"depths is {depths!r}; expected {expected}.")
     found = []
-    for depth in depths:
+    for depth in given:
         try:
             number = operator.index(depth)
         except TypeError:

@@ -7,6 +7,7 @@ parameters, all of them would be frozen, without a word. Assigning `parameter.re
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -30,7 +31,7 @@ class SharedDepthGuard:
                 whose parameters are its own.
         """
         self._module = module
-        self._groups = groups
+        self.groups = groups
 
     def __call__(self, requires_grad: bool = True) -> nn.Module:
         """Sets the flag of all parameters of the module and returns it, as torch's method does.
@@ -46,43 +47,50 @@ class SharedDepthGuard:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> SharedDepthGuard:
         """Returns the guard of the copied module, among the copied depths if there are any."""
-        return SharedDepthGuard(
-            memo.get(id(self._module), self._module), memo.get(id(self._groups))
-        )
+        return SharedDepthGuard(memo.get(id(self._module), self._module), memo.get(id(self.groups)))
 
     def _check(self, action: str) -> None:
         own = {id(parameter) for parameter in self._module.parameters()}
         parts = set(map(id, self._module.modules()))
-        depths = dict(enumerate(self._groups or ()))
+        depths = dict(enumerate(self.groups or ()))
         shared = [n for n, one in depths.items() if any(id(p) in own for p in one.parameters())]
-        here = [
-            n
-            for n, one in depths.items()
-            if id(one) in parts or any(part is self._module for part in one.modules())
-        ]
+        here = [n for n, one in depths.items() if not parts.isdisjoint(map(id, one.modules()))]
         if here and len(shared) > len(here):
             raise SharedWeightsError(here, shared, "ALBERT", action)
 
 
-class GuardedDepths(nn.ModuleList):
-    """The modules of all depths, each guarded, and so are slices of them."""
+class GuardedModules(nn.ModuleList):
+    """The modules of all depths, or a list within one of them; slices and sums are guarded too."""
 
     def __getitem__(self, index: Any) -> Any:
-        """Returns the module of a depth, or several in a list."""
+        """Returns a module, or several in a list."""
         found: Any = super().__getitem__(index)
-        if isinstance(index, slice):
-            found.__dict__["requires_grad_"] = SharedDepthGuard(found, self)
-        return found
+        return self._guarded(found) if isinstance(index, slice) else found
+
+    def __add__(self, other: Iterable[nn.Module]) -> nn.ModuleList:
+        """Returns these modules and others in a list."""
+        return self._guarded(GuardedModules(super().__add__(other)))
+
+    def _guarded(self, part: nn.ModuleList) -> nn.ModuleList:
+        own = self.__dict__.get("requires_grad_")
+        groups = own.groups if isinstance(own, SharedDepthGuard) else self
+        part.__dict__["requires_grad_"] = SharedDepthGuard(part, groups)
+        return part
 
 
 def guard_depths(encoder: Any) -> None:
     """Guards every module of every depth of an `AlbertTransformer` with a module for each."""
-    groups = GuardedDepths(encoder.albert_layer_groups)
-    groups.training = encoder.albert_layer_groups.training
-    encoder.albert_layer_groups = groups
-    for group in groups:
+    encoder.albert_layer_groups = groups = _guarded(encoder.albert_layer_groups)
+    for group in encoder.albert_layer_groups:
+        group.albert_layers = _guarded(group.albert_layers)
         for module in group.modules():
             module.__dict__["requires_grad_"] = SharedDepthGuard(module, groups)
+
+
+def _guarded(modules: nn.ModuleList) -> GuardedModules:
+    found = GuardedModules(modules)
+    found.training = modules.training
+    return found
 
 
 def save_depths_apart(encoder: Any) -> None:

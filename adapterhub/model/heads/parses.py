@@ -1,8 +1,8 @@
 """Hidden layer of the tokens of a text -> heads and relations of its words -> parsed words.
 
-A unit is a word as tagging has them, and has the vectors of its first token. Units of which the
-relation `INSIDE` says that they go on from the unit before them are one word of the result, as the
-characters of a Chinese word are.
+A unit is a word as tagging has them, with all characters of its tokens, and has the vectors of its
+first token. Units of which the relation `INSIDE` says that they go on from the unit before them are
+one word of the result, as the characters of a Chinese word are.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def parse_units(tokens: Array, text: TaggedText, weights: BiaffineWeights) -> tu
         text: The text with its words.
         weights: The weights, on the device where the pairs are scored.
     """
-    firsts = [word.token for word in text.words]
+    firsts = [unit.token for unit in text.units]
     units = torch.from_numpy(tokens[firsts]).to(weights.arcs.device)
     of_heads = functional.log_softmax(arc_scores(units, weights), dim=-1).cpu().numpy()
     if not np.isfinite(of_heads).all():
@@ -71,7 +71,7 @@ def parsed_words(
     ends = [*starts[1:], len(heads)]
     found = []
     for start, end in zip(starts.tolist(), ends, strict=True):
-        a, b = text.words[start].start, text.words[end - 1].end
+        a, b = text.units[start].start, text.units[end - 1].end
         found.append(
             ParsedWord(
                 word=text.text[a:b],

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -52,6 +52,15 @@ class TaggedText:
         """Returns its words, computed once for all tasks that tag the text."""
         return words_of(self)
 
+    @cached_property
+    def units(self) -> list[Word]:
+        """Returns its words with all characters of their tokens, the units of parsing.
+
+        The words of tagging end where their letters do: `20` is one of `$20,000`, also where the
+        next token is `0,000`. In a tree every character belongs to a word.
+        """
+        return whole_words(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Word:
@@ -88,6 +97,19 @@ def words_of(text: TaggedText) -> list[Word]:
             last = _word_end(text.text, end - 1)
         words.append(Word(index, start, last))
     return words
+
+
+def whole_words(text: TaggedText) -> list[Word]:
+    """Returns the words of a text, which go on to the end of the last token that starts in them."""
+    words = text.words
+    nexts = [*words[1:], Word(len(text.offsets), len(text.text), len(text.text))]
+    found = []
+    for word, following in zip(words, nexts, strict=False):
+        end = max(end for _, end in text.offsets[word.token : following.token])
+        while end > word.end and _is_invisible(text.text[end - 1]):
+            end -= 1
+        found.append(replace(word, end=max(word.end, min(end, following.start))))
+    return found
 
 
 def decode_spans(

@@ -27,6 +27,8 @@ TEXT = "text"
 TEXT_PAIR = "text_pair"
 OFFSETS = "offsets"
 """The column of the start and end of each word in the text."""
+HEADS = "head"
+"""The usual column of heads."""
 RELATIONS = "deprel"
 """The usual column of the relations of words to their heads."""
 _ROLES = "the text (or tokens), its pair, the heads, the target"
@@ -127,6 +129,8 @@ USUAL: dict[str, Kind] = {
 
 def _find_target(records: Records, options: TrainingOptions) -> tuple[Kind, str]:
     target = options.target
+    if options.kind is None and options.heads != HEADS:  # who names heads means a tree
+        return "parsing", target or RELATIONS
     if target is None and _are_trees(records, options):
         return "parsing", RELATIONS
     if target is None:

@@ -188,7 +188,8 @@ def read_splits(data: object, options: TrainingOptions) -> Splits:
     labels = _labels(train, records)
     validation, test = _with_own_names(validation, labels), _with_own_names(test, labels)
     notes = parts.notes
-    if parts.test and labels:
+    # Most of a tree is known; see `refuse_unknown`.
+    if parts.test and labels and train.kind != "parsing":
         test = _without_unseen(test, labels)
         if left_out := len(parts.test) - len(test):
             notes = (*notes, f"{left_out:,} test rows have labels that no training row has.")

@@ -125,8 +125,6 @@ def with_own_names(
 def rows_with_known(targets: Sequence[Target], labels: Sequence[str], kind: Kind) -> list[int]:
     """Returns the rows all of whose labels a task has."""
     known = set(_named(labels, kind))
-    if kind == "parsing":  # Most of a tree is known; see `refuse_unknown`.
-        return list(range(len(targets)))
     return [row for row, target in enumerate(targets) if known.issuperset(names_of(target))]
 
 

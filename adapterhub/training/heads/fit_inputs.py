@@ -11,7 +11,7 @@ import torch
 
 from adapterhub.errors import DataError, UsageError
 from adapterhub.inputs import tokenless
-from adapterhub.model.heads.spans import TaggedText, Word, words_of
+from adapterhub.model.heads.spans import TaggedText, Word
 from adapterhub.plan import Reading
 from adapterhub.specs import MAX_WINDOW, TOKEN_KINDS, Kind, Pooling
 from adapterhub.tags import OUTSIDE
@@ -55,11 +55,13 @@ _RANKED_WORDS = 30_000
 def units_of(
     dataset: Dataset, reading: Reading, options: TrainingOptions, source: FeatureSource
 ) -> list[list[Word]]:
-    """Returns the words of each row, as in scoring."""
+    """Returns the words of each row, or the units of parsing, as in scoring."""
     windows = options.max_windows
     rows = source.tokenizer.rows(dataset.inputs, reading=reading, max_windows=windows)
-    texts = [texts[0] for texts in dataset.inputs]
-    return [words_of(TaggedText(text, row.offsets)) for text, row in zip(texts, rows, strict=True)]
+    texts = [
+        TaggedText(texts[0], row.offsets) for texts, row in zip(dataset.inputs, rows, strict=True)
+    ]
+    return [text.units if dataset.kind == "parsing" else text.words for text in texts]
 
 
 def tag_indices(units: Sequence[Sequence[Word]], dataset: Dataset) -> torch.Tensor:

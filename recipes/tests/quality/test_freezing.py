@@ -172,6 +172,9 @@ def test_the_command_measures_once_and_writes_both_pages(
     assert [run.recipe for run in found.runs] == list(recipes_for(depth))
     assert all(run.parameters and run.memory_bytes and run.seconds for run in found.runs)
     assert {run.recipe: run.own_passes for run in found.runs}["head"] == 0
+    starts_higher = {"head", "top:1", *(one for one in recipes_for(depth) if one.startswith("at:"))}
+    assert starts_higher <= {run.recipe for run in found.runs if run.encoding_seconds}
+    assert not any(run.encoding_seconds for run in found.runs if run.own_passes == depth)
     assert [one.name for one in found.similarity] == ["stsb"]
     assert found.similarity[0].cls[0] is None
     for name in ("parameters", "seconds"):

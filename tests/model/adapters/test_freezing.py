@@ -169,6 +169,7 @@ def test_two_variants_of_one_model() -> None:
 PARTS: tuple[Callable[[Any], Any], ...] = (
     lambda group: group,
     lambda group: group.albert_layers,
+    lambda group: group.albert_layers[:],
     lambda group: group.albert_layers[0],
     lambda group: group.albert_layers[0].attention.query,
 )
@@ -194,6 +195,9 @@ def test_requires_grad_of_some_depths_is_refused_by_their_weights() -> None:
         with pytest.raises(SharedWeightsError) as error:
             groups(found)[1:3].requires_grad_(False)
         assert error.value.depths == (1, 2)
+        with pytest.raises(SharedWeightsError) as error:
+            (groups(found)[:1] + groups(found)[3:]).requires_grad_(False)
+        assert error.value.depths == (0, 3)
     assert all(flags(model))
     assert len(groups(model)[:].requires_grad_(False)) == DEPTHS
     own = freeze(albert(), [0, 1], untie=True)
@@ -305,6 +309,7 @@ def test_other_families_are_frozen_by_layer(config: Any) -> None:
         ({"depths": [True]}, "depths has True"),
         ({"depths": [1.0]}, "depths has 1.0"),
         ({"depths": 2}, "depths is 2"),
+        ({"depths": torch.tensor(2)}, r"depths is tensor\(2\)"),
         ({"depths": "all"}, "depths is 'all'"),
         ({"untie": 1}, "untie is 1"),
         ({"embeddings": "yes"}, "embeddings is 'yes'"),

@@ -378,6 +378,7 @@ def test_a_card_says_that_the_texts_are_read_alone() -> None:
     assert "Input: `text` and `text_pair`, encoded separately and compared.\nOutput: " in apart
     assert "cut into windows whose outputs are averaged" in together
     assert "cut into windows whose features are averaged" in apart
+    assert "averaged" not in task_section("me/tasks", "words", task_spec("tagging"), ())
 
 
 def test_a_registry_keeps_it(tmp_path: Path) -> None:

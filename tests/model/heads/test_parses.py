@@ -42,6 +42,26 @@ def parsed(*units: tuple[str, int, str]) -> list[tuple[str, int, str, float]]:
     return [(w["word"], w["head"], w["relation"], round(w["score"], 6)) for w in found]
 
 
+@pytest.mark.parametrize(
+    ("text", "offsets", "words"),
+    [
+        ("$20,000 to", [(0, 2), (2, 7), (7, 10)], ["$20,000", "to"]),
+        ("100% 3)", [(0, 2), (2, 4), (4, 6), (6, 7)], ["100%", "3", ")"]),
+        ("713)a b", [(0, 2), (2, 4), (4, 5), (5, 7)], ["713)", "a", "b"]),
+        ("12, 3", [(0, 1), (1, 4), (4, 5)], ["12,", "3"]),  # a token with a space behind
+    ],
+)
+def test_no_character_is_lost_where_a_token_goes_on_behind_a_word(
+    text: str, offsets: list[tuple[int, int]], words: list[str]
+) -> None:
+    tagged = TaggedText(text, offsets)
+    logits = np.zeros((len(tagged.units), 1), np.float32)
+    heads = np.arange(len(tagged.units))
+    found = parsed_words(logits, heads, tagged, ("root",))
+    assert [word["word"] for word in found] == words
+    assert [unit.token for unit in tagged.units] == [word.token for word in tagged.words]
+
+
 def test_scores_are_those_of_the_formula() -> None:
     spec = task_spec("parsing", arc_width=3, hidden_width=10)  # R is 2
     tensors = {name: tensor.double() for name, tensor in head_tensors(spec).items()}

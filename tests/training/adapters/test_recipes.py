@@ -10,6 +10,7 @@ import torch
 from transformers import AutoModel
 
 from adapterhub import Hub
+from adapterhub.errors import UsageError
 from adapterhub.model.backbone.open_backbone import Backbone, open_backbone
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.tokens import Window, pack
@@ -49,6 +50,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in FAMILY_NAMES:
         save_encoder(folder / name, name)
     save_encoder(folder / "groups", "albert", num_hidden_groups=2)
+    save_encoder(folder / "inner", "albert", inner_group_num=2)
     return folder
 
 
@@ -150,6 +152,17 @@ def check_backbone(trained: TrainedTask, base: Backbone, *, only_embeddings: boo
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
     hub = Hub(registry, device="cpu")
     assert hub.score(["the food was good"], tasks=["mine"])["mine"][0] is not None
+
+
+@pytest.mark.slow
+def test_several_sets_of_weights_at_one_depth_are_refused_before_anything_is_encoded(
+    root: Path, tmp_path: Path
+) -> None:
+    backbone = open_backbone(root / "inner")
+    for tune in ("all", "block", "at:1"):
+        with pytest.raises(UsageError, match=r"inner_group_num 2.*Train a head"):
+            run(sentiment_rows(32), tune, backbone, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow

@@ -48,16 +48,8 @@ class EncoderCopy:
         Args:
             backbone: The encoder.
             depth: The blocks below this depth train; 0 for the embeddings alone.
-
-        Raises:
-            UsageError: It has several blocks at one depth.
         """
         config = backbone.config
-        if config.inner_group_num > 1:
-            raise UsageError(
-                f"This ALBERT has inner_group_num {config.inner_group_num}, that is several sets "
-                f"of weights at one depth; training the encoder needs inner_group_num 1."
-            )
         self._model: Any = copy.deepcopy(backbone.model)
         self._depths_per_group = config.num_hidden_layers / config.num_hidden_groups
         groups = {self._group(below) for below in range(depth)}

@@ -73,6 +73,8 @@ def test_rows_are_read_from_tables_and_csv_under_other_names(tmp_path: Path) -> 
         kind="parsing", tokens="form", heads="governor", target="relation", folds=0
     )
     plain = read_splits(rows, options).train
+    named = training_options(tokens="form", heads="governor", target="relation")
+    assert read_splits(rows, named).train.kind == "parsing"
     assert read_splits(pd.DataFrame(rows), options).train.targets == plain.targets
     spaced = [{key: " ".join(map(str, value)) for key, value in row.items()} for row in rows]
     for index, content in enumerate((rows, spaced)):
@@ -99,6 +101,10 @@ def test_relations_that_only_held_out_rows_have_count_as_wrong(tmp_path: Path) -
     splits = read_splits(rows, TrainingOptions(validation=file))
     assert "csubj" not in splits.train.labels
     assert splits.validation.trees()[0][0].relation == "csubj"
+    both = [*other, *rows[:3]]
+    splits = read_splits(rows, TrainingOptions(validation=both, test=both, skip_unseen=True))
+    assert splits.test is not None
+    assert len(splits.validation) == len(splits.test) == 3
     foreign = [{**row, "deprel": ["SBJ", "ROOT"]} for row in other]
     file = write_rows(tmp_path / "other.jsonl", foreign)
     with pytest.raises(AdapterHubError, match="has the label 'SBJ'"):
