@@ -58,7 +58,7 @@ def task_section(repo: str, name: str, spec: TaskSpec, extras: Collection[str]) 
     sample = _sample(spec)
     labels = entity_types(spec.labels) if spec.kind == "tagging" else spec.labels
     # No word of a prediction has this relation; it joins the parts of one.
-    labels = [label for label in labels if spec.kind != "parsing" or label != INSIDE]
+    labels = tuple(label for label in labels if spec.kind != "parsing" or label != INSIDE)
     has_peft = any(path.startswith("peft/") for path in extras)
     return render(
         "task",
