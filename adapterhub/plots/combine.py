@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adapterhub.errors import UsageError
-from adapterhub.plots.figure_files import new_figure, save_figure
+from adapterhub.plots.figure_files import new_figure, save_figure, text_measurer
 from adapterhub.plots.panels import Panel
 from adapterhub.plots.style import INK, fonts_for, literal
 
@@ -59,16 +59,13 @@ def _draw_title(figure: Any, title: str, top: float) -> None:
 
 def _draw_panel(figure: Any, panel: Panel, room: tuple[float, float, float, float]) -> None:
     """Draws a panel with all of its text in a room: left, bottom, right and top in inches."""
-    from matplotlib.backends.backend_agg import RendererAgg
-
     size = np.tile(figure.get_size_inches(), 2)
     rooms = (np.array(room) + _PAD * np.array([1, 1, -1, -1])) / size
 
     def place(sides: npt.NDArray[np.float64]) -> None:
         axes.set_position((*sides[:2], *(sides[2:] - sides[:2]).clip(_LEAST / size[:2])))
 
-    # It only measures text: one as large as the figure would cost more than the panel.
-    renderer = RendererAgg(1, 1, figure.dpi)  # type: ignore[no-untyped-call]
+    renderer = text_measurer(figure)
     axes = figure.add_axes((0, 0, 1, 1), anchor="NW")
     place(rooms)
     panel.draw(axes)

@@ -88,6 +88,13 @@ def new_figure(width: float, height: float, *, extra: str = "plot") -> Any:
     return Figure(figsize=(width, height), dpi=dots, layout="constrained")
 
 
+def text_measurer(figure: Any) -> Any:
+    """Returns a renderer of matplotlib to measure text with; it has one pixel."""
+    from matplotlib.backends.backend_agg import RendererAgg
+
+    return RendererAgg(1, 1, figure.dpi)  # type: ignore[no-untyped-call]
+
+
 def figure_bytes(figure: Any, ending: str = ".png") -> bytes:
     """Returns a figure in a format of PLOT_FORMATS."""
     buffer = io.BytesIO()

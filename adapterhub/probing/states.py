@@ -215,8 +215,8 @@ def _allocate(shape: tuple[int, ...], memory_bytes: int, cache: Path) -> torch.T
     except OSError as error:
         raise UsageError(
             f"The token states take {size / _MIB:,.0f} MiB, more than the "
-            f"{memory_bytes / _MIB:,.0f} MiB that are kept in memory, and cannot be "
-            f"written to {cache}: {reason(error)}. Probe fewer rows or depths, leave out the "
-            f"random weights, or choose another cache folder."
+            f"{memory_bytes / _MIB:,.0f} MiB that are kept in memory, and cannot be written to "
+            f"{cache}: {reason(error)}. Probe fewer rows or depths, leave out the random weights, "
+            f"or choose another cache folder."
         ) from error
     return torch.from_numpy(mapped)

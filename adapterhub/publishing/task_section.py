@@ -57,8 +57,8 @@ def task_section(repo: str, name: str, spec: TaskSpec, extras: Collection[str]) 
     """
     sample = _sample(spec)
     labels = entity_types(spec.labels) if spec.kind == "tagging" else spec.labels
-    if spec.kind == "parsing":  # no word of a prediction has that of units inside a word
-        labels = tuple(label for label in labels if label != INSIDE)
+    # No word of a prediction has this relation; it joins the parts of one.
+    labels = tuple(label for label in labels if spec.kind != "parsing" or label != INSIDE)
     has_peft = any(path.startswith("peft/") for path in extras)
     return render(
         "task",

@@ -148,8 +148,8 @@ def refuse_unknown(
                 hint = nearest(name, named)
                 raise DataError(
                     source,
-                    f"row {row} of those read has the label '{name}', which {owner} do not "
-                    f"have; labels are {', '.join([*named][:8])}{', …' if len(named) > 8 else ''}"
+                    f"row {row} of those read has the label '{name}', unknown to {owner}; "
+                    f"labels are {', '.join([*named][:8])}{', …' if len(named) > 8 else ''}"
                     f"{f'. Did you mean {hint!r}?' if hint else ''}",
                 )
 

@@ -84,9 +84,9 @@ class Comparison:
             # Of a label in neither the rows nor the predictions nothing is known.
             seen = [one if one.count or one.predicted else None for one in self.labels]
             values = {
-                "F1": [one and one.f1 for one in seen],
-                "precision": [one and one.precision for one in seen],
-                "recall": [one and one.recall for one in seen],
+                "F1": [None if one is None else one.f1 for one in seen],
+                "precision": [None if one is None else one.precision for one in seen],
+                "recall": [None if one is None else one.recall for one in seen],
             }
             if any(seen):
                 panels.insert(0, Bars(values, self.names, title))

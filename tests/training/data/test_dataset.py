@@ -384,10 +384,10 @@ def test_a_set_is_read_for_an_existing_task() -> None:
     dataset = read_for_task(rows, spec, DEFAULTS)
     assert dataset.labels == spec.labels
     assert np.bincount(dataset.truth(), minlength=3).tolist() == [5, 0, 5]
-    with pytest.raises(DataError, match="which task 'single-label-test' do not have"):
+    with pytest.raises(DataError, match="unknown to task 'single-label-test'"):
         read_for_task([*rows, {"text": "a", "label": "odd"}], spec, DEFAULTS)
     assert read_for_task(pair_rows(10), spec, DEFAULTS).fields == ("text",)
-    with pytest.raises(DataError, match="which task 'multi-label-test' do not have"):
+    with pytest.raises(DataError, match="unknown to task 'multi-label-test'"):
         read_for_task(rows, task_spec("multi_label"), DEFAULTS)
 
 

@@ -192,7 +192,7 @@ def test_an_entity_type_is_its_own_in_any_spelling() -> None:
 
 def test_a_spelling_that_two_labels_have_is_refused() -> None:
     spec = task_spec("single_label", labels=("1.0", "1.00", "x"))
-    with pytest.raises(DataError, match="the label '1', which"):
+    with pytest.raises(DataError, match="the label '1', unknown"):
         read_for_task([{"text": "a", "label": 1}] * 3, spec, DEFAULTS)
 
 
