@@ -14,8 +14,7 @@ from adapterhub.errors import AdapterHubError, RegistryError, check_type
 from adapterhub.model.backbone.sources import SHIPPED, check_backbone, check_source
 from adapterhub.specs import BackboneSpec, Kind, TaskSpec
 from adapterhub.store.atomic import reason
-from adapterhub.store.editing import BACKBONES_FOLDER
-from adapterhub.store.entries import BackboneEntry, backbone_key
+from adapterhub.store.entries import BACKBONES_FOLDER, BackboneEntry, backbone_key
 from adapterhub.store.header import SUFFIX
 from adapterhub.store.headfile import write_head
 from adapterhub.store.new_folder import is_free, new_folder

@@ -82,7 +82,8 @@ def doctor(
 def _all_checks(
     folder: Path | None, registries: Sequence[Path] | None, *, replay: bool, clean: bool
 ) -> Iterator[Check]:
-    from adapterhub.store.editing import BACKBONES_FOLDER, HEADS_FOLDER
+    from adapterhub.store.editing import HEADS_FOLDER
+    from adapterhub.store.entries import BACKBONES_FOLDER
     from adapterhub.store.registries import locate_registries
     from adapterhub.store.registry import REGISTRY_NAME, read_registry
 

@@ -14,13 +14,11 @@ from adapterhub.publishing.publication import PublishOptions
 from adapterhub.publishing.target import check_commit, open_place
 from adapterhub.remote.calls import Place
 from adapterhub.remote.find import FoundTask
-from adapterhub.store.editing import BACKBONES_FOLDER
 from adapterhub.store.example_texts import examples_by_task
 from adapterhub.store.references import check_repository
 
 # Git allows no `..` and no `.` or `.lock` at the end; 40 hexadecimal digits are a commit.
 _TAG = re.compile(r"(?![0-9a-f]{40}$)(?!.*\.\.)(?!.*(?:\.|\.lock)$)[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_MADE_BACKBONE = re.compile(rf"\./{BACKBONES_FOLDER}/[^/]+-\d+")
 _NO_TAGS = frozenset({"main", "head", "refs"})
 
 
@@ -79,9 +77,9 @@ def _check_backbones(tasks: Sequence[FoundTask]) -> None:
         UsageError: One has.
     """
     for task in tasks:
-        source = "" if task.backbone is None else task.backbone.source
-        if _MADE_BACKBONE.fullmatch(source) and task.registry is not None:
-            folder = shlex.quote(str(task.registry.parent / source))
+        backbone, registry = task.backbone, task.registry
+        if backbone is not None and backbone.was_made_by_training and registry is not None:
+            folder = shlex.quote(str(registry.parent / backbone.source))
             raise UsageError(
                 f"Task '{task.name}' has a backbone of its own, made by its training, which nobody "
                 f"else has. Publish that first: `adapterhub publish-backbone OWNER/NAME --backbone "

@@ -23,6 +23,7 @@ from adapterhub.store.atomic import reason, stray_files, sweep, write_atomic
 from adapterhub.store.changes import Change, Tasks
 from adapterhub.store.deleting import delete_unlisted
 from adapterhub.store.entries import (
+    BACKBONES_FOLDER,
     BackboneEntry,
     RegistryContent,
     Retired,
@@ -45,8 +46,7 @@ from adapterhub.store.registry import (
 from adapterhub.store.yamlsafe import MAX_BYTES, MAX_NODES, count_value_ends
 
 HEADS_FOLDER = "heads"
-BACKBONES_FOLDER = "backbones"
-"""Of backbones that training made, each `<task>-<number>`; both are beside registry.yaml."""
+"""Beside registry.yaml."""
 LOCK_TIMEOUT = 30.0
 """Seconds that a writer waits for other writers."""
 

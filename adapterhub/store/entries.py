@@ -27,6 +27,10 @@ from adapterhub.store.header import MAX_FILE_BYTES, NEWEST_KINDS, SUFFIX
 FIRST_SCHEMA, SCHEMA_VERSION = 1, 3
 """The oldest and the newest schema that is read; `schema_of` says which one is written."""
 
+BACKBONES_FOLDER = "backbones"
+"""Beside registry.yaml, of backbones that training made, each `<task>-<number>`."""
+_MADE = re.compile(rf"\./{BACKBONES_FOLDER}/[^/]+-\d+")
+
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -76,6 +80,11 @@ class BackboneEntry(Spec):
     source: str = Field(min_length=1, max_length=512)
     revision: str | None = None
     fingerprint: Fingerprint
+
+    @property
+    def was_made_by_training(self) -> bool:
+        """Returns whether the training of a task made it, so that no other task is meant for it."""
+        return _MADE.fullmatch(self.source) is not None
 
     @property
     def is_portable(self) -> bool:

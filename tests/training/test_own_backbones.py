@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from adapterhub import Hub, saving
-from adapterhub.errors import BackboneError, RegistryError, SaveError, UsageError
+from adapterhub.errors import BackboneError, BackboneMismatchError, RegistryError, SaveError, UsageError
 from adapterhub.model.backbone.open_backbone import Backbone, open_backbone, write_backbone
 from adapterhub.store.editing import unlisted_files
 from adapterhub.store.registry import read_registry
@@ -80,6 +80,11 @@ def test_it_stands_beside_other_backbones(trained: TrainedTask, tiny_registry: P
     saved = trained.save(tiny_registry)
     assert (saved.entry.backbone, saved.backbone.source) == ("new-2", "./backbones/new-2")
     assert score(tiny_registry, "new-2") is not None
+    others = Hub(tiny_registry, device="cpu")
+    assert others.backbone.fingerprint != trained.backbone.spec.fingerprint
+    assert others.score(["the food was good"], "sentiment")
+    with pytest.raises(BackboneMismatchError, match="new-2"):
+        others.load("new")
     again = TrainingOptions(tune="all")
     with pytest.raises(RegistryError, match=r"'new' is on the backbone 'new-2'.*another name"):
         prepare(

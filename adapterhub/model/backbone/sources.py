@@ -185,16 +185,20 @@ def choose_source(
 
     Args:
         registry: The registry that has backbones by key, or several.
-        backbone: A key of a registry, or a source as in `open_backbone`; None for the only one.
+        backbone: A key of a registry, or a source as in `open_backbone`; None for the only one,
+            or the only one that no task's training made.
 
     Raises:
-        UsageError: `backbone` is None and not exactly one is listed, or it is a key that
+        UsageError: `backbone` is None and there is not exactly one of these, or it is a key that
             registries have for different ones.
         BackboneError: It is no key, and no source either.
     """
     check_type(backbone, (str, Path, type(None)), "The backbone", "a key, a folder or a name")
     registries = as_registries(registry)
     named = [listed for listed in registries.backbones if backbone in (None, listed[1])]
+    if backbone is None:
+        # What the training of a task made is for that task: all others go on as before.
+        named = [one for one in named if not one[2].was_made_by_training] or named
     prints = {entry.fingerprint for _, _, entry in named}
     if len(prints) == 1:
         return named[0][:2]
