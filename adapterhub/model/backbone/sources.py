@@ -206,7 +206,7 @@ def choose_source(
         raise UsageError(
             f"{registries.noun.capitalize()} {registries.text} "
             f"{'names' if registries.is_one else 'name'} {len(prints)} backbones "
-            f"({registries.keys}); say which one with backbone=…"
+            f"({registries.keys}); say which one with --backbone (backbone=… in Python)"
         )
     text = str(backbone)
     if "/" not in text and not is_folder(backbone) and not text.startswith("package:"):
