@@ -12,7 +12,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from adapterhub import Hub, saving
-from adapterhub.errors import BackboneError, BackboneMismatchError, RegistryError, SaveError, UsageError
+from adapterhub.errors import (
+    BackboneError,
+    BackboneMismatchError,
+    RegistryError,
+    SaveError,
+    UsageError,
+)
 from adapterhub.model.backbone.open_backbone import Backbone, open_backbone, write_backbone
 from adapterhub.store.editing import unlisted_files
 from adapterhub.store.registry import read_registry
