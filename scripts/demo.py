@@ -150,7 +150,7 @@ def show_agreement(console: Console, hub: Hub, scores: Scores, records: Sequence
             if name in scores:
                 found[name].append(agrees(scores[name][row], expected))
     table = Table(box=box.SIMPLE_HEAD)
-    for heading in ("task", "as expected", "on its validation rows"):
+    for heading in ("task", "as expected", "measured on rows of its set"):
         table.add_column(heading)
     for task in hub.tasks():
         good, asked = sum(found[task.name]), len(found[task.name])
