@@ -194,10 +194,10 @@ def _summarise(done: NearestDone, job: NearestJob, given: NearestArguments) -> N
     for what, skipped in (("text", done.skipped_texts), ("query", done.skipped)):
         _note_skipped(what, skipped)
     how = "approximately" if done.approximate else "exactly"
-    parts = [
-        f"{done.queries:,} {'query' if done.queries == 1 else 'queries'} among "
-        f"{counted(done.texts, 'text')}, {how}, in {done.seconds:.3g} s"
-    ]
+    number = f"{done.queries:,} {'query' if done.queries == 1 else 'queries'}"
+    found = f"{number} among {counted(done.texts, 'text')}, {how}, in {done.seconds:.3g} s"
+    only_made = job.queries is None and not job.each
+    parts = [counted(done.texts, "text") if only_made else found]
     if given.index is not None:
         parts.append(f"the index is in {given.index}")
     if job.output is not None:

@@ -85,6 +85,10 @@ class Index:
         check_backbone(parts.record, hub, place)
         return cls(hub, parts)
 
+    def __repr__(self) -> str:
+        count, size = self.vectors.shape
+        return f"Index({count} texts, {size} numbers each, of {self.record.backbone.name})"
+
     def __len__(self) -> int:
         """Returns the number of texts."""
         return len(self._parts.texts)

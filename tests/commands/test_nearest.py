@@ -57,6 +57,10 @@ def test_an_index_is_made_used_and_refused(nearest: Run) -> None:
     made = nearest("texts.txt", "--index", "index", "--json")
     assert made.code == 0, made.err
     assert (made.value["texts"], made.value["queries"]) == (4, 0)
+    assert (
+        "adapterhub: 4 texts, the index is in index\n"
+        in nearest("texts.txt", "--index", "index").err
+    )
     again = nearest("texts.txt", "he", "--index", "index", "-k", 1)
     opened = nearest("index", "he", "-k", 1)
     assert again.rows == opened.rows
