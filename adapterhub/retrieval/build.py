@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from adapterhub.model.encoder.tokens import TextTokenizer
     from adapterhub.model.execution.text_features import Role
 
-GRAPH_TEXTS = 200_000
+GRAPH_TEXTS = 100_000
 """Number of texts from which on an index gets a graph."""
 
 

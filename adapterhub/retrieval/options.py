@@ -78,7 +78,7 @@ class IndexOptions(Options):
     query_prompt: Annotated[str | None, Option("TEXT")] = None
     """The same for queries, such as 'query: '."""
     graph: Annotated[bool | None, Option(flags=("--graph/--no-graph",))] = None
-    """Build a graph for approximate search (extra `nearest`). Without it from 200,000 texts on, if
+    """Build a graph for approximate search (extra `nearest`). Without it from 100,000 texts on, if
     the extra is installed; fewer are compared with a query one by one in milliseconds."""
     force: bool = False
     """Replace a saved index of other texts or settings."""

@@ -43,6 +43,7 @@ def test_queries_get_their_nearest_texts(nearest: Run) -> None:
     assert "2 queries among 4 texts, exactly, in " in ran.err
 
 
+@pytest.mark.slow
 def test_records_and_columns(nearest: Run) -> None:
     ran = nearest("faq.jsonl", "he", "--text-column", "question", "-k", 1)
     assert ran.rows[0]["neighbours"][0]["record"] == {"answer": "HE", "id": 3}

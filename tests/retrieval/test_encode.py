@@ -35,6 +35,7 @@ def test_normalised_vectors_are_the_others_at_unit_length(encoding_hub: Hub) -> 
         np.testing.assert_allclose(norms(row), 1, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_truncated_vectors_are_the_first_numbers_and_normalised_then(
     encoding_hub: Hub, tmp_path: Path
 ) -> None:
@@ -50,6 +51,7 @@ def test_truncated_vectors_are_the_first_numbers_and_normalised_then(
     assert not np.allclose(norms(raw), 1)
 
 
+@pytest.mark.slow
 def test_a_role_chooses_the_prompt_of_the_repository(tmp_path: Path) -> None:
     folder = write_old(save_encoder(tmp_path / "bert", "bert"))
     cases: dict[str, tuple[dict[str, str], str | None, str, str]] = {

@@ -83,6 +83,7 @@ def test_each_text_is_encoded_once(encoding_hub: Hub, monkeypatch: pytest.Monkey
     np.testing.assert_allclose(index.vectors, encoding_hub.encode(TEXTS, normalize=True), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_prompts_of_texts_and_queries(tmp_path: Path) -> None:
     folder = write_old(save_encoder(tmp_path / "bert", "bert"))
     write_prompts(folder, {"query": "he: ", "passage": "the city: "})
@@ -138,6 +139,7 @@ def test_an_index_is_made_once_and_refused_for_anything_else(
     assert Index.open(place, encoding_hub).record.vectors.pooling == "cls"
 
 
+@pytest.mark.slow
 def test_another_backbone_is_refused(encoding_hub: Hub, tmp_path: Path) -> None:
     Index.build(encoding_hub, TEXTS, folder=tmp_path / "index")
     other = Hub(backbone=save_backbone(tmp_path / "other", seed=1), device="cpu")
@@ -282,6 +284,7 @@ def test_hub_nearest_takes_texts_an_index_and_its_folder(encoding_hub: Hub, tmp_
         encoding_hub.nearest("a day", index, pooling="cls")
 
 
+@pytest.mark.slow
 def test_threads_search_one_index(encoding_hub: Hub) -> None:
     index = Index.build(encoding_hub, TEXTS)
     expected = [index.query(text, 3) for text in TEXTS]
