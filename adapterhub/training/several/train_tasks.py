@@ -25,14 +25,14 @@ from adapterhub.training.train import FittedTask, OpenedJob, fit_job, open_job
 
 _log = logging.getLogger("adapterhub")
 
-Options = TrainingOptions | Mapping[str, object] | None
+Given = TrainingOptions | Mapping[str, object] | None
 
 
 def train_tasks(
-    tasks: str | Path | Mapping[str, Options] | Iterable[Mapping[str, object]],
+    tasks: str | Path | Mapping[str, Given] | Iterable[Mapping[str, object]],
     *,
     data: object = None,
-    options: Options = None,
+    options: Given = None,
     registry: str | Path | None = NEAREST,
     backbone: str | Path | Backbone | None = None,
     encoder: Encoder | None = None,
