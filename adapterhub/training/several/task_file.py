@@ -174,7 +174,7 @@ class _Reader:
             check_name(text, "task")  # type: ignore[arg-type]  # it checks the type too
         except UsageError as error:
             self.refuse(str(error), at)
-        options = {str(key): value for key, value in dict(own).items()}  # type: ignore[call-overload]
+        options = {str(key): value for key, value in dict(own).items()}
         for key in _OF_THE_RUN:
             if key in options:
                 self.refuse(f"`{key}` is one for all tasks; write it above the list", (*place, key))
