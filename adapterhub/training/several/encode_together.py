@@ -37,17 +37,25 @@ def encode_together(jobs: Sequence[OpenedJob]) -> None:
         encode_ahead(wanted[folder], source)
 
 
-def check_texts(job: OpenedJob) -> None:
-    """Checks what would be found only where the texts of a task are encoded.
+def check_fit(job: OpenedJob) -> None:
+    """Checks what would be found only where a task is encoded or trained.
 
     Raises:
         DataError: A text leaves no token.
-        UsageError: The backbone has fewer positions or depths than the options want.
+        UsageError: The backbone has fewer positions or depths than the options want, or the adapter
+            cannot be made.
     """
     for _ in features_of(job):
         pass
     for dataset in (job.job.splits.train, job.job.splits.validation):
         check_tokens(dataset, job.source)
+    if job.options.adapter is not None:
+        # PEFT takes seconds to import, and heads alone do not need it.
+        from adapterhub.training.adapters.search_adapters import check_adapters
+
+        check_adapters(
+            job.options, backbone=job.backbone, source=job.source, warm_start=job.warm_start
+        )
 
 
 def features_of(job: OpenedJob) -> Iterator[tuple[Layout, Iterable[Inputs]]]:

@@ -18,7 +18,7 @@ from adapterhub.store.registry import NEAREST
 from adapterhub.training.finalize import TrainedTask
 from adapterhub.training.options import TrainingOptions
 from adapterhub.training.prepare import TrainingJob
-from adapterhub.training.several.encode_together import check_texts, encode_together
+from adapterhub.training.several.encode_together import check_fit, encode_together
 from adapterhub.training.several.prepare_tasks import list_tasks, prepare_tasks
 from adapterhub.training.several.trained_tasks import TrainedTasks
 from adapterhub.training.train import FittedTask, OpenedJob, fit_job, open_job
@@ -93,7 +93,7 @@ def _open_all(jobs: Sequence[TrainingJob], encoder: Encoder | None) -> list[Open
     for job in jobs:
         with _named(job.task):
             opened.append(open_job(job, backbone, encoder=encoder))
-            check_texts(opened[-1])
+            check_fit(opened[-1])
     return opened
 
 

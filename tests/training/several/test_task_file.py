@@ -108,7 +108,7 @@ def test_a_list_of_targets_is_one_task_per_column(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message", "kind"),
     [
-        ("tasks: [", "tasks.yaml, line 1: it is not valid YAML", DataError),
+        ("tasks: [", "tasks.yaml, line 2: it is not valid YAML", DataError),
         ("seed: 1\n", "it lists no tasks; expected `tasks:`", DataError),
         ("tasks: stars\n", "line 1: `tasks` is no list", DataError),
         ("tasks:\n- target: a\n", "line 2: task 1 of the list has no `name`", DataError),

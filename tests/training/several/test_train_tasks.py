@@ -154,7 +154,18 @@ def test_nothing_is_left_to_encode_for_any_kind(
         pytest.param({"adapter": "lore"}, UsageError, "lore", marks=pytest.mark.slow),
         ({"pairs": "apart"}, UsageError, "Option pairs is 'apart'"),
         ({"adapter_of": "first"}, UsageError, "'first' is trained in the same run"),
-        ({"data": [("\u200b", "x"), *[("good", "y")] * 9]}, DataError, "row 1 of those read"),
+        pytest.param(
+            {"adapter": {"at_depths": (2,)}},
+            UsageError,
+            "the head reads no depth over 2",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            {"adapter": {"method": "ia3", "dropout": 0.5, "from_depth": 1}},
+            UsageError,
+            "has no dropout",
+            marks=pytest.mark.slow,
+        ),
         ({"data": tagged_rows()}, RegistryError, "is single_label"),
     ],
 )
@@ -224,13 +235,13 @@ def test_adapters_are_trained_one_after_another(given: dict[str, Any], tmp_path:
     file = tmp_path / "tasks.yaml"
     write_rows(tmp_path / "rows.jsonl", both_rows())
     file.write_text(
-        "data: rows.jsonl\nadapter: {method: lora, epochs: 1, rank: 2}\n"
+        "data: rows.jsonl\nadapter: {method: lora, epochs: 1, rank: 2, from_depth: 1}\n"
         "tasks:\n- name: mood\n- name: stars\n  target: stars\n  adapter: {rank: 4}\n"
         "- name: plain\n  adapter: null\n"
     )
     trained = train_tasks(file, **{**given, "registry": None})
     adapters = [one.spec.adapter for one in trained.values()]
-    assert [one and one.rank for one in adapters] == [2, 4, None]
+    assert [one and one.config["r"] for one in adapters] == [2, 4, None]
     assert all(one.saved is None for one in trained.values())
     assert list(given["options"]["cache_dir"].rglob("*checkpoint*")) == []
     pytest.importorskip("matplotlib")
