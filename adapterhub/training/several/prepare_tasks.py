@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adapterhub.errors import UsageError, nearest
-from adapterhub.rows.tables import parts_of_table
 from adapterhub.store.registry import NEAREST, registry_to_write
 from adapterhub.store.room import check_room
-from adapterhub.training.data.records import Records, read_records
 from adapterhub.training.evaluation.extra import require_extra
 from adapterhub.training.options import TrainingOptions
 from adapterhub.training.prepare import TrainingJob, prepare
@@ -22,6 +20,7 @@ from adapterhub.training.several.entries import (
     entries_of,
     given_options,
 )
+from adapterhub.training.several.rows_once import RowsOnce
 from adapterhub.training.several.task_file import is_task_file, read_task_file
 
 if TYPE_CHECKING:
@@ -102,7 +101,7 @@ def prepare_tasks(tasks: TaskList) -> tuple[TrainingJob, ...]:
     """Returns the training of all tasks, whose options, names and rows fit; needs no torch.
 
     Data that several tasks have are read once. Of tasks with different targets of the same rows,
-    none sees the targets of the others.
+    none sees the targets of the others, and each leaves out the rows without its own.
 
     Raises:
         AdapterHubError: As `train`, with the name of the task.
@@ -118,12 +117,13 @@ def prepare_tasks(tasks: TaskList) -> tuple[TrainingJob, ...]:
             options = entry.training_options()
             _check_earlier(options, names)
             all_options.append(options)
-    rows = _Rows()
+    rows = RowsOnce()
     jobs = []
     for entry, options in zip(entries, all_options, strict=True):
         with entry.named_in_errors():
+            options = rows.held_out(entry, options)
             job = prepare(
-                rows.of(entry, options),
+                rows.of_training(entry, options),
                 task=entry.name,
                 options=options,
                 registry=tasks.registry,
@@ -149,45 +149,3 @@ def _check_earlier(options: TrainingOptions, names: Collection[str]) -> None:
             f"its end. Train it in a run before this one, or name a version that is there, such as "
             f"'{earlier}:1'."
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """The rows of the tasks, each source read once.
-
-    Attributes:
-        read: What was read, by path or by the identity of the object.
-    """
-
-    read: dict[object, object] = field(default_factory=dict)
-
-    def of(self, entry: TaskEntry, options: TrainingOptions) -> object:
-        """Returns the rows of a task.
-
-        Raises:
-            UsageError: It has none.
-            DataError: They cannot be read.
-        """
-        data = entry.data
-        if data is None:
-            raise UsageError("It has no data; give the task, or all tasks, a file or rows.")
-        key = str(data) if isinstance(data, str | Path) else id(data)
-        if key not in self.read:
-            # The parts of a data set are its splits, which `prepare` reads.
-            is_split = parts_of_table(data) is not None
-            self.read[key] = data if is_split else read_records(data)
-        found = self.read[key]
-        return _without_others(found, entry, options) if isinstance(found, Records) else found
-
-
-def _without_others(records: Records, entry: TaskEntry, options: TrainingOptions) -> Records:
-    """Returns the rows of a task without the targets of the other tasks of its entry."""
-    own = (options.target, options.text, options.pair, options.tokens, options.heads)
-    others = {name for name in entry.other_targets if name not in (*own, options.split_column)}
-    if not others:
-        return records
-    rows = (
-        replace(row, values={name: row.values[name] for name in row.values if name not in others})
-        for row in records.rows
-    )
-    return replace(records, rows=tuple(rows))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from adapterhub.training.features import encoding
 from adapterhub.training.heads.fit_inputs import make_fit_inputs
 from adapterhub.training.prepare import prepare
 from adapterhub.training.several.encode_together import encode_together
+from adapterhub.training.several.prepare_tasks import list_tasks, prepare_tasks
 from adapterhub.training.train import open_job, train
 from tests.training.rows import (
     pair_rows,
@@ -246,3 +248,26 @@ def test_adapters_are_trained_one_after_another(given: dict[str, Any], tmp_path:
     assert list(given["options"]["cache_dir"].rglob("*checkpoint*")) == []
     pytest.importorskip("matplotlib")
     assert trained.plot(tmp_path / "all.svg").stat().st_size
+
+
+def test_each_of_several_targets_has_the_rows_that_have_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rows: list[dict[str, Any]] = [
+        {"text": f"a {i}", "mood": str(i % 2), "stars": i / 7, "labels": "a|b" if i % 2 else ""}
+        for i in range(40)
+    ]
+    for row in rows[:10]:
+        row["stars"] = None
+    for row in rows[30:]:
+        del row["mood"]
+    held_out = [*rows[5:10], *rows[25:35]]
+    tasks = list_tasks(
+        {"a": {"target": ["mood", "stars", "labels"], "validation": held_out}}, data=rows
+    )
+    splits = [job.splits for job in prepare_tasks(replace(tasks, registry=None))]
+    assert [len(one.train) for one in splits] == [30, 30, 40]
+    assert [len(one.validation) for one in splits] == [10, 10, 15]
+    assert "a-stars: 10 of 40 rows of data have no 'stars' and are left out." in caplog.text
+    with pytest.raises(DataError, match="row 1: column 'stars' is None"):
+        prepare(rows, task="alone", options={"target": "stars"}, registry=None)
