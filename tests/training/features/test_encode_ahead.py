@@ -18,6 +18,7 @@ WORDS = Layout("words", ONE, 4, (1, 3))
 TEXTS = [(text,) for text in ("she is early", "the food was not very good", "film " * 40, "中国")]
 
 
+@pytest.mark.slow
 def test_one_run_serves_all_layouts(source: FeatureSource, monkeypatch: pytest.MonkeyPatch) -> None:
     runs: list[tuple[set[str], set[str]]] = []
     encode = encoding.encode
