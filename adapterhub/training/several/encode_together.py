@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from adapterhub.specs import TOKEN_KINDS
+from adapterhub.kinds import KINDS
 from adapterhub.training.features.check_tokens import check_tokens
 from adapterhub.training.features.encode_ahead import Inputs, encode_ahead
 from adapterhub.training.features.encoding import FeatureSource, Layout
@@ -71,7 +71,7 @@ def features_of(job: OpenedJob) -> Iterator[tuple[Layout, Iterable[Inputs]]]:
     reading, depth = reading_for(options, splits.train, source), source.encoder.depth
     depths = depths_of(options, depth)
     inputs = (*splits.train.inputs, *splits.validation.inputs)
-    if splits.train.kind in TOKEN_KINDS:
+    if KINDS[splits.train.kind].per_token:
         layout = Layout("words", reading, options.max_windows, depths)
         # A word has a character at least.
         most_words = sum(len(texts[0]) for texts in inputs)

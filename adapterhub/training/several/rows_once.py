@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from adapterhub.errors import UsageError
+from adapterhub.kinds import KINDS
 from adapterhub.rows.tables import parts_of_table
 from adapterhub.training.data.records import Records, read_records
-from adapterhub.training.data.values import LIST_SEPARATOR
+from adapterhub.training.data.values import LIST_SEPARATOR, is_missing
 from adapterhub.training.options import TrainingOptions
 from adapterhub.training.several.entries import TaskEntry
 
@@ -83,12 +83,13 @@ def _with_target(records: Records, task: str, options: TrainingOptions) -> Recor
     target = str(options.target)
     values = [row.values.get(target) for row in records.rows]
     texts = [value for value in values if isinstance(value, str)]
-    is_set = options.kind == "multi_label" or target == "labels"
-    is_set = is_set or any(LIST_SEPARATOR in text for text in texts)
+    by_target = {row.target: row for row in KINDS.values()}
+    kind = by_target.get(target) if options.kind is None else KINDS[options.kind]
+    is_set = (kind is not None and kind.linear == "sets") or any(LIST_SEPARATOR in t for t in texts)
     rows = tuple(
         row
         for row, value in zip(records.rows, values, strict=True)
-        if not _is_missing(value) or (is_set and isinstance(value, str))
+        if not is_missing(value) or (is_set and isinstance(value, str))
     )
     if not rows or len(rows) == len(records.rows):
         return records
@@ -98,9 +99,3 @@ def _with_target(records: Records, task: str, options: TrainingOptions) -> Recor
         *(task, f"{left_out:,}", f"{len(records.rows):,}", records.source, target),
     )
     return replace(records, rows=rows)
-
-
-def _is_missing(value: object) -> bool:
-    if isinstance(value, str):
-        return not value.strip()
-    return value is None or (isinstance(value, float) and math.isnan(value))
