@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,8 @@ from adapterhub.training.heads.fit_inputs import reading_for
 from adapterhub.training.train import OpenedJob
 
 _HALF_BYTES = 2
+
+_log = logging.getLogger("adapterhub")
 
 
 def encode_together(jobs: Sequence[OpenedJob]) -> None:
@@ -33,6 +36,7 @@ def encode_together(jobs: Sequence[OpenedJob]) -> None:
             most = max(known.max_bytes, job.source.max_bytes)
             sources[folder] = replace(known, max_bytes=most)
             wanted.setdefault(folder, {}).setdefault(layout, {}).update(dict.fromkeys(inputs))
+    _log.info("Encoding the texts of %d tasks, as far as they are not cached.", len(jobs))
     for folder, source in sources.items():
         encode_ahead(wanted[folder], source)
 
