@@ -212,6 +212,8 @@ class _Reader:
             own = value.items()
             return name, dict(self._value(AdapterOptions, str(k), one, at) for k, one in own)
         field = model.model_fields.get(name)
+        if field is None and (meant := _meant(name, model)):
+            self._refuse_option(f"{name} is no option here; write {meant}", at)
         mark = Option() if field is None else option_of(field)
         if isinstance(value, str):
             value = self._path(name, value)
@@ -236,15 +238,29 @@ class _Reader:
             return mark.read(text)
         except (ValueError, UsageError) as error:
             expected = f"; expected {mark.expected}" if mark.expected else f": {error}"
-            line = self.document.line(place)
-            problem = f"Option {name} is '{text}'{expected}."
-            raise UsageError(f"{self.path}, line {line}: {problem}") from error
+            self._refuse_option(f"Option {name} is '{text}'{expected}", place)
+
+    def _refuse_option(self, problem: str, place: KeyPath) -> NoReturn:
+        raise UsageError(f"{self.path}, line {self.document.line(place)}: {problem}.")
 
     def _path(self, name: str, value: str) -> str:
         """Returns a path relative to the folder of the file; anything else unchanged."""
         if name in _REFERENCES and value.startswith("."):
             return str((self.path.parent / value).absolute())
         return str(self.path.parent / os.path.expanduser(value)) if name in _PATHS else value
+
+
+def _meant(name: str, model: type[Options]) -> str:
+    """Returns what stands for an unknown option that the command line has; empty where it has none.
+
+    The names there are sometimes longer, and those of adapters stand beside the others.
+    """
+    flag = f"--{name.replace('_', '-')}"
+    for known, field in model.model_fields.items():
+        if flag in option_of(field).flags:
+            return f"`{known}`"
+    is_of_adapter = model is TrainingOptions and name in AdapterOptions.model_fields
+    return f"`adapter: {{{name}: …}}`" if is_of_adapter else ""
 
 
 def _parts(value: object) -> list[str]:

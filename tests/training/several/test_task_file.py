@@ -122,6 +122,12 @@ def test_a_list_of_targets_is_one_task_per_column(tmp_path: Path) -> None:
         ("tasks:\n- name: a\n- name: a\n", "line 3, task 'a': Another task of this", UsageError),
         ("tasks:\n- name: a\n  target: []\n", "line 2, task 'a': Option target is", UsageError),
         ("memory_bytes: much\ntasks:\n- name: a\n", "line 1: Option memory_bytes", UsageError),
+        (
+            "tasks:\n- name: a\n  rank: 4\n",
+            "line 3: rank is no option here; write `adapter: {rank:",
+            UsageError,
+        ),
+        ("target_column: x\ntasks:\n- name: a\n", "is no option here; write `target`.", UsageError),
     ],
 )
 def test_what_is_no_list_of_tasks_says_where(
