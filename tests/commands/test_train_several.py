@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from adapterhub.store.registry import read_registry
+from adapterhub.training.finalize import finalize
 from tests.commands.conftest import Run
 from tests.training.rows import rating_rows, sentiment_rows, write_rows
 
@@ -85,3 +89,29 @@ def test_what_is_wrong_is_one_line(
     assert ran.code == code
     assert message in ran.err
     assert len(ran.err.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_tasks_that_cannot_be_saved_are_written_here(
+    run: Run, tiny_registry: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = rows_file(Path("here/rows.jsonl"))
+    heads = tiny_registry.parent / "heads"
+
+    def late(*words: Any, **options: Any) -> Any:
+        if heads.is_dir():
+            heads.rename(tiny_registry.parent / "away")
+            heads.write_text("")
+        return finalize(*words, **options)
+
+    monkeypatch.setattr("adapterhub.training.train.finalize", late)
+    words = ("-t", "film", "--target", "label", "--target", "stars", "-r", tiny_registry)
+    ran = run("train", data, *words, *QUICK)
+    assert ran.code == 5
+    assert "2 tasks were trained, but cannot be saved: " in ran.err
+    heads.unlink()
+    (tiny_registry.parent / "away").rename(heads)
+    assert "film-label" not in read_registry(tiny_registry).tasks
+    for command in re.findall(r"`adapterhub (add [^`]+)`", ran.err):
+        assert run(*shlex.split(command)).code == 0
+    assert {"film-label", "film-stars"} <= set(read_registry(tiny_registry).tasks)

@@ -16,7 +16,7 @@ list, `500MB` for a size. Paths are relative to the folder of the file.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, get_args, get_origin
@@ -83,11 +83,12 @@ def read_task_file(path: Path, *, data: object = None, options: Values) -> TaskF
         if not isinstance(value, str):
             reader.refuse(f"{name} is {value!r}; expected one for all tasks", (name,))
     rows = values.pop("data", None) if data is None else data
+    lines = {} if isinstance(reader.document.value, list) else reader.lines(())
     entries = []
     for place, name, own in reader.named(listed):
         merged = overruled(layered(values, reader.values(own, place)), options)
         own_rows = merged.pop("data", rows)
-        entries.append(TaskEntry(name, own_rows, merged, reader.place(place)))
+        entries.append(TaskEntry(name, own_rows, merged, reader.place(place, lines)))
     registry, backbone = run.get("registry"), run.get("backbone")
     return TaskFile(
         tuple(entries),
@@ -180,14 +181,14 @@ class _Reader:
                 self.refuse(f"`{key}` is one for all tasks; write it above the list", (*place, key))
         return place, str(text), options
 
-    def place(self, place: KeyPath) -> Place:
-        """Returns where the options of one task stand."""
-        lines = {**self._lines(()), **self._lines(place)}
-        first = self._lines(place)
-        line = self.document.line(place) if not first else min(first.values())
-        return Place(str(self.path), line, lines)
+    def place(self, place: KeyPath, common: Mapping[str, int]) -> Place:
+        """Returns where one task stands, and its options; those of all tasks stand in `common`."""
+        own = self.lines(place)
+        line = min(own.values()) if own else self.document.line(place)
+        return Place(str(self.path), line, {**common, **own})
 
-    def _lines(self, place: KeyPath) -> dict[str, int]:
+    def lines(self, place: KeyPath) -> dict[str, int]:
+        """Returns the lines of what stands within some place."""
         size = len(place)
         return {
             ".".join(map(str, key[size:])): line
