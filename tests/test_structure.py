@@ -67,6 +67,7 @@ LADDER: dict[str, tuple[set[str], ...]] = {
         {"adapters"},
         {"finalize"},
         {"train"},
+        {"several"},
     ),
 }
 """By folder, from the bottom up: a module may import its own folder and what stands below it."""

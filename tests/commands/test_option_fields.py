@@ -18,6 +18,7 @@ from adapterhub.commands.verb_options import (
     DeprecateOptions,
     HubOptions,
     OutputOptions,
+    PlaceOptions,
     ScoreArguments,
     SearchOptions,
 )
@@ -34,7 +35,7 @@ from adapterhub.training.options import TrainingOptions
 from tests.commands.conftest import Run
 
 MODELS: dict[str, tuple[type[Options], ...]] = {
-    "train": (TrainingOptions, AdapterOptions, OutputOptions),
+    "train": (PlaceOptions, TrainingOptions, AdapterOptions, OutputOptions),
     "eval": (HubOptions, OutputOptions),
     "probe": (ProbeOptions,),
     "score": (ScoreArguments, ScoringOptions, HubOptions),

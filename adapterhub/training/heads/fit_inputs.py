@@ -8,14 +8,14 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from adapterhub.errors import DataError, UsageError
-from adapterhub.inputs import tokenless
+from adapterhub.errors import UsageError
 from adapterhub.kinds import KINDS
 from adapterhub.model.heads.spans import TaggedText, Word
 from adapterhub.plan import Reading
 from adapterhub.specs import MAX_WINDOW, Pooling
 from adapterhub.training.data.dataset import Dataset, Splits
 from adapterhub.training.evaluation.split_notes import split_notes, two_standard_errors
+from adapterhub.training.features.check_tokens import check_tokens
 from adapterhub.training.features.encoding import Features, FeatureSource, Layout, read_features
 from adapterhub.training.features.pairs import PairFeatures, read_pairs
 from adapterhub.training.features.standardized_features import Part, TapReader
@@ -169,18 +169,9 @@ def make_fit_inputs(
     """
     _metric(splits, options)  # Refuses a wrong one before anything is encoded.
     for dataset in (splits.train, splits.validation):
-        _check_tokens(dataset, source)
+        check_tokens(dataset, source)
     fit_inputs = _make_fit_inputs(splits, options, source, apart)
     return replace(fit_inputs, notes=(*fit_inputs.notes, *split_notes(fit_inputs.splits)))
-
-
-def _check_tokens(dataset: Dataset, source: FeatureSource) -> None:
-    for row, texts in enumerate(dataset.inputs, start=1):
-        for name, text in zip(dataset.fields, texts, strict=True):
-            if not source.tokenizer.has_tokens(text):
-                raise DataError(
-                    dataset.name, f"row {row} of those read: field '{name}' {tokenless(text)}"
-                )
 
 
 def matching_inputs(apart: bool, all_inputs: Sequence[FitInputs]) -> FitInputs:
