@@ -22,6 +22,7 @@ from adapterhub import (
     ScoringOptions,
     TrainingOptions,
     convert,
+    cosine_spearman,
     deprecate_task,
     export_peft,
     freeze,
@@ -32,6 +33,7 @@ from adapterhub import (
     publish_backbone,
     read_head,
     read_registry,
+    recall_at_k,
     remove_alias,
     remove_task,
     rename_task,
@@ -49,6 +51,8 @@ from adapterhub.publishing.publication import PublishOptions
 RESULTS = {
     "Converted",
     "Evaluation",
+    "Index",
+    "Neighbours",
     "Plan",
     "ProbeResult",
     "Published",
@@ -198,6 +202,23 @@ CALLS: dict[str, Call] = {
             "max_length": ("x", 9.5, True, 0, 1_000, []),
             "prompt": (3, b"x", [], "x"),
         },
+        several="options",
+    ),
+    "Hub.nearest": Call(
+        lambda given: given.hub.nearest,
+        lambda given: {"queries": "a good day", "texts": ["a good day"]},
+        {"queries": NO_TEXTS, "texts": (3, None, b"x", object(), [], [3], "nothing.csv", "x")},
+        several="options",
+    ),
+    "recall_at_k": Call(
+        lambda given: recall_at_k,
+        lambda given: {"found": [[1]], "relevant": [[1]], "k": 1},
+        {"found": ([], [[1], [2]]), "relevant": ([], [[]]), "k": (0, "x", None, True, 1.5)},
+    ),
+    "cosine_spearman": Call(
+        lambda given: cosine_spearman,
+        lambda given: {"left": [[1.0], [2.0]], "right": [[1.0], [1.0]], "scores": [1, 2]},
+        {"left": ([], [[1.0]], "x", None), "right": ([], [1.0]), "scores": ([], [1], "x", None)},
     ),
     "Hub.publish": Call(
         lambda given: given.hub.publish,

@@ -33,7 +33,7 @@ LADDER: dict[str, tuple[set[str], ...]] = {
         {"peft", "plots", "remote"},
         {"rows", "model"},
         {"opening", "publishing", "saving", "scoring"},
-        {"training", "importing"},
+        {"training", "importing", "retrieval"},
         {"evaluation", "probing"},
         {"hub"},
         {"commands"},

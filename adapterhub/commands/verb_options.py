@@ -17,6 +17,7 @@ from adapterhub.commands.options import (
     USE_HELP,
 )
 from adapterhub.option_models import Option, Options
+from adapterhub.rows.formats import Format
 
 if TYPE_CHECKING:
     from adapterhub.store.registries import Registries
@@ -116,6 +117,29 @@ class ScoreArguments(Options):
     """Give all labels with their scores."""
     no_progress: bool = False
     """Show no progress, as --progress off."""
+
+
+class NearestArguments(Options):
+    """What `nearest` reads and writes, beside the texts and the options of an index."""
+
+    queries: Annotated[Path | None, Option("FILE")] = None
+    """File of queries, in any format of the texts, or - for stdin; each row is written with what
+    is found."""
+    query_column: Annotated[str | None, Option("NAME", "text")] = None
+    """Column of the queries."""
+    query_format: Annotated[Format | None, Option("FORMAT")] = None
+    """Format of the queries' file. Without it the ending of the name decides; stdin is text."""
+    each: bool = False
+    """Find the nearest other texts of each text."""
+    index: Annotated[Path | None, Option("DIR")] = None
+    """Save the index in this folder; one that is there is used if it was made of the same texts,
+    settings and backbone."""
+    out: Annotated[Path | None, Option("FILE", flags=("--out", "-o"))] = None
+    """Write the queries with what is found to a .jsonl, .csv, .tsv, .parquet or .arrow file."""
+    registry: Annotated[tuple[Path, ...], Option(flags=("--registry", "-r"), repeated=True)] = (
+        Field((), description=REGISTRIES_HELP)
+    )
+    as_json: Annotated[bool, Option(flags=("--json",))] = Field(False, description=JSON_HELP)
 
 
 class SearchOptions(Options):
