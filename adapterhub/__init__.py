@@ -57,6 +57,8 @@ if TYPE_CHECKING:
     from adapterhub.training.adapter_options import AdapterOptions as AdapterOptions
     from adapterhub.training.finalize import TrainedTask as TrainedTask
     from adapterhub.training.options import TrainingOptions as TrainingOptions
+    from adapterhub.training.several.train_tasks import train_tasks as train_tasks
+    from adapterhub.training.several.trained_tasks import TrainedTasks as TrainedTasks
     from adapterhub.training.train import train as train
 
 _HOMES = {
@@ -82,6 +84,7 @@ _HOMES = {
     "TaskSpec": "adapterhub.specs",
     "Trainable": "adapterhub.model.adapters.freezing",
     "TrainedTask": "adapterhub.training.finalize",
+    "TrainedTasks": "adapterhub.training.several.trained_tasks",
     "TrainingOptions": "adapterhub.training.options",
     "convert": "adapterhub.importing.convert",
     "cosine_spearman": "adapterhub.evaluation.retrieval",
@@ -102,6 +105,7 @@ _HOMES = {
     "save_tasks": "adapterhub.saving",
     "set_alias": "adapterhub.publishing.task_changes",
     "train": "adapterhub.training.train",
+    "train_tasks": "adapterhub.training.several.train_tasks",
     "trainable": "adapterhub.model.adapters.freezing",
     "unrolled": "adapterhub.model.adapters.unrolled",
 }

@@ -42,6 +42,7 @@ Examples:
   adapterhub score "I loved every minute." --task sentiment-en
   adapterhub score --file reviews.csv --text-column review --out scored.parquet
   adapterhub train rows.jsonl --task spam
+  adapterhub train tasks.yaml
 """
 
 _VERBS: dict[str, Callable[..., None]] = {

@@ -40,6 +40,7 @@ from adapterhub import (
     save_tasks,
     set_alias,
     train,
+    train_tasks,
     trainable,
     unrolled,
 )
@@ -63,6 +64,7 @@ RESULTS = {
     "TaskSpec",
     "Trainable",
     "TrainedTask",
+    "TrainedTasks",
 }
 """What calls return; nobody makes one."""
 OTHERS = {"AdapterHubError", "__version__"}
@@ -383,6 +385,34 @@ CALLS: dict[str, Call] = {
             "registry": NO_PATH,
             "backbone": (3, b"x", [], "nothing"),
             "encoder": (3, "x", []),
+        },
+    ),
+    "train_tasks": Call(
+        lambda given: train_tasks,
+        lambda given: {
+            "tasks": {"spam": {}},
+            "data": ROWS,
+            "options": {"folds": 0, "epochs": 1, "depths": (1,), "hidden_widths": ()},
+            **_owned(given),
+        },
+        {
+            "tasks": (
+                3,
+                None,
+                b"x",
+                object(),
+                "spam",
+                [],
+                [3],
+                ["spam"],
+                {"No Name": {}},
+                {"a": 3},
+            ),
+            "data": (3, None, b"x", object(), [], [3], {}),
+            "options": NO_OPTIONS,
+            "registry": NO_PATH,
+            "backbone": (3, b"x", [], object(), "nothing"),
+            "encoder": (3, "x", [], object()),
         },
     ),
     "probe": Call(

@@ -10,6 +10,7 @@ import typer
 
 from adapterhub.commands.printing import note
 from adapterhub.errors import UsageError, nearest
+from adapterhub.kinds import KINDS
 
 LabelledRows = Annotated[
     Path,
@@ -44,15 +45,12 @@ OWN_REGISTRY_HELP = (
 OwnRegistry = Annotated[
     Path | None, typer.Option("--registry", "-r", metavar="FILE", help=OWN_REGISTRY_HELP)
 ]
+REGISTRY_TO_WRITE_HELP = (
+    "The registry.yaml to add to, made if missing. Without it the nearest one from here "
+    "upwards, else one in this folder."
+)
 RegistryToWrite = Annotated[
-    Path | None,
-    typer.Option(
-        "--registry",
-        "-r",
-        metavar="FILE",
-        help="The registry.yaml to add to, made if missing. Without it the nearest one from here "
-        "upwards, else one in this folder.",
-    ),
+    Path | None, typer.Option("--registry", "-r", metavar="FILE", help=REGISTRY_TO_WRITE_HELP)
 ]
 USE_HELP = "The task to use instead, of the same registry or owner/repo:task."
 OwnTask = Annotated[
@@ -67,12 +65,13 @@ OnlyLanguage = Annotated[
     str | None,
     typer.Option("--language", "-l", metavar="TAG", help="Only tasks for this language: en …"),
 ]
+_KINDS = tuple(KINDS)
 OnlyKind = Annotated[
     str | None,
     typer.Option(
         "--kind",
         metavar="KIND",
-        help="Only single_label, multi_label, regression, tagging or parsing tasks.",
+        help=f"Only {', '.join(_KINDS[:-1])} or {_KINDS[-1]} tasks.",
     ),
 ]
 JSON_HELP = "Print JSON, errors too."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ from adapterhub.commands.options import (
     JSON_HELP,
     OWN_REGISTRY_HELP,
     REGISTRIES_HELP,
+    REGISTRY_TO_WRITE_HELP,
     USE_HELP,
 )
 from adapterhub.option_models import Option, Options
@@ -56,6 +58,27 @@ class HubOptions(Options):
         from adapterhub.model.backbone.sources import check_backbone
 
         check_backbone(registries, backbone)
+
+
+class PlaceOptions(Options):
+    """Where a new task goes, and the backbone that it is for."""
+
+    registry: Annotated[Path | None, Option(flags=("--registry", "-r"))] = Field(
+        None, description=REGISTRY_TO_WRITE_HELP
+    )
+    backbone: Annotated[str | None, Option("NAME")] = Field(None, description=BACKBONE_HELP)
+
+    @property
+    def where(self) -> str | Path:
+        """Returns the registry, as the library takes it."""
+        from adapterhub.store.registry import NEAREST
+
+        return self.registry or NEAREST
+
+    @property
+    def option(self) -> str:
+        """Returns the option that names the registry, for a command to copy; may be empty."""
+        return "" if self.registry is None else f" --registry {shlex.quote(str(self.registry))}"
 
 
 class OutputOptions(Options):

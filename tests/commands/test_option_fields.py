@@ -19,6 +19,7 @@ from adapterhub.commands.verb_options import (
     HubOptions,
     NearestArguments,
     OutputOptions,
+    PlaceOptions,
     ScoreArguments,
     SearchOptions,
 )
@@ -36,7 +37,7 @@ from adapterhub.training.options import TrainingOptions
 from tests.commands.conftest import Run
 
 MODELS: dict[str, tuple[type[Options], ...]] = {
-    "train": (TrainingOptions, AdapterOptions, OutputOptions),
+    "train": (PlaceOptions, TrainingOptions, AdapterOptions, OutputOptions),
     "eval": (HubOptions, OutputOptions),
     "nearest": (NearestArguments, QueryOptions, IndexOptions, HubOptions),
     "probe": (ProbeOptions,),

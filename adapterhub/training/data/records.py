@@ -16,6 +16,7 @@ from typing import NoReturn, TypeGuard
 import numpy as np
 
 from adapterhub.errors import DataError, nearest
+from adapterhub.kinds import KINDS, USUAL_TARGETS
 from adapterhub.rows.cells import cell_value
 from adapterhub.rows.conllu import is_treebank, read_treebank
 from adapterhub.rows.formats import find_format, packing_of
@@ -35,9 +36,9 @@ PARTS = {
 }
 """Names of the parts of a data set, in any case."""
 
-_TARGETS = ("label", "labels", "score", "tags")
-_TAGS = "tags"
-_RELATIONS = "deprel"
+_TARGETS = tuple(USUAL_TARGETS)
+_TAGS = KINDS["tagging"].target
+(_RELATIONS,) = KINDS["parsing"].targets
 _PART_COLUMN = "part of the data set"
 
 _log = logging.getLogger("adapterhub")
@@ -98,12 +99,14 @@ def read_records(data: object) -> Records:
     Args:
         data: A path that ends in .jsonl, .csv, .tsv, .conllu (each also with .gz or .zst), .parquet
             or .arrow; a data frame, an Arrow table, a `datasets.Dataset` or a mapping of columns;
-            mappings of column to value; or tuples, see `_from_tuple`.
+            mappings of column to value; or tuples, see `_from_tuple`; or records, as they are.
 
     Raises:
         DataError: It cannot be read, is damaged, or holds no rows or a bad one; names the line.
         UsageError: The name of a file ends in none of these.
     """
+    if isinstance(data, Records):
+        return data
     if isinstance(data, str | Path):
         records = _read_file(Path(os.path.expanduser(data)))
     else:
