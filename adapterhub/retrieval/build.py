@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from adapterhub.errors import BackboneError, BackboneMismatchError, DataError
+from adapterhub.errors import BackboneError, BackboneMismatchError, DataError, UsageError
 from adapterhub.inputs import tokenless
 from adapterhub.retrieval.exact import Array
 from adapterhub.retrieval.graph import Graph, is_installed, require_graph
@@ -66,10 +66,16 @@ def prepare_index(source: RowSource, options: IndexOptions, folder: Path | None)
     Raises:
         DataError: The texts cannot be read, or the folder holds something else, or an index of
             other texts or settings that is not to be replaced.
+        UsageError: The folder would be read as a part of the texts.
         MissingExtraError: A graph is wanted, and usearch is not installed.
     """
     if options.graph:
         require_graph()
+    if folder is not None and source.takes_in(folder):
+        raise UsageError(
+            f"The index {folder} would be read as a part of the texts {source.name} the next time; "
+            f"name another folder, such as one that begins with '_'."
+        )
     saved = None if folder is None else read_index_record(folder)
     if folder is not None and saved is None:
         check_place(folder, force=options.force)

@@ -315,7 +315,7 @@ def test_without_the_extra_a_graph_is_refused_and_all_else_works(
 
 @needs_usearch
 def test_a_graph_finds_the_nearest_and_scores_them_as_exactly(
-    encoding_hub: Hub, tmp_path: Path
+    encoding_hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     texts = [f"{a} {b} day {n}" for n in range(40) for a in ("a", "the") for b in ("good", "bad")]
     index = Index.build(encoding_hub, texts, graph=True, folder=tmp_path / "index")
@@ -325,6 +325,10 @@ def test_a_graph_finds_the_nearest_and_scores_them_as_exactly(
     opened = Index.open(tmp_path / "index", encoding_hub)
     assert opened.has_graph
     assert opened.query(texts[:20], 5) == exact
+    monkeypatch.setitem(sys.modules, "usearch", None)
+    without = Index.open(tmp_path / "index", encoding_hub)
+    assert not without.has_graph
+    assert without.query(texts[:20], 5) == exact
     (each,) = index.neighbours(3)
     assert [own[0].row == row for row, own in enumerate(each)] == [False] * len(texts)
 
@@ -345,3 +349,11 @@ def test_errors_are_ours_for_wrong_folders(encoding_hub: Hub, tmp_path: Path) ->
     for wrong in (3, None, "a\0b", tmp_path / "absent"):
         with pytest.raises(AdapterHubError):
             Index.open(wrong, encoding_hub)  # type: ignore[arg-type]
+
+
+def test_an_index_among_its_texts_is_refused(encoding_hub: Hub, tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("he\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="would be read as a part of the texts"):
+        Index.build(encoding_hub, tmp_path, folder=tmp_path / "index")
+    assert len(Index.build(encoding_hub, tmp_path, folder=tmp_path / "_index")) == 1
+    assert len(Index.build(encoding_hub, tmp_path, folder=tmp_path / "_index")) == 1
