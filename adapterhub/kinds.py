@@ -13,7 +13,7 @@ from typing import Literal
 
 from adapterhub.tags import check_tags, entity_types
 
-Kind = Literal["single_label", "multi_label", "regression", "tagging", "parsing"]
+Kind = Literal["single_label", "multi_label", "regression", "tagging", "parsing", "multiple_choice"]
 MetricName = Literal[
     "accuracy",
     "macro_f1",
@@ -28,10 +28,12 @@ MetricName = Literal[
 ]
 Role = Literal["text", "pair", "tokens", "heads", "target"]
 """What a column of labelled rows is."""
-What = Literal["label", "score", "value", "labels", "entities", "words"]
+What = Literal[
+    "label", "score", "value", "labels", "entities", "words", "choice", "index", "choices"
+]
 """What a column of predictions holds."""
-LinearModel = Literal["labels", "sets", "numbers"]
-"""What a linear model is fitted to: one label per row, label sets, or numbers."""
+LinearModel = Literal["labels", "sets", "numbers", "choices"]
+"""What a linear model is fitted to: one label per row, label sets, numbers, or choices."""
 ArrowType = str | tuple[tuple[str, str], ...]
 """The name of a type of pyarrow, or for a list of structs the names and types of their fields."""
 
@@ -57,7 +59,8 @@ class KindRow:
         reads: What the input columns of labelled rows are, in order.
         fields: Numbers of input fields that a task may have.
         per_token: Whether its head reads every token, not a pooled feature of a text.
-        outputs: Number of logits per text or token; None for one per label.
+        of_choices: Whether the second field is a list of texts, each with a logit beside the first.
+        outputs: Number of logits per text, token or choice; None for one per label.
         fewest_labels: Fewest labels in the training rows; 0 for a kind without labels.
         check: Checks the labels of a task in the place of their number; raises ValueError.
         label_names: What the labels of a task are called in targets and predictions.
@@ -89,6 +92,7 @@ class KindRow:
     reads: tuple[Role, ...] = ("text", "pair")
     fields: tuple[int, ...] = (1, 2)
     per_token: bool = False
+    of_choices: bool = False
     outputs: int | None = None
     fewest_labels: int = 1
     check: Callable[[Sequence[str]], None] | None = None
@@ -139,6 +143,11 @@ def _check_relations(labels: Sequence[str]) -> None:
 
 
 _LABEL: tuple[tuple[str, str], ...] = (("label", "string"), ("score", "double"))
+_CHOICE: tuple[tuple[What, str], ...] = (
+    ("choice", "string"),
+    ("index", "int64"),
+    ("score", "double"),
+)
 _SPAN: tuple[tuple[str, str], ...] = (("word", "string"), ("start", "int64"), ("end", "int64"))
 
 _ROWS = (
@@ -218,6 +227,23 @@ _ROWS = (
         total="words in the training rows",
         pipeline="token-classification",
         schema=3,
+    ),
+    KindRow(
+        name="multiple_choice",
+        output="one of the choices of each row, with its place from 0 and its probability",
+        columns={"choices": _CHOICE},
+        best_columns=dict(_CHOICE),
+        metrics=("accuracy", "likelihood"),
+        targets=("label", "answer", "answerKey", "correct_answer_id", "target"),
+        fields=(2,),
+        of_choices=True,
+        outputs=1,
+        linear="choices",
+        fewest_labels=0,
+        counted=("places of the right choice", "rows"),
+        limits=("Always chooses one of the choices, also where none of them fits.",),
+        pipeline="multiple-choice",
+        schema=4,
     ),
 )
 

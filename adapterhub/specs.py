@@ -263,13 +263,18 @@ class TaskSpec(Spec):
 
     @property
     def outputs(self) -> int:
-        """Returns the number K of logits per text, token or word."""
+        """Returns the number K of logits per text, token, word or choice."""
         return len(self.labels) if self.row.outputs is None else self.row.outputs
 
     @property
     def per_token(self) -> bool:
         """Returns whether it reads every token of a text, as tagging and parsing do."""
         return self.row.per_token
+
+    @property
+    def per_choice(self) -> bool:
+        """Returns whether its second field is a list of texts, one of which it chooses."""
+        return self.row.of_choices
 
     @property
     def deepest(self) -> int:
@@ -287,13 +292,14 @@ class TaskSpec(Spec):
     @model_validator(mode="after")
     def _is_consistent(self) -> TaskSpec:
         _check_labels(self)
+        _check_fields(self)
         _check_reading(self)
         _check_calibration(self)
         _check_known_answers(self)
         if self.diagnostics is not None and not self.diagnostics.fits(len(self.labels)):
             raise ValueError("diagnostics are about other labels")
-        names = self.row.label_names(self.labels)
-        if not all(example.fits(len(self.fields), names) for example in self.examples):
+        own = len(self.fields), self.row.label_names(self.labels)
+        if not all(one.fits(*own, has_choices=self.per_choice) for one in self.examples):
             raise ValueError("an example is of a task with other fields or labels")
         return self
 
@@ -306,14 +312,17 @@ def _check_labels(spec: TaskSpec) -> None:
     spec.row.check_labels(labels)
 
 
-def _check_reading(spec: TaskSpec) -> None:
+def _check_fields(spec: TaskSpec) -> None:
     if len(set(spec.fields)) != len(spec.fields):
         raise ValueError(f"fields {spec.fields} name one field twice")
-    if spec.per_token != (spec.head.pooling == "tokens"):
-        raise ValueError(f"a {spec.kind} task cannot read with pooling '{spec.head.pooling}'")
     if len(spec.fields) not in spec.row.fields:
         few = "one field" if spec.row.fields == (1,) else "two fields"
         raise ValueError(f"a {spec.kind} task reads {few}")
+
+
+def _check_reading(spec: TaskSpec) -> None:
+    if spec.per_token != (spec.head.pooling == "tokens"):
+        raise ValueError(f"a {spec.kind} task cannot read with pooling '{spec.head.pooling}'")
     if spec.row.biaffine != (spec.head.arc_width is not None):
         raise ValueError("head.arc_width belongs to parsing tasks, and to no others")
     if spec.deepest > spec.backbone.num_hidden_layers:
@@ -370,12 +379,14 @@ def _check_calibration(spec: TaskSpec) -> None:
 
 def _check_known_answers(spec: TaskSpec) -> None:
     for answer in spec.known_answers:
-        if len(answer.inputs) != len(spec.fields):
+        count = len(answer.inputs)
+        if count < 3 if spec.per_choice else count != len(spec.fields):
             raise ValueError("a known answer has another number of inputs than the task has fields")
         if any(len(row) != spec.outputs for row in answer.logits):
             raise ValueError(f"a known answer does not have {spec.outputs} logits in every row")
-        if not spec.per_token and len(answer.logits) != 1:
-            raise ValueError("a known answer of a whole text has more than one row")
+        if not spec.per_token and len(answer.logits) != (count - 1 if spec.per_choice else 1):
+            what = "choice does not have one" if spec.per_choice else "whole text has more than one"
+            raise ValueError(f"a known answer of a {what} row")
         expected = len(answer.logits) if spec.row.has_labels else 0
         if len(answer.answers) != expected:
             raise ValueError("a known answer does not name one label per row")

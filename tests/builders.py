@@ -16,6 +16,7 @@ LABELS: dict[str, tuple[str, ...]] = {
     "regression": (),
     "tagging": ("O", "B-PER", "I-PER"),
     "parsing": ("root", "nsubj", "punct", "_"),
+    "multiple_choice": (),
 }
 
 
@@ -54,6 +55,8 @@ def task_spec(kind: Kind = "single_label", **changes: Any) -> TaskSpec:
         "backbone": backbone_spec(),
         "head": head,
     }
+    if kind == "multiple_choice":
+        fields["fields"] = ("prompt", "choices")
     return TaskSpec(**{**fields, **changes})
 
 

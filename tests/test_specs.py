@@ -362,7 +362,7 @@ def test_tensor_shapes_of_every_linear_head(
         if (kind == "tagging") != (pooling == "tokens"):
             continue
         spec = task_spec(kind, hidden_width=width, depths=depths, pooling=pooling)
-        outputs = 1 if kind == "regression" else len(LABELS[kind])
+        outputs = len(LABELS[kind]) or 1
         expected: dict[str, tuple[int, ...]] = {
             "head.weight": (outputs, width or 16),
             "head.bias": (outputs,),

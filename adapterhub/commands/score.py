@@ -173,7 +173,7 @@ def print_rows(
     """
 
     def cells(row: Mapping[str, object]) -> list[str]:
-        texts = (" ".join(str(row[column]).split()) for column in shown)
+        texts = (" ".join(str(row.get(column, "")).split()) for column in shown)
         cut = [text if len(text) <= _CELL else f"{text[: _CELL - 1]}…" for text in texts]
         held = [{what: row[column] for column, what in own.items()} for own in tasks.values()]
         return [*cut, *map(prediction_text, held)]
@@ -192,10 +192,14 @@ def prediction_text(held: Mapping[What, Any]) -> str:
     """
     if "label" in held:
         return f"{held['label']} {held['score']:.2f}"
+    if "choice" in held:
+        return f"{held['choice']} {held['score']:.2f}"
     if "value" in held:
         return f"{held['value']:.3g}"
     if "entities" in held:
         parts = [f"{entity['word']}={entity['entity_group']}" for entity in held["entities"]]
+    elif "choices" in held:
+        parts = [f"{choice['choice']} {choice['score']:.2f}" for choice in held["choices"]]
     elif "words" in held:
         parts = [_word_text(word, held["words"]) for word in held["words"]]
     else:

@@ -59,6 +59,8 @@ def _entries(name: str, spec: TaskSpec) -> Iterator[_Entry]:
 
 def _texts(spec: TaskSpec, example: Example) -> _Entry:
     first, *more = example.inputs
+    if spec.per_choice:
+        return {"text": first, "choices": more}
     if pipeline_tag(spec) == "sentence-similarity":
         return {"source_sentence": first, "sentences": more}
     return {"text": first, **({"text_pair": more[0]} if more else {})}
@@ -70,7 +72,9 @@ def _output(example: Example) -> list[_Entry]:
         return [{"label": "value", "score": example.value}]
     return [
         {
-            "label": one.label if one.start is None else f"{one.label}: {example.entity(one)}",
+            "label": (example.choice(one) or one.label)
+            if one.start is None
+            else f"{one.label}: {example.entity(one)}",
             "score": one.score,
         }
         for one in example.labels

@@ -162,7 +162,7 @@ def _examples(
     options: TrainingOptions,
 ) -> tuple[Example, ...]:
     """Returns the examples of the options with the predictions of a calibrated head."""
-    inputs = read_examples(options.examples, spec.fields)
+    inputs = read_examples(options.examples, spec.fields, has_choices=spec.per_choice)
     context = ExecutionContext(source.encoder, source.tokenizer, options.max_windows)
     return make_examples(spec, tensors, inputs, context=context)
 

@@ -108,3 +108,15 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
     else:
         path.write_text(text, encoding="utf-8")
     return path
+
+
+def choice_rows(count: int = 48, seed: int = 0) -> Rows:
+    """Returns prompts with two to four choices, of which one is good or early."""
+    draw = random.Random(seed)
+    rows = []
+    for index in range(count):
+        right = draw.randrange(size := draw.randint(2, 4))
+        words = [draw.choice(_GOOD if place == right else _BAD) for place in range(size)]
+        choices = [f"it was {word} {draw.choice('abc')}" for word in words]
+        rows.append({"prompt": f"the film {index}", "choices": choices, "label": str(right)})
+    return rows

@@ -69,7 +69,7 @@ def features_of(
     tap, reading = _what_to_read(options, own, context.encoder)
     _check(tap, reading, context.encoder)
     prompt = _prompt(options.prompt, sentence, is_own=own is not None)
-    given = read_texts(rows, reading.fields, context.tokenizer)
+    given = read_texts(rows, reading, context.tokenizer)
     refuse_bad_rows([given])
     inputs = [(prompt + texts[0], *texts[1:]) for texts in given.inputs]
     if own is None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, replace
 from typing import cast
 
+from adapterhub.choices.rows import choice_pairs
 from adapterhub.errors import DataError
 from adapterhub.kinds import KINDS, Kind, Role
 from adapterhub.specs import TaskSpec
@@ -49,8 +50,9 @@ class Dataset:
         name: Name of the data set.
         kind: Kind of its task.
         fields: Input fields of its task.
-        inputs: One string per field and row.
-        targets: Per row a label, labels, a number, entity spans, or the arcs of a tree.
+        inputs: One string per field and row; of choices each is one.
+        targets: Per row a label, labels, a number, entity spans, the arcs of a tree, or the place
+            of a choice.
         labels: Label names in the order of a head's outputs; empty for regression.
         columns: Which columns were read; None for rows from elsewhere.
     """
@@ -71,6 +73,16 @@ class Dataset:
     def roles(self) -> dict[Role, str]:
         """Returns the column that was read, by what it is; empty for rows from elsewhere."""
         return {} if self.columns is None else self.columns.roles
+
+    @property
+    def has_choices(self) -> bool:
+        """Returns whether a row is a prompt with its choices."""
+        return KINDS[self.kind].of_choices
+
+    @property
+    def items(self) -> Sequence[tuple[str, ...]]:
+        """Returns what is encoded: the rows, or each pair of a prompt and a choice."""
+        return choice_pairs(self.inputs) if self.has_choices else self.inputs
 
     def digest(self) -> str:
         """Returns the sha256 of inputs and targets in order, as lines of canonical JSON."""

@@ -15,9 +15,9 @@ from typing import NoReturn, TypeGuard
 
 import numpy as np
 
+from adapterhub.cells import cell_value
 from adapterhub.errors import DataError, nearest
 from adapterhub.kinds import KINDS, USUAL_TARGETS
-from adapterhub.rows.cells import cell_value
 from adapterhub.rows.conllu import is_treebank, read_treebank
 from adapterhub.rows.formats import find_format, packing_of
 from adapterhub.rows.reading import SourceRow, read_file

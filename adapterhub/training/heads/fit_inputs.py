@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
+from adapterhub.choices.rows import choice_counts, place_name
 from adapterhub.errors import DataError, UsageError
 from adapterhub.inputs import tokenless
 from adapterhub.kinds import KINDS
@@ -16,6 +17,7 @@ from adapterhub.plan import Reading
 from adapterhub.specs import MAX_WINDOW, Pooling
 from adapterhub.training.data.dataset import Dataset, Splits
 from adapterhub.training.evaluation.split_notes import split_notes, two_standard_errors
+from adapterhub.training.features.choice_items import ChoiceItems
 from adapterhub.training.features.encoding import Features, FeatureSource, Layout, read_features
 from adapterhub.training.features.pairs import PairFeatures, read_pairs
 from adapterhub.training.features.standardized_features import Part, TapReader
@@ -101,6 +103,7 @@ def rows_within(sizes: Sequence[int], budget: int, seed: int) -> list[int]:
 _SplitFeatures = Mapping[Part, Features] | Mapping[Part, PairFeatures]
 
 _HALF_BYTES = 2
+_PARTS: tuple[Part, ...] = ("train", "validation")
 # Points on top of the tolerance within which a head survives a halving.
 _SLACK_POINTS = 4.0
 
@@ -149,7 +152,8 @@ def reading_for(options: TrainingOptions, dataset: Dataset, source: FeatureSourc
             f"max_length is {options.max_length}; the backbone {source.encoder.spec.name} reads "
             f"{positions} tokens at most."
         )
-    return Reading(dataset.fields, options.max_length or min(positions, MAX_WINDOW), 0)
+    length = options.max_length or min(positions, MAX_WINDOW)
+    return Reading(dataset.fields, length, 0, choices=dataset.has_choices)
 
 
 def make_fit_inputs(
@@ -176,11 +180,10 @@ def make_fit_inputs(
 
 def _check_tokens(dataset: Dataset, source: FeatureSource) -> None:
     for row, texts in enumerate(dataset.inputs, start=1):
-        for name, text in zip(dataset.fields, texts, strict=True):
+        for place, text in enumerate(texts):
             if not source.tokenizer.has_tokens(text):
-                raise DataError(
-                    dataset.name, f"row {row} of those read: field '{name}' {tokenless(text)}"
-                )
+                name = place_name(dataset.fields, place, has_choices=dataset.has_choices)
+                raise DataError(dataset.name, f"row {row} of those read: {name} {tokenless(text)}")
 
 
 def matching_inputs(apart: bool, all_inputs: Sequence[FitInputs]) -> FitInputs:
@@ -244,10 +247,11 @@ def _check_words(
 
 def _read_parts(splits: Splits, layout: Layout, source: FeatureSource) -> dict[Part, Features]:
     """Returns the features of both splits; encodes all missing texts in one run."""
-    read_features((*splits.train.inputs, *splits.validation.inputs), layout=layout, source=source)
+    train, validation = splits.train.items, splits.validation.items
+    read_features((*train, *validation), layout=layout, source=source)
     return {
-        "train": read_features(splits.train.inputs, layout=layout, source=source),
-        "validation": read_features(splits.validation.inputs, layout=layout, source=source),
+        "train": read_features(train, layout=layout, source=source),
+        "validation": read_features(validation, layout=layout, source=source),
     }
 
 
@@ -281,8 +285,8 @@ def _fit_inputs(
         seed=options.seed,
         device=device,
         dropout=options.head_dropout,
+        choices={part: own.to(device) for part, own in _choice_items(splits).items()},
     )
-    tap_bytes = (len(truth) + len(held_out)) * features["train"].hidden_size * _HALF_BYTES
     ranking = word_ranking(problem, splits, metric=metric, truth=truth, held_out=units[1])
     trees: dict[Part, SplitTrees | None]
     trees = {"train": train.trees, "validation": validation.trees}
@@ -290,7 +294,7 @@ def _fit_inputs(
         splits,
         reading=features["train"].reading,
         tap=tap,
-        tap_bytes=tap_bytes,
+        tap_bytes=_tap_bytes(features),
         problem=problem if ranking is None else replace(problem, ranking=ranking.to(device)),
         metric=metric,
         truth=held_out,
@@ -299,12 +303,29 @@ def _fit_inputs(
     )
 
 
+def _tap_bytes(features: _SplitFeatures) -> int:
+    items = sum(int(features[part].counts.sum()) for part in _PARTS)
+    return items * features["train"].hidden_size * _HALF_BYTES
+
+
 def _cv_folds(splits: Splits, features: Features | PairFeatures, *, held_out: int) -> CVFolds:
     """Returns the copies of each candidate; the words of a row are all in its fold."""
     if not splits.folds:
         return CVFolds.held_out(held_out)
-    counts = torch.from_numpy(features.counts)
-    return CVFolds.cross_validated(torch.tensor(splits.folds).repeat_interleave(counts))
+    folds = torch.tensor(splits.folds)
+    if not splits.train.has_choices:
+        folds = folds.repeat_interleave(torch.from_numpy(features.counts))
+    return CVFolds.cross_validated(folds)
+
+
+def _choice_items(splits: Splits) -> dict[Part, ChoiceItems]:
+    """Returns the items of both parts; empty where rows have no choices."""
+    if not splits.train.has_choices:
+        return {}
+    numbers = [choice_counts(part.inputs) for part in (splits.train, splits.validation)]
+    most = max(map(max, numbers))
+    train, validation = (ChoiceItems.of(own, most=most) for own in numbers)
+    return {"train": train, "validation": validation}
 
 
 def _default_epochs(rows: int, bounds: tuple[int, int]) -> int:

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from adapterhub.errors import UsageError
-from adapterhub.kinds import MetricName
+from adapterhub.kinds import KINDS, MetricName
+from adapterhub.model.heads.choices import padded
 from adapterhub.model.heads.heads import Array, RowLogits
 from adapterhub.model.heads.kinds.table import DECODERS
 from adapterhub.model.heads.spans import TaggedText, Word
@@ -50,7 +51,8 @@ class Outputs:
     """What a task computed for the rows of a data set.
 
     Attributes:
-        logits: (N, K) raw outputs of whole texts; None for kinds that read every token.
+        logits: (N, K) raw outputs of whole texts, of choices (N, C) with -inf where a row has
+            fewer; None for kinds that read every token.
         answers: Its predictions; for kinds of whole texts maybe none.
     """
 
@@ -60,14 +62,16 @@ class Outputs:
     @classmethod
     def of_logits(cls, spec: TaskSpec, logits: RowLogits) -> Outputs:
         """Returns those of a calibrated task."""
-        if isinstance(logits.values, tuple):
+        if spec.per_token:
             return cls(None, DECODERS[spec.kind].decode(logits, spec, 1))
-        return cls(logits.values)
+        return cls(logits.matrix)
 
     @classmethod
     def of_scores(cls, scores: TaskScores) -> Outputs:
         """Returns those of a call."""
         logits = scores.logits
+        if isinstance(logits, tuple) and KINDS[scores.kind].of_choices:
+            logits = padded(logits)
         return cls(logits if isinstance(logits, np.ndarray) else None, scores.answers)
 
     @property
@@ -144,6 +148,16 @@ class TrainedKind(ABC):
         """Yields what people should know of the targets of validation rows."""
         del targets
         yield from ()
+
+    def item_truth(self, dataset: Dataset, truth: Truth) -> Truth:
+        """Returns the targets of what has n-grams of its own: a row, a word or a choice.
+
+        Args:
+            dataset: The rows.
+            truth: Values of their targets; see `Targets`.
+        """
+        del dataset
+        return truth
 
     @abstractmethod
     def calibrate(self, logits: Array, truth: Truth) -> Calibration:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from adapterhub.kinds import Kind
 from adapterhub.model.heads.kinds.decoder import Decoder
 from adapterhub.model.heads.kinds.multi_label import MultiLabelDecoder
+from adapterhub.model.heads.kinds.multiple_choice import MultipleChoiceDecoder
 from adapterhub.model.heads.kinds.parsing import ParsingDecoder
 from adapterhub.model.heads.kinds.regression import RegressionDecoder
 from adapterhub.model.heads.kinds.single_label import SingleLabelDecoder
@@ -18,4 +19,5 @@ DECODERS: Mapping[Kind, Decoder] = {
     "regression": RegressionDecoder(),
     "tagging": TaggingDecoder(),
     "parsing": ParsingDecoder(),
+    "multiple_choice": MultipleChoiceDecoder(),
 }

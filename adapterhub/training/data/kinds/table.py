@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from adapterhub.kinds import Kind
 from adapterhub.training.data.columns import Columns
 from adapterhub.training.data.kinds.multi_label import MultiLabelReader
+from adapterhub.training.data.kinds.multiple_choice import MultipleChoiceReader
 from adapterhub.training.data.kinds.parsing import ParsingReader
 from adapterhub.training.data.kinds.reader import Example, Reader
 from adapterhub.training.data.kinds.regression import RegressionReader
@@ -22,6 +23,7 @@ READERS: Mapping[Kind, Reader] = {
         RegressionReader(),
         TaggingReader(),
         ParsingReader(),
+        MultipleChoiceReader(),
     )
 }
 
