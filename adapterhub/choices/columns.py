@@ -76,10 +76,12 @@ def find_choice_columns(columns: Collection[str], fields: Sequence[str] = FIELDS
     known = set(columns)
     found = next((names for names in prompts if known.issuperset(names)), ())
     lists, stems = (_LISTS, _STEMS) if choices == CHOICES else ((choices,), (choices,))
-    # Columns with one choice each first: beside them `answers` or `choice` says which is right.
-    each = next((names for stem in stems if (names := _numbered(columns, stem))), ())
     whole = next(((name,) for name in lists if name in known), ())
-    return ChoiceColumns(found, whole if choices in whole or not each else each)
+    if choices in whole:
+        return ChoiceColumns(found, whole)
+    # Before other lists: beside columns with one choice each, `choice` may say which is right.
+    each = next((names for stem in stems if (names := _numbered(columns, stem))), ())
+    return ChoiceColumns(found, each or whole)
 
 
 def _numbered(columns: Collection[str], stem: str) -> tuple[str, ...]:

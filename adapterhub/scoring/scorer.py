@@ -34,9 +34,9 @@ class ScorerOptions(Options):
     max_windows: int = Field(default=16, ge=1)
     """As in `Hub`."""
     text_column: str | None = None
-    """Column of the text, if not the tasks' own name."""
+    """Column of the text, or prompt, if not the tasks' own name."""
     pair_column: str | None = None
-    """Column of the second text, of tasks on pairs."""
+    """Column of the second text, of tasks on pairs, or of the choices."""
     prefix: str = ""
     """Put before the names of the added columns."""
     top_k: Annotated[int | None, Option()] = Field(default=1, ge=1)

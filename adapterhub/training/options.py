@@ -104,11 +104,12 @@ class TrainingOptions(Options):
     column `score` regression, other values single_label; where they may be more than one kind, none
     is guessed."""
     text: Annotated[str, Option("COLUMN", flags=("--text-column", "--text"))] = "text"
-    """Column of the text."""
+    """Column of the text; of multiple choice, of the prompt."""
     pair: Annotated[
         str | None, Option("COLUMN", "text_pair, if any", ("--pair-column", "--pair"))
     ] = None
-    """Column of the second text."""
+    """Column of the second text; of multiple choice, of the choices, or what stands before the
+    numbers of columns with one choice each."""
     pairs: PairReading = "both"
     """How two texts are encoded: together in one sequence, or apart, each alone, and then compared;
     both tries the two ways. With an adapter, the choice is made with a head alone."""

@@ -93,9 +93,7 @@ def test_a_file_in_another_form_runs_what_can_read_it(choice_registry: Path) -> 
         found = [[one["index"] for one in row] for row in table[f"{name}.choices"].to_pylist()]
         assert found == [[one["index"] for one in row] for row in expected[f"{name}.choices"]]  # type: ignore[attr-defined]
     listed = [{"question": row["prompt"], "alternatives": row["choices"]} for row in ROWS]
-    with pytest.raises(
-        DataError, match="there is no column 'choices'"
-    ):
+    with pytest.raises(DataError, match="there is no column 'choices'"):
         hub.score_file(lines("own.jsonl", listed), "own.out.jsonl", tasks="choose")
     options = {"pair_column": "alternatives"}
     hub.score_file("own.jsonl", "own.parquet", tasks="choose", options=options)

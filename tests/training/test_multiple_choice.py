@@ -212,3 +212,11 @@ def test_a_text_beside_choices_asks_for_the_kind() -> None:
         read_splits(rows, OPTIONS)
     given = OPTIONS.model_copy(update={"kind": "multiple_choice"})
     assert read_splits(rows, given).train.kind == "multiple_choice"
+
+
+def test_tuples_of_a_prompt_choices_and_the_right_one_are_rows() -> None:
+    rows = choice_rows(12)
+    given = [(row["prompt"], row["choices"], int(row["label"])) for row in rows]
+    found, expected = read_splits(given, OPTIONS), read_splits(rows, OPTIONS)
+    assert found.train.inputs == expected.train.inputs
+    assert found.train.targets == expected.train.targets

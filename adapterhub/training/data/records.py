@@ -16,6 +16,7 @@ from typing import NoReturn, TypeGuard
 import numpy as np
 
 from adapterhub.cells import cell_value
+from adapterhub.choices.columns import CHOICES, PROMPT
 from adapterhub.errors import DataError, nearest
 from adapterhub.kinds import KINDS, USUAL_TARGETS
 from adapterhub.rows.conllu import is_treebank, read_treebank
@@ -166,12 +167,16 @@ def _python_rows(data: object) -> Iterator[SourceRow]:
 
 
 def _from_tuple(row: Sequence[object]) -> Values | None:
-    """Returns the columns of (text, label), (text, text_pair, label) or (tokens, tags)."""
+    """Returns the columns of (text, label), (text, text_pair, label) or (tokens, tags).
+
+    A list in the place of the second text are choices.
+    """
     names = getattr(row, "_fields", None)
     if names is None and len(row) in (2, 3):
         target = "labels" if is_list(row[-1]) else "label"
         names = ("text", target) if len(row) == 2 else ("text", "text_pair", target)
         names = ("tokens", "tags") if len(row) == 2 and is_list(row[0]) else names
+        names = (PROMPT, CHOICES, target) if len(row) == 3 and is_list(row[1]) else names
     return None if names is None else dict(zip(names, row, strict=True))
 
 
