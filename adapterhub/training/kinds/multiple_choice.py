@@ -15,7 +15,7 @@ from adapterhub.training.data.dataset import Dataset
 from adapterhub.training.evaluation.calibration import Truth, choice_temperature
 from adapterhub.training.evaluation.comparison import Comparison
 from adapterhub.training.evaluation.measure import reliability
-from adapterhub.training.evaluation.metrics import Figures, calibration_error
+from adapterhub.training.evaluation.metrics import Figures, choice_figures
 from adapterhub.training.kinds.kind import Outputs, Targets, TrainedKind
 from adapterhub.training.kinds.objective import Objective
 from adapterhub.training.kinds.one_label import label_loss
@@ -66,12 +66,7 @@ class MultipleChoiceKind(TrainedKind):
 
     def figures(self, spec: TaskSpec, outputs: Outputs, dataset: Dataset) -> Figures:
         """Returns the metrics of a calibrated task on the rows of `dataset`."""
-        scores, truth = choice_scores(outputs.matrix, spec), dataset.truth()
-        hits = scores.argmax(1) == truth
-        return {
-            "accuracy": float(hits.mean()),
-            "ece": calibration_error(scores.max(1), hits),
-        }
+        return choice_figures(choice_scores(outputs.matrix, spec), dataset.truth())
 
     def compare(
         self, spec: TaskSpec, outputs: Outputs, dataset: Dataset, *, split: str
