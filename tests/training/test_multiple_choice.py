@@ -112,9 +112,18 @@ def test_an_adapter_learns_to_choose(
     folder: Path, tiny_backbone: Backbone, tiny_encoder: Encoder, pairs: str
 ) -> None:
     adapter = {"method": "lora", "rank": 4, "epochs": 3, "from_depth": 2}
-    options = {"pairs": pairs, "task": f"lora-{pairs}", "adapter": adapter, "depths": (4,)}
+    options = {
+        "pairs": pairs,
+        "task": f"lora-{pairs}",
+        "adapter": adapter,
+        "depths": (4,),
+        "ngrams": False,
+    }
     task = trained_on(choice_rows(60), folder, tiny_backbone, tiny_encoder, **options)
     assert task.spec.adapter is not None
+    # What the training loop computed of the validation rows is what scoring computes.
+    chosen = task.table.rows[task.table.chosen]
+    assert chosen.value == pytest.approx(task.metrics[0].value)
     hub = Hub(folder / "registry.yaml", device="cpu")
     assert accuracy(hub, f"lora-{pairs}", HELD_OUT) > 0.8
 
