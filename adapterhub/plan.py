@@ -23,12 +23,15 @@ class Reading:
         overlap: Tokens that two neighbouring windows share.
         apart: Whether two fields are encoded separately. Both together have about as many tokens,
             so a pass counts the same.
+        slides_second: Whether the second of two fields slides over the windows and the first, such
+            as a question, is whole in each, however long they are; else the longer one slides.
     """
 
     fields: tuple[str, ...]
     max_length: int
     overlap: int
     apart: bool = False
+    slides_second: bool = False
 
     @property
     def name(self) -> str:
