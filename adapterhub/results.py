@@ -124,6 +124,18 @@ class ParsedWord(TypedDict):
     score: float
 
 
+class ExtractedAnswer(TypedDict):
+    """An answer to a question: its probability, first and end code point in the context, and text.
+
+    An empty one, from 0 to 0, says that the context has no answer.
+    """
+
+    score: float
+    start: int
+    end: int
+    answer: str
+
+
 Answer = LabelScore | list[LabelScore] | Value | list[Entity] | list[ParsedWord] | None
 
 
