@@ -7,6 +7,7 @@ copies step together, so the best epoch of the folds is that of the last copy to
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Protocol
@@ -179,6 +180,20 @@ class Problem:
         whole = Sample(torch.arange(count), torch.ones(count))
         return Stage(whole, self.cv_folds.validation_rows, self.judge).to(self.device)
 
+    def batches(self, sample: Sample, generator: torch.Generator) -> Iterator[torch.Tensor]:
+        """Yields the places of the rows of each step in a sample, in random order."""
+        if self.objective.groups is None:
+            order = torch.randperm(len(sample.rows), generator=generator)
+            yield from torch.split(order, self.batch_size)
+            return
+        _, groups = torch.unique(self.objective.groups[sample.rows].cpu(), return_inverse=True)
+        drawn = torch.randperm(int(groups.max()) + 1, generator=generator)[groups]
+        order, sizes = drawn.argsort(stable=True), torch.bincount(drawn)
+        # A group belongs to the step in which it begins.
+        steps = (sizes.cumsum(0) - sizes) // self.batch_size
+        counts = torch.zeros(int(steps[-1]) + 1, dtype=torch.int64).index_add(0, steps, sizes)
+        yield from (part for part in torch.split(order, counts.tolist()) if len(part))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FittedHead:
@@ -233,6 +248,8 @@ class Objective:
         prior: (K,) logits of the label frequencies in the training set; in cross-validation
             (R, K), by the rows that each copy is fitted on.
         unit: Mean and deviation that turn outputs into the task's own unit.
+        groups: (N,) the group of each training row, of which all rows are in one step; None where
+            rows are drawn by themselves.
     """
 
     outputs: int
@@ -240,6 +257,7 @@ class Objective:
     targets: torch.Tensor
     prior: torch.Tensor
     unit: tuple[float, float] = (0.0, 1.0)
+    groups: torch.Tensor | None = None
 
     def to(self, device: torch.device) -> Objective:
         """Returns it on a device."""
