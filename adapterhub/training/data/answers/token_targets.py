@@ -31,22 +31,30 @@ class TokenTargets:
     ends: Places
 
 
-def answer_tokens(context: Context, answers: Sequence[AnswerSpan]) -> list[tuple[int, int]]:
-    """Returns first and last token of the different answers that the context was read for.
+def answer_units(context: Context, answers: Sequence[AnswerSpan]) -> list[tuple[int, int]]:
+    """Returns the units of the different answers: the first, and the one after the last.
 
-    They are those of the units that share a character with an answer.
+    They are those that share a character with an answer.
 
     Args:
         context: The context.
         answers: Answers to one question; what was truncated is left out.
     """
-    units = context.units
     found: dict[tuple[int, int], None] = {}
     for answer in answers:
-        own = units.covering(answer.start, answer.end)
+        own = context.units.covering(answer.start, answer.end)
         if own.stop > own.start and not _is_cut(context, answer, own.stop):
-            found[int(units.firsts[own.start]), int(units.lasts[own.stop - 1])] = None
+            found[own.start, own.stop] = None
     return list(found)
+
+
+def answer_tokens(context: Context, answers: Sequence[AnswerSpan]) -> list[tuple[int, int]]:
+    """Returns first and last token of the different answers; see `answer_units`."""
+    units = context.units
+    return [
+        (int(units.firsts[start]), int(units.lasts[stop - 1]))
+        for start, stop in answer_units(context, answers)
+    ]
 
 
 def token_targets(context: Context, answers: Sequence[AnswerSpan]) -> TokenTargets:

@@ -53,24 +53,26 @@ def _padded(values: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
     return padded
 
 
-def judge_answers(items: AnswerItems, max_tokens: int) -> Judge:
-    """Returns the judge of logits: the mean F1 of the tokens of answers, (X, M, 2) -> (X,).
+def judge_answers(items: AnswerItems, metric: str, *, max_tokens: int) -> Judge:
+    """Returns the judge of logits: the mean overlap of answers, (X, M, 2) -> (X,).
 
-    Scoring compares words, or characters, which is slower and shifts all candidates alike. Where
-    some questions have no answer, each candidate has the threshold that is best for it.
+    It compares tokens. Scoring compares words, or characters, which is slower and shifts all
+    candidates alike. Where some questions have no answer, each candidate has the threshold that is
+    best for it.
 
     Args:
         items: Of the validation rows.
+        metric: `f1`, or `exact_match`.
         max_tokens: Tokens of an answer at most.
     """
-    rows = _Rows.of(items, max_tokens)
+    rows = _Rows.of(items, max_tokens, is_exact=metric == "exact_match")
 
     def judge(logits: torch.Tensor) -> torch.Tensor:
         at_once = max(1, _VALUES_AT_ONCE // max(1, logits.shape[1]))
         values = [
             value
             for chunk in torch.split(logits, at_once)
-            for value in rows.f1(chunk.float().cpu().numpy())
+            for value in rows.measure(chunk.float().cpu().numpy())
         ]
         return torch.tensor(values, device=logits.device)
 
@@ -84,6 +86,7 @@ class _Rows:
     Attributes:
         items: Their items.
         max_tokens: Tokens of an answer at most.
+        is_exact: Whether only whole answers count.
         nulls: (W,) the first item of each window.
         first_windows: (N,) the first window of each row.
         answers: (N, A, 2) first and last token of the true answers; `NO_TOKEN` where there are
@@ -92,22 +95,24 @@ class _Rows:
 
     items: AnswerItems
     max_tokens: int
+    is_exact: bool
     nulls: npt.NDArray[np.int64]
     first_windows: npt.NDArray[np.int64]
     answers: npt.NDArray[np.int64]
 
     @classmethod
-    def of(cls, items: AnswerItems, max_tokens: int) -> _Rows:
+    def of(cls, items: AnswerItems, max_tokens: int, *, is_exact: bool) -> _Rows:
         counts = [len(context.windows) for context in items.contexts]
         most = max(1, max(map(len, items.answers), default=1))
         answers = np.full((len(counts), most, 2), NO_TOKEN, np.int64)
         for row, own in enumerate(items.answers):
             answers[row, : len(own)] = np.array(own, np.int64).reshape(-1, 2)
         nulls = np.flatnonzero(items.tokens == NO_TOKEN)
-        return cls(items, max_tokens, nulls, np.cumsum(counts) - counts, answers)
+        firsts = np.cumsum(counts) - counts
+        return cls(items, max_tokens, is_exact, nulls, firsts, answers)
 
-    def f1(self, logits: npt.NDArray[np.float32]) -> list[float]:
-        """Returns the mean F1 of each candidate: (X, M, 2)."""
+    def measure(self, logits: npt.NDArray[np.float32]) -> list[float]:
+        """Returns the metric of each candidate: (X, M, 2)."""
         scores, lengths = self._best_ends(logits)
         best = np.maximum.reduceat(scores, self.items.starts, axis=1)  # (X, N)
         is_best = scores == np.repeat(best, self.items.sizes, axis=1)
@@ -143,10 +148,10 @@ class _Rows:
     def _overlaps(
         self, first: npt.NDArray[np.int64], last: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.float64]:
-        """Returns the F1 of the tokens of answers, (X, N), with the most similar true one."""
+        """Returns how much of the most similar true answer each has: (X, N)."""
         starts, ends = np.moveaxis(self.answers, -1, 0)  # (N, A)
         shared = np.minimum(last[..., None], ends) - np.maximum(first[..., None], starts) + 1
         both = (last - first + 1)[..., None] + ends - starts + 1
         found = np.where(starts != NO_TOKEN, 2 * shared.clip(min=0) / both, 0.0)
         best: npt.NDArray[np.float64] = found.max(-1)
-        return best
+        return (best == 1).astype(np.float64) if self.is_exact else best

@@ -85,9 +85,16 @@ def test_the_loss_has_a_gradient_where_answers_may_not_stand() -> None:
     assert logits.grad[0, 0, 2].tolist() == [0.0, pytest.approx(0.5 * (1 / 3 - 1))]
 
 
-@given(seed=st.integers(0, 2**32), max_tokens=st.integers(1, 9), rows=st.sampled_from([2, 3]))
+@given(
+    seed=st.integers(0, 2**32),
+    max_tokens=st.integers(1, 9),
+    rows=st.sampled_from([2, 3]),
+    metric=st.sampled_from(["f1", "exact_match"]),
+)
 @settings(deadline=None, max_examples=40)
-def test_the_judge_compares_what_decoding_finds(seed: int, max_tokens: int, rows: int) -> None:
+def test_the_judge_compares_what_decoding_finds(
+    seed: int, max_tokens: int, rows: int, metric: str
+) -> None:
     every = some_items()
     answers = [[span(1, 2)], [span(4, 4), span(2, 3)], []][:rows]
     items = answer_items(every.contexts[:rows], answers)
@@ -100,6 +107,7 @@ def test_the_judge_compares_what_decoding_finds(seed: int, max_tokens: int, rows
         found = [AnswerSpan(row[0]["start"], row[0]["end"]) for row in decoded]
         pairs = zip(items.contexts, found, items.answers, strict=True)
         overlaps = np.array([overlap(answer_tokens(c, [f])[0], own) for c, f, own in pairs])
+        overlaps = overlaps if metric == "f1" else np.floor(overlaps)
         nulls = [
             own[[0, 6][: len(c.windows)]].sum(1).min()
             for own, c in zip(by_row, items.contexts, strict=True)
@@ -110,7 +118,7 @@ def test_the_judge_compares_what_decoding_finds(seed: int, max_tokens: int, rows
         gaps = np.array(nulls) - np.array(best)
         has = items.answerable
         expected.append(overlaps.mean() if has.all() else best_threshold(gaps, overlaps, has)[1])
-    found_values = judge_answers(items, max_tokens)(torch.from_numpy(logits))
+    found_values = judge_answers(items, metric, max_tokens=max_tokens)(torch.from_numpy(logits))
     assert found_values.tolist() == pytest.approx(expected)
 
 
