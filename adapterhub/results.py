@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
+from typing import TYPE_CHECKING, Any, TypedDict, overload
 
 from adapterhub.errors import MissingExtraError, UnknownTaskError
-from adapterhub.specs import Kind, Pooling
+from adapterhub.kinds import KINDS, ArrowType, Kind, What
+from adapterhub.specs import Pooling
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     import pyarrow as pa
-
-
-What = Literal["label", "score", "value", "labels", "entities", "words"]
 
 
 def prediction_columns(name: str, kind: Kind, *, top_k: int | None) -> dict[str, What]:
@@ -29,41 +27,25 @@ def prediction_columns(name: str, kind: Kind, *, top_k: int | None) -> dict[str,
         kind: Kind of the task.
         top_k: Number of labels per row; None for all.
     """
-    one_label = kind == "single_label" and top_k == 1
-    held: tuple[What, ...] = ("label", "score") if one_label else (_HELD[kind],)
-    return {f"{name}.{what}": what for what in held}
+    return {f"{name}.{what}": what for what in _columns(kind, top_k)}
 
 
-_HELD: Mapping[Kind, What] = MappingProxyType(
-    {
-        "single_label": "labels",
-        "multi_label": "labels",
-        "regression": "value",
-        "tagging": "entities",
-        "parsing": "words",
-    }
-)
-"""What the one column of a kind holds."""
+def _columns(kind: Kind, top_k: int | None) -> Mapping[What, ArrowType]:
+    row = KINDS[kind]
+    return row.columns if row.best_columns is None or top_k != 1 else row.best_columns
 
 
 def column_types(name: str, kind: Kind, *, top_k: int | None) -> dict[str, pa.DataType]:
     """Returns the type of each column of a task's predictions; see `prediction_columns`."""
+    return {f"{name}.{what}": _type(held) for what, held in _columns(kind, top_k).items()}
+
+
+def _type(held: ArrowType) -> pa.DataType:
     import pyarrow as pa
 
-    label = [("label", pa.string()), ("score", pa.float64())]
-    span = [("word", pa.string()), ("start", pa.int64()), ("end", pa.int64())]
-    entity = [("entity_group", pa.string()), ("score", pa.float64()), *span]
-    head = [("head", pa.int64()), ("relation", pa.string()), ("score", pa.float64())]
-    types: dict[What, pa.DataType] = {
-        "label": pa.string(),
-        "score": pa.float64(),
-        "value": pa.float64(),
-        "labels": pa.list_(pa.struct(label)),
-        "entities": pa.list_(pa.struct(entity)),
-        "words": pa.list_(pa.struct([*span, *head])),
-    }
-    columns = prediction_columns(name, kind, top_k=top_k)
-    return {column: types[what] for column, what in columns.items()}
+    if isinstance(held, str):
+        return pa.type_for_alias(held)
+    return pa.list_(pa.struct([(name, pa.type_for_alias(alias)) for name, alias in held]))
 
 
 def task_columns(

@@ -15,24 +15,21 @@ from adapterhub.diagnostics import Metric as Metric
 from adapterhub.examples import MOST_EXAMPLES, Example
 from adapterhub.examples import KnownAnswer as KnownAnswer
 from adapterhub.families import FamilyName
+from adapterhub.kinds import INSIDE as INSIDE
+from adapterhub.kinds import KINDS as KINDS
+from adapterhub.kinds import Kind as Kind
+from adapterhub.kinds import KindRow
+from adapterhub.kinds import Role as Role
 from adapterhub.schema import Spec as Spec
-from adapterhub.tags import check_tags, entity_types
 
-Kind = Literal["single_label", "multi_label", "regression", "tagging", "parsing"]
 Pooling = Literal["cls", "mean", "max", "attentive", "tokens"]
 TextPooling = Literal["cls", "mean", "max", "attentive"]
 Site = Literal["query", "key", "value", "dense", "ffn", "ffn_output"]
 Activation = Literal["gelu", "tanh", "relu"]
 
-KINDS: tuple[Kind, ...] = get_args(Kind)
 POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
 SITES: tuple[Site, ...] = get_args(Site)
 """The linear maps of a block: the last part of their names in transformers."""
-TOKEN_KINDS: tuple[Kind, ...] = ("tagging", "parsing")
-"""Kinds whose heads read every token of one text; those of others read a text or a pair."""
-INSIDE = "_"
-"""The relation of a unit that belongs to the same word as the unit before it, as the second
-character of a Chinese word does."""
 BLOCK_METHOD = "block"
 """The one method that is not of PEFT: an own copy of the whole block at its depths."""
 TEXT_POOLINGS: tuple[TextPooling, ...] = get_args(TextPooling)
@@ -168,10 +165,6 @@ class Calibration(Spec):
     thresholds: tuple[Annotated[float, Field(ge=0, le=1)], ...] | None = None
 
 
-Role = Literal["text", "pair", "tokens", "heads", "target"]
-"""What a column of labelled rows is."""
-
-
 class EarlierTask(Spec):
     """The task whose adapter initialized the training of another one.
 
@@ -264,14 +257,19 @@ class TaskSpec(Spec):
     examples: tuple[Example, ...] = Field(default=(), max_length=MOST_EXAMPLES)
 
     @property
+    def row(self) -> KindRow:
+        """Returns the facts of its kind."""
+        return KINDS[self.kind]
+
+    @property
     def outputs(self) -> int:
         """Returns the number K of logits per text, token or word."""
-        return 1 if self.kind == "regression" else len(self.labels)
+        return len(self.labels) if self.row.outputs is None else self.row.outputs
 
     @property
     def per_token(self) -> bool:
         """Returns whether it reads every token of a text, as tagging and parsing do."""
-        return self.kind in TOKEN_KINDS
+        return self.row.per_token
 
     @property
     def deepest(self) -> int:
@@ -294,8 +292,8 @@ class TaskSpec(Spec):
         _check_known_answers(self)
         if self.diagnostics is not None and not self.diagnostics.fits(len(self.labels)):
             raise ValueError("diagnostics are about other labels")
-        labels = entity_types(self.labels) if self.kind == "tagging" else self.labels
-        if not all(example.fits(len(self.fields), labels) for example in self.examples):
+        names = self.row.label_names(self.labels)
+        if not all(example.fits(len(self.fields), names) for example in self.examples):
             raise ValueError("an example is of a task with other fields or labels")
         return self
 
@@ -305,16 +303,7 @@ def _check_labels(spec: TaskSpec) -> None:
     if len(set(labels)) != len(labels):
         twice = next(label for label in labels if labels.count(label) > 1)
         raise ValueError(f"label '{twice}' occurs twice")
-    if spec.kind == "regression" and labels:
-        raise ValueError("a regression task has no labels")
-    if spec.kind == "single_label" and len(labels) < 2:
-        raise ValueError(f"a single_label task needs two labels or more, found {len(labels)}")
-    if spec.kind == "multi_label" and not labels:
-        raise ValueError("a multi_label task needs labels")
-    if spec.kind == "tagging":
-        check_tags(labels)
-    if spec.kind == "parsing" and not set(labels) - {INSIDE}:
-        raise ValueError(f"a parsing task needs a relation other than '{INSIDE}'")
+    spec.row.check_labels(labels)
 
 
 def _check_reading(spec: TaskSpec) -> None:
@@ -322,9 +311,10 @@ def _check_reading(spec: TaskSpec) -> None:
         raise ValueError(f"fields {spec.fields} name one field twice")
     if spec.per_token != (spec.head.pooling == "tokens"):
         raise ValueError(f"a {spec.kind} task cannot read with pooling '{spec.head.pooling}'")
-    if spec.per_token and len(spec.fields) != 1:
-        raise ValueError(f"a {spec.kind} task reads one field")
-    if (spec.kind == "parsing") != (spec.head.arc_width is not None):
+    if len(spec.fields) not in spec.row.fields:
+        few = "one field" if spec.row.fields == (1,) else "two fields"
+        raise ValueError(f"a {spec.kind} task reads {few}")
+    if spec.row.biaffine != (spec.head.arc_width is not None):
         raise ValueError("head.arc_width belongs to parsing tasks, and to no others")
     if spec.deepest > spec.backbone.num_hidden_layers:
         raise ValueError(
@@ -365,14 +355,14 @@ def _check_adapter(spec: TaskSpec, adapter: AdapterSpec) -> None:
 
 def _check_calibration(spec: TaskSpec) -> None:
     thresholds = spec.calibration.thresholds
-    if thresholds is not None and spec.kind != "multi_label":
+    if thresholds is not None and not spec.row.has_thresholds:
         raise ValueError("thresholds are for multi_label tasks")
     if thresholds is not None and len(thresholds) != len(spec.labels):
         raise ValueError(f"{len(thresholds)} thresholds for {len(spec.labels)} labels")
-    if spec.kind == "parsing" and spec.calibration.temperature != 1:
+    if spec.row.biaffine and spec.calibration.temperature != 1:
         raise ValueError("a parsing task has no temperature: head.arcs and head.relations have it")
     if spec.value_range is not None:
-        if spec.kind != "regression":
+        if not spec.row.has_range:
             raise ValueError("value_range is for regression tasks")
         if spec.value_range[0] >= spec.value_range[1]:
             raise ValueError(f"value_range {spec.value_range} is empty")
@@ -386,7 +376,7 @@ def _check_known_answers(spec: TaskSpec) -> None:
             raise ValueError(f"a known answer does not have {spec.outputs} logits in every row")
         if not spec.per_token and len(answer.logits) != 1:
             raise ValueError("a known answer of a whole text has more than one row")
-        expected = 0 if spec.kind == "regression" else len(answer.logits)
+        expected = len(answer.logits) if spec.row.has_labels else 0
         if len(answer.answers) != expected:
             raise ValueError("a known answer does not name one label per row")
         if not set(answer.answers) <= set(spec.labels):

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from adapterhub.shapes import tensor_shapes
-from adapterhub.specs import TOKEN_KINDS, BackboneSpec, HeadSpec, Kind, TaskSpec
+from adapterhub.specs import KINDS, BackboneSpec, HeadSpec, Kind, TaskSpec
 from adapterhub.store.entries import BackboneEntry
 
 LABELS: dict[str, tuple[str, ...]] = {
@@ -40,7 +40,7 @@ def task_spec(kind: Kind = "single_label", **changes: Any) -> TaskSpec:
     """Returns a task of `kind`; the fields of `HeadSpec` go to its head."""
     head = HeadSpec(
         depths=changes.pop("depths", (4,)),
-        pooling=changes.pop("pooling", "tokens" if kind in TOKEN_KINDS else "mean"),
+        pooling=changes.pop("pooling", "tokens" if KINDS[kind].per_token else "mean"),
         hidden_width=changes.pop("hidden_width", 12 if kind == "parsing" else None),
         arc_width=changes.pop("arc_width", 4 if kind == "parsing" else None),
     )

@@ -10,6 +10,7 @@ import typer
 
 from adapterhub.commands.printing import note
 from adapterhub.errors import UsageError, nearest
+from adapterhub.kinds import KINDS
 
 LabelledRows = Annotated[
     Path,
@@ -67,12 +68,13 @@ OnlyLanguage = Annotated[
     str | None,
     typer.Option("--language", "-l", metavar="TAG", help="Only tasks for this language: en …"),
 ]
+_KINDS = tuple(KINDS)
 OnlyKind = Annotated[
     str | None,
     typer.Option(
         "--kind",
         metavar="KIND",
-        help="Only single_label, multi_label, regression, tagging or parsing tasks.",
+        help=f"Only {', '.join(_KINDS[:-1])} or {_KINDS[-1]} tasks.",
     ),
 ]
 JSON_HELP = "Print JSON, errors too."

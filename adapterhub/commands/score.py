@@ -26,7 +26,8 @@ from adapterhub.errors import DataError, UsageError
 if TYPE_CHECKING:
     from adapterhub.commands.verb_options import HubOptions, ScoreArguments
     from adapterhub.hub import Hub
-    from adapterhub.results import ParsedWord, What
+    from adapterhub.kinds import What
+    from adapterhub.results import ParsedWord
     from adapterhub.rows.formats import Format
     from adapterhub.scoring.job.job import ScoringJob
     from adapterhub.scoring.options import ScoringOptions

@@ -6,15 +6,14 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
-import numpy as np
-
 from adapterhub.evaluation.labelled import LabelledTask, column_options, read_labelled
 from adapterhub.evaluation.result import Evaluation, TaskEvaluation
 from adapterhub.inputs import Record
 from adapterhub.results import Scores, TaskScores
 from adapterhub.specs import TaskSpec
-from adapterhub.training.evaluation.comparison import Comparison, compare_texts, compare_words
-from adapterhub.training.evaluation.metrics import evaluate as measure
+from adapterhub.training.kinds.kind import Outputs
+from adapterhub.training.kinds.table import TRAINED
+from adapterhub.training.kinds.table import evaluate as measure
 
 _SPLIT = "given"
 
@@ -84,12 +83,8 @@ def _evaluate(one: LabelledTask, scores: TaskScores, place: str) -> TaskEvaluati
         columns=one.dataset.roles,
         metrics=measure(one.spec, scores, one.dataset),
         labels=one.spec.labels,
-        comparison=_compare(one, scores),
+        comparison=TRAINED[one.spec.kind].compare(
+            one.spec, Outputs.of_scores(scores), one.dataset, split=_SPLIT
+        ),
         earlier_use=one.earlier_use,
     )
-
-
-def _compare(one: LabelledTask, scores: TaskScores) -> Comparison:
-    if isinstance(scores.logits, np.ndarray):
-        return compare_texts(one.spec, scores.logits, one.dataset, split=_SPLIT)
-    return compare_words(one.spec.kind, scores.answers, one.dataset, split=_SPLIT)

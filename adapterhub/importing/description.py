@@ -8,11 +8,12 @@ from adapterhub.errors import AdapterError, BackboneMismatchError, UsageError
 from adapterhub.importing.classifiers import ClassifierHead
 from adapterhub.importing.import_options import ImportOptions
 from adapterhub.importing.model_config import ModelConfig
+from adapterhub.kinds import KINDS, Kind
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.peft.exported_head import HEAD_FILE, ExportedHead
 from adapterhub.peft.folder import PeftFolder
 from adapterhub.peft.saved_files import Reads
-from adapterhub.specs import MAX_WINDOW, Kind, TaskSpec, identity
+from adapterhub.specs import MAX_WINDOW, TaskSpec, identity
 
 
 def reads_of(
@@ -36,7 +37,8 @@ def reads_of(
     if peft is None:
         raise AdapterError(folder, "its config.json names no classifier of texts or tokens")
     if options.kind is not None:
-        return "tokens" if options.kind == "tagging" else "text"
+        row = KINDS[options.kind]
+        return "tokens" if row.per_token and not row.biaffine else "text"
     raise UsageError(
         f"{folder} does not say whether it classifies texts or tokens; give kind, for instance "
         f"single_label or tagging."
@@ -98,13 +100,14 @@ def _kind(classifier: ClassifierHead, config: ModelConfig, options: ImportOption
     kind = options.kind or ("tagging" if is_tagging else config.kind)
     if kind is None:
         kind = "regression" if outputs == 1 else "single_label"
-    if kind == "parsing":
+    row = KINDS[kind]
+    if row.biaffine:
         raise UsageError("A classifier has no heads of words; a parsing task is trained or added.")
-    if (kind == "tagging") != is_tagging:
+    if row.per_token != is_tagging:
         what = "tokens" if is_tagging else "whole texts"
         raise UsageError(f"kind is '{kind}', but the classifier classifies {what}.")
-    if kind == "regression" and outputs != 1:
-        raise UsageError(f"A regression task has one output; the classifier has {outputs}.")
+    if row.outputs not in (None, outputs):
+        raise UsageError(f"A {kind} task has one output; the classifier has {outputs}.")
     return kind
 
 
@@ -112,9 +115,9 @@ def _labels(
     classifier: ClassifierHead, kind: Kind, config: ModelConfig, options: ImportOptions
 ) -> tuple[str, ...]:
     outputs = classifier.outputs
-    if kind == "regression":
+    if not KINDS[kind].has_labels:
         if options.labels:
-            raise UsageError("A regression task has no labels; omit them.")
+            raise UsageError(f"A {kind} task has no labels; omit them.")
         return ()
     if options.labels:
         if len(options.labels) != outputs:

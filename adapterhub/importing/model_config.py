@@ -10,15 +10,11 @@ from typing import Any
 
 from adapterhub.errors import AdapterError
 from adapterhub.families import FAMILIES
+from adapterhub.kinds import KINDS, Kind
 from adapterhub.model.backbone.config import CONFIG_FILE
 from adapterhub.peft.saved_files import CLASSIFIERS, Reads
-from adapterhub.specs import Kind
 
-_KINDS: Mapping[str, Kind] = {
-    "regression": "regression",
-    "single_label_classification": "single_label",
-    "multi_label_classification": "multi_label",
-}
+_KINDS: Mapping[str | None, Kind] = {row.problem_type: name for name, row in KINDS.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,9 @@ from adapterhub.probing.options import ProbeOptions, What
 from adapterhub.probing.sentence_pairs import sentence_pairs
 from adapterhub.probing.source import Source, open_source
 from adapterhub.tags import OUTSIDE
+from adapterhub.training.data.kinds.reader import Example
+from adapterhub.training.data.kinds.table import parse_records
 from adapterhub.training.data.labels import find_labels, with_own_names, with_whole_numbers
-from adapterhub.training.data.parsing import Example, parse_records
 from adapterhub.training.data.splits import Parts, draw_rows, draw_test, shared_rows, split_records
 from adapterhub.training.data.tagging import TaggedWords, are_characters, join_words
 from adapterhub.training.data.words.trees import ParsedWords, join_tree

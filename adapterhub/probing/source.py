@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from adapterhub.errors import UsageError
+from adapterhub.kinds import KINDS, USUAL_TARGETS, Kind
 from adapterhub.probing.options import ProbeOptions, What
 from adapterhub.probing.sentence_pairs import sentence_pairs
 from adapterhub.rows.conllu import is_treebank
 from adapterhub.rows.formats import find_format
 from adapterhub.rows.reading import SourceRow, read_file
-from adapterhub.specs import TOKEN_KINDS, Kind
 from adapterhub.store.jsonsafe import shown
-from adapterhub.training.data.columns import RELATIONS, USUAL, Columns, find_columns
-from adapterhub.training.data.parsing import Example, parse_records
+from adapterhub.training.data.columns import RELATIONS, Columns
+from adapterhub.training.data.find_columns import find_columns
+from adapterhub.training.data.kinds.reader import Example
+from adapterhub.training.data.kinds.table import parse_records
 from adapterhub.training.data.records import Records, read_lists, read_parts, read_records
 from adapterhub.training.data.summary import note_unread
 from adapterhub.training.data.values import plain
@@ -127,7 +129,9 @@ def _guess(records: Records, reading: TrainingOptions) -> What:
         UsageError: The columns may mean several things, or nothing that can be probed.
     """
     names = records.columns
-    has_label = reading.text in names and any(name in names for name in USUAL if name != "tags")
+    has_label = reading.text in names and any(
+        name in names for name in USUAL_TARGETS if name != "tags"
+    )
     if reading.tokens in names and not (has_label and reading.target is None):
         trees: dict[str | None, What] = {RELATIONS: "relation", reading.heads: "head"}
         if reading.target in trees:
@@ -162,7 +166,7 @@ def _refuse(records: Records, columns: Columns) -> NoReturn:
         UsageError: Always; says what to do instead.
     """
     found = "numbers; write the ranges that they fall into, such as low, middle and high"
-    if columns.kind in TOKEN_KINDS:
+    if KINDS[columns.kind].of_words:
         raise UsageError(
             f"{records.source} has words beside its texts, and does not say what is predicted: "
             f"choose --what label, or --what tag, relation or head (in Python what='label')."

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from adapterhub.kinds import KINDS
 from adapterhub.remote.find import FoundTask
-from adapterhub.specs import TOKEN_KINDS, TaskSpec
+from adapterhub.specs import TaskSpec
 from adapterhub.store.entries import RegistryContent, TaskEntry
 
 LIBRARY = "adapterhub"
@@ -36,9 +37,6 @@ OWN_KEYS = (
 """The keys of front matter that we write, in their order."""
 REBUILT = ("widget", "model-index")
 """Those of them whose entries are told apart, ours and of others, where they are made."""
-PIPELINES: Mapping[str, str] = dict.fromkeys(TOKEN_KINDS, "token-classification")
-"""Pipeline tags of the Hub by kind of task, where they are not of the usual one."""
-
 HUB_METRICS: Mapping[str, str] = {
     "accuracy": "accuracy",
     "macro_f1": "f1",
@@ -119,9 +117,8 @@ def backbone_tag(fingerprint: str) -> str:
 
 def pipeline_tag(spec: TaskSpec) -> str:
     """Returns the Hub's pipeline tag of a task."""
-    if spec.kind == "regression" and len(spec.fields) == 2:
-        return "sentence-similarity"
-    return PIPELINES.get(spec.kind, "text-classification")
+    pair = spec.row.pair_pipeline
+    return pair if pair and len(spec.fields) == 2 else spec.row.pipeline
 
 
 def hub_dataset(spec: TaskSpec) -> str | None:
@@ -139,8 +136,7 @@ def _pipeline(content: RegistryContent, tasks: Sequence[FoundTask]) -> str | Non
     """Returns the Hub's pipeline tag of most tasks of the repository; None if it has none."""
     known = {task.name: pipeline_tag(task.spec) for task in tasks}
     counts = Counter(
-        known.get(name, PIPELINES.get(entry.kind, "text-classification"))
-        for name, entry in sorted(content.tasks.items())
+        known.get(name, KINDS[entry.kind].pipeline) for name, entry in sorted(content.tasks.items())
     )
     return next((tag for tag, _ in counts.most_common(1)), None)
 

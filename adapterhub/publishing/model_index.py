@@ -14,9 +14,9 @@ from typing import Any
 
 import yaml
 
+from adapterhub.kinds import KINDS
 from adapterhub.publishing.hub_metadata import (
     HUB_METRICS,
-    PIPELINES,
     hub_dataset,
     metric_name,
     pipeline_tag,
@@ -115,7 +115,7 @@ def _results_in_registry(name: str, entry: TaskEntry, before: Sequence[_Result])
     if not metrics:
         return []
     last = before[0] if before and before[0] in whole else {}
-    kind = PIPELINES.get(entry.kind, "text-classification")
+    kind = KINDS[entry.kind].pipeline
     dataset = {"name": "unknown", "type": "custom", **last.get("dataset", {})}
     split = record.measured_on or dataset.get("split") or "validation"
     return [

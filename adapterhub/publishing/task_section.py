@@ -13,9 +13,8 @@ from adapterhub.diagnostics import rows_text
 from adapterhub.families import FAMILIES
 from adapterhub.publishing.hub_metadata import hub_dataset
 from adapterhub.publishing.rendering import Markdown, cut, escape, render
-from adapterhub.specs import INSIDE, BackboneSpec, TaskSpec
+from adapterhub.specs import BackboneSpec, TaskSpec
 from adapterhub.store.entries import portable_entry
-from adapterhub.tags import entity_types
 
 _WORST = 5
 _MOST_LABELS = 500
@@ -56,9 +55,8 @@ def task_section(repo: str, name: str, spec: TaskSpec, extras: Collection[str]) 
         extras: Paths of the files published beside its head.
     """
     sample = _sample(spec)
-    labels = entity_types(spec.labels) if spec.kind == "tagging" else spec.labels
-    # No word of a prediction has this relation; it joins the parts of one.
-    labels = tuple(label for label in labels if spec.kind != "parsing" or label != INSIDE)
+    labels = spec.row.label_names(spec.labels)
+    labels = tuple(label for label in labels if label != spec.row.joining)
     has_peft = any(path.startswith("peft/") for path in extras)
     return render(
         "task",
@@ -136,7 +134,7 @@ def _label_figures(spec: TaskSpec) -> list[tuple[str, list[str]]]:
     if spec.calibration.thresholds is not None:
         columns.append(("threshold", [f"{one:.3g}" for one in spec.calibration.thresholds]))
     found = spec.diagnostics
-    if found is not None and found.confusion and spec.kind != "tagging":
+    if found is not None and found.confusion and not spec.per_token:
         totals = [sum(row) for row in found.confusion]
         hits = [row[number] for number, row in enumerate(found.confusion)]
         columns.append((f"{cut(found.split, 20)} rows", [f"{total:,}" for total in totals]))

@@ -10,11 +10,11 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
+from adapterhub.kinds import KINDS, NEWEST_SCHEMA, Kind
 from adapterhub.specs import (
     BackboneSpec,
     Fingerprint,
     HeadSpec,
-    Kind,
     Language,
     Pooling,
     Sha256,
@@ -22,9 +22,9 @@ from adapterhub.specs import (
     TaskName,
     TaskSpec,
 )
-from adapterhub.store.header import MAX_FILE_BYTES, NEWEST_KINDS, SUFFIX
+from adapterhub.store.header import MAX_FILE_BYTES, SUFFIX
 
-FIRST_SCHEMA, SCHEMA_VERSION = 1, 3
+FIRST_SCHEMA, SCHEMA_VERSION = 1, NEWEST_SCHEMA
 """The oldest and the newest schema that is read; `schema_of` says which one is written."""
 
 BACKBONES_FOLDER = "backbones"
@@ -271,10 +271,9 @@ class RegistryContent(Spec):
 
 def schema_of(tasks: Mapping[str, TaskEntry], retired: Mapping[str, Retired]) -> int:
     """Returns the oldest schema that can hold a registry, so that older adapterhubs read it."""
-    if any(entry.kind in NEWEST_KINDS for entry in tasks.values()):
-        return SCHEMA_VERSION
     has_later = retired or any(entry.deprecated or entry.removed for entry in tasks.values())
-    return 2 if has_later else FIRST_SCHEMA
+    kinds = (KINDS[entry.kind].schema for entry in tasks.values())
+    return max([2 if has_later else FIRST_SCHEMA, *kinds])
 
 
 def inconsistency(

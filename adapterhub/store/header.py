@@ -17,18 +17,17 @@ from typing import NoReturn
 from pydantic import ValidationError
 
 from adapterhub.errors import HeadFileError, IntegrityError
+from adapterhub.kinds import NEWEST_SCHEMA
 from adapterhub.shapes import NGRAM_KEYS, tensor_shapes
-from adapterhub.specs import Kind, TaskSpec
+from adapterhub.specs import TaskSpec
 from adapterhub.store.adapter_names import PREFIX, adapter_problem
 from adapterhub.store.atomic import open_regular, reason
 from adapterhub.store.jsonsafe import read_json_object, shown
 
 SUFFIX = ".safetensors"
 SPEC_KEY = "adapterhub"
-FIRST_SCHEMA, SCHEMA_VERSION = 1, 3
+FIRST_SCHEMA, SCHEMA_VERSION = 1, NEWEST_SCHEMA
 """The oldest and the newest schema of specs that is read; `spec_text` says which is written."""
-NEWEST_KINDS: tuple[Kind, ...] = ("parsing",)
-"""Kinds that came with the newest schema of head files and registries."""
 DTYPES = ("F32", "F16", "BF16")
 KEY_DTYPES = ("I64",)
 MAX_FILE_BYTES = 512 * 2**20
@@ -236,10 +235,10 @@ def _read_json(text: str | bytes, part: str, source: str) -> dict[str, object]:
 def spec_text(spec: TaskSpec) -> str:
     """Returns the spec of a task as its head file has it, in the oldest schema that can hold it.
 
-    Examples came with schema 2 and parsing with 3: an adapterhub that does not know them says that
-    the file is newer.
+    Examples came with schema 2, kinds with those of their rows: an adapterhub that does not know
+    them says that the file is newer.
     """
-    version = SCHEMA_VERSION if spec.kind in NEWEST_KINDS else 2 if spec.examples else FIRST_SCHEMA
+    version = max(spec.row.schema, 2 if spec.examples else FIRST_SCHEMA)
     if version == FIRST_SCHEMA:
         return spec.model_dump_json()
     content = {**spec.model_dump(mode="json"), "schema_version": version}

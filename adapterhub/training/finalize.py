@@ -10,6 +10,7 @@ import torch
 
 from adapterhub.diagnostics import Use, figure_text
 from adapterhub.examples import Example
+from adapterhub.kinds import KINDS
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.model.execution.examples import make_examples
 from adapterhub.model.execution.known_answers import make_known_answers, probes_for
@@ -26,20 +27,16 @@ from adapterhub.training.data.dataset import Splits, summary_of
 from adapterhub.training.data.splits import shared_rows
 from adapterhub.training.data.summary import DataSummary
 from adapterhub.training.data.trained_columns import recorded_columns
-from adapterhub.training.evaluation.calibration import TunedHead, recalibrate, tune_tag_bias
-from adapterhub.training.evaluation.comparison import Comparison, compare
-from adapterhub.training.evaluation.measure import (
-    calibrated,
-    compute_metrics,
-    fold_logits,
-    run_head,
-)
+from adapterhub.training.evaluation.calibration import TunedHead
+from adapterhub.training.evaluation.comparison import Comparison
+from adapterhub.training.evaluation.measure import fold_logits, run_head
 from adapterhub.training.features.encoding import FeatureSource
 from adapterhub.training.heads.candidates import FittedHead
 from adapterhub.training.heads.fit_inputs import FitInputs
 from adapterhub.training.heads.search_heads import SearchResult
 from adapterhub.training.heads.table import SearchTable
-from adapterhub.training.options import SELECTION_FORMS, TrainingOptions
+from adapterhub.training.kinds.table import TRAINED, calibrated, compare, compute_metrics
+from adapterhub.training.options import TrainingOptions
 from adapterhub.training.tune import Tune
 
 
@@ -203,29 +200,25 @@ def _measure(
 def _scored_notes(head: TunedHead, fit_inputs: FitInputs) -> tuple[str, ...]:
     """Returns the metric of the chosen head as scored, where candidates are compared otherwise."""
     rows, metric = fit_inputs.splits.validation, fit_inputs.metric
-    if fit_inputs.measure == metric:
+    forms = head.spec.row.compared_as
+    if forms is None or fit_inputs.measure == metric:
         return ()
-    how = SELECTION_FORMS[head.spec.kind][1]
     figures = compute_metrics(calibrated(head.spec, head.logits, rows), head.logits, rows)
     value = next(figure.value for figure in figures if figure.name == metric)
-    return (f"The chosen head, scored with {how}: {metric} {figure_text(value)}.",)
+    return (f"The chosen head, scored with {forms[1]}: {metric} {figure_text(value)}.",)
 
 
 def _tune(
     head: TunedHead, fit_inputs: FitInputs, *, source: FeatureSource, options: TrainingOptions
 ) -> TunedHead:
     """Returns a head after the steps of its kind, each kept only if it improves the metric."""
-    if options.ngrams and head.spec.kind != "parsing":
+    if options.ngrams and head.spec.row.linear:
         # scikit-learn is in the extra `train`, which `train` has checked before.
         from adapterhub.training.heads.fit_ngrams import fit_ngrams
 
         head = fit_ngrams(head, fit_inputs=fit_inputs, source=source, options=options) or head
-    if head.spec.kind == "tagging":
-        validation = fit_inputs.splits.validation
-        return tune_tag_bias(head, validation, tolerance=options.tolerance) or head
-    if head.spec.kind == "regression":
-        return recalibrate(head, fit_inputs.truth.numpy()) or head
-    return head
+    validation = fit_inputs.splits.validation
+    return TRAINED[head.spec.kind].tuned(head, validation, tolerance=options.tolerance)
 
 
 def _validation_logits(
@@ -255,7 +248,8 @@ def _bare_spec(
     train_rows = splits.train
     fitted = chosen if isinstance(chosen, FittedAdapter) else None
     value_range = options.value_range
-    if train_rows.kind == "regression" and value_range is None:
+    has_range = KINDS[train_rows.kind].has_range
+    if has_range and value_range is None:
         values = train_rows.truth()
         value_range = (float(values.min()), float(values.max()))
     record = TrainingRecord(
@@ -287,6 +281,6 @@ def _bare_spec(
         backbone=backbone.spec,
         adapter=None if fitted is None else fitted.adapter,
         head=chosen.head,
-        value_range=value_range if train_rows.kind == "regression" else None,
+        value_range=value_range if has_range else None,
         training=record,
     )

@@ -12,12 +12,13 @@ from pydantic import BeforeValidator, Field, field_serializer, model_validator
 
 from adapterhub.errors import DataError, UsageError
 from adapterhub.inputs import Record, parse_bytes
+from adapterhub.kinds import KINDS, Kind
+from adapterhub.kinds import MetricName as MetricName
 from adapterhub.option_models import Option, Options, Part, parse_options
 from adapterhub.specs import (
     APART_POOLINGS,
     MAX_WINDOW,
     TEXT_POOLINGS,
-    Kind,
     Language,
     TaskName,
     TextPooling,
@@ -36,29 +37,8 @@ from adapterhub.training.adapter_options import (
 )
 from adapterhub.training.tune import Tune, adapter_for, check_together, read_tune
 
-MetricName = Literal[
-    "accuracy",
-    "macro_f1",
-    "micro_f1",
-    "mcc",
-    "likelihood",
-    "spearman",
-    "pearson",
-    "span_f1",
-    "las",
-    "uas",
-]
 Joining = Literal["auto", "space", "none"]
 PairReading = Literal["together", "apart", "both"]
-
-METRICS: dict[Kind, tuple[MetricName, ...]] = {
-    "single_label": ("accuracy", "macro_f1", "mcc", "likelihood"),
-    "multi_label": ("macro_f1", "micro_f1", "likelihood"),
-    "regression": ("spearman", "pearson"),
-    "tagging": ("span_f1",),
-    "parsing": ("las", "uas"),
-}
-"""The metrics that can choose among candidates, by kind; the first is the default."""
 
 HELD_OUT = 0.1
 """Part of the rows that is held out where nothing else is asked for."""
@@ -283,8 +263,9 @@ class TrainingOptions(Options):
             raise ValueError("train an adapter or take the one of a task, not both")
         if self.pairs == "apart" and set(self.poolings) == {"attentive"}:
             raise ValueError(f"texts apart are pooled by {', '.join(APART_POOLINGS)}")
-        if self.kind is not None and self.metric not in (None, *METRICS[self.kind]):
-            raise ValueError(f"a {self.kind} task is chosen by {' or '.join(METRICS[self.kind])}")
+        known = () if self.kind is None else KINDS[self.kind].metrics
+        if known and self.metric not in (None, *known):
+            raise ValueError(f"a {self.kind} task is chosen by {' or '.join(known)}")
         return self
 
 
@@ -336,18 +317,9 @@ def cache_folder(options: TrainingOptions) -> Path:
     return absolute_path(root) / "features"
 
 
-SELECTION_FORMS: dict[Kind, tuple[str, str]] = {
-    "tagging": ("argmax tags", "the best valid sequence of tags"),
-    "multi_label": ("best thresholds", "the thresholds of its file"),
-    "regression": ("unclipped", "values clipped to its range"),
-    "parsing": ("argmax heads", "the best tree"),
-}
-"""How outputs are read where candidates are compared, and how in scoring, where these differ."""
-
-
 def measure_name(metric: MetricName, kind: Kind) -> str:
     """Returns the name of a metric as it is computed for choosing among candidates."""
-    forms = SELECTION_FORMS.get(kind)
+    forms = KINDS[kind].compared_as
     return metric if forms is None or metric == "likelihood" else f"{metric} ({forms[0]})"
 
 
@@ -363,11 +335,12 @@ def selection_metric(options: TrainingOptions, kind: Kind, *, crossed: bool = Fa
     Raises:
         UsageError: The metric asked for does not fit the kind.
     """
+    known = KINDS[kind].metrics
     if options.metric is None:
-        return "likelihood" if crossed and "likelihood" in METRICS[kind] else METRICS[kind][0]
-    if options.metric not in METRICS[kind]:
+        return "likelihood" if crossed and "likelihood" in known else known[0]
+    if options.metric not in known:
         raise UsageError(
             f"Option metric is '{options.metric}', but the data make a {kind} task, which is "
-            f"chosen by {' or '.join(METRICS[kind])}."
+            f"chosen by {' or '.join(known)}."
         )
     return options.metric

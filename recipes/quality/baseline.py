@@ -17,9 +17,10 @@ from sklearn.feature_extraction import FeatureHasher
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import SGDClassifier
 
+from adapterhub.kinds import KINDS, Kind
 from adapterhub.model.heads.heads import Array, RowLogits, sigmoid, softmax
 from adapterhub.model.heads.spans import TaggedText, decode_spans, is_han, words_of
-from adapterhub.specs import Kind, Metric
+from adapterhub.specs import Metric
 from adapterhub.training.data.dataset import Splits
 from adapterhub.training.data.tagging import Span, unit_tags
 from adapterhub.training.evaluation.calibration import TagBias, best_tag_bias, find_thresholds
@@ -127,11 +128,10 @@ def text_logits(
         strengths: Inverses of the L2 penalty.
     """
     train, validation = features
-    outputs = max(1, len(splits.train.labels))
+    outputs, model = max(1, len(splits.train.labels)), KINDS[splits.train.kind].linear
+    assert model is not None
     for strength in strengths:
-        fitted = fit_linear(
-            train, splits.train.truth(), splits.train.kind, outputs=outputs, strength=strength
-        )
+        fitted = fit_linear(train, splits.train.truth(), model, outputs=outputs, strength=strength)
         yield fitted.logits(validation)
 
 

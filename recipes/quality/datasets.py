@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from adapterhub.errors import UsageError
+from adapterhub.kinds import KINDS, Kind
 from adapterhub.model.heads.spans import is_han
-from adapterhub.specs import Kind
 from adapterhub.training.data.dataset import Dataset
-from adapterhub.training.options import METRICS, MetricName, TrainingOptions
+from adapterhub.training.options import MetricName, TrainingOptions
 
 # The rows of these kinds have these keys; other sets (questions, parses) are left out.
 _KEYS = ({"text", "label"}, {"text", "labels"}, {"text", "score"}, {"tokens", "tags"})
@@ -64,7 +64,7 @@ def options_for(folder: Path, max_rows: int) -> TrainingOptions:
 
 def compared_metric(kind: Kind) -> MetricName:
     """Returns the metric that is compared on sets of a kind."""
-    return "macro_f1" if kind == "single_label" else METRICS[kind][0]
+    return "macro_f1" if kind == "single_label" else KINDS[kind].metrics[0]
 
 
 def language_of(dataset: Dataset) -> str:

@@ -24,7 +24,7 @@ from adapterhub.plan import Reading
 from adapterhub.specs import HeadSpec, TaskSpec
 from adapterhub.training.data.dataset import Dataset, Splits
 from adapterhub.training.data.tagging import unit_tags
-from adapterhub.training.evaluation.measure import calibrated, compute_metrics
+from adapterhub.training.kinds.table import calibrated, compute_metrics
 from adapterhub.training.options import MetricName
 from recipes.quality.finetuning_batches import IGNORED, LikeLengthTrainer, collate, lengths_of
 from recipes.quality.systems import Budget, Given, Outcome

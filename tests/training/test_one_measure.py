@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from adapterhub.kinds import KINDS
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.specs import HeadSpec
 from adapterhub.training.adapters.result import AdapterRow, AdapterTable, make_adapter_table
 from adapterhub.training.finalize import TrainedTask
-from adapterhub.training.options import METRICS, TrainingOptions, measure_name
+from adapterhub.training.options import TrainingOptions, measure_name
 from adapterhub.training.train import train
 from tests.training.rows import pair_rows, rating_rows, sentiment_rows, tagged_rows, topic_rows
 from tests.training.test_few_rows import QUICK
@@ -76,8 +77,8 @@ def test_labels_are_chosen_by_what_is_reported(
 
 
 def test_every_metric_has_a_name_for_choosing() -> None:
-    for kind, metrics in METRICS.items():
-        for metric in metrics:
+    for kind, row in KINDS.items():
+        for metric in row.metrics:
             name = measure_name(metric, kind)
             assert name.startswith(metric)
             assert (name == metric) == (kind == "single_label" or metric == "likelihood")

@@ -12,8 +12,8 @@ from adapterhub.errors import UsageError
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.training.data.dataset import read_for_task
-from adapterhub.training.evaluation.metrics import evaluate
 from adapterhub.training.finalize import TrainedTask
+from adapterhub.training.kinds.table import evaluate
 from adapterhub.training.options import training_options
 from adapterhub.training.train import train
 from tests.training.rows import tree_rows, write_rows

@@ -18,9 +18,9 @@ from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.store.registry import read_registry
 from adapterhub.training.data.dataset import read_for_task
-from adapterhub.training.evaluation.metrics import evaluate
 from adapterhub.training.finalize import TrainedTask
 from adapterhub.training.heads import search_heads as search_module
+from adapterhub.training.kinds.table import evaluate
 from adapterhub.training.options import TrainingOptions, training_options
 from adapterhub.training.train import train
 from tests.training.rows import (

@@ -13,7 +13,8 @@ from adapterhub.model.encoder.tokens import TextTokenizer
 from adapterhub.model.execution.passes import Requested
 from adapterhub.model.execution.resident import ResidentTask
 from adapterhub.model.execution.row_outputs import TrunkOutput
-from adapterhub.model.heads.heads import DECODERS, Array, RowLogits
+from adapterhub.model.heads.heads import Array, RowLogits
+from adapterhub.model.heads.kinds.table import DECODERS
 from adapterhub.plan import Plan, Trunk
 from adapterhub.results import Answer, TaskScores
 
@@ -174,7 +175,7 @@ def task_scores(
         logits = output.logits[name]
         places = output.rows[name]
         rows = [given.rows[place] for place in places]
-        decoded = DECODERS[task.spec.kind](logits, task.spec, request.top_k)
+        decoded = DECODERS[task.spec.kind].decode(logits, task.spec, request.top_k)
         for place, row, answer in zip(places, rows, decoded, strict=True):
             answers[row] = answer
             windows[row] = output.windows[place]

@@ -13,7 +13,7 @@ from adapterhub.inputs import Record
 from adapterhub.model.backbone.caller_state import own_state
 from adapterhub.model.execution.known_answers import run_alone
 from adapterhub.model.execution.run_trunk import ExecutionContext
-from adapterhub.model.heads.heads import DECODERS
+from adapterhub.model.heads.kinds.table import DECODERS
 from adapterhub.remote.find import FoundTask, task_in
 from adapterhub.results import Answer
 from adapterhub.specs import TaskSpec
@@ -66,7 +66,7 @@ def make_examples(
     if not inputs:
         return ()
     output = run_alone(spec, tensors, inputs, context=context)
-    decoded = DECODERS[spec.kind](output.logits[spec.task], spec, 1)
+    decoded = DECODERS[spec.kind].decode(output.logits[spec.task], spec, 1)
     found: dict[int, Answer] = dict(zip(output.rows[spec.task], decoded, strict=True))
     return tuple(_example(texts, found.get(row)) for row, texts in enumerate(inputs))
 

@@ -1,16 +1,14 @@
 """Features -> logits -> predictions.
 
 A head is a linear map, optionally after one hidden layer, in fp32; of a parsing task it is the
-hidden layer alone, and pairs of words are scored by its outputs. Each kind of task has its own
-function that decodes logits, in the table DECODERS.
+hidden layer alone, and pairs of words are scored by its outputs. The folder `kinds` decodes logits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +16,10 @@ import torch
 from torch.nn import functional
 
 from adapterhub.model.heads.biaffine import BiaffineWeights, read_biaffine
-from adapterhub.model.heads.parses import parsed_words
-from adapterhub.model.heads.spans import Places, TaggedText, decode_spans
+from adapterhub.model.heads.spans import Places, TaggedText
 from adapterhub.model.heads.wide_head import GramWeights, LexicalOverlap
-from adapterhub.results import Answer, LabelScore
 from adapterhub.shapes import NGRAM_KEYS
-from adapterhub.specs import Activation, Kind, TaskSpec
+from adapterhub.specs import Activation, TaskSpec
 
 Array = npt.NDArray[np.float32]
 
@@ -127,78 +123,16 @@ class RowLogits:
     texts: tuple[TaggedText, ...] = ()
     heads: tuple[Places, ...] = ()
 
+    @property
+    def matrix(self) -> Array:
+        """Returns the logits of whole texts: (N, K).
 
-class Decoder(Protocol):
-    """Turns the logits of one kind of task into predictions."""
-
-    def __call__(self, logits: RowLogits, spec: TaskSpec, top_k: int | None) -> list[Answer]:
-        """Returns one prediction per row.
-
-        Args:
-            logits: The raw outputs.
-            spec: Gives labels and calibration.
-            top_k: 1 for the prediction, n for the n most probable labels, None for all labels.
+        Raises:
+            TypeError: They are of tokens or words.
         """
-        ...
-
-
-def decode_single_label(logits: RowLogits, spec: TaskSpec, top_k: int | None) -> list[Answer]:
-    """Returns the most probable label per row, or a list of the `top_k` most probable ones."""
-    scores = softmax(_matrix(logits) / spec.calibration.temperature)
-    if top_k != 1:
-        return _ranked(scores, spec.labels, top_k)
-    best = scores.argmax(1)
-    return [
-        LabelScore(label=spec.labels[label], score=float(row[label]))
-        for row, label in zip(scores, best.tolist(), strict=True)
-    ]
-
-
-def decode_multi_label(logits: RowLogits, spec: TaskSpec, top_k: int | None) -> list[Answer]:
-    """Returns per row the labels at or over their threshold, or the `top_k` most probable ones."""
-    scores = sigmoid(_matrix(logits) / spec.calibration.temperature)
-    if top_k != 1:
-        return _ranked(scores, spec.labels, top_k)
-    thresholds = np.asarray(spec.calibration.thresholds or [0.5] * len(spec.labels), np.float32)
-    answers: list[Answer] = []
-    for row in scores:
-        predicted = np.flatnonzero(row >= thresholds)
-        order = predicted[np.argsort(-row[predicted], kind="stable")]
-        answers.append([LabelScore(label=spec.labels[i], score=float(row[i])) for i in order])
-    return answers
-
-
-def decode_regression(logits: RowLogits, spec: TaskSpec, top_k: int | None) -> list[Answer]:
-    """Returns one value per row in the task's unit, clipped to its range."""
-    del top_k  # A regression task has one output.
-    values = _matrix(logits)[:, 0]
-    if spec.value_range is not None:
-        values = values.clip(*spec.value_range)
-    return [{"value": float(value)} for value in values]
-
-
-def decode_tagging(logits: RowLogits, spec: TaskSpec, top_k: int | None) -> list[Answer]:
-    """Returns the entity spans of each row, in text order."""
-    del top_k  # Only the best sequence of tags is decoded.
-    temperature = spec.calibration.temperature
-    scores = [log_softmax(row / temperature) for row in logits.values]
-    return list(decode_spans(scores, logits.texts, spec.labels))
-
-
-def decode_parsing(logits: RowLogits, spec: TaskSpec, top_k: int | None) -> list[Answer]:
-    """Returns the words of each row with head and relation, in text order."""
-    del top_k  # Only the best tree is decoded.
-    rows = zip(logits.values, logits.heads, logits.texts, strict=True)
-    return [parsed_words(row, heads, text, spec.labels) for row, heads, text in rows]
-
-
-DECODERS: dict[Kind, Decoder] = {
-    "single_label": decode_single_label,
-    "multi_label": decode_multi_label,
-    "regression": decode_regression,
-    "tagging": decode_tagging,
-    "parsing": decode_parsing,
-}
+        if isinstance(self.values, tuple):
+            raise TypeError("logits per token cannot be decoded as logits per text")
+        return self.values
 
 
 def softmax(logits: Array) -> Array:
@@ -218,17 +152,3 @@ def sigmoid(logits: Array) -> Array:
     # Takes exp of negative numbers only, which cannot overflow.
     small = np.exp(-np.abs(logits))
     return np.where(logits >= 0, 1 / (1 + small), small / (1 + small))
-
-
-def _matrix(logits: RowLogits) -> Array:
-    if isinstance(logits.values, tuple):
-        raise TypeError("logits per token cannot be decoded as logits per text")
-    return logits.values
-
-
-def _ranked(scores: Array, labels: Sequence[str], top_k: int | None) -> list[Answer]:
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :top_k]
-    return [
-        [LabelScore(label=labels[i], score=float(row[i])) for i in best]
-        for row, best in zip(scores, order.tolist(), strict=True)
-    ]

@@ -17,7 +17,7 @@ from adapterhub.specs import HeadSpec
 from adapterhub.training.adapters.examples import ExampleBatch
 from adapterhub.training.features.standardized_features import Scale, TapReader, measure
 from adapterhub.training.heads.batched_heads import BatchShape, export_head, initial_heads
-from adapterhub.training.heads.candidates import Objective
+from adapterhub.training.kinds.objective import Objective
 
 Layers = Callable[[int], Any]
 """Returns the layer of the pass from a depth on."""

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from adapterhub.kinds import KINDS, Kind
 from adapterhub.model.encoder.tokens import Row, TextTokenizer, TokenBatch, Window, pack
 from adapterhub.model.heads.spans import TaggedText, words_of
 from adapterhub.plan import Reading
-from adapterhub.specs import TOKEN_KINDS, Kind
 from adapterhub.training.features.shards import text_key
 
 Indices = npt.NDArray[np.int64]
@@ -102,7 +102,7 @@ def read_examples(
     first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     sizes = np.concatenate([[0], np.cumsum([len(window.ids) for window in windows])])
     words = places = None
-    if kind in TOKEN_KINDS:
+    if KINDS[kind].per_token:
         found = [
             _word_places(texts[0], row, windows, range(*first[index : index + 2]))
             for index, (texts, row) in enumerate(zip(inputs, rows, strict=True))

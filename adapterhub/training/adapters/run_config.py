@@ -14,8 +14,8 @@ from adapterhub.specs import HeadSpec
 from adapterhub.training.adapter_options import AdapterOptions
 from adapterhub.training.adapters.examples import ExampleBatch, Examples
 from adapterhub.training.adapters.trunk import TrunkStates
-from adapterhub.training.heads.candidates import Objective
-from adapterhub.training.heads.selection import Judge
+from adapterhub.training.kinds.objective import Objective
+from adapterhub.training.kinds.selection import Judge
 
 if TYPE_CHECKING:
     from adapterhub.peft.format import PeftAdapter

@@ -8,22 +8,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, replace
 from typing import cast
 
-import numpy as np
-import numpy.typing as npt
-
 from adapterhub.errors import DataError
-from adapterhub.specs import INSIDE, Kind, Role, TaskSpec
-from adapterhub.tags import entity_types
-from adapterhub.training.data.columns import Columns, find_columns
+from adapterhub.kinds import KINDS, Kind, Role
+from adapterhub.specs import TaskSpec
+from adapterhub.training.data.columns import Columns
+from adapterhub.training.data.find_columns import find_columns
+from adapterhub.training.data.kinds.reader import Example, Numbers
+from adapterhub.training.data.kinds.table import READERS, parse_records
 from adapterhub.training.data.labels import (
     Target,
-    find_labels,
     refuse_unknown,
     rows_with_known,
     with_own_names,
     with_whole_numbers,
 )
-from adapterhub.training.data.parsing import Example, parse_records
 from adapterhub.training.data.records import Records, read_lists, read_parts, read_records
 from adapterhub.training.data.splits import (
     Parts,
@@ -38,7 +36,6 @@ from adapterhub.training.data.tagging import Span, TaggedWords, are_characters, 
 from adapterhub.training.data.trained_columns import with_trained_columns
 from adapterhub.training.data.words.mentions import rows_with_mentions
 from adapterhub.training.data.words.trees import Arc, ParsedWords, join_tree
-from adapterhub.training.data.words.units import have_parts
 from adapterhub.training.options import Joining, TrainingOptions
 
 _FEWEST_ROWS = 8
@@ -99,21 +96,13 @@ class Dataset:
         """Returns the words of each row of a parsing set, with their heads."""
         return cast("tuple[tuple[Arc, ...], ...]", self.targets)
 
-    def truth(self) -> npt.NDArray[np.float32] | npt.NDArray[np.int64]:
+    def truth(self) -> Numbers:
         """Returns the targets as numbers, except for tagging and parsing.
 
         (N,) int64 label indices, (N, K) float32 zeros and ones for multi-label, or (N,)
         float32 values for regression.
         """
-        index = {label: place for place, label in enumerate(self.labels)}
-        if self.kind == "single_label":
-            return np.array([index[cast("str", target)] for target in self.targets], np.int64)
-        if self.kind == "regression":
-            return np.array(self.targets, np.float32)
-        matrix = np.zeros((len(self), len(self.labels)), np.float32)
-        for row, target in enumerate(self.targets):
-            matrix[row, [index[label] for label in cast("tuple[str, ...]", target)]] = 1
-        return matrix
+        return READERS[self.kind].truth(self.targets, self.labels)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -185,11 +174,11 @@ def read_splits(data: object, options: TrainingOptions) -> Splits:
         _fill(whole, part, joining) for part in (parts.train, parts.validation, parts.test)
     )
     train = replace(train, targets=with_whole_numbers(train.targets))
-    labels = _labels(train, records)
+    labels = READERS[train.kind].labels(train.inputs, train.targets, records)
     validation, test = _with_own_names(validation, labels), _with_own_names(test, labels)
     notes = parts.notes
     # Most of a tree is known; see `refuse_unknown`.
-    if parts.test and labels and train.kind != "parsing":
+    if parts.test and labels and not KINDS[train.kind].allows_unseen:
         test = _without_unseen(test, labels)
         if left_out := len(parts.test) - len(test):
             notes = (*notes, f"{left_out:,} test rows have labels that no training row has.")
@@ -207,7 +196,7 @@ def read_splits(data: object, options: TrainingOptions) -> Splits:
         for part in (train, validation, test)
     )
     if options.mentions:
-        types = entity_types(labels) if kept.kind == "tagging" else ()
+        types = KINDS[kept.kind].label_names(labels) if kept.kind == "tagging" else ()
         inputs, targets = rows_with_mentions(kept.inputs, kept.spans(), types, options)
         kept = replace(kept, inputs=kept.inputs + inputs, targets=kept.targets + targets)
     return _with_test(Splits(kept, validation, (), test if len(test) else None, notes), options)
@@ -269,7 +258,7 @@ def _crossed(records: Records, columns: Columns, options: TrainingOptions) -> Sp
     if max(folds) == 0:
         records.refuse("all rows have the same text; nothing can be learned")
     whole = replace(whole, targets=with_whole_numbers(whole.targets))
-    labels = _labels(whole, records)
+    labels = READERS[whole.kind].labels(whole.inputs, whole.targets, records)
     dataset = replace(whole.take(rows), labels=labels)
     return Splits(dataset, dataset, folds)
 
@@ -297,7 +286,7 @@ def read_for_task(data: object, spec: TaskSpec, options: TrainingOptions) -> Dat
     empty = Dataset(records.name, spec.kind, spec.fields, (), (), spec.labels, columns)
     dataset = _fill(empty, examples, joining)
     dataset = _with_own_names(dataset, spec.labels)
-    if spec.kind != "regression":
+    if spec.row.has_labels:
         owner = f"task '{spec.task}'"
         refuse_unknown(dataset.targets, spec.labels, spec.kind, source=records.source, owner=owner)
     return dataset
@@ -333,14 +322,6 @@ def _plain(target: Target) -> object:
     if not isinstance(target, tuple):
         return target
     return [astuple(part) if isinstance(part, Span | Arc) else part for part in target]
-
-
-def _labels(train: Dataset, records: Records) -> tuple[str, ...]:
-    """Returns the labels of a task; of trees with that of units inside a word, if there are any."""
-    labels = find_labels(train.kind, train.targets, records)
-    texts = (texts[0] for texts in train.inputs)
-    has_parts = train.kind == "parsing" and have_parts(texts, train.trees())
-    return (*labels, INSIDE) if has_parts else labels
 
 
 def _check_rows(train: Dataset, validation: Dataset, *, source: str, other: str) -> None:

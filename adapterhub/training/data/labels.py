@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from unicodedata import category, combining, normalize
 
-import numpy as np
-
 from adapterhub.errors import DataError, nearest
-from adapterhub.specs import MAX_LABELS, Kind
-from adapterhub.tags import entity_types
+from adapterhub.kinds import KINDS, Kind
+from adapterhub.specs import MAX_LABELS
 from adapterhub.training.data.records import Records
-from adapterhub.training.data.tagging import Span, tag_labels
+from adapterhub.training.data.tagging import Span
 from adapterhub.training.data.values import MAX_LABEL, normalized
 from adapterhub.training.data.words.trees import Arc
 
@@ -38,29 +36,34 @@ def _name_of(part: str | Span | Arc) -> str:
     return part.entity if isinstance(part, Span) else part
 
 
-def find_labels(kind: Kind, targets: Sequence[Target], records: Records) -> tuple[str, ...]:
+def in_natural_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Returns names sorted, "2" before "10"."""
+    return tuple(sorted(names, key=_naturally))
+
+
+def find_labels(
+    kind: Kind,
+    targets: Sequence[Target],
+    records: Records,
+    *,
+    ordered: Callable[[Iterable[str]], tuple[str, ...]] = in_natural_order,
+) -> tuple[str, ...]:
     """Returns the labels of a task, in the order of its outputs.
 
     Args:
         kind: Kind of the task.
         targets: Of all training rows.
         records: Where they come from, for messages.
+        ordered: Makes the labels of their names in the targets.
 
     Raises:
         DataError: All targets are equal, or there are too many different ones.
     """
-    if kind == "regression":
-        _check_numbers(targets, records)
-        return ()
-    found = {name for target in targets for name in names_of(target)}
-    fewest = 2 if kind == "single_label" else 1
-    if len(found) < fewest:
+    found = _names(targets)
+    if len(found) < KINDS[kind].fewest_labels:
         names = f"only the label '{next(iter(found))}'" if found else "no labels at all"
         records.refuse(f"the training rows hold {names}; nothing can be learned")
-    if kind == "tagging":
-        labels = tag_labels(f"B-{name}" for name in found)
-    else:
-        labels = tuple(sorted(found, key=_naturally))
+    labels = ordered(found)
     if len(labels) > MAX_LABELS:
         records.refuse(
             f"the training rows hold {len(labels)} labels, at most {MAX_LABELS} are allowed; if "
@@ -75,13 +78,6 @@ def find_labels(kind: Kind, targets: Sequence[Target], records: Records) -> tupl
             f"the {len(labels)} labels are {size} bytes long together; {_MOST_BYTES} are allowed"
         )
     return labels
-
-
-def _check_numbers(targets: Sequence[Target], records: Records) -> None:
-    if len(set(targets)) < 2:
-        records.refuse(f"all training rows have the value {targets[0]!r}")
-    if len(set(np.asarray(targets, dtype=np.float32))) < 2:
-        records.refuse("the values differ by less than float32 resolves; subtract their mean")
 
 
 def _naturally(label: str) -> list[tuple[bool, int, str]]:
@@ -140,7 +136,7 @@ def refuse_unknown(
         DataError: It lacks one.
     """
     named = _named(labels, kind)
-    if kind == "parsing" and not _names(targets).isdisjoint(named):
+    if KINDS[kind].allows_unseen and not _names(targets).isdisjoint(named):
         return
     for row, target in enumerate(targets, start=1):
         for name in names_of(target):
@@ -156,7 +152,7 @@ def refuse_unknown(
 
 def _named(labels: Sequence[str], kind: Kind) -> dict[str, None]:
     """Returns the labels of a task as targets have them: for tagging the entity types."""
-    return dict.fromkeys(entity_types(labels) if kind == "tagging" else labels)
+    return dict.fromkeys(KINDS[kind].label_names(labels))
 
 
 def _names(targets: Iterable[Target]) -> set[str]:

@@ -16,6 +16,7 @@ from typing import NoReturn, TypeGuard
 import numpy as np
 
 from adapterhub.errors import DataError, nearest
+from adapterhub.kinds import KINDS, USUAL_TARGETS
 from adapterhub.rows.cells import cell_value
 from adapterhub.rows.conllu import is_treebank, read_treebank
 from adapterhub.rows.formats import find_format, packing_of
@@ -36,9 +37,9 @@ PARTS = {
 }
 """Names of the parts of a data set, in any case."""
 
-_TARGETS = ("label", "labels", "score", "tags")
-_TAGS = "tags"
-_RELATIONS = "deprel"
+_TARGETS = tuple(USUAL_TARGETS)
+_TAGS = KINDS["tagging"].target
+(_RELATIONS,) = KINDS["parsing"].targets
 _PART_COLUMN = "part of the data set"
 
 _log = logging.getLogger("adapterhub")

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from unicodedata import normalize
 
+from adapterhub.kinds import KINDS, Kind
 from adapterhub.rows.reading import SourceRow
-from adapterhub.specs import Kind
 from adapterhub.tags import OUTSIDE
 from adapterhub.training.data.columns import Columns
-from adapterhub.training.data.parsing import Example, parse_records
+from adapterhub.training.data.kinds.reader import Example
+from adapterhub.training.data.kinds.table import parse_records
 from adapterhub.training.data.records import PARTS, Records
 from adapterhub.training.data.tagging import TaggedWords
 from adapterhub.training.data.words.trees import ParsedWords
@@ -146,7 +147,7 @@ def are_crossed(rows: int, kind: Kind, options: TrainingOptions) -> bool:
     given: list[object] = [options.validation, options.split_column, options.validation_fraction]
     given.append(options.test_fraction or None)
     held_out = options.adapter is not None or options.adapter_of is not None
-    held_out = held_out or bool(options.mentions) or kind == "parsing"
+    held_out = held_out or bool(options.mentions) or not KINDS[kind].cross_validated
     if held_out or options.folds == 0 or any(one is not None for one in given):
         return False
     return HELD_OUT * min(rows, options.max_rows or rows) < FEWEST_HELD_OUT

@@ -10,18 +10,14 @@ from statistics import fmean
 from typing import Any, cast
 
 from adapterhub.errors import UsageError
-from adapterhub.specs import TOKEN_KINDS, Kind
-from adapterhub.training.data.columns import USUAL, Columns, choice
+from adapterhub.kinds import KINDS, USUAL_TARGETS, Kind
+from adapterhub.training.data.columns import Columns, choice
+from adapterhub.training.data.kinds.table import READERS
 from adapterhub.training.data.labels import Target, names_of, near_equal
 from adapterhub.training.data.records import Records, is_list
-from adapterhub.training.data.values import as_flag, is_flag, plain
+from adapterhub.training.data.values import as_flag, is_flag, values_of
 
 _MOST_SHOWN = 12
-_COUNTED: Mapping[Kind, tuple[str, str]] = {
-    "tagging": ("entity types", "entities"),
-    "parsing": ("relations", "words"),
-}
-"""What labels are of a kind, and what is counted of each."""
 _LONGEST = 40
 _MISSING = ("-1", "nan", "null", "n/a", "#n/a", "<na>")
 _MANY_LABELS, _FEW_ROWS = 20, 10
@@ -70,9 +66,10 @@ class DataSummary:
             low, mean, high = self.values
             yield f"Values from {low:g} to {high:g}, mean {mean:.4g}."
             return
-        if self.kind == "parsing":
-            yield f"{sum(self.labels.values()):,} words in the training rows."
-        name, unit = _COUNTED.get(self.kind, ("labels", "rows"))
+        row = KINDS[self.kind]
+        if row.total:
+            yield f"{sum(self.labels.values()):,} {row.total}."
+        name, unit = row.counted
         shown = [f"{_short(label)} ({count:,})" for label, count in self.labels.items()]
         yield f"{len(shown):,} {name} ({unit}): {_listed(shown)}."
 
@@ -114,7 +111,7 @@ def summarize(
     counts = Counter(name for target in targets for name in names_of(target))
     values = None
     warnings = [] if columns is None else list(columns.hints)
-    if kind == "regression":
+    if KINDS[kind].has_range:
         numbers = cast("Sequence[float]", targets)
         values = (min(numbers), fmean(numbers), max(numbers))
     else:
@@ -147,19 +144,13 @@ def _label_warnings(counts: Mapping[str, int], rows: int, kind: Kind) -> Iterato
                 f"The label {label!r} ({counts[label]:,}) is how empty cells and rows without a "
                 f"label are often written; leave such rows out if it is no label."
             )
-    if len(counts) > _MANY_LABELS and rows < _FEW_ROWS * len(counts) and kind not in TOKEN_KINDS:
+    is_few = len(counts) > _MANY_LABELS and rows < _FEW_ROWS * len(counts)
+    if is_few and not KINDS[kind].of_words:
         yield (
             f"{len(counts):,} labels in {rows:,} rows: {rows / len(counts):.2g} rows per label are "
             f"few to learn from, and training takes time and memory in proportion to the labels."
         )
-    if kind == "single_label" and len(counts) > _FEW_NUMBERS and all(map(str.isdecimal, counts)):
-        yield (
-            f"The labels are {len(counts)} numbers, taken as classes without order; to predict "
-            f"numbers, {choice('regression')}."
-        )
-
-
-_FEW_NUMBERS = 5
+    yield from READERS[kind].doubts(counts)
 
 
 _MOST_CHOICES = 10
@@ -191,7 +182,7 @@ def _refuse_choices(records: Records, columns: Columns) -> None:
     Raises:
         UsageError: It is.
     """
-    targets = [plain(record.values.get(columns.target)) for record in records.rows]
+    targets = values_of(records, columns.target)
     numbered = tuple(name for name in columns.unread if _CHOICE.fullmatch(name.lower()))
     groups = [(name,) for name in columns.unread] + [numbered] * (len(numbered) > 1)
     for names in groups:
@@ -242,21 +233,22 @@ def _are_chosen(
 def _hints(records: Records, columns: Columns) -> Iterator[str]:
     """Yields what columns that are not read may be meant for."""
     flags = []
+    of_words = KINDS[columns.kind].of_words
     for name in columns.unread:
-        values = [plain(record.values.get(name)) for record in records.rows]
-        if name in USUAL and columns.kind not in TOKEN_KINDS:
+        values = values_of(records, name)
+        if name in USUAL_TARGETS and not of_words:
             yield (
                 f"Column '{name}' is not read, since '{columns.target}' is the target; the option "
                 f"target chooses another one (--target {name})."
             )
-        elif len(columns.inputs) == 1 and columns.kind not in TOKEN_KINDS and _are_texts(values):
+        elif len(columns.inputs) == 1 and not of_words and _are_texts(values):
             yield (
                 f"Column '{name}' holds texts and is not read; if the task is about two texts, "
                 f"name it with the option pair (--pair {name})."
             )
         elif all(map(is_flag, values)) and len(set(map(as_flag, values))) == 2:
             flags.append(name)
-        elif any(map(is_list, values)) and columns.kind != "parsing":
+        elif any(map(is_list, values)) and not columns.heads:
             yield f"Column '{name}' holds lists and is not read."
     if len(flags) > 1:
         yield (

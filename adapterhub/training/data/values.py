@@ -18,7 +18,7 @@ from unicodedata import normalize
 from adapterhub.inputs import is_invisible, text_problem
 from adapterhub.rows.cells import looks_like_list
 from adapterhub.store.jsonsafe import shown
-from adapterhub.training.data.records import is_list
+from adapterhub.training.data.records import Records, is_list
 
 LIST_SEPARATOR = "|"
 """Separates labels in a cell of a CSV file."""
@@ -42,6 +42,28 @@ def plain(value: object) -> object:
     if isinstance(value, Real | Decimal):
         return float(value)
     return value
+
+
+def values_of(records: Records, column: str) -> list[object]:
+    """Returns the values of a column, None where a row lacks it."""
+    return [plain(record.values.get(column)) for record in records.rows]
+
+
+NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+
+
+def is_number(value: object) -> bool:
+    """Returns whether a value is a number, or one as text."""
+    if isinstance(value, str):
+        return NUMBER.fullmatch(value.strip()) is not None
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def is_missing(value: object) -> bool:
+    """Returns whether a value says nothing: None, NaN, or no text but spaces."""
+    if isinstance(value, str):
+        return not value.strip()
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def read_text(value: object) -> str:

@@ -10,8 +10,9 @@ import numpy.typing as npt
 import torch
 
 from adapterhub.diagnostics import figure_text
-from adapterhub.model.heads.heads import DECODERS, Array, RowLogits, log_softmax, sigmoid
-from adapterhub.specs import Calibration, Kind, TaskSpec
+from adapterhub.model.heads.heads import Array, RowLogits, log_softmax
+from adapterhub.model.heads.kinds.table import DECODERS
+from adapterhub.specs import TaskSpec
 from adapterhub.tags import mark_of
 from adapterhub.training.data.dataset import Dataset
 from adapterhub.training.evaluation.metrics import answer_spans, significant, span_figures
@@ -27,29 +28,6 @@ _HIGHEST_THRESHOLD = 0.95
 _FEWEST_POSITIVES = 10
 
 Truth = npt.NDArray[np.float32] | npt.NDArray[np.int64]
-
-
-def calibrate(kind: Kind, logits: Array, truth: Truth) -> Calibration:
-    """Returns temperature and thresholds, fitted on validation logits.
-
-    Targets are smoothed by one imagined row for and one against each label, which keeps scores
-    below one: five rows that are all correct give 6/7; with ten thousand rows it hardly matters.
-
-    Source: Platt, "Probabilistic Outputs for Support Vector Machines", 1999, section 2.2.
-
-    Args:
-        kind: Kind of task; tagging is calibrated on words.
-        logits: (M, K).
-        truth: (M,) label indices, or (M, K) zeros and ones; unused for regression.
-    """
-    if kind == "regression":
-        return Calibration()
-    loss = _set_loss if kind == "multi_label" else _label_loss
-    temperature = find_temperature(lambda value: loss(logits / value, truth))
-    if kind != "multi_label":
-        return Calibration(temperature=temperature)
-    scores = sigmoid(logits / np.float32(temperature))
-    return Calibration(temperature=temperature, thresholds=find_thresholds(scores, truth > 0))
 
 
 def find_temperature(loss: Callable[[float], float]) -> float:
@@ -101,6 +79,31 @@ def _best_threshold(scores: Array, truth: npt.NDArray[np.bool_]) -> float:
     below = ranked[best + 1] if best + 1 < len(ranked) else 0.0
     middle = float((ranked[best] + below) / 2)
     return float(f"{min(max(middle, _LOWEST_THRESHOLD), _HIGHEST_THRESHOLD):.4g}")
+
+
+def label_temperature(logits: Array, truth: Truth) -> float:
+    """Returns the temperature that fits one label per row.
+
+    Targets are smoothed by one imagined row for and one against each label, which keeps scores
+    below one: five rows that are all correct give 6/7; with ten thousand rows it hardly matters.
+
+    Source: Platt, "Probabilistic Outputs for Support Vector Machines", 1999, section 2.2.
+
+    Args:
+        logits: (M, K).
+        truth: (M,) label indices.
+    """
+    return find_temperature(lambda value: _label_loss(logits / value, truth))
+
+
+def set_temperature(logits: Array, truth: Truth) -> float:
+    """Returns the temperature that fits label sets; targets are smoothed as for one label.
+
+    Args:
+        logits: (M, K).
+        truth: (M, K) zeros and ones.
+    """
+    return find_temperature(lambda value: _set_loss(logits / value, truth))
 
 
 def _label_loss(logits: Array, truth: Truth) -> float:
@@ -187,7 +190,7 @@ def tune_tag_bias(head: TunedHead, dataset: Dataset, *, tolerance: float) -> Tun
 
     def span_f1(bias: TagBias) -> float:
         logits = _shifted(head.logits, bias.per_label(labels))
-        answers = DECODERS["tagging"](logits, head.spec, 1)
+        answers = DECODERS["tagging"].decode(logits, head.spec, 1)
         return significant(span_figures(answer_spans(answers), dataset)["span_f1"])
 
     before, best = span_f1(TagBias()), best_tag_bias(span_f1)

@@ -10,15 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from adapterhub.diagnostics import Diagnostics
-from adapterhub.model.heads.heads import DECODERS, Array, RowLogits, sigmoid, softmax
+from adapterhub.model.heads.heads import Array
 from adapterhub.plots.panels import Bars, Panel, Scatter, panels_of
-from adapterhub.results import Answer
-from adapterhub.specs import Kind, TaskSpec
 from adapterhub.training.data.dataset import Dataset
 from adapterhub.training.data.tagging import Span
-from adapterhub.training.evaluation.attachment import attached_words, relation_counts
-from adapterhub.training.evaluation.measure import make_diagnostics
-from adapterhub.training.evaluation.metrics import answer_spans, significant
+from adapterhub.training.evaluation.metrics import significant
 
 Flags = npt.NDArray[np.bool_]
 
@@ -93,30 +89,6 @@ class Comparison:
         return panels
 
 
-def compare(
-    spec: TaskSpec, logits: RowLogits, dataset: Dataset, *, split: str = "validation"
-) -> Comparison:
-    """Returns the comparison of a calibrated task's logits with the rows of `dataset`."""
-    if isinstance(logits.values, tuple):
-        answers = DECODERS[spec.kind](logits, spec, 1)
-        return compare_words(spec.kind, answers, dataset, split=split)
-    return compare_texts(spec, logits.values, dataset, split=split)
-
-
-def compare_words(
-    kind: Kind, answers: Sequence[Answer], dataset: Dataset, *, split: str = "validation"
-) -> Comparison:
-    """Returns the comparison of the predictions of a tagging or parsing task with the truth.
-
-    Labels are the types of entities, or the relations without their subtypes, of which those count
-    as right that count in LAS.
-    """
-    if kind == "tagging":
-        return compare_spans(answer_spans(answers), dataset, split=split)
-    counts = relation_counts(attached_words(answers), dataset.trees())
-    return Comparison(split, len(dataset), labels=_counted(*counts))
-
-
 def compare_spans(
     found: Sequence[Sequence[Span]], dataset: Dataset, *, split: str = "validation"
 ) -> Comparison:
@@ -126,37 +98,29 @@ def compare_spans(
         true.update(span.entity for span in truth)
         predicted.update(span.entity for span in spans)
         right.update(span.entity for span in set(spans) & set(truth))
-    return Comparison(split, len(dataset), labels=_counted(true, predicted, right))
+    return Comparison(split, len(dataset), labels=counted_figures(true, predicted, right))
 
 
-def compare_texts(
-    spec: TaskSpec, logits: Array, dataset: Dataset, *, split: str = "validation"
+def compare_sets(
+    labels: Sequence[str], true: Flags, predicted: Flags, diagnostics: Diagnostics
 ) -> Comparison:
-    """Returns the comparison of the logits (N, K) of a text-level task with the true targets."""
-    truth, rows = dataset.truth(), len(dataset)
-    if spec.kind == "regression":
-        values = logits[:, 0] if spec.value_range is None else logits[:, 0].clip(*spec.value_range)
-        return Comparison(split, rows, true=truth.astype(np.float32), predicted=values)
-    diagnostics = make_diagnostics(spec, RowLogits(logits), dataset, split=split)
-    scaled = logits / np.float32(spec.calibration.temperature)
-    if spec.kind == "multi_label":
-        limits = np.array(spec.calibration.thresholds or [0.5] * len(spec.labels), np.float32)
-        sets: tuple[Flags, Flags] = truth > 0, sigmoid(scaled) >= limits
-    else:
-        labels = np.arange(len(spec.labels))
-        sets = truth[:, None] == labels, softmax(scaled).argmax(1)[:, None] == labels
-    true, predicted, right = (part.sum(0) for part in (*sets, sets[0] & sets[1]))
-    figures = tuple(
-        _figures(label, int(true[place]), int(predicted[place]), int(right[place]))
-        for place, label in enumerate(spec.labels)
-    )
-    return Comparison(split, rows, diagnostics, figures)
+    """Returns the comparison of the labels of whole texts.
+
+    Args:
+        labels: The K labels of the task.
+        true: (N, K) which labels each row has.
+        predicted: (N, K) which are predicted.
+        diagnostics: Of the same rows.
+    """
+    counts = [part.sum(0).tolist() for part in (true, predicted, true & predicted)]
+    figures = tuple(_figures(label, *own) for label, *own in zip(labels, *counts, strict=True))
+    return Comparison(diagnostics.split, len(true), diagnostics, figures)
 
 
-def _counted(
+def counted_figures(
     true: Counter[str], predicted: Counter[str], right: Counter[str]
 ) -> tuple[LabelFigures, ...]:
-    """Returns the figures of names that are true or predicted."""
+    """Returns the figures of names that are true or predicted, by how often they are and both."""
     names = dict.fromkeys([*sorted(true), *sorted(predicted)])
     return tuple(_figures(name, true[name], predicted[name], right[name]) for name in names)
 

@@ -1,4 +1,4 @@
-"""Metrics, calibration and confusions of a task, from logits by the code that serves it."""
+"""Logits of a task by the code that serves it, and how often its predictions are right."""
 
 from __future__ import annotations
 
@@ -20,19 +20,12 @@ from adapterhub.diagnostics import (
 from adapterhub.model.adapters.compile import compile_adapter
 from adapterhub.model.execution.resident import unplaced
 from adapterhub.model.execution.run_trunk import ExecutionContext, run_trunk
-from adapterhub.model.heads.heads import DECODERS, Array, RowLogits, sigmoid, softmax
-from adapterhub.model.heads.spans import words_of
+from adapterhub.model.heads.heads import Array, RowLogits
 from adapterhub.plan import make_plan
-from adapterhub.specs import Metric, TaskSpec
-from adapterhub.training.data.dataset import Dataset, Splits
-from adapterhub.training.data.tagging import unit_tags
-from adapterhub.training.evaluation.calibration import Truth, calibrate
-from adapterhub.training.evaluation.metrics import (
-    significant,
-    text_figures,
-    to_metrics,
-    word_figures,
-)
+from adapterhub.specs import TaskSpec
+from adapterhub.training.data.dataset import Splits
+from adapterhub.training.evaluation.calibration import Truth
+from adapterhub.training.evaluation.metrics import significant
 from adapterhub.training.features.encoding import FeatureSource
 
 _ROWS_AT_ONCE = 1024
@@ -95,45 +88,6 @@ def fold_logits(
     return RowLogits(joined.values[order], texts)
 
 
-def calibrated(spec: TaskSpec, logits: RowLogits, dataset: Dataset) -> TaskSpec:
-    """Returns the task with a temperature and thresholds that fit the rows of `dataset`.
-
-    Parsers have no temperature.
-    """
-    if spec.kind == "parsing":
-        return spec
-    if isinstance(logits.values, tuple):
-        words, truth = _word_logits(logits, dataset)
-        calibration = calibrate(spec.kind, words, truth)
-    else:
-        calibration = calibrate(spec.kind, logits.values, dataset.truth())
-    return spec.model_copy(update={"calibration": calibration})
-
-
-def compute_metrics(
-    spec: TaskSpec, logits: RowLogits, dataset: Dataset, *, split: str = "validation"
-) -> tuple[Metric, ...]:
-    """Returns the metrics of a calibrated task on the rows of `dataset`, the split `split`."""
-    if isinstance(logits.values, tuple):
-        answers = DECODERS[spec.kind](logits, spec, 1)
-        figures = word_figures(spec.kind, answers, dataset)
-    else:
-        figures = text_figures(spec, logits.values, dataset)
-    return to_metrics(figures, split, len(dataset))
-
-
-def _word_logits(logits: RowLogits, dataset: Dataset) -> tuple[Array, Truth]:
-    """Returns the logits of the words that get a tag, (words, K), and their labels."""
-    index = {label: place for place, label in enumerate(dataset.labels)}
-    rows: list[Array] = []
-    truth: list[int] = []
-    for values, text, spans in zip(logits.values, logits.texts, dataset.spans(), strict=True):
-        words = words_of(text)
-        rows.append(values[[word.token for word in words]])
-        truth.extend(index[tag] for tag in unit_tags(words, spans, dataset.labels))
-    return np.concatenate(rows), np.array(truth, np.int64)
-
-
 def _joined(parts: Sequence[RowLogits]) -> RowLogits:
     texts = tuple(text for part in parts for text in part.texts)
     arrays = [part.values for part in parts]
@@ -146,29 +100,21 @@ def _joined(parts: Sequence[RowLogits]) -> RowLogits:
 _BINS = 15
 
 
-def make_diagnostics(
-    spec: TaskSpec, logits: RowLogits, dataset: Dataset, *, split: str = "validation"
-) -> Diagnostics | None:
-    """Returns confusion matrix and reliability of a calibrated task on the rows of `dataset`.
+def confusion_of(scores: Array, truth: Truth, *, split: str) -> Diagnostics:
+    """Returns confusion matrix and reliability of one label per row.
 
-    None for tagging, parsing and regression, which have neither one label nor one score per row.
+    Args:
+        scores: (N, K) calibrated probabilities.
+        truth: (N,) label indices.
+        split: Name of the rows.
     """
-    if isinstance(logits.values, tuple) or spec.kind == "regression":
-        return None
-    scaled = logits.values / np.float32(spec.calibration.temperature)
-    truth = dataset.truth()
-    rows = len(dataset)
-    if spec.kind == "multi_label":
-        bins = reliability(sigmoid(scaled).ravel(), truth.ravel() > 0)
-        return Diagnostics(split=split, rows=rows, reliability=bins)
-    scores = softmax(scaled)
-    predicted = scores.argmax(1)
-    counts = np.zeros((len(spec.labels),) * 2, np.int64)
+    predicted, labels = scores.argmax(1), scores.shape[1]
+    counts = np.zeros((labels, labels), np.int64)
     np.add.at(counts, (truth.astype(np.int64), predicted), 1)
-    small = len(spec.labels) <= MOST_LABELS
+    small = labels <= MOST_LABELS
     return Diagnostics(
         split=split,
-        rows=rows,
+        rows=len(scores),
         reliability=reliability(scores.max(1), predicted == truth),
         confusion=tuple(map(tuple, counts.tolist())) if small else (),
         confused=() if small else worst_pairs(counts),

@@ -1,4 +1,4 @@
-"""The metrics that a task reports, by scikit-learn, seqeval and `attachment`.
+"""The metrics that a task reports, by scikit-learn and seqeval; those of trees are in `attachment`.
 
 Both come with the extra `[train]` and are imported when they are first used.
 """
@@ -11,64 +11,16 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from adapterhub.errors import UsageError
-from adapterhub.model.heads.heads import Array, sigmoid, softmax
-from adapterhub.results import Answer, Entity, TaskScores
-from adapterhub.specs import TOKEN_KINDS, Kind, Metric, TaskSpec
+from adapterhub.model.heads.heads import Array
+from adapterhub.results import Answer, Entity
+from adapterhub.specs import Metric
 from adapterhub.training.data.dataset import Dataset
 from adapterhub.training.data.tagging import Span, character_tags
-from adapterhub.training.evaluation.attachment import attached_words, attachment_figures
 from adapterhub.training.evaluation.extra import load_package
 
 _ECE_BINS = 15
 
 Figures = dict[str, float]
-
-
-def evaluate(
-    spec: TaskSpec, scores: TaskScores, dataset: Dataset, *, split: str = "given"
-) -> tuple[Metric, ...]:
-    """Returns the metrics of a task's predictions for the rows of a data set.
-
-    Args:
-        spec: The task.
-        scores: Its scores of `dataset.inputs` by `Hub.score`, with logits.
-        dataset: The rows, with the labels of the task.
-        split: Name of these rows.
-
-    Raises:
-        UsageError: The scores lack logits, or are for another number of rows.
-        MissingExtraError: scikit-learn or seqeval is not installed.
-    """
-    if len(scores) != len(dataset):
-        raise UsageError(f"There are {len(scores)} predictions, but {len(dataset)} labelled rows.")
-    if spec.kind in TOKEN_KINDS:
-        figures = word_figures(spec.kind, scores.answers, dataset)
-        return to_metrics(figures, split, len(dataset))
-    if not isinstance(scores.logits, np.ndarray):
-        raise UsageError("Metrics need logits; score with logits=True.")
-    return to_metrics(text_figures(spec, scores.logits, dataset), split, len(dataset))
-
-
-def word_figures(kind: Kind, answers: Sequence[Answer], dataset: Dataset) -> Figures:
-    """Returns the metrics of a tagging or parsing task from its predictions."""
-    if kind == "parsing":
-        return attachment_figures(attached_words(answers), dataset.trees())
-    return span_figures(answer_spans(answers), dataset)
-
-
-def text_figures(spec: TaskSpec, logits: Array, dataset: Dataset) -> Figures:
-    """Returns the metrics of a text-level task from its raw logits (N, K)."""
-    truth = dataset.truth()
-    if spec.kind == "regression":
-        values = logits[:, 0] if spec.value_range is None else logits[:, 0].clip(*spec.value_range)
-        return number_figures(values, truth)
-    scaled = logits / spec.calibration.temperature
-    if spec.kind == "multi_label":
-        scores = sigmoid(scaled)
-        thresholds = np.array(spec.calibration.thresholds or [0.5] * len(spec.labels), np.float32)
-        return set_figures(scores >= thresholds, scores, truth)
-    return label_figures(softmax(scaled), truth)
 
 
 def label_figures(scores: Array, truth: npt.NDArray[Any]) -> Figures:

@@ -11,7 +11,8 @@ import torch
 from torch.nn import functional
 
 from adapterhub.training.features.standardized_features import Parameters, Scale, by_copy
-from adapterhub.training.heads.candidates import Hyperparameters, Objective
+from adapterhub.training.heads.candidates import Hyperparameters
+from adapterhub.training.kinds.objective import Objective
 
 _BETAS = (0.9, 0.999)
 _EPS = 1e-8

@@ -8,18 +8,18 @@ copies step together, so the best epoch of the folds is that of the last copy to
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
-from typing import Protocol
 
 import torch
-from torch.nn import functional
 
 from adapterhub.errors import UsageError
-from adapterhub.specs import TOKEN_KINDS, HeadSpec, Kind, Pooling
+from adapterhub.kinds import KINDS, Kind
+from adapterhub.specs import HeadSpec, Pooling
 from adapterhub.training.features.encoding import POOLED
 from adapterhub.training.features.standardized_features import Parameters
-from adapterhub.training.heads.selection import Judge
+from adapterhub.training.kinds.objective import Objective, Sample
+from adapterhub.training.kinds.selection import Judge
 from adapterhub.training.options import TrainingOptions
 
 
@@ -96,7 +96,7 @@ def depths_of(options: TrainingOptions, depth: int) -> tuple[int, ...]:
 def single_heads(options: TrainingOptions, kind: Kind, depth: int) -> list[HeadSpec]:
     """Returns a linear head for each depth and each pooling without parameters."""
     poolings: tuple[Pooling, ...] = ("tokens",)
-    if kind not in TOKEN_KINDS:
+    if not KINDS[kind].per_token:
         poolings = tuple(pooling for pooling in POOLED if pooling in options.poolings)
     depths = depths_of(options, depth)
     return [HeadSpec(depths=(d,), pooling=pooling) for d in depths for pooling in poolings]
@@ -108,19 +108,6 @@ def mixed_heads(options: TrainingOptions, pooling: Pooling, depth: int) -> list[
     if not options.mixes or pooling == "attentive":
         return []
     return [HeadSpec(depths=depths[:count], pooling=pooling) for count in range(2, len(depths) + 1)]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Sample:
-    """A weighted sample of the training rows.
-
-    Attributes:
-        rows: (n,) int64, ascending.
-        weights: (n,) fp32, how many rows each represents.
-    """
-
-    rows: torch.Tensor
-    weights: torch.Tensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -218,115 +205,3 @@ class FittedHead:
     candidates: int
     folds: tuple[Parameters, ...] = ()
     apart: bool = False
-
-
-class Loss(Protocol):
-    """The mean loss of each candidate on the rows of a batch."""
-
-    def __call__(
-        self, logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """Returns losses (G, C) of logits (G, C, B, K).
-
-        Args:
-            logits: Of all candidates.
-            targets: Of the B rows.
-            weights: (B,) or (C, B) of rows; None for equal weights.
-        """
-        ...
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Objective:
-    """Targets and loss of one task.
-
-    Attributes:
-        outputs: Number K of logits.
-        loss: Of a batch.
-        targets: One per training row (or word): (N,) int64, (N, K) fp32 zeros and ones, or
-            (N,) fp32 standardised values.
-        prior: (K,) logits of the label frequencies in the training set; in cross-validation
-            (R, K), by the rows that each copy is fitted on.
-        unit: Mean and deviation that turn outputs into the task's own unit.
-        groups: (N,) the group of each training row, of which all rows are in one step; None where
-            rows are drawn by themselves.
-    """
-
-    outputs: int
-    loss: Loss
-    targets: torch.Tensor
-    prior: torch.Tensor
-    unit: tuple[float, float] = (0.0, 1.0)
-    groups: torch.Tensor | None = None
-
-    def to(self, device: torch.device) -> Objective:
-        """Returns it on a device."""
-        return replace(self, targets=self.targets.to(device), prior=self.prior.to(device))
-
-
-def make_objective(kind: Kind, truth: torch.Tensor, labels: int) -> Objective:
-    """Returns the objective for training targets.
-
-    Args:
-        kind: Kind of task; tagging is fitted as one label per word.
-        truth: (N,) int64 label indices, (N, K) fp32 zeros and ones, or (N,) fp32 values.
-        labels: Number of labels; unused for regression.
-    """
-    if kind == "regression":
-        mean, deviation = float(truth.mean()), float(truth.std())
-        targets = (truth - mean) / deviation
-        return Objective(1, _squares, targets, torch.zeros(1), (mean, deviation))
-    # Laplace smoothing keeps the logarithms finite.
-    if kind == "multi_label":
-        share = (truth.sum(0) + 1) / (len(truth) + 2)
-        return Objective(labels, _binary, truth, torch.log(share / (1 - share)))
-    counts = torch.bincount(truth, minlength=labels) + 1
-    return Objective(labels, _classes, truth, torch.log(counts / counts.sum()))
-
-
-def fold_priors(kind: Kind, objective: Objective, train_mask: torch.Tensor) -> torch.Tensor:
-    """Returns the prior of each copy of cross-validation, by its own rows: (R, K).
-
-    Args:
-        kind: As in `make_objective`.
-        objective: Of all rows.
-        train_mask: (R, N), one where a copy is fitted on a row.
-    """
-    targets, rows = objective.targets, train_mask.sum(1, keepdim=True)
-    if kind == "regression":
-        return train_mask @ targets[:, None] / rows
-    if kind == "multi_label":
-        share = (train_mask @ targets + 1) / (rows + 2)
-        return torch.log(share / (1 - share))
-    each = functional.one_hot(targets, objective.outputs).to(train_mask)
-    counts = train_mask @ each + 1
-    return torch.log(counts / counts.sum(1, keepdim=True))
-
-
-def _classes(
-    logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None
-) -> torch.Tensor:
-    wanted = targets.expand(logits.shape[:-1])
-    rows = functional.cross_entropy(logits.flatten(0, -2), wanted.flatten(), reduction="none")
-    return _mean(rows.view(wanted.shape), weights)
-
-
-def _binary(
-    logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None
-) -> torch.Tensor:
-    wanted = targets.expand(logits.shape)
-    losses = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
-    return _mean(losses.sum(-1), weights)
-
-
-def _squares(
-    logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None
-) -> torch.Tensor:
-    return _mean((logits[..., 0] - targets).square(), weights)
-
-
-def _mean(losses: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
-    if weights is None:
-        return losses.mean(-1)
-    # In cross-validation a small batch may have no training row of a copy.
-    return (losses * weights).sum(-1) / weights.sum(-1).clamp(min=1)

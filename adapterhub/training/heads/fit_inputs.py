@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 import torch
 
 from adapterhub.errors import DataError, UsageError
 from adapterhub.inputs import tokenless
+from adapterhub.kinds import KINDS
 from adapterhub.model.heads.spans import TaggedText, Word
 from adapterhub.plan import Reading
-from adapterhub.specs import MAX_WINDOW, TOKEN_KINDS, Kind, Pooling
-from adapterhub.tags import OUTSIDE
+from adapterhub.specs import MAX_WINDOW, Pooling
 from adapterhub.training.data.dataset import Dataset, Splits
-from adapterhub.training.data.tagging import unit_tags
 from adapterhub.training.evaluation.split_notes import split_notes, two_standard_errors
 from adapterhub.training.features.encoding import Features, FeatureSource, Layout, read_features
 from adapterhub.training.features.pairs import PairFeatures, read_pairs
@@ -24,21 +22,11 @@ from adapterhub.training.features.standardized_features import Part, TapReader
 from adapterhub.training.heads.candidates import (
     CVFolds,
     Problem,
-    Sample,
     Stage,
     depths_of,
-    fold_priors,
-    make_objective,
 )
-from adapterhub.training.heads.parsers.sentences import SplitTrees, judge_trees, split_trees
-from adapterhub.training.heads.selection import (
-    Judge,
-    judge_label_sets,
-    judge_labels,
-    judge_numbers,
-    judge_spans,
-    unit_rows,
-)
+from adapterhub.training.kinds.table import TRAINED
+from adapterhub.training.kinds.trees import SplitTrees
 from adapterhub.training.options import (
     MetricName,
     TrainingOptions,
@@ -46,70 +34,53 @@ from adapterhub.training.options import (
     selection_metric,
 )
 
-# Most words are outside of all entities and much alike: a fifth of them, weighted by 5, will do.
-_OUTSIDE_RANKED = 0.2
 # Validation words that suffice to rank candidates.
 _RANKED_WORDS = 30_000
 
 
 def units_of(
     dataset: Dataset, reading: Reading, options: TrainingOptions, source: FeatureSource
-) -> list[list[Word]]:
+) -> list[Sequence[Word]]:
     """Returns the words of each row, or the units of parsing, as in scoring."""
-    windows = options.max_windows
+    kind, windows = TRAINED[dataset.kind], options.max_windows
     rows = source.tokenizer.rows(dataset.inputs, reading=reading, max_windows=windows)
     texts = [
         TaggedText(texts[0], row.offsets) for texts, row in zip(dataset.inputs, rows, strict=True)
     ]
-    return [text.units if dataset.kind == "parsing" else text.words for text in texts]
-
-
-def tag_indices(units: Sequence[Sequence[Word]], dataset: Dataset) -> torch.Tensor:
-    """Returns the label of every word of all rows: (words,) int64."""
-    index = {label: place for place, label in enumerate(dataset.labels)}
-    tags = [
-        index[tag]
-        for row, spans in zip(units, dataset.spans(), strict=True)
-        for tag in unit_tags(row, spans, dataset.labels)
-    ]
-    return torch.from_numpy(np.array(tags, np.int64))
+    return [kind.units(text) for text in texts]
 
 
 def word_ranking(
-    problem: Problem, splits: Splits, truth: torch.Tensor, held_out: Sequence[Sequence[Word]]
-) -> Stage:
-    """Returns the words on which candidates are ranked before the last stage.
+    problem: Problem,
+    splits: Splits,
+    *,
+    metric: MetricName,
+    truth: torch.Tensor,
+    held_out: Sequence[Sequence[Word]],
+) -> Stage | None:
+    """Returns the words on which candidates are ranked before the last stage; None for all rows.
 
     Args:
         problem: All of the task.
         splits: Its rows.
+        metric: The one to rank by.
         truth: (words,) int64, labels of the training words.
         held_out: Validation words of each row.
     """
-    validation = splits.validation
-    labels = validation.labels
-    sample = _ranked_words(truth != labels.index(OUTSIDE), problem.seed)
+    kind, validation = TRAINED[splits.train.kind], splits.validation
+    sample = kind.ranking_sample(truth, validation.labels, problem.seed)
+    if sample is None:
+        return None
     sizes = [len(row) for row in held_out]
     rows = rows_within(sizes, _RANKED_WORDS, problem.seed)
     if splits.folds or len(rows) == len(sizes):
         return Stage(sample, problem.cv_folds.validation_rows, problem.judge)
-    spans = validation.spans()
-    units = unit_rows([held_out[row] for row in rows], [spans[row] for row in rows], labels)
+    part = validation.take(rows)
+    judge = kind.judge(metric, part, kind.targets(part, [held_out[row] for row in rows]))
     places = torch.zeros(len(sizes), dtype=torch.bool)
     places[rows] = True
     words = torch.nonzero(places.repeat_interleave(torch.tensor(sizes))).flatten()
-    return Stage(sample, (words,), judge_spans(units, labels))
-
-
-def _ranked_words(inside: torch.Tensor, seed: int) -> Sample:
-    """Returns the words of entities, their neighbours, and a weighted sample of the others."""
-    near = inside.clone()
-    near[1:] |= inside[:-1]
-    near[:-1] |= inside[1:]
-    generator = torch.Generator().manual_seed(seed)
-    drawn = torch.rand(len(near), generator=generator) < _OUTSIDE_RANKED
-    rows = torch.nonzero(near | drawn).flatten()
-    return Sample(rows, torch.where(near[rows], 1.0, 1 / _OUTSIDE_RANKED))
+    return Stage(sample, (words,), judge)
 
 
 def rows_within(sizes: Sequence[int], budget: int, seed: int) -> list[int]:
@@ -130,8 +101,6 @@ def rows_within(sizes: Sequence[int], budget: int, seed: int) -> list[int]:
 _SplitFeatures = Mapping[Part, Features] | Mapping[Part, PairFeatures]
 
 _HALF_BYTES = 2
-# A note says so where fewer words than this are words of scoring.
-_FEW_ALIGNED = 0.95
 # Points on top of the tolerance within which a head survives a halving.
 _SLACK_POINTS = 4.0
 
@@ -222,7 +191,7 @@ def matching_inputs(apart: bool, all_inputs: Sequence[FitInputs]) -> FitInputs:
 def _make_fit_inputs(
     splits: Splits, options: TrainingOptions, source: FeatureSource, apart: bool
 ) -> FitInputs:
-    if splits.train.kind in TOKEN_KINDS:
+    if KINDS[splits.train.kind].per_token:
         return _make_word_inputs(splits, options, source)
     reading = reading_for(options, splits.train, source)
     depths = tuple(range(source.encoder.depth + 1))
@@ -233,10 +202,7 @@ def _make_fit_inputs(
     else:
         layout = Layout("pooled", reading, options.max_windows, depths)
         features = _read_parts(splits, layout, source)
-    truth = torch.from_numpy(splits.train.truth())
-    held_out = torch.from_numpy(splits.validation.truth())
-    judge = _judge_texts(splits, held_out.to(source.encoder.device), options)
-    return _fit_inputs(splits, features, (truth, held_out), judge, options, source)
+    return _fit_inputs(splits, features, ((), ()), options, source)
 
 
 def _make_word_inputs(splits: Splits, options: TrainingOptions, source: FeatureSource) -> FitInputs:
@@ -262,48 +228,8 @@ def _make_word_inputs(splits: Splits, options: TrainingOptions, source: FeatureS
     features = _read_parts(splits, layout, source)
     _check_words(features["train"], units, source)
     _check_words(features["validation"], held_out, source)
-    if splits.train.kind == "parsing":
-        made = _make_tree_inputs(splits, features, (units, held_out), options, source)
-        return replace(made, notes=(*notes, *made.notes))
-    labels = splits.train.labels
-    truth = tag_indices(units, splits.train)
-    held_out_truth = tag_indices(held_out, splits.validation)
-    judge = judge_spans(unit_rows(held_out, splits.validation.spans(), labels), labels)
-    fit_inputs = _fit_inputs(splits, features, (truth, held_out_truth), judge, options, source)
-    ranking = word_ranking(fit_inputs.problem, splits, truth, held_out)
-    problem = replace(fit_inputs.problem, ranking=ranking.to(source.encoder.device))
-    return replace(fit_inputs, problem=problem, notes=notes)
-
-
-def _make_tree_inputs(
-    splits: Splits,
-    features: _SplitFeatures,
-    units: tuple[Sequence[Sequence[Word]], Sequence[Sequence[Word]]],
-    options: TrainingOptions,
-    source: FeatureSource,
-) -> FitInputs:
-    """Returns the inputs for parsing: trees of training and validation units.
-
-    The objective is that of relations; it has their frequencies.
-    """
-    labels = splits.train.labels
-    train, validation = splits.train, splits.validation
-    trees: dict[Part, SplitTrees] = {
-        "train": split_trees(units[0], train),
-        "validation": split_trees(units[1], validation),
-    }
-    own = [torch.from_numpy(one.relations).clamp(min=0) for one in trees.values()]
-    judge = judge_trees(_metric(splits, options), trees["validation"], labels)
-    fit_inputs = _fit_inputs(splits, features, (own[0], own[1]), judge, options, source)
-    return replace(fit_inputs, trees=trees, notes=tuple(_alignment_notes(trees["validation"])))
-
-
-def _alignment_notes(trees: SplitTrees) -> Iterator[str]:
-    if trees.aligned < _FEW_ALIGNED:
-        yield (
-            f"{100 * (1 - trees.aligned):.1f} % of the validation words are not words of scoring "
-            f"and cannot be right: parts of words, such as do and n't of don't."
-        )
+    made = _fit_inputs(splits, features, (units, held_out), options, source)
+    return replace(made, notes=(*notes, *made.notes))
 
 
 def _check_words(
@@ -328,28 +254,28 @@ def _read_parts(splits: Splits, layout: Layout, source: FeatureSource) -> dict[P
 def _fit_inputs(
     splits: Splits,
     features: _SplitFeatures,
-    truths: tuple[torch.Tensor, torch.Tensor],
-    judge: Judge,
+    units: tuple[Sequence[Sequence[Word]], Sequence[Sequence[Word]]],
     options: TrainingOptions,
     source: FeatureSource,
 ) -> FitInputs:
     def tap(part: Part, depth: int, pooling: Pooling) -> torch.Tensor:
         return features[part].tap(depth, pooling)
 
-    truth, held_out = truths
-    dataset = splits.train
+    kind, dataset, metric = TRAINED[splits.train.kind], splits.train, _metric(splits, options)
+    train, validation = kind.targets(dataset, units[0]), kind.targets(splits.validation, units[1])
+    truth, held_out = train.values, validation.values
     device, margin = source.encoder.device, two_standard_errors(len(splits.validation))
-    objective = make_objective(dataset.kind, truth, len(dataset.labels)).to(device)
+    objective = kind.objective(truth, len(dataset.labels)).to(device)
     cv_folds = _cv_folds(splits, features["train"], held_out=len(held_out)).to(device)
     if (mask := cv_folds.train_mask) is not None:
-        objective = replace(objective, prior=fold_priors(dataset.kind, objective, mask))
+        objective = replace(objective, prior=kind.fold_priors(objective, mask))
     problem = Problem(
         objective=objective,
-        judge=judge,
+        judge=kind.judge(metric, splits.validation, validation.to(device)),
         cv_folds=cv_folds,
         ranking=None,
         hidden_size=features["train"].hidden_size,
-        epochs=options.epochs or _default_epochs(len(truth), dataset.kind),
+        epochs=options.epochs or _default_epochs(len(truth), kind.epochs),
         batch_size=options.batch_size or _default_batch(len(truth)),
         slack=(options.tolerance + max(_SLACK_POINTS, margin)) / 100,
         seed=options.seed,
@@ -357,8 +283,20 @@ def _fit_inputs(
         dropout=options.head_dropout,
     )
     tap_bytes = (len(truth) + len(held_out)) * features["train"].hidden_size * _HALF_BYTES
-    reading = features["train"].reading
-    return FitInputs(splits, reading, tap, tap_bytes, problem, _metric(splits, options), held_out)
+    ranking = word_ranking(problem, splits, metric=metric, truth=truth, held_out=units[1])
+    trees: dict[Part, SplitTrees | None]
+    trees = {"train": train.trees, "validation": validation.trees}
+    return FitInputs(
+        splits,
+        reading=features["train"].reading,
+        tap=tap,
+        tap_bytes=tap_bytes,
+        problem=problem if ranking is None else replace(problem, ranking=ranking.to(device)),
+        metric=metric,
+        truth=held_out,
+        notes=tuple(kind.notes(validation)),
+        trees={part: one for part, one in trees.items() if one is not None},
+    )
 
 
 def _cv_folds(splits: Splits, features: Features | PairFeatures, *, held_out: int) -> CVFolds:
@@ -369,14 +307,10 @@ def _cv_folds(splits: Splits, features: Features | PairFeatures, *, held_out: in
     return CVFolds.cross_validated(torch.tensor(splits.folds).repeat_interleave(counts))
 
 
-def _default_epochs(rows: int, kind: Kind) -> int:
+def _default_epochs(rows: int, bounds: tuple[int, int]) -> int:
     # Large sets need fewer epochs; words are many, so a head sees more of them.
-    most, visits = _EPOCHS.get(kind, (24, 400_000))
+    most, visits = bounds
     return min(most, max(6, visits // rows))
-
-
-_EPOCHS: Mapping[Kind, tuple[int, int]] = {"tagging": (20, 1_000_000), "parsing": (30, 2_000_000)}
-"""At most so many epochs, that see about so many words."""
 
 
 def _default_batch(rows: int) -> int:
@@ -389,12 +323,3 @@ def _default_batch(rows: int) -> int:
 
 def _metric(splits: Splits, options: TrainingOptions) -> MetricName:
     return selection_metric(options, splits.train.kind, crossed=bool(splits.folds))
-
-
-def _judge_texts(splits: Splits, truth: torch.Tensor, options: TrainingOptions) -> Judge:
-    metric, dataset = _metric(splits, options), splits.train
-    if dataset.kind == "regression":
-        return judge_numbers(metric, truth)
-    if dataset.kind == "multi_label":
-        return judge_label_sets(metric, truth)
-    return judge_labels(metric, truth, len(dataset.labels))

@@ -14,15 +14,16 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from adapterhub.diagnostics import figure_text
+from adapterhub.kinds import KINDS, LinearModel
 from adapterhub.model.heads.heads import Array, RowLogits
 from adapterhub.model.heads.ngrams import Ints
-from adapterhub.specs import Kind, TaskSpec
+from adapterhub.specs import TaskSpec
 from adapterhub.training.data.dataset import Dataset
-from adapterhub.training.evaluation.calibration import TunedHead, calibrate
-from adapterhub.training.evaluation.measure import compute_metrics
+from adapterhub.training.evaluation.calibration import TunedHead
 from adapterhub.training.features.encoding import FeatureSource
 from adapterhub.training.features.ngram_features import NgramFeatures, read_ids
 from adapterhub.training.heads.fit_inputs import FitInputs, units_of
+from adapterhub.training.kinds.table import TRAINED, compute_metrics
 from adapterhub.training.options import TrainingOptions
 
 _CERTAIN = 10.0
@@ -51,27 +52,27 @@ class LinearMap:
 def fit_linear(
     features: sparse.csr_matrix,
     truth: npt.NDArray[np.float32] | npt.NDArray[np.int64],
-    kind: Kind,
+    model: LinearModel,
     *,
     outputs: int,
     strength: float,
     steps: int = _MOST_STEPS,
 ) -> LinearMap:
-    """Returns logistic regression, one per label for multi-label tasks, or ridge regression.
+    """Returns logistic regression, one per label for label sets, or ridge regression for numbers.
 
     Args:
         features: (N, F); for tagging of words.
         truth: As `Dataset.truth` gives it; for tagging the labels of words.
-        kind: Of the task.
+        model: Of one label per row, of label sets, or of numbers.
         outputs: Number K of logits.
         strength: Inverse of the L2 penalty.
         steps: Solver iterations at most.
     """
-    if kind == "regression":
+    if model == "numbers":
         ridge = Ridge(alpha=1 / strength).fit(features, truth)
         return LinearMap(ridge.coef_.reshape(-1, 1), np.array([float(ridge.intercept_)]))
     made = LinearMap(np.zeros((features.shape[1], outputs)), np.full(outputs, -_CERTAIN))
-    if kind == "multi_label":
+    if model == "sets":
         for label in range(outputs):
             _fit_label(made, label, features, truth[:, label] > 0, strength)
         return made
@@ -79,15 +80,15 @@ def fit_linear(
     if len(classes) == 1:
         made.bias[classes] = _CERTAIN
         return made
-    model = LogisticRegression(C=strength, max_iter=steps)
+    fitted = LogisticRegression(C=strength, max_iter=steps)
     with warnings.catch_warnings():
         # The fit is judged on held-out rows, converged or not.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(features, truth)
+        fitted.fit(features, truth)
     if len(classes) == 2:  # scikit-learn fits one column for both
         made.bias[classes[0]] = 0.0
         classes = classes[1:]
-    made.weight[:, classes], made.bias[classes] = model.coef_.T, model.intercept_
+    made.weight[:, classes], made.bias[classes] = fitted.coef_.T, fitted.intercept_
     return made
 
 
@@ -137,7 +138,7 @@ class _Inputs:
     ) -> _Inputs | None:
         """Returns the features, or None where no n-gram is in enough rows."""
         splits, reading = fit_inputs.splits, fit_inputs.reading
-        per_token = splits.train.kind == "tagging"
+        per_token = KINDS[splits.train.kind].per_token
 
         def ids_of(dataset: Dataset) -> list[list[list[int]]]:
             return read_ids(dataset.inputs, reading, source.tokenizer, options.max_windows)
@@ -206,11 +207,6 @@ Tensors = Mapping[str, torch.Tensor]
 
 _SHARES = (0.25, 0.5, 0.75)
 """Candidate weights of the n-grams in the sum with the head's own output."""
-_SMALLEST = 1e-12
-
-_TEXT_STRENGTHS, _TEXT_STEPS = (0.03, 0.15, 0.75, 4.0), 500
-_WORD_STRENGTHS, _WORD_STEPS = (5.0, 20.0), 100
-"""Words are many and much alike: more solver iterations change little."""
 
 
 def fit_ngrams(
@@ -228,13 +224,11 @@ def fit_ngrams(
     inputs = _Inputs.read(fit_inputs, source, options, spec.outputs)
     if inputs is None:
         return None
-    is_tagging = spec.kind == "tagging"
-    strengths = _WORD_STRENGTHS if is_tagging else _TEXT_STRENGTHS
-    steps = _WORD_STEPS if is_tagging else _TEXT_STEPS
-    fits = [_fit(inputs, fit_inputs, strength, steps) for strength in strengths]
+    fits = [_fit(inputs, fit_inputs, one) for one in TRAINED[spec.kind].ngram_strengths]
     best = max(fits, key=lambda one: _value(spec, inputs.add(logits, 0.0, one.logits), fit_inputs))
-    own = _scale(spec, inputs.item_logits(logits), fit_inputs)
-    other = _scale(spec, best.logits[inputs.validation_items], fit_inputs)
+    kind, truth = TRAINED[spec.kind], fit_inputs.truth.numpy()
+    own = kind.scale(inputs.item_logits(logits), truth)
+    other = kind.scale(best.logits[inputs.validation_items], truth)
     sums = [inputs.add(logits, (1 - part) * own, part * other * best.logits) for part in _SHARES]
     before, *values = (_value(spec, one, fit_inputs) for one in (logits, *sums))
     after = max(values)
@@ -243,7 +237,7 @@ def fit_ngrams(
     chosen = values.index(after)
     part, overlap = _SHARES[chosen], inputs.known.overlap
     count = len(inputs.known.keys)
-    measure = fit_inputs.metric if is_tagging else fit_inputs.measure
+    measure = fit_inputs.metric if spec.per_token else fit_inputs.measure
     sizes = {"ngrams": count, "pieces": None if overlap is None else len(overlap.rarity)}
     note = (
         f"{count:,} n-grams of word pieces were added to the head, at no extra pass: "
@@ -264,17 +258,19 @@ class _Fit:
     logits: Array
 
 
-def _fit(inputs: _Inputs, fit_inputs: FitInputs, strength: float, steps: int) -> _Fit:
+def _fit(inputs: _Inputs, fit_inputs: FitInputs, strength: float) -> _Fit:
     """Returns the map fitted on all training rows, and logits of rows that were held out."""
     train, outputs = fit_inputs.splits.train, fit_inputs.problem.objective.outputs
     targets = fit_inputs.problem.objective.targets  # of regression standardised
-    truth = targets.cpu().numpy() if train.kind == "tagging" else train.truth()
+    truth = targets.cpu().numpy() if inputs.known.per_token else train.truth()
+    model, steps = KINDS[train.kind].linear, TRAINED[train.kind].ngram_steps
+    assert model is not None
 
     def fit(features: sparse.csr_matrix, own: Ints) -> LinearMap:
         return fit_linear(
             features[inputs.train_items[own]],
             truth[own],
-            train.kind,
+            model,
             outputs=outputs,
             strength=strength,
             steps=steps,
@@ -321,17 +317,3 @@ def _value(spec: TaskSpec, logits: RowLogits, fit_inputs: FitInputs) -> float:
         return next(figure.value for figure in figures if figure.name == fit_inputs.metric)
     stacked = torch.from_numpy(logits.values[None])
     return float(fit_inputs.problem.judge(stacked.to(fit_inputs.problem.device))[0])
-
-
-def _scale(spec: TaskSpec, logits: Array, fit_inputs: FitInputs) -> float:
-    """Returns the factor that makes the logits of two heads comparable."""
-    if spec.kind == "regression":
-        return _slope(logits[:, 0], fit_inputs.truth.numpy())
-    return 1 / calibrate(spec.kind, logits, fit_inputs.truth.numpy()).temperature
-
-
-def _slope(values: Array, truth: Array) -> float:
-    """Returns the least-squares slope of the truth on values, both (M,); 1 if not positive."""
-    centred = values - values.mean()
-    slope = float(centred @ truth / max(centred @ centred, _SMALLEST))
-    return slope if slope > 0 else 1.0

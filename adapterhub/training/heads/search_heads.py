@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from adapterhub.errors import UsageError
+from adapterhub.kinds import KINDS
 from adapterhub.specs import HeadSpec
 from adapterhub.training.features.attentive_features import AttentiveTokens, TokenStates
 from adapterhub.training.features.encoding import FeatureSource, Layout, read_features
@@ -90,7 +91,7 @@ def _fit_all(
         for width in options.hidden_widths:
             fitted += _fit_singles(leading, width, fit_inputs, options)
         fitted += _fit_mixes(fitted, fit_inputs, options, notes)
-    if "attentive" in options.poolings and kind != "tagging" and not is_apart:
+    if "attentive" in options.poolings and not KINDS[kind].per_token and not is_apart:
         fitted += _fit_attentive(fitted, fit_inputs, options, source, notes)
     return fitted
 

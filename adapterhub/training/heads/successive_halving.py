@@ -20,7 +20,8 @@ from adapterhub.training.heads.batched_heads import (
     head_logits,
     initial_heads,
 )
-from adapterhub.training.heads.candidates import FittedHead, Hyperparameters, Problem, Sample, Stage
+from adapterhub.training.heads.candidates import FittedHead, Hyperparameters, Problem, Stage
+from adapterhub.training.kinds.objective import Sample
 
 _VALIDATION_ROWS = 4096
 _VALIDATION_VALUES = _VALIDATION_ROWS * 1024

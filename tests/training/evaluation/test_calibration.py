@@ -5,8 +5,9 @@ import pytest
 from sklearn.metrics import f1_score
 
 from adapterhub.model.heads.heads import sigmoid, softmax
-from adapterhub.training.evaluation.calibration import calibrate, find_temperature, find_thresholds
+from adapterhub.training.evaluation.calibration import find_temperature, find_thresholds
 from adapterhub.training.evaluation.metrics import calibration_error
+from adapterhub.training.kinds.table import TRAINED
 
 DRAW = np.random.default_rng(0)
 
@@ -17,7 +18,7 @@ def test_the_temperature_of_the_data_is_found(temperature: float) -> None:
     chances = softmax(logits).cumsum(1)
     truth = (DRAW.random((len(logits), 1)) > chances).sum(1).clip(max=2)
     given = logits * temperature
-    found = calibrate("single_label", given, truth)
+    found = TRAINED["single_label"].calibrate(given, truth)
     assert found.temperature == pytest.approx(temperature, rel=0.1)
     hits = given.argmax(1) == truth
     before = calibration_error(softmax(given).max(1), hits)
@@ -30,7 +31,7 @@ def test_label_sets_get_a_temperature_and_thresholds() -> None:
     logits = DRAW.normal(size=(5_000, 3)).astype(np.float32) - 1
     truth = (DRAW.random(logits.shape) < sigmoid(logits)).astype(np.float32)
     truth[5:, 2] = 0
-    found = calibrate("multi_label", logits * 3, truth)
+    found = TRAINED["multi_label"].calibrate(logits * 3, truth)
     assert found.temperature > 1
     assert found.thresholds is not None
     scores = sigmoid(logits * np.float32(3 / found.temperature))
@@ -59,7 +60,9 @@ def test_equal_scores_are_not_cut_apart() -> None:
 
 
 def test_regression_needs_none() -> None:
-    assert calibrate("regression", np.zeros((3, 1), np.float32), np.zeros(3)).temperature == 1
+    assert (
+        TRAINED["regression"].calibrate(np.zeros((3, 1), np.float32), np.zeros(3)).temperature == 1
+    )
 
 
 def test_the_search_finds_the_minimum() -> None:

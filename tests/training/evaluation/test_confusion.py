@@ -11,8 +11,9 @@ from adapterhub.diagnostics import MOST_BINS, MOST_LABELS, MOST_PAIRS
 from adapterhub.model.heads.heads import RowLogits
 from adapterhub.specs import Calibration
 from adapterhub.training.data.dataset import Dataset, read_for_task
-from adapterhub.training.evaluation.measure import make_diagnostics, reliability, worst_pairs
+from adapterhub.training.evaluation.measure import reliability, worst_pairs
 from adapterhub.training.evaluation.metrics import calibration_error
+from adapterhub.training.kinds.table import compare
 from adapterhub.training.options import TrainingOptions
 from tests.builders import task_spec
 
@@ -26,7 +27,7 @@ def dataset(labels: list[Any], known: tuple[str, ...], kind: Any = "single_label
 def test_confusions_are_counted_by_true_and_given_label() -> None:
     spec = task_spec(labels=("a", "b"), calibration=Calibration(temperature=2.0))
     logits = np.array([[2, 0], [0, 2], [0, 4], [6, 0]], np.float32)
-    found = make_diagnostics(spec, RowLogits(logits), dataset(["a", "a", "b", "b"], ("a", "b")))
+    found = compare(spec, RowLogits(logits), dataset(["a", "a", "b", "b"], ("a", "b"))).diagnostics
     assert found is not None
     assert found.confusion == ((1, 1), (1, 1))
     assert (found.rows, found.split, found.confused) == (4, "validation", ())
@@ -41,7 +42,7 @@ def test_many_labels_keep_their_worst_pairs_alone() -> None:
     truth = ["l0"] * 5 + ["l1"] * 3 + ["l2"]
     logits = np.zeros((9, len(known)), np.float32)
     logits[np.arange(9), [7] * 5 + [8] * 3 + [2]] = 9
-    found = make_diagnostics(task_spec(labels=known), RowLogits(logits), dataset(truth, known))
+    found = compare(task_spec(labels=known), RowLogits(logits), dataset(truth, known)).diagnostics
     assert found is not None
     assert found.confusion == ()
     assert [(pair.true, pair.given, pair.rows) for pair in found.confused] == [(0, 7, 5), (1, 8, 3)]
@@ -50,7 +51,7 @@ def test_many_labels_keep_their_worst_pairs_alone() -> None:
 def test_label_sets_have_reliability_alone() -> None:
     spec = task_spec("multi_label")
     rows = dataset([["science"], ["sport", "science"]], spec.labels, "multi_label")
-    found = make_diagnostics(spec, RowLogits(np.zeros((2, 3), np.float32)), rows)
+    found = compare(spec, RowLogits(np.zeros((2, 3), np.float32)), rows).diagnostics
     assert found is not None
     assert [(part.score, part.hits, part.answers) for part in found.reliability] == [(0.5, 0.5, 6)]
     assert (found.confusion, found.confused) == ((), ())
@@ -59,9 +60,9 @@ def test_label_sets_have_reliability_alone() -> None:
 def test_numbers_and_spans_have_none() -> None:
     rows = dataset([1.0, 2.0], (), "regression")
     logits = RowLogits(np.zeros((2, 1), np.float32))
-    assert make_diagnostics(task_spec("regression"), logits, rows) is None
-    tagged = RowLogits((np.zeros((3, 3), np.float32),), ())
-    assert make_diagnostics(task_spec("tagging"), tagged, rows) is None
+    assert compare(task_spec("regression"), logits, rows).diagnostics is None
+    tagged = Dataset("none", "tagging", ("text",), (), (), ("O", "B-PER", "I-PER"))
+    assert compare(task_spec("tagging"), RowLogits(()), tagged).diagnostics is None
 
 
 def test_reliability_adds_up_to_the_calibration_error() -> None:

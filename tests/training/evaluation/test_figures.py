@@ -10,8 +10,9 @@ from adapterhub.diagnostics import figure_text
 from adapterhub.model.heads.heads import RowLogits
 from adapterhub.training.data.dataset import Dataset
 from adapterhub.training.evaluation.calibration import TunedHead, recalibrate
-from adapterhub.training.evaluation.measure import compute_metrics, reliability
+from adapterhub.training.evaluation.measure import reliability
 from adapterhub.training.evaluation.metrics import to_metrics
+from adapterhub.training.kinds.table import compute_metrics
 from tests.builders import task_spec
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -9,9 +11,10 @@ from adapterhub.model.heads.spans import Word
 from adapterhub.training.data.dataset import Dataset, Splits
 from adapterhub.training.data.tagging import Span
 from adapterhub.training.heads import fit_inputs as words_module
-from adapterhub.training.heads.candidates import CVFolds, Problem, make_objective
+from adapterhub.training.heads.candidates import CVFolds, Problem
 from adapterhub.training.heads.fit_inputs import rows_within, word_ranking
-from adapterhub.training.heads.selection import judge_spans, unit_rows
+from adapterhub.training.kinds.selection import judge_spans, unit_rows
+from adapterhub.training.kinds.table import TRAINED
 
 LABELS = ("O", "B-a", "I-a")
 TEXT = "one two three four five six seven eight"
@@ -36,17 +39,18 @@ def _problem(truth: torch.Tensor, splits: Splits) -> Problem:
     units = [_units()] * ROWS
     judge = judge_spans(unit_rows(units, splits.validation.spans(), LABELS), LABELS)
     copies = CVFolds.held_out(len(truth))
-    objective = make_objective("single_label", truth, len(LABELS))
+    objective = TRAINED["tagging"].objective(truth, len(LABELS))
     cpu = torch.device("cpu")
     return Problem(objective, judge, copies, None, 4, 2, 8, 0.1, 0, cpu)
 
 
 TRUTH = torch.tensor([0, 1, 2, 0, 0, 0, 0, 0]).repeat(ROWS)
+WORDS: Any = {"metric": "span_f1", "truth": TRUTH, "held_out": [_units()] * ROWS}
 
 
 def test_words_of_entities_count_once_and_a_fifth_of_the_others_five_times() -> None:
     splits = _splits()
-    sample = word_ranking(_problem(TRUTH, splits), splits, TRUTH, [_units()] * ROWS).sample
+    sample = word_ranking(_problem(TRUTH, splits), splits, **WORDS).sample
     kept = sample.rows % 8
     for near in (0, 1, 2, 3):
         assert int((kept == near).sum()) == ROWS
@@ -60,7 +64,7 @@ def test_some_validation_rows_are_judged_as_a_whole(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(words_module, "_RANKED_WORDS", 800)
     splits = _splits()
     problem = _problem(TRUTH, splits)
-    stage = word_ranking(problem, splits, TRUTH, [_units()] * ROWS)
+    stage = word_ranking(problem, splits, **WORDS)
     (words,) = stage.validation_rows
     assert len(words) == 800
     assert torch.equal(words.view(-1, 8) % 8, torch.arange(8).expand(100, 8))
@@ -70,7 +74,7 @@ def test_some_validation_rows_are_judged_as_a_whole(monkeypatch: pytest.MonkeyPa
     logits = torch.stack([right, wrong])[:, words]
     assert stage.judge(logits).tolist() == pytest.approx([1, 2 * 90 / (90 + 100)])
     monkeypatch.undo()
-    whole = word_ranking(problem, splits, TRUTH, [_units()] * ROWS)
+    whole = word_ranking(problem, splits, **WORDS)
     assert whole.judge is problem.judge
 
 

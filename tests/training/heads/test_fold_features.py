@@ -13,9 +13,10 @@ from adapterhub.specs import HeadSpec, Kind, Pooling
 from adapterhub.training.features.attentive_features import AttentiveTokens, TokenStates
 from adapterhub.training.features.pairs import ComparedMix
 from adapterhub.training.features.standardized_features import MixedTaps, Part, Reader, SingleTaps
-from adapterhub.training.heads.candidates import CVFolds, fold_priors, make_objective
+from adapterhub.training.heads.candidates import CVFolds
 from adapterhub.training.heads.fit_ngrams import fold_features
 from adapterhub.training.heads.successive_halving import fit
+from adapterhub.training.kinds.table import TRAINED
 from tests.training.heads.test_successive_halving import (
     CPU,
     ROWS,
@@ -89,11 +90,11 @@ def test_the_prior_of_a_fold_is_that_of_the_other_rows(kind: Kind) -> None:
     truth = TRUTHS[kind][:ROWS]
     mask = CVFolds.cross_validated(torch.arange(ROWS) % 2).train_mask
     assert mask is not None
-    whole = make_objective(kind, truth, 3)
-    priors = fold_priors(kind, whole, mask)
+    whole = TRAINED[kind].objective(truth, 3)
+    priors = TRAINED[kind].fold_priors(whole, mask)
     torch.testing.assert_close(priors[-1], whole.prior, atol=1e-5, rtol=1e-5)
     for copy in (0, 1):
-        own = make_objective(kind, truth[mask[copy] > 0], 3)
+        own = TRAINED[kind].objective(truth[mask[copy] > 0], 3)
         expected = own.prior
         if kind == "regression":
             expected = torch.tensor([(own.unit[0] - whole.unit[0]) / whole.unit[1]])

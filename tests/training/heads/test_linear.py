@@ -20,7 +20,7 @@ def features():
 @pytest.mark.parametrize("present", [(0, 1), (0, 2), (0, 1, 2)])
 def test_labels_have_the_chances_of_logistic_regression(features, present):
     truth = np.array([present[row % len(present)] for row in range(60)])
-    found = fit_linear(features, truth, "single_label", outputs=3, strength=2.0)
+    found = fit_linear(features, truth, "labels", outputs=3, strength=2.0)
     model = LogisticRegression(C=2.0, max_iter=500).fit(features, truth)
     chances = softmax(found.logits(features))
     np.testing.assert_allclose(
@@ -31,7 +31,7 @@ def test_labels_have_the_chances_of_logistic_regression(features, present):
 
 
 def test_one_label_only_is_answered_always(features):
-    found = fit_linear(features, np.full(60, 1), "single_label", outputs=2, strength=1.0)
+    found = fit_linear(features, np.full(60, 1), "labels", outputs=2, strength=1.0)
     assert (softmax(found.logits(features))[:, 1] > 0.999).all()
 
 
@@ -39,9 +39,7 @@ def test_label_sets_are_a_model_per_label(features):
     rng = np.random.default_rng(1)
     truth = (rng.random((60, 4)) > 0.5).astype(np.float32)
     truth[:, 2], truth[:, 3] = 0, 1
-    scores = sigmoid(
-        fit_linear(features, truth, "multi_label", outputs=4, strength=1.0).logits(features)
-    )
+    scores = sigmoid(fit_linear(features, truth, "sets", outputs=4, strength=1.0).logits(features))
     model = LogisticRegression(C=1.0, max_iter=500, solver="liblinear").fit(features, truth[:, 0])
     np.testing.assert_allclose(scores[:, 0], model.predict_proba(features)[:, 1], atol=1e-5)
     assert (scores[:, 2] < 1e-3).all()
@@ -50,6 +48,6 @@ def test_label_sets_are_a_model_per_label(features):
 
 def test_numbers_are_ridge_regression(features):
     truth = np.arange(60, dtype=np.float32)
-    found = fit_linear(features, truth, "regression", outputs=1, strength=4.0).logits(features)
+    found = fit_linear(features, truth, "numbers", outputs=1, strength=4.0).logits(features)
     expected = Ridge(alpha=0.25).fit(features, truth).predict(features)
     np.testing.assert_allclose(found[:, 0], expected, rtol=1e-4, atol=1e-3)

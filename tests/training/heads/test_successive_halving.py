@@ -24,14 +24,13 @@ from adapterhub.training.heads.candidates import (
     CVFolds,
     FittedHead,
     Hyperparameters,
-    Objective,
     Problem,
-    Sample,
     Stage,
-    make_objective,
 )
-from adapterhub.training.heads.selection import Judge, judge_label_sets, judge_labels, judge_numbers
 from adapterhub.training.heads.successive_halving import fit
+from adapterhub.training.kinds.objective import Objective, Sample
+from adapterhub.training.kinds.selection import Judge, judge_label_sets, judge_labels, judge_numbers
+from adapterhub.training.kinds.table import TRAINED
 from tests.builders import backbone_spec, task_spec
 
 CPU = torch.device("cpu")
@@ -64,7 +63,7 @@ def problem(kind: Kind = "single_label", *, epochs: int = 20, seed: int = 0) -> 
         "multi_label": lambda: judge_label_sets("macro_f1", held_out),
         "regression": lambda: judge_numbers("pearson", held_out),
     }
-    objective = make_objective(kind, truth, 3)
+    objective = TRAINED[kind].objective(truth, 3)
     return make_problem(objective, judges[kind](), epochs=epochs, seed=seed)
 
 
@@ -169,7 +168,9 @@ def test_dropout_keeps_a_hidden_layer_from_learning_rows_by_heart() -> None:
     truth[false] = torch.randint(3, (int(false.sum()),), generator=draw)
     held_out = TRUTHS["single_label"][ROWS:]
     task = make_problem(
-        make_objective("single_label", truth, 3), judge_labels("accuracy", held_out, 3), epochs=60
+        TRAINED["single_label"].objective(truth, 3),
+        judge_labels("accuracy", held_out, 3),
+        epochs=60,
     )
     plain, dropped, again = (
         fit(singles(), SETTINGS, hidden_width=64, problem=replace(task, dropout=part))[1]
@@ -356,7 +357,7 @@ def test_attention_finds_the_token_that_knows(width: int | None) -> None:
     head = HeadSpec(depths=(1,), pooling="attentive")
     reader: Reader = AttentiveTokens.load([head], parts[0], parts[1])
     judge = judge_labels("accuracy", truth[ROWS:], 3)
-    objective = make_objective("single_label", truth[:ROWS], 3)
+    objective = TRAINED["single_label"].objective(truth[:ROWS], 3)
     task = make_problem(objective, judge)
     (one,) = fit(reader, SETTINGS, hidden_width=width, problem=task)
     assert one.value > 0.95
@@ -391,7 +392,7 @@ def test_updates_of_some_groups_at_a_time_are_the_same(
 def test_the_memory_of_many_labels_is_known_before(width: int | None) -> None:
     labels = 400
     shape = batched_heads.BatchShape(3, 2, H, width)
-    objective = make_objective("single_label", torch.arange(labels), labels)
+    objective = TRAINED["single_label"].objective(torch.arange(labels), labels)
     parameters = batched_heads.initial_heads(shape, objective, GENERATOR)
     held = sum(value.numel() * value.element_size() for value in parameters.values())
     claimed = batched_heads.batch_bytes(shape, labels, rows=0)

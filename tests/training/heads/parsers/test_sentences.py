@@ -13,11 +13,8 @@ from adapterhub.model.heads.spans import TaggedText
 from adapterhub.training.data.dataset import read_splits
 from adapterhub.training.data.words.units import NONE
 from adapterhub.training.evaluation.attachment import attached_words, attachment_figures
-from adapterhub.training.heads.parsers.sentences import (
-    judge_trees,
-    sentence_batches,
-    split_trees,
-)
+from adapterhub.training.heads.parsers.sentences import sentence_batches
+from adapterhub.training.kinds.trees import judge_trees, split_trees
 from adapterhub.training.options import TrainingOptions
 from tests.training.rows import tree_rows
 

@@ -14,10 +14,10 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
+from adapterhub.kinds import MetricName
 from adapterhub.model.heads.spans import Word
 from adapterhub.tags import OUTSIDE, mark_of
 from adapterhub.training.data.tagging import Span
-from adapterhub.training.options import MetricName
 
 Judge = Callable[[torch.Tensor], torch.Tensor]
 """Takes logits (X, M, K) of X candidates for M validation rows, returns their metric (X,)."""

@@ -13,7 +13,7 @@ from adapterhub.tags import tags_of
 from adapterhub.training.data.dataset import Dataset
 from adapterhub.training.data.tagging import Span, unit_tags
 from adapterhub.training.evaluation.metrics import span_figures
-from adapterhub.training.heads.selection import (
+from adapterhub.training.kinds.selection import (
     THRESHOLDS,
     judge_label_sets,
     judge_labels,

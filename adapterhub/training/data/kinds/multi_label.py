@@ -1,130 +1,67 @@
-"""Records -> examples: validates every value."""
+"""Rows with any number of labels."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
+from typing import cast
 
-from adapterhub.inputs import is_invisible
-from adapterhub.rows.reading import SourceRow
+import numpy as np
+
+from adapterhub.errors import UsageError
 from adapterhub.store.jsonsafe import shown
-from adapterhub.training.data.columns import Columns
+from adapterhub.training.data.columns import ONE_EACH, Columns
+from adapterhub.training.data.kinds.reader import Numbers, TextReader, Truth
+from adapterhub.training.data.labels import Target
 from adapterhub.training.data.records import Records, is_list
-from adapterhub.training.data.tagging import Marks, TaggedWords, find_scheme
 from adapterhub.training.data.values import (
+    LIST_SEPARATOR,
     as_flag,
+    find_separator,
     is_flag,
-    normalized,
     parts_of,
     plain,
-    read_label,
     read_labels,
-    read_number,
-    read_tag,
-    read_text,
-    read_word,
 )
-from adapterhub.training.data.words.tree_rows import read_tree
-from adapterhub.training.data.words.trees import ParsedWords
 
 _log = logging.getLogger("adapterhub")
 
-Truth = str | tuple[str, ...] | float | TaggedWords | ParsedWords
 
+class MultiLabelReader(TextReader):
+    """Reads the labels of a text: a list, a cell that holds several, or zeros and ones."""
 
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One row with its target.
+    kind = "multi_label"
 
-    Attributes:
-        inputs: One string per field; empty for tagging and parsing, whose text is joined from the
-            words.
-        truth: A label, labels, a number, or tagged or parsed words.
-    """
+    def check_values(self, values: Sequence[object], target: str) -> None:
+        """Checks that no other separator than ours runs through the cells of a CSV file.
 
-    inputs: tuple[str, ...]
-    truth: Truth
+        Raises:
+            UsageError: One does.
+        """
+        counts = Counter(value.strip() for value in values if isinstance(value, str))
+        separator = find_separator(counts)
+        if separator not in (None, LIST_SEPARATOR):
+            raise UsageError(
+                f"The labels in column '{target}' have {shown(separator)} between them; write "
+                f"'{LIST_SEPARATOR}' instead, or {ONE_EACH}."
+            )
 
-
-def parse_records(records: Records, columns: Columns) -> list[Example]:
-    """Returns the examples of all rows.
-
-    Raises:
-        DataError: A value is missing or invalid; names the line.
-    """
-    if columns.kind == "parsing":
-        return [Example((), read_tree(records, record, columns)) for record in records.rows]
-    if columns.kind == "tagging":
-        try:
-            marks = find_scheme(Counter(_tags(records, columns)))
-        except ValueError as error:
-            records.refuse(f"column '{columns.target}': {error}")
-        return [_parse_words(records, record, columns, marks) for record in records.rows]
-    read = _READERS[columns.kind]
-    if columns.kind == "multi_label":
+    def reading(self, records: Records, columns: Columns) -> Callable[[object], Truth]:
+        """Returns what reads the labels of a row."""
         _refuse_missing(records, columns)
-    if columns.kind == "multi_label" and _are_indicators(records, columns):
-        read = partial(_read_indicators, labels=columns.labels)
-    return [_parse_texts(records, record, columns, read) for record in records.rows]
+        if _are_indicators(records, columns):
+            return partial(_read_indicators, labels=columns.labels)
+        return read_labels
 
-
-def _parse_texts(
-    records: Records, record: SourceRow, columns: Columns, read: Callable[[object], Truth]
-) -> Example:
-    texts = []
-    column = columns.target
-    target = records.value(record, column)
-    try:
-        for column in columns.inputs:
-            texts.append(read_text(records.value(record, column)))
-        column = columns.target
-        return Example(tuple(texts), read(target))
-    except ValueError as error:
-        records.refuse(f"column '{column}' {error}", record)
-
-
-_READERS: dict[str, Callable[[object], Truth]] = {
-    "single_label": read_label,
-    "multi_label": read_labels,
-    "regression": read_number,
-}
-
-
-def _tags(records: Records, columns: Columns) -> Iterator[str]:
-    for record in records.rows:
-        tags = records.value(record, columns.target)
-        texts = (tag for tag in (tags if is_list(tags) else ()) if isinstance(tag, str))
-        yield from map(normalized, texts)
-
-
-def _parse_words(records: Records, record: SourceRow, columns: Columns, marks: Marks) -> Example:
-    tags = records.value(record, columns.target)
-    words = records.value(record, columns.inputs[0])
-    if not is_list(words) or not is_list(tags):
-        records.refuse(
-            'tokens and tags must be lists, such as ["Oslo", "is"] and ["B-place", "O"], in a '
-            "CSV file also words with spaces between",
-            record,
-        )
-    if len(words) != len(tags):
-        records.refuse(f"there are {len(words)} tokens, but {len(tags)} tags", record)
-    if not len(words):
-        records.refuse("there are no tokens", record)
-    texts = []
-    for index, word in enumerate(words):
-        try:
-            texts.append(read_word(word))
-        except ValueError as error:
-            records.refuse(f"token {index} {error}", record)
-    if is_invisible("".join(texts)):
-        records.refuse("all tokens are spaces or other invisible signs", record)
-    try:
-        return Example((), TaggedWords(tuple(texts), marks([read_tag(tag) for tag in tags])))
-    except ValueError as error:
-        records.refuse(str(error), record)
+    def truth(self, targets: Sequence[Target], labels: Sequence[str]) -> Numbers:
+        """Returns which labels each row has: (N, K) float32 zeros and ones."""
+        index = {label: place for place, label in enumerate(labels)}
+        matrix = np.zeros((len(targets), len(labels)), np.float32)
+        for row, target in enumerate(targets):
+            matrix[row, [index[label] for label in cast("tuple[str, ...]", target)]] = 1
+        return matrix
 
 
 _MISSING = ("nan", "none", "na", "n/a", "#n/a", "<na>", "null")

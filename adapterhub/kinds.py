@@ -1,0 +1,232 @@
+"""The kinds of tasks: the facts of each in one row of the table KINDS.
+
+What is computed for a kind is in its classes: `training/data/kinds` (labelled rows to targets),
+`training/kinds` (loss, metrics, calibration) and `model/heads/kinds` (logits to predictions).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+from adapterhub.tags import check_tags, entity_types
+
+Kind = Literal["single_label", "multi_label", "regression", "tagging", "parsing"]
+MetricName = Literal[
+    "accuracy",
+    "macro_f1",
+    "micro_f1",
+    "mcc",
+    "likelihood",
+    "spearman",
+    "pearson",
+    "span_f1",
+    "las",
+    "uas",
+]
+Role = Literal["text", "pair", "tokens", "heads", "target"]
+"""What a column of labelled rows is."""
+What = Literal["label", "score", "value", "labels", "entities", "words"]
+"""What a column of predictions holds."""
+LinearModel = Literal["labels", "sets", "numbers"]
+"""What a linear model is fitted to: one label per row, label sets, or numbers."""
+ArrowType = str | tuple[tuple[str, str], ...]
+"""The name of a type of pyarrow, or for a list of structs the names and types of their fields."""
+
+INSIDE = "_"
+"""The relation of a unit that belongs to the same word as the unit before it, as the second
+character of a Chinese word does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KindRow:
+    """The facts of one kind; the defaults are those of labels of a whole text.
+
+    Attributes:
+        name: Its name.
+        output: What a card says that it predicts.
+        columns: What the columns of predictions hold, in order, with their types.
+        best_columns: The same where only the best label is asked for; None for no difference.
+        metrics: The metrics that can choose among candidates; the first is the default.
+        compared_as: How outputs are read where candidates are compared, and how in scoring;
+            None where there is no difference.
+        target: Name of the column that means this kind where none is given; empty for none.
+        targets: Usual names of the column of targets where the kind is given.
+        reads: What the input columns of labelled rows are, in order.
+        fields: Numbers of input fields that a task may have.
+        per_token: Whether its head reads every token, not a pooled feature of a text.
+        outputs: Number of logits per text or token; None for one per label.
+        fewest_labels: Fewest labels in the training rows; 0 for a kind without labels.
+        check: Checks the labels of a task in the place of their number; raises ValueError.
+        label_names: What the labels of a task are called in targets and predictions.
+        joining: The label that joins outputs, which no prediction has; empty for none.
+        biaffine: Whether the head scores pairs of words. Its logits are those at the best tree:
+            they have no temperature, and rounding can change all of a word's.
+        has_thresholds: Whether each label has a threshold.
+        has_range: Whether it predicts numbers, which are clipped to a range.
+        linear: The linear model of n-grams that may stand beside the head; None for none.
+        cross_validated: Whether few rows are cross-validated.
+        allows_unseen: Whether rows may have labels that the task lacks, which count as wrong.
+        counted: What labels are, and what is counted of each, in the summary of a data set.
+        total: What their number is of, in that summary; empty where it is not said.
+        limits: Known limits, for the card.
+        pipeline: The Hub's pipeline tag.
+        pair_pipeline: The same for tasks of two fields; empty for no difference.
+        problem_type: Its name in a config of transformers; None for none.
+        schema: The oldest schema of head files and registries that can hold it.
+    """
+
+    name: Kind
+    output: str
+    columns: Mapping[What, ArrowType]
+    best_columns: Mapping[What, ArrowType] | None = None
+    metrics: tuple[MetricName, ...]
+    compared_as: tuple[str, str] | None = None
+    target: str = ""
+    targets: tuple[str, ...]
+    reads: tuple[Role, ...] = ("text", "pair")
+    fields: tuple[int, ...] = (1, 2)
+    per_token: bool = False
+    outputs: int | None = None
+    fewest_labels: int = 1
+    check: Callable[[Sequence[str]], None] | None = None
+    label_names: Callable[[Iterable[str]], tuple[str, ...]] = tuple
+    joining: str = ""
+    biaffine: bool = False
+    has_thresholds: bool = False
+    has_range: bool = False
+    linear: LinearModel | None = "labels"
+    cross_validated: bool = True
+    allows_unseen: bool = False
+    counted: tuple[str, str] = ("labels", "rows")
+    total: str = ""
+    limits: tuple[str, ...] = ()
+    pipeline: str = "text-classification"
+    pair_pipeline: str = ""
+    problem_type: str | None = None
+    schema: int = 1
+
+    @property
+    def has_labels(self) -> bool:
+        """Returns whether its tasks have labels."""
+        return self.fewest_labels > 0
+
+    @property
+    def of_words(self) -> bool:
+        """Returns whether its labelled rows are words, each with a target."""
+        return "tokens" in self.reads
+
+    def check_labels(self, labels: Sequence[str]) -> None:
+        """Checks the labels of a task.
+
+        Raises:
+            ValueError: There are too few, some where there are none, or they contradict each other.
+        """
+        if self.check is not None:
+            self.check(labels)
+        elif labels and not self.has_labels:
+            raise ValueError(f"a {self.name} task has no labels")
+        elif len(labels) < self.fewest_labels:
+            few = f"two labels or more, found {len(labels)}" if self.fewest_labels > 1 else "labels"
+            raise ValueError(f"a {self.name} task needs {few}")
+
+
+def _check_relations(labels: Sequence[str]) -> None:
+    if not set(labels) - {INSIDE}:
+        raise ValueError(f"a parsing task needs a relation other than '{INSIDE}'")
+
+
+_LABEL: tuple[tuple[str, str], ...] = (("label", "string"), ("score", "double"))
+_SPAN: tuple[tuple[str, str], ...] = (("word", "string"), ("start", "int64"), ("end", "int64"))
+
+_ROWS = (
+    KindRow(
+        name="single_label",
+        output="one of the labels below with its probability",
+        columns={"labels": _LABEL},
+        best_columns={"label": "string", "score": "double"},
+        metrics=("accuracy", "macro_f1", "mcc", "likelihood"),
+        target="label",
+        targets=("label", "labels", "tags", "score"),
+        fewest_labels=2,
+        limits=("Always predicts one of its labels, also for a text that none of them fits.",),
+        problem_type="single_label_classification",
+    ),
+    KindRow(
+        name="multi_label",
+        output="any number of the labels below, each with its probability",
+        columns={"labels": _LABEL},
+        metrics=("macro_f1", "micro_f1", "likelihood"),
+        compared_as=("best thresholds", "the thresholds of its file"),
+        target="labels",
+        targets=("labels", "label", "tags"),
+        has_thresholds=True,
+        linear="sets",
+        problem_type="multi_label_classification",
+    ),
+    KindRow(
+        name="regression",
+        output="a number",
+        columns={"value": "double"},
+        metrics=("spearman", "pearson"),
+        compared_as=("unclipped", "values clipped to its range"),
+        target="score",
+        targets=("label", "score", "labels"),
+        outputs=1,
+        fewest_labels=0,
+        has_range=True,
+        linear="numbers",
+        pair_pipeline="sentence-similarity",
+        problem_type="regression",
+    ),
+    KindRow(
+        name="tagging",
+        output="spans of the types below with their positions in the text",
+        columns={"entities": (("entity_group", "string"), ("score", "double"), *_SPAN)},
+        metrics=("span_f1",),
+        compared_as=("argmax tags", "the best valid sequence of tags"),
+        target="tags",
+        targets=("tags",),
+        reads=("tokens",),
+        fields=(1,),
+        per_token=True,
+        check=check_tags,
+        label_names=entity_types,
+        counted=("entity types", "entities"),
+        pipeline="token-classification",
+    ),
+    KindRow(
+        name="parsing",
+        output="a dependency tree: the words of the text with their positions, each with its head "
+        "and one of the relations below",
+        columns={"words": (*_SPAN, ("head", "int64"), ("relation", "string"), ("score", "double"))},
+        metrics=("las", "uas"),
+        compared_as=("argmax heads", "the best tree"),
+        targets=("deprel",),
+        reads=("tokens",),
+        fields=(1,),
+        per_token=True,
+        check=_check_relations,
+        joining=INSIDE,
+        biaffine=True,
+        linear=None,
+        cross_validated=False,
+        allows_unseen=True,
+        counted=("relations", "words"),
+        total="words in the training rows",
+        pipeline="token-classification",
+        schema=3,
+    ),
+)
+
+KINDS: Mapping[Kind, KindRow] = MappingProxyType({row.name: row for row in _ROWS})
+
+USUAL_TARGETS: Mapping[str, Kind] = MappingProxyType(
+    {row.target: row.name for row in _ROWS if row.target}
+)
+"""Kinds by the name of the column of targets that means them."""
+
+NEWEST_SCHEMA = max(row.schema for row in _ROWS)
+"""The newest schema that any kind needs."""

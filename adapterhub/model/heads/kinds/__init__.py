@@ -1,0 +1,1 @@
+"""Logits to predictions, one file per kind of task; `table.DECODERS` has them all."""

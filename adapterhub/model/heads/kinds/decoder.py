@@ -1,0 +1,36 @@
+"""What every kind of task has in scoring: the decoding of its logits."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+
+from adapterhub.model.heads.heads import Array, RowLogits
+from adapterhub.results import Answer, LabelScore
+from adapterhub.specs import TaskSpec
+
+
+class Decoder(ABC):
+    """Turns the logits of one kind of task into predictions."""
+
+    @abstractmethod
+    def decode(self, logits: RowLogits, spec: TaskSpec, top_k: int | None) -> list[Answer]:
+        """Returns one prediction per row.
+
+        Args:
+            logits: The raw outputs.
+            spec: Gives labels and calibration.
+            top_k: 1 for the prediction, n for the n most probable labels, None for all labels;
+                without meaning for kinds with one prediction.
+        """
+
+
+def ranked(scores: Array, labels: Sequence[str], top_k: int | None) -> list[Answer]:
+    """Returns the `top_k` labels with the highest scores (N, K) per row."""
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :top_k]
+    return [
+        [LabelScore(label=labels[i], score=float(row[i])) for i in best]
+        for row, best in zip(scores, order.tolist(), strict=True)
+    ]

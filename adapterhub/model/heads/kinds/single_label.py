@@ -1,0 +1,28 @@
+"""Logits of a whole text -> its most probable label."""
+
+from __future__ import annotations
+
+from adapterhub.model.heads.heads import Array, RowLogits, softmax
+from adapterhub.model.heads.kinds.decoder import Decoder, ranked
+from adapterhub.results import Answer, LabelScore
+from adapterhub.specs import TaskSpec
+
+
+def label_scores(logits: Array, spec: TaskSpec) -> Array:
+    """Returns the calibrated probability of each label, which add up to one: (N, K)."""
+    return softmax(logits / spec.calibration.temperature)
+
+
+class SingleLabelDecoder(Decoder):
+    """Decodes to the most probable label per row, or a list of the `top_k` most probable ones."""
+
+    def decode(self, logits: RowLogits, spec: TaskSpec, top_k: int | None) -> list[Answer]:
+        """Returns one prediction per row."""
+        scores = label_scores(logits.matrix, spec)
+        if top_k != 1:
+            return ranked(scores, spec.labels, top_k)
+        best = scores.argmax(1)
+        return [
+            LabelScore(label=spec.labels[label], score=float(row[label]))
+            for row, label in zip(scores, best.tolist(), strict=True)
+        ]

@@ -1,0 +1,21 @@
+"""The decoder of every kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from adapterhub.kinds import Kind
+from adapterhub.model.heads.kinds.decoder import Decoder
+from adapterhub.model.heads.kinds.multi_label import MultiLabelDecoder
+from adapterhub.model.heads.kinds.parsing import ParsingDecoder
+from adapterhub.model.heads.kinds.regression import RegressionDecoder
+from adapterhub.model.heads.kinds.single_label import SingleLabelDecoder
+from adapterhub.model.heads.kinds.tagging import TaggingDecoder
+
+DECODERS: Mapping[Kind, Decoder] = {
+    "single_label": SingleLabelDecoder(),
+    "multi_label": MultiLabelDecoder(),
+    "regression": RegressionDecoder(),
+    "tagging": TaggingDecoder(),
+    "parsing": ParsingDecoder(),
+}

@@ -1,0 +1,35 @@
+"""The reader of every kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from adapterhub.kinds import Kind
+from adapterhub.training.data.columns import Columns
+from adapterhub.training.data.kinds.multi_label import MultiLabelReader
+from adapterhub.training.data.kinds.parsing import ParsingReader
+from adapterhub.training.data.kinds.reader import Example, Reader
+from adapterhub.training.data.kinds.regression import RegressionReader
+from adapterhub.training.data.kinds.single_label import SingleLabelReader
+from adapterhub.training.data.kinds.tagging import TaggingReader
+from adapterhub.training.data.records import Records
+
+READERS: Mapping[Kind, Reader] = {
+    reader.kind: reader
+    for reader in (
+        SingleLabelReader(),
+        MultiLabelReader(),
+        RegressionReader(),
+        TaggingReader(),
+        ParsingReader(),
+    )
+}
+
+
+def parse_records(records: Records, columns: Columns) -> list[Example]:
+    """Returns the examples of all rows.
+
+    Raises:
+        DataError: A value is missing or invalid; names the line.
+    """
+    return READERS[columns.kind].parse(records, columns)
