@@ -13,7 +13,9 @@ from typing import Literal
 
 from adapterhub.tags import check_tags, entity_types
 
-Kind = Literal["single_label", "multi_label", "regression", "tagging", "parsing"]
+Kind = Literal[
+    "single_label", "multi_label", "regression", "tagging", "parsing", "question_answering"
+]
 MetricName = Literal[
     "accuracy",
     "macro_f1",
@@ -25,10 +27,14 @@ MetricName = Literal[
     "span_f1",
     "las",
     "uas",
+    "f1",
+    "exact_match",
 ]
-Role = Literal["text", "pair", "tokens", "heads", "target"]
+Role = Literal["text", "pair", "tokens", "heads", "question", "context", "starts", "target"]
 """What a column of labelled rows is."""
-What = Literal["label", "score", "value", "labels", "entities", "words"]
+What = Literal[
+    "label", "score", "value", "labels", "entities", "words", "answer", "start", "end", "answers"
+]
 """What a column of predictions holds."""
 LinearModel = Literal["labels", "sets", "numbers"]
 """What a linear model is fitted to: one label per row, label sets, or numbers."""
@@ -57,6 +63,9 @@ class KindRow:
         reads: What the input columns of labelled rows are, in order.
         fields: Numbers of input fields that a task may have.
         per_token: Whether its head reads every token, not a pooled feature of a text.
+        input_fields: Names of its input fields; empty for `text` and `text_pair`.
+        slides_second: Whether the second field slides over the windows and the first is whole in
+            each; then the tokens that the head reads are those of the second, and the first token.
         outputs: Number of logits per text or token; None for one per label.
         fewest_labels: Fewest labels in the training rows; 0 for a kind without labels.
         check: Checks the labels of a task in the place of their number; raises ValueError.
@@ -89,6 +98,8 @@ class KindRow:
     reads: tuple[Role, ...] = ("text", "pair")
     fields: tuple[int, ...] = (1, 2)
     per_token: bool = False
+    input_fields: tuple[str, ...] = ()
+    slides_second: bool = False
     outputs: int | None = None
     fewest_labels: int = 1
     check: Callable[[Sequence[str]], None] | None = None
@@ -138,8 +149,13 @@ def _check_relations(labels: Sequence[str]) -> None:
         raise ValueError(f"a parsing task needs a relation other than '{INSIDE}'")
 
 
+ANSWER = "answer"
+"""What a predicted answer is called among the labels of an example."""
+
+
 _LABEL: tuple[tuple[str, str], ...] = (("label", "string"), ("score", "double"))
-_SPAN: tuple[tuple[str, str], ...] = (("word", "string"), ("start", "int64"), ("end", "int64"))
+_PLACE: tuple[tuple[str, str], ...] = (("start", "int64"), ("end", "int64"))
+_SPAN: tuple[tuple[str, str], ...] = (("word", "string"), *_PLACE)
 
 _ROWS = (
     KindRow(
@@ -218,6 +234,27 @@ _ROWS = (
         total="words in the training rows",
         pipeline="token-classification",
         schema=3,
+    ),
+    KindRow(
+        name="question_answering",
+        output="the span of the context that answers the question, with its probability, or an "
+        "empty one where there is no answer",
+        columns={"answers": (("score", "double"), *_PLACE, ("answer", "string"))},
+        best_columns={"answer": "string", "start": "int64", "end": "int64", "score": "double"},
+        metrics=("f1", "exact_match"),
+        compared_as=("by tokens", "words, or characters of Chinese"),
+        targets=("answers", "answer"),
+        reads=("question", "context"),
+        fields=(2,),
+        per_token=True,
+        input_fields=("question", "context"),
+        slides_second=True,
+        outputs=2,
+        fewest_labels=0,
+        linear=None,
+        cross_validated=False,
+        pipeline="question-answering",
+        schema=4,
     ),
 )
 

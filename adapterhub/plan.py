@@ -248,7 +248,9 @@ def make_plan(tasks: Mapping[str, TaskSpec]) -> Plan:
 
 def reading_of(spec: TaskSpec) -> Reading:
     """Returns the input fields and the window of a task."""
-    return Reading(spec.fields, spec.max_length, spec.overlap, apart=spec.apart)
+    return Reading(
+        spec.fields, spec.max_length, spec.overlap, spec.apart, slides_second=spec.row.slides_second
+    )
 
 
 def _make_trunk(reading: Reading, tasks: Mapping[str, TaskSpec]) -> Trunk:

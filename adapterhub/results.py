@@ -118,7 +118,16 @@ class ExtractedAnswer(TypedDict):
     answer: str
 
 
-Answer = LabelScore | list[LabelScore] | Value | list[Entity] | list[ParsedWord] | None
+Answer = (
+    LabelScore
+    | list[LabelScore]
+    | Value
+    | list[Entity]
+    | list[ParsedWord]
+    | ExtractedAnswer
+    | list[ExtractedAnswer]
+    | None
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +212,8 @@ class TaskScores(Sequence[Answer]):
         logits: Raw fp32 head outputs, if requested: (N, K) with NaN in rows that were not scored,
             or for tagging one (tokens, K) array per row. For parsing one (units, K) array per row,
             log p(head) + log p(relation | head) at the head of each unit; units are words before
-            those with the relation `_` are joined to the word before them.
+            those with the relation `_` are joined to the word before them. For question answering
+            (tokens, 2), start and end: of each window its first token, then those of the context.
         top_k: Number of labels per row; None for all.
     """
 
@@ -281,8 +291,9 @@ class Scores(Mapping[str, TaskScores]):
         """Yields one flat record per input row.
 
         Columns are `<task>.label` and `<task>.score` for one label per text, `<task>.labels` for
-        several (a list of labels with their scores), `<task>.value`, `<task>.entities` and
-        `<task>.words`.
+        several (a list of labels with their scores), `<task>.value`, `<task>.entities`,
+        `<task>.words`, and `<task>.answer`, `<task>.start`, `<task>.end` and `<task>.score` for one
+        answer per question, `<task>.answers` for several.
         """
         columns = self.to_columns()
         names = list(columns)

@@ -54,8 +54,7 @@ def read_json_document(path: Path) -> Iterator[SourceRow]:
         raise DataError(path, f"it is no JSON: {error.msg}{more}", error.lineno) from error
     except ValueError as error:
         raise DataError(path, f"it is no JSON: {error}") from error
-    is_object = isinstance(content, Mapping)
-    items = content.get("data") if is_object else content
+    items = content.get("data") if isinstance(content, Mapping) else content
     if not isinstance(items, list):
         raise DataError(path, f"it is JSON of another form; {_EXPECTED}")
     records = (

@@ -43,9 +43,16 @@ _PAIRS = (
 # Short, because known answers of tagging and parsing store one row of logits per token or word.
 _TAGGED = (("Anna flew from Berlin to Oslo on Monday.",), ("李明昨天在北京工作。",))
 
+_QUESTIONS = (
+    ("Where did Anna fly?", "Anna flew from Berlin to Oslo on Monday."),
+    ("李明在哪里工作？", "李明昨天在北京工作。"),
+)
+
 
 def probes_for(spec: TaskSpec) -> tuple[tuple[str, ...], ...]:
     """Returns the probe inputs of a task: one in English and one in Chinese."""
+    if spec.row.slides_second:
+        return _QUESTIONS
     if spec.per_token:
         return _TAGGED
     return _TEXTS if len(spec.fields) == 1 else _PAIRS

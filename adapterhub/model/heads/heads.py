@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
+from adapterhub.model.heads.answers.context import Context
 from adapterhub.model.heads.biaffine import BiaffineWeights, read_biaffine
 from adapterhub.model.heads.spans import Places, TaggedText
 from adapterhub.model.heads.wide_head import GramWeights, LexicalOverlap
@@ -117,11 +118,14 @@ class RowLogits:
             array per row for parsing, log p(head) + log p(relation | head) at `heads`; fp32.
         texts: Tagging and parsing: text and token offsets per row.
         heads: Parsing only: the head of each word per row, (words,), from 1; 0 is the root.
+        contexts: Question answering only: the context of each row. Values are (tokens, 2) then: of
+            each window the first token, then those of the context.
     """
 
     values: Array | tuple[Array, ...]
     texts: tuple[TaggedText, ...] = ()
     heads: tuple[Places, ...] = ()
+    contexts: tuple[Context, ...] = ()
 
     @property
     def matrix(self) -> Array:

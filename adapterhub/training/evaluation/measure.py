@@ -93,7 +93,9 @@ def _joined(parts: Sequence[RowLogits]) -> RowLogits:
     arrays = [part.values for part in parts]
     if isinstance(arrays[0], tuple):
         heads = tuple(row for part in parts for row in part.heads)
-        return RowLogits(tuple(row for part in arrays for row in part), texts, heads)
+        contexts = tuple(context for part in parts for context in part.contexts)
+        rows = tuple(row for part in arrays for row in part)
+        return RowLogits(rows, texts, heads, contexts)
     return RowLogits(np.concatenate([part for part in arrays if isinstance(part, np.ndarray)]))
 
 

@@ -109,6 +109,8 @@ def span_scores(logits: Array, context: Context, *, max_tokens: int) -> SpanScor
         start += len(own)
         nulls.append(float(own[0].sum()))
         part = units.within(first, stop)
+        if part.start == part.stop:
+            continue
         # Row 0 is the first token.
         starts = own[1 + units.firsts[part] - first, 0]
         ends = own[1 + units.lasts[part] - first, 1]

@@ -35,7 +35,7 @@ class Units:
         firsts = [word.token for word in words]
         offsets = np.array(text.offsets, np.int64).reshape(-1, 2)
         lasts = []
-        for word, stop in zip(words, [*firsts[1:], len(offsets)], strict=True):
+        for word, stop in zip(words, [*firsts[1:], len(offsets)], strict=False):
             # What stands behind its end, such as a token of a space, is no part of it.
             own = offsets[word.token : stop]
             inside = (own[:, 0] < word.end) & (own[:, 1] > own[:, 0])
@@ -69,6 +69,10 @@ class Context:
 
     text: TaggedText
     windows: Sequence[tuple[int, int]]
+
+    def __len__(self) -> int:
+        """Returns the number of its tokens in all windows, the first ones of windows included."""
+        return sum(1 + stop - first for first, stop in self.windows)
 
     @cached_property
     def units(self) -> Units:

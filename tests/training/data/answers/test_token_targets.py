@@ -48,7 +48,8 @@ def test_each_window_has_the_answers_that_lie_whole_in_it() -> None:
 
 def test_what_was_truncated_has_no_target() -> None:
     where = context((0, 9), tokens=9)  # `19` of 1990 is the last token
-    assert triples(token_targets(where, [span("since 1990."), span("90")])) == []
+    assert triples(token_targets(where, [span("since 1990.")])) == []
+    assert triples(token_targets(where, [span("90")])) == [(0, 8, 8)], "the word is read whole"
     assert triples(token_targets(where, [span("since")])) == [(0, 7, 7)]
     assert triples(token_targets(context((0, 0), tokens=0), [span("He")])) == []
 

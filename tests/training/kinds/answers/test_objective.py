@@ -16,9 +16,10 @@ from adapterhub.model.heads.spans import TaggedText
 from adapterhub.training.data.answers.answer_rows import AnswerSpan
 from adapterhub.training.data.answers.token_targets import answer_tokens
 from adapterhub.training.evaluation.answers.threshold import best_threshold
-from adapterhub.training.heads.answers.items import NO_TOKEN, AnswerItems, answer_items
-from adapterhub.training.heads.answers.objective import item_targets, judge_answers, window_loss
-from adapterhub.training.heads.candidates import CVFolds, Objective, Problem, Sample
+from adapterhub.training.heads.candidates import CVFolds, Problem
+from adapterhub.training.kinds.answers.items import NO_TOKEN, AnswerItems, answer_items
+from adapterhub.training.kinds.answers.objective import item_targets, judge_answers, window_loss
+from adapterhub.training.kinds.objective import Objective, Sample
 
 TEXT = "a b c d e f g h"
 

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 
 from adapterhub.training.evaluation.answers.threshold import best_threshold
-from adapterhub.training.heads.answers.items import NO_TOKEN, AnswerItems
-from adapterhub.training.heads.selection import Judge
+from adapterhub.training.kinds.answers.items import NO_TOKEN, AnswerItems
+from adapterhub.training.kinds.selection import Judge
 
 _WINDOW, _ALLOWED, _TRUE = 0, slice(1, 3), slice(3, 5)
 """Columns of the targets of an item."""
@@ -102,7 +102,7 @@ class _Rows:
 
     @classmethod
     def of(cls, items: AnswerItems, max_tokens: int, *, is_exact: bool) -> _Rows:
-        counts = [len(context.windows) for context in items.contexts]
+        counts = np.array([len(context.windows) for context in items.contexts], np.int64)
         most = max(1, max(map(len, items.answers), default=1))
         answers = np.full((len(counts), most, 2), NO_TOKEN, np.int64)
         for row, own in enumerate(items.answers):
