@@ -24,6 +24,8 @@ _PACKAGE = re.compile(r"package:[a-z0-9][a-z0-9._-]*")
 _SIGNS = " ,.;:?()+-，。；：？！、"
 _SAMPLES = ("This is a text.", "This is another text.")
 _CHINESE = ("这是一段文字。", "这是另一段文字。")
+_QUESTION = ("Where did Anna fly?", "Anna flew from Berlin to Oslo on Monday.")
+_CHINESE_QUESTION = ("李明在哪里工作？", "李明昨天在北京工作。")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,8 @@ def _sample(spec: TaskSpec) -> Sequence[str]:
         if all(map(_is_plain, example.inputs)):
             return example.inputs
     is_chinese = {tag.partition("-")[0] for tag in spec.languages} == {"zh"}
+    if spec.row.slides_second:
+        return _CHINESE_QUESTION if is_chinese else _QUESTION
     return (_CHINESE if is_chinese else _SAMPLES)[: len(spec.fields)]
 
 

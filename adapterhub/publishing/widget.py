@@ -61,7 +61,8 @@ def _texts(spec: TaskSpec, example: Example) -> _Entry:
     first, *more = example.inputs
     if pipeline_tag(spec) == "sentence-similarity":
         return {"source_sentence": first, "sentences": more}
-    return {"text": first, **({"text_pair": more[0]} if more else {})}
+    second = "context" if spec.row.slides_second else "text_pair"
+    return {"text": first, **({second: more[0]} if more else {})}
 
 
 def _output(example: Example) -> list[_Entry]:

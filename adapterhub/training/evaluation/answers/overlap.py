@@ -90,7 +90,7 @@ def best_overlaps(
 def answer_figures(
     found: Sequence[str], truth: Sequence[Sequence[str]], *, by_character: bool
 ) -> dict[str, float]:
-    """Returns exact match and F1, each from 0 to 1.
+    """Returns F1 and exact match, each from 0 to 1.
 
     Where some rows have an answer and others have none, also both figures of the former, and the
     share of the latter for which none was found.
@@ -102,11 +102,11 @@ def answer_figures(
     """
     match, f1 = (character_match, character_f1) if by_character else (exact_match, word_f1)
     matches, shares = best_overlaps(found, truth, match), best_overlaps(found, truth, f1)
-    figures = {"exact_match": float(matches.mean()), "f1": float(shares.mean())}
+    figures = {"f1": float(shares.mean()), "exact_match": float(matches.mean())}
     has_answer = np.array([any(_counted(texts, match)) for texts in truth])
     if has_answer.any() and not has_answer.all():
-        figures["answerable_exact_match"] = float(matches[has_answer].mean())
         figures["answerable_f1"] = float(shares[has_answer].mean())
+        figures["answerable_exact_match"] = float(matches[has_answer].mean())
         figures["unanswerable_accuracy"] = float(matches[~has_answer].mean())
     return figures
 
