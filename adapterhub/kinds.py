@@ -253,6 +253,7 @@ _ROWS = (
         fewest_labels=0,
         linear=None,
         cross_validated=False,
+        limits=("Quotes the context as it stands there; it puts nothing into its own words.",),
         pipeline="question-answering",
         schema=4,
     ),
