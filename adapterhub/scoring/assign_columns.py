@@ -221,7 +221,8 @@ def field_columns(
 def trained_columns(spec: TaskSpec) -> dict[str, str]:
     """Returns the column of each field in the training data, where the head file names it."""
     known = spec.training.columns if spec.training is not None else None
-    roles: tuple[Role, ...] = ("text", "pair")
+    row = spec.row
+    roles: tuple[Role, ...] = row.reads if row.input_fields else ("text", "pair")
     named = zip(spec.fields, roles, strict=False)
     return {field: known[role] for field, role in named if known and role in known}
 
