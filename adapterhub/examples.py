@@ -36,13 +36,13 @@ class KnownAnswer(Spec):
 class PredictedLabel(Spec):
     """A label with its probability; in tagging an entity type and where the entity is.
 
-    In parsing it is the relation of a word to its head.
+    In parsing it is the relation of a word to its head, in question answering `answer`.
 
     Attributes:
         label: The label, entity type or relation; of a choice its place from 0.
         score: Its probability.
-        start: Tagging and parsing only: first code point of the entity or word.
-        end: Tagging and parsing only: the code point after its last.
+        start: First code point of the entity, word or answer; None for labels of a whole text.
+        end: The code point after its last.
         head: Parsing only: place of the head among the words, from 1; 0 is the root.
     """
 
@@ -68,8 +68,11 @@ class Example(Spec):
     value: float | None = None
 
     def entity(self, found: PredictedLabel) -> str | None:
-        """Returns the text of an entity or word, or None for a label of the whole text."""
-        return None if found.start is None else self.inputs[0][found.start : found.end]
+        """Returns the text of an entity, word or answer; None for a label of the whole text.
+
+        An answer is in the second text, the context.
+        """
+        return None if found.start is None else self.inputs[-1][found.start : found.end]
 
     def choice(self, found: PredictedLabel) -> str | None:
         """Returns the text of a choice, or None for a label: only choices make three texts."""

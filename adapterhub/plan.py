@@ -25,6 +25,8 @@ class Reading:
             so a pass counts the same.
         choices: Whether the second field is a list of texts, each of which makes a pair with the
             first field.
+        slides_second: Whether the second of two fields slides over the windows and the first, such
+            as a question, is whole in each, however long they are; else the longer one slides.
     """
 
     fields: tuple[str, ...]
@@ -32,6 +34,7 @@ class Reading:
     overlap: int
     apart: bool = False
     choices: bool = False
+    slides_second: bool = False
 
     @property
     def name(self) -> str:
@@ -250,7 +253,8 @@ def make_plan(tasks: Mapping[str, TaskSpec]) -> Plan:
 
 def reading_of(spec: TaskSpec) -> Reading:
     """Returns the input fields and the window of a task."""
-    return Reading(spec.fields, spec.max_length, spec.overlap, spec.apart, spec.per_choice)
+    window, row = (spec.max_length, spec.overlap), spec.row
+    return Reading(spec.fields, *window, spec.apart, row.of_choices, row.slides_second)
 
 
 def _make_trunk(reading: Reading, tasks: Mapping[str, TaskSpec]) -> Trunk:

@@ -114,6 +114,18 @@ class ParsedWord(TypedDict):
     score: float
 
 
+class ExtractedAnswer(TypedDict):
+    """An answer to a question: its probability, first and end code point in the context, and text.
+
+    An empty one, from 0 to 0, says that the context has no answer.
+    """
+
+    score: float
+    start: int
+    end: int
+    answer: str
+
+
 Answer = (
     LabelScore
     | list[LabelScore]
@@ -122,6 +134,8 @@ Answer = (
     | list[ParsedWord]
     | Choice
     | list[Choice]
+    | ExtractedAnswer
+    | list[ExtractedAnswer]
     | None
 )
 
@@ -209,7 +223,8 @@ class TaskScores(Sequence[Answer]):
             or one array per row: for tagging (tokens, K), for multiple choice (choices, 1), for
             parsing (units, K),
             log p(head) + log p(relation | head) at the head of each unit; units are words before
-            those with the relation `_` are joined to the word before them.
+            those with the relation `_` are joined to the word before them. For question answering
+            (tokens, 2), start and end: of each window its first token, then those of the context.
         top_k: Number of labels per row; None for all.
     """
 
@@ -288,8 +303,9 @@ class Scores(Mapping[str, TaskScores]):
 
         Columns are `<task>.label` and `<task>.score` for one label per text, `<task>.labels` for
         several (a list of labels with their scores), `<task>.value`, `<task>.entities`,
-        `<task>.words`, and `<task>.choice`, `<task>.index` and `<task>.score`, or `<task>.choices`
-        for several.
+        `<task>.words`; `<task>.choice`, `<task>.index` and `<task>.score` for one choice per row,
+        `<task>.choices` for several; `<task>.answer`, `<task>.start`, `<task>.end` and
+        `<task>.score` for one answer per question, `<task>.answers` for several.
         """
         columns = self.to_columns()
         names = list(columns)

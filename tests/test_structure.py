@@ -25,7 +25,7 @@ PACKAGE = Path(adapterhub.__file__).parent
 LADDER: dict[str, tuple[set[str], ...]] = {
     "": (
         {"cells", "errors", "families", "schema", "tags"},
-        {"diagnostics", "examples", "kinds"},
+        {"decoding", "diagnostics", "examples", "kinds"},
         {"specs"},
         {"shapes", "inputs", "option_models"},
         {"choices", "results", "plan"},

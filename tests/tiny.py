@@ -128,7 +128,7 @@ def add_task(
     """Adds a random head with known answers to a registry."""
     tensors = head_tensors(spec, seed)
     probes = PAIR_PROBES if len(spec.fields) == 2 else PROBES
-    probes = CHOICE_PROBES if spec.per_choice else probes
+    probes = CHOICE_PROBES if spec.row.of_choices else probes
     known = make_known_answers(spec, tensors, probes, encoder=encoder, tokenizer=tokenizer)
     folder = "./backbone"
     add_version(

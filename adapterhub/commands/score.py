@@ -185,7 +185,8 @@ def print_rows(
 def prediction_text(held: Mapping[What, Any]) -> str:
     """Returns the prediction of one task for people: `positive 0.98`, `Paris=LOC`, `3.41`.
 
-    Of a tree it is `Anna=nsubj of sings, sings=root`.
+    Of a tree it is `Anna=nsubj of sings, sings=root`, of a question `Oslo 0.98`, or `- 0.98` where
+    there is no answer.
 
     Args:
         held: What the columns of the task hold in one row.
@@ -202,6 +203,9 @@ def prediction_text(held: Mapping[What, Any]) -> str:
         parts = [f"{choice['choice']} {choice['score']:.2f}" for choice in held["choices"]]
     elif "words" in held:
         parts = [_word_text(word, held["words"]) for word in held["words"]]
+    elif "answer" in held or "answers" in held:
+        answers = held.get("answers", [held])
+        parts = [f"{one['answer'] or '-'} {one['score']:.2f}" for one in answers]
     else:
         parts = [f"{label['label']} {label['score']:.2f}" for label in held["labels"]]
     return ", ".join(parts) or "-"

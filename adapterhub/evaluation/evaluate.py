@@ -67,7 +67,7 @@ def evaluate(hub: Scoring, labelled: Sequence[LabelledTask], data: object) -> Ev
     scores: dict[str, TaskScores] = {}
     for together in calls.values():
         dataset = together[0].dataset
-        has_choices = together[0].spec.per_choice
+        has_choices = together[0].spec.row.of_choices
         rows: list[Record] = [
             record_of(texts, dataset.fields, has_choices=has_choices) for texts in dataset.inputs
         ]

@@ -106,6 +106,8 @@ def _kind(classifier: ClassifierHead, config: ModelConfig, options: ImportOption
     row = KINDS[kind]
     if row.biaffine:
         raise UsageError("A classifier has no heads of words; a parsing task is trained or added.")
+    if row.slides_second:
+        raise UsageError(f"A classifier finds no answers; a {kind} task is trained or added.")
     if row.per_token != is_tagging:
         what = "tokens" if is_tagging else "whole texts"
         raise UsageError(f"kind is '{kind}', but the classifier classifies {what}.")

@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from adapterhub.diagnostics import figure_text
 from adapterhub.examples import Example, PredictedLabel
+from adapterhub.kinds import ANSWER
 from adapterhub.publishing.hub_metadata import metric_name
 from adapterhub.store.retired import deprecation_text
 
@@ -73,6 +74,7 @@ def _label_text(example: Example, found: PredictedLabel) -> str:
     text, head = example.entity(found), example.head(found)
     label = example.choice(found) or found.label
     name = label if text is None else f"{text} is {label}"
+    name = text if text is not None and found.label == ANSWER else name
     return f"{name}{'' if head is None else f' of {head}'} {figure_text(found.score, 2)}"
 
 

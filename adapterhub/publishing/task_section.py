@@ -25,6 +25,8 @@ _PACKAGE = re.compile(r"package:[a-z0-9][a-z0-9._-]*")
 _SIGNS = " ,.;:?()+-，。；：？！、"
 _SAMPLES = ("This is a text.", "This is another text.", "This is a third text.")
 _CHINESE = ("这是一段文字。", "这是另一段文字。", "这是第三段文字。")
+_QUESTION = ("Where did Anna fly?", "Anna flew from Berlin to Oslo on Monday.")
+_CHINESE_QUESTION = ("李明在哪里工作？", "李明昨天在北京工作。")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,8 @@ def task_section(repo: str, name: str, spec: TaskSpec, extras: Collection[str]) 
         home=_home(spec, has_peft=has_peft),
         sample=sample,
         sample_json=json.dumps(
-            record_of(tuple(sample), spec.fields, has_choices=spec.per_choice), ensure_ascii=False
+            record_of(tuple(sample), spec.fields, has_choices=spec.row.of_choices),
+            ensure_ascii=False,
         ),
         label_columns=[title for title, _ in _label_figures(spec)],
         labels=_label_rows(spec, labels),
@@ -111,7 +114,9 @@ def _sample(spec: TaskSpec) -> Sequence[str]:
         if all(map(_is_plain, example.inputs)):
             return example.inputs
     is_chinese = {tag.partition("-")[0] for tag in spec.languages} == {"zh"}
-    return (_CHINESE if is_chinese else _SAMPLES)[: 3 if spec.per_choice else len(spec.fields)]
+    if spec.row.slides_second:
+        return _CHINESE_QUESTION if is_chinese else _QUESTION
+    return (_CHINESE if is_chinese else _SAMPLES)[: 3 if spec.row.of_choices else len(spec.fields)]
 
 
 def _is_plain(text: str) -> bool:

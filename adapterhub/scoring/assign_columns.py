@@ -103,7 +103,9 @@ def assign_columns(
         request=request,
         specs=specs,
         shown=_all_columns(specs, by_name, source),
-        texts=_all_columns({n: s for n, s in specs.items() if not s.per_choice}, by_name, source),
+        texts=_all_columns(
+            {n: s for n, s in specs.items() if not s.row.of_choices}, by_name, source
+        ),
         read=by_name,
         notes=tuple(_notes(specs, by_name, source)),
         left_out=left_out,
@@ -137,7 +139,7 @@ def _request(
         versions={task.reference: task.pinned for task in chosen},
         columns=tuple(chain.from_iterable(written)),
         fields={task.pinned: _renamed(read[task.reference]) for task in chosen},
-        choices=frozenset(task.pinned for task in chosen if task.spec.per_choice),
+        choices=frozenset(task.pinned for task in chosen if task.spec.row.of_choices),
         top_k=options.top_k,
         keep=keep,
         truncated=f"{options.prefix}truncated" if options.mark_truncated else None,
@@ -194,7 +196,7 @@ def _columns_of(spec: TaskSpec, source: RowSource, options: ScoringOptions) -> d
     if source.is_plain and len(spec.fields) == 1:
         return {spec.fields[0]: TEXT_COLUMN}
     given = dict(zip(spec.fields, (options.text_column, options.pair_column), strict=False))
-    if spec.per_choice:
+    if spec.row.of_choices:
         return choice_fields(given, trained_columns(spec), source.columns)
     return field_columns(given, trained_columns(spec), columns=source.columns, common=source.common)
 
@@ -228,7 +230,8 @@ def field_columns(
 def trained_columns(spec: TaskSpec) -> dict[str, str]:
     """Returns the column of each field in the training data, where the head file names it."""
     known = spec.training.columns if spec.training is not None else None
-    roles: tuple[Role, ...] = ("text", "pair")
+    row = spec.row
+    roles: tuple[Role, ...] = row.reads if row.input_fields else ("text", "pair")
     named = zip(spec.fields, roles, strict=False)
     return {field: known[role] for field, role in named if known and role in known}
 
@@ -266,7 +269,7 @@ def _all_columns(
 ) -> tuple[str, ...]:
     """Returns the columns that some tasks read."""
     columns = (
-        columns_read(tuple(read[name].values()), source.columns, has_choices=spec.per_choice)
+        columns_read(tuple(read[name].values()), source.columns, has_choices=spec.row.of_choices)
         for name, spec in specs.items()
     )
     return tuple(dict.fromkeys(chain.from_iterable(columns)))
@@ -277,7 +280,7 @@ def _notes(
 ) -> Iterator[str]:
     """Yields which columns are read where they have other names than the fields."""
     for name, columns in read.items():
-        if specs[name].per_choice and not source.is_plain:
+        if specs[name].row.of_choices and not source.is_plain:
             found = find_choice_columns(source.columns, tuple(columns.values()))
             columns = dict(zip(columns, found.names, strict=True))
         others = {} if source.is_plain else _renamed(columns)
@@ -290,7 +293,7 @@ def _notes(
 
 def _lacking(spec: TaskSpec, fields: Mapping[str, str], source: RowSource) -> tuple[str, ...]:
     """Returns the fields of a task whose columns are not there."""
-    if spec.per_choice:
+    if spec.row.of_choices:
         found = find_choice_columns(source.columns, tuple(fields.values()))
         there = zip(fields, (found.prompt, found.choices), strict=True)
         return tuple(field for field, columns in there if not columns)
@@ -342,7 +345,7 @@ def _fitting(
 def _has_columns(spec: TaskSpec, source: RowSource, options: ScoringOptions) -> bool:
     """Returns whether every row has the columns that a task reads."""
     columns = tuple(_columns_of(spec, source, options).values())
-    if spec.per_choice:
+    if spec.row.of_choices:
         return find_choice_columns(source.common, columns).are_there
     return source.common.issuperset(columns)
 

@@ -32,7 +32,7 @@ def examples_by_task(
         read_examples(
             [one for one in given if _is_for(one, spec.fields)],
             spec.fields,
-            has_choices=spec.per_choice,
+            has_choices=spec.row.of_choices,
         )
         for spec in tasks
     ]

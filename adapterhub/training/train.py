@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from adapterhub.errors import AdapterHubError, SaveError, UsageError, check_type
+from adapterhub.kinds import KINDS
 from adapterhub.model.backbone.caller_state import own_state
 from adapterhub.model.backbone.open_backbone import Backbone, with_weights
 from adapterhub.model.encoder.encoder import Encoder
@@ -18,6 +19,7 @@ from adapterhub.store.registry import NEAREST, Resolved
 from adapterhub.store.room import check_room
 from adapterhub.training.adapter_options import AdapterOptions
 from adapterhub.training.adapters.result import AdapterSearchResult
+from adapterhub.training.data.dataset import Splits
 from adapterhub.training.features.encoding import FeatureSource
 from adapterhub.training.features.pairs import pair_readings
 from adapterhub.training.features.usable_cache import usable_cache
@@ -103,7 +105,7 @@ def run(job: TrainingJob, *, encoder: Encoder | None = None) -> TrainedTask:
         options = _with_shape_of(warm_start, options, options.adapter)
     all_inputs = [
         make_fit_inputs(splits, options=options, source=source, apart=apart)
-        for apart in pair_readings(options, splits.train.fields)
+        for apart in _readings(options, splits)
     ]
     found = _search(all_inputs, options, source, opened, warm_start)
     if shared is not None and isinstance(found, SearchResult):
@@ -117,6 +119,12 @@ def run(job: TrainingJob, *, encoder: Encoder | None = None) -> TrainedTask:
     if isinstance(found, AdapterSearchResult):
         found.remove_checkpoints()
     return trained
+
+
+def _readings(options: TrainingOptions, splits: Splits) -> tuple[bool, ...]:
+    """Returns which encodings of the rows are tried; see `pair_readings`."""
+    together = KINDS[splits.train.kind].slides_second
+    return pair_readings(options, splits.train.fields, together=together)
 
 
 def _check_registry(registry: Path, job: TrainingJob, backbone: Backbone) -> None:

@@ -183,7 +183,7 @@ def _row(name: str, spec: TaskSpec, splits: Splits, reached: float) -> QualityRo
     return QualityRow(
         name=name,
         kind=spec.kind,
-        pair=len(spec.fields) == 2 and not spec.per_choice,
+        pair=len(spec.fields) == 2 and not spec.row.of_choices,
         language=language_of(splits.train),
         train=len(splits.train),
         validation=len(splits.validation),

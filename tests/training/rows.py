@@ -100,6 +100,21 @@ def tree_rows(count: int = 60, seed: int = 0) -> Rows:
     return rows
 
 
+def question_rows(count: int = 60, seed: int = 0) -> Rows:
+    """Returns questions whose answer is the Han characters of a context, or that have none."""
+    draw = random.Random(seed)
+    words = ("the", "it", "a", "good", "day", "film", "was", "she")
+    rows = []
+    for index in range(count):
+        before = " ".join(draw.choice(words) for _ in range(draw.randrange(1, 9)))
+        after = " ".join(draw.choice(words) for _ in range(draw.randrange(1, 9)))
+        answer = draw.choice(("中国", "天", "中")) if index % 4 else ""
+        answers = [{"text": answer, "start": len(before) + 1}] if answer else []
+        context = f"{before} {answer} {after}" if answer else f"{before} {after}"
+        rows.append({"question": f"is it {index} ?", "context": context, "answers": answers})
+    return rows
+
+
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
     """Writes JSON Lines, packed where the name ends in .gz."""
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

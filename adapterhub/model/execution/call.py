@@ -197,7 +197,7 @@ def _all_logits(
 ) -> Array | tuple[Array, ...]:
     """Returns logits for all `count` rows of a call; NaN, or no items, in rows not scored."""
     outputs = task.spec.outputs
-    if task.spec.per_token or task.spec.per_choice:
+    if task.spec.per_token or task.spec.row.of_choices:
         rows: list[Array] = [np.zeros((0, outputs), np.float32)] * count
         if logits is not None:
             for row, values in zip(scored, logits.values, strict=True):

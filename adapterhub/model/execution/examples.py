@@ -10,6 +10,7 @@ import torch
 
 from adapterhub.examples import Example, PredictedLabel
 from adapterhub.inputs import Record
+from adapterhub.kinds import ANSWER
 from adapterhub.model.backbone.caller_state import own_state
 from adapterhub.model.execution.known_answers import run_alone
 from adapterhub.model.execution.run_trunk import ExecutionContext
@@ -75,9 +76,11 @@ def _example(texts: tuple[str, ...], prediction: Any) -> Example:
     if isinstance(prediction, dict) and "value" in prediction:
         return Example(inputs=texts, value=round(prediction["value"], _PLACES))
     parts = [prediction] if isinstance(prediction, dict) else prediction or []
+    # An empty answer says that there is none.
+    parts = [part for part in parts if part.get("answer") != ""]
     labels = tuple(
         PredictedLabel(
-            label=str(next(part[key] for key in _NAMES if key in part)),
+            label=str(next((part[key] for key in _NAMES if key in part), ANSWER)),
             score=round(part["score"], _PLACES),
             start=part.get("start"),
             end=part.get("end"),

@@ -47,12 +47,19 @@ _CHOICES = (
 )
 _TAGGED = (("Anna flew from Berlin to Oslo on Monday.",), ("李明昨天在北京工作。",))
 
+_QUESTIONS = (
+    ("Where did Anna fly?", "Anna flew from Berlin to Oslo on Monday."),
+    ("李明在哪里工作？", "李明昨天在北京工作。"),
+)
+
 
 def probes_for(spec: TaskSpec) -> tuple[tuple[str, ...], ...]:
     """Returns the probe inputs of a task: one in English and one in Chinese."""
+    if spec.row.slides_second:
+        return _QUESTIONS
     if spec.per_token:
         return _TAGGED
-    if spec.per_choice:
+    if spec.row.of_choices:
         return _CHOICES
     return _TEXTS if len(spec.fields) == 1 else _PAIRS
 

@@ -114,6 +114,29 @@ def tokens_of_rows(
     return tuple(merged)
 
 
+def context_tokens_of_rows(values: Array, order: Sequence[Window], rows: int) -> tuple[Array, ...]:
+    """Returns a (tokens, K) array per row: of each window its first token, then the context's.
+
+    Args:
+        values: (P, K) fp32 of all windows, special tokens included.
+        order: The windows in packed order.
+        rows: The number of rows.
+    """
+    sizes = np.fromiter((len(window.ids) for window in order), np.int64, len(order))
+    starts = np.cumsum(sizes) - sizes
+    found: list[list[Array]] = [[] for _ in range(rows)]
+    by_first = sorted(range(len(order)), key=lambda place: order[place].first)
+    for place in by_first:
+        window, start = order[place], int(starts[place])
+        inside = start + window.place
+        found[window.row] += [
+            values[start : start + 1],
+            values[inside : inside + window.last - window.first],
+        ]
+    none = values[:0]
+    return tuple(np.concatenate(parts) if parts else none for parts in found)
+
+
 def add_ngrams(
     output: TrunkOutput, tasks: Mapping[str, ResidentTask], fields: Sequence[Ids]
 ) -> TrunkOutput:

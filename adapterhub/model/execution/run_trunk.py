@@ -42,12 +42,14 @@ from adapterhub.model.execution.resident import ResidentTask
 from adapterhub.model.execution.row_outputs import (
     TrunkOutput,
     add_ngrams,
+    context_tokens_of_rows,
     join_choices,
     joined,
     mean_of_windows,
     score_words,
     tokens_of_rows,
 )
+from adapterhub.model.heads.answers.context import Context, contexts_of
 from adapterhub.model.heads.choices import RowChoices
 from adapterhub.model.heads.heads import Array, RowLogits
 from adapterhub.model.heads.ngrams import Ids, ids_by_field
@@ -334,6 +336,7 @@ def _merged(
     counts, cut = _windows_of(piece)
     output: dict[str, RowLogits] = {}
     rows_of: dict[str, tuple[int, ...]] = {}
+    contexts = _contexts(piece) if piece.reading.slides_second and piece.batches else []
     texts: dict[int, TaggedText] = {}
     for name, found_parts in parts.items():
         places = _rows_of(name, requested, len(counts))
@@ -342,7 +345,11 @@ def _merged(
             continue
         values = np.concatenate([part.values.cpu().numpy() for part in found_parts])
         order = [window for part in found_parts for window in part.windows]
-        if tasks[name].spec.per_token:
+        if tasks[name].spec.row.slides_second:
+            by_row = context_tokens_of_rows(values, order, len(counts))
+            kept = tuple(by_row[row] for row in rows_of[name])
+            output[name] = RowLogits(kept, contexts=tuple(contexts[row] for row in rows_of[name]))
+        elif tasks[name].spec.per_token:
             tagged = tokens_of_rows(values, order, piece.tokens)
             for row in rows_of[name]:
                 text = TaggedText(piece.texts[row][0], piece.tokens[row].offsets)
@@ -352,6 +359,12 @@ def _merged(
         else:
             output[name] = RowLogits(mean_of_windows(values, order, counts, places))
     return TrunkOutput(output, rows_of, tuple(counts.tolist()), cut)
+
+
+def _contexts(piece: Piece) -> list[Context]:
+    """Returns the contexts of rows of question and context."""
+    windows = [window for batch in piece.batches for window in batch.windows]
+    return contexts_of(piece.texts, piece.tokens, sorted(windows, key=lambda one: one.first))
 
 
 def _windows_of(piece: Piece) -> tuple[npt.NDArray[np.int64], tuple[bool, ...]]:

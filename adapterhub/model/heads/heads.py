@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
+from adapterhub.model.heads.answers.context import Context
 from adapterhub.model.heads.biaffine import BiaffineWeights, read_biaffine
 from adapterhub.model.heads.choices import padded
 from adapterhub.model.heads.spans import Places, TaggedText
@@ -121,12 +122,15 @@ class RowLogits:
         texts: Tagging and parsing: text and token offsets per row.
         heads: Parsing only: the head of each word per row, (words,), from 1; 0 is the root.
         choices: Multiple choice only: the choices of each row.
+        contexts: Question answering only: the context of each row. Values are (tokens, 2) then: of
+            each window the first token, then those of the context.
     """
 
     values: Array | tuple[Array, ...]
     texts: tuple[TaggedText, ...] = ()
     heads: tuple[Places, ...] = ()
     choices: tuple[tuple[str, ...], ...] = ()
+    contexts: tuple[Context, ...] = ()
 
     def take(self, rows: Sequence[int]) -> RowLogits:
         """Returns the logits of some of the rows, in this order."""
@@ -136,6 +140,7 @@ class RowLogits:
             _some(self.texts, rows),
             _some(self.heads, rows),
             _some(self.choices, rows),
+            _some(self.contexts, rows),
         )
 
     @property
@@ -166,6 +171,7 @@ def join_logits(parts: Sequence[RowLogits]) -> RowLogits:
         tuple(text for part in parts for text in part.texts),
         tuple(row for part in parts for row in part.heads),
         tuple(row for part in parts for row in part.choices),
+        tuple(row for part in parts for row in part.contexts),
     )
 
 

@@ -150,5 +150,5 @@ def _pinned(task: FoundTask, name: str) -> PinnedTask:
         made_by=Provenance(
             task.name, task.version, task.sha256, spec.backbone.fingerprint, task.origin
         ),
-        has_choices=spec.per_choice,
+        has_choices=spec.row.of_choices,
     )

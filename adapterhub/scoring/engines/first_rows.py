@@ -39,7 +39,7 @@ def _problem(row: SourceRow, job: ScoringJob) -> str | None:
     if found is not None:
         return found
     specs, read = job.assigned.specs, job.assigned.read
-    readings = ((tuple(own.values()), specs[name].per_choice) for name, own in read.items())
+    readings = ((tuple(own.values()), specs[name].row.of_choices) for name, own in read.items())
     for columns, has_choices in dict.fromkeys(readings):
         bad = read_inputs([row.values], columns, has_choices=has_choices).bad
         if bad:

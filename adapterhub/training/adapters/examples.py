@@ -36,8 +36,9 @@ class Examples:
             text, a pair apart two; each choice is one, and apart the prompt another.
         first: (T + 1,) index of each text's first window; the last is their number.
         tokens: (N + 1,) index of each row's first token among those of all windows.
-        words: (N + 1,) index of each row's first word; None except for tagging and parsing.
-        places: (words, 2) per word its window and its token in it; None except for these.
+        words: (N + 1,) index of each row's first word; None but for kinds that read every token. Of
+            a context all tokens, and the first one of each window, stand in the place of words.
+        places: (words, 2) per word its window and its token in it; None but for these.
         choices: (N,) number of choices of each row; None except for multiple choice.
     """
 
@@ -119,8 +120,11 @@ def read_examples(
     sizes = np.concatenate([[0], np.cumsum([len(window.ids) for window in windows])])
     words = places = None
     if KINDS[kind].per_token:
+        slides = reading.slides_second
         found = [
-            _word_places(own[0], row, windows, range(*first[index : index + 2]))
+            _context_places(windows, range(*first[index : index + 2]))
+            if slides
+            else _word_places(own[0], row, windows, range(*first[index : index + 2]))
             for index, (own, row) in enumerate(zip(inputs, rows, strict=True))
         ]
         words = np.concatenate([[0], np.cumsum([len(one) for one in found])]).astype(np.int64)
@@ -224,3 +228,13 @@ def _word_places(
                 best[window.first + place] = (around, index, place + 1)  # after [CLS]
     words = words_of(TaggedText(text, row.offsets))
     return [best[word.token][1:] for word in words]
+
+
+def _context_places(windows: Sequence[Window], own: range) -> list[tuple[int, int]]:
+    """Returns window and token of the first token of each window of a row, and of its context."""
+    return [
+        (index, token)
+        for index in own
+        for window in (windows[index],)
+        for token in (0, *range(window.place, window.place + window.last - window.first))
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from adapterhub.choices.columns import FIELDS, ChoiceColumns
+from adapterhub.choices.columns import ChoiceColumns
 from adapterhub.kinds import KINDS, Kind, Role
 
 # Scoring reads these fields whatever the columns of a training file are called, so that all
@@ -34,6 +34,7 @@ class Columns:
         placed: Parsing: the column of texts, if there is any, and that of the offsets of words.
         choices: Multiple choice: the columns of prompt and choices, which `inputs` has in order.
         choice_names: The names by which they are found in each row; empty otherwise.
+        starts: Question answering: the column of the starts of answers; empty for none.
     """
 
     kind: Kind
@@ -46,27 +47,28 @@ class Columns:
     placed: tuple[str, str] | None = None
     choices: ChoiceColumns | None = None
     choice_names: tuple[str, ...] = ()
+    starts: str = ""
 
     @property
     def fields(self) -> tuple[str, ...]:
         """Returns the input fields of the task in scoring."""
-        if self.choices is not None:
-            return FIELDS
-        return (TEXT,) if len(self.inputs) == 1 else (TEXT, TEXT_PAIR)
+        usual = KINDS[self.kind].input_fields or (TEXT, TEXT_PAIR)
+        return usual[: len(self.inputs)]
 
     @property
     def used(self) -> tuple[str, ...]:
         """Returns the columns that every row must have."""
-        heads = (self.heads,) if self.heads else ()
-        return (*self.inputs, *heads, self.target)
+        more = (name for name in (self.heads, self.starts) if name)
+        return (*self.inputs, *more, self.target)
 
     @property
     def roles(self) -> dict[Role, str]:
         """Returns the column that is read, by what it is."""
         roles = KINDS[self.kind].reads
-        heads: dict[Role, str] = {"heads": self.heads} if self.heads else {}
+        more: dict[Role, str] = {"heads": self.heads, "starts": self.starts}
+        more = {role: name for role, name in more.items() if name}
         inputs = self.inputs if self.choices is None else self.choices.names
-        return {**dict(zip(roles, inputs, strict=False)), **heads, "target": self.target}
+        return {**dict(zip(roles, inputs, strict=False)), **more, "target": self.target}
 
 
 def choice(*kinds: Kind) -> str:

@@ -12,6 +12,7 @@ from adapterhub.choices.rows import choice_pairs
 from adapterhub.errors import DataError
 from adapterhub.kinds import KINDS, Kind, Role
 from adapterhub.specs import TaskSpec
+from adapterhub.training.data.answers.answer_rows import AnswerSpan
 from adapterhub.training.data.columns import Columns
 from adapterhub.training.data.find_columns import find_columns
 from adapterhub.training.data.kinds.reader import Example, Numbers
@@ -51,8 +52,8 @@ class Dataset:
         kind: Kind of its task.
         fields: Input fields of its task.
         inputs: One string per field and row; of choices each is one.
-        targets: Per row a label, labels, a number, entity spans, the arcs of a tree, or the place
-            of a choice.
+        targets: Per row a label, labels, a number, entity spans, the arcs of a tree, answers, or
+            the place of a choice.
         labels: Label names in the order of a head's outputs; empty for regression.
         columns: Which columns were read; None for rows from elsewhere.
     """
@@ -108,8 +109,17 @@ class Dataset:
         """Returns the words of each row of a parsing set, with their heads."""
         return cast("tuple[tuple[Arc, ...], ...]", self.targets)
 
+    def answers(self) -> tuple[tuple[AnswerSpan, ...], ...]:
+        """Returns the answers of each row of a set of questions; none where there is no answer."""
+        return cast("tuple[tuple[AnswerSpan, ...], ...]", self.targets)
+
+    def answer_texts(self) -> list[tuple[str, ...]]:
+        """Returns the texts of the answers of each row of a set of questions."""
+        rows = zip(self.inputs, self.answers(), strict=True)
+        return [tuple(texts[1][one.start : one.end] for one in own) for texts, own in rows]
+
     def truth(self) -> Numbers:
-        """Returns the targets as numbers, except for tagging and parsing.
+        """Returns the targets as numbers, of kinds that have one per text.
 
         (N,) int64 label indices, (N, K) float32 zeros and ones for multi-label, or (N,)
         float32 values for regression.
@@ -333,7 +343,7 @@ def _plain(target: Target) -> object:
     """Returns a target in the form of JSON."""
     if not isinstance(target, tuple):
         return target
-    return [astuple(part) if isinstance(part, Span | Arc) else part for part in target]
+    return [astuple(part) if isinstance(part, Span | Arc | AnswerSpan) else part for part in target]
 
 
 def _check_rows(train: Dataset, validation: Dataset, *, source: str, other: str) -> None:

@@ -21,6 +21,7 @@ from adapterhub.errors import DataError, nearest
 from adapterhub.kinds import KINDS, USUAL_TARGETS
 from adapterhub.rows.conllu import is_treebank, read_treebank
 from adapterhub.rows.formats import find_format, packing_of
+from adapterhub.rows.json_documents import is_json_document, read_json_document
 from adapterhub.rows.reading import SourceRow, read_file
 from adapterhub.rows.tables import is_table, parts_of_table, table_rows
 from adapterhub.store.paths import absolute_path
@@ -98,9 +99,9 @@ def read_records(data: object) -> Records:
     """Returns the rows of a file, a table, mappings, or tuples.
 
     Args:
-        data: A path that ends in .jsonl, .csv, .tsv, .conllu (each also with .gz or .zst), .parquet
-            or .arrow; a data frame, an Arrow table, a `datasets.Dataset` or a mapping of columns;
-            mappings of column to value; or tuples, see `_from_tuple`.
+        data: A path that ends in .jsonl, .json, .csv, .tsv, .conllu (each also with .gz or .zst),
+            .parquet or .arrow; a data frame, an Arrow table, a `datasets.Dataset` or a mapping of
+            columns; mappings of column to value; or tuples, see `_from_tuple`.
 
     Raises:
         DataError: It cannot be read, is damaged, or holds no rows or a bad one; names the line.
@@ -120,6 +121,9 @@ def _read_file(path: Path) -> Records:
     if is_treebank(path):
         records = Records(str(path), _set_name(path), True, ())
         return replace(records, rows=tuple(_good_rows(records, read_treebank(path))))
+    if is_json_document(path):
+        records = Records(str(path), _set_name(path), False, ())
+        return replace(records, rows=tuple(_good_rows(records, read_json_document(path))))
     form = find_format(path, answers=True)
     records = Records(str(path), _set_name(path), not form.is_typed, ())
     return replace(records, rows=tuple(_good_rows(records, read_file(path, form))))

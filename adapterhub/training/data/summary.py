@@ -67,6 +67,8 @@ class DataSummary:
             yield f"Values from {low:g} to {high:g}, mean {mean:.4g}."
             return
         row = KINDS[self.kind]
+        if not row.has_labels:
+            return
         if row.total:
             yield f"{sum(self.labels.values()):,} {row.total}."
         name, unit = row.counted

@@ -96,12 +96,23 @@ def read_pairs(
     }
 
 
-def pair_readings(options: TrainingOptions, fields: Sequence[str]) -> tuple[bool, ...]:
+def pair_readings(
+    options: TrainingOptions, fields: Sequence[str], *, together: bool = False
+) -> tuple[bool, ...]:
     """Returns which encodings of the rows are tried: together (False), apart (True), or both.
 
+    Args:
+        options: Say which.
+        fields: Of the task.
+        together: Whether its kind reads both texts in one sequence.
+
     Raises:
-        UsageError: The options ask for pairs apart, but rows have one text.
+        UsageError: The options ask for pairs apart, but rows have one text, or are read together.
     """
+    if together:
+        if options.pairs == "apart":
+            raise UsageError("Option pairs is 'apart', but this kind reads both texts together.")
+        return (False,)
     if len(fields) != 2:
         if options.pairs == "apart":
             raise UsageError("Option pairs is 'apart', but the rows have one text; it needs two.")

@@ -7,7 +7,7 @@ copies step together, so the best epoch of the folds is that of the last copy to
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
 
@@ -187,6 +187,20 @@ class Problem:
         Of choices K becomes their number.
         """
         return self.choices[part].by_row(logits, rows) if self.choices else logits
+
+    def batches(self, sample: Sample, generator: torch.Generator) -> Iterator[torch.Tensor]:
+        """Yields the places of the rows of each step in a sample, in random order."""
+        if self.objective.groups is None:
+            order = torch.randperm(len(sample.rows), generator=generator)
+            yield from torch.split(order, self.batch_size)
+            return
+        _, groups = torch.unique(self.objective.groups[sample.rows].cpu(), return_inverse=True)
+        drawn = torch.randperm(int(groups.max()) + 1, generator=generator)[groups]
+        order, sizes = drawn.argsort(stable=True), torch.bincount(drawn)
+        # A group belongs to the step in which it begins.
+        steps = (sizes.cumsum(0) - sizes) // self.batch_size
+        counts = torch.zeros(int(steps[-1]) + 1, dtype=torch.int64).index_add(0, steps, sizes)
+        yield from (part for part in torch.split(order, counts.tolist()) if len(part))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

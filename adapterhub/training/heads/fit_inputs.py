@@ -12,13 +12,20 @@ from adapterhub.choices.rows import choice_counts, place_name
 from adapterhub.errors import DataError, UsageError
 from adapterhub.inputs import tokenless
 from adapterhub.kinds import KINDS
-from adapterhub.model.heads.spans import TaggedText, Word
+from adapterhub.model.heads.answers.context import contexts_of
+from adapterhub.model.heads.spans import TaggedText
 from adapterhub.plan import Reading
-from adapterhub.specs import MAX_WINDOW, Pooling
+from adapterhub.specs import MAX_WINDOW, Extraction, Pooling
 from adapterhub.training.data.dataset import Dataset, Splits
 from adapterhub.training.evaluation.split_notes import split_notes, two_standard_errors
 from adapterhub.training.features.choice_items import ChoiceItems
-from adapterhub.training.features.encoding import Features, FeatureSource, Layout, read_features
+from adapterhub.training.features.encoding import (
+    Content,
+    Features,
+    FeatureSource,
+    Layout,
+    read_features,
+)
 from adapterhub.training.features.pairs import PairFeatures, read_pairs
 from adapterhub.training.features.standardized_features import Part, TapReader
 from adapterhub.training.heads.candidates import (
@@ -27,6 +34,7 @@ from adapterhub.training.heads.candidates import (
     Stage,
     depths_of,
 )
+from adapterhub.training.kinds.kind import Units
 from adapterhub.training.kinds.table import TRAINED
 from adapterhub.training.kinds.trees import SplitTrees
 from adapterhub.training.options import (
@@ -42,10 +50,13 @@ _RANKED_WORDS = 30_000
 
 def units_of(
     dataset: Dataset, reading: Reading, options: TrainingOptions, source: FeatureSource
-) -> list[Sequence[Word]]:
-    """Returns the words of each row, or the units of parsing, as in scoring."""
+) -> Units:
+    """Returns the words of each row, the units of parsing, or contexts, as in scoring."""
     kind, windows = TRAINED[dataset.kind], options.max_windows
     rows = source.tokenizer.rows(dataset.inputs, reading=reading, max_windows=windows)
+    if reading.slides_second:
+        cut = source.tokenizer.windows(rows, reading=reading)
+        return contexts_of(dataset.inputs, rows, cut)
     texts = [
         TaggedText(texts[0], row.offsets) for texts, row in zip(dataset.inputs, rows, strict=True)
     ]
@@ -58,7 +69,7 @@ def word_ranking(
     *,
     metric: MetricName,
     truth: torch.Tensor,
-    held_out: Sequence[Sequence[Word]],
+    held_out: Units,
 ) -> Stage | None:
     """Returns the words on which candidates are ranked before the last stage; None for all rows.
 
@@ -78,7 +89,7 @@ def word_ranking(
     if splits.folds or len(rows) == len(sizes):
         return Stage(sample, problem.cv_folds.validation_rows, problem.judge)
     part = validation.take(rows)
-    judge = kind.judge(metric, part, kind.targets(part, [held_out[row] for row in rows]))
+    judge = kind.judge(metric, part, kind.targets(part, _taken(held_out, rows)))
     places = torch.zeros(len(sizes), dtype=torch.bool)
     places[rows] = True
     words = torch.nonzero(places.repeat_interleave(torch.tensor(sizes))).flatten()
@@ -104,6 +115,8 @@ _SplitFeatures = Mapping[Part, Features] | Mapping[Part, PairFeatures]
 
 _HALF_BYTES = 2
 _PARTS: tuple[Part, ...] = ("train", "validation")
+_SHARED_TOKENS = 128
+"""Overlap of windows over a context, as in the script of BERT for SQuAD."""
 # Points on top of the tolerance within which a head survives a halving.
 _SLACK_POINTS = 4.0
 
@@ -122,6 +135,7 @@ class FitInputs:
         truth: Validation targets: as `Dataset.truth`, for tagging and parsing one label per word.
         notes: What was left out, and why.
         trees: Parsing only: the trees of both splits.
+        extraction: Question answering only: which spans of a context are answers.
     """
 
     splits: Splits
@@ -133,6 +147,7 @@ class FitInputs:
     truth: torch.Tensor
     notes: tuple[str, ...] = ()
     trees: Mapping[Part, SplitTrees] = field(default_factory=dict)
+    extraction: Extraction | None = None
 
     @property
     def measure(self) -> str:
@@ -153,7 +168,11 @@ def reading_for(options: TrainingOptions, dataset: Dataset, source: FeatureSourc
             f"{positions} tokens at most."
         )
     length = options.max_length or min(positions, MAX_WINDOW)
-    return Reading(dataset.fields, length, 0, choices=dataset.has_choices)
+    slides = KINDS[dataset.kind].slides_second
+    # Answers that one window cuts are whole in the next.
+    overlap = min(_SHARED_TOKENS, length // 4) if slides else 0
+    choices = dataset.has_choices
+    return Reading(dataset.fields, length, overlap, choices=choices, slides_second=slides)
 
 
 def make_fit_inputs(
@@ -209,7 +228,7 @@ def _make_fit_inputs(
 
 
 def _make_word_inputs(splits: Splits, options: TrainingOptions, source: FeatureSource) -> FitInputs:
-    """Returns the inputs for tagging and parsing, whose rows are words."""
+    """Returns the inputs for kinds that read every token."""
     reading = reading_for(options, splits.train, source)
     depths = depths_of(options, source.encoder.depth)
     held_out = units_of(splits.validation, reading, options, source)
@@ -225,9 +244,10 @@ def _make_word_inputs(splits: Splits, options: TrainingOptions, source: FeatureS
             f"memory_bytes ({options.memory_bytes}).",
         )
         splits = splits.keep(kept)
-        units = [units[row] for row in kept]
+        units = _taken(units, kept)
         held_out = units if splits.folds else held_out
-    layout = Layout("words", reading, options.max_windows, depths)
+    content: Content = "context" if reading.slides_second else "words"
+    layout = Layout(content, reading, options.max_windows, depths)
     features = _read_parts(splits, layout, source)
     _check_words(features["train"], units, source)
     _check_words(features["validation"], held_out, source)
@@ -235,9 +255,12 @@ def _make_word_inputs(splits: Splits, options: TrainingOptions, source: FeatureS
     return replace(made, notes=(*notes, *made.notes))
 
 
-def _check_words(
-    features: Features, units: Sequence[Sequence[Word]], source: FeatureSource
-) -> None:
+def _taken(units: Units, rows: Sequence[int]) -> Units:
+    """Returns the words, or contexts, of some rows."""
+    return [units[row] for row in rows]
+
+
+def _check_words(features: Features, units: Units, source: FeatureSource) -> None:
     if features.counts.tolist() != list(map(len, units)):
         raise UsageError(
             f"The feature cache {source.folder} holds other words for these texts, from another "
@@ -258,7 +281,7 @@ def _read_parts(splits: Splits, layout: Layout, source: FeatureSource) -> dict[P
 def _fit_inputs(
     splits: Splits,
     features: _SplitFeatures,
-    units: tuple[Sequence[Sequence[Word]], Sequence[Sequence[Word]]],
+    units: tuple[Units, Units],
     options: TrainingOptions,
     source: FeatureSource,
 ) -> FitInputs:
@@ -300,6 +323,7 @@ def _fit_inputs(
         truth=held_out,
         notes=tuple(kind.notes(validation)),
         trees={part: one for part, one in trees.items() if one is not None},
+        extraction=kind.extraction(train),
     )
 
 

@@ -25,6 +25,7 @@ from adapterhub.training.features.encoding import FeatureSource
 from adapterhub.training.features.ngram_features import NgramFeatures, read_ids
 from adapterhub.training.heads.choice_model import fit_choices
 from adapterhub.training.heads.fit_inputs import FitInputs, units_of
+from adapterhub.training.kinds.kind import words_in
 from adapterhub.training.kinds.table import TRAINED, compute_metrics
 from adapterhub.training.options import TrainingOptions
 
@@ -152,7 +153,7 @@ class _Inputs:
         def items_of(dataset: Dataset, lengths: list[int]) -> Ints:
             if not per_token:
                 return np.arange(len(dataset.items))
-            units = units_of(dataset, reading, options, source)
+            units = words_in(units_of(dataset, reading, options, source))
             starts = np.cumsum([0, *lengths[:-1]])
             words = (
                 start + word.token for start, row in zip(starts, units, strict=True) for word in row

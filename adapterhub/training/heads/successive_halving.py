@@ -72,8 +72,7 @@ class CandidateBatch:
     def train(self, epoch: int, sample: Sample, generator: torch.Generator) -> None:
         """Trains one epoch on a sample of the training rows."""
         problem = self._problem
-        order = torch.randperm(len(sample.rows), generator=generator).to(problem.device)
-        batches = torch.split(order, problem.batch_size)
+        batches = [one.to(problem.device) for one in problem.batches(sample, generator)]
         for number, places in enumerate(batches):
             loss = self._loss(sample.rows[places], sample.weights[places], generator)
             torch.autograd.backward([loss])

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import numpy as np
 import torch
@@ -17,14 +17,23 @@ from adapterhub.model.heads.heads import Array, RowLogits
 from adapterhub.model.heads.kinds.table import DECODERS
 from adapterhub.model.heads.spans import TaggedText, Word
 from adapterhub.results import Answer, TaskScores
-from adapterhub.specs import Calibration, TaskSpec
+from adapterhub.specs import Calibration, Extraction, TaskSpec
 from adapterhub.training.data.dataset import Dataset
 from adapterhub.training.evaluation.calibration import Truth, TunedHead
 from adapterhub.training.evaluation.comparison import Comparison
 from adapterhub.training.evaluation.metrics import Figures
+from adapterhub.training.kinds.answers.items import AnswerItems
 from adapterhub.training.kinds.objective import Objective, Sample
 from adapterhub.training.kinds.selection import Judge
 from adapterhub.training.kinds.trees import SplitTrees
+
+Units = Sequence[Sized]
+"""The words of each row, or its context."""
+
+
+def words_in(units: Units) -> Sequence[Sequence[Word]]:
+    """Returns the words of rows of which a kind reads words."""
+    return cast("Sequence[Sequence[Word]]", units)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,13 +42,15 @@ class Targets:
 
     Attributes:
         values: As `Dataset.truth`; of words, their labels, (words,) int64.
-        units: The words of each row; empty for kinds of whole texts.
+        units: The words of each row, or its context; empty for kinds of whole texts.
         trees: Parsing only: the trees of all rows.
+        items: Question answering only: what answers of all rows start and end at.
     """
 
     values: torch.Tensor
-    units: Sequence[Sequence[Word]] = ()
+    units: Units = ()
     trees: SplitTrees | None = None
+    items: AnswerItems | None = None
 
     def to(self, device: torch.device) -> Targets:
         """Returns them on a device."""
@@ -100,12 +111,12 @@ class TrainedKind(ABC):
         """Returns the words of a text that have targets, for kinds that read every token."""
         return text.words
 
-    def targets(self, dataset: Dataset, units: Sequence[Sequence[Word]]) -> Targets:
+    def targets(self, dataset: Dataset, units: Units) -> Targets:
         """Returns the targets of rows.
 
         Args:
             dataset: The rows.
-            units: The words of each; empty for kinds of whole texts.
+            units: As in `Targets`.
         """
         return Targets(torch.from_numpy(dataset.truth()), units)
 
@@ -142,6 +153,11 @@ class TrainedKind(ABC):
     ) -> Sample | None:
         """Returns the training words on which candidates are ranked first; None for all rows."""
         del truth, labels, seed
+        return None
+
+    def extraction(self, targets: Targets) -> Extraction | None:
+        """Returns which spans may be answers, by the training rows; None for other kinds."""
+        del targets
         return None
 
     def notes(self, targets: Targets) -> Iterator[str]:

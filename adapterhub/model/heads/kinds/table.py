@@ -9,6 +9,7 @@ from adapterhub.model.heads.kinds.decoder import Decoder
 from adapterhub.model.heads.kinds.multi_label import MultiLabelDecoder
 from adapterhub.model.heads.kinds.multiple_choice import MultipleChoiceDecoder
 from adapterhub.model.heads.kinds.parsing import ParsingDecoder
+from adapterhub.model.heads.kinds.question_answering import QuestionAnsweringDecoder
 from adapterhub.model.heads.kinds.regression import RegressionDecoder
 from adapterhub.model.heads.kinds.single_label import SingleLabelDecoder
 from adapterhub.model.heads.kinds.tagging import TaggingDecoder
@@ -20,4 +21,5 @@ DECODERS: Mapping[Kind, Decoder] = {
     "tagging": TaggingDecoder(),
     "parsing": ParsingDecoder(),
     "multiple_choice": MultipleChoiceDecoder(),
+    "question_answering": QuestionAnsweringDecoder(),
 }
