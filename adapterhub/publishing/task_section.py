@@ -85,6 +85,10 @@ def task_section(repo: str, name: str, spec: TaskSpec, extras: Collection[str]) 
     )
 
 
+def _record(spec: TaskSpec, texts: Sequence[str]) -> dict[str, object]:
+    return record_of(tuple(texts), spec.fields, has_choices=spec.row.of_choices)
+
+
 def _home(spec: TaskSpec, *, has_peft: bool) -> _Home:
     unrolled, options = False, ""
     if has_peft:

@@ -99,13 +99,12 @@ def assign_columns(
         _check_fields(task, read[task.reference], source)
     by_name = {names[reference]: own for reference, own in read.items()}
     request = _request(chosen, names, read, source=source, options=options)
+    of_texts = {name: spec for name, spec in specs.items() if not spec.row.of_choices}
     return Assignment(
         request=request,
         specs=specs,
         shown=_all_columns(specs, by_name, source),
-        texts=_all_columns(
-            {n: s for n, s in specs.items() if not s.row.of_choices}, by_name, source
-        ),
+        texts=_all_columns(of_texts, by_name, source),
         read=by_name,
         notes=tuple(_notes(specs, by_name, source)),
         left_out=left_out,

@@ -8,7 +8,13 @@ from dataclasses import replace
 import numpy as np
 
 from adapterhub.choices.answers import read_answers
-from adapterhub.choices.columns import CHOICES, PROMPT, choice_fields, find_choice_columns
+from adapterhub.choices.columns import (
+    CHOICES,
+    PROMPT,
+    ChoiceColumns,
+    choice_fields,
+    find_choice_columns,
+)
 from adapterhub.choices.rows import ChoiceRow, read_choice_row
 from adapterhub.inputs import missing_field
 from adapterhub.kinds import KINDS
@@ -16,9 +22,11 @@ from adapterhub.rows.reading import SourceRow
 from adapterhub.training.data.columns import Columns
 from adapterhub.training.data.kinds.reader import Example, Numbers, Reader
 from adapterhub.training.data.labels import Target
-from adapterhub.training.data.records import Records
+from adapterhub.training.data.records import Records, is_list
 from adapterhub.training.data.values import plain
 from adapterhub.training.options import TrainingOptions
+
+_ANSWERS = "answers"
 
 
 class MultipleChoiceReader(Reader):
@@ -36,7 +44,10 @@ class MultipleChoiceReader(Reader):
             return None
         if options.kind is None and (options.text in names or options.tokens in names):
             return None
-        if not find_choice_columns(names, _names(records, options)).are_there:
+        found = find_choice_columns(names, _names(records, options))
+        if not found.are_there:
+            return None
+        if options.kind is None and _may_be_spans(found, records):
             return None
         usual = (name for name in KINDS[self.kind].targets if name in names)
         return options.target or next(usual, None)
@@ -85,6 +96,18 @@ def _names(records: Records, options: TrainingOptions) -> tuple[str, ...]:
     text = options.text if "text" in options.model_fields_set else None
     given = {PROMPT: text, CHOICES: options.pair}
     return tuple(choice_fields(given, {}, records.columns).values())
+
+
+def _may_be_spans(found: ChoiceColumns, records: Records) -> bool:
+    """Returns whether the column of choices is called as that of answers to questions.
+
+    Then only texts of which there are several are choices: answers have starts, or are alone.
+    """
+    if found.choices != (_ANSWERS,):
+        return False
+    value = records.rows[0].values.get(_ANSWERS)
+    texts = value if is_list(value) else ()
+    return len(texts) < 2 or not all(isinstance(text, str) for text in texts)
 
 
 def _read_row(records: Records, record: SourceRow, columns: Columns) -> ChoiceRow:
