@@ -248,6 +248,8 @@ def shared_rows(train: Iterable[Inputs], held_out: Iterable[Inputs]) -> int:
 def _likeness(example: Example) -> object:
     """Returns what is equal for inputs that an encoder may hardly tell apart."""
     truth = example.truth
+    if example.group:
+        return _folded(example.group)
     if isinstance(truth, TaggedWords | ParsedWords):
         return "".join(map(_folded, truth.words)).replace(" ", "")
     return _folded_inputs(example.inputs)

@@ -194,7 +194,7 @@ class Problem:
             order = torch.randperm(len(sample.rows), generator=generator)
             yield from torch.split(order, self.batch_size)
             return
-        _, groups = torch.unique(self.objective.groups[sample.rows].cpu(), return_inverse=True)
+        _, groups = torch.unique(self.objective.groups[sample.rows.cpu()], return_inverse=True)
         drawn = torch.randperm(int(groups.max()) + 1, generator=generator)[groups]
         order, sizes = drawn.argsort(stable=True), torch.bincount(drawn)
         # A group belongs to the step in which it begins.

@@ -91,4 +91,5 @@ def _parse_row(records: Records, record: SourceRow, columns: Columns) -> Example
             answers = read_answers(target, texts[1], starts=starts)
     except ValueError as error:
         records.refuse(f"column '{column}' {error}", record)
-    return Example(tuple(texts), answers)
+    # Questions about one context tell about each other.
+    return Example(tuple(texts), answers, group=texts[1])

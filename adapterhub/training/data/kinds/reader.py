@@ -32,10 +32,13 @@ class Example:
         inputs: One string per field; empty for tagging and parsing, whose text is joined from the
             words.
         truth: A label, labels, a number, tagged or parsed words, or answers.
+        group: Rows of one group are all for training or all held out; empty where equal inputs are
+            a group.
     """
 
     inputs: tuple[str, ...]
     truth: Truth
+    group: str = ""
 
 
 class Reader(ABC):

@@ -31,7 +31,7 @@ def whole(data: object, **options: Any) -> Dataset:
 
 
 def rows(count: int = 20, **changes: object) -> list[dict[str, object]]:
-    made = [{**ROW, "question": f"Where is Oslo? {index}"} for index in range(count)]
+    made = [{**ROW, "context": f"{CONTEXT} {index}"} for index in range(count)]
     return [{k: v for k, v in {**row, **changes}.items() if v is not None} for row in made]
 
 
@@ -75,12 +75,15 @@ def test_what_is_no_span_stays_a_label() -> None:
     with pytest.raises(DataError, match="there is no target column"):
         whole(made)
     assert whole(
-        [{**row, "text": row["question"], "label": row["answer"]} for row in made]
+        [{**row, "text": row["context"], "label": row["answer"]} for row in made]
     ).kind == ("single_label")
 
 
 def test_questions_without_an_answer_are_rows_too() -> None:
-    made = [*rows(12), *rows(12, answers=[]), *rows(12, is_impossible=True)]
+    made = [
+        {**row, "context": f"{CONTEXT} {n}"}
+        for n, row in enumerate([*rows(12), *rows(12, answers=[]), *rows(12, is_impossible=True)])
+    ]
     found = read_splits(made, training_options(validation_fraction=0.25))
     answered = [bool(own) for part in (found.train, found.validation) for own in part.answers()]
     assert sorted(answered) == [False] * 24 + [True] * 12
@@ -88,19 +91,25 @@ def test_questions_without_an_answer_are_rows_too() -> None:
         whole(rows(answers=[]))
 
 
+def test_questions_about_one_context_are_on_one_side() -> None:
+    made = [{**row, "context": f"{CONTEXT} {n // 4}"} for n, row in enumerate(rows(80))]
+    found = read_splits(made, training_options(validation_fraction=0.25))
+    train, held_out = ({texts[1] for texts in p.inputs} for p in (found.train, found.validation))
+    assert len(held_out) == 5
+    assert len(train) == 15
+    assert not train & held_out
+
+
 def test_a_file_of_squad_is_a_data_set(tmp_path: Path) -> None:
     path = tmp_path / "dev-v1.1.json"
-    questions = [
-        {
-            "id": str(n),
-            "question": f"Where {n}?",
-            "answers": [{"text": "Norway", "answer_start": 11}],
-        }
-        for n in range(20)
-    ]
-    paragraph = {"context": CONTEXT, "qas": questions}
+    question = {
+        "id": "1",
+        "question": "Where?",
+        "answers": [{"text": "Norway", "answer_start": 11}],
+    }
+    paragraphs = [{"context": f"{CONTEXT} {n}", "qas": [question]} for n in range(20)]
     path.write_text(
-        json.dumps({"version": "1.1", "data": [{"title": "t", "paragraphs": [paragraph]}]})
+        json.dumps({"version": "1.1", "data": [{"title": "t", "paragraphs": paragraphs}]})
     )
     found = whole(path)
     assert found.name == "dev-v1.1"
