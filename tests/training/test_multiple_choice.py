@@ -232,9 +232,9 @@ def test_tuples_of_a_prompt_choices_and_the_right_one_are_rows() -> None:
 
 
 def test_answers_to_questions_are_no_choices() -> None:
-    row = {"question": "Where?", "context": "Oslo is in Norway.", "label": "x"}
     spans = [{"text": "Norway", "start": 11}, {"text": "in Norway", "start": 8}]
-    rows = [{**row, "question": f"Where {index}?", "answers": spans} for index in range(12)]
+    row = {"question": "Where?", "answers": spans, "label": "x"}
+    rows = [{**row, "context": f"Oslo is in Norway. {index}"} for index in range(12)]
     assert read_splits(rows, OPTIONS).train.kind == "question_answering"
     texts = [{**one, "answers": ["Norway", "Oslo"], "label": "0"} for one in rows]
     assert read_splits(texts, OPTIONS).train.kind == "multiple_choice"
