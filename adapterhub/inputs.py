@@ -113,7 +113,7 @@ def _read_row(row: object, fields: Sequence[str]) -> tuple[str, ...] | str:
         values = []
         for name in fields:
             if name not in row:
-                return _missing(name, row)
+                return missing_field(name, row)
             values.append((f"field '{name}'", row[name]))
     elif len(fields) == 1:
         values = [("the text", row)]
@@ -176,7 +176,8 @@ def is_invisible(text: str) -> bool:
     return _INVISIBLE.fullmatch(text) is not None
 
 
-def _missing(name: str, row: Mapping[str, object]) -> str:
+def missing_field(name: str, row: Mapping[str, object]) -> str:
+    """Returns the problem of a row that lacks a field."""
     known = [" ".join(str(key).split()) for key in row]
     hint = nearest(name, known)
     have = f"it has {', '.join(known[:8])}" if known else "it is empty"

@@ -13,7 +13,15 @@ from typing import Literal
 
 from adapterhub.tags import check_tags, entity_types
 
-Kind = Literal["single_label", "multi_label", "regression", "tagging", "parsing"]
+Kind = Literal[
+    "single_label",
+    "multi_label",
+    "regression",
+    "tagging",
+    "parsing",
+    "multiple_choice",
+    "question_answering",
+]
 MetricName = Literal[
     "accuracy",
     "macro_f1",
@@ -25,13 +33,29 @@ MetricName = Literal[
     "span_f1",
     "las",
     "uas",
+    "f1",
+    "exact_match",
 ]
-Role = Literal["text", "pair", "tokens", "heads", "target"]
+Role = Literal["text", "pair", "tokens", "heads", "question", "context", "starts", "target"]
 """What a column of labelled rows is."""
-What = Literal["label", "score", "value", "labels", "entities", "words"]
+What = Literal[
+    "label",
+    "score",
+    "value",
+    "labels",
+    "entities",
+    "words",
+    "choice",
+    "index",
+    "choices",
+    "answer",
+    "start",
+    "end",
+    "answers",
+]
 """What a column of predictions holds."""
-LinearModel = Literal["labels", "sets", "numbers"]
-"""What a linear model is fitted to: one label per row, label sets, or numbers."""
+LinearModel = Literal["labels", "sets", "numbers", "choices"]
+"""What a linear model is fitted to: one label per row, label sets, numbers, or choices."""
 ArrowType = str | tuple[tuple[str, str], ...]
 """The name of a type of pyarrow, or for a list of structs the names and types of their fields."""
 
@@ -57,7 +81,11 @@ class KindRow:
         reads: What the input columns of labelled rows are, in order.
         fields: Numbers of input fields that a task may have.
         per_token: Whether its head reads every token, not a pooled feature of a text.
-        outputs: Number of logits per text or token; None for one per label.
+        of_choices: Whether the second field is a list of texts, each with a logit beside the first.
+        input_fields: Names of its input fields; empty for `text` and `text_pair`.
+        slides_second: Whether the second field slides over the windows and the first is whole in
+            each; then the tokens that the head reads are those of the second, and the first token.
+        outputs: Number of logits per text, token or choice; None for one per label.
         fewest_labels: Fewest labels in the training rows; 0 for a kind without labels.
         check: Checks the labels of a task in the place of their number; raises ValueError.
         label_names: What the labels of a task are called in targets and predictions.
@@ -89,6 +117,9 @@ class KindRow:
     reads: tuple[Role, ...] = ("text", "pair")
     fields: tuple[int, ...] = (1, 2)
     per_token: bool = False
+    of_choices: bool = False
+    input_fields: tuple[str, ...] = ()
+    slides_second: bool = False
     outputs: int | None = None
     fewest_labels: int = 1
     check: Callable[[Sequence[str]], None] | None = None
@@ -138,8 +169,18 @@ def _check_relations(labels: Sequence[str]) -> None:
         raise ValueError(f"a parsing task needs a relation other than '{INSIDE}'")
 
 
+ANSWER = "answer"
+"""What a predicted answer is called among the labels of an example."""
+
+
 _LABEL: tuple[tuple[str, str], ...] = (("label", "string"), ("score", "double"))
-_SPAN: tuple[tuple[str, str], ...] = (("word", "string"), ("start", "int64"), ("end", "int64"))
+_CHOICE: tuple[tuple[What, str], ...] = (
+    ("choice", "string"),
+    ("index", "int64"),
+    ("score", "double"),
+)
+_PLACE: tuple[tuple[str, str], ...] = (("start", "int64"), ("end", "int64"))
+_SPAN: tuple[tuple[str, str], ...] = (("word", "string"), *_PLACE)
 
 _ROWS = (
     KindRow(
@@ -218,6 +259,46 @@ _ROWS = (
         total="words in the training rows",
         pipeline="token-classification",
         schema=3,
+    ),
+    KindRow(
+        name="multiple_choice",
+        output="one of the choices of each row, with its place from 0 and its probability",
+        columns={"choices": _CHOICE},
+        best_columns=dict(_CHOICE),
+        metrics=("accuracy", "likelihood"),
+        targets=("label", "answer", "answerKey", "correct_answer_id", "target"),
+        fields=(2,),
+        of_choices=True,
+        outputs=1,
+        input_fields=("prompt", "choices"),
+        linear="choices",
+        fewest_labels=0,
+        counted=("places of the right choice", "rows"),
+        limits=("Always chooses one of the choices, also where none of them fits.",),
+        pipeline="multiple-choice",
+        schema=4,
+    ),
+    KindRow(
+        name="question_answering",
+        output="the span of the context that answers the question, with its probability, or an "
+        "empty one where there is no answer",
+        columns={"answers": (("score", "double"), *_PLACE, ("answer", "string"))},
+        best_columns={"answer": "string", "start": "int64", "end": "int64", "score": "double"},
+        metrics=("f1", "exact_match"),
+        compared_as=("by tokens", "words, or characters of Chinese"),
+        targets=("answers", "answer"),
+        reads=("question", "context"),
+        fields=(2,),
+        per_token=True,
+        input_fields=("question", "context"),
+        slides_second=True,
+        outputs=2,
+        fewest_labels=0,
+        linear=None,
+        cross_validated=False,
+        limits=("Quotes the context as it stands there; it puts nothing into its own words.",),
+        pipeline="question-answering",
+        schema=4,
     ),
 )
 

@@ -23,22 +23,30 @@ class Reading:
         overlap: Tokens that two neighbouring windows share.
         apart: Whether two fields are encoded separately. Both together have about as many tokens,
             so a pass counts the same.
+        choices: Whether the second field is a list of texts, each of which makes a pair with the
+            first field.
+        slides_second: Whether the second of two fields slides over the windows and the first, such
+            as a question, is whole in each, however long they are; else the longer one slides.
     """
 
     fields: tuple[str, ...]
     max_length: int
     overlap: int
     apart: bool = False
+    choices: bool = False
+    slides_second: bool = False
 
     @property
     def name(self) -> str:
         """Returns the fields for display: `text`, `text + text_pair`, `text | text_pair`."""
-        return f"{' | '.join(self.fields)}, each alone" if self.apart else " + ".join(self.fields)
+        first, *others = self.fields
+        names = [first, *(f"each of {name}" if self.choices else name for name in others)]
+        return f"{' | '.join(names)}, each alone" if self.apart else " + ".join(names)
 
     @property
     def alone(self) -> Reading:
         """Returns the reading of one text of a pair that is encoded separately."""
-        return replace(self, fields=self.fields[:1], apart=False)
+        return replace(self, fields=self.fields[:1], apart=False, choices=False)
 
 
 TapName = tuple[int, Pooling]
@@ -245,7 +253,8 @@ def make_plan(tasks: Mapping[str, TaskSpec]) -> Plan:
 
 def reading_of(spec: TaskSpec) -> Reading:
     """Returns the input fields and the window of a task."""
-    return Reading(spec.fields, spec.max_length, spec.overlap, apart=spec.apart)
+    window, row = (spec.max_length, spec.overlap), spec.row
+    return Reading(spec.fields, *window, spec.apart, row.of_choices, row.slides_second)
 
 
 def _make_trunk(reading: Reading, tasks: Mapping[str, TaskSpec]) -> Trunk:

@@ -86,6 +86,14 @@ class Entity(TypedDict):
     end: int
 
 
+class Choice(TypedDict):
+    """A choice: its text, its place among the choices of the row from 0, and its probability."""
+
+    choice: str
+    index: int
+    score: float
+
+
 class ParsedWord(TypedDict):
     """A word of a dependency tree.
 
@@ -106,7 +114,30 @@ class ParsedWord(TypedDict):
     score: float
 
 
-Answer = LabelScore | list[LabelScore] | Value | list[Entity] | list[ParsedWord] | None
+class ExtractedAnswer(TypedDict):
+    """An answer to a question: its probability, first and end code point in the context, and text.
+
+    An empty one, from 0 to 0, says that the context has no answer.
+    """
+
+    score: float
+    start: int
+    end: int
+    answer: str
+
+
+Answer = (
+    LabelScore
+    | list[LabelScore]
+    | Value
+    | list[Entity]
+    | list[ParsedWord]
+    | Choice
+    | list[Choice]
+    | ExtractedAnswer
+    | list[ExtractedAnswer]
+    | None
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,9 +220,11 @@ class TaskScores(Sequence[Answer]):
         windows: Number of windows of each row; 0 in rows that were not scored.
         truncated: Whether each row was truncated.
         logits: Raw fp32 head outputs, if requested: (N, K) with NaN in rows that were not scored,
-            or for tagging one (tokens, K) array per row. For parsing one (units, K) array per row,
+            or one array per row: for tagging (tokens, K), for multiple choice (choices, 1), for
+            parsing (units, K),
             log p(head) + log p(relation | head) at the head of each unit; units are words before
-            those with the relation `_` are joined to the word before them.
+            those with the relation `_` are joined to the word before them. For question answering
+            (tokens, 2), start and end: of each window its first token, then those of the context.
         top_k: Number of labels per row; None for all.
     """
 
@@ -269,8 +302,10 @@ class Scores(Mapping[str, TaskScores]):
         """Yields one flat record per input row.
 
         Columns are `<task>.label` and `<task>.score` for one label per text, `<task>.labels` for
-        several (a list of labels with their scores), `<task>.value`, `<task>.entities` and
-        `<task>.words`.
+        several (a list of labels with their scores), `<task>.value`, `<task>.entities`,
+        `<task>.words`; `<task>.choice`, `<task>.index` and `<task>.score` for one choice per row,
+        `<task>.choices` for several; `<task>.answer`, `<task>.start`, `<task>.end` and
+        `<task>.score` for one answer per question, `<task>.answers` for several.
         """
         columns = self.to_columns()
         names = list(columns)

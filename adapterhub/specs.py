@@ -10,15 +10,17 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, JsonValue, StringConstraints, model_validator
 
+from adapterhub.decoding import Calibration as Calibration
+from adapterhub.decoding import Extraction as Extraction
 from adapterhub.diagnostics import Diagnostics, Use
 from adapterhub.diagnostics import Metric as Metric
 from adapterhub.examples import MOST_EXAMPLES, Example
 from adapterhub.examples import KnownAnswer as KnownAnswer
 from adapterhub.families import FamilyName
+from adapterhub.kinds import ANSWER, KindRow
 from adapterhub.kinds import INSIDE as INSIDE
 from adapterhub.kinds import KINDS as KINDS
 from adapterhub.kinds import Kind as Kind
-from adapterhub.kinds import KindRow
 from adapterhub.kinds import Role as Role
 from adapterhub.schema import Spec as Spec
 
@@ -153,18 +155,6 @@ class AdapterSpec(Spec):
         return self
 
 
-class Calibration(Spec):
-    """Calibration of probabilities and decision thresholds.
-
-    Attributes:
-        temperature: Divides the logits before softmax or sigmoid.
-        thresholds: Multi-label only: minimum probability to predict each label, in label order.
-    """
-
-    temperature: float = Field(default=1.0, ge=1e-3, le=1e3)
-    thresholds: tuple[Annotated[float, Field(ge=0, le=1)], ...] | None = None
-
-
 class EarlierTask(Spec):
     """The task whose adapter initialized the training of another one.
 
@@ -228,12 +218,13 @@ class TaskSpec(Spec):
         overlap: Tokens that two neighbouring windows share.
         adapter: Its adapter; None for a head on the frozen trunk.
         value_range: Regression only: outputs are clipped to it.
+        extraction: Question answering only: which spans are answers.
         diagnostics: Confusions and reliability as measured; None if not known.
         known_answers: Probes that are recomputed when the task is loaded.
         examples: Texts with their predictions, for people.
     """
 
-    later = ("apart", "examples")
+    later = ("apart", "extraction", "examples")
     schema_version: Literal[1] = 1
     task: TaskName
     kind: Kind
@@ -250,6 +241,7 @@ class TaskSpec(Spec):
     head: HeadSpec
     calibration: Calibration = Calibration()
     value_range: tuple[float, float] | None = None
+    extraction: Extraction | None = None
     metrics: tuple[Metric, ...] = ()
     diagnostics: Diagnostics | None = None
     training: TrainingRecord | None = None
@@ -263,7 +255,7 @@ class TaskSpec(Spec):
 
     @property
     def outputs(self) -> int:
-        """Returns the number K of logits per text, token or word."""
+        """Returns the number K of logits per text, token, word or choice."""
         return len(self.labels) if self.row.outputs is None else self.row.outputs
 
     @property
@@ -287,13 +279,16 @@ class TaskSpec(Spec):
     @model_validator(mode="after")
     def _is_consistent(self) -> TaskSpec:
         _check_labels(self)
+        _check_fields(self)
         _check_reading(self)
+        _check_extraction(self)
         _check_calibration(self)
         _check_known_answers(self)
         if self.diagnostics is not None and not self.diagnostics.fits(len(self.labels)):
             raise ValueError("diagnostics are about other labels")
-        names = self.row.label_names(self.labels)
-        if not all(example.fits(len(self.fields), names) for example in self.examples):
+        names = (ANSWER,) if self.extraction else self.row.label_names(self.labels)
+        fields, has_choices = len(self.fields), self.row.of_choices
+        if not all(one.fits(fields, names, has_choices=has_choices) for one in self.examples):
             raise ValueError("an example is of a task with other fields or labels")
         return self
 
@@ -306,14 +301,17 @@ def _check_labels(spec: TaskSpec) -> None:
     spec.row.check_labels(labels)
 
 
-def _check_reading(spec: TaskSpec) -> None:
+def _check_fields(spec: TaskSpec) -> None:
     if len(set(spec.fields)) != len(spec.fields):
         raise ValueError(f"fields {spec.fields} name one field twice")
-    if spec.per_token != (spec.head.pooling == "tokens"):
-        raise ValueError(f"a {spec.kind} task cannot read with pooling '{spec.head.pooling}'")
     if len(spec.fields) not in spec.row.fields:
         few = "one field" if spec.row.fields == (1,) else "two fields"
         raise ValueError(f"a {spec.kind} task reads {few}")
+
+
+def _check_reading(spec: TaskSpec) -> None:
+    if spec.per_token != (spec.head.pooling == "tokens"):
+        raise ValueError(f"a {spec.kind} task cannot read with pooling '{spec.head.pooling}'")
     if spec.row.biaffine != (spec.head.arc_width is not None):
         raise ValueError("head.arc_width belongs to parsing tasks, and to no others")
     if spec.deepest > spec.backbone.num_hidden_layers:
@@ -330,6 +328,13 @@ def _check_reading(spec: TaskSpec) -> None:
         _check_adapter(spec, spec.adapter)
     if spec.overlap > spec.max_length // 2:
         raise ValueError(f"overlap {spec.overlap} is over half of max_length {spec.max_length}")
+
+
+def _check_extraction(spec: TaskSpec) -> None:
+    if spec.row.slides_second != (spec.extraction is not None):
+        raise ValueError("extraction belongs to question_answering tasks, and to no others")
+    if spec.row.slides_second and spec.apart:
+        raise ValueError(f"a {spec.kind} task reads its two fields together")
 
 
 def _check_apart(spec: TaskSpec) -> None:
@@ -370,12 +375,18 @@ def _check_calibration(spec: TaskSpec) -> None:
 
 def _check_known_answers(spec: TaskSpec) -> None:
     for answer in spec.known_answers:
-        if len(answer.inputs) != len(spec.fields):
+        count = len(answer.inputs)
+        if count < 3 if spec.row.of_choices else count != len(spec.fields):
             raise ValueError("a known answer has another number of inputs than the task has fields")
         if any(len(row) != spec.outputs for row in answer.logits):
             raise ValueError(f"a known answer does not have {spec.outputs} logits in every row")
-        if not spec.per_token and len(answer.logits) != 1:
-            raise ValueError("a known answer of a whole text has more than one row")
+        if not spec.per_token and len(answer.logits) != (count - 1 if spec.row.of_choices else 1):
+            what = (
+                "choice does not have one"
+                if spec.row.of_choices
+                else "whole text has more than one"
+            )
+            raise ValueError(f"a known answer of a {what} row")
         expected = len(answer.logits) if spec.row.has_labels else 0
         if len(answer.answers) != expected:
             raise ValueError("a known answer does not name one label per row")

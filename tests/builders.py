@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from adapterhub.shapes import tensor_shapes
-from adapterhub.specs import KINDS, BackboneSpec, HeadSpec, Kind, TaskSpec
+from adapterhub.specs import KINDS, BackboneSpec, Extraction, HeadSpec, Kind, TaskSpec
 from adapterhub.store.entries import BackboneEntry
 
 LABELS: dict[str, tuple[str, ...]] = {
@@ -16,6 +16,8 @@ LABELS: dict[str, tuple[str, ...]] = {
     "regression": (),
     "tagging": ("O", "B-PER", "I-PER"),
     "parsing": ("root", "nsubj", "punct", "_"),
+    "multiple_choice": (),
+    "question_answering": (),
 }
 
 
@@ -54,6 +56,9 @@ def task_spec(kind: Kind = "single_label", **changes: Any) -> TaskSpec:
         "backbone": backbone_spec(),
         "head": head,
     }
+    row = KINDS[kind]
+    fields |= {"fields": row.input_fields} if row.input_fields else {}
+    fields |= {"extraction": Extraction(max_tokens=8)} if row.slides_second else {}
     return TaskSpec(**{**fields, **changes})
 
 

@@ -359,10 +359,10 @@ def test_tensor_shapes_of_every_linear_head(
     kind: Kind, width: int | None, depths: tuple[int, ...]
 ) -> None:
     for pooling in POOLINGS:
-        if (kind == "tagging") != (pooling == "tokens"):
+        if KINDS[kind].per_token != (pooling == "tokens"):
             continue
         spec = task_spec(kind, hidden_width=width, depths=depths, pooling=pooling)
-        outputs = 1 if kind == "regression" else len(LABELS[kind])
+        outputs = KINDS[kind].outputs or len(LABELS[kind])
         expected: dict[str, tuple[int, ...]] = {
             "head.weight": (outputs, width or 16),
             "head.bias": (outputs,),

@@ -24,11 +24,11 @@ PACKAGE = Path(adapterhub.__file__).parent
 
 LADDER: dict[str, tuple[set[str], ...]] = {
     "": (
-        {"errors", "families", "schema", "tags"},
-        {"diagnostics", "examples", "kinds"},
+        {"cells", "errors", "families", "schema", "tags"},
+        {"decoding", "diagnostics", "examples", "kinds"},
         {"specs"},
         {"shapes", "inputs", "option_models"},
-        {"results", "plan"},
+        {"choices", "results", "plan"},
         {"store"},
         {"peft", "plots", "remote"},
         {"rows", "model"},

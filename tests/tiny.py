@@ -29,6 +29,7 @@ HAN = (
 )
 PROBES = (("a good day",), ("it is late",))
 PAIR_PROBES = (("a good day", "a bad day"),)
+CHOICE_PROBES = (("a good day", "a bad day", "it is late"), ("it is", "late", "early"))
 
 
 def vocabulary() -> list[str]:
@@ -127,6 +128,7 @@ def add_task(
     """Adds a random head with known answers to a registry."""
     tensors = head_tensors(spec, seed)
     probes = PAIR_PROBES if len(spec.fields) == 2 else PROBES
+    probes = CHOICE_PROBES if spec.row.of_choices else probes
     known = make_known_answers(spec, tensors, probes, encoder=encoder, tokenizer=tokenizer)
     folder = "./backbone"
     add_version(

@@ -62,6 +62,7 @@ def plan_values(plan: Plan) -> dict[str, object]:
             {
                 "fields": list(trunk.reading.fields),
                 "apart": trunk.reading.apart,
+                "choices": trunk.reading.choices,
                 "max_length": trunk.reading.max_length,
                 "overlap": trunk.reading.overlap,
                 "stop": trunk.stop,

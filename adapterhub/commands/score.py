@@ -173,7 +173,7 @@ def print_rows(
     """
 
     def cells(row: Mapping[str, object]) -> list[str]:
-        texts = (" ".join(str(row[column]).split()) for column in shown)
+        texts = (" ".join(str(row.get(column, "")).split()) for column in shown)
         cut = [text if len(text) <= _CELL else f"{text[: _CELL - 1]}…" for text in texts]
         held = [{what: row[column] for column, what in own.items()} for own in tasks.values()]
         return [*cut, *map(prediction_text, held)]
@@ -185,19 +185,27 @@ def print_rows(
 def prediction_text(held: Mapping[What, Any]) -> str:
     """Returns the prediction of one task for people: `positive 0.98`, `Paris=LOC`, `3.41`.
 
-    Of a tree it is `Anna=nsubj of sings, sings=root`.
+    Of a tree it is `Anna=nsubj of sings, sings=root`, of a question `Oslo 0.98`, or `- 0.98` where
+    there is no answer.
 
     Args:
         held: What the columns of the task hold in one row.
     """
     if "label" in held:
         return f"{held['label']} {held['score']:.2f}"
+    if "choice" in held:
+        return f"{held['choice']} {held['score']:.2f}"
     if "value" in held:
         return f"{held['value']:.3g}"
     if "entities" in held:
         parts = [f"{entity['word']}={entity['entity_group']}" for entity in held["entities"]]
+    elif "choices" in held:
+        parts = [f"{choice['choice']} {choice['score']:.2f}" for choice in held["choices"]]
     elif "words" in held:
         parts = [_word_text(word, held["words"]) for word in held["words"]]
+    elif "answer" in held or "answers" in held:
+        answers = held.get("answers", [held])
+        parts = [f"{one['answer'] or '-'} {one['score']:.2f}" for one in answers]
     else:
         parts = [f"{label['label']} {label['score']:.2f}" for label in held["labels"]]
     return ", ".join(parts) or "-"

@@ -190,4 +190,5 @@ def _print(trained: TrainedTask, at: str) -> None:
         note(f"adapterhub: {saved.task}:{saved.version} is in {saved.path}")
         if trained.backbone.base is not None:
             note(f"adapterhub: its backbone is in {own_folder(saved)}")
-        note(f'adapterhub: try: adapterhub score "…" --task {saved.task}{at}')
+        rows = '"…"' if len(trained.spec.fields) == 1 else "--file rows.jsonl"
+        note(f"adapterhub: try: adapterhub score {rows} --task {saved.task}{at}")

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
+from adapterhub.choices.rows import record_of
 from adapterhub.evaluation.labelled import LabelledTask, column_options, read_labelled
 from adapterhub.evaluation.result import Evaluation, TaskEvaluation
 from adapterhub.inputs import Record
@@ -66,8 +67,9 @@ def evaluate(hub: Scoring, labelled: Sequence[LabelledTask], data: object) -> Ev
     scores: dict[str, TaskScores] = {}
     for together in calls.values():
         dataset = together[0].dataset
+        has_choices = together[0].spec.row.of_choices
         rows: list[Record] = [
-            dict(zip(dataset.fields, texts, strict=True)) for texts in dataset.inputs
+            record_of(texts, dataset.fields, has_choices=has_choices) for texts in dataset.inputs
         ]
         scores |= hub.score(rows, [one.name for one in together], logits=True)
     place = os.fspath(data) if isinstance(data, str | os.PathLike) else ""

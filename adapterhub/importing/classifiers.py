@@ -2,8 +2,9 @@
 
 A classifier of texts reads the first token of the last depth through one hidden layer: BERT's and
 ALBERT's pooling layer (tanh), or a layer of its own in RoBERTa (tanh), ELECTRA (GELU) and
-DistilBERT (ReLU). A classifier of tokens is a linear head on every token. Dropout is for training
-only.
+DistilBERT (ReLU). A classifier of choices reads pairs of a prompt and a choice like that, RoBERTa's
+through the pooling layer. A classifier of tokens is a linear head on every token. Dropout is for
+training only.
 
 Source: transformers 5.23, models/{albert,bert,distilbert,electra,roberta}/modeling_*.py.
 """
@@ -60,6 +61,14 @@ _TEXT: Mapping[FamilyName, ClassifierNames] = {
     "xlm-roberta": _OWN_LAYER,
 }
 
+_POOLER = ClassifierNames(hidden="pooler.dense", is_pooling=True)
+_CHOICES: Mapping[FamilyName, ClassifierNames] = {
+    **_TEXT,
+    "electra": ClassifierNames(hidden="sequence_summary.summary", activation="gelu"),
+    "roberta": _POOLER,
+    "xlm-roberta": _POOLER,
+}
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClassifierHead:
@@ -78,7 +87,9 @@ class ClassifierHead:
 
 def classifier_names(family: FamilyName, reads: Reads) -> ClassifierNames:
     """Returns what a family calls the layers of its classifier."""
-    return ClassifierNames() if reads == "tokens" else _TEXT[family]
+    if reads == "tokens":
+        return ClassifierNames()
+    return _CHOICES[family] if reads == "choices" else _TEXT[family]
 
 
 def read_classifier(

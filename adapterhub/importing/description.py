@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from adapterhub.choices.columns import FIELDS
 from adapterhub.errors import AdapterError, BackboneMismatchError, UsageError
 from adapterhub.importing.classifiers import ClassifierHead
 from adapterhub.importing.import_options import ImportOptions
@@ -66,7 +67,7 @@ def describe(
         languages=options.languages,
         license=options.license,
         labels=_labels(classifier, kind, config, options),
-        fields=options.fields,
+        fields=_fields(kind, options),
         max_length=_max_length(backbone, options),
         backbone=backbone.spec,
         head=classifier.spec,
@@ -98,17 +99,27 @@ def _kind(classifier: ClassifierHead, config: ModelConfig, options: ImportOption
     outputs = classifier.outputs
     is_tagging = classifier.spec.pooling == "tokens"
     kind = options.kind or ("tagging" if is_tagging else config.kind)
+    if options.kind is None and config.reads == "choices":
+        kind = "multiple_choice"
     if kind is None:
         kind = "regression" if outputs == 1 else "single_label"
     row = KINDS[kind]
     if row.biaffine:
         raise UsageError("A classifier has no heads of words; a parsing task is trained or added.")
+    if row.slides_second:
+        raise UsageError(f"A classifier finds no answers; a {kind} task is trained or added.")
     if row.per_token != is_tagging:
         what = "tokens" if is_tagging else "whole texts"
         raise UsageError(f"kind is '{kind}', but the classifier classifies {what}.")
     if row.outputs not in (None, outputs):
         raise UsageError(f"A {kind} task has one output; the classifier has {outputs}.")
     return kind
+
+
+def _fields(kind: Kind, options: ImportOptions) -> tuple[str, ...]:
+    """Returns the input fields; texts, which no row of choices has, become those of choices."""
+    is_usual = options.fields in (("text",), ("text", "text_pair"))
+    return FIELDS if KINDS[kind].of_choices and is_usual else options.fields
 
 
 def _labels(

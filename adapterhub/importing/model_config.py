@@ -22,7 +22,7 @@ class ModelConfig:
     """What a config.json of transformers contains about a task.
 
     Attributes:
-        reads: Whether the model classifies texts or tokens; None if not given.
+        reads: Whether the model classifies texts, tokens or choices; None if not given.
         kind: The kind of problem it was trained for; None if not given.
         labels: Its labels in order; empty if not given.
     """
@@ -36,7 +36,7 @@ def read_model_config(folder: Path) -> ModelConfig:
     """Returns what the config.json of a folder contains; empty if there is none.
 
     Raises:
-        AdapterError: It is not valid, or its model is no classifier of texts or tokens.
+        AdapterError: It is not valid, or its model is no classifier of texts, tokens or choices.
     """
     path = folder / CONFIG_FILE
     if not path.is_file():
@@ -68,4 +68,6 @@ def _expected(values: Mapping[str, Any]) -> str:
     named = [family for name, family in FAMILIES.items() if name == values.get("model_type")]
     titles = [family.title for family in named or FAMILIES.values()]
     shown = titles[0] if named else f"[{'|'.join(titles)}]"
-    return f"{shown}ForSequenceClassification or {shown}ForTokenClassification"
+    ends = ("SequenceClassification", "TokenClassification", "MultipleChoice")
+    *first, last = (f"{shown}For{end}" for end in ends)
+    return f"{', '.join(first)} or {last}"

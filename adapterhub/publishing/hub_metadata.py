@@ -50,6 +50,8 @@ HUB_METRICS: Mapping[str, str] = {
     "spearman": "spearmanr",
     "pearson": "pearsonr",
     "mean_absolute_error": "mae",
+    "f1": "f1",
+    "exact_match": "exact_match",
 }
 """Our metrics that the Hub knows, with its identifiers."""
 
@@ -68,6 +70,11 @@ _METRIC_NAMES: Mapping[str, str] = {
     "las": "LAS (CoNLL 2018)",
     "uas": "UAS (CoNLL 2018)",
     "word_f1": "F1 of words",
+    "f1": "F1 of answers",
+    "exact_match": "Exact match of answers",
+    "answerable_f1": "F1 of questions with an answer",
+    "answerable_exact_match": "Exact match of questions with an answer",
+    "unanswerable_accuracy": "Questions without an answer that get none",
 }
 _HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 

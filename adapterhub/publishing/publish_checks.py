@@ -66,7 +66,7 @@ def check_publication(repo: str, tasks: Sequence[FoundTask], options: PublishOpt
     read_benchmarks(options.benchmarks, {task.name: task.spec for task in tasks})
     if any(task.spec.diagnostics for task in tasks) and find_spec("matplotlib") is None:
         raise MissingExtraError("matplotlib", "publish")
-    examples_by_task(options.examples, [task.spec.fields for task in tasks])
+    examples_by_task(options.examples, [task.spec for task in tasks])
     return open_place(repo, options)
 
 

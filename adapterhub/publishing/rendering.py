@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from adapterhub.diagnostics import figure_text
 from adapterhub.examples import Example, PredictedLabel
+from adapterhub.kinds import ANSWER
 from adapterhub.publishing.hub_metadata import metric_name
 from adapterhub.store.retired import deprecation_text
 
@@ -71,8 +72,16 @@ def _prediction(example: Example) -> str:
 
 def _label_text(example: Example, found: PredictedLabel) -> str:
     text, head = example.entity(found), example.head(found)
-    name = found.label if text is None else f"{text} is {found.label}"
+    label = example.choice(found) or found.label
+    name = label if text is None else f"{text} is {label}"
+    name = text if text is not None and found.label == ANSWER else name
     return f"{name}{'' if head is None else f' of {head}'} {figure_text(found.score, 2)}"
+
+
+def _cells(example: Example) -> tuple[str, ...]:
+    """Returns the texts of an example by field; choices stand in one cell."""
+    first, *others = example.inputs
+    return (first, " / ".join(others)) if len(others) > 1 else example.inputs
 
 
 @cache
@@ -86,6 +95,7 @@ def _template() -> Template:
         lstrip_blocks=True,
     )
     environment.filters.update(
+        cells=_cells,
         code=_code,
         cut=cut,
         deprecation=deprecation_text,

@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from adapterhub.choices.rows import record_of
 from adapterhub.diagnostics import rows_text
 from adapterhub.families import FAMILIES
 from adapterhub.publishing.hub_metadata import hub_dataset
@@ -22,8 +23,10 @@ _LONGEST_SAMPLE = 120
 _HUB = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}@[\w./-]{1,100}", re.ASCII)
 _PACKAGE = re.compile(r"package:[a-z0-9][a-z0-9._-]*")
 _SIGNS = " ,.;:?()+-，。；：？！、"
-_SAMPLES = ("This is a text.", "This is another text.")
-_CHINESE = ("这是一段文字。", "这是另一段文字。")
+_SAMPLES = ("This is a text.", "This is another text.", "This is a third text.")
+_CHINESE = ("这是一段文字。", "这是另一段文字。", "这是第三段文字。")
+_QUESTION = ("Where did Anna fly?", "Anna flew from Berlin to Oslo on Monday.")
+_CHINESE_QUESTION = ("李明在哪里工作？", "李明昨天在北京工作。")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,10 @@ def task_section(repo: str, name: str, spec: TaskSpec, extras: Collection[str]) 
         spec=spec,
         home=_home(spec, has_peft=has_peft),
         sample=sample,
-        sample_json=json.dumps(dict(zip(spec.fields, sample, strict=True)), ensure_ascii=False),
+        sample_json=json.dumps(
+            record_of(tuple(sample), spec.fields, has_choices=spec.row.of_choices),
+            ensure_ascii=False,
+        ),
         label_columns=[title for title, _ in _label_figures(spec)],
         labels=_label_rows(spec, labels),
         labels_left=max(len(labels) - _MOST_LABELS, 0),
@@ -77,6 +83,10 @@ def task_section(repo: str, name: str, spec: TaskSpec, extras: Collection[str]) 
         pictures=[path for path in sorted(extras) if path.endswith(".png")],
         has_peft=has_peft,
     )
+
+
+def _record(spec: TaskSpec, texts: Sequence[str]) -> dict[str, object]:
+    return record_of(tuple(texts), spec.fields, has_choices=spec.row.of_choices)
 
 
 def _home(spec: TaskSpec, *, has_peft: bool) -> _Home:
@@ -108,7 +118,9 @@ def _sample(spec: TaskSpec) -> Sequence[str]:
         if all(map(_is_plain, example.inputs)):
             return example.inputs
     is_chinese = {tag.partition("-")[0] for tag in spec.languages} == {"zh"}
-    return (_CHINESE if is_chinese else _SAMPLES)[: len(spec.fields)]
+    if spec.row.slides_second:
+        return _CHINESE_QUESTION if is_chinese else _QUESTION
+    return (_CHINESE if is_chinese else _SAMPLES)[: 3 if spec.row.of_choices else len(spec.fields)]
 
 
 def _is_plain(text: str) -> bool:

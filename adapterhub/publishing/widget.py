@@ -59,9 +59,12 @@ def _entries(name: str, spec: TaskSpec) -> Iterator[_Entry]:
 
 def _texts(spec: TaskSpec, example: Example) -> _Entry:
     first, *more = example.inputs
+    if spec.row.of_choices:
+        return {"text": first, "choices": more}
     if pipeline_tag(spec) == "sentence-similarity":
         return {"source_sentence": first, "sentences": more}
-    return {"text": first, **({"text_pair": more[0]} if more else {})}
+    second = "context" if spec.row.slides_second else "text_pair"
+    return {"text": first, **({second: more[0]} if more else {})}
 
 
 def _output(example: Example) -> list[_Entry]:
@@ -70,7 +73,9 @@ def _output(example: Example) -> list[_Entry]:
         return [{"label": "value", "score": example.value}]
     return [
         {
-            "label": one.label if one.start is None else f"{one.label}: {example.entity(one)}",
+            "label": (example.choice(one) or one.label)
+            if one.start is None
+            else f"{one.label}: {example.entity(one)}",
             "score": one.score,
         }
         for one in example.labels

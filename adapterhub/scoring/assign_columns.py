@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+from adapterhub.choices.columns import choice_fields, columns_read, find_choice_columns
 from adapterhub.errors import DataError, UsageError
 from adapterhub.plan import Plan, make_plan
 from adapterhub.remote.find import (
@@ -36,6 +37,7 @@ class Assignment:
         request: How every row is scored.
         specs: Task by its name in the output.
         shown: The columns that the tasks read.
+        texts: Those of them that hold a text in every good row.
         read: By name in the output the column of each field.
         notes: Which columns of other names are read, and why.
         left_out: Tasks that lack a column, where all that fit were chosen.
@@ -47,6 +49,7 @@ class Assignment:
     request: Request
     specs: Mapping[str, TaskSpec]
     shown: tuple[str, ...]
+    texts: tuple[str, ...]
     read: Mapping[str, Mapping[str, str]]
     notes: tuple[str, ...]
     left_out: tuple[str, ...]
@@ -96,12 +99,14 @@ def assign_columns(
         _check_fields(task, read[task.reference], source)
     by_name = {names[reference]: own for reference, own in read.items()}
     request = _request(chosen, names, read, source=source, options=options)
+    of_texts = {name: spec for name, spec in specs.items() if not spec.row.of_choices}
     return Assignment(
         request=request,
         specs=specs,
-        shown=tuple(dict.fromkeys(c for own in read.values() for c in own.values())),
+        shown=_all_columns(specs, by_name, source),
+        texts=_all_columns(of_texts, by_name, source),
         read=by_name,
-        notes=tuple(_notes(by_name, source)),
+        notes=tuple(_notes(specs, by_name, source)),
         left_out=left_out,
         backbone=choose_backbone_key(registries, chosen, backbone),
         plan=make_reading_plan(specs, by_name),
@@ -133,6 +138,7 @@ def _request(
         versions={task.reference: task.pinned for task in chosen},
         columns=tuple(chain.from_iterable(written)),
         fields={task.pinned: _renamed(read[task.reference]) for task in chosen},
+        choices=frozenset(task.pinned for task in chosen if task.spec.row.of_choices),
         top_k=options.top_k,
         keep=keep,
         truncated=f"{options.prefix}truncated" if options.mark_truncated else None,
@@ -189,6 +195,8 @@ def _columns_of(spec: TaskSpec, source: RowSource, options: ScoringOptions) -> d
     if source.is_plain and len(spec.fields) == 1:
         return {spec.fields[0]: TEXT_COLUMN}
     given = dict(zip(spec.fields, (options.text_column, options.pair_column), strict=False))
+    if spec.row.of_choices:
+        return choice_fields(given, trained_columns(spec), source.columns)
     return field_columns(given, trained_columns(spec), columns=source.columns, common=source.common)
 
 
@@ -221,7 +229,8 @@ def field_columns(
 def trained_columns(spec: TaskSpec) -> dict[str, str]:
     """Returns the column of each field in the training data, where the head file names it."""
     known = spec.training.columns if spec.training is not None else None
-    roles: tuple[Role, ...] = ("text", "pair")
+    row = spec.row
+    roles: tuple[Role, ...] = row.reads if row.input_fields else ("text", "pair")
     named = zip(spec.fields, roles, strict=False)
     return {field: known[role] for field, role in named if known and role in known}
 
@@ -254,15 +263,40 @@ def make_reading_plan(specs: Mapping[str, TaskSpec], read: Mapping[str, Mapping[
     return make_plan(specs)
 
 
-def _notes(read: Mapping[str, Mapping[str, str]], source: RowSource) -> Iterator[str]:
+def _all_columns(
+    specs: Mapping[str, TaskSpec], read: Mapping[str, Mapping[str, str]], source: RowSource
+) -> tuple[str, ...]:
+    """Returns the columns that some tasks read."""
+    columns = (
+        columns_read(tuple(read[name].values()), source.columns, has_choices=spec.row.of_choices)
+        for name, spec in specs.items()
+    )
+    return tuple(dict.fromkeys(chain.from_iterable(columns)))
+
+
+def _notes(
+    specs: Mapping[str, TaskSpec], read: Mapping[str, Mapping[str, str]], source: RowSource
+) -> Iterator[str]:
     """Yields which columns are read where they have other names than the fields."""
     for name, columns in read.items():
+        if specs[name].row.of_choices and not source.is_plain:
+            found = find_choice_columns(source.columns, tuple(columns.values()))
+            columns = dict(zip(columns, found.names, strict=True))
         others = {} if source.is_plain else _renamed(columns)
         if others:
             what = " and ".join(f"{field} from column '{c}'" for field, c in others.items())
             also = [f"'{field}'" for field in others if field in source.columns]
             beside = f", though there is a column {' and '.join(also)} too" if also else ""
             yield f"{name} reads {what}{beside}"
+
+
+def _lacking(spec: TaskSpec, fields: Mapping[str, str], source: RowSource) -> tuple[str, ...]:
+    """Returns the fields of a task whose columns are not there."""
+    if spec.row.of_choices:
+        found = find_choice_columns(source.columns, tuple(fields.values()))
+        there = zip(fields, (found.prompt, found.choices), strict=True)
+        return tuple(field for field, columns in there if not columns)
+    return tuple(field for field in spec.fields if fields[field] not in source.columns)
 
 
 def _candidates(registries: Registries, backbone: str | None) -> list[FoundTask]:
@@ -294,10 +328,7 @@ def _fitting(
 ) -> list[FoundTask]:
     """Returns the tasks whose columns are there."""
     fitting = [
-        task
-        for task in tasks
-        if source.is_blank
-        or source.common.issuperset(_columns_of(task.spec, source, options).values())
+        task for task in tasks if source.is_blank or _has_columns(task.spec, source, options)
     ]
     if not fitting:
         have = ", ".join(source.columns[:8])
@@ -310,11 +341,18 @@ def _fitting(
     return fitting
 
 
+def _has_columns(spec: TaskSpec, source: RowSource, options: ScoringOptions) -> bool:
+    """Returns whether every row has the columns that a task reads."""
+    columns = tuple(_columns_of(spec, source, options).values())
+    if spec.row.of_choices:
+        return find_choice_columns(source.common, columns).are_there
+    return source.common.issuperset(columns)
+
+
 def _check_fields(task: FoundTask, fields: Mapping[str, str], source: RowSource) -> None:
     trained = trained_columns(task.spec)
-    for field in task.spec.fields:
-        if source.is_blank or fields[field] in source.columns:
-            continue
+    lacking = _lacking(task.spec, fields, source)
+    for field in () if source.is_blank else lacking:
         problem = "plain texts have one field; give records, with --file or --format jsonl."
         if not source.is_plain:
             option = "text" if field == task.spec.fields[0] else "pair"

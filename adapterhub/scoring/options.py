@@ -18,9 +18,9 @@ class ScoringOptions(Options):
     """Options of `Hub.score_file` and of `adapterhub score`."""
 
     text_column: Annotated[str | None, Option("NAME")] = None
-    """Column of the text, if not the tasks' own name."""
+    """Column of the text, or prompt, if not the tasks' own name."""
     pair_column: Annotated[str | None, Option("NAME")] = None
-    """Column of the second text, of tasks on pairs."""
+    """Column of the second text, of tasks on pairs, or of the choices."""
     prefix: str = ""
     """Put before the names of the columns of the predictions: `predicted_` makes
     predicted_spam.label."""

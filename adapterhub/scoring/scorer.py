@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import Field
 
+from adapterhub.choices.columns import columns_read
 from adapterhub.inputs import read_names
 from adapterhub.option_models import Option, Options, parse_options
 from adapterhub.results import Provenance, Scores, column_types
@@ -32,9 +34,9 @@ class ScorerOptions(Options):
     max_windows: int = Field(default=16, ge=1)
     """As in `Hub`."""
     text_column: str | None = None
-    """Column of the text, if not the tasks' own name."""
+    """Column of the text, or prompt, if not the tasks' own name."""
     pair_column: str | None = None
-    """Column of the second text, of tasks on pairs."""
+    """Column of the second text, of tasks on pairs, or of the choices."""
     prefix: str = ""
     """Put before the names of the added columns."""
     top_k: Annotated[int | None, Option()] = Field(default=1, ge=1)
@@ -143,7 +145,11 @@ class Scorer:
     def _score(self, batch: object, columns: Sequence[str], count: int) -> dict[str, list[object]]:
         named = (self.options.text_column, self.options.pair_column)
         read = {task.name: task.columns(named, columns) for task in self._tasks.tasks}
-        needed = dict.fromkeys(column for own in read.values() for column in own.values())
+        readings = (
+            columns_read(tuple(read[task.name].values()), columns, has_choices=task.has_choices)
+            for task in self._tasks.tasks
+        )
+        needed = dict.fromkeys(chain.from_iterable(readings))
         values = read_columns(batch, needed)
         rows = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
         found = self._predict(rows, read)

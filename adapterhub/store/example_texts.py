@@ -4,46 +4,56 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from adapterhub.choices.rows import read_inputs
 from adapterhub.errors import UsageError
 from adapterhub.examples import MOST_CHARACTERS, MOST_EXAMPLES
-from adapterhub.inputs import Record, read_fields
+from adapterhub.inputs import Record
+from adapterhub.specs import TaskSpec
 from adapterhub.store.jsonsafe import read_json_object
 
 
 def examples_by_task(
-    given: Sequence[Record], tasks: Sequence[Sequence[str]]
+    given: Sequence[Record], tasks: Sequence[TaskSpec]
 ) -> list[tuple[tuple[str, ...], ...]]:
     """Returns the strings of the examples that are for each task.
 
     Args:
         given: As in `read_examples`.
-        tasks: The fields of each task.
+        tasks: The tasks.
 
     Raises:
         UsageError: One fits no task, or as `read_examples`.
     """
     for number, one in enumerate(given, 1):
-        if not any(_is_for(one, fields) for fields in tasks):
-            known = " or ".join(dict.fromkeys(", ".join(fields) for fields in tasks))
+        if not any(_is_for(one, spec.fields) for spec in tasks):
+            known = " or ".join(dict.fromkeys(", ".join(spec.fields) for spec in tasks))
             raise UsageError(f"Example {number} fits no task here; these read {known}.")
     return [
-        read_examples([one for one in given if _is_for(one, fields)], fields) for fields in tasks
+        read_examples(
+            [one for one in given if _is_for(one, spec.fields)],
+            spec.fields,
+            has_choices=spec.row.of_choices,
+        )
+        for spec in tasks
     ]
 
 
-def read_examples(given: Sequence[Record], fields: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+def read_examples(
+    given: Sequence[Record], fields: Sequence[str], *, has_choices: bool = False
+) -> tuple[tuple[str, ...], ...]:
     """Returns the strings of examples, one per field of a task.
 
     Args:
         given: Texts, records, or records as JSON.
         fields: The fields of the task.
+        has_choices: Whether the second one is a list of choices.
 
     Raises:
         UsageError: One lacks a field, or is no text.
     """
     if len(given) > MOST_EXAMPLES:
         raise UsageError(f"There are {len(given)} examples; give at most {MOST_EXAMPLES}.")
-    read = read_fields([_record(one) for one in given], fields)
+    read = read_inputs([_record(one) for one in given], fields, has_choices=has_choices)
     if read.bad:
         raise UsageError(f"Example {read.bad[0].row + 1}: {read.bad[0].problem}")
     for number, texts in enumerate(read.inputs, 1):

@@ -12,16 +12,26 @@ def read_json_object(text: str | bytes) -> dict[str, object]:
     Raises:
         ValueError: It is not a JSON object, has a duplicate name, or holds NaN or infinity.
     """
+    content = read_json(text)
+    if not isinstance(content, dict):
+        raise ValueError("it is not an object")
+    return content
+
+
+def read_json(text: str | bytes) -> object:
+    """Returns the JSON value in `text`.
+
+    Raises:
+        ValueError: It is no JSON, has a duplicate name, or holds NaN or infinity.
+    """
     # Bytes are decoded here, because json would also detect UTF-16 and UTF-32.
     text = text if isinstance(text, str) else text.decode("utf-8")
     if text.startswith("\ufeff"):
         raise ValueError("it begins with a byte order mark (U+FEFF)")
     try:
-        content = _DECODER.decode(text)
+        content: object = _DECODER.decode(text)
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
-    if not isinstance(content, dict):
-        raise ValueError("it is not an object")
     return content
 
 

@@ -24,7 +24,7 @@ from adapterhub.specs import Metric, TaskSpec, TrainingRecord
 from adapterhub.store.example_texts import read_examples
 from adapterhub.store.registry import NEAREST, Resolved
 from adapterhub.training.adapters.result import AdapterSearchResult, AdapterTable, FittedAdapter
-from adapterhub.training.data.dataset import Splits, summary_of
+from adapterhub.training.data.dataset import Dataset, Splits, summary_of
 from adapterhub.training.data.splits import shared_rows
 from adapterhub.training.data.summary import DataSummary
 from adapterhub.training.data.trained_columns import recorded_columns
@@ -167,7 +167,7 @@ def _examples(
     options: TrainingOptions,
 ) -> tuple[Example, ...]:
     """Returns the examples of the options with the predictions of a calibrated head."""
-    inputs = read_examples(options.examples, spec.fields)
+    inputs = read_examples(options.examples, spec.fields, has_choices=spec.row.of_choices)
     context = ExecutionContext(source.encoder, source.tokenizer, options.max_windows)
     return make_examples(spec, tensors, inputs, context=context)
 
@@ -252,11 +252,6 @@ def _bare_spec(
     splits, chosen = fit_inputs.splits, found.chosen
     train_rows = splits.train
     fitted = chosen if isinstance(chosen, FittedAdapter) else None
-    value_range = options.value_range
-    has_range = KINDS[train_rows.kind].has_range
-    if has_range and value_range is None:
-        values = train_rows.truth()
-        value_range = (float(values.min()), float(values.max()))
     record = TrainingRecord(
         dataset=train_rows.name,
         dataset_license=options.dataset_license,
@@ -286,6 +281,15 @@ def _bare_spec(
         backbone=backbone.spec,
         adapter=None if fitted is None else fitted.adapter,
         head=chosen.head,
-        value_range=value_range if has_range else None,
+        value_range=_value_range(train_rows, options),
+        extraction=fit_inputs.extraction,
         training=record,
     )
+
+
+def _value_range(rows: Dataset, options: TrainingOptions) -> tuple[float, float] | None:
+    """Returns the range to which predictions are clipped, of kinds that have one."""
+    if not KINDS[rows.kind].has_range or options.value_range is not None:
+        return options.value_range
+    values = rows.truth()
+    return float(values.min()), float(values.max())

@@ -100,21 +100,27 @@ class TrainingOptions(Options):
 
     kind: Annotated[Kind | None, Option("KIND", "by the columns")] = None
     """Kind of the task. Without it names and values of the columns decide: `tokens` with tags means
-    tagging, with heads and relations parsing; lists of labels mean multi_label, fractions or a
-    column `score` regression, other values single_label; where they may be more than one kind, none
-    is guessed."""
+    tagging, with heads and relations parsing; a question with a context and answers means
+    question_answering; lists of labels mean multi_label, fractions or a column `score` regression,
+    other values single_label; where they may be more than one kind, none is guessed."""
     text: Annotated[str, Option("COLUMN", flags=("--text-column", "--text"))] = "text"
-    """Column of the text."""
+    """Column of the text; for multiple choice of the prompt, for question answering of the
+    question, by default `prompt` and `question`."""
     pair: Annotated[
         str | None, Option("COLUMN", "text_pair, if any", ("--pair-column", "--pair"))
     ] = None
-    """Column of the second text."""
+    """Column of the second text; for question answering of the context, for multiple choice of the
+    choices, or what stands before the numbers of columns with one choice each."""
     pairs: PairReading = "both"
     """How two texts are encoded: together in one sequence, or apart, each alone, and then compared;
     both tries the two ways. With an adapter, the choice is made with a head alone."""
     target: Annotated[
         str | None,
-        Option("COLUMN", "label, labels, score, tags or deprel", ("--target-column", "--target")),
+        Option(
+            "COLUMN",
+            "label, labels, score, tags, deprel or answers",
+            ("--target-column", "--target"),
+        ),
     ] = None
     """Column of the target."""
     tokens: Annotated[str, Option("COLUMN", flags=("--tokens-column", "--tokens"))] = "tokens"

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adapterhub.errors import RegistryError, UsageError
+from adapterhub.kinds import KINDS, Kind
 from adapterhub.model.backbone.sources import absolute_source
 from adapterhub.option_models import read_options
 from adapterhub.remote.find import find
 from adapterhub.saving import check_backbone_for
-from adapterhub.specs import Kind
 from adapterhub.store.example_texts import read_examples
 from adapterhub.store.references import check_name
 from adapterhub.store.registry import NEAREST, registry_to_write
@@ -147,5 +147,6 @@ def _read_rows(data: object, options: TrainingOptions, called: str) -> Splits:
     for warning in summary.warnings:
         _log.warning("%s%s", called, warning)
     selection_metric(options, splits.train.kind)  # refused now, not after the encoder has run
-    read_examples(options.examples, splits.train.fields)
+    kind = splits.train.kind
+    read_examples(options.examples, splits.train.fields, has_choices=KINDS[kind].of_choices)
     return splits

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from adapterhub.errors import AdapterHubError, SaveError, UsageError, check_type
+from adapterhub.kinds import KINDS
 from adapterhub.model.backbone.caller_state import own_state
 from adapterhub.model.backbone.open_backbone import Backbone, with_weights
 from adapterhub.model.encoder.encoder import Encoder
@@ -19,6 +20,7 @@ from adapterhub.store.registry import NEAREST, Resolved
 from adapterhub.store.room import check_room
 from adapterhub.training.adapter_options import AdapterOptions
 from adapterhub.training.adapters.result import AdapterSearchResult
+from adapterhub.training.data.dataset import Splits
 from adapterhub.training.features.encoding import FeatureSource
 from adapterhub.training.features.pairs import pair_readings
 from adapterhub.training.features.usable_cache import usable_cache
@@ -160,7 +162,7 @@ def open_job(job: TrainingJob, backbone: Backbone, *, encoder: Encoder | None = 
             options.adapter.continue_from, registry=named_registry(registry), backbone=backbone.spec
         )
         options = _with_shape_of(warm_start, options, options.adapter)
-    readings = pair_readings(options, job.splits.train.fields)
+    readings = _readings(options, job.splits)
     return OpenedJob(job, options, backbone, source, readings, warm_start, shared)
 
 
@@ -186,6 +188,12 @@ def fit_job(opened: OpenedJob) -> FittedTask:
         job.task, found, fit_inputs, options=options, source=source, backbone=backbone
     )
     return FittedTask(trained, found)
+
+
+def _readings(options: TrainingOptions, splits: Splits) -> tuple[bool, ...]:
+    """Returns which encodings of the rows are tried; see `pair_readings`."""
+    together = KINDS[splits.train.kind].slides_second
+    return pair_readings(options, splits.train.fields, together=together)
 
 
 def _check_registry(registry: Path, job: TrainingJob, backbone: Backbone) -> None:

@@ -2,8 +2,9 @@
 
 By scikit-learn, from the extra `[train]`. Texts become word uni- and bigrams, texts without
 spaces character n-grams up to three; a pair becomes both texts, their difference and their
-product. Tagging reads the word, its neighbours and its affixes. As for a head, the strength of
-the regularisation is chosen on the validation set.
+product. A choice is a pair with its prompt, and is chosen by the cosine of both or by a conditional
+logistic regression, whichever is better. Tagging reads the word, its neighbours and its affixes. As
+for a head, the strength of the regularisation is chosen on the validation set.
 """
 
 from __future__ import annotations
@@ -17,16 +18,19 @@ from sklearn.feature_extraction import FeatureHasher
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import SGDClassifier
 
+from adapterhub.choices.rows import choice_counts
 from adapterhub.kinds import KINDS, Kind
+from adapterhub.model.heads.choices import padded
 from adapterhub.model.heads.heads import Array, RowLogits, sigmoid, softmax
 from adapterhub.model.heads.spans import TaggedText, decode_spans, is_han, words_of
 from adapterhub.specs import Metric
-from adapterhub.training.data.dataset import Splits
+from adapterhub.training.data.dataset import Dataset, Splits
 from adapterhub.training.data.tagging import Span, unit_tags
 from adapterhub.training.evaluation.calibration import TagBias, best_tag_bias, find_thresholds
 from adapterhub.training.evaluation.metrics import (
     Figures,
     answer_spans,
+    choice_figures,
     label_figures,
     number_figures,
     set_figures,
@@ -34,6 +38,7 @@ from adapterhub.training.evaluation.metrics import (
     to_metrics,
 )
 from adapterhub.training.heads.fit_ngrams import fit_linear
+from adapterhub.training.kinds.table import TRAINED
 
 _STRENGTHS = (1.0, 10.0)
 _HASHED_FEATURES = 2**18
@@ -109,11 +114,28 @@ def biased_spans(scores: RowLogits, bias: TagBias, labels: Sequence[str]) -> lis
     return answer_spans(list(decode_spans(rows, scores.texts, labels)))
 
 
+def _choices(splits: Splits) -> Iterator[Figures]:
+    train, validation = tfidf_features(splits)
+    held_out, truth = splits.validation, splits.train.truth()
+    truth = TRAINED[splits.train.kind].item_truth(splits.train, truth)
+    yield _chosen(validation[:, -1].toarray(), held_out)  # the cosine
+    for strength in _STRENGTHS:
+        fitted = fit_linear(train, truth, "choices", outputs=1, strength=strength)
+        yield _chosen(fitted.logits(validation), held_out)
+
+
+def _chosen(logits: Array, dataset: Dataset) -> Figures:
+    ends = np.cumsum(choice_counts(dataset.inputs))
+    scores = softmax(padded(np.split(logits, ends[:-1])))
+    return choice_figures(scores, dataset.truth())
+
+
 _BASELINES: dict[Kind, Callable[[Splits], Iterator[Figures]]] = {
     "single_label": _labels,
     "multi_label": _label_sets,
     "regression": _numbers,
     "tagging": _tags,
+    "multiple_choice": _choices,
 }
 
 
@@ -137,7 +159,7 @@ def text_logits(
 
 def tfidf_features(splits: Splits) -> tuple[Any, Any]:
     """Returns sparse features of the training and the validation rows."""
-    train, validation = splits.train.inputs, splits.validation.inputs
+    train, validation = splits.train.items, splits.validation.items
     texts = [text for row in train for text in row]
     if _is_han(texts):
         vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), sublinear_tf=True)

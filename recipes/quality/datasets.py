@@ -15,17 +15,22 @@ from adapterhub.training.options import MetricName, TrainingOptions
 
 # The rows of these kinds have these keys; other sets (questions, parses) are left out.
 _KEYS = ({"text", "label"}, {"text", "labels"}, {"text", "score"}, {"tokens", "tags"})
+_CHOICE_KEYS = {"prompt", "choices", "label"}
 _FOREIGN_KEYS = {"prompt", "question", "head"}
 _TREEBANK_KEYS = {"tokens", "upos"}
 
 
-def chosen_sets(folder: Path, only: Sequence[str] | None) -> list[str]:
+def chosen_sets(
+    folder: Path, only: Sequence[str] | None, *, with_choices: bool = False
+) -> list[str]:
     """Returns the names of the data sets that a head can be trained on, or those of `only`.
+
+    Those of multiple choice are among them where they are wanted.
 
     Raises:
         UsageError: `only` names a set that does not exist or that no head can be trained on.
     """
-    known = list(_data_sets(folder))
+    known = list(_data_sets(folder, with_choices=with_choices))
     unknown = sorted(set(only or ()) - set(known))
     if unknown:
         raise UsageError(
@@ -73,9 +78,11 @@ def language_of(dataset: Dataset) -> str:
     return "zh" if sum(map(is_han, texts)) > len(texts) / 4 else "en"
 
 
-def _data_sets(folder: Path) -> Iterator[str]:
+def _data_sets(folder: Path, *, with_choices: bool) -> Iterator[str]:
     for name, keys in _keys_of_sets(folder):
-        if any(needed <= keys for needed in _KEYS) and not keys & _FOREIGN_KEYS:
+        if (with_choices and keys >= _CHOICE_KEYS) or (
+            any(needed <= keys for needed in _KEYS) and not keys & _FOREIGN_KEYS
+        ):
             yield name
 
 

@@ -104,7 +104,7 @@ def measure_folder(
     known = _read_record(record, opened.spec, max_rows)
     done, baselines = {row.name: row for row in known.rows}, dict(known.baselines)
     ready = {} if registry is None else _trained_tasks(registry, opened.spec)
-    for name in chosen_sets(folder, only):
+    for name in chosen_sets(folder, only, with_choices=True):
         if name not in done:
             found = read_splits(training_file(folder / name), options_for(folder / name, max_rows))
             reached = _baseline(found, baselines)
@@ -183,7 +183,7 @@ def _row(name: str, spec: TaskSpec, splits: Splits, reached: float) -> QualityRo
     return QualityRow(
         name=name,
         kind=spec.kind,
-        pair=len(spec.fields) == 2,
+        pair=len(spec.fields) == 2 and not spec.row.of_choices,
         language=language_of(splits.train),
         train=len(splits.train),
         validation=len(splits.validation),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from adapterhub.kinds import KINDS
 from adapterhub.model.backbone.sources import SHIPPED
 from recipes.quality.heads import Quality, QualityRow
 from recipes.quality.page import write_section
@@ -70,6 +71,7 @@ def _summary(rows: Sequence[QualityRow], what: str) -> Iterator[str]:
         "a label or number for two texts": [row for row in rows if row.pair],
         "any of these": [row for row in rows if _is_text(row) or row.pair],
         "entities": [row for row in rows if row.kind == "tagging"],
+        "one of a row's choices": [row for row in rows if KINDS[row.kind].of_choices],
     }
     for predicted, found in groups.items():
         for language, name in {**_LANGUAGES, "": "both"}.items():
@@ -82,7 +84,8 @@ def _summary(rows: Sequence[QualityRow], what: str) -> Iterator[str]:
 
 
 def _is_text(row: QualityRow) -> bool:
-    return not row.pair and row.kind != "tagging"
+    of_choices = KINDS[row.kind].of_choices
+    return not row.pair and row.kind != "tagging" and not of_choices
 
 
 def _table(rows: Sequence[QualityRow], what: str) -> Iterator[str]:

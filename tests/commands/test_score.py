@@ -142,6 +142,8 @@ PARIS = {"entity_group": "LOC", "word": "Paris", "score": 0.9, "start": 0, "end"
         ),
         ({"entities": []}, "-"),
         ({"entities": [PARIS]}, "Paris=LOC"),
+        ({"choice": "late", "index": 1, "score": 0.5}, "late 0.50"),
+        ({"choices": [{"choice": "late", "index": 1, "score": 0.5}]}, "late 0.50"),
     ],
 )
 def test_answers_for_people(held: Any, text: str) -> None:

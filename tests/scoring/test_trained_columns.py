@@ -14,7 +14,9 @@ from adapterhub.errors import DataError
 from adapterhub.model.backbone.open_backbone import open_backbone
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.tokens import TextTokenizer
+from adapterhub.scoring.assign_columns import trained_columns
 from adapterhub.specs import TrainingRecord
+from tests.builders import task_spec
 from tests.commands.conftest import Run, run  # noqa: F401
 from tests.scoring.test_score_file import read, write_lines
 from tests.tiny import add_task, tiny_task
@@ -194,3 +196,11 @@ def test_the_command_says_what_it_reads(run: Run, registry: Path) -> None:  # no
 def test_files_without_names_of_columns_keep_their_bytes() -> None:
     dumped = TrainingRecord(**RECORD).model_dump_json()
     assert not any(name in dumped for name in ("columns", "join_tokens", "validation_digest"))
+
+
+def test_only_texts_are_found_again() -> None:
+    columns: Any = {"question": "ask", "context": "passage", "target": "answers"}
+    asked = task_spec("question_answering", training=TrainingRecord(**RECORD, columns=columns))
+    assert trained_columns(asked) == {"question": "ask", "context": "passage"}
+    tagged = TrainingRecord(**RECORD, columns={"tokens": "words", "target": "t"})
+    assert trained_columns(task_spec("tagging", training=tagged)) == {}

@@ -342,7 +342,7 @@ DAMAGED: list[tuple[str, bytes, str]] = [
     ("offsets backwards", changed("head.bias", data_offsets=[8, 0]), "cannot be read"),
     ("NaN", with_not_finite(float("nan")), "holds NaN or infinity"),
     ("Inf", with_not_finite(float("-inf")), "holds NaN or infinity"),
-    ("newer", with_spec(GOOD, schema_version=4, unheard_of=1), "newer adapterhub .schema 4"),
+    ("newer", with_spec(GOOD, schema_version=5, unheard_of=1), "newer adapterhub .schema 5"),
     ("old", with_spec(GOOD, schema_version=0), "schema_version is 0, expected 1"),
     ("schema true", with_spec(GOOD, schema_version=True), "schema_version is True"),
     ("no schema", with_spec(GOOD, schema_version=None), "schema_version is None"),

@@ -120,7 +120,7 @@ def test_nothing_in_it_can_be_changed(path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("schema: 1", "schema: 4", "line 1: made by a newer adapterhub (schema 4"),
+        ("schema: 1", "schema: 5", "line 1: made by a newer adapterhub (schema 5"),
         ("schema: 1", "schema: '1'", "line 1: schema: Input should be a valid integer"),
         ("schema: 1", "schema: true", "line 1: schema: Input should be a valid integer"),
         ("schema: 1\n", "", "schema: Field required"),

@@ -100,6 +100,21 @@ def tree_rows(count: int = 60, seed: int = 0) -> Rows:
     return rows
 
 
+def question_rows(count: int = 60, seed: int = 0) -> Rows:
+    """Returns questions whose answer is the Han characters of a context, or that have none."""
+    draw = random.Random(seed)
+    words = ("the", "it", "a", "good", "day", "film", "was", "she")
+    rows = []
+    for index in range(count):
+        before = " ".join(draw.choice(words) for _ in range(draw.randrange(1, 9)))
+        after = " ".join(draw.choice(words) for _ in range(draw.randrange(1, 9)))
+        answer = draw.choice(("中国", "天", "中")) if index % 4 else ""
+        answers = [{"text": answer, "start": len(before) + 1}] if answer else []
+        context = f"{before} {answer} {after}" if answer else f"{before} {after}"
+        rows.append({"question": f"is it {index} ?", "context": context, "answers": answers})
+    return rows
+
+
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
     """Writes JSON Lines, packed where the name ends in .gz."""
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
@@ -108,3 +123,15 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
     else:
         path.write_text(text, encoding="utf-8")
     return path
+
+
+def choice_rows(count: int = 48, seed: int = 0) -> Rows:
+    """Returns prompts with two to four choices, of which one is good or early."""
+    draw = random.Random(seed)
+    rows = []
+    for index in range(count):
+        right = draw.randrange(size := draw.randint(2, 4))
+        words = [draw.choice(_GOOD if place == right else _BAD) for place in range(size)]
+        choices = [f"it was {word} {draw.choice('abc')}" for word in words]
+        rows.append({"prompt": f"the film {index}", "choices": choices, "label": str(right)})
+    return rows

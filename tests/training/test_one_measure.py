@@ -81,7 +81,7 @@ def test_every_metric_has_a_name_for_choosing() -> None:
         for metric in row.metrics:
             name = measure_name(metric, kind)
             assert name.startswith(metric)
-            assert (name == metric) == (kind == "single_label" or metric == "likelihood")
+            assert (name == metric) == (row.compared_as is None or metric == "likelihood")
 
 
 def _row(value: float, from_depth: int | None = None, depth: int = 4) -> AdapterRow:

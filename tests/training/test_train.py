@@ -26,6 +26,7 @@ from adapterhub.training.train import train
 from tests.training.rows import (
     Rows,
     pair_rows,
+    question_rows,
     rating_rows,
     sentiment_rows,
     tagged_rows,
@@ -78,6 +79,7 @@ def _train(
         (topic_rows(96), "macro_f1", 0.8),
         (rating_rows(96), "spearman", 0.7),
         (tagged_rows(96), "span_f1", 0.8),
+        (question_rows(96), "f1", 0.8),
     ],
 )
 def test_a_task_of_every_kind_is_trained_and_served(

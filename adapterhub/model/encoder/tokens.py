@@ -37,8 +37,8 @@ class Row:
     Attributes:
         ids: Token ids of the first field.
         pair_ids: Token ids of the second field, or None.
-        offsets: Start and end of each token of the first field, in code points; empty where they
-            were not requested.
+        offsets: Start and end of each token of the first field, or of the second one where that
+            slides, in code points; empty where they were not requested.
         truncated: Whether a part of the text, or of its pair, is in no window.
     """
 
@@ -58,6 +58,7 @@ class Window:
         last: The token after its last one.
         ids: Token ids with special tokens.
         type_ids: The type of each token: 0, for a second text the one that the tokenizer gives it.
+        place: Index in `ids` of the token `first`.
     """
 
     row: int
@@ -65,6 +66,7 @@ class Window:
     last: int
     ids: list[int]
     type_ids: list[int]
+    place: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,13 +173,14 @@ class TextTokenizer:
         budget = _budget(room, reading.overlap, max_windows)
         fields = list(zip(*inputs, strict=True))
         read = [read_texts(self._fast, texts, budget=budget) for texts in fields]
+        aligned = 1 if reading.slides_second else 0
         rows = []
         for found in zip(*read, strict=True):
             ids = [text.encoding.ids for text in found]
-            kept = _kept([len(tokens) for tokens in ids], room, reading.overlap, max_windows)
+            kept = _kept([len(tokens) for tokens in ids], room, reading, max_windows)
             cut = any(len(tokens) > size for tokens, size in zip(ids, kept, strict=True))
             ids = [tokens[:size] for tokens, size in zip(ids, kept, strict=True)]
-            at = self._offsets(found[0], kept[0]) if offsets else []
+            at = self._offsets(found[aligned], kept[aligned]) if offsets else []
             rows.append(Row(ids[0], ids[1] if len(ids) > 1 else None, at, cut))
         return rows
 
@@ -206,16 +209,20 @@ class TextTokenizer:
 
     def _single(self, row: int, ids: list[int], reading: Reading) -> Iterator[Window]:
         for first, last in _spans(len(ids), self._room(reading), reading.overlap):
-            yield Window(row, first, last, *self.special.around(ids[first:last]))
+            window = self.special.around(ids[first:last])
+            yield Window(row, first, last, *window, place=len(self.special.before))
 
     def _pair(self, row: int, a: list[int], b: list[int], reading: Reading) -> Iterator[Window]:
-        """Yields windows of parts of the longer segment with the whole shorter one."""
-        first_slides = len(a) > len(b)
+        """Yields windows of parts of the field that slides with the whole other one."""
+        first_slides = _first_slides(len(a), len(b), reading)
         still, sliding = (b, a) if first_slides else (a, b)
+        place = len(self.special.before)
+        if not first_slides:
+            place += len(still) + len(self.special.between)
         for first, last in _spans(len(sliding), self._room(reading) - len(still), reading.overlap):
             part = sliding[first:last]
             one, two = (part, still) if first_slides else (still, part)
-            yield Window(row, first, last, *self.special.around_pair(one, two))
+            yield Window(row, first, last, *self.special.around_pair(one, two), place=place)
 
     def _room(self, reading: Reading) -> int:
         """Returns the number of tokens that a window holds without special tokens."""
@@ -278,19 +285,26 @@ def _budget(room: int, overlap: int, max_windows: int) -> int:
     return room + (max_windows - 1) * _step(room, overlap)
 
 
-def _kept(lengths: Sequence[int], room: int, overlap: int, max_windows: int) -> list[int]:
+def _kept(lengths: Sequence[int], room: int, reading: Reading, max_windows: int) -> list[int]:
     """Returns the number of tokens of each field that go into windows.
 
-    The shorter field of a pair is in every window; it is truncated only if it fills more than half
-    of one.
+    The field of a pair that does not slide is in every window; it is truncated only where it fills
+    more than half of one, which the other one does not leave free.
     """
     if len(lengths) == 1:
-        return [_budget(room, overlap, max_windows)]
+        return [_budget(room, reading.overlap, max_windows)]
     if sum(lengths) <= room:
         return list(lengths)
-    still = min(*lengths, room // 2)
-    sliding = _budget(room - still, overlap, max_windows)
-    return [sliding, still] if lengths[0] > lengths[1] else [still, sliding]
+    first_slides = _first_slides(lengths[0], lengths[1], reading)
+    still, sliding = reversed(lengths) if first_slides else lengths
+    still = min(still, max(room // 2, room - sliding))
+    sliding = _budget(room - still, reading.overlap, max_windows)
+    return [sliding, still] if first_slides else [still, sliding]
+
+
+def _first_slides(first: int, second: int, reading: Reading) -> bool:
+    """Returns whether the first field of a pair slides, because it is longer."""
+    return first > second and not reading.slides_second
 
 
 def _spans(tokens: int, room: int, overlap: int) -> Iterator[tuple[int, int]]:

@@ -7,15 +7,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from adapterhub.choices.rows import place_name, read_inputs
 from adapterhub.errors import InputError, UsageError, check_type
-from adapterhub.inputs import BadRow, FieldInputs, read_fields, read_pair, tokenless
+from adapterhub.inputs import BadRow, FieldInputs, read_pair, tokenless
 from adapterhub.model.encoder.tokens import TextTokenizer
 from adapterhub.model.execution.passes import Requested
 from adapterhub.model.execution.resident import ResidentTask
 from adapterhub.model.execution.row_outputs import TrunkOutput
 from adapterhub.model.heads.heads import Array, RowLogits
 from adapterhub.model.heads.kinds.table import DECODERS
-from adapterhub.plan import Plan, Trunk
+from adapterhub.plan import Plan, Reading, Trunk
 from adapterhub.results import Answer, TaskScores
 
 
@@ -89,19 +90,20 @@ def refuse_bad_rows(given: Sequence[FieldInputs]) -> None:
         raise InputError(first.problem + (more if len(bad) > 1 else ""), row=first.row)
 
 
-def read_texts(
-    rows: Sequence[object], fields: Sequence[str], tokenizer: TextTokenizer
-) -> FieldInputs:
-    """Returns the strings of `fields` in every row that has them all, and the bad rows.
+def read_texts(rows: Sequence[object], reading: Reading, tokenizer: TextTokenizer) -> FieldInputs:
+    """Returns the strings of a reading in every row that has them all, and the bad rows.
 
     A row is also bad if one of its texts leaves no token.
     """
-    given = read_fields(rows, fields)
+    fields, has_choices = reading.fields, reading.choices
+    given = read_inputs(rows, fields, has_choices=has_choices)
     bad: list[BadRow] = []
     for row, texts in zip(given.rows, given.inputs, strict=True):
-        for name, text in zip(fields, texts, strict=True):
+        for place, text in enumerate(texts):
             if not tokenizer.has_tokens(text):
-                what = f"field '{name}'" if isinstance(rows[row], Mapping) else "the text"
+                is_record = isinstance(rows[row], Mapping)
+                name = place_name(fields, place, has_choices=has_choices)
+                what = name if is_record else "the text"
                 bad.append(BadRow(row, f"{what} {tokenless(text)}"))
                 break
     if not bad:
@@ -128,11 +130,10 @@ def read_rows(request: Request, plan: Plan, tokenizer: TextTokenizer) -> tuple[F
 
 
 def _read_trunk(request: Request, trunk: Trunk, tokenizer: TextTokenizer) -> FieldInputs:
-    fields = trunk.reading.fields
     if request.tasks is None:
-        return read_texts(request.rows, fields, tokenizer)
+        return read_texts(request.rows, trunk.reading, tokenizer)
     rows = [row for row, tasks in enumerate(request.tasks) if not tasks.isdisjoint(trunk.tasks)]
-    found = read_texts([request.rows[row] for row in rows], fields, tokenizer)
+    found = read_texts([request.rows[row] for row in rows], trunk.reading, tokenizer)
     return FieldInputs(
         rows=tuple(rows[place] for place in found.rows),
         inputs=found.inputs,
@@ -194,9 +195,9 @@ def task_scores(
 def _all_logits(
     task: ResidentTask, logits: RowLogits | None, scored: list[int], count: int
 ) -> Array | tuple[Array, ...]:
-    """Returns logits for all `count` rows of a call; NaN, or no tokens, in rows not scored."""
+    """Returns logits for all `count` rows of a call; NaN, or no items, in rows not scored."""
     outputs = task.spec.outputs
-    if task.spec.per_token:
+    if task.spec.per_token or task.spec.row.of_choices:
         rows: list[Array] = [np.zeros((0, outputs), np.float32)] * count
         if logits is not None:
             for row, values in zip(scored, logits.values, strict=True):

@@ -10,6 +10,7 @@ import torch
 
 from adapterhub.examples import Example, PredictedLabel
 from adapterhub.inputs import Record
+from adapterhub.kinds import ANSWER
 from adapterhub.model.backbone.caller_state import own_state
 from adapterhub.model.execution.known_answers import run_alone
 from adapterhub.model.execution.run_trunk import ExecutionContext
@@ -20,7 +21,7 @@ from adapterhub.specs import TaskSpec
 from adapterhub.store.example_texts import examples_by_task
 from adapterhub.store.headfile import HeadFile, encode_head
 
-_NAMES = ("label", "entity_group", "relation")  # of a label, an entity and a word
+_NAMES = ("label", "entity_group", "relation", "index")  # of a label, entity, word, choice
 _PLACES = 6  # of what is stored: beyond that processors differ
 
 
@@ -43,7 +44,7 @@ def with_examples(
         UsageError: An example fits none of the tasks, or is too long.
     """
     made = []
-    texts = examples_by_task(given, [task.spec.fields for task in tasks])
+    texts = examples_by_task(given, [task.spec for task in tasks])
     for task, head, inputs in zip(tasks, heads, texts, strict=True):
         examples = make_examples(head.spec, head.tensors, inputs, context=context)
         if examples and examples != head.spec.examples:
@@ -75,9 +76,11 @@ def _example(texts: tuple[str, ...], prediction: Any) -> Example:
     if isinstance(prediction, dict) and "value" in prediction:
         return Example(inputs=texts, value=round(prediction["value"], _PLACES))
     parts = [prediction] if isinstance(prediction, dict) else prediction or []
+    # An empty answer says that there is none.
+    parts = [part for part in parts if part.get("answer") != ""]
     labels = tuple(
         PredictedLabel(
-            label=next(part[key] for key in _NAMES if key in part),
+            label=str(next((part[key] for key in _NAMES if key in part), ANSWER)),
             score=round(part["score"], _PLACES),
             start=part.get("start"),
             end=part.get("end"),

@@ -41,13 +41,26 @@ _PAIRS = (
     ("他明天要坐火车去上海。", "他明天出门旅行。"),
 )
 # Short, because known answers of tagging and parsing store one row of logits per token or word.
+_CHOICES = (
+    ("The shop is closed today.", "We come back tomorrow.", "The soup is blue.", "Ten plus two."),
+    ("外面下雨了，出门要带什么？", "雨伞", "一本书"),
+)
 _TAGGED = (("Anna flew from Berlin to Oslo on Monday.",), ("李明昨天在北京工作。",))
+
+_QUESTIONS = (
+    ("Where did Anna fly?", "Anna flew from Berlin to Oslo on Monday."),
+    ("李明在哪里工作？", "李明昨天在北京工作。"),
+)
 
 
 def probes_for(spec: TaskSpec) -> tuple[tuple[str, ...], ...]:
     """Returns the probe inputs of a task: one in English and one in Chinese."""
+    if spec.row.slides_second:
+        return _QUESTIONS
     if spec.per_token:
         return _TAGGED
+    if spec.row.of_choices:
+        return _CHOICES
     return _TEXTS if len(spec.fields) == 1 else _PAIRS
 
 
@@ -119,7 +132,7 @@ def probe_logits(
 ) -> list[Array]:
     """Returns fp32 logits of a task that is not resident.
 
-    (1, K) per input, for tagging (tokens, K) and for parsing (words, K).
+    (1, K) per input, for tagging (tokens, K), for parsing (words, K), of choices (choices, 1).
 
     `adapter` is the task's compiled adapter; None compiles it here.
     """

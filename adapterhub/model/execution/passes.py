@@ -22,8 +22,9 @@ from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.pooling import POOLINGS, pool_attentive
 from adapterhub.model.encoder.tokens import TokenBatch, Window, groups_of
 from adapterhub.model.execution.resident import ResidentTask
+from adapterhub.model.heads.heads import Array
 from adapterhub.model.heads.slab import Slab
-from adapterhub.plan import KEPT_POOLINGS, Branch, Tap, TapName, Trunk
+from adapterhub.plan import KEPT_POOLINGS, Branch, Reading, Tap, TapName, Trunk
 
 Requested = Mapping[str, npt.NDArray[np.bool_]]
 """(N,) mask of the rows that request a task, by task; None in its place: all rows, all tasks."""
@@ -31,6 +32,39 @@ Requested = Mapping[str, npt.NDArray[np.bool_]]
 
 Pooled = Callable[[TapName, torch.Tensor], None]
 """Takes the features of one batch on one tap of the trunk, (N, H) fp32 on the device."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TapFeatures:
+    """The pooled features of some texts on one tap of a trunk: W windows of T texts.
+
+    For pairs that are encoded separately, the texts are their distinct ones, see `Pairs`.
+
+    Attributes:
+        values: (W, H) fp32, in the order in which they were computed.
+        rows: (W,) int64, the text of each window.
+        firsts: (W,) int64, the first token of each window in its text.
+        sizes: (B,) int64, the number of windows of each batch.
+        truncated: (T,) bool, whether a part of each text is in no window.
+    """
+
+    values: Array
+    rows: npt.NDArray[np.int64]
+    firsts: npt.NDArray[np.int64]
+    sizes: npt.NDArray[np.int64]
+    truncated: npt.NDArray[np.bool_]
+
+    def windows(self) -> tuple[Window, ...]:
+        """Returns the windows without their tokens."""
+        places = zip(self.rows.tolist(), self.firsts.tolist(), strict=True)
+        return tuple(Window(row, first, first, [], []) for row, first in places)
+
+
+Kept = Mapping[TapName, TapFeatures]
+"""Features of texts by tap, all with the same windows in the same batches."""
+
+Keep = Callable[[Reading, TapName, TapFeatures], None]
+"""Takes the features of one tap after the passes; the reading is that of the trunk."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

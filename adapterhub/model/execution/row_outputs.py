@@ -1,6 +1,6 @@
 """The outputs of a trunk: those of windows become those of rows.
 
-Then n-grams are added, and pairs of words are scored.
+Then n-grams are added, pairs of words are scored, and pairs of a prompt and a choice make rows.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import numpy.typing as npt
 from adapterhub.errors import NonFiniteError
 from adapterhub.model.encoder.tokens import Row, Window
 from adapterhub.model.execution.resident import ResidentTask
-from adapterhub.model.heads.heads import Array, RowLogits
+from adapterhub.model.heads.choices import RowChoices
+from adapterhub.model.heads.heads import Array, RowLogits, join_logits
 from adapterhub.model.heads.ngrams import Ids, RowGrams, row_grams, token_grams
 from adapterhub.model.heads.parses import parse_units
 
@@ -27,7 +28,8 @@ class TrunkOutput:
     Attributes:
         logits: Logits by task, for the rows that request it.
         rows: Indices of these rows by task, ascending.
-        windows: (N,) number of windows per row, summed over separately encoded texts.
+        windows: (N,) number of windows per row, summed over separately encoded texts and over the
+            pairs of a row with choices.
         truncated: (N,) whether a text of the row was truncated.
     """
 
@@ -37,11 +39,10 @@ class TrunkOutput:
     truncated: tuple[bool, ...]
 
     def concatenate(self, other: TrunkOutput) -> TrunkOutput:
-        """Returns the outputs of these rows followed by those of `other`; for whole texts only."""
+        """Returns the outputs of these rows followed by those of `other`; not for tokens."""
         logits = {**self.logits, **other.logits}
         for name in self.logits.keys() & other.logits.keys():
-            both = [np.asarray(one.logits[name].values) for one in (self, other)]
-            logits[name] = RowLogits(np.concatenate(both))
+            logits[name] = join_logits([self.logits[name], other.logits[name]])
         count = len(self.windows)
         rows = {
             name: (*own, *(count + row for row in other.rows[name]))
@@ -113,6 +114,29 @@ def tokens_of_rows(
     return tuple(merged)
 
 
+def context_tokens_of_rows(values: Array, order: Sequence[Window], rows: int) -> tuple[Array, ...]:
+    """Returns a (tokens, K) array per row: of each window its first token, then the context's.
+
+    Args:
+        values: (P, K) fp32 of all windows, special tokens included.
+        order: The windows in packed order.
+        rows: The number of rows.
+    """
+    sizes = np.fromiter((len(window.ids) for window in order), np.int64, len(order))
+    starts = np.cumsum(sizes) - sizes
+    found: list[list[Array]] = [[] for _ in range(rows)]
+    by_first = sorted(range(len(order)), key=lambda place: order[place].first)
+    for place in by_first:
+        window, start = order[place], int(starts[place])
+        inside = start + window.place
+        found[window.row] += [
+            values[start : start + 1],
+            values[inside : inside + window.last - window.first],
+        ]
+    none = values[:0]
+    return tuple(np.concatenate(parts) if parts else none for parts in found)
+
+
 def add_ngrams(
     output: TrunkOutput, tasks: Mapping[str, ResidentTask], fields: Sequence[Ids]
 ) -> TrunkOutput:
@@ -146,6 +170,18 @@ def score_words(output: TrunkOutput, tasks: Mapping[str, ResidentTask]) -> Trunk
             values = tuple(row for row, _ in parsed)
             logits[name] = RowLogits(values, found.texts, tuple(heads for _, heads in parsed))
     return replace(output, logits=logits)
+
+
+def join_choices(output: TrunkOutput, choices: RowChoices) -> TrunkOutput:
+    """Returns the outputs of rows with choices, given those of their pairs."""
+    rows = {name: choices.rows_of(pairs) for name, pairs in output.rows.items()}
+    logits = {}
+    for name, found in output.logits.items():
+        values = choices.split(np.asarray(found.values), rows[name])
+        logits[name] = RowLogits(values, choices=tuple(choices.choices[r] for r in rows[name]))
+    windows = np.add.reduceat(output.windows, choices.starts)
+    cut = np.logical_or.reduceat(output.truncated, choices.starts)
+    return TrunkOutput(logits, rows, tuple(windows.tolist()), tuple(cut.tolist()))
 
 
 def _check_finite(task: str, logits: RowLogits, rows: Sequence[int]) -> None:

@@ -4,8 +4,9 @@ prepare: rows -> windows -> TokenBatches
 compute: TokenBatches -> trunk, depth by depth -> branches -> logits per window -> logits per row
 finish:  n-grams of the rows are added, pairs of words scored, and what is not finite is refused
 
-Texts of pairs that are encoded separately run one by one and are compared at the end. The windows
-of a long text are merged into one prediction.
+Texts of pairs that are encoded separately run one by one and are compared at the end. A row with
+choices runs as pairs of its prompt and each choice. The windows of a long text are merged into one
+prediction.
 """
 
 from __future__ import annotations
@@ -20,11 +21,20 @@ import numpy.typing as npt
 import torch
 
 from adapterhub.model.encoder.encoder import Encoder
-from adapterhub.model.encoder.tokens import Row, TextTokenizer, TokenBatch, Window, batches
+from adapterhub.model.encoder.tokens import (
+    Row,
+    TextTokenizer,
+    TokenBatch,
+    batches,
+    groups_of,
+)
 from adapterhub.model.execution.passes import (
+    Keep,
+    Kept,
     KeptBatch,
     Logits,
     Requested,
+    TapFeatures,
     replay_batch,
     run_batch,
 )
@@ -32,13 +42,17 @@ from adapterhub.model.execution.resident import ResidentTask
 from adapterhub.model.execution.row_outputs import (
     TrunkOutput,
     add_ngrams,
+    context_tokens_of_rows,
+    join_choices,
     joined,
     mean_of_windows,
     score_words,
     tokens_of_rows,
 )
+from adapterhub.model.heads.answers.context import Context, contexts_of
+from adapterhub.model.heads.choices import RowChoices
 from adapterhub.model.heads.heads import Array, RowLogits
-from adapterhub.model.heads.ngrams import ids_by_field
+from adapterhub.model.heads.ngrams import Ids, ids_by_field
 from adapterhub.model.heads.pair_features import Pairs, compared_logits
 from adapterhub.model.heads.spans import TaggedText
 from adapterhub.plan import Reading, TapName, Trunk
@@ -64,53 +78,21 @@ class ExecutionContext:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TapFeatures:
-    """The pooled features of some texts on one tap of a trunk: W windows of T texts.
-
-    For pairs that are encoded separately, the texts are their distinct ones, see `Pairs`.
-
-    Attributes:
-        values: (W, H) fp32, in the order in which they were computed.
-        rows: (W,) int64, the text of each window.
-        firsts: (W,) int64, the first token of each window in its text.
-        sizes: (B,) int64, the number of windows of each batch.
-        truncated: (T,) bool, whether a part of each text is in no window.
-    """
-
-    values: Array
-    rows: npt.NDArray[np.int64]
-    firsts: npt.NDArray[np.int64]
-    sizes: npt.NDArray[np.int64]
-    truncated: npt.NDArray[np.bool_]
-
-    def windows(self) -> tuple[Window, ...]:
-        """Returns the windows without their tokens."""
-        places = zip(self.rows.tolist(), self.firsts.tolist(), strict=True)
-        return tuple(Window(row, first, first, [], []) for row, first in places)
-
-
-Kept = Mapping[TapName, TapFeatures]
-"""Features of texts by tap, all with the same windows in the same batches."""
-
-Keep = Callable[[Reading, TapName, TapFeatures], None]
-"""Takes the features of one tap after the passes; the reading is that of the trunk."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Piece:
     """Rows of one trunk that run together, ready for the encoder.
 
     Attributes:
         reading: The reading of the trunk.
-        inputs: The strings of the rows.
-        texts: What is encoded: the rows themselves, or the distinct texts of pairs.
+        inputs: The strings of the rows, of rows with choices those of their pairs.
+        texts: What is encoded: `inputs`, or the distinct texts of pairs.
         tokens: The tokens of `texts`; empty where nobody needs them.
         trunk: The passes to run; None where all tasks are replayed.
         batches: The windows for the passes, on the CPU.
         replayed: The taps of the tasks that are computed from kept features; None without.
         kept: These features.
         pairs: Which texts make which row; None where rows are encoded as they are.
-        requested: Which rows request which task; None for all.
+        requested: Which of `inputs` request which task; None for all.
+        choices: How pairs make rows with choices; None where rows have none.
     """
 
     reading: Reading
@@ -123,6 +105,7 @@ class Piece:
     kept: Kept
     pairs: Pairs | None
     requested: Requested | None
+    choices: RowChoices | None = None
 
     @property
     def work(self) -> int:
@@ -149,7 +132,7 @@ def run_trunk(
     Args:
         trunk: What to compute.
         tasks: The resident tasks by the names in the trunk.
-        inputs: One valid string per row and field of the trunk.
+        inputs: One valid string per row and field of the trunk; each choice is a string.
         context: The encoder, its tokenizer and the maximum number of windows.
 
     Raises:
@@ -178,17 +161,28 @@ def prepare_pieces(
     Args:
         trunk: What to compute.
         tasks: The resident tasks by the names in the trunk.
-        inputs: One valid string per row and field of the trunk.
+        inputs: One valid string per row and field of the trunk; each choice is a string.
         context: The encoder, its tokenizer and the maximum number of windows.
         requested: Which rows request which task, at least one task per row; None for all.
         kept: Features that need not be computed again; not used where there are several pieces.
     """
-    size = _PAIRS_AT_ONCE if trunk.reading.apart else max(1, len(inputs))
-    kept = kept if kept is not None and len(inputs) <= size else {}
-    for start in range(0, len(inputs), size):
-        rows = slice(start, start + size)
+    parts = list(_parts(trunk.reading, inputs))
+    kept = kept if kept is not None and len(parts) < 2 else {}
+    for rows in parts:
         part = requested and {name: mask[rows] for name, mask in requested.items()}
         yield _prepare(trunk, tasks, inputs[rows], context, part, kept)
+
+
+def _parts(reading: Reading, inputs: Sequence[tuple[str, ...]]) -> Iterator[slice]:
+    """Yields the rows that run together."""
+    if not reading.apart:
+        yield from [slice(len(inputs))][: len(inputs)]
+        return
+    # A pair has one string after the first, a row with choices several, each of which makes a pair.
+    sized = groups_of(
+        range(len(inputs)), lambda row: len(inputs[row]) - 1, max_tokens=_PAIRS_AT_ONCE
+    )
+    yield from (slice(rows[0], rows[-1] + 1) for rows in sized)
 
 
 def _prepare(
@@ -200,6 +194,10 @@ def _prepare(
     kept: Kept,
 ) -> Piece:
     apart = trunk.reading.apart
+    choices = RowChoices.of(inputs) if trunk.reading.choices else None
+    if choices is not None:
+        inputs, counts = choices.pairs, choices.counts
+        requested = requested and {n: np.repeat(own, counts) for n, own in requested.items()}
     pairs = Pairs.of(inputs) if apart else None
     texts = inputs if pairs is None else pairs.texts
     alone = replace(trunk, reading=trunk.reading.alone) if apart else trunk
@@ -229,6 +227,7 @@ def _prepare(
         kept=kept,
         pairs=pairs,
         requested=requested,
+        choices=choices,
     )
 
 
@@ -275,14 +274,18 @@ def compute_piece(
 def finish_piece(
     piece: Piece, output: TrunkOutput, tasks: Mapping[str, ResidentTask]
 ) -> TrunkOutput:
-    """Returns the outputs of a piece with logits of n-grams added, and of pairs of words."""
+    """Returns the outputs of a piece with logits of n-grams added, of pairs of words, by row."""
     output = score_words(output, tasks)
-    if not any(tasks[name].weights.ngrams is not None for name in output.logits):
-        return output
+    if any(tasks[name].weights.ngrams is not None for name in output.logits):
+        output = add_ngrams(output, tasks, _ids_by_field(piece))
+    return output if piece.choices is None else join_choices(output, piece.choices)
+
+
+def _ids_by_field(piece: Piece) -> Sequence[Ids]:
     if piece.pairs is None:
-        return add_ngrams(output, tasks, ids_by_field(piece.tokens))
+        return ids_by_field(piece.tokens)
     sides = (side.tolist() for side in piece.pairs.sides)
-    return add_ngrams(output, tasks, [[piece.tokens[row].ids for row in side] for side in sides])
+    return [[piece.tokens[row].ids for row in side] for side in sides]
 
 
 def _append(parts: dict[str, list[Logits]], found: Mapping[str, Logits]) -> None:
@@ -333,6 +336,7 @@ def _merged(
     counts, cut = _windows_of(piece)
     output: dict[str, RowLogits] = {}
     rows_of: dict[str, tuple[int, ...]] = {}
+    contexts = _contexts(piece) if piece.reading.slides_second and piece.batches else []
     texts: dict[int, TaggedText] = {}
     for name, found_parts in parts.items():
         places = _rows_of(name, requested, len(counts))
@@ -341,7 +345,11 @@ def _merged(
             continue
         values = np.concatenate([part.values.cpu().numpy() for part in found_parts])
         order = [window for part in found_parts for window in part.windows]
-        if tasks[name].spec.per_token:
+        if tasks[name].spec.row.slides_second:
+            by_row = context_tokens_of_rows(values, order, len(counts))
+            kept = tuple(by_row[row] for row in rows_of[name])
+            output[name] = RowLogits(kept, contexts=tuple(contexts[row] for row in rows_of[name]))
+        elif tasks[name].spec.per_token:
             tagged = tokens_of_rows(values, order, piece.tokens)
             for row in rows_of[name]:
                 text = TaggedText(piece.texts[row][0], piece.tokens[row].offsets)
@@ -351,6 +359,12 @@ def _merged(
         else:
             output[name] = RowLogits(mean_of_windows(values, order, counts, places))
     return TrunkOutput(output, rows_of, tuple(counts.tolist()), cut)
+
+
+def _contexts(piece: Piece) -> list[Context]:
+    """Returns the contexts of rows of question and context."""
+    windows = [window for batch in piece.batches for window in batch.windows]
+    return contexts_of(piece.texts, piece.tokens, sorted(windows, key=lambda one: one.first))
 
 
 def _windows_of(piece: Piece) -> tuple[npt.NDArray[np.int64], tuple[bool, ...]]:

@@ -22,12 +22,11 @@ from adapterhub.model.execution.call import (
     requested_of,
     task_scores,
 )
+from adapterhub.model.execution.passes import Keep, Kept
 from adapterhub.model.execution.resident import ResidentTask
 from adapterhub.model.execution.row_outputs import TrunkOutput, joined
 from adapterhub.model.execution.run_trunk import (
     ExecutionContext,
-    Keep,
-    Kept,
     Piece,
     compute_piece,
     finish_piece,

@@ -89,7 +89,7 @@ def features_of(
     _check(tap, reading, context.encoder)
     _check_size(options.truncate_dim, context.encoder.spec.hidden_size)
     prompt = _prompt(options, sentence, is_own=own is not None)
-    given = read_texts(rows, reading.fields, context.tokenizer)
+    given = read_texts(rows, reading, context.tokenizer)
     refuse_bad_rows([given])
     inputs = [(prompt + texts[0], *texts[1:]) for texts in given.inputs]
     if own is not None:

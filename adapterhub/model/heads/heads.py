@@ -6,22 +6,26 @@ hidden layer alone, and pairs of words are scored by its outputs. The folder `ki
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch.nn import functional
 
+from adapterhub.model.heads.answers.context import Context
 from adapterhub.model.heads.biaffine import BiaffineWeights, read_biaffine
+from adapterhub.model.heads.choices import padded
 from adapterhub.model.heads.spans import Places, TaggedText
 from adapterhub.model.heads.wide_head import GramWeights, LexicalOverlap
 from adapterhub.shapes import NGRAM_KEYS
 from adapterhub.specs import Activation, TaskSpec
 
 Array = npt.NDArray[np.float32]
+Part = TypeVar("Part")
 
 _ACTIVATIONS: Mapping[Activation, Callable[[torch.Tensor], torch.Tensor]] = MappingProxyType(
     {"gelu": functional.gelu, "tanh": torch.tanh, "relu": torch.relu}
@@ -117,22 +121,58 @@ class RowLogits:
             array per row for parsing, log p(head) + log p(relation | head) at `heads`; fp32.
         texts: Tagging and parsing: text and token offsets per row.
         heads: Parsing only: the head of each word per row, (words,), from 1; 0 is the root.
+        choices: Multiple choice only: the choices of each row.
+        contexts: Question answering only: the context of each row. Values are (tokens, 2) then: of
+            each window the first token, then those of the context.
     """
 
     values: Array | tuple[Array, ...]
     texts: tuple[TaggedText, ...] = ()
     heads: tuple[Places, ...] = ()
+    choices: tuple[tuple[str, ...], ...] = ()
+    contexts: tuple[Context, ...] = ()
+
+    def take(self, rows: Sequence[int]) -> RowLogits:
+        """Returns the logits of some of the rows, in this order."""
+        values = self.values
+        return RowLogits(
+            _some(values, rows) if isinstance(values, tuple) else values[list(rows)],
+            _some(self.texts, rows),
+            _some(self.heads, rows),
+            _some(self.choices, rows),
+            _some(self.contexts, rows),
+        )
 
     @property
     def matrix(self) -> Array:
-        """Returns the logits of whole texts: (N, K).
+        """Returns the logits of whole texts: (N, K); of choices (N, C), -inf where a row has fewer.
 
         Raises:
             TypeError: They are of tokens or words.
         """
+        if self.choices and isinstance(self.values, tuple):
+            return padded(self.values)
         if isinstance(self.values, tuple):
             raise TypeError("logits per token cannot be decoded as logits per text")
         return self.values
+
+
+def _some(parts: tuple[Part, ...], rows: Sequence[int]) -> tuple[Part, ...]:
+    return tuple(parts[row] for row in rows) if parts else ()
+
+
+def join_logits(parts: Sequence[RowLogits]) -> RowLogits:
+    """Returns the logits of one task for the rows of all parts, of which there is one at least."""
+    whole = [part.values for part in parts if not isinstance(part.values, tuple)]
+    if whole:
+        return RowLogits(np.concatenate(whole))
+    return RowLogits(
+        tuple(row for part in parts for row in part.values),
+        tuple(text for part in parts for text in part.texts),
+        tuple(row for part in parts for row in part.heads),
+        tuple(row for part in parts for row in part.choices),
+        tuple(row for part in parts for row in part.contexts),
+    )
 
 
 def softmax(logits: Array) -> Array:

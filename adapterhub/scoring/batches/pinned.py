@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from adapterhub.choices.columns import choice_fields, find_choice_columns
 from adapterhub.errors import DataError
 from adapterhub.model.backbone.sources import absolute_source
 from adapterhub.remote.find import FoundTask, choose_backbone_key, choose_tasks, column_names
@@ -47,6 +48,7 @@ class PinnedTask:
         fields: Its input fields.
         trained: Field and column of the training data, where the head file names them.
         made_by: Its version and digest.
+        has_choices: Whether its second field is a list of choices.
     """
 
     name: str
@@ -55,6 +57,7 @@ class PinnedTask:
     fields: tuple[str, ...]
     trained: tuple[tuple[str, str], ...]
     made_by: Provenance
+    has_choices: bool = False
 
     def columns(self, given: Sequence[str | None], columns: Collection[str]) -> dict[str, str]:
         """Returns the column of each field.
@@ -66,10 +69,16 @@ class PinnedTask:
         Raises:
             DataError: One is missing.
         """
-        named = dict(zip(self.fields, given, strict=False))
-        found = field_columns(named, dict(self.trained), columns=columns, common=set(columns))
+        named, trained = dict(zip(self.fields, given, strict=False)), dict(self.trained)
+        if self.has_choices:
+            found = choice_fields(named, trained, columns)
+            parts = find_choice_columns(columns, tuple(found.values()))
+            there = dict(zip(found, (parts.prompt, parts.choices), strict=True))
+        else:
+            found = field_columns(named, trained, columns=columns, common=set(columns))
+            there = {f: (c,) if c in columns else () for f, c in found.items()}
         for field, column in found.items():
-            if column not in columns:
+            if not there[field]:
                 option = "text_column" if field == self.fields[0] else "pair_column"
                 raise DataError(
                     "batch",
@@ -141,4 +150,5 @@ def _pinned(task: FoundTask, name: str) -> PinnedTask:
         made_by=Provenance(
             task.name, task.version, task.sha256, spec.backbone.fingerprint, task.origin
         ),
+        has_choices=spec.row.of_choices,
     )

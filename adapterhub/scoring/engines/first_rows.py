@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import chain, islice
 
-from adapterhub.inputs import read_fields
+from adapterhub.choices.rows import read_inputs
 from adapterhub.rows.source_row import SourceRow
 from adapterhub.scoring.engines.local_engine import refuse
 from adapterhub.scoring.job.job import ScoringJob
@@ -38,8 +38,10 @@ def _problem(row: SourceRow, job: ScoringJob) -> str | None:
     found = misfit(row.values, job.request)
     if found is not None:
         return found
-    for columns in dict.fromkeys(tuple(own.values()) for own in job.assigned.read.values()):
-        bad = read_fields([row.values], columns).bad
+    specs, read = job.assigned.specs, job.assigned.read
+    readings = ((tuple(own.values()), specs[name].row.of_choices) for name, own in read.items())
+    for columns, has_choices in dict.fromkeys(readings):
+        bad = read_inputs([row.values], columns, has_choices=has_choices).bad
         if bad:
             return bad[0].problem
     return None

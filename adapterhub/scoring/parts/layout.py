@@ -66,7 +66,7 @@ def make_layout(
     if form.is_typed:
         import pyarrow as pa
 
-        own = source_schema(source, texts=assigned.shown) if kept is None else kept
+        own = source_schema(source, texts=assigned.texts) if kept is None else kept
         names = own.names if request.keep is None else request.keep
         fields = [own.field(name) for name in names if name in own.names]
         check_columns(names, request.written)

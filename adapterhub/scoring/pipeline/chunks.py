@@ -14,7 +14,7 @@ from adapterhub.specs import BackboneSpec
 
 if TYPE_CHECKING:
     # Checked without torch: whatever makes no predictions, such as a wrong option.
-    from adapterhub.model.execution.run_trunk import Keep
+    from adapterhub.model.execution.passes import Keep
     from adapterhub.model.execution.stages import Computed, FindKept, Prepared, ResidentCall, Watch
 
 
@@ -54,6 +54,7 @@ class Request:
         top_k: As in `Hub.score`.
         keep: The columns of the input that are written; None for all.
         truncated: A column that says whether a row was cut; None for no such column.
+        choices: The versions that read choices, whose columns each row names itself.
     """
 
     names: Mapping[str, str]
@@ -63,6 +64,7 @@ class Request:
     top_k: int | None
     keep: tuple[str, ...] | None = None
     truncated: str | None = None
+    choices: frozenset[str] = frozenset()
 
     @property
     def written(self) -> tuple[str, ...]:
@@ -253,8 +255,8 @@ def _named(scores: Scores, request: Request) -> Scores:
 
 def misfit(values: Mapping[str, object], request: Request) -> str | None:
     """Returns why a row cannot be read and written as asked, or None."""
-    for own in request.fields.values():
-        for column in own.values():
+    for version, own in request.fields.items():
+        for column in () if version in request.choices else own.values():
             if column not in values:
                 return missing_column(column, [str(name) for name in values])
     for name in request.written:

@@ -20,13 +20,14 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError, safe_open
 
+from adapterhub.choices.rows import choice_pairs
 from adapterhub.errors import DataError
 from adapterhub.plan import KEPT_POOLINGS, Reading, TapName, Trunk
 from adapterhub.store.atomic import make_folder, reason, sweep, write_atomic
 from adapterhub.store.jsonsafe import read_json_object
 
 if TYPE_CHECKING:
-    from adapterhub.model.execution.run_trunk import TapFeatures
+    from adapterhub.model.execution.passes import TapFeatures
     from adapterhub.model.execution.stages import ResidentCall
 
 _LOG = logging.getLogger(__name__)
@@ -80,6 +81,7 @@ class FeaturesCache:
             "overlap": reading.overlap,
             "fields": len(reading.fields),
             "apart": reading.apart,
+            **({"choices": True} if reading.choices else {}),
         }
         about = {**_FORMAT, **self.encoder, **own}
         key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
@@ -96,7 +98,9 @@ class WindowFeatures:
 
     def find(self, trunk: Trunk, inputs: Sequence[tuple[str, ...]]) -> dict[TapName, TapFeatures]:
         """Returns the features that tasks of a trunk can be computed from without any pass."""
-        texts = self._texts[trunk.reading] = _digest(inputs)
+        texts = self._texts[trunk.reading] = _digest(
+            choice_pairs(inputs) if trunk.reading.choices else inputs
+        )
         folder, _ = self._cache.place(trunk.reading)
         taps = [tap.name for tap in trunk.taps if tap.pooling in KEPT_POOLINGS]
         paths = {tap: folder / _name(texts, tap) for tap in taps}
@@ -211,7 +215,7 @@ def _checksum(tensors: Mapping[str, Any]) -> str:
 
 def _read(path: Path, texts: str) -> TapFeatures | None:
     """Returns the features in a file; None, with a warning, where it is damaged."""
-    from adapterhub.model.execution.run_trunk import TapFeatures
+    from adapterhub.model.execution.passes import TapFeatures
 
     try:
         with safe_open(path, framework="np") as file:

@@ -17,7 +17,7 @@ from adapterhub.rows.source_row import SourceRow
 from adapterhub.scoring.pipeline.chunks import ComputedChunk, PreparedChunk, RowStages, ScoredChunk
 
 if TYPE_CHECKING:
-    from adapterhub.model.execution.run_trunk import Kept, TapFeatures
+    from adapterhub.model.execution.passes import Kept, TapFeatures
     from adapterhub.model.execution.stages import Watch
     from adapterhub.plan import Reading, TapName, Trunk
 

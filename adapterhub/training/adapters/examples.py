@@ -9,10 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from adapterhub.choices.rows import choice_counts, choice_pairs
 from adapterhub.kinds import KINDS, Kind
 from adapterhub.model.encoder.tokens import Row, TextTokenizer, TokenBatch, Window, pack
 from adapterhub.model.heads.spans import TaggedText, words_of
 from adapterhub.plan import Reading
+from adapterhub.training.features.choice_items import ChoiceItems
 from adapterhub.training.features.shards import text_key
 
 Indices = npt.NDArray[np.int64]
@@ -29,20 +31,26 @@ class Examples:
     Attributes:
         keys: Key of each row's texts in the cache.
         windows: All windows, in the order of rows and of the texts of a row.
-        sides: Texts of a row that are encoded separately: 2 for pairs apart, else 1.
-        first: (N * sides + 1,) index of each text's first window; the last is their number.
+        sides: Texts that make a pair by being encoded separately: 2 for pairs apart, else 1.
+        texts: (N + 1,) index of each row's first text; the last is their number T. A row is one
+            text, a pair apart two; each choice is one, and apart the prompt another.
+        first: (T + 1,) index of each text's first window; the last is their number.
         tokens: (N + 1,) index of each row's first token among those of all windows.
-        words: (N + 1,) index of each row's first word; None except for tagging and parsing.
-        places: (words, 2) per word its window and its token in it; None except for these.
+        words: (N + 1,) index of each row's first word; None but for kinds that read every token. Of
+            a context all tokens, and the first one of each window, stand in the place of words.
+        places: (words, 2) per word its window and its token in it; None but for these.
+        choices: (N,) number of choices of each row; None except for multiple choice.
     """
 
     keys: tuple[bytes, ...]
     windows: tuple[Window, ...]
     sides: int
+    texts: Indices
     first: Indices
     tokens: Indices
     words: Indices | None
     places: Indices | None
+    choices: Indices | None = None
 
     def __len__(self) -> int:
         """Returns the number N of rows."""
@@ -66,11 +74,12 @@ class ExampleBatch:
         tokens: Their windows.
         order: (P,) for each packed token its index among the rows' tokens in row order.
         sides: As in `Examples`.
-        texts: (W,) for each packed window the index of its text, among B * sides in row order.
-        counts: (B * sides,) fp32 windows of each text.
+        texts: (W,) for each packed window the index of its text, among those of the rows in order.
+        counts: (texts,) fp32 windows of each text.
         picks: Tagging and parsing: (M,) the packed token of each word, in row order; else None.
         targets: (B,) or (M,) indices into the targets of the split.
         sizes: (B,) words of each row; None where `picks` is.
+        choices: The choices of each row; None except for multiple choice.
     """
 
     tokens: TokenBatch
@@ -81,6 +90,7 @@ class ExampleBatch:
     picks: torch.Tensor | None
     targets: torch.Tensor
     sizes: torch.Tensor | None = None
+    choices: ChoiceItems | None = None
 
 
 def read_examples(
@@ -93,9 +103,16 @@ def read_examples(
 ) -> Examples:
     """Returns rows cut into windows as in scoring; of pairs apart each text by itself."""
     keys = tuple(text_key(texts) for texts in inputs)
-    sides = len(reading.fields) if reading.apart else 1
+    sides, choices = len(reading.fields) if reading.apart else 1, None
+    of_row = np.full(len(inputs), sides)
+    if reading.choices:
+        choices = np.array(choice_counts(inputs), np.int64)
+        of_row = choices + (sides - 1)
     if reading.apart:
         inputs, reading = [(text,) for texts in inputs for text in texts], reading.alone
+    elif reading.choices:
+        inputs = choice_pairs(inputs)
+    texts = np.concatenate([[0], np.cumsum(of_row)]).astype(np.int64)
     rows = tokenizer.rows(inputs, reading=reading, max_windows=max_windows)
     windows = tokenizer.windows(rows, reading=reading)
     counts = np.bincount([window.row for window in windows], minlength=len(rows))
@@ -103,21 +120,22 @@ def read_examples(
     sizes = np.concatenate([[0], np.cumsum([len(window.ids) for window in windows])])
     words = places = None
     if KINDS[kind].per_token:
+        slides = reading.slides_second
         found = [
-            _word_places(texts[0], row, windows, range(*first[index : index + 2]))
-            for index, (texts, row) in enumerate(zip(inputs, rows, strict=True))
+            _context_places(windows, range(*first[index : index + 2]))
+            if slides
+            else _word_places(own[0], row, windows, range(*first[index : index + 2]))
+            for index, (own, row) in enumerate(zip(inputs, rows, strict=True))
         ]
         words = np.concatenate([[0], np.cumsum([len(one) for one in found])]).astype(np.int64)
         places = np.array([place for one in found for place in one], np.int64).reshape(-1, 2)
-    tokens = sizes[first[::sides]].astype(np.int64)
-    return Examples(keys, tuple(windows), sides, first, tokens, words, places)
+    tokens = sizes[first[texts]].astype(np.int64)
+    return Examples(keys, tuple(windows), sides, texts, first, tokens, words, places, choices)
 
 
 def make_batch(examples: Examples, rows: Sequence[int], *, device: torch.device) -> ExampleBatch:
     """Returns some rows as one packed batch."""
-    sides = examples.sides
-    texts = np.repeat(np.asarray(rows, np.int64) * sides, sides)
-    texts += np.tile(np.arange(sides), len(rows))
+    texts = np.concatenate([np.arange(*examples.texts[row : row + 2]) for row in rows])
     chosen = [w for text in texts for w in range(*examples.first[text : text + 2])]
     order = sorted(range(len(chosen)), key=lambda place: -len(examples.windows[chosen[place]].ids))
     tokens = pack([examples.windows[chosen[place]] for place in order], device=device)
@@ -141,13 +159,21 @@ def make_batch(examples: Examples, rows: Sequence[int], *, device: torch.device)
     return ExampleBatch(
         tokens=tokens,
         order=torch.from_numpy(packed),
-        sides=sides,
+        sides=examples.sides,
         texts=torch.from_numpy(of_text[order]).to(device),
         counts=torch.from_numpy(counts.astype(np.float32)).to(device),
         picks=picks,
         targets=torch.from_numpy(targets).to(device),
         sizes=sizes,
+        choices=_choices(examples, rows, device),
     )
+
+
+def _choices(examples: Examples, rows: Sequence[int], device: torch.device) -> ChoiceItems | None:
+    counts = examples.choices
+    if counts is None:
+        return None
+    return ChoiceItems.of(counts[list(rows)].tolist(), most=int(counts.max())).to(device)
 
 
 def training_order(lengths: Indices, *, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
@@ -202,3 +228,13 @@ def _word_places(
                 best[window.first + place] = (around, index, place + 1)  # after [CLS]
     words = words_of(TaggedText(text, row.offsets))
     return [best[word.token][1:] for word in words]
+
+
+def _context_places(windows: Sequence[Window], own: range) -> list[tuple[int, int]]:
+    """Returns window and token of the first token of each window of a row, and of its context."""
+    return [
+        (index, token)
+        for index in own
+        for window in (windows[index],)
+        for token in (0, *range(window.place, window.place + window.last - window.first))
+    ]

@@ -278,7 +278,10 @@ class AdapterRun:
         return self.head.loss(self._logits(self.config.train, rows, batch), batch)
 
     def _logits(self, part: Examples, rows: Sequence[int], batch: ExampleBatch) -> torch.Tensor:
-        """Returns fp32 logits per row, or per word for tagging: (B, K) or (M, K)."""
+        """Returns fp32 logits per row, or per word for tagging: (B, K) or (M, K).
+
+        Of choices K is the most that a row has.
+        """
         config = self.config
         hidden = config.trunk.read(part, rows, batch)
         is_mixed = config.dtype != torch.float32
@@ -295,9 +298,12 @@ class AdapterRun:
             return self.head.logits(features)
         # As in scoring, logits are averaged over windows; of pairs apart, features.
         if batch.sides == 1:
-            return _mean_of_windows(self.head.logits(features), batch)
-        first, second = _mean_of_windows(features, batch).view(len(rows), batch.sides, -1).unbind(1)
-        return self.head.logits(compare(first, second))
+            logits = _mean_of_windows(self.head.logits(features), batch)
+        else:
+            logits = self.head.logits(_compared(_mean_of_windows(features, batch), batch))
+        if batch.choices is None:
+            return logits
+        return batch.choices.by_row(logits, torch.arange(len(rows), device=logits.device))
 
     def _validate(self, epoch: int) -> None:
         """Computes the validation metric, and keeps the parameters of the best epoch so far."""
@@ -345,7 +351,19 @@ class AdapterRun:
         self._is_done, self.history = found.is_done, list(found.history)
 
 
+def _compared(features: torch.Tensor, batch: ExampleBatch) -> torch.Tensor:
+    """Returns the comparisons of pairs from the features of their texts: (texts, H) -> (N, 4H)."""
+    if batch.choices is None:
+        first, second = features.view(-1, batch.sides, features.shape[1]).unbind(1)
+        return compare(first, second)
+    counts = batch.choices.counts
+    prompts = batch.choices.starts + torch.arange(len(counts), device=counts.device)
+    is_choice = torch.ones(len(features), dtype=torch.bool, device=features.device)
+    is_choice[prompts] = False
+    return compare(features[prompts].repeat_interleave(counts, dim=0), features[is_choice])
+
+
 def _mean_of_windows(values: torch.Tensor, batch: ExampleBatch) -> torch.Tensor:
-    """Returns the mean over the windows of each text: (W, …) -> (B * sides, …)."""
+    """Returns the mean over the windows of each text: (W, …) -> (texts, …)."""
     sums = values.new_zeros(len(batch.counts), values.shape[1]).index_add(0, batch.texts, values)
     return sums / batch.counts[:, None]

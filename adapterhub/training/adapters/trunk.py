@@ -120,8 +120,8 @@ class TrunkLayout:
         """Returns the name of the cache folder."""
         reading = self.reading
         window = f"{len(reading.fields)}x{reading.max_length}-{reading.overlap}-{self.max_windows}"
-        apart = "-apart" if reading.apart else ""
-        return f"states-{window}{apart}-d{self.depth}-{self.dtype}"
+        how = "-apart" if reading.apart else "-second" if reading.slides_second else ""
+        return f"states-{window}{how}-d{self.depth}-{self.dtype}"
 
 
 def open_trunk(parts: Sequence[Examples], layout: TrunkLayout, source: FeatureSource) -> OpenTrunk:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from adapterhub.choices.columns import ChoiceColumns
 from adapterhub.kinds import KINDS, Kind, Role
 
 # Scoring reads these fields whatever the columns of a training file are called, so that all
@@ -31,6 +32,9 @@ class Columns:
         hints: What some of them may be meant for; see `summary`.
         heads: Parsing: the column of heads; empty otherwise.
         placed: Parsing: the column of texts, if there is any, and that of the offsets of words.
+        choices: Multiple choice: the columns of prompt and choices, which `inputs` has in order.
+        choice_names: The names by which they are found in each row; empty otherwise.
+        starts: Question answering: the column of the starts of answers; empty for none.
     """
 
     kind: Kind
@@ -41,24 +45,30 @@ class Columns:
     hints: tuple[str, ...] = ()
     heads: str = ""
     placed: tuple[str, str] | None = None
+    choices: ChoiceColumns | None = None
+    choice_names: tuple[str, ...] = ()
+    starts: str = ""
 
     @property
     def fields(self) -> tuple[str, ...]:
         """Returns the input fields of the task in scoring."""
-        return (TEXT,) if len(self.inputs) == 1 else (TEXT, TEXT_PAIR)
+        usual = KINDS[self.kind].input_fields or (TEXT, TEXT_PAIR)
+        return usual[: len(self.inputs)]
 
     @property
     def used(self) -> tuple[str, ...]:
         """Returns the columns that every row must have."""
-        heads = (self.heads,) if self.heads else ()
-        return (*self.inputs, *heads, self.target)
+        more = (name for name in (self.heads, self.starts) if name)
+        return (*self.inputs, *more, self.target)
 
     @property
     def roles(self) -> dict[Role, str]:
         """Returns the column that is read, by what it is."""
         roles = KINDS[self.kind].reads
-        heads: dict[Role, str] = {"heads": self.heads} if self.heads else {}
-        return {**dict(zip(roles, self.inputs, strict=False)), **heads, "target": self.target}
+        more: dict[Role, str] = {"heads": self.heads, "starts": self.starts}
+        more = {role: name for role, name in more.items() if name}
+        inputs = self.inputs if self.choices is None else self.choices.names
+        return {**dict(zip(roles, inputs, strict=False)), **more, "target": self.target}
 
 
 def choice(*kinds: Kind) -> str:

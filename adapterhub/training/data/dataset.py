@@ -8,9 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, replace
 from typing import cast
 
+from adapterhub.choices.rows import choice_pairs
 from adapterhub.errors import DataError
 from adapterhub.kinds import KINDS, Kind, Role
 from adapterhub.specs import TaskSpec
+from adapterhub.training.data.answers.answer_rows import AnswerSpan
 from adapterhub.training.data.columns import Columns
 from adapterhub.training.data.find_columns import find_columns
 from adapterhub.training.data.kinds.reader import Example, Numbers
@@ -49,8 +51,9 @@ class Dataset:
         name: Name of the data set.
         kind: Kind of its task.
         fields: Input fields of its task.
-        inputs: One string per field and row.
-        targets: Per row a label, labels, a number, entity spans, or the arcs of a tree.
+        inputs: One string per field and row; of choices each is one.
+        targets: Per row a label, labels, a number, entity spans, the arcs of a tree, answers, or
+            the place of a choice.
         labels: Label names in the order of a head's outputs; empty for regression.
         columns: Which columns were read; None for rows from elsewhere.
     """
@@ -71,6 +74,16 @@ class Dataset:
     def roles(self) -> dict[Role, str]:
         """Returns the column that was read, by what it is; empty for rows from elsewhere."""
         return {} if self.columns is None else self.columns.roles
+
+    @property
+    def has_choices(self) -> bool:
+        """Returns whether a row is a prompt with its choices."""
+        return KINDS[self.kind].of_choices
+
+    @property
+    def items(self) -> Sequence[tuple[str, ...]]:
+        """Returns what is encoded: the rows, or each pair of a prompt and a choice."""
+        return choice_pairs(self.inputs) if self.has_choices else self.inputs
 
     def digest(self) -> str:
         """Returns the sha256 of inputs and targets in order, as lines of canonical JSON."""
@@ -96,8 +109,17 @@ class Dataset:
         """Returns the words of each row of a parsing set, with their heads."""
         return cast("tuple[tuple[Arc, ...], ...]", self.targets)
 
+    def answers(self) -> tuple[tuple[AnswerSpan, ...], ...]:
+        """Returns the answers of each row of a set of questions; none where there is no answer."""
+        return cast("tuple[tuple[AnswerSpan, ...], ...]", self.targets)
+
+    def answer_texts(self) -> list[tuple[str, ...]]:
+        """Returns the texts of the answers of each row of a set of questions."""
+        rows = zip(self.inputs, self.answers(), strict=True)
+        return [tuple(texts[1][one.start : one.end] for one in own) for texts, own in rows]
+
     def truth(self) -> Numbers:
-        """Returns the targets as numbers, except for tagging and parsing.
+        """Returns the targets as numbers, of kinds that have one per text.
 
         (N,) int64 label indices, (N, K) float32 zeros and ones for multi-label, or (N,)
         float32 values for regression.
@@ -321,7 +343,7 @@ def _plain(target: Target) -> object:
     """Returns a target in the form of JSON."""
     if not isinstance(target, tuple):
         return target
-    return [astuple(part) if isinstance(part, Span | Arc) else part for part in target]
+    return [astuple(part) if isinstance(part, Span | Arc | AnswerSpan) else part for part in target]
 
 
 def _check_rows(train: Dataset, validation: Dataset, *, source: str, other: str) -> None:

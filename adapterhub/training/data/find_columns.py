@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from adapterhub.cells import is_unread_list
 from adapterhub.errors import UsageError
 from adapterhub.kinds import KINDS, USUAL_TARGETS, Kind
-from adapterhub.rows.cells import is_unread_list
 from adapterhub.store.jsonsafe import shown
 from adapterhub.training.data.columns import ONE_EACH, TEXT, TEXT_PAIR, Columns, choice
 from adapterhub.training.data.kinds.table import READERS

@@ -11,12 +11,13 @@ from unicodedata import category, combining, normalize
 from adapterhub.errors import DataError, nearest
 from adapterhub.kinds import KINDS, Kind
 from adapterhub.specs import MAX_LABELS
+from adapterhub.training.data.answers.answer_rows import AnswerSpan
 from adapterhub.training.data.records import Records
 from adapterhub.training.data.tagging import Span
 from adapterhub.training.data.values import MAX_LABEL, normalized
 from adapterhub.training.data.words.trees import Arc
 
-Target = str | tuple[str, ...] | float | tuple[Span, ...] | tuple[Arc, ...]
+Target = str | tuple[str, ...] | float | tuple[Span, ...] | tuple[Arc, ...] | tuple[AnswerSpan, ...]
 
 _WHOLE = re.compile(r"([+-]?[0-9]+)(?:\.0+)?")
 _MOST_BYTES = 2**20
@@ -27,7 +28,8 @@ def names_of(target: Target) -> tuple[str, ...]:
     """Returns the labels of one target; for tagging its entity types, for parsing its relations."""
     if isinstance(target, str):
         return (target,)
-    return tuple(map(_name_of, target)) if isinstance(target, tuple) else ()
+    parts = target if isinstance(target, tuple) else ()
+    return tuple(_name_of(part) for part in parts if not isinstance(part, AnswerSpan))
 
 
 def _name_of(part: str | Span | Arc) -> str:
@@ -166,7 +168,7 @@ def _renamed(targets: Sequence[Target], names: Mapping[str, str]) -> tuple[Targe
 def _rename(target: Target, names: Mapping[str, str]) -> Target:
     if isinstance(target, str):
         return names.get(target, target)
-    if not isinstance(target, tuple):
+    if not isinstance(target, tuple) or any(isinstance(p, AnswerSpan) for p in target):
         return target
     spans = tuple(p for p in target if isinstance(p, Span))
     if spans:

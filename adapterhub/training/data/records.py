@@ -15,11 +15,13 @@ from typing import NoReturn, TypeGuard
 
 import numpy as np
 
+from adapterhub.cells import cell_value
+from adapterhub.choices.columns import CHOICES, PROMPT
 from adapterhub.errors import DataError, nearest
 from adapterhub.kinds import KINDS, USUAL_TARGETS
-from adapterhub.rows.cells import cell_value
 from adapterhub.rows.conllu import is_treebank, read_treebank
 from adapterhub.rows.formats import find_format, packing_of
+from adapterhub.rows.json_documents import is_json_document, read_json_document
 from adapterhub.rows.reading import SourceRow, read_file
 from adapterhub.rows.tables import is_table, parts_of_table, table_rows
 from adapterhub.store.paths import absolute_path
@@ -97,9 +99,10 @@ def read_records(data: object) -> Records:
     """Returns the rows of a file, a table, mappings, or tuples.
 
     Args:
-        data: A path that ends in .jsonl, .csv, .tsv, .conllu (each also with .gz or .zst), .parquet
-            or .arrow; a data frame, an Arrow table, a `datasets.Dataset` or a mapping of columns;
-            mappings of column to value; or tuples, see `_from_tuple`; or records, as they are.
+        data: A path that ends in .jsonl, .json, .csv, .tsv, .conllu (each also with .gz or .zst),
+            .parquet or .arrow; a data frame, an Arrow table, a `datasets.Dataset` or a mapping of
+            columns; mappings of column to value; tuples, see `_from_tuple`; or records, as they
+            are.
 
     Raises:
         DataError: It cannot be read, is damaged, or holds no rows or a bad one; names the line.
@@ -121,6 +124,9 @@ def _read_file(path: Path) -> Records:
     if is_treebank(path):
         records = Records(str(path), _set_name(path), True, ())
         return replace(records, rows=tuple(_good_rows(records, read_treebank(path))))
+    if is_json_document(path):
+        records = Records(str(path), _set_name(path), False, ())
+        return replace(records, rows=tuple(_good_rows(records, read_json_document(path))))
     form = find_format(path, answers=True)
     records = Records(str(path), _set_name(path), not form.is_typed, ())
     return replace(records, rows=tuple(_good_rows(records, read_file(path, form))))
@@ -168,12 +174,16 @@ def _python_rows(data: object) -> Iterator[SourceRow]:
 
 
 def _from_tuple(row: Sequence[object]) -> Values | None:
-    """Returns the columns of (text, label), (text, text_pair, label) or (tokens, tags)."""
+    """Returns the columns of (text, label), (text, text_pair, label) or (tokens, tags).
+
+    A list in the place of the second text are choices.
+    """
     names = getattr(row, "_fields", None)
     if names is None and len(row) in (2, 3):
         target = "labels" if is_list(row[-1]) else "label"
         names = ("text", target) if len(row) == 2 else ("text", "text_pair", target)
         names = ("tokens", "tags") if len(row) == 2 and is_list(row[0]) else names
+        names = (PROMPT, CHOICES, target) if len(row) == 3 and is_list(row[1]) else names
     return None if names is None else dict(zip(names, row, strict=True))
 
 

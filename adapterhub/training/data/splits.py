@@ -11,6 +11,7 @@ from unicodedata import normalize
 from adapterhub.kinds import KINDS, Kind
 from adapterhub.rows.reading import SourceRow
 from adapterhub.tags import OUTSIDE
+from adapterhub.training.data.answers.answer_rows import AnswerSpan
 from adapterhub.training.data.columns import Columns
 from adapterhub.training.data.kinds.reader import Example
 from adapterhub.training.data.kinds.table import parse_records
@@ -104,7 +105,8 @@ def _told_apart(test: Sequence[Example], marked: int) -> tuple[Sequence[Example]
     Public test sets often have the same stand-in, such as -1, in the place of every target.
     """
     truths: set[object] = {
-        one.truth if isinstance(one.truth, float) else _names(one) for one in test
+        one.truth if isinstance(one.truth, float) or _has_answers(one) else _names(one)
+        for one in test
     }
     if any(isinstance(one.truth, TaggedWords | ParsedWords) and _names(one) for one in test):
         truths.add("entities")  # Which types a text has may well be the same everywhere.
@@ -114,6 +116,11 @@ def _told_apart(test: Sequence[Example], marked: int) -> tuple[Sequence[Example]
     if len(test) < marked:
         return test, (f"{marked - len(test):,} of {marked:,} test rows have no target.",)
     return test, ()
+
+
+def _has_answers(example: Example) -> bool:
+    truth = example.truth
+    return isinstance(truth, tuple) and any(isinstance(part, AnswerSpan) for part in truth)
 
 
 def draw_test(held_out: Sequence[Example], options: TrainingOptions) -> tuple[list[int], list[int]]:
@@ -241,6 +248,8 @@ def shared_rows(train: Iterable[Inputs], held_out: Iterable[Inputs]) -> int:
 def _likeness(example: Example) -> object:
     """Returns what is equal for inputs that an encoder may hardly tell apart."""
     truth = example.truth
+    if example.group:
+        return _folded(example.group)
     if isinstance(truth, TaggedWords | ParsedWords):
         return "".join(map(_folded, truth.words)).replace(" ", "")
     return _folded_inputs(example.inputs)
@@ -267,7 +276,8 @@ def _names(example: Example) -> frozenset[str]:
         return frozenset(tag.partition("-")[2] for tag in truth.tags) - {""}
     if isinstance(truth, str):
         return frozenset({truth})
-    return frozenset(truth if isinstance(truth, tuple) else ())
+    parts = truth if isinstance(truth, tuple) else ()
+    return frozenset(part for part in parts if isinstance(part, str))
 
 
 def draw_rows(rows: int, options: TrainingOptions) -> Sequence[int]:

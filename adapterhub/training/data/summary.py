@@ -30,7 +30,7 @@ class DataSummary:
     Attributes:
         kind: Kind of the task.
         labels: Training rows by label, the most frequent first; for tagging entities by type,
-            for parsing words by relation.
+            for parsing words by relation, for multiple choice rows by place.
         train_rows: Number of training rows.
         validation_rows: Number of validation rows; in cross-validation all rows.
         validated_by: `validation`, or `cross-validation`.
@@ -67,6 +67,8 @@ class DataSummary:
             yield f"Values from {low:g} to {high:g}, mean {mean:.4g}."
             return
         row = KINDS[self.kind]
+        if not row.has_labels:
+            return
         if row.total:
             yield f"{sum(self.labels.values()):,} {row.total}."
         name, unit = row.counted
@@ -169,15 +171,15 @@ def note_unread(records: Records, columns: Columns, *, guessed: bool) -> Columns
         guessed: Whether the kind was not given.
 
     Raises:
-        UsageError: The rows are multiple choice, which is no kind of task.
+        UsageError: The rows may be multiple choice.
     """
-    if guessed:
+    if guessed and columns.choices is None:
         _refuse_choices(records, columns)
     return replace(columns, hints=tuple(_hints(records, columns)))
 
 
 def _refuse_choices(records: Records, columns: Columns) -> None:
-    """Refuses multiple choice: a target that says which of a row's own texts is right.
+    """Refuses what may be multiple choice: a target that says which of a row's texts is right.
 
     Raises:
         UsageError: It is.
@@ -190,10 +192,9 @@ def _refuse_choices(records: Records, columns: Columns) -> None:
         if _are_chosen(targets, rows, is_named=len(names) > 1 or names[0] in _CHOICES):
             raise UsageError(
                 f"This looks like multiple choice: '{columns.target}' says which of "
-                f"{' and '.join(map(repr, names))} is right, and they would not be read. There is "
-                f"no such kind; write one row per choice, with the choice as second text (option "
-                f"pair) and whether it is right as label. To predict the number from the text "
-                f"alone, {choice('single_label')}."
+                f"{' and '.join(map(repr, names))} is right, and they would not be read; "
+                f"{choice('multiple_choice', 'single_label')}, which reads the text alone. Name "
+                f"the column of choices with the option pair (--pair-column), if it is another."
             )
 
 

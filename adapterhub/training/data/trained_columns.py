@@ -13,7 +13,11 @@ _USUAL_NAMES: Mapping[Role, str] = {
     "pair": TEXT_PAIR,
     "tokens": "tokens",
     "heads": "head",
+    "question": "question",
+    "context": "context",
 }
+_OPTIONS: Mapping[Role, str] = {"question": "text", "context": "pair"}
+"""The options that name columns, where they are not called as what they name."""
 
 
 def recorded_columns(roles: Mapping[Role, str], options: TrainingOptions) -> dict[Role, str] | None:
@@ -43,14 +47,15 @@ def with_trained_columns(
     changes: dict[str, str] = {}
     groups: tuple[tuple[Role, ...], ...] = (
         ("text", "pair"),
+        ("question", "context"),
         ("tokens",),
         ("heads",),
         ("target",),
     )
     for group in groups:
-        roles = [role for role in group if role in known and role not in given]
+        roles = [one for one in group if one in known and _OPTIONS.get(one, one) not in given]
         if all(known[role] in columns for role in roles):
-            changes.update((role, known[role]) for role in roles)
+            changes.update((_OPTIONS.get(role, role), known[role]) for role in roles)
     if record.join_tokens is not None and "join_tokens" not in given:
         changes["join_tokens"] = record.join_tokens
     return options.model_copy(update=changes)

@@ -15,8 +15,8 @@ from enum import Enum
 from numbers import Integral, Real
 from unicodedata import normalize
 
+from adapterhub.cells import looks_like_list
 from adapterhub.inputs import is_invisible, text_problem
-from adapterhub.rows.cells import looks_like_list
 from adapterhub.store.jsonsafe import shown
 from adapterhub.training.data.records import Records, is_list
 

@@ -106,11 +106,31 @@ def set_temperature(logits: Array, truth: Truth) -> float:
     return find_temperature(lambda value: _set_loss(logits / value, truth))
 
 
+def choice_temperature(logits: Array, truth: Truth) -> float:
+    """Returns the temperature that fits one choice per row; targets are smoothed as for labels.
+
+    Args:
+        logits: (M, C), -inf where a row has fewer choices.
+        truth: (M,) the places of the right ones.
+    """
+    return find_temperature(lambda value: _choice_loss(logits / value, truth))
+
+
 def _label_loss(logits: Array, truth: Truth) -> float:
     surprise = -log_softmax(logits)
     right = surprise[np.arange(len(truth)), truth.astype(np.int64)]
     wrong = (surprise.sum(1) - right) / (surprise.shape[1] - 1)
     smoothing = _smoothing(len(truth))
+    return float(((1 - smoothing) * right + smoothing * wrong).mean())
+
+
+def _choice_loss(logits: Array, truth: Truth) -> float:
+    surprise = -log_softmax(logits)
+    is_choice = np.isfinite(surprise)
+    right = surprise[np.arange(len(truth)), truth.astype(np.int64)]
+    wrong = np.where(is_choice, surprise, 0).sum(1) - right
+    smoothing = _smoothing(len(truth))
+    wrong /= np.maximum(is_choice.sum(1) - 1, 1)
     return float(((1 - smoothing) * right + smoothing * wrong).mean())
 
 

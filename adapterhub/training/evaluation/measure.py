@@ -20,7 +20,7 @@ from adapterhub.diagnostics import (
 from adapterhub.model.adapters.compile import compile_adapter
 from adapterhub.model.execution.resident import unplaced
 from adapterhub.model.execution.run_trunk import ExecutionContext, run_trunk
-from adapterhub.model.heads.heads import Array, RowLogits
+from adapterhub.model.heads.heads import Array, RowLogits, join_logits
 from adapterhub.plan import make_plan
 from adapterhub.specs import TaskSpec
 from adapterhub.training.data.dataset import Splits
@@ -56,7 +56,7 @@ def run_head(
             context=ExecutionContext(encoder, source.tokenizer, max_windows),
         )
         parts.append(output.logits[spec.task])
-    return _joined(parts)
+    return join_logits(parts)
 
 
 def fold_logits(
@@ -80,21 +80,8 @@ def fold_logits(
         )
         for tensors, own in zip(folds, rows, strict=True)
     ]
-    joined = _joined(parts)
     order = np.argsort(np.concatenate(rows))
-    texts = tuple(joined.texts[place] for place in order) if joined.texts else ()
-    if isinstance(joined.values, tuple):
-        return RowLogits(tuple(joined.values[place] for place in order), texts)
-    return RowLogits(joined.values[order], texts)
-
-
-def _joined(parts: Sequence[RowLogits]) -> RowLogits:
-    texts = tuple(text for part in parts for text in part.texts)
-    arrays = [part.values for part in parts]
-    if isinstance(arrays[0], tuple):
-        heads = tuple(row for part in parts for row in part.heads)
-        return RowLogits(tuple(row for part in arrays for row in part), texts, heads)
-    return RowLogits(np.concatenate([part for part in arrays if isinstance(part, np.ndarray)]))
+    return join_logits(parts).take(order.tolist())
 
 
 _BINS = 15

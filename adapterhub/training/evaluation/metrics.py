@@ -37,6 +37,12 @@ def label_figures(scores: Array, truth: npt.NDArray[Any]) -> Figures:
     }
 
 
+def choice_figures(scores: Array, truth: npt.NDArray[Any]) -> Figures:
+    """Returns accuracy and ECE of choices: (N, C) scores, (N,) places of the right ones."""
+    hits = scores.argmax(1) == truth
+    return {"accuracy": float(hits.mean()), "ece": calibration_error(scores.max(1), hits)}
+
+
 def set_figures(
     predicted: npt.NDArray[np.bool_], scores: Array, truth: npt.NDArray[Any]
 ) -> Figures:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from adapterhub.choices.rows import place_name
 from adapterhub.errors import DataError
 from adapterhub.inputs import tokenless
 from adapterhub.training.data.dataset import Dataset
@@ -15,8 +16,7 @@ def check_tokens(dataset: Dataset, source: FeatureSource) -> None:
         DataError: One leaves none; names its row.
     """
     for row, texts in enumerate(dataset.inputs, start=1):
-        for name, text in zip(dataset.fields, texts, strict=True):
+        for place, text in enumerate(texts):
             if not source.tokenizer.has_tokens(text):
-                raise DataError(
-                    dataset.name, f"row {row} of those read: field '{name}' {tokenless(text)}"
-                )
+                name = place_name(dataset.fields, place, has_choices=dataset.has_choices)
+                raise DataError(dataset.name, f"row {row} of those read: {name} {tokenless(text)}")

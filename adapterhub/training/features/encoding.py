@@ -30,7 +30,7 @@ from adapterhub.training.features.shards import (
     write_shard,
 )
 
-Content = Literal["pooled", "words", "tokens"]
+Content = Literal["pooled", "words", "tokens", "context"]
 
 POOLED: tuple[Pooling, ...] = ("cls", "mean", "max")
 """Poolings without parameters, in the order of the cache."""
@@ -46,7 +46,8 @@ class Layout:
     Attributes:
         content: `pooled`: one item per text, taps are depths times POOLED. `words`: the first
             token of each word. `tokens`: all tokens of the first window, special ones
-            included. For the last two, taps are depths.
+            included. `context`: of each window the first token, then those of the text that
+            slides. For all but the first, taps are depths.
         reading: Fields and window.
         max_windows: Windows per text at most.
         depths: Ascending.
@@ -180,6 +181,7 @@ class _Picks:
         self._content = content
         self.counts = [1] * len(rows)
         self._words: list[list[int]] = []
+        self._windows: dict[tuple[int, int], int] = {}
         if content == "words":
             texts = (
                 TaggedText(texts[0], row.offsets) for texts, row in zip(inputs, rows, strict=True)
@@ -188,6 +190,12 @@ class _Picks:
             self.counts = [len(words) for words in self._words]
         elif content == "tokens":
             self.counts = [len(window.ids) for window in windows]
+        elif content == "context":
+            sizes = [1 + window.last - window.first for window in windows]
+            of_rows = np.bincount([w.row for w in windows], sizes, minlength=len(rows))
+            self.counts = of_rows.astype(np.int64).tolist()
+            places = zip(windows, np.cumsum(sizes) - sizes, strict=True)
+            self._windows = {(w.row, w.first): int(place) for w, place in places}
         self._starts = np.cumsum([0, *self.counts])
         self.shares = np.ones((sum(self.counts), 1), np.float32)
         if content == "pooled":
@@ -206,6 +214,12 @@ class _Picks:
                 places = np.arange(len(window.ids))
                 targets.append(item + places)
                 tokens.append(start + places)
+            elif self._content == "context":
+                size = window.last - window.first
+                first = self._windows[window.row, window.first]
+                targets.append(np.arange(first, first + 1 + size))
+                inside = start + window.place + np.arange(size)
+                tokens.append(np.concatenate(([start], inside)))
             else:
                 words = np.array(self._words[window.row], np.int64)
                 seen = np.flatnonzero((words >= window.first) & (words < window.last))

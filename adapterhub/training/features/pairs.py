@@ -75,7 +75,7 @@ def read_pairs(
     """Returns the features of the pairs of both splits; texts that are not cached are encoded.
 
     Args:
-        splits: The rows, with two texts each.
+        splits: The rows, with two texts or a prompt and choices each.
         reading: Reads them apart.
         layout: What is cached of each single text.
         source: Where features come from.
@@ -84,24 +84,35 @@ def read_pairs(
         UsageError: The cache cannot be written.
     """
     parts: dict[Part, Dataset] = {"train": splits.train, "validation": splits.validation}
-    texts = {(text,): None for part in parts.values() for row in part.inputs for text in row}
+    texts = {(text,): None for part in parts.values() for row in part.items for text in row}
     # Encodes all missing texts in one run.
     read_features(tuple(texts), layout=layout, source=source)
 
     def side(part: Dataset, index: int) -> Features:
-        return read_features([(row[index],) for row in part.inputs], layout=layout, source=source)
+        return read_features([(row[index],) for row in part.items], layout=layout, source=source)
 
     return {
         name: PairFeatures(reading, side(part, 0), side(part, 1)) for name, part in parts.items()
     }
 
 
-def pair_readings(options: TrainingOptions, fields: Sequence[str]) -> tuple[bool, ...]:
+def pair_readings(
+    options: TrainingOptions, fields: Sequence[str], *, together: bool = False
+) -> tuple[bool, ...]:
     """Returns which encodings of the rows are tried: together (False), apart (True), or both.
 
+    Args:
+        options: Say which.
+        fields: Of the task.
+        together: Whether its kind reads both texts in one sequence.
+
     Raises:
-        UsageError: The options ask for pairs apart, but rows have one text.
+        UsageError: The options ask for pairs apart, but rows have one text, or are read together.
     """
+    if together:
+        if options.pairs == "apart":
+            raise UsageError("Option pairs is 'apart', but this kind reads both texts together.")
+        return (False,)
     if len(fields) != 2:
         if options.pairs == "apart":
             raise UsageError("Option pairs is 'apart', but the rows have one text; it needs two.")

@@ -7,7 +7,8 @@ copies step together, so the best epoch of the folds is that of the last copy to
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import product
 
 import torch
@@ -15,8 +16,9 @@ import torch
 from adapterhub.errors import UsageError
 from adapterhub.kinds import KINDS, Kind
 from adapterhub.specs import HeadSpec, Pooling
+from adapterhub.training.features.choice_items import ChoiceItems
 from adapterhub.training.features.encoding import POOLED
-from adapterhub.training.features.standardized_features import Parameters
+from adapterhub.training.features.standardized_features import Parameters, Part
 from adapterhub.training.kinds.objective import Objective, Sample
 from adapterhub.training.kinds.selection import Judge
 from adapterhub.training.options import TrainingOptions
@@ -145,6 +147,8 @@ class Problem:
         seed: Of initial weights and order.
         device: Where features and heads are.
         dropout: On the features.
+        choices: By part the choices of each row, whose features are items; empty where each row
+            (or word) is one item.
     """
 
     objective: Objective
@@ -158,6 +162,7 @@ class Problem:
     seed: int
     device: torch.device
     dropout: float = 0.0
+    choices: Mapping[Part, ChoiceItems] = field(default_factory=dict)
 
     @property
     def all_rows(self) -> Stage:
@@ -165,6 +170,37 @@ class Problem:
         count = len(self.objective.targets)
         whole = Sample(torch.arange(count), torch.ones(count))
         return Stage(whole, self.cv_folds.validation_rows, self.judge).to(self.device)
+
+    @property
+    def item_mask(self) -> torch.Tensor | None:
+        """Returns which items each copy is fitted on, as `CVFolds.train_mask` does of rows."""
+        mask = self.cv_folds.train_mask
+        return mask if mask is None or not self.choices else self.choices["train"].repeat(mask)
+
+    def items_of(self, part: Part, rows: torch.Tensor) -> torch.Tensor:
+        """Returns the items of some rows, row by row."""
+        return self.choices[part].of_rows(rows) if self.choices else rows
+
+    def by_row(self, part: Part, logits: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """Returns the logits of rows from those of their items: (…, I, K) -> (…, B, K).
+
+        Of choices K becomes their number.
+        """
+        return self.choices[part].by_row(logits, rows) if self.choices else logits
+
+    def batches(self, sample: Sample, generator: torch.Generator) -> Iterator[torch.Tensor]:
+        """Yields the places of the rows of each step in a sample, in random order."""
+        if self.objective.groups is None:
+            order = torch.randperm(len(sample.rows), generator=generator)
+            yield from torch.split(order, self.batch_size)
+            return
+        _, groups = torch.unique(self.objective.groups[sample.rows.cpu()], return_inverse=True)
+        drawn = torch.randperm(int(groups.max()) + 1, generator=generator)[groups]
+        order, sizes = drawn.argsort(stable=True), torch.bincount(drawn)
+        # A group belongs to the step in which it begins.
+        steps = (sizes.cumsum(0) - sizes) // self.batch_size
+        counts = torch.zeros(int(steps[-1]) + 1, dtype=torch.int64).index_add(0, steps, sizes)
+        yield from (part for part in torch.split(order, counts.tolist()) if len(part))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

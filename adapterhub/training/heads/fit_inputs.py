@@ -8,15 +8,24 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
+from adapterhub.choices.rows import choice_counts
 from adapterhub.errors import UsageError
 from adapterhub.kinds import KINDS
-from adapterhub.model.heads.spans import TaggedText, Word
+from adapterhub.model.heads.answers.context import contexts_of
+from adapterhub.model.heads.spans import TaggedText
 from adapterhub.plan import Reading
-from adapterhub.specs import MAX_WINDOW, Pooling
+from adapterhub.specs import MAX_WINDOW, Extraction, Pooling
 from adapterhub.training.data.dataset import Dataset, Splits
 from adapterhub.training.evaluation.split_notes import split_notes, two_standard_errors
 from adapterhub.training.features.check_tokens import check_tokens
-from adapterhub.training.features.encoding import Features, FeatureSource, Layout, read_features
+from adapterhub.training.features.choice_items import ChoiceItems
+from adapterhub.training.features.encoding import (
+    Content,
+    Features,
+    FeatureSource,
+    Layout,
+    read_features,
+)
 from adapterhub.training.features.pairs import PairFeatures, read_pairs
 from adapterhub.training.features.standardized_features import Part, TapReader
 from adapterhub.training.heads.candidates import (
@@ -25,6 +34,7 @@ from adapterhub.training.heads.candidates import (
     Stage,
     depths_of,
 )
+from adapterhub.training.kinds.kind import Units
 from adapterhub.training.kinds.table import TRAINED
 from adapterhub.training.kinds.trees import SplitTrees
 from adapterhub.training.options import (
@@ -40,10 +50,13 @@ _RANKED_WORDS = 30_000
 
 def units_of(
     dataset: Dataset, reading: Reading, options: TrainingOptions, source: FeatureSource
-) -> list[Sequence[Word]]:
-    """Returns the words of each row, or the units of parsing, as in scoring."""
+) -> Units:
+    """Returns the words of each row, the units of parsing, or contexts, as in scoring."""
     kind, windows = TRAINED[dataset.kind], options.max_windows
     rows = source.tokenizer.rows(dataset.inputs, reading=reading, max_windows=windows)
+    if reading.slides_second:
+        cut = source.tokenizer.windows(rows, reading=reading)
+        return contexts_of(dataset.inputs, rows, cut)
     texts = [
         TaggedText(texts[0], row.offsets) for texts, row in zip(dataset.inputs, rows, strict=True)
     ]
@@ -56,7 +69,7 @@ def word_ranking(
     *,
     metric: MetricName,
     truth: torch.Tensor,
-    held_out: Sequence[Sequence[Word]],
+    held_out: Units,
 ) -> Stage | None:
     """Returns the words on which candidates are ranked before the last stage; None for all rows.
 
@@ -76,7 +89,7 @@ def word_ranking(
     if splits.folds or len(rows) == len(sizes):
         return Stage(sample, problem.cv_folds.validation_rows, problem.judge)
     part = validation.take(rows)
-    judge = kind.judge(metric, part, kind.targets(part, [held_out[row] for row in rows]))
+    judge = kind.judge(metric, part, kind.targets(part, _taken(held_out, rows)))
     places = torch.zeros(len(sizes), dtype=torch.bool)
     places[rows] = True
     words = torch.nonzero(places.repeat_interleave(torch.tensor(sizes))).flatten()
@@ -101,6 +114,9 @@ def rows_within(sizes: Sequence[int], budget: int, seed: int) -> list[int]:
 _SplitFeatures = Mapping[Part, Features] | Mapping[Part, PairFeatures]
 
 _HALF_BYTES = 2
+_PARTS: tuple[Part, ...] = ("train", "validation")
+_SHARED_TOKENS = 128
+"""Overlap of windows over a context, as in the script of BERT for SQuAD."""
 # Points on top of the tolerance within which a head survives a halving.
 _SLACK_POINTS = 4.0
 
@@ -119,6 +135,7 @@ class FitInputs:
         truth: Validation targets: as `Dataset.truth`, for tagging and parsing one label per word.
         notes: What was left out, and why.
         trees: Parsing only: the trees of both splits.
+        extraction: Question answering only: which spans of a context are answers.
     """
 
     splits: Splits
@@ -130,6 +147,7 @@ class FitInputs:
     truth: torch.Tensor
     notes: tuple[str, ...] = ()
     trees: Mapping[Part, SplitTrees] = field(default_factory=dict)
+    extraction: Extraction | None = None
 
     @property
     def measure(self) -> str:
@@ -149,7 +167,12 @@ def reading_for(options: TrainingOptions, dataset: Dataset, source: FeatureSourc
             f"max_length is {options.max_length}; the backbone {source.encoder.spec.name} reads "
             f"{positions} tokens at most."
         )
-    return Reading(dataset.fields, options.max_length or min(positions, MAX_WINDOW), 0)
+    length = options.max_length or min(positions, MAX_WINDOW)
+    slides = KINDS[dataset.kind].slides_second
+    # Answers that one window cuts are whole in the next.
+    overlap = min(_SHARED_TOKENS, length // 4) if slides else 0
+    choices = dataset.has_choices
+    return Reading(dataset.fields, length, overlap, choices=choices, slides_second=slides)
 
 
 def make_fit_inputs(
@@ -197,7 +220,7 @@ def _make_fit_inputs(
 
 
 def _make_word_inputs(splits: Splits, options: TrainingOptions, source: FeatureSource) -> FitInputs:
-    """Returns the inputs for tagging and parsing, whose rows are words."""
+    """Returns the inputs for kinds that read every token."""
     reading = reading_for(options, splits.train, source)
     depths = depths_of(options, source.encoder.depth)
     held_out = units_of(splits.validation, reading, options, source)
@@ -213,9 +236,10 @@ def _make_word_inputs(splits: Splits, options: TrainingOptions, source: FeatureS
             f"memory_bytes ({options.memory_bytes}).",
         )
         splits = splits.keep(kept)
-        units = [units[row] for row in kept]
+        units = _taken(units, kept)
         held_out = units if splits.folds else held_out
-    layout = Layout("words", reading, options.max_windows, depths)
+    content: Content = "context" if reading.slides_second else "words"
+    layout = Layout(content, reading, options.max_windows, depths)
     features = _read_parts(splits, layout, source)
     _check_words(features["train"], units, source)
     _check_words(features["validation"], held_out, source)
@@ -223,9 +247,12 @@ def _make_word_inputs(splits: Splits, options: TrainingOptions, source: FeatureS
     return replace(made, notes=(*notes, *made.notes))
 
 
-def _check_words(
-    features: Features, units: Sequence[Sequence[Word]], source: FeatureSource
-) -> None:
+def _taken(units: Units, rows: Sequence[int]) -> Units:
+    """Returns the words, or contexts, of some rows."""
+    return [units[row] for row in rows]
+
+
+def _check_words(features: Features, units: Units, source: FeatureSource) -> None:
     if features.counts.tolist() != list(map(len, units)):
         raise UsageError(
             f"The feature cache {source.folder} holds other words for these texts, from another "
@@ -235,17 +262,18 @@ def _check_words(
 
 def _read_parts(splits: Splits, layout: Layout, source: FeatureSource) -> dict[Part, Features]:
     """Returns the features of both splits; encodes all missing texts in one run."""
-    read_features((*splits.train.inputs, *splits.validation.inputs), layout=layout, source=source)
+    train, validation = splits.train.items, splits.validation.items
+    read_features((*train, *validation), layout=layout, source=source)
     return {
-        "train": read_features(splits.train.inputs, layout=layout, source=source),
-        "validation": read_features(splits.validation.inputs, layout=layout, source=source),
+        "train": read_features(train, layout=layout, source=source),
+        "validation": read_features(validation, layout=layout, source=source),
     }
 
 
 def _fit_inputs(
     splits: Splits,
     features: _SplitFeatures,
-    units: tuple[Sequence[Sequence[Word]], Sequence[Sequence[Word]]],
+    units: tuple[Units, Units],
     options: TrainingOptions,
     source: FeatureSource,
 ) -> FitInputs:
@@ -272,8 +300,8 @@ def _fit_inputs(
         seed=options.seed,
         device=device,
         dropout=options.head_dropout,
+        choices={part: own.to(device) for part, own in _choice_items(splits).items()},
     )
-    tap_bytes = (len(truth) + len(held_out)) * features["train"].hidden_size * _HALF_BYTES
     ranking = word_ranking(problem, splits, metric=metric, truth=truth, held_out=units[1])
     trees: dict[Part, SplitTrees | None]
     trees = {"train": train.trees, "validation": validation.trees}
@@ -281,21 +309,39 @@ def _fit_inputs(
         splits,
         reading=features["train"].reading,
         tap=tap,
-        tap_bytes=tap_bytes,
+        tap_bytes=_tap_bytes(features),
         problem=problem if ranking is None else replace(problem, ranking=ranking.to(device)),
         metric=metric,
         truth=held_out,
         notes=tuple(kind.notes(validation)),
         trees={part: one for part, one in trees.items() if one is not None},
+        extraction=kind.extraction(train),
     )
+
+
+def _tap_bytes(features: _SplitFeatures) -> int:
+    items = sum(int(features[part].counts.sum()) for part in _PARTS)
+    return items * features["train"].hidden_size * _HALF_BYTES
 
 
 def _cv_folds(splits: Splits, features: Features | PairFeatures, *, held_out: int) -> CVFolds:
     """Returns the copies of each candidate; the words of a row are all in its fold."""
     if not splits.folds:
         return CVFolds.held_out(held_out)
-    counts = torch.from_numpy(features.counts)
-    return CVFolds.cross_validated(torch.tensor(splits.folds).repeat_interleave(counts))
+    folds = torch.tensor(splits.folds)
+    if not splits.train.has_choices:
+        folds = folds.repeat_interleave(torch.from_numpy(features.counts))
+    return CVFolds.cross_validated(folds)
+
+
+def _choice_items(splits: Splits) -> dict[Part, ChoiceItems]:
+    """Returns the items of both parts; empty where rows have no choices."""
+    if not splits.train.has_choices:
+        return {}
+    numbers = [choice_counts(part.inputs) for part in (splits.train, splits.validation)]
+    most = max(map(max, numbers))
+    train, validation = (ChoiceItems.of(own, most=most) for own in numbers)
+    return {"train": train, "validation": validation}
 
 
 def _default_epochs(rows: int, bounds: tuple[int, int]) -> int:

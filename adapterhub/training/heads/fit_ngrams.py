@@ -13,6 +13,7 @@ from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 
+from adapterhub.choices.rows import choice_counts
 from adapterhub.diagnostics import figure_text
 from adapterhub.kinds import KINDS, LinearModel
 from adapterhub.model.heads.heads import Array, RowLogits
@@ -22,7 +23,9 @@ from adapterhub.training.data.dataset import Dataset
 from adapterhub.training.evaluation.calibration import TunedHead
 from adapterhub.training.features.encoding import FeatureSource
 from adapterhub.training.features.ngram_features import NgramFeatures, read_ids
+from adapterhub.training.heads.choice_model import fit_choices
 from adapterhub.training.heads.fit_inputs import FitInputs, units_of
+from adapterhub.training.kinds.kind import words_in
 from adapterhub.training.kinds.table import TRAINED, compute_metrics
 from adapterhub.training.options import TrainingOptions
 
@@ -62,12 +65,16 @@ def fit_linear(
 
     Args:
         features: (N, F); for tagging of words.
-        truth: As `Dataset.truth` gives it; for tagging the labels of words.
-        model: Of one label per row, of label sets, or of numbers.
+        truth: As `Dataset.truth` gives it; for tagging the labels of words, for choices (N, 2) the
+            row of each and whether it is right.
+        model: Of one label per row, of label sets, of numbers, or of choices.
         outputs: Number K of logits.
         strength: Inverse of the L2 penalty.
         steps: Solver iterations at most.
     """
+    if model == "choices":
+        weight = fit_choices(features, truth.astype(np.int64), strength=strength, steps=steps)
+        return LinearMap(weight[:, None], np.zeros(1))
     if model == "numbers":
         ridge = Ridge(alpha=1 / strength).fit(features, truth)
         return LinearMap(ridge.coef_.reshape(-1, 1), np.array([float(ridge.intercept_)]))
@@ -109,7 +116,7 @@ def _fit_label(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Inputs:
-    """Sparse n-gram features of N rows, or for tagging of the tokens of all rows.
+    """Sparse n-gram features of N rows or choices, or for tagging of the tokens of all rows.
 
     Attributes:
         known: The n-grams with weights, and how they become features.
@@ -117,10 +124,10 @@ class _Inputs:
         validation: The same of the validation rows.
         train_items: Rows of `train` that have a target; for tagging the first tokens of words.
         validation_items: The same of `validation`.
-        folds: Fold of each row of `train` in cross-validation, else empty.
+        folds: Fold of each row of features in cross-validation, else empty.
         of_folds: Per fold the features of all rows, by the n-grams, rarities and overlaps of the
             rows of the other folds; empty where rows are held out.
-        lengths: Tokens of each validation row, for tagging.
+        lengths: Tokens of each validation row, for tagging; its choices where it has some.
     """
 
     known: NgramFeatures
@@ -138,15 +145,15 @@ class _Inputs:
     ) -> _Inputs | None:
         """Returns the features, or None where no n-gram is in enough rows."""
         splits, reading = fit_inputs.splits, fit_inputs.reading
-        per_token = KINDS[splits.train.kind].per_token
+        per_token, of_choices = KINDS[splits.train.kind].per_token, splits.train.has_choices
 
         def ids_of(dataset: Dataset) -> list[list[list[int]]]:
-            return read_ids(dataset.inputs, reading, source.tokenizer, options.max_windows)
+            return read_ids(dataset.items, reading, source.tokenizer, options.max_windows)
 
         def items_of(dataset: Dataset, lengths: list[int]) -> Ints:
             if not per_token:
-                return np.arange(len(dataset))
-            units = units_of(dataset, reading, options, source)
+                return np.arange(len(dataset.items))
+            units = words_in(units_of(dataset, reading, options, source))
             starts = np.cumsum([0, *lengths[:-1]])
             words = (
                 start + word.token for start, row in zip(starts, units, strict=True) for word in row
@@ -160,15 +167,20 @@ class _Inputs:
         lengths = list(map(len, ids[0]))
         train, train_items = known.of(ids), items_of(splits.train, lengths)
         folds = np.array(splits.folds, np.int64)
+        of_rows = folds.tolist()
+        if len(folds) and of_choices:
+            folds = np.repeat(folds, choice_counts(splits.train.inputs))
+            of_rows = folds.tolist()
         if len(folds) and per_token:
             folds = np.repeat(folds, lengths)
         validation, items = train, train_items
-        of_folds = fold_features(ids, splits.folds, outputs, per_token=per_token)
+        of_folds = fold_features(ids, of_rows, outputs, per_token=per_token)
         if not splits.folds:
             ids = ids_of(splits.validation)
             lengths = list(map(len, ids[0]))
             validation, items = known.of(ids), items_of(splits.validation, lengths)
         lengths = lengths if per_token else []
+        lengths = choice_counts(splits.validation.inputs) if of_choices else lengths
         return cls(known, train, validation, train_items, items, folds, of_folds, lengths)
 
     def item_logits(self, logits: RowLogits) -> Array:
@@ -184,7 +196,7 @@ class _Inputs:
             return RowLogits((share * logits.values + added).astype(np.float32))
         parts = np.split(added, np.cumsum(self.lengths)[:-1])
         joined = (share * row + part for row, part in zip(logits.values, parts, strict=True))
-        return RowLogits(tuple(row.astype(np.float32) for row in joined), logits.texts)
+        return replace(logits, values=tuple(row.astype(np.float32) for row in joined))
 
 
 def fold_features(
@@ -226,7 +238,8 @@ def fit_ngrams(
         return None
     fits = [_fit(inputs, fit_inputs, one) for one in TRAINED[spec.kind].ngram_strengths]
     best = max(fits, key=lambda one: _value(spec, inputs.add(logits, 0.0, one.logits), fit_inputs))
-    kind, truth = TRAINED[spec.kind], fit_inputs.truth.numpy()
+    kind = TRAINED[spec.kind]
+    truth = kind.item_truth(fit_inputs.splits.validation, fit_inputs.truth.numpy())
     own = kind.scale(inputs.item_logits(logits), truth)
     other = kind.scale(best.logits[inputs.validation_items], truth)
     sums = [inputs.add(logits, (1 - part) * own, part * other * best.logits) for part in _SHARES]
@@ -263,6 +276,7 @@ def _fit(inputs: _Inputs, fit_inputs: FitInputs, strength: float) -> _Fit:
     train, outputs = fit_inputs.splits.train, fit_inputs.problem.objective.outputs
     targets = fit_inputs.problem.objective.targets  # of regression standardised
     truth = targets.cpu().numpy() if inputs.known.per_token else train.truth()
+    truth = TRAINED[train.kind].item_truth(train, truth)
     model, steps = KINDS[train.kind].linear, TRAINED[train.kind].ngram_steps
     assert model is not None
 
@@ -312,8 +326,8 @@ def _add_tensors(
 
 def _value(spec: TaskSpec, logits: RowLogits, fit_inputs: FitInputs) -> float:
     """Returns the metric of validation logits; tags are decoded as in scoring."""
-    if isinstance(logits.values, tuple):
+    if spec.per_token:
         figures = compute_metrics(spec, logits, fit_inputs.splits.validation)
         return next(figure.value for figure in figures if figure.name == fit_inputs.metric)
-    stacked = torch.from_numpy(logits.values[None])
+    stacked = torch.from_numpy(logits.matrix[None])
     return float(fit_inputs.problem.judge(stacked.to(fit_inputs.problem.device))[0])

@@ -106,7 +106,7 @@ def _fit_singles(
     at_once = max(1, min(taps, batch))
     for start in range(0, len(heads), at_once):
         part = heads[start : start + at_once]
-        mask = fit_inputs.problem.cv_folds.train_mask
+        mask = fit_inputs.problem.item_mask
         reader = SingleTaps.load(part, fit_inputs.tap, fit_inputs.problem.device, mask)
         yield from fit(reader, settings, hidden_width=width, problem=fit_inputs.problem)
 
@@ -149,7 +149,7 @@ def _fit_mixes(
         notes.append("Mixes of depths are left out: their features would exceed memory_bytes.")
         return
     mixed: type[ComparedMix | MixedTaps] = ComparedMix if fit_inputs.reading.apart else MixedTaps
-    mask = fit_inputs.problem.cv_folds.train_mask
+    mask = fit_inputs.problem.item_mask
     reader = mixed.load(heads, fit_inputs.tap, fit_inputs.problem.device, mask)
     width = best.head.hidden_width
     yield from fit(
@@ -172,7 +172,7 @@ def _fit_attentive(
     widths = [ranked[0].head.hidden_width] if ranked else [None, *options.hidden_widths]
     splits = fit_inputs.splits
     tokens = sum(
-        _count_tokens(part.inputs, fit_inputs, source) for part in (splits.train, splits.validation)
+        _count_tokens(part.items, fit_inputs, source) for part in (splits.train, splits.validation)
     )
     size = tokens * len(depths) * source.encoder.hidden_size * 2
     if size > options.memory_bytes:
@@ -197,11 +197,11 @@ def attentive_reader(
     layout = Layout("tokens", fit_inputs.reading, 1, depths)
     train, validation = (
         TokenStates.load(
-            read_features(part.inputs, layout=layout, source=source), fit_inputs.problem.device
+            read_features(part.items, layout=layout, source=source), fit_inputs.problem.device
         )
         for part in (fit_inputs.splits.train, fit_inputs.splits.validation)
     )
-    return AttentiveTokens.load(heads, train, validation, fit_inputs.problem.cv_folds.train_mask)
+    return AttentiveTokens.load(heads, train, validation, fit_inputs.problem.item_mask)
 
 
 def _count_tokens(

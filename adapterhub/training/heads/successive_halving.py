@@ -72,8 +72,7 @@ class CandidateBatch:
     def train(self, epoch: int, sample: Sample, generator: torch.Generator) -> None:
         """Trains one epoch on a sample of the training rows."""
         problem = self._problem
-        order = torch.randperm(len(sample.rows), generator=generator).to(problem.device)
-        batches = torch.split(order, problem.batch_size)
+        batches = [one.to(problem.device) for one in problem.batches(sample, generator)]
         for number, places in enumerate(batches):
             loss = self._loss(sample.rows[places], sample.weights[places], generator)
             torch.autograd.backward([loss])
@@ -86,8 +85,9 @@ class CandidateBatch:
         """Returns the summed loss of all candidates on some training rows."""
         problem = self._problem
         targets, mask = problem.objective.targets, problem.cv_folds.train_mask
-        features = self.reader.read("train", rows, self._parameters)
+        features = self.reader.read("train", problem.items_of("train", rows), self._parameters)
         logits = head_logits(self._parameters, _dropped(features, problem.dropout, generator))
+        logits = problem.by_row("train", logits, rows)
         if mask is not None:
             weights = (weights * mask[:, rows]).repeat(len(self._settings[0]), 1)
         return problem.objective.loss(logits, targets[rows], weights).sum()
@@ -124,13 +124,17 @@ class CandidateBatch:
 
     def _validation_logits(self, copy: int, rows: torch.Tensor) -> torch.Tensor:
         """Returns the logits of one copy of all candidates: (G, C, M, K)."""
-        copies, outputs = len(self._problem.cv_folds), self._problem.objective.outputs
+        problem = self._problem
+        copies = len(problem.cv_folds)
         own = {name: p.detach()[:, copy::copies] for name, p in self._parameters.items()}
-        parts = [own["first"].new_empty(*self._best.shape, 0, outputs)]
-        at_once = min(_VALIDATION_ROWS, max(1, _VALIDATION_VALUES // self._problem.hidden_size))
+        none = own["first"].new_empty(*self._best.shape, 0, problem.objective.outputs)
+        parts = [problem.by_row("validation", none, rows[:0])]
+        at_once = min(_VALIDATION_ROWS, max(1, _VALIDATION_VALUES // problem.hidden_size))
         for chunk in torch.split(rows, at_once):
             if len(chunk):
-                parts.append(head_logits(own, self.reader.read("validation", chunk, own, copy)))
+                items = problem.items_of("validation", chunk)
+                logits = head_logits(own, self.reader.read("validation", items, own, copy))
+                parts.append(problem.by_row("validation", logits, chunk))
         return torch.cat(parts, dim=2)
 
     def halve(self, slack: float) -> tuple[CandidateBatch, list[FittedHead]]:

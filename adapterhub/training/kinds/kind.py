@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import numpy as np
 import torch
 
 from adapterhub.errors import UsageError
-from adapterhub.kinds import MetricName
+from adapterhub.kinds import KINDS, MetricName
+from adapterhub.model.heads.choices import padded
 from adapterhub.model.heads.heads import Array, RowLogits
 from adapterhub.model.heads.kinds.table import DECODERS
 from adapterhub.model.heads.spans import TaggedText, Word
 from adapterhub.results import Answer, TaskScores
-from adapterhub.specs import Calibration, TaskSpec
+from adapterhub.specs import Calibration, Extraction, TaskSpec
 from adapterhub.training.data.dataset import Dataset
 from adapterhub.training.evaluation.calibration import Truth, TunedHead
 from adapterhub.training.evaluation.comparison import Comparison
 from adapterhub.training.evaluation.metrics import Figures
+from adapterhub.training.kinds.answers.items import AnswerItems
 from adapterhub.training.kinds.objective import Objective, Sample
 from adapterhub.training.kinds.selection import Judge
 from adapterhub.training.kinds.trees import SplitTrees
+
+Units = Sequence[Sized]
+"""The words of each row, or its context."""
+
+
+def words_in(units: Units) -> Sequence[Sequence[Word]]:
+    """Returns the words of rows of which a kind reads words."""
+    return cast("Sequence[Sequence[Word]]", units)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,13 +42,15 @@ class Targets:
 
     Attributes:
         values: As `Dataset.truth`; of words, their labels, (words,) int64.
-        units: The words of each row; empty for kinds of whole texts.
+        units: The words of each row, or its context; empty for kinds of whole texts.
         trees: Parsing only: the trees of all rows.
+        items: Question answering only: what answers of all rows start and end at.
     """
 
     values: torch.Tensor
-    units: Sequence[Sequence[Word]] = ()
+    units: Units = ()
     trees: SplitTrees | None = None
+    items: AnswerItems | None = None
 
     def to(self, device: torch.device) -> Targets:
         """Returns them on a device."""
@@ -50,7 +62,8 @@ class Outputs:
     """What a task computed for the rows of a data set.
 
     Attributes:
-        logits: (N, K) raw outputs of whole texts; None for kinds that read every token.
+        logits: (N, K) raw outputs of whole texts, of choices (N, C) with -inf where a row has
+            fewer; None for kinds that read every token.
         answers: Its predictions; for kinds of whole texts maybe none.
     """
 
@@ -60,14 +73,16 @@ class Outputs:
     @classmethod
     def of_logits(cls, spec: TaskSpec, logits: RowLogits) -> Outputs:
         """Returns those of a calibrated task."""
-        if isinstance(logits.values, tuple):
+        if spec.per_token:
             return cls(None, DECODERS[spec.kind].decode(logits, spec, 1))
-        return cls(logits.values)
+        return cls(logits.matrix)
 
     @classmethod
     def of_scores(cls, scores: TaskScores) -> Outputs:
         """Returns those of a call."""
         logits = scores.logits
+        if isinstance(logits, tuple) and KINDS[scores.kind].of_choices:
+            logits = padded(logits)
         return cls(logits if isinstance(logits, np.ndarray) else None, scores.answers)
 
     @property
@@ -96,12 +111,12 @@ class TrainedKind(ABC):
         """Returns the words of a text that have targets, for kinds that read every token."""
         return text.words
 
-    def targets(self, dataset: Dataset, units: Sequence[Sequence[Word]]) -> Targets:
+    def targets(self, dataset: Dataset, units: Units) -> Targets:
         """Returns the targets of rows.
 
         Args:
             dataset: The rows.
-            units: The words of each; empty for kinds of whole texts.
+            units: As in `Targets`.
         """
         return Targets(torch.from_numpy(dataset.truth()), units)
 
@@ -140,10 +155,25 @@ class TrainedKind(ABC):
         del truth, labels, seed
         return None
 
+    def extraction(self, targets: Targets) -> Extraction | None:
+        """Returns which spans may be answers, by the training rows; None for other kinds."""
+        del targets
+        return None
+
     def notes(self, targets: Targets) -> Iterator[str]:
         """Yields what people should know of the targets of validation rows."""
         del targets
         yield from ()
+
+    def item_truth(self, dataset: Dataset, truth: Truth) -> Truth:
+        """Returns the targets of what has n-grams of its own: a row, a word or a choice.
+
+        Args:
+            dataset: The rows.
+            truth: Values of their targets; see `Targets`.
+        """
+        del dataset
+        return truth
 
     @abstractmethod
     def calibrate(self, logits: Array, truth: Truth) -> Calibration:

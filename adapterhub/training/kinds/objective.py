@@ -36,6 +36,8 @@ class Objective:
         prior: (K,) logits of the label frequencies in the training set; in cross-validation
             (R, K), by the rows that each copy is fitted on.
         unit: Mean and deviation that turn outputs into the task's own unit.
+        groups: (N,) the group of each training row, of which all rows are in one step; None where
+            rows are drawn by themselves.
     """
 
     outputs: int
@@ -43,6 +45,7 @@ class Objective:
     targets: torch.Tensor
     prior: torch.Tensor
     unit: tuple[float, float] = (0.0, 1.0)
+    groups: torch.Tensor | None = None
 
     def to(self, device: torch.device) -> Objective:
         """Returns it on a device."""

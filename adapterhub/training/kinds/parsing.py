@@ -18,7 +18,7 @@ from adapterhub.training.evaluation.attachment import (
 )
 from adapterhub.training.evaluation.comparison import Comparison, counted_figures
 from adapterhub.training.evaluation.metrics import Figures
-from adapterhub.training.kinds.kind import Outputs, Targets
+from adapterhub.training.kinds.kind import Outputs, Targets, Units, words_in
 from adapterhub.training.kinds.one_label import OneLabelKind
 from adapterhub.training.kinds.selection import Judge
 from adapterhub.training.kinds.trees import judge_trees, split_trees
@@ -36,9 +36,9 @@ class ParsingKind(OneLabelKind):
         """Returns the words of a text with all characters of their tokens."""
         return text.units
 
-    def targets(self, dataset: Dataset, units: Sequence[Sequence[Word]]) -> Targets:
+    def targets(self, dataset: Dataset, units: Units) -> Targets:
         """Returns the trees of all rows, and the relation of every unit."""
-        trees = split_trees(units, dataset)
+        trees = split_trees(words_in(units), dataset)
         return Targets(torch.from_numpy(trees.relations).clamp(min=0), units, trees)
 
     def judge(self, metric: MetricName, dataset: Dataset, targets: Targets) -> Judge:

@@ -14,7 +14,9 @@ from adapterhub.training.evaluation.comparison import Comparison
 from adapterhub.training.evaluation.metrics import to_metrics
 from adapterhub.training.kinds.kind import Outputs, TrainedKind
 from adapterhub.training.kinds.multi_label import MultiLabelKind
+from adapterhub.training.kinds.multiple_choice import MultipleChoiceKind
 from adapterhub.training.kinds.parsing import ParsingKind
+from adapterhub.training.kinds.question_answering import QuestionAnsweringKind
 from adapterhub.training.kinds.regression import RegressionKind
 from adapterhub.training.kinds.single_label import SingleLabelKind
 from adapterhub.training.kinds.tagging import TaggingKind
@@ -25,6 +27,8 @@ TRAINED: Mapping[Kind, TrainedKind] = {
     "regression": RegressionKind(),
     "tagging": TaggingKind(),
     "parsing": ParsingKind(),
+    "multiple_choice": MultipleChoiceKind(),
+    "question_answering": QuestionAnsweringKind(),
 }
 
 

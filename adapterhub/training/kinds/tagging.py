@@ -9,7 +9,7 @@ import torch
 
 from adapterhub.kinds import MetricName
 from adapterhub.model.heads.heads import Array, RowLogits
-from adapterhub.model.heads.spans import Word, words_of
+from adapterhub.model.heads.spans import words_of
 from adapterhub.specs import Calibration, TaskSpec
 from adapterhub.tags import OUTSIDE
 from adapterhub.training.data.dataset import Dataset
@@ -17,7 +17,7 @@ from adapterhub.training.data.tagging import unit_tags
 from adapterhub.training.evaluation.calibration import TunedHead, tune_tag_bias
 from adapterhub.training.evaluation.comparison import Comparison, compare_spans
 from adapterhub.training.evaluation.metrics import Figures, answer_spans, span_figures
-from adapterhub.training.kinds.kind import Outputs, Targets
+from adapterhub.training.kinds.kind import Outputs, Targets, Units, words_in
 from adapterhub.training.kinds.objective import Sample
 from adapterhub.training.kinds.one_label import OneLabelKind
 from adapterhub.training.kinds.selection import Judge, judge_spans, unit_rows
@@ -33,12 +33,12 @@ class TaggingKind(OneLabelKind):
     ngram_strengths = (5.0, 20.0)
     ngram_steps = 100  # words are many and much alike: more iterations change little
 
-    def targets(self, dataset: Dataset, units: Sequence[Sequence[Word]]) -> Targets:
+    def targets(self, dataset: Dataset, units: Units) -> Targets:
         """Returns the tag of every word of all rows."""
         index = {label: place for place, label in enumerate(dataset.labels)}
         tags = [
             index[tag]
-            for row, spans in zip(units, dataset.spans(), strict=True)
+            for row, spans in zip(words_in(units), dataset.spans(), strict=True)
             for tag in unit_tags(row, spans, dataset.labels)
         ]
         return Targets(torch.from_numpy(np.array(tags, np.int64)), units)
@@ -47,7 +47,7 @@ class TaggingKind(OneLabelKind):
         """Returns the judge of candidates on validation rows."""
         del metric  # F1 of spans is the only one.
         labels = dataset.labels
-        return judge_spans(unit_rows(targets.units, dataset.spans(), labels), labels)
+        return judge_spans(unit_rows(words_in(targets.units), dataset.spans(), labels), labels)
 
     def ranking_sample(
         self, truth: torch.Tensor, labels: Sequence[str], seed: int

@@ -10,7 +10,7 @@ from pathlib import Path
 from adapterhub.kinds import KINDS
 from adapterhub.training.features.check_tokens import check_tokens
 from adapterhub.training.features.encode_ahead import Inputs, encode_ahead
-from adapterhub.training.features.encoding import FeatureSource, Layout
+from adapterhub.training.features.encoding import Content, FeatureSource, Layout
 from adapterhub.training.heads.candidates import depths_of
 from adapterhub.training.heads.fit_inputs import reading_for
 from adapterhub.training.train import OpenedJob
@@ -65,8 +65,8 @@ def check_fit(job: OpenedJob) -> None:
 def features_of(job: OpenedJob) -> Iterator[tuple[Layout, Iterable[Inputs]]]:
     """Yields what the fitting of a task reads from the cache, and the texts.
 
-    The words of a tagging or parsing set that may not fit in memory are left out: which of its
-    rows are used is decided when it is fitted.
+    The words of a set, or the tokens of its contexts, that may not fit in memory are left out:
+    which of its rows are used is decided when it is fitted.
 
     Raises:
         UsageError: The backbone has fewer positions or depths than the options want.
@@ -74,11 +74,12 @@ def features_of(job: OpenedJob) -> Iterator[tuple[Layout, Iterable[Inputs]]]:
     splits, options, source = job.job.splits, job.options, job.source
     reading, depth = reading_for(options, splits.train, source), source.encoder.depth
     depths = depths_of(options, depth)
-    inputs = (*splits.train.inputs, *splits.validation.inputs)
+    inputs = (*splits.train.items, *splits.validation.items)
     if KINDS[splits.train.kind].per_token:
-        layout = Layout("words", reading, options.max_windows, depths)
+        content: Content = "context" if reading.slides_second else "words"
+        layout = Layout(content, reading, options.max_windows, depths)
         # A word has a character at least.
-        most_words = sum(len(texts[0]) for texts in inputs)
+        most_words = sum(len(texts[-1]) for texts in inputs)
         if most_words * len(depths) * source.encoder.hidden_size * _HALF_BYTES <= (
             options.memory_bytes
         ):

@@ -14,7 +14,7 @@ from recipes.quality.heads import Quality, QualityRow, measure_folder, measure_t
 from recipes.quality.heads_table import write_table, write_tasks
 from tests.builders import backbone_spec
 from tests.tiny import save_backbone
-from tests.training.rows import sentiment_rows, write_rows
+from tests.training.rows import choice_rows, sentiment_rows, write_rows
 
 
 def test_the_table_says_how_pairs_are_read(tmp_path: Path) -> None:
@@ -156,3 +156,29 @@ def test_tasks_are_measured_as_they_are(
     assert "| predicted | language | tasks | ahead |" in text
     assert f"| {row.baseline:.3f} | {row.head:.3f} |" in text
     assert f"| adapter from depth 2, depth 4 {row.pooling}" in text
+
+
+@pytest.mark.slow
+def test_choices_are_measured_beside_their_likeness_to_the_prompt(
+    tiny_backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADAPTERHUB_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "data" / "choices"
+    folder.mkdir(parents=True)
+    write_rows(folder / "train.jsonl.gz", choice_rows(60))
+    write_rows(folder / "validation.jsonl.gz", choice_rows(20, seed=5))
+    (row,) = measure_folder(
+        folder.parent,
+        backbone=tiny_backbone.folder,
+        registry=None,
+        only=None,
+        max_rows=60,
+        record=tmp_path / "quality.json",
+    ).rows
+    assert (row.kind, row.metric, row.pair) == ("multiple_choice", "accuracy", False)
+    # One word says which choice is right, whatever the prompt.
+    assert row.baseline > 0.9
+    assert row.head > 0.9
+    page = tmp_path / "quality.md"
+    write_table(Quality(backbone=backbone_spec(), max_rows=60, rows=(row,)), page)
+    assert "| one of a row's choices | English | 1 |" in page.read_text(encoding="utf-8")

@@ -16,7 +16,7 @@ from adapterhub import Hub
 from adapterhub.errors import UnknownTaskError, UsageError
 from adapterhub.model.backbone.open_backbone import open_backbone
 from adapterhub.model.encoder.encoder import Encoder
-from adapterhub.model.execution.run_trunk import TapFeatures
+from adapterhub.model.execution.passes import TapFeatures
 from adapterhub.model.execution.stages import ResidentCall
 from adapterhub.plan import Reading, TapName, Trunk
 from adapterhub.results import Scores

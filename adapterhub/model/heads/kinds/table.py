@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from adapterhub.kinds import Kind
 from adapterhub.model.heads.kinds.decoder import Decoder
 from adapterhub.model.heads.kinds.multi_label import MultiLabelDecoder
+from adapterhub.model.heads.kinds.multiple_choice import MultipleChoiceDecoder
 from adapterhub.model.heads.kinds.parsing import ParsingDecoder
+from adapterhub.model.heads.kinds.question_answering import QuestionAnsweringDecoder
 from adapterhub.model.heads.kinds.regression import RegressionDecoder
 from adapterhub.model.heads.kinds.single_label import SingleLabelDecoder
 from adapterhub.model.heads.kinds.tagging import TaggingDecoder
@@ -18,4 +20,6 @@ DECODERS: Mapping[Kind, Decoder] = {
     "regression": RegressionDecoder(),
     "tagging": TaggingDecoder(),
     "parsing": ParsingDecoder(),
+    "multiple_choice": MultipleChoiceDecoder(),
+    "question_answering": QuestionAnsweringDecoder(),
 }

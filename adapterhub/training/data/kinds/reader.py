@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adapterhub.kinds import Kind
+from adapterhub.training.data.answers.answer_rows import AnswerSpan
 from adapterhub.training.data.columns import Columns
 from adapterhub.training.data.labels import Target, find_labels
 from adapterhub.training.data.records import Records
@@ -19,7 +20,7 @@ from adapterhub.training.data.values import read_text
 from adapterhub.training.data.words.trees import ParsedWords
 from adapterhub.training.options import TrainingOptions
 
-Truth = str | tuple[str, ...] | float | TaggedWords | ParsedWords
+Truth = str | tuple[str, ...] | float | TaggedWords | ParsedWords | tuple[AnswerSpan, ...]
 Numbers = npt.NDArray[np.float32] | npt.NDArray[np.int64]
 
 
@@ -30,11 +31,14 @@ class Example:
     Attributes:
         inputs: One string per field; empty for tagging and parsing, whose text is joined from the
             words.
-        truth: A label, labels, a number, or tagged or parsed words.
+        truth: A label, labels, a number, tagged or parsed words, or answers.
+        group: Rows of one group are all for training or all held out; empty where equal inputs are
+            a group.
     """
 
     inputs: tuple[str, ...]
     truth: Truth
+    group: str = ""
 
 
 class Reader(ABC):

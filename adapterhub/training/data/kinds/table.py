@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from adapterhub.kinds import Kind
 from adapterhub.training.data.columns import Columns
 from adapterhub.training.data.kinds.multi_label import MultiLabelReader
+from adapterhub.training.data.kinds.multiple_choice import MultipleChoiceReader
 from adapterhub.training.data.kinds.parsing import ParsingReader
+from adapterhub.training.data.kinds.question_answering import QuestionAnsweringReader
 from adapterhub.training.data.kinds.reader import Example, Reader
 from adapterhub.training.data.kinds.regression import RegressionReader
 from adapterhub.training.data.kinds.single_label import SingleLabelReader
@@ -22,6 +24,8 @@ READERS: Mapping[Kind, Reader] = {
         RegressionReader(),
         TaggingReader(),
         ParsingReader(),
+        MultipleChoiceReader(),
+        QuestionAnsweringReader(),
     )
 }
 

@@ -1,0 +1,1 @@
+"""Rows of multiple choice: a prompt with two or more choices, in the columns of many data sets."""

@@ -1,0 +1,1 @@
+"""Logits of the tokens of a context -> answers, which are spans of it."""

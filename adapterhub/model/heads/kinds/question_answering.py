@@ -1,0 +1,30 @@
+"""Start and end logits of the tokens of a context -> the answer to a question."""
+
+from __future__ import annotations
+
+from adapterhub.model.heads.answers.best_spans import AnswerRules, decode_answers
+from adapterhub.model.heads.heads import RowLogits
+from adapterhub.model.heads.kinds.decoder import Decoder
+from adapterhub.results import Answer
+from adapterhub.specs import TaskSpec
+
+
+def rules_of(spec: TaskSpec) -> AnswerRules:
+    """Returns which answers a task may give."""
+    assert spec.extraction is not None  # as the spec checks
+    return AnswerRules(
+        max_tokens=spec.extraction.max_tokens,
+        null_threshold=spec.extraction.null_threshold,
+        temperature=spec.calibration.temperature,
+    )
+
+
+class QuestionAnsweringDecoder(Decoder):
+    """Decodes to the most probable answer per row, or a list of the `top_k` most probable ones."""
+
+    def decode(self, logits: RowLogits, spec: TaskSpec, top_k: int | None) -> list[Answer]:
+        """Returns one prediction per row."""
+        found = decode_answers(list(logits.values), logits.contexts, rules_of(spec), top_k)
+        if top_k == 1:
+            return [row[0] for row in found]
+        return [*found]

@@ -1,0 +1,1 @@
+"""Rows of question, context and answers; which tokens an answer has."""

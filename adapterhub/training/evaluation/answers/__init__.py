@@ -1,0 +1,1 @@
+"""Extracted answers compared with true ones."""
