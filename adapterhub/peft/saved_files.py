@@ -18,11 +18,15 @@ WEIGHTS_FILE = "adapter_model.safetensors"
 PICKLE_FILE = "adapter_model.bin"
 _MAX_CONFIG_BYTES = 2**20
 
-Reads = Literal["text", "tokens"]
-"""What the adapted model predicts for: a whole text, or every token."""
+Reads = Literal["text", "tokens", "answers"]
+"""What the adapted model predicts for: a whole text, every token, or spans of a context."""
 
 _ENDINGS: Mapping[str, Reads] = MappingProxyType(
-    {"ForSequenceClassification": "text", "ForTokenClassification": "tokens"}
+    {
+        "ForSequenceClassification": "text",
+        "ForTokenClassification": "tokens",
+        "ForQuestionAnswering": "answers",
+    }
 )
 CLASSIFIERS: Mapping[str, Reads] = MappingProxyType(
     {
