@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from adapterhub.errors import AdapterHubError as AdapterHubError
     from adapterhub.evaluation.result import Evaluation as Evaluation
+    from adapterhub.evaluation.retrieval import cosine_spearman as cosine_spearman
+    from adapterhub.evaluation.retrieval import recall_at_k as recall_at_k
     from adapterhub.hub import Hub as Hub
     from adapterhub.importing.convert import Converted as Converted
     from adapterhub.importing.convert import convert as convert
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
     from adapterhub.publishing.task_changes import set_alias as set_alias
     from adapterhub.results import Scores as Scores
     from adapterhub.results import TaskScores as TaskScores
+    from adapterhub.retrieval.index import Index as Index
+    from adapterhub.retrieval.neighbours import Neighbours as Neighbours
     from adapterhub.saving import save_tasks as save_tasks
     from adapterhub.scoring.options import ScoringOptions as ScoringOptions
     from adapterhub.scoring.score_file import ScoredFile as ScoredFile
@@ -53,6 +57,8 @@ if TYPE_CHECKING:
     from adapterhub.training.adapter_options import AdapterOptions as AdapterOptions
     from adapterhub.training.finalize import TrainedTask as TrainedTask
     from adapterhub.training.options import TrainingOptions as TrainingOptions
+    from adapterhub.training.several.train_tasks import train_tasks as train_tasks
+    from adapterhub.training.several.trained_tasks import TrainedTasks as TrainedTasks
     from adapterhub.training.train import train as train
 
 _HOMES = {
@@ -63,6 +69,8 @@ _HOMES = {
     "Evaluation": "adapterhub.evaluation.result",
     "Hub": "adapterhub.hub",
     "ImportOptions": "adapterhub.importing.import_options",
+    "Index": "adapterhub.retrieval.index",
+    "Neighbours": "adapterhub.retrieval.neighbours",
     "Plan": "adapterhub.plan",
     "ProbeOptions": "adapterhub.probing.options",
     "ProbeResult": "adapterhub.probing.result",
@@ -76,8 +84,10 @@ _HOMES = {
     "TaskSpec": "adapterhub.specs",
     "Trainable": "adapterhub.model.adapters.freezing",
     "TrainedTask": "adapterhub.training.finalize",
+    "TrainedTasks": "adapterhub.training.several.trained_tasks",
     "TrainingOptions": "adapterhub.training.options",
     "convert": "adapterhub.importing.convert",
+    "cosine_spearman": "adapterhub.evaluation.retrieval",
     "deprecate_task": "adapterhub.publishing.task_changes",
     "export_peft": "adapterhub.peft.export_folder",
     "freeze": "adapterhub.model.adapters.freezing",
@@ -88,12 +98,14 @@ _HOMES = {
     "publish_backbone": "adapterhub.publishing.backbone",
     "read_head": "adapterhub.store.headfile",
     "read_registry": "adapterhub.store.registry",
+    "recall_at_k": "adapterhub.evaluation.retrieval",
     "remove_alias": "adapterhub.publishing.task_changes",
     "remove_task": "adapterhub.publishing.task_changes",
     "rename_task": "adapterhub.publishing.task_changes",
     "save_tasks": "adapterhub.saving",
     "set_alias": "adapterhub.publishing.task_changes",
     "train": "adapterhub.training.train",
+    "train_tasks": "adapterhub.training.several.train_tasks",
     "trainable": "adapterhub.model.adapters.freezing",
     "unrolled": "adapterhub.model.adapters.unrolled",
 }

@@ -20,6 +20,7 @@ from adapterhub.commands.export import export
 from adapterhub.commands.import_ import import_
 from adapterhub.commands.info import info
 from adapterhub.commands.list_tasks import list_tasks
+from adapterhub.commands.nearest import nearest
 from adapterhub.commands.option_fields import Verb
 from adapterhub.commands.printing import print_line
 from adapterhub.commands.probe import probe
@@ -41,6 +42,7 @@ Examples:
   adapterhub score "I loved every minute." --task sentiment-en
   adapterhub score --file reviews.csv --text-column review --out scored.parquet
   adapterhub train rows.jsonl --task spam
+  adapterhub train tasks.yaml
 """
 
 _VERBS: dict[str, Callable[..., None]] = {
@@ -50,6 +52,7 @@ _VERBS: dict[str, Callable[..., None]] = {
     "score": score,
     "train": train,
     "eval": evaluate,
+    "nearest": nearest,
     "probe": probe,
     "publish": publish,
     "publish-backbone": publish_backbone,

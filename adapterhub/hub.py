@@ -4,28 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from adapterhub.inputs import Record, read_records
 from adapterhub.model.execution.call import make_request, with_own_tasks
 from adapterhub.model.execution.stages import ResidentCall
-from adapterhub.model.execution.text_features import FeatureOptions, features_of
-from adapterhub.model.heads.heads import Array
+from adapterhub.model.execution.text_features import FeatureOptions
 from adapterhub.opening import HubSettings, open_parts
-from adapterhub.option_models import parse_options, read_options
+from adapterhub.option_models import read_options
 from adapterhub.plan import Plan
-from adapterhub.publishing.publication import Published, PublishOptions, on_branch
+from adapterhub.publishing.publication import Published, read_place
 from adapterhub.remote.calls import reading_with, split_access
 from adapterhub.remote.named_tasks import is_folder_of_tasks
 from adapterhub.remote.operation import operation
 from adapterhub.remote.task_names import TaskNames, names_in, names_on_hub
 from adapterhub.results import Answer, Scores, TaskInfo
+from adapterhub.retrieval.encode import Encoded, encode_texts
+from adapterhub.retrieval.nearest import nearest_texts
+from adapterhub.retrieval.neighbours import Neighbours
 from adapterhub.scoring.options import ScoringOptions
 from adapterhub.scoring.score_file import ScoredFile, score_file
 from adapterhub.scoring.stream import stream_answers
 from adapterhub.specs import BackboneSpec, Pooling, TaskSpec
-from adapterhub.store.references import parse_repository
 
 if TYPE_CHECKING:
     from adapterhub.evaluation.result import Evaluation
@@ -81,14 +83,17 @@ class Hub:
         self.backbone: BackboneSpec = parts.backbone.spec
         self.dtype, self.max_windows = str(dtype), max_windows
         self.encoder, self.tokenizer = parts.context.encoder, parts.context.tokenizer
-        self._names, self._context, self._tasks = parts.names, parts.context, parts.tasks
-        self._folder, self._sentence = parts.backbone.root, parts.backbone.sentence
-        self._settings = parts.settings
+        self._names, self._tasks, self._settings = parts.names, parts.tasks, parts.settings
+        self._folder, own = parts.backbone.root, parts.backbone.sentence
+        self._encode = partial(encode_texts, context=parts.context, sentence=own)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Returns how to open it again elsewhere, with the same versions resident."""
-        given = (self._names.given, self._settings, self.backbone, self._tasks.pins())
-        return _reopen, (type(self), *given)
+        opened = partial(type(self), self._names.given, **asdict(self._settings))
+        return opened, (), (self.backbone, self._tasks.pins())
+
+    def __setstate__(self, pinned: tuple[Any, ...]) -> None:
+        self._tasks.load_pinned(*pinned)
 
     @classmethod
     @operation()
@@ -181,17 +186,15 @@ class Hub:
         # Imported here: it imports PEFT, which scoring does not need.
         from adapterhub.publishing.publish import publish
 
-        place = parse_repository(repo)
-        how = on_branch(parse_options(PublishOptions, options), place.revision)
-        return publish(place.name, self._tasks.checked(self._names.own(tasks), how.examples), how)
+        name, how = read_place(repo, options)
+        return publish(name, self._tasks.checked(self._names.own(tasks), how.examples), how)
 
     def push_to_hub(
         self, repo_id: str, tasks: str | Sequence[str] | None = None, **options: Any
     ) -> Published:
         """Publishes tasks as `publish` does, by the name that transformers has for it.
 
-        No tasks stand for those that the hub was opened with, else for all of its registry for this
-        backbone.
+        Without tasks: those that it was opened with, else all of its registry for this backbone.
         """
         return self.publish(self._names.saved(tasks, self.backbone.fingerprint), repo_id, **options)
 
@@ -291,9 +294,7 @@ class Hub:
         logits: bool = False,
         on_error: OnError = "raise",
     ) -> Scores:
-        """Returns predictions for rows that request different tasks; only those are computed.
-
-        They are as those of `score`, with None where a row does not request a task.
+        """Returns predictions for rows that request different tasks; others are not computed.
 
         Args:
             rows: Pairs of a text or record and the task or tasks to score it with.
@@ -368,12 +369,12 @@ class Hub:
         fields: Sequence[str] = ("text",),
         max_length: int | None = None,
         prompt: str | None = None,
-    ) -> Array | tuple[Array, ...]:
-        """Returns features in fp32: (N, H), or for pooling `tokens` one (tokens, H) per row.
+        **options: Any,
+    ) -> Encoded:
+        """Returns vectors in fp32: (N, H), or for pooling `tokens` one (tokens, H) per row.
 
-        By default these are the vectors that sentence-transformers computes, if the backbone comes
-        from one of its repositories, long texts truncated. A pooling makes them plain features, as
-        heads read them, of long texts the mean over windows.
+        By default those of sentence-transformers, if the backbone comes from one of its
+        repositories. A pooling makes plain features, of long texts the mean over windows.
 
         Args:
             texts: Strings or records.
@@ -381,20 +382,19 @@ class Hub:
             pooling: `cls`, `mean`, `max` or `tokens`; None for the backbone's own, else `mean`.
             fields: The input fields; two make a pair, for which there is no pooling `tokens`.
             max_length: Window in tokens, special tokens included; None for the backbone's own.
-            prompt: What to put before the first field: one of the backbone's prompts by name, or
-                a text that ends with a space or punctuation (`"query: "`); `""` for none.
+            prompt: A prompt of the backbone by name, or a text such as `"query: "`; `""` for none.
+            options: Of `EncodeOptions`: `normalize`, `truncate_dim`, `role`, `output`, `progress`.
 
         Raises:
-            UsageError: The depth, pooling, fields, window or prompt are not valid.
-            BackboneError: The backbone's own vectors need a module that cannot be honoured.
+            AdapterHubError: An argument or a row is not valid, or the vectors cannot be computed.
         """
-        options = FeatureOptions(depth, pooling, fields, max_length, prompt)
-        return features_of(
-            read_records(texts), options, context=self._context, sentence=self._sentence
-        )
+        given = FeatureOptions(depth, pooling, fields, max_length, prompt)
+        return self._encode(read_records(texts), given, options)
 
+    def nearest(self, queries: Any, texts: object, **options: Any) -> Neighbours:
+        """Returns the texts whose vectors are most similar to that of each query.
 
-def _reopen(kind: type[Hub], registry: Any, settings: HubSettings, *pinned: Any) -> Hub:
-    hub = kind(registry, **asdict(settings))
-    hub._tasks.load_pinned(*pinned)
-    return hub
+        `texts` are an `Index`, the folder of one, or what `Index.build` makes one of; `options` are
+        of `QueryOptions`, such as `top_k`, and, where an index is made, of `IndexOptions` too.
+        """
+        return nearest_texts(self, queries, texts, options)

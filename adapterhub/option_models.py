@@ -117,7 +117,11 @@ _Options = TypeVar("_Options", bound=Options)
 
 
 def parse_options(
-    model: type[_Options], values: Mapping[str, object], *, names: Mapping[str, str] | None = None
+    model: type[_Options],
+    values: Mapping[str, object],
+    *,
+    names: Mapping[str, str] | None = None,
+    strict: bool | None = None,
 ) -> _Options:
     """Returns the options of a model.
 
@@ -125,13 +129,15 @@ def parse_options(
         model: Their class.
         values: By field.
         names: What errors call a field; None for its own name.
+        strict: False takes texts for numbers and lists for tuples, as from a file; None decides by
+            field.
 
     Raises:
         UsageError: An option is unknown or its value is not valid.
     """
     check_type(values, Mapping, f"The {model.called}s", f"{model.__name__} or a dictionary")
     try:
-        made: _Options = model.__pydantic_validator__.validate_python(dict(values))
+        made: _Options = model.__pydantic_validator__.validate_python(dict(values), strict=strict)
         return made
     except ValidationError as error:
         raise _usage_error(model, error, names or {}) from error

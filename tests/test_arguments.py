@@ -22,6 +22,7 @@ from adapterhub import (
     ScoringOptions,
     TrainingOptions,
     convert,
+    cosine_spearman,
     deprecate_task,
     export_peft,
     freeze,
@@ -32,12 +33,14 @@ from adapterhub import (
     publish_backbone,
     read_head,
     read_registry,
+    recall_at_k,
     remove_alias,
     remove_task,
     rename_task,
     save_tasks,
     set_alias,
     train,
+    train_tasks,
     trainable,
     unrolled,
 )
@@ -48,6 +51,8 @@ from adapterhub.publishing.publication import PublishOptions
 RESULTS = {
     "Converted",
     "Evaluation",
+    "Index",
+    "Neighbours",
     "Plan",
     "ProbeResult",
     "Published",
@@ -59,6 +64,7 @@ RESULTS = {
     "TaskSpec",
     "Trainable",
     "TrainedTask",
+    "TrainedTasks",
 }
 """What calls return; nobody makes one."""
 OTHERS = {"AdapterHubError", "__version__"}
@@ -196,6 +202,23 @@ CALLS: dict[str, Call] = {
             "max_length": ("x", 9.5, True, 0, 1_000, []),
             "prompt": (3, b"x", [], "x"),
         },
+        several="options",
+    ),
+    "Hub.nearest": Call(
+        lambda given: given.hub.nearest,
+        lambda given: {"queries": "a good day", "texts": ["a good day"]},
+        {"queries": NO_TEXTS, "texts": (3, None, b"x", object(), [], [3], "nothing.csv", "x")},
+        several="options",
+    ),
+    "recall_at_k": Call(
+        lambda given: recall_at_k,
+        lambda given: {"found": [[1]], "relevant": [[1]], "k": 1},
+        {"found": ([], [[1], [2]]), "relevant": ([], [[]]), "k": (0, "x", None, True, 1.5)},
+    ),
+    "cosine_spearman": Call(
+        lambda given: cosine_spearman,
+        lambda given: {"left": [[1.0], [2.0]], "right": [[1.0], [1.0]], "scores": [1, 2]},
+        {"left": ([], [[1.0]], "x", None), "right": ([], [1.0]), "scores": ([], [1], "x", None)},
     ),
     "Hub.publish": Call(
         lambda given: given.hub.publish,
@@ -362,6 +385,34 @@ CALLS: dict[str, Call] = {
             "registry": NO_PATH,
             "backbone": (3, b"x", [], "nothing"),
             "encoder": (3, "x", []),
+        },
+    ),
+    "train_tasks": Call(
+        lambda given: train_tasks,
+        lambda given: {
+            "tasks": {"spam": {}},
+            "data": ROWS,
+            "options": {"folds": 0, "epochs": 1, "depths": (1,), "hidden_widths": ()},
+            **_owned(given),
+        },
+        {
+            "tasks": (
+                3,
+                None,
+                b"x",
+                object(),
+                "spam",
+                [],
+                [3],
+                ["spam"],
+                {"No Name": {}},
+                {"a": 3},
+            ),
+            "data": (3, None, b"x", object(), [], [3], {}),
+            "options": NO_OPTIONS,
+            "registry": NO_PATH,
+            "backbone": (3, b"x", [], object(), "nothing"),
+            "encoder": (3, "x", [], object()),
         },
     ),
     "probe": Call(

@@ -32,6 +32,7 @@ DOCUMENTS = (
     "docs/architecture.md",
     "docs/freezing.md",
     "docs/head-file.md",
+    "docs/nearest.md",
     "docs/probing.md",
 )
 PAGES = (

@@ -33,7 +33,7 @@ LADDER: dict[str, tuple[set[str], ...]] = {
         {"peft", "plots", "remote"},
         {"rows", "model"},
         {"opening", "publishing", "saving", "scoring"},
-        {"training", "importing"},
+        {"training", "importing", "retrieval"},
         {"evaluation", "probing"},
         {"hub"},
         {"commands"},
@@ -67,6 +67,7 @@ LADDER: dict[str, tuple[set[str], ...]] = {
         {"adapters"},
         {"finalize"},
         {"train"},
+        {"several"},
     ),
 }
 """By folder, from the bottom up: a module may import its own folder and what stands below it."""

@@ -128,8 +128,10 @@ def command_function(run: Callable[..., None]) -> Callable[..., None]:
             made[name] = parameter.replace(kind=Parameter.KEYWORD_ONLY)
 
     def call(**values: object) -> None:
+        # A parameter of the verb takes the place of an option of the same name.
         own = {name: value for name, value in values.items() if name in signature.parameters}
-        run(**own, **{name: read_options(*group, values) for name, group in groups.items()})
+        rest = {name: value for name, value in values.items() if name not in own}
+        run(**own, **{name: read_options(*group, rest) for name, group in groups.items()})
 
     call.__dict__["bare"] = bare
     call.__dict__["__signature__"] = Signature(list(made.values()))

@@ -46,15 +46,12 @@ OWN_REGISTRY_HELP = (
 OwnRegistry = Annotated[
     Path | None, typer.Option("--registry", "-r", metavar="FILE", help=OWN_REGISTRY_HELP)
 ]
+REGISTRY_TO_WRITE_HELP = (
+    "The registry.yaml to add to, made if missing. Without it the nearest one from here "
+    "upwards, else one in this folder."
+)
 RegistryToWrite = Annotated[
-    Path | None,
-    typer.Option(
-        "--registry",
-        "-r",
-        metavar="FILE",
-        help="The registry.yaml to add to, made if missing. Without it the nearest one from here "
-        "upwards, else one in this folder.",
-    ),
+    Path | None, typer.Option("--registry", "-r", metavar="FILE", help=REGISTRY_TO_WRITE_HELP)
 ]
 USE_HELP = "The task to use instead, of the same registry or owner/repo:task."
 OwnTask = Annotated[

@@ -223,10 +223,10 @@ def _open_source(texts: list[str], file: Path | None, form: Format | None) -> Ro
         return open_source(texts or file, form)
     if sys.stdin is None or sys.stdin.isatty():
         raise UsageError("There are no texts; give some, or --file, or pipe them in.")
-    return stream_source(_stdin_bytes(), form or "text", name="stdin")
+    return stream_source(stdin_bytes(), form or "text", name="stdin")
 
 
-def _stdin_bytes() -> BinaryIO:
+def stdin_bytes() -> BinaryIO:
     """Returns stdin without its decoding, so that what is not UTF-8 costs one row only.
 
     It is read in a thread, which may wait for a line for ever. A process that ends meanwhile must

@@ -1,72 +1,182 @@
-"""`adapterhub train`: labelled rows in, a task in the registry out."""
+"""`adapterhub train`: labelled rows in, tasks in the registry out."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from adapterhub.commands.option_fields import uses
-from adapterhub.commands.options import Backbone, LabelledRows, NewTask, RegistryToWrite
-from adapterhub.commands.printing import note, note_plot, print_json, print_line
-from adapterhub.errors import RegistryError, SaveError
+from adapterhub.commands.options import split_names
+from adapterhub.commands.printing import counted, note, note_plot, print_json, print_line
+from adapterhub.errors import RegistryError, SaveError, UsageError
 
 if TYPE_CHECKING:
-    from adapterhub.commands.verb_options import OutputOptions
-    from adapterhub.specs import AdapterSpec
-    from adapterhub.training.adapters.result import AdapterRow, AdapterTable
+    from collections.abc import Mapping
+
+    from adapterhub.commands.verb_options import OutputOptions, PlaceOptions
     from adapterhub.training.finalize import TrainedTask
-    from adapterhub.training.heads.table import SearchTable, TableRow
     from adapterhub.training.options import TrainingOptions
+    from adapterhub.training.several.prepare_tasks import TaskList
+
+_Data = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE",
+        help="Labelled rows: .jsonl, .csv, .tsv, .conllu (or with .gz, .zst), .parquet, .arrow; or "
+        "a list of tasks: .yaml.",
+    ),
+]
+_Task = Annotated[
+    str | None,
+    typer.Option(
+        "--task",
+        "-t",
+        metavar="NAME",
+        help="Name of the task; of a list of tasks, those to train, as a,b. [all of a list]",
+    ),
+]
+_Targets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--target-column",
+        "--target",
+        metavar="COLUMN",
+        help="Column of the target. Repeat it for one task per column, each called NAME-COLUMN. "
+        "[label, labels, score, tags or deprel]",
+    ),
+]
 
 
 @uses(
+    "adapterhub.commands.verb_options:PlaceOptions",
     "adapterhub.training.options:TrainingOptions",
     "adapterhub.commands.verb_options:OutputOptions",
 )
 def train(
-    data: LabelledRows,
+    data: _Data,
     *,
-    task: NewTask,
-    registry: RegistryToWrite = None,
-    backbone: Backbone = None,
+    task: _Task = None,
+    target: _Targets = None,
+    place: PlaceOptions,
     options: TrainingOptions,
     output: OutputOptions,
 ) -> None:
-    """Train a task on the frozen backbone and add it to a registry.
+    """Train a task on the frozen backbone and add it to a registry, or several tasks in one run.
 
     The rows are encoded once, many heads are fitted on the features, and the cheapest good one is
     kept. With --adapter or --tune the encoder is changed too, at some depths or at all of them, and
     the head trains with it.
+    A .yaml file lists tasks, each with its name, data and options, below options for all of them;
+    options given here overrule those of the file. All texts are encoded in one run, and all tasks
+    are added or none.
     In brackets: the default of an option.
     """
-    from adapterhub.saving import write_elsewhere
-    from adapterhub.store.registry import NEAREST
-    from adapterhub.training.prepare import prepare
+    from adapterhub.training.several.prepare_tasks import list_tasks
+    from adapterhub.training.several.task_file import is_task_file
 
     output.check_plot()
-    where = registry or NEAREST
-    at = "" if registry is None else f" --registry {shlex.quote(str(registry))}"
-    job = prepare(data, task=task, options=options, registry=where, backbone=backbone)
+    columns = target or []
+    if columns:
+        own: object = columns[0] if len(columns) == 1 else columns
+        options = options.model_copy(update={"target": own})
+    if is_task_file(data):
+        tasks = list_tasks(data, options=options, registry=place.where, backbone=place.backbone)
+        _train_several(tasks if task is None else tasks.only(split_names([task])), place, output)
+    elif task is None:
+        raise UsageError("The new task has no name; give it with --task NAME.")
+    elif len(columns) > 1:
+        _train_several(
+            list_tasks({task: options}, data=data, registry=place.where, backbone=place.backbone),
+            place,
+            output,
+        )
+    else:
+        _train_one(data, task, place, options, output)
+
+
+def _train_one(
+    data: Path, task: str, place: PlaceOptions, options: TrainingOptions, output: OutputOptions
+) -> None:
+    from adapterhub.training.prepare import prepare
+
+    job = prepare(data, task=task, options=options, registry=place.where, backbone=place.backbone)
     # From here on it takes seconds: torch.
     from adapterhub.training.train import run
 
     try:
         trained = run(job)
     except SaveError as error:
-        file = shlex.quote(str(write_elsewhere(error.trained)))
-        way_out = f"It is in {file}; add it with `adapterhub add {file}{at}`"
-        if error.trained.backbone.base is not None:
-            way_out = f"It is in the registry {file}, with its backbone beside it"
-        raise RegistryError(error.path, f"{error.problem} {way_out}") from error
+        raise _kept_elsewhere(error, {task: error.trained}, place.option) from error
     if output.as_json:
-        print_json(_values(trained))
+        from adapterhub.commands.trained_values import trained_values
+
+        print_json(trained_values(trained))
     else:
-        _print(trained, at)
+        _print(trained, place.option)
     if output.plot is not None:
         trained.plot(output.plot)
-        measured = trained.comparison
-        note_plot(output.plot, {} if measured is None else {task: measured.names})
+        _note_plot(output.plot, {task: trained})
+
+
+def _train_several(tasks: TaskList, place: PlaceOptions, output: OutputOptions) -> None:
+    """Trains several tasks and prints them as one table."""
+    from adapterhub.commands.verb_options import PlaceOptions
+    from adapterhub.store.registry import NEAREST
+    from adapterhub.training.several.prepare_tasks import prepare_tasks
+
+    jobs = prepare_tasks(tasks)
+    # From here on it takes seconds: torch.
+    from adapterhub.training.several.train_tasks import run_tasks
+
+    # A file may name the registry.
+    place = PlaceOptions(
+        registry=None if tasks.registry in (None, NEAREST) else Path(str(tasks.registry))
+    )
+    try:
+        trained = run_tasks(jobs)
+    except SaveError as error:
+        raise _kept_elsewhere(error, error.trained, place.option) from error
+    if output.as_json:
+        from adapterhub.commands.trained_values import trained_values
+
+        plan = trained.plan()
+        print_json(
+            {
+                "tasks": [trained_values(one) for one in trained.values()],
+                "passes": None if plan is None else plan.passes,
+                "separate_passes": None if plan is None else plan.separate_passes,
+            }
+        )
+    else:
+        print_line(trained.render().rstrip())
+        names = " ".join(f"--task {name}" for name in trained)
+        note(f"adapterhub: {counted(len(trained), 'task')} in {jobs[0].registry}")
+        note(f'adapterhub: try: adapterhub score "…" {names}{place.option}')
+    if output.plot is not None:
+        trained.plot(output.plot)
+        _note_plot(output.plot, trained)
+
+
+def _kept_elsewhere(error: SaveError, trained: Mapping[str, TrainedTask], at: str) -> RegistryError:
+    """Returns the error of tasks that are written to files, since their registry refuses them."""
+    from adapterhub.saving import write_elsewhere
+
+    ways = []
+    for one in trained.values():
+        file = shlex.quote(str(write_elsewhere(one)))
+        if one.backbone.base is not None:
+            ways.append(f"It is in the registry {file}, with its backbone beside it")
+        else:
+            ways.append(f"It is in {file}; add it with `adapterhub add {file}{at}`")
+    return RegistryError(error.path, f"{error.problem} {'. '.join(ways)}")
+
+
+def _note_plot(path: Path, trained: Mapping[str, TrainedTask]) -> None:
+    measured = {name: one.comparison for name, one in trained.items()}
+    note_plot(path, {name: one.names for name, one in measured.items() if one is not None})
 
 
 def _print(trained: TrainedTask, at: str) -> None:
@@ -81,81 +191,3 @@ def _print(trained: TrainedTask, at: str) -> None:
         if trained.backbone.base is not None:
             note(f"adapterhub: its backbone is in {own_folder(saved)}")
         note(f'adapterhub: try: adapterhub score "…" --task {saved.task}{at}')
-
-
-def _values(trained: TrainedTask) -> dict[str, object]:
-    from adapterhub.commands.measured import split_values
-
-    table, saved = trained.table, trained.saved
-    values: dict[str, object] = {"task": trained.spec.task}
-    if saved is not None:
-        values |= {"version": saved.version, "file": str(saved.path)}
-        values |= {"aliases": dict(saved.entry.aliases)}
-        values |= {"backbone": saved.entry.backbone}
-    return {
-        **values,
-        "kind": trained.spec.kind,
-        "labels": list(trained.spec.labels),
-        "metrics": {metric.name: metric.value for metric in trained.metrics},
-        "measured_on": trained.metrics[0].split if trained.metrics else None,
-        "measured": split_values(trained.spec),
-        "validation_rows": next((m.rows for m in trained.spec.metrics if m.split != "test"), 0),
-        "apart": trained.spec.apart,
-        "head": trained.spec.head.model_dump(mode="json"),
-        "passes": trained.spec.deepest,
-        "separate_passes": trained.spec.backbone.num_hidden_layers,
-        "candidates": table.candidates,
-        "metric": table.metric,
-        "measure": table.measure or table.metric,
-        "adapter": _adapter_values(trained.spec.adapter),
-        "tuning": _tuning_values(trained),
-        "tried": _tried(table),
-        "notes": list(table.notes),
-        "data": None if trained.data is None else trained.data.as_dict(),
-    }
-
-
-def _tuning_values(trained: TrainedTask) -> dict[str, object]:
-    """Returns what was trained, and what that cost; zeros where it was not measured."""
-    from adapterhub.saving import own_folder
-
-    row, saved = trained.table.rows[trained.table.chosen], trained.saved
-    makes_backbone = trained.tune is not None and trained.tune.makes_backbone
-    return {
-        "recipe": None if trained.tune is None else str(trained.tune),
-        "trained": row.parameters,
-        "own_passes": row.own_passes,
-        "seconds_per_epoch": row.seconds,
-        "memory_bytes": row.memory_bytes,
-        "shares_trunk": not makes_backbone and row.own_passes < max(row.passes, 1),
-        "backbone": str(own_folder(saved)) if makes_backbone and saved is not None else None,
-    }
-
-
-def _adapter_values(adapter: AdapterSpec | None) -> dict[str, object] | None:
-    if adapter is None:
-        return None
-    return adapter.model_dump(mode="json", exclude={"config"})
-
-
-def _tried(table: SearchTable | AdapterTable) -> list[dict[str, object]]:
-    rows: Sequence[TableRow | AdapterRow] = table.rows
-    return [
-        {
-            "passes": row.passes,
-            "from_depth": getattr(row, "from_depth", None),
-            "rank": getattr(row, "rank", None),
-            "apart": getattr(row, "apart", False),
-            "depths": list(row.head.depths),
-            "pooling": row.head.pooling,
-            "hidden_width": row.head.hidden_width,
-            "parameters": row.parameters,
-            "own_passes": row.own_passes,
-            "seconds": row.seconds,
-            "memory_bytes": row.memory_bytes,
-            "value": row.value,
-            "best": index == table.best,
-            "chosen": index == table.chosen,
-        }
-        for index, row in enumerate(rows)
-    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,9 +13,11 @@ from adapterhub.commands.options import (
     JSON_HELP,
     OWN_REGISTRY_HELP,
     REGISTRIES_HELP,
+    REGISTRY_TO_WRITE_HELP,
     USE_HELP,
 )
 from adapterhub.option_models import Option, Options
+from adapterhub.rows.formats import Format
 
 if TYPE_CHECKING:
     from adapterhub.store.registries import Registries
@@ -57,6 +60,27 @@ class HubOptions(Options):
         check_backbone(registries, backbone)
 
 
+class PlaceOptions(Options):
+    """Where a new task goes, and the backbone that it is for."""
+
+    registry: Annotated[Path | None, Option(flags=("--registry", "-r"))] = Field(
+        None, description=REGISTRY_TO_WRITE_HELP
+    )
+    backbone: Annotated[str | None, Option("NAME")] = Field(None, description=BACKBONE_HELP)
+
+    @property
+    def where(self) -> str | Path:
+        """Returns the registry, as the library takes it."""
+        from adapterhub.store.registry import NEAREST
+
+        return self.registry or NEAREST
+
+    @property
+    def option(self) -> str:
+        """Returns the option that names the registry, for a command to copy; may be empty."""
+        return "" if self.registry is None else f" --registry {shlex.quote(str(self.registry))}"
+
+
 class OutputOptions(Options):
     """How a verb shows what it measured."""
 
@@ -93,6 +117,29 @@ class ScoreArguments(Options):
     """Give all labels with their scores."""
     no_progress: bool = False
     """Show no progress, as --progress off."""
+
+
+class NearestArguments(Options):
+    """What `nearest` reads and writes, beside the texts and the options of an index."""
+
+    queries: Annotated[Path | None, Option("FILE")] = None
+    """File of queries, in any format of the texts, or - for stdin; each row is written with what
+    is found."""
+    query_column: Annotated[str | None, Option("NAME", "text")] = None
+    """Column of the queries."""
+    query_format: Annotated[Format | None, Option("FORMAT")] = None
+    """Format of the queries' file. Without it the ending of the name decides; stdin is text."""
+    each: bool = False
+    """Find the nearest other texts of each text."""
+    index: Annotated[Path | None, Option("DIR")] = None
+    """Save the index in this folder; one that is there is used if it was made of the same texts,
+    settings and backbone."""
+    out: Annotated[Path | None, Option("FILE", flags=("--out", "-o"))] = None
+    """Write the queries with what is found to a .jsonl, .csv, .tsv, .parquet or .arrow file."""
+    registry: Annotated[tuple[Path, ...], Option(flags=("--registry", "-r"), repeated=True)] = (
+        Field((), description=REGISTRIES_HELP)
+    )
+    as_json: Annotated[bool, Option(flags=("--json",))] = Field(False, description=JSON_HELP)
 
 
 class SearchOptions(Options):

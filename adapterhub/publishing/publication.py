@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
@@ -9,7 +10,8 @@ from pydantic import ConfigDict, Field
 
 from adapterhub.errors import UsageError
 from adapterhub.inputs import Record
-from adapterhub.option_models import Option, Options
+from adapterhub.option_models import Option, Options, parse_options
+from adapterhub.store.references import parse_repository
 
 
 class CommitOptions(Options):
@@ -77,6 +79,16 @@ class PublishOptions(CommitOptions):
     ] = Field((), strict=False)
     """Benchmark of the Hub that the first metric of a task is of: its data set and `task_id`, for
     one of several tasks TASK=DATASET:ID. Repeatable."""
+
+
+def read_place(repo: str, options: Mapping[str, object]) -> tuple[str, PublishOptions]:
+    """Returns the name of a repository, and how to publish to it, on the branch that it names.
+
+    Raises:
+        UsageError: The name or an option is not valid.
+    """
+    place = parse_repository(repo)
+    return place.name, on_branch(parse_options(PublishOptions, options), place.revision)
 
 
 class BackboneOptions(CommitOptions):

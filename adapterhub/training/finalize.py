@@ -18,6 +18,7 @@ from adapterhub.model.execution.run_trunk import ExecutionContext
 from adapterhub.model.heads.heads import RowLogits
 from adapterhub.plots.combine import save_panels
 from adapterhub.plots.figure_files import check_plot
+from adapterhub.plots.panels import Panel
 from adapterhub.saving import save_tasks
 from adapterhub.specs import Metric, TaskSpec, TrainingRecord
 from adapterhub.store.example_texts import read_examples
@@ -96,9 +97,13 @@ class TrainedTask:
             DataError: The system cannot write it.
         """
         check_plot(path)
-        labels, measured = self.spec.labels, self.comparison
-        panels = [] if measured is None else measured.panels(labels)
-        return save_panels({self.spec.task: [self.table.curve(), *panels]}, path)
+        return save_panels({self.spec.task: self.panels()}, path)
+
+    def panels(self) -> list[Panel]:
+        """Returns what `plot` draws."""
+        measured = self.comparison
+        panels = [] if measured is None else measured.panels(self.spec.labels)
+        return [self.table.curve(), *panels]
 
 
 def finalize(

@@ -56,6 +56,7 @@ def prepare(
     options: TrainingOptions | Mapping[str, object] | None = None,
     registry: str | Path | None = NEAREST,
     backbone: str | Path | Backbone | None = None,
+    called: str = "",
 ) -> TrainingJob:
     """Returns a training run whose options, names and rows fit; needs no torch.
 
@@ -65,6 +66,7 @@ def prepare(
         options: As in `train`.
         registry: As in `train`.
         backbone: As in `train`.
+        called: Begins each line of the log on what was read.
 
     Raises:
         AdapterHubError: As `train`, but for what only an open backbone tells.
@@ -80,7 +82,7 @@ def prepare(
     if options.trains_encoder:
         # Cross-validation would train the adapter once per fold.
         options = options.model_copy(update={"folds": 0})
-    splits = _read_rows(data, options)
+    splits = _read_rows(data, options, called)
     depth = check_backbone_for(path, backbone)
     if depth is not None:
         _check_depths(options, depth)
@@ -136,14 +138,14 @@ def _check_earlier(options: TrainingOptions, registry: Path | None) -> None:
         raise UsageError(f"Task '{name}' has no adapter; its head reads the frozen trunk.")
 
 
-def _read_rows(data: object, options: TrainingOptions) -> Splits:
+def _read_rows(data: object, options: TrainingOptions, called: str) -> Splits:
     """Returns the rows, and logs what was read."""
     splits = read_splits(data, options)
     summary = summary_of(splits)
     for line in summary.lines():
-        _log.info(line)
+        _log.info("%s%s", called, line)
     for warning in summary.warnings:
-        _log.warning(warning)
+        _log.warning("%s%s", called, warning)
     selection_metric(options, splits.train.kind)  # refused now, not after the encoder has run
     read_examples(options.examples, splits.train.fields)
     return splits

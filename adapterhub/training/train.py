@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -30,6 +31,9 @@ from adapterhub.training.heads.search_heads import SearchResult
 from adapterhub.training.options import TrainingOptions, with_recipe
 from adapterhub.training.prepare import TrainingJob, named_registry, prepare
 from adapterhub.training.warm_start import WarmStart, read_warm_start
+
+if TYPE_CHECKING:
+    from adapterhub.training.adapters.search_adapters import SharedAdapter
 
 
 def train(
@@ -68,6 +72,47 @@ def train(
     return run(job, encoder=encoder)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenedJob:
+    """A training run whose backbone is open, checked as far as it can be before texts are encoded.
+
+    Attributes:
+        job: What to do.
+        options: Those of the job, with its recipe and the shape of earlier adapters spelled out.
+        backbone: Which the task is trained on.
+        source: Where features come from.
+        readings: Whether the texts of a row are encoded apart: the ways that are tried.
+        warm_start: The adapter to continue from, or None.
+        shared: The adapter of another task that a head is fitted on, or None.
+    """
+
+    job: TrainingJob
+    options: TrainingOptions
+    backbone: Backbone
+    source: FeatureSource
+    readings: tuple[bool, ...]
+    warm_start: WarmStart | None = None
+    shared: SharedAdapter | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FittedTask:
+    """A trained task that no registry has yet, with what its training has left on disk.
+
+    Attributes:
+        trained: The task.
+        found: What the search found.
+    """
+
+    trained: TrainedTask
+    found: SearchResult | AdapterSearchResult
+
+    def remove_checkpoints(self) -> None:
+        """Deletes what a stopped run would resume from, if there is any."""
+        if isinstance(self.found, AdapterSearchResult):
+            self.found.remove_checkpoints()
+
+
 @own_state
 def run(job: TrainingJob, *, encoder: Encoder | None = None) -> TrainedTask:
     """Trains the task of a run that was checked.
@@ -79,18 +124,32 @@ def run(job: TrainingJob, *, encoder: Encoder | None = None) -> TrainedTask:
     Raises:
         AdapterHubError: As `train`.
     """
-    options, splits, registry = job.options, job.splits, job.registry
+    opened = open_job(job, open_for(job.registry, job.backbone), encoder=encoder)
+    fitted = fit_job(opened)
+    trained = fitted.trained
+    if job.registry is not None:
+        trained = replace(trained, saved=_save(trained, job.registry))
+    fitted.remove_checkpoints()
+    return trained
+
+
+def open_job(job: TrainingJob, backbone: Backbone, *, encoder: Encoder | None = None) -> OpenedJob:
+    """Returns a training run with its encoder, after the checks that need an open backbone.
+
+    Raises:
+        AdapterHubError: As `train`.
+    """
+    options, registry = job.options, job.registry
     if options.adapter is not None:
         _check_method(options.adapter.method)
-    opened = open_for(registry, job.backbone)
     options = with_recipe(
         options,
-        depth=opened.spec.num_hidden_layers,
-        shares_block=opened.config.num_hidden_groups == 1,
+        depth=backbone.spec.num_hidden_layers,
+        shares_block=backbone.config.num_hidden_groups == 1,
     )
     if registry is not None:
-        _check_registry(registry, job, opened)
-    source = _open_source(opened, encoder, options)
+        _check_registry(registry, job, backbone)
+    source = _open_source(backbone, encoder, options)
     warm_start = shared = None
     if options.adapter_of is not None:
         # PEFT takes seconds to import, and heads alone do not need it.
@@ -100,25 +159,35 @@ def run(job: TrainingJob, *, encoder: Encoder | None = None) -> TrainedTask:
         source, options = shared.source, shared.restrict_depths(options)
     if options.adapter is not None and options.adapter.continue_from is not None:
         warm_start = read_warm_start(
-            options.adapter.continue_from, registry=named_registry(registry), backbone=opened.spec
+            options.adapter.continue_from, registry=named_registry(registry), backbone=backbone.spec
         )
         options = _with_shape_of(warm_start, options, options.adapter)
+    readings = _readings(options, job.splits)
+    return OpenedJob(job, options, backbone, source, readings, warm_start, shared)
+
+
+def fit_job(opened: OpenedJob) -> FittedTask:
+    """Returns the trained task of a run, which no registry has yet.
+
+    Raises:
+        AdapterHubError: As `train`.
+    """
+    job, options, source = opened.job, opened.options, opened.source
+    backbone = opened.backbone
     all_inputs = [
-        make_fit_inputs(splits, options=options, source=source, apart=apart)
-        for apart in _readings(options, splits)
+        make_fit_inputs(job.splits, options=options, source=source, apart=apart)
+        for apart in opened.readings
     ]
-    found = _search(all_inputs, options, source, opened, warm_start)
-    if shared is not None and isinstance(found, SearchResult):
-        found = shared.with_head(found)
+    found = _search(all_inputs, options, source, backbone, opened.warm_start)
+    if opened.shared is not None and isinstance(found, SearchResult):
+        found = opened.shared.with_head(found)
     fit_inputs = matching_inputs(found.chosen.apart, all_inputs)
     if isinstance(found, AdapterSearchResult) and found.chosen.weights:
-        opened, source = _own_backbone(job, found.chosen.weights, opened, source)
-    trained = finalize(job.task, found, fit_inputs, options=options, source=source, backbone=opened)
-    if registry is not None:
-        trained = replace(trained, saved=_save(trained, registry))
-    if isinstance(found, AdapterSearchResult):
-        found.remove_checkpoints()
-    return trained
+        backbone, source = _own_backbone(job, found.chosen.weights, backbone, source)
+    trained = finalize(
+        job.task, found, fit_inputs, options=options, source=source, backbone=backbone
+    )
+    return FittedTask(trained, found)
 
 
 def _readings(options: TrainingOptions, splits: Splits) -> tuple[bool, ...]:

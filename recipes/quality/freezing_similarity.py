@@ -32,7 +32,7 @@ SIMILARITY_ROWS = 4
 
 _POOLINGS: tuple[Pooling, ...] = ("cls", "mean")
 _SAME = 1e-5
-"""Cosines that differ by less are equal up to rounding."""
+"""Cosines that differ by less say nothing: their rounding errors are near it."""
 
 
 def measure_similarity(

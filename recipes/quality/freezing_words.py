@@ -85,8 +85,8 @@ _ENGLISH = Words(
     ),
     similarity=(
         "Spearman's correlation with the scores of people on validation rows, of cosines by the "
-        "depth that is read, – where all cosines are equal up to rounding; *head*: linear, trained "
-        "on other pairs of the set, compares the two texts. {rows}. The training rows of both "
+        "depth that is read, – where all cosines are within 0.00001; *head*: linear, trained on "
+        "other pairs of the set, compares the two texts. {rows}. The training rows of both "
         "sets had a part in the shipped encoder; validation rows with a text of those are left out."
     ),
     pairs="`{name}`: {rows} pairs measure, {train} train the head",
@@ -138,7 +138,8 @@ _CHINESE = Words(
     ),
     similarity=(
         "验证行上，余弦与人工打分的 Spearman 相关系数，按读取的层列出，"
-        "“–”表示所有余弦在舍入误差内都相等；*训练的头*：线性，用该数据集的其他句对训练，比较两条文本。{rows}。随包发布的编码器用过这两个数据集的训练行；"
+        "“–”表示所有余弦相差不到 0.00001；*训练的头*：线性，用该数据集的其他句对训练，"
+        "比较两条文本。{rows}。随包发布的编码器用过这两个数据集的训练行；"
         "验证行里凡是含有这些训练行文本的，都已去掉。"
     ),
     pairs="`{name}`：{rows} 对用于测量，{train} 对训练头",

@@ -17,7 +17,9 @@ from adapterhub.commands.verb_options import (
     AliasOptions,
     DeprecateOptions,
     HubOptions,
+    NearestArguments,
     OutputOptions,
+    PlaceOptions,
     ScoreArguments,
     SearchOptions,
 )
@@ -27,6 +29,7 @@ from adapterhub.inputs import parse_bytes
 from adapterhub.option_models import Options, Part, option_of, parse_options
 from adapterhub.probing.options import ProbeOptions
 from adapterhub.publishing.publication import BackboneOptions, CommitOptions, PublishOptions
+from adapterhub.retrieval.options import EncodeOptions, IndexOptions, QueryOptions
 from adapterhub.scoring.options import ScoringOptions
 from adapterhub.scoring.scorer import ScorerOptions
 from adapterhub.training.adapter_options import AdapterOptions
@@ -34,8 +37,9 @@ from adapterhub.training.options import TrainingOptions
 from tests.commands.conftest import Run
 
 MODELS: dict[str, tuple[type[Options], ...]] = {
-    "train": (TrainingOptions, AdapterOptions, OutputOptions),
+    "train": (PlaceOptions, TrainingOptions, AdapterOptions, OutputOptions),
     "eval": (HubOptions, OutputOptions),
+    "nearest": (NearestArguments, QueryOptions, IndexOptions, HubOptions),
     "probe": (ProbeOptions,),
     "score": (ScoreArguments, ScoringOptions, HubOptions),
     "show": (OutputOptions,),
@@ -65,7 +69,9 @@ def plain(text: str | None) -> str:
 def test_every_model_belongs_to_a_verb() -> None:
     direct = [one for one in Options.__subclasses__() if one.__module__.startswith("adapterhub")]
     package = {one for model in direct for one in (model, *model.__subclasses__())}
-    assert package - {ScorerOptions} == {model for models in MODELS.values() for model in models}
+    assert package - {ScorerOptions, EncodeOptions} == {
+        model for models in MODELS.values() for model in models
+    }
 
 
 @pytest.mark.parametrize("verb", MODELS)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 from tokenizers.normalizers import Lowercase
@@ -18,12 +20,20 @@ from adapterhub.model.encoder.tokens import Window, batches
 from adapterhub.model.execution.call import read_texts, refuse_bad_rows
 from adapterhub.model.execution.row_outputs import mean_of_windows, tokens_of_rows
 from adapterhub.model.execution.run_trunk import ExecutionContext
+from adapterhub.model.execution.stages import Watch
 from adapterhub.model.heads.heads import Array
 from adapterhub.plan import Reading, Tap
 from adapterhub.specs import Pooling
 
 # As torch.nn.functional.normalize: a vector of zeros stays one.
 _SMALLEST_NORM = 1e-12
+
+Role = Literal["query", "document"]
+
+_PROMPTS_OF_ROLES: Mapping[Role, tuple[str, ...]] = MappingProxyType(
+    {"query": ("query",), "document": ("document", "passage", "corpus")}
+)
+"""Names of the prompts of a role; the first that a backbone has, as sentence-transformers does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +46,10 @@ class FeatureOptions:
         fields: The input fields.
         max_length: Window in tokens; None for the default.
         prompt: Name of a prompt, or the text itself; None for the default.
+        normalize: Whether vectors are divided by their L2 norm; None for as the repository does.
+        truncate_dim: How many numbers of a vector are kept, the first ones; None for all.
+        role: What the repository's own vectors are for, which chooses its prompt; None for its
+            default.
     """
 
     depth: int | None
@@ -43,6 +57,9 @@ class FeatureOptions:
     fields: Iterable[str]
     max_length: int | None
     prompt: str | None
+    normalize: bool | None = None
+    truncate_dim: int | None = None
+    role: Role | None = None
 
 
 def features_of(
@@ -51,6 +68,7 @@ def features_of(
     *,
     context: ExecutionContext,
     sentence: SentenceVectors | None,
+    watch: Watch | None = None,
 ) -> Array | tuple[Array, ...]:
     """Returns features of checked rows, see `encode_rows`, or the repository's sentence vectors.
 
@@ -59,27 +77,39 @@ def features_of(
         options: What to compute.
         context: The encoder, its tokenizer and the maximum number of windows.
         sentence: How the backbone's repository makes vectors of texts, or None.
+        watch: Called after every batch of the encoder with the rows and tokens that were done.
 
     Raises:
-        UsageError: The depth, pooling, fields, window or prompt are not valid.
+        UsageError: The depth, pooling, fields, window, prompt or size are not valid.
         BackboneError: The repository's own vectors need a module that cannot be honoured.
         InputError: A row cannot be read.
     """
     own = sentence if options.pooling is None else None
     tap, reading = _what_to_read(options, own, context.encoder)
     _check(tap, reading, context.encoder)
-    prompt = _prompt(options.prompt, sentence, is_own=own is not None)
+    _check_size(options.truncate_dim, context.encoder.spec.hidden_size)
+    prompt = _prompt(options, sentence, is_own=own is not None)
     given = read_texts(rows, reading.fields, context.tokenizer)
     refuse_bad_rows([given])
     inputs = [(prompt + texts[0], *texts[1:]) for texts in given.inputs]
-    if own is None:
-        return encode_rows(inputs, tap=tap, reading=reading, context=context)
-    if own.lowercase:
-        inputs = [tuple(map(Lowercase().normalize_str, texts)) for texts in inputs]
-    # sentence-transformers truncates a long text, so that the vectors here are the same.
-    context = replace(context, max_windows=1)
-    vectors = encode_rows(inputs, tap=tap, reading=reading, context=context)
-    return _normalized(vectors) if own.normalize else vectors
+    if own is not None:
+        if own.lowercase:
+            inputs = [tuple(map(Lowercase().normalize_str, texts)) for texts in inputs]
+        # sentence-transformers truncates a long text, so that the vectors here are the same.
+        context = replace(context, max_windows=1)
+    vectors = encode_rows(inputs, tap=tap, reading=reading, context=context, watch=watch)
+    is_own_unit = own is not None and own.normalize
+    normalize = is_own_unit if options.normalize is None else options.normalize
+    if isinstance(vectors, tuple):
+        size = options.truncate_dim
+        return tuple(_shaped(one, size, normalize=normalize) for one in vectors)
+    return _shaped(vectors, options.truncate_dim, normalize=normalize)
+
+
+def _shaped(vectors: Array, size: int | None, *, normalize: bool) -> Array:
+    """Returns the first `size` numbers of each vector, then divided by their L2 norm if wanted."""
+    kept: Array = vectors if size is None else np.ascontiguousarray(vectors[:, :size])
+    return normalized(kept) if normalize else kept
 
 
 def _what_to_read(
@@ -108,17 +138,18 @@ def _what_to_read(
     return Tap(depth, pooling, ()), Reading(tuple(fields), length, 0)
 
 
-def _prompt(prompt: str | None, sentence: SentenceVectors | None, *, is_own: bool) -> str:
+def _prompt(options: FeatureOptions, sentence: SentenceVectors | None, *, is_own: bool) -> str:
     """Returns the text that goes before each text.
 
     Raises:
         UsageError: It is the name of no prompt.
         BackboneError: Pooling leaves out the prompt, which cannot be honoured.
     """
+    prompt = options.prompt
     check_type(prompt, (str, type(None)), "prompt", "the name of a prompt, or its text")
     prompts = {} if sentence is None else sentence.prompts
     if prompt is None:
-        name = sentence.default_prompt if sentence is not None and is_own else None
+        name = _usual_prompt(sentence, options.role) if sentence is not None and is_own else None
         text = "" if name is None else prompts[name]
     else:
         text = prompts.get(prompt, prompt)
@@ -140,6 +171,12 @@ def _prompt(prompt: str | None, sentence: SentenceVectors | None, *, is_own: boo
     return text
 
 
+def _usual_prompt(sentence: SentenceVectors, role: Role | None) -> str | None:
+    """Returns the name of the prompt that is used where none is given."""
+    of_role = () if role is None else _PROMPTS_OF_ROLES[role]
+    return next((name for name in of_role if name in sentence.prompts), sentence.default_prompt)
+
+
 def _check_text(prompt: str) -> None:
     try:
         prompt.encode("utf-8")
@@ -150,17 +187,21 @@ def _check_text(prompt: str) -> None:
         ) from error
 
 
-def _normalized(vectors: Array | tuple[Array, ...]) -> Array:
+def normalized(vectors: Array) -> Array:
     """Returns vectors divided by their L2 norm: (N, H) fp32."""
-    values = np.asarray(vectors)
-    norms = np.linalg.norm(values, axis=1, keepdims=True)
-    normalized: Array = values / np.maximum(norms, _SMALLEST_NORM)
-    return normalized
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    found: Array = vectors / np.maximum(norms, _SMALLEST_NORM)
+    return found
 
 
 @inference
 def encode_rows(
-    inputs: Sequence[tuple[str, ...]], *, tap: Tap, reading: Reading, context: ExecutionContext
+    inputs: Sequence[tuple[str, ...]],
+    *,
+    tap: Tap,
+    reading: Reading,
+    context: ExecutionContext,
+    watch: Watch | None = None,
 ) -> Array | tuple[Array, ...]:
     """Returns the fp32 features that a head on `tap` reads.
 
@@ -174,10 +215,15 @@ def encode_rows(
     windows = tokenizer.windows(rows, reading=reading)
     order: list[Window] = []
     parts: list[Array] = []
+    done = 0
     packed = batches(windows, max_tokens=encoder.batch_tokens, device=encoder.device)
     for states in each_depth(packed, (tap.depth,), encoder=encoder):
         order.extend(states.batch.windows)
         parts.append(POOLINGS[tap.pooling](states.hidden, states.batch).cpu().numpy())
+        if watch is not None:
+            now = len(rows) * len(order) // len(windows)
+            watch(now - done, states.batch.tokens)
+            done = now
     values = np.concatenate(parts)
     if tap.pooling == "tokens":
         return tokens_of_rows(values, order, rows)
@@ -203,3 +249,11 @@ def _check(tap: Tap, reading: Reading, encoder: Encoder) -> None:
             f"max_length is {reading.max_length}; expected {SHORTEST_WINDOW} to "
             f"{encoder.max_positions}."
         )
+
+
+def _check_size(size: int | None, width: int) -> None:
+    if size is None:
+        return
+    check_type(size, int, "truncate_dim", "a whole number")
+    if not 1 <= size <= width:
+        raise UsageError(f"truncate_dim is {size}; the vectors of this backbone have {width}.")

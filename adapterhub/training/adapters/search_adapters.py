@@ -8,6 +8,7 @@ from pathlib import Path
 
 from adapterhub.errors import UsageError
 from adapterhub.model.adapters.compile import compile_adapter
+from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.specs import BLOCK_METHOD
 from adapterhub.training.adapter_options import AdapterOptions, asked_depths, from_depth_of
 from adapterhub.training.adapters.result import (
@@ -18,7 +19,13 @@ from adapterhub.training.adapters.result import (
     cost,
     make_adapter_table,
 )
-from adapterhub.training.adapters.trial import AdapterTrials, Fork
+from adapterhub.training.adapters.trial import (
+    AdapterTrials,
+    Fork,
+    head_depths,
+    make_adapter,
+    shape_of,
+)
 from adapterhub.training.features.encoding import FeatureSource
 from adapterhub.training.heads.search_heads import SearchResult
 from adapterhub.training.options import TrainingOptions
@@ -26,6 +33,7 @@ from adapterhub.training.tune import Tune
 from adapterhub.training.warm_start import WarmStart, read_warm_start
 
 _SEARCHED_RANKS = (4, 16)
+_LIKELY_STEPS = 1_000
 
 
 def search_adapters(trials: AdapterTrials) -> AdapterSearchResult:
@@ -61,6 +69,33 @@ def search_adapters(trials: AdapterTrials) -> AdapterSearchResult:
     table = replace(table, subject=_subject(trials.options.tune))
     kept = tuple(one.checkpoints for _, one in fits if one.checkpoints is not None)
     return AdapterSearchResult(fits[table.chosen - 1][1], table, kept)
+
+
+def check_adapters(
+    options: TrainingOptions,
+    *,
+    backbone: Backbone,
+    source: FeatureSource,
+    warm_start: WarmStart | None,
+) -> None:
+    """Checks, before anything is encoded, that the adapters of a search can be made and read.
+
+    The first of them is made, and starts as it would in training.
+
+    Raises:
+        UsageError: PEFT cannot use the method here, the options leave the head no depth, or it
+            cannot start from the given adapter.
+    """
+    adapter, depth = options.adapter or AdapterOptions(), source.encoder.depth
+    starts = _from_depths(adapter, depth)
+    tops = [head_depths((asked_depths(adapter) or (one,))[-1], options, depth) for one in starts]
+    if options.tune is not None and options.tune.makes_backbone:
+        return
+    passes, rank = range(starts[0], tops[0][-1]), _ranks(adapter)[0]
+    shape = shape_of(adapter, backbone, passes=passes, rank=rank, steps=_LIKELY_STEPS)
+    made = make_adapter(shape, backbone, seed=options.seed)
+    if warm_start is not None:
+        made.load_weights(warm_start)
 
 
 def _subject(tune: Tune | None) -> str:

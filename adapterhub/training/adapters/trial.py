@@ -62,12 +62,7 @@ def choose_head_shape(
     Raises:
         UsageError: The options leave the head no depth over `last`.
     """
-    reads = tuple(d for d in depths_of(options, source.encoder.depth) if d > last)
-    if not reads:
-        raise UsageError(
-            f"Option depths: the head reads no depth over {last}, so what the adapter changes "
-            f"there would change nothing."
-        )
+    reads = head_depths(last, options, source.encoder.depth)
     given = options.model_fields_set
     changes: dict[str, object] = {n: value for n, value in _PLAIN.items() if n not in given}
     changes["depths"] = reads if _reads_any(options) else reads[-1:]
@@ -76,6 +71,26 @@ def choose_head_shape(
         return rank_parsers(fit_inputs, options=changed, depth=source.encoder.depth)
     found = search_heads((fit_inputs,), options=changed, source=source)
     return found.chosen.head, found.table.candidates
+
+
+def head_depths(last: int, options: TrainingOptions, depth: int) -> tuple[int, ...]:
+    """Returns the depths that a head may read on an adapter.
+
+    Args:
+        last: As in `choose_head_shape`.
+        options: May name depths.
+        depth: Number of depths of the backbone.
+
+    Raises:
+        UsageError: There is none over `last`.
+    """
+    reads = tuple(d for d in depths_of(options, depth) if d > last)
+    if not reads:
+        raise UsageError(
+            f"Option depths: the head reads no depth over {last}, so what the adapter changes "
+            f"there would change nothing."
+        )
+    return reads
 
 
 def _reads_any(options: TrainingOptions) -> bool:
@@ -230,24 +245,9 @@ class AdapterTrials:
         if tune is not None and tune.makes_backbone:
             depth = 0 if tune.recipe == "embeddings" else fork.head.depths[-1]
             return EncoderCopy(self.backbone, depth=depth)
-        shape = self.shape(fork, rank, steps)
+        passes = range(fork.from_depth, fork.head.depths[-1])
+        shape = shape_of(self.adapter, self.backbone, passes=passes, rank=rank, steps=steps)
         return make_adapter(shape, self.backbone, seed=self.options.seed)
-
-    def shape(self, fork: Fork, rank: int, steps: int) -> Shape:
-        """Returns the shape of an adapter with a rank."""
-        options = self.adapter
-        depths = asked_depths(options) or tuple(range(fork.from_depth, fork.head.depths[-1]))
-        family = FAMILIES[self.backbone.spec.family]
-        return Shape(
-            method=options.method,
-            depths=depths,
-            sites=options.sites or sites_of_config(options.method, family) or SITES,
-            rank=rank,
-            alpha=options.alpha or 2.0 * rank,
-            dropout=options.dropout,
-            tie_depths=options.tie_depths,
-            steps=steps,
-        )
 
     def _new_head(self, fork: Fork) -> TrainableHead:
         """Returns a head with initial weights."""
@@ -318,6 +318,31 @@ class AdapterTrials:
             reading=self.fit_inputs.reading,
             max_windows=self.options.max_windows,
         )
+
+
+def shape_of(
+    options: AdapterOptions, backbone: Backbone, *, passes: range, rank: int, steps: int
+) -> Shape:
+    """Returns the shape of an adapter.
+
+    Args:
+        options: Of the adapter.
+        backbone: What it changes.
+        passes: Those that it changes where the options name none.
+        rank: Its rank.
+        steps: Steps that its training takes at most.
+    """
+    family = FAMILIES[backbone.spec.family]
+    return Shape(
+        method=options.method,
+        depths=asked_depths(options) or tuple(passes),
+        sites=options.sites or sites_of_config(options.method, family) or SITES,
+        rank=rank,
+        alpha=options.alpha or 2.0 * rank,
+        dropout=options.dropout,
+        tie_depths=options.tie_depths,
+        steps=steps,
+    )
 
 
 def make_adapter(shape: Shape, backbone: Backbone, *, seed: int) -> TrainableAdapter:

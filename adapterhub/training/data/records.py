@@ -100,12 +100,15 @@ def read_records(data: object) -> Records:
     Args:
         data: A path that ends in .jsonl, .json, .csv, .tsv, .conllu (each also with .gz or .zst),
             .parquet or .arrow; a data frame, an Arrow table, a `datasets.Dataset` or a mapping of
-            columns; mappings of column to value; or tuples, see `_from_tuple`.
+            columns; mappings of column to value; or tuples, see `_from_tuple`; or records, as they
+            are.
 
     Raises:
         DataError: It cannot be read, is damaged, or holds no rows or a bad one; names the line.
         UsageError: The name of a file ends in none of these.
     """
+    if isinstance(data, Records):
+        return data
     if isinstance(data, str | Path):
         records = _read_file(Path(os.path.expanduser(data)))
     else:

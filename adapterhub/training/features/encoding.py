@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,7 +13,7 @@ import torch
 from tqdm import tqdm
 
 from adapterhub.model.encoder.changes import Adapter
-from adapterhub.model.encoder.depth_loop import each_depth
+from adapterhub.model.encoder.depth_loop import States, each_depth
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.encoder.pooling import POOLINGS
 from adapterhub.model.encoder.tokens import Row, TextTokenizer, Window, batches
@@ -105,34 +105,67 @@ class FeatureSource:
 
 
 def encode(
-    inputs: Sequence[tuple[str, ...]], layout: Layout, source: FeatureSource
-) -> tuple[list[int], Halves]:
-    """Returns the number of items of each row, and all features: (T, items, H) fp16."""
-    windows_kept = 1 if layout.content == "tokens" else layout.max_windows
-    rows = source.tokenizer.rows(inputs, reading=layout.reading, max_windows=windows_kept)
-    windows = source.tokenizer.windows(rows, reading=layout.reading)
-    if layout.content == "tokens":
+    inputs: Sequence[tuple[str, ...]], layouts: Sequence[Layout], source: FeatureSource
+) -> list[tuple[list[int], Halves]]:
+    """Returns, for each layout, the number of items of each row and all features.
+
+    The features are (T, items, H) fp16. The encoder runs once for all layouts.
+
+    Args:
+        inputs: One string per field and row.
+        layouts: Of one reading and number of windows, all of tokens or none.
+        source: Encoder and tokenizer.
+    """
+    reading, is_tokens = layouts[0].reading, layouts[0].content == "tokens"
+    windows_kept = 1 if is_tokens else layouts[0].max_windows
+    rows = source.tokenizer.rows(inputs, reading=reading, max_windows=windows_kept)
+    windows = source.tokenizer.windows(rows, reading=reading)
+    if is_tokens:
         # A pair is cut to a budget of tokens, which may be more than one window.
         windows = [window for window in windows if window.first == 0]
-    picks = _Picks(inputs, rows, windows, layout.content)
     encoder = source.encoder
-    values = torch.zeros(layout.taps, sum(picks.counts), encoder.hidden_size)
+    sums = [
+        _Sums(layout, _Picks(inputs, rows, windows, layout.content), encoder) for layout in layouts
+    ]
+    depths = tuple(sorted({depth for layout in layouts for depth in layout.depths}))
     packed = batches(windows, max_tokens=encoder.batch_tokens, device=encoder.device)
-    for states in each_depth(packed, layout.depths, encoder=encoder, adapter=source.adapter):
-        place = layout.depths.index(states.depth)
+    for states in each_depth(packed, depths, encoder=encoder, adapter=source.adapter):
+        for own in sums:
+            if states.depth in own.layout.depths:
+                own.add(states)
+    return [(own.picks.counts, own.halves()) for own in sums]
+
+
+class _Sums:
+    """Adds up the features of one layout over windows, batch by batch."""
+
+    def __init__(self, layout: Layout, picks: _Picks, encoder: Encoder) -> None:
+        self.layout = layout
+        self.picks = picks
+        self._values = torch.zeros(layout.taps, sum(picks.counts), encoder.hidden_size)
+        self._targets = self._tokens = torch.zeros(0, dtype=torch.int64)
+
+    def add(self, states: States) -> None:
+        """Adds the states of a batch at one depth."""
+        place = self.layout.depths.index(states.depth)
         if place == 0:  # of a new batch
-            targets, tokens = map(torch.from_numpy, picks.of(states.batch.windows))
-        if layout.content == "pooled":
+            picked = self.picks.of(states.batch.windows)
+            self._targets, self._tokens = map(torch.from_numpy, picked)
+        if self.layout.content == "pooled":
             features = [POOLINGS[pooling](states.hidden, states.batch) for pooling in POOLED]
         else:
-            features = [states.hidden.index_select(0, tokens.to(encoder.device)).float()]
+            tokens = self._tokens.to(states.hidden.device)
+            features = [states.hidden.index_select(0, tokens).float()]
         # The windows of a text are averaged: a linear head of the mean gives the mean of its
         # logits over windows, as scoring does.
-        taps = values[place * len(features) : (place + 1) * len(features)]
-        taps.index_add_(1, targets, torch.stack(features).cpu())
-    values /= torch.from_numpy(picks.shares)
-    limit = torch.finfo(torch.float16).max
-    return picks.counts, values.clamp_(-limit, limit).half().numpy()
+        taps = self._values[place * len(features) : (place + 1) * len(features)]
+        taps.index_add_(1, self._targets, torch.stack(features).cpu())
+
+    def halves(self) -> Halves:
+        """Returns the features, (T, items, H) fp16; to be called once."""
+        values = self._values.div_(torch.from_numpy(self.picks.shares))
+        limit = torch.finfo(torch.float16).max
+        return values.clamp_(-limit, limit).half().numpy()
 
 
 class _Picks:
@@ -261,7 +294,7 @@ def read_features(
     }
     missing = {key: row for key, row in zip(keys, inputs, strict=True) if key not in place_of}
     if missing:
-        for shard in _encode_missing(missing, layout, source, folder):
+        for (shard,) in encode_missing(missing, (layout,), source):
             place_of.update({key: (len(shards), row) for row, key in enumerate(shard.keys)})
             shards.append(shard)
     places = tuple(place_of[key] for key in keys)
@@ -272,21 +305,36 @@ def read_features(
     return Features(layout, np.array(counts, np.int64), places, tuple(shards), hidden_size)
 
 
-def _encode_missing(
-    missing: dict[bytes, tuple[str, ...]], layout: Layout, source: FeatureSource, folder: Path
-) -> Iterator[Shard]:
-    """Yields new shards with the missing texts."""
+def encode_missing(
+    missing: Mapping[bytes, tuple[str, ...]], layouts: Sequence[Layout], source: FeatureSource
+) -> Iterator[tuple[Shard, ...]]:
+    """Yields new shards with the missing texts, one for each layout, from one run of the encoder.
+
+    Args:
+        missing: Texts by their key.
+        layouts: As in `encode`.
+        source: Encoder and cache.
+
+    Raises:
+        UsageError: The cache cannot be written.
+    """
     # Texts of like length go together, for full batches and an even progress bar.
     items = sorted(missing.items(), key=lambda item: sum(map(len, item[1])))
-    item_bytes = layout.taps * source.encoder.hidden_size * 2
-    item_bytes *= 1 if layout.content == "pooled" else _GUESSED_ITEMS
+    item_bytes = sum(
+        layout.taps * (1 if layout.content == "pooled" else _GUESSED_ITEMS) for layout in layouts
+    )
+    item_bytes *= source.encoder.hidden_size * 2
     rows = max(1, min(_SHARD_ROWS, _SHARD_BYTES // item_bytes))
     # `disable=None` shows no bar where stderr is not a terminal.
     with tqdm(total=len(items), desc="encoding", unit="text", disable=None) as bar:
         for start in range(0, len(items), rows):
             chunk = items[start : start + rows]
-            counts, values = encode([inputs for _, inputs in chunk], layout, source)
-            yield write_shard(folder, [key for key, _ in chunk], counts=counts, values=values)
+            keys = [key for key, _ in chunk]
+            encoded = encode([inputs for _, inputs in chunk], layouts, source)
+            yield tuple(
+                write_shard(source.folder / layout.folder, keys, counts=counts, values=values)
+                for layout, (counts, values) in zip(layouts, encoded, strict=True)
+            )
             bar.update(len(chunk))
 
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from adapterhub.errors import DataError, UsageError
-from adapterhub.inputs import tokenless
+from adapterhub.errors import UsageError
 from adapterhub.kinds import KINDS
 from adapterhub.model.heads.answers.context import contexts_of
 from adapterhub.model.heads.spans import TaggedText
@@ -17,6 +16,7 @@ from adapterhub.plan import Reading
 from adapterhub.specs import MAX_WINDOW, Extraction, Pooling
 from adapterhub.training.data.dataset import Dataset, Splits
 from adapterhub.training.evaluation.split_notes import split_notes, two_standard_errors
+from adapterhub.training.features.check_tokens import check_tokens
 from adapterhub.training.features.encoding import (
     Content,
     Features,
@@ -171,6 +171,12 @@ def reading_for(options: TrainingOptions, dataset: Dataset, source: FeatureSourc
     return Reading(dataset.fields, length, overlap, slides_second=slides)
 
 
+def token_layout(reading: Reading, depths: tuple[int, ...], options: TrainingOptions) -> Layout:
+    """Returns what is cached for a kind that reads every token: its words, or its context."""
+    content: Content = "context" if reading.slides_second else "words"
+    return Layout(content, reading, options.max_windows, depths)
+
+
 def make_fit_inputs(
     splits: Splits, *, options: TrainingOptions, source: FeatureSource, apart: bool = False
 ) -> FitInputs:
@@ -188,18 +194,9 @@ def make_fit_inputs(
     """
     _metric(splits, options)  # Refuses a wrong one before anything is encoded.
     for dataset in (splits.train, splits.validation):
-        _check_tokens(dataset, source)
+        check_tokens(dataset, source)
     fit_inputs = _make_fit_inputs(splits, options, source, apart)
     return replace(fit_inputs, notes=(*fit_inputs.notes, *split_notes(fit_inputs.splits)))
-
-
-def _check_tokens(dataset: Dataset, source: FeatureSource) -> None:
-    for row, texts in enumerate(dataset.inputs, start=1):
-        for name, text in zip(dataset.fields, texts, strict=True):
-            if not source.tokenizer.has_tokens(text):
-                raise DataError(
-                    dataset.name, f"row {row} of those read: field '{name}' {tokenless(text)}"
-                )
 
 
 def matching_inputs(apart: bool, all_inputs: Sequence[FitInputs]) -> FitInputs:
@@ -243,8 +240,7 @@ def _make_word_inputs(splits: Splits, options: TrainingOptions, source: FeatureS
         splits = splits.keep(kept)
         units = _taken(units, kept)
         held_out = units if splits.folds else held_out
-    content: Content = "context" if reading.slides_second else "words"
-    layout = Layout(content, reading, options.max_windows, depths)
+    layout = token_layout(reading, depths, options)
     features = _read_parts(splits, layout, source)
     _check_words(features["train"], units, source)
     _check_words(features["validation"], held_out, source)

@@ -1,0 +1,247 @@
+"""Texts to an index: read and compared with a saved one first, then encoded, each text once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from adapterhub.errors import BackboneError, BackboneMismatchError, DataError, UsageError
+from adapterhub.inputs import tokenless
+from adapterhub.retrieval.exact import Array
+from adapterhub.retrieval.graph import Graph, is_installed, require_graph
+from adapterhub.retrieval.options import IndexOptions
+from adapterhub.retrieval.parts import IndexParts, IndexRecord, differences, vector_record
+from adapterhub.retrieval.saved import check_place, read_index_record, read_parts, save_parts
+from adapterhub.retrieval.texts import Texts, first_places, read_texts, without
+from adapterhub.scoring.progress import watching
+from adapterhub.scoring.sources.row_source import AHEAD_ROWS, ARGUMENTS, RowSource
+from adapterhub.scoring.state.records import BackboneRecord, installed
+from adapterhub.specs import BackboneSpec
+
+if TYPE_CHECKING:
+    from adapterhub.model.encoder.tokens import TextTokenizer
+    from adapterhub.model.execution.text_features import Role
+
+GRAPH_TEXTS = 100_000
+"""Number of texts from which on an index gets a graph."""
+
+
+class EncodingHub(Protocol):
+    """What makes vectors: a `Hub`."""
+
+    backbone: BackboneSpec
+    dtype: str
+    max_windows: int
+    tokenizer: TextTokenizer
+
+    def encode(self, texts: Any, **options: Any) -> Any:
+        """Returns the vectors of texts; see `Hub.encode`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class IndexJob:
+    """An index that is to be made, or opened where it is there already.
+
+    Attributes:
+        texts: Its texts.
+        options: How their vectors are made.
+        folder: Where it is saved; None for nowhere.
+        saved: The record of the index in the folder, made of the same; None where it is made anew.
+    """
+
+    texts: Texts
+    options: IndexOptions
+    folder: Path | None
+    saved: IndexRecord | None
+
+
+def prepare_index(source: RowSource, options: IndexOptions, folder: Path | None) -> IndexJob:
+    """Returns an index to make, whose texts were read; needs no torch.
+
+    Raises:
+        DataError: The texts cannot be read, or the folder holds something else, or an index of
+            other texts or settings that is not to be replaced.
+        UsageError: The folder would be read as a part of the texts.
+        MissingExtraError: A graph is wanted, and usearch is not installed.
+    """
+    if options.graph:
+        require_graph()
+    if folder is not None and source.takes_in(folder):
+        raise UsageError(
+            f"The index {folder} would be read as a part of the texts {source.name} the next time; "
+            f"name another folder, such as one that begins with '_'."
+        )
+    saved = None if folder is None else read_index_record(folder)
+    if folder is not None and saved is None:
+        check_place(folder, force=options.force)
+    texts = read_texts(source, options)
+    if folder is None or saved is None:
+        return IndexJob(texts, options, folder, None)
+    other = differences(saved, options, texts)
+    if other and not options.force:
+        _refuse(folder, other)
+    return IndexJob(texts, options, folder, None if other else saved)
+
+
+def make_parts(hub: EncodingHub, job: IndexJob) -> IndexParts:
+    """Returns an index: the saved one if it was made of the same, else a new one, saved if wanted.
+
+    Raises:
+        DataError: The saved one is of another backbone or damaged; or a text leaves no token.
+        AdapterHubError: As `Hub.encode`.
+    """
+    folder, saved = job.folder, job.saved
+    if folder is not None and saved is not None:
+        other = _encoder_differences(saved, hub)
+        if not other:
+            return read_parts(folder)
+        if not job.options.force:
+            _refuse(folder, other)
+    parts = _encoded(hub, job)
+    if folder is not None:
+        save_parts(folder, parts, force=job.options.force)
+    return parts
+
+
+def check_backbone(record: IndexRecord, hub: EncodingHub, place: Path) -> None:
+    """Checks that a hub makes the vectors of queries as those of the texts were made.
+
+    Raises:
+        BackboneMismatchError: Its backbone is another one.
+    """
+    made_for, found = record.backbone, hub.backbone
+    if made_for.fingerprint != found.fingerprint:
+        raise BackboneMismatchError(
+            str(place),
+            made_for.fingerprint,
+            found.name,
+            f"the index {place} was made with the backbone {made_for.name} "
+            f"({made_for.fingerprint[:19]}…), and this one has the fingerprint "
+            f"{found.fingerprint[:19]}…; open the hub with that backbone, or make the index again "
+            f"with --force (force=True)",
+        )
+
+
+def encode_unit(
+    hub: EncodingHub,
+    texts: Sequence[Any],
+    record: IndexRecord,
+    *,
+    role: Role,
+    **more: Any,
+) -> Array:
+    """Returns the unit vectors of texts or queries: (N, D) fp32.
+
+    Raises:
+        AdapterHubError: As `Hub.encode`.
+    """
+    own = record.vectors
+    found = hub.encode(
+        texts,
+        pooling=own.pooling,
+        depth=own.depth,
+        max_length=own.max_length,
+        truncate_dim=own.truncate_dim,
+        prompt=own.prompt if role == "document" else own.query_prompt,
+        normalize=True,
+        role=role,
+        **more,
+    )
+    vectors: Array = np.asarray(found)
+    if not np.isfinite(vectors).all():
+        row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
+        raise BackboneError(
+            hub.backbone.name,
+            f"the vector of text {row} has NaN or infinity; open the hub with dtype='float32'",
+        )
+    return vectors
+
+
+def _encoded(hub: EncodingHub, job: IndexJob) -> IndexParts:
+    options = job.options
+    texts = _with_tokens(hub, job)
+    record = IndexRecord(
+        adapterhub=installed("adapterhub"),
+        torch=installed("torch"),
+        backbone=BackboneRecord(name=hub.backbone.name, fingerprint=hub.backbone.fingerprint),
+        dtype=hub.dtype,
+        max_windows=hub.max_windows,
+        vectors=vector_record(options),
+        name=texts.name,
+        text_column=options.text_column,
+        # Of all texts, so that those that are skipped make no difference the next time.
+        texts_sha256=job.texts.sha256,
+        texts=len(texts),
+        dimensions=options.truncate_dim or hub.backbone.hidden_size,
+    )
+    vectors = _encode_each_once(hub, texts.strings, record, options)
+    wants = options.graph
+    if wants is None:
+        wants = is_installed() and len(texts) >= GRAPH_TEXTS
+    return IndexParts(texts, vectors, record, Graph.build(vectors) if wants else None)
+
+
+def _encode_each_once(
+    hub: EncodingHub, texts: Sequence[str], record: IndexRecord, options: IndexOptions
+) -> Array:
+    """Returns the unit vectors of texts, of which equal ones are encoded once: (N, D) fp32."""
+    places, numbers = first_places(texts)
+    different = [texts[place] for place in places]
+    passes = hub.backbone.num_hidden_layers if options.depth is None else options.depth
+    found: list[Array] = []
+    with watching(options.progress, total=len(different), passes_per_text=passes) as progress:
+        for start in range(0, len(different), AHEAD_ROWS):
+            some = different[start : start + AHEAD_ROWS]
+            own = encode_unit(hub, some, record, role="document", progress=progress.advance)
+            found.append(own)
+    vectors = np.concatenate(found)
+    return vectors if len(different) == len(texts) else vectors[numbers]
+
+
+def _with_tokens(hub: EncodingHub, job: IndexJob) -> Texts:
+    """Returns the texts of which the tokenizer leaves something.
+
+    Raises:
+        DataError: There is another one, and it is not to be skipped; or there is no other.
+    """
+    texts = job.texts
+    bad = {
+        place: f"its text {tokenless(text)}"
+        for place, text in enumerate(texts.strings)
+        if not hub.tokenizer.has_tokens(text)
+    }
+    if not bad:
+        return texts
+    place, problem = next(iter(bad.items()))
+    if job.options.on_error == "raise" or len(bad) == len(texts):
+        row = texts.at(place)["row"]
+        where = texts.name if texts.name != ARGUMENTS else "texts"
+        raise DataError(
+            where, f"row {row}: {problem} --on-error skip (on_error='skip') leaves it out"
+        )
+    return without(texts, bad)
+
+
+def _encoder_differences(saved: IndexRecord, hub: EncodingHub) -> list[str]:
+    pairs = {
+        "backbone": (saved.backbone.name, hub.backbone.name),
+        "fingerprint": (saved.backbone.fingerprint[:19], hub.backbone.fingerprint[:19]),
+        "dtype": (saved.dtype, hub.dtype),
+        "max_windows": (saved.max_windows, hub.max_windows),
+    }
+    if saved.backbone.fingerprint == hub.backbone.fingerprint:
+        del pairs["backbone"]  # one backbone may have several names
+    return [f"{name} was {was}, is {new}" for name, (was, new) in pairs.items() if was != new]
+
+
+def _refuse(folder: Path, other: Sequence[str]) -> None:
+    raise DataError(
+        folder,
+        f"it holds an index of something else: {'; '.join(other)}. --force (force=True) makes it "
+        f"anew, another folder keeps both",
+    )

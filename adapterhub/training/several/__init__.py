@@ -1,0 +1,1 @@
+"""Several tasks trained in one run: read, encoded together, trained one by one, saved together."""
