@@ -16,7 +16,8 @@ LabelledRows = Annotated[
     Path,
     typer.Argument(
         metavar="FILE",
-        help="Labelled rows: .jsonl, .csv, .tsv, .conllu (or with .gz, .zst), .parquet, .arrow.",
+        help="Labelled rows: .jsonl, .json, .csv, .tsv, .conllu (or with .gz, .zst), .parquet, "
+        ".arrow.",
     ),
 ]
 NewTask = Annotated[str, typer.Option("--task", "-t", metavar="NAME", help="Name of the task.")]

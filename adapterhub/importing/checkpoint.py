@@ -23,7 +23,7 @@ def read_checkpoint(folder: Path, reads: Reads, backbone: Backbone) -> dict[str,
 
     Args:
         folder: As transformers saved it.
-        reads: Whether it classifies texts or tokens.
+        reads: What it predicts for.
         backbone: The encoder.
 
     Raises:

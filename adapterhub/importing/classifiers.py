@@ -4,7 +4,8 @@ A classifier of texts reads the first token of the last depth through one hidden
 ALBERT's pooling layer (tanh), or a layer of its own in RoBERTa (tanh), ELECTRA (GELU) and
 DistilBERT (ReLU). A classifier of choices reads pairs of a prompt and a choice like that, RoBERTa's
 through the pooling layer. A classifier of tokens is a linear head on every token. Dropout is for
-training only.
+training only. The layer that finds answers is a linear head on every token too, with start and end
+logits.
 
 Source: transformers 5.23, models/{albert,bert,distilbert,electra,roberta}/modeling_*.py.
 """
@@ -78,15 +79,19 @@ class ClassifierHead:
         spec: Depth, pooling and shape.
         tensors: By their names in a head file.
         outputs: Number of logits.
+        reads: What it predicts for.
     """
 
     spec: HeadSpec
     tensors: Mapping[str, torch.Tensor]
     outputs: int
+    reads: Reads
 
 
 def classifier_names(family: FamilyName, reads: Reads) -> ClassifierNames:
     """Returns what a family calls the layers of its classifier."""
+    if reads == "answers":
+        return ClassifierNames("qa_outputs")
     if reads == "tokens":
         return ClassifierNames()
     return _CHOICES[family] if reads == "choices" else _TEXT[family]
@@ -124,7 +129,7 @@ def head_of(
 
     Args:
         found: Its layers by the names of its family; the pooling layer may be missing.
-        reads: Whether it classifies texts or tokens.
+        reads: What it predicts for.
         backbone: Gives the depth, the width, and the pooling layer if `found` has none.
         source: Its folder, for messages.
 
@@ -160,7 +165,7 @@ def head_of(
         if not bool(torch.isfinite(tensor).all()):
             raise AdapterError(source, "its classifier holds NaN or infinity; train it again")
     owned = {name: _stored(tensor) for name, tensor in parts.items()}
-    return ClassifierHead(spec, owned, outputs)
+    return ClassifierHead(spec, owned, outputs, reads)
 
 
 def _hidden(

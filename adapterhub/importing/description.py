@@ -14,13 +14,16 @@ from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.peft.exported_head import HEAD_FILE, ExportedHead
 from adapterhub.peft.folder import PeftFolder
 from adapterhub.peft.saved_files import Reads
-from adapterhub.specs import MAX_WINDOW, TaskSpec, identity
+from adapterhub.specs import MAX_WINDOW, Extraction, TaskSpec, identity
+
+# As the scripts of transformers for SQuAD have them.
+_SHARED_TOKENS, _ANSWER_TOKENS = 128, 30
 
 
 def reads_of(
     folder: Path, peft: PeftFolder | None, config: ModelConfig, options: ImportOptions
 ) -> Reads:
-    """Returns whether a model classifies whole texts or tokens.
+    """Returns what a model predicts for: whole texts, tokens, or spans of a context.
 
     Raises:
         AdapterError: It has no classifier.
@@ -39,6 +42,8 @@ def reads_of(
         raise AdapterError(folder, "its config.json names no classifier of texts or tokens")
     if options.kind is not None:
         row = KINDS[options.kind]
+        if row.slides_second:
+            return "answers"
         return "tokens" if row.per_token and not row.biaffine else "text"
     raise UsageError(
         f"{folder} does not say whether it classifies texts or tokens; give kind, for instance "
@@ -60,6 +65,7 @@ def describe(
         ValidationError: The task is not consistent.
     """
     kind = _kind(classifier, config, options)
+    length, row = _max_length(backbone, options), KINDS[kind]
     return TaskSpec(
         task=task,
         kind=kind,
@@ -67,8 +73,10 @@ def describe(
         languages=options.languages,
         license=options.license,
         labels=_labels(classifier, kind, config, options),
-        fields=_fields(kind, options),
-        max_length=_max_length(backbone, options),
+        fields=row.input_fields or _fields(kind, options),
+        max_length=length,
+        overlap=min(_SHARED_TOKENS, length // 4) if row.slides_second else 0,
+        extraction=Extraction(max_tokens=_ANSWER_TOKENS) if row.slides_second else None,
         backbone=backbone.spec,
         head=classifier.spec,
     )
@@ -98,21 +106,26 @@ def describe_exported(
 def _kind(classifier: ClassifierHead, config: ModelConfig, options: ImportOptions) -> Kind:
     outputs = classifier.outputs
     is_tagging = classifier.spec.pooling == "tokens"
-    kind = options.kind or ("tagging" if is_tagging else config.kind)
-    if options.kind is None and config.reads == "choices":
-        kind = "multiple_choice"
+    found: Kind | None = "tagging" if is_tagging else config.kind
+    if classifier.reads == "answers":
+        found = "question_answering"
+    elif config.reads == "choices":
+        found = "multiple_choice"
+    kind = options.kind or found
     if kind is None:
         kind = "regression" if outputs == 1 else "single_label"
     row = KINDS[kind]
     if row.biaffine:
         raise UsageError("A classifier has no heads of words; a parsing task is trained or added.")
-    if row.slides_second:
-        raise UsageError(f"A classifier finds no answers; a {kind} task is trained or added.")
+    if row.slides_second != (classifier.reads == "answers"):
+        what = "finds answers" if classifier.reads == "answers" else "finds no answers"
+        raise UsageError(f"kind is '{kind}', but the model {what}.")
     if row.per_token != is_tagging:
         what = "tokens" if is_tagging else "whole texts"
         raise UsageError(f"kind is '{kind}', but the classifier classifies {what}.")
     if row.outputs not in (None, outputs):
-        raise UsageError(f"A {kind} task has one output; the classifier has {outputs}.")
+        own = "one output" if row.outputs == 1 else f"{row.outputs} outputs"
+        raise UsageError(f"A {kind} task has {own}; the classifier has {outputs}.")
     return kind
 
 

@@ -22,7 +22,7 @@ class ModelConfig:
     """What a config.json of transformers contains about a task.
 
     Attributes:
-        reads: Whether the model classifies texts, tokens or choices; None if not given.
+        reads: What the model predicts for; None if not given.
         kind: The kind of problem it was trained for; None if not given.
         labels: Its labels in order; empty if not given.
     """
@@ -68,6 +68,6 @@ def _expected(values: Mapping[str, Any]) -> str:
     named = [family for name, family in FAMILIES.items() if name == values.get("model_type")]
     titles = [family.title for family in named or FAMILIES.values()]
     shown = titles[0] if named else f"[{'|'.join(titles)}]"
-    ends = ("SequenceClassification", "TokenClassification", "MultipleChoice")
+    ends = ("SequenceClassification", "TokenClassification", "MultipleChoice", "QuestionAnswering")
     *first, last = (f"{shown}For{end}" for end in ends)
     return f"{', '.join(first)} or {last}"

@@ -31,9 +31,11 @@ from adapterhub.peft.settings import GROUPS, config_class, method_of
 from adapterhub.store.adapter_names import plain_key
 from adapterhub.store.jsonsafe import shown
 
+# Not QUESTION_ANS: PEFT's model for it does not pass the types of tokens on, so what it trained
+# read the context as part of the question.
 _TASKS: Mapping[str, Reads] = MappingProxyType({"SEQ_CLS": "text", "TOKEN_CLS": "tokens"})
 _HEAD = re.compile(
-    r"^(classifier(\.(dense|out_proj))?|pre_classifier|pooler(\.dense)?)\.(weight|bias)$"
+    r"^(classifier(\.(dense|out_proj))?|pre_classifier|qa_outputs|pooler(\.dense)?)\.(weight|bias)$"
 )
 _GROUP = re.compile(rf"\.{GROUPS}\.([0-9]{{1,4}})\.")
 _POOLING = re.compile(r"^pooler\.")

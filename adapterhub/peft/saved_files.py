@@ -18,14 +18,16 @@ WEIGHTS_FILE = "adapter_model.safetensors"
 PICKLE_FILE = "adapter_model.bin"
 _MAX_CONFIG_BYTES = 2**20
 
-Reads = Literal["text", "tokens", "choices"]
-"""What a model predicts for: a whole text, every token, or each choice beside a prompt."""
+Reads = Literal["text", "tokens", "choices", "answers"]
+"""What a model predicts for: a whole text, every token, each choice beside a prompt, or spans of a
+context."""
 
 _ENDINGS: Mapping[str, Reads] = MappingProxyType(
     {
         "ForSequenceClassification": "text",
         "ForTokenClassification": "tokens",
         "ForMultipleChoice": "choices",
+        "ForQuestionAnswering": "answers",
     }
 )
 CLASSIFIERS: Mapping[str, Reads] = MappingProxyType(

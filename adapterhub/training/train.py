@@ -48,9 +48,9 @@ def train(
     """Trains a task on a frozen backbone and adds it to a registry.
 
     Args:
-        data: A .jsonl, .csv, .tsv, .conllu (each also with .gz or .zst), .parquet or .arrow file; a
-            data frame, an Arrow table, a `datasets.Dataset` or `DatasetDict`, or a mapping of
-            columns; or a list of mappings or of tuples (text, label).
+        data: A .jsonl, .json, .csv, .tsv, .conllu (each also with .gz or .zst), .parquet or .arrow
+            file; a data frame, an Arrow table, a `datasets.Dataset` or `DatasetDict`, or a mapping
+            of columns; or a list of mappings or of tuples (text, label).
         task: Name of the task; an existing one gets its next version.
         options: Columns, split, candidates and budget, also as a dictionary; None takes the
             defaults.

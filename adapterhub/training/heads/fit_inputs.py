@@ -175,6 +175,12 @@ def reading_for(options: TrainingOptions, dataset: Dataset, source: FeatureSourc
     return Reading(dataset.fields, length, overlap, choices=choices, slides_second=slides)
 
 
+def token_layout(reading: Reading, depths: tuple[int, ...], options: TrainingOptions) -> Layout:
+    """Returns what is cached for a kind that reads every token: its words, or its context."""
+    content: Content = "context" if reading.slides_second else "words"
+    return Layout(content, reading, options.max_windows, depths)
+
+
 def make_fit_inputs(
     splits: Splits, *, options: TrainingOptions, source: FeatureSource, apart: bool = False
 ) -> FitInputs:
@@ -238,8 +244,7 @@ def _make_word_inputs(splits: Splits, options: TrainingOptions, source: FeatureS
         splits = splits.keep(kept)
         units = _taken(units, kept)
         held_out = units if splits.folds else held_out
-    content: Content = "context" if reading.slides_second else "words"
-    layout = Layout(content, reading, options.max_windows, depths)
+    layout = token_layout(reading, depths, options)
     features = _read_parts(splits, layout, source)
     _check_words(features["train"], units, source)
     _check_words(features["validation"], held_out, source)

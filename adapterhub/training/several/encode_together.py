@@ -10,9 +10,9 @@ from pathlib import Path
 from adapterhub.kinds import KINDS
 from adapterhub.training.features.check_tokens import check_tokens
 from adapterhub.training.features.encode_ahead import Inputs, encode_ahead
-from adapterhub.training.features.encoding import Content, FeatureSource, Layout
+from adapterhub.training.features.encoding import FeatureSource, Layout
 from adapterhub.training.heads.candidates import depths_of
-from adapterhub.training.heads.fit_inputs import reading_for
+from adapterhub.training.heads.fit_inputs import reading_for, token_layout
 from adapterhub.training.train import OpenedJob
 
 _HALF_BYTES = 2
@@ -76,10 +76,9 @@ def features_of(job: OpenedJob) -> Iterator[tuple[Layout, Iterable[Inputs]]]:
     depths = depths_of(options, depth)
     inputs = (*splits.train.items, *splits.validation.items)
     if KINDS[splits.train.kind].per_token:
-        content: Content = "context" if reading.slides_second else "words"
-        layout = Layout(content, reading, options.max_windows, depths)
-        # A word has a character at least.
-        most_words = sum(len(texts[-1]) for texts in inputs)
+        layout = token_layout(reading, depths, options)
+        # A word has a character at least; windows that overlap by a quarter have some twice.
+        most_words = sum(len(texts[-1]) for texts in inputs) * (1 + reading.slides_second)
         if most_words * len(depths) * source.encoder.hidden_size * _HALF_BYTES <= (
             options.memory_bytes
         ):

@@ -49,7 +49,7 @@ def test_features_are_the_states_of_first_tokens_and_contexts(
     reading = Reading(("question", "context"), 16, 4, slides_second=True)
     inputs = [("is it good", "the day was " * 6), ("a film", "she was late")]
     source = FeatureSource(tiny_encoder, tokenizer, tmp_path, 10**9)
-    counts, values = encode(inputs, Layout("context", reading, 4, (2, 4)), source)
+    ((counts, values),) = encode(inputs, [Layout("context", reading, 4, (2, 4))], source)
     rows = tokenizer.rows(inputs, reading=reading, max_windows=4)
     windows = tokenizer.windows(rows, reading=reading)
     assert len(windows) > 3

@@ -21,6 +21,7 @@ from adapterhub.training.several.prepare_tasks import list_tasks, prepare_tasks
 from adapterhub.training.train import open_job, train
 from tests.training.rows import (
     pair_rows,
+    question_rows,
     rating_rows,
     sentiment_rows,
     tagged_rows,
@@ -129,7 +130,15 @@ def test_a_text_of_a_tagger_and_of_a_classifier_is_encoded_once(
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "rows",
-    [sentiment_rows(), pair_rows(), topic_rows(), rating_rows(), tagged_rows(), tree_rows()],
+    [
+        sentiment_rows(),
+        pair_rows(),
+        topic_rows(),
+        rating_rows(),
+        tagged_rows(),
+        tree_rows(),
+        question_rows(),
+    ],
 )
 def test_nothing_is_left_to_encode_for_any_kind(
     given: dict[str, Any], rows: object, monkeypatch: pytest.MonkeyPatch
