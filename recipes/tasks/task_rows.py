@@ -71,8 +71,9 @@ def rows_of(recipe: dict[str, Any], data_dir: Path, target: Path, *, name: str) 
 
 
 def read_json(path: Path) -> Any:
-    """Returns the content of a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Returns the content of a JSON file, which may be packed with gzip."""
+    content = path.read_bytes()
+    return json.loads(gzip.decompress(content) if path.suffix == ".gz" else content)
 
 
 def data_set(folder: Path, name: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gzip
 import json
 import random
 import re
@@ -272,9 +273,10 @@ def test_questions_of_two_sets_that_differ_in_one_place_are_paired() -> None:
 def test_no_example_is_learned() -> None:
     """The demo would otherwise say what was learned by heart."""
     folder = Path(recipes.__file__).parent / "tasks" / "written"
+    questions = folder / "questions/same-question-zh.json.gz"
     learned = {
         plain(question)
-        for groups in json.loads((folder / "questions/same-question-zh.json").read_text())["sets"]
+        for groups in json.loads(gzip.decompress(questions.read_bytes()))["sets"]
         for group in groups
         for question in group
     }
