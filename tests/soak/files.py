@@ -78,7 +78,8 @@ def _tasks(out: Path) -> tuple[str, ...]:
 def _is_whole(out: Path, tasks: tuple[str, ...] = ("rating",)) -> bool:
     """Returns whether an output looks finished."""
     if out.suffix != "":
-        return out.exists()
+        # With parts beside it, it has its name, but its bad rows may not have theirs.
+        return out.exists() and not Path(f"{out}.parts").exists()
     success = out / "_SUCCESS"
     if not success.exists():
         return False
