@@ -154,7 +154,7 @@ def _train_several(tasks: TaskList, place: PlaceOptions, output: OutputOptions) 
         print_line(trained.render().rstrip())
         names = " ".join(f"--task {name}" for name in trained)
         note(f"adapterhub: {counted(len(trained), 'task')} in {jobs[0].registry}")
-        note(f'adapterhub: try: adapterhub score "…" {names}{place.option}')
+        note(f"adapterhub: try: adapterhub score {_rows(*trained.values())} {names}{place.option}")
     if output.plot is not None:
         trained.plot(output.plot)
         _note_plot(output.plot, trained)
@@ -190,5 +190,10 @@ def _print(trained: TrainedTask, at: str) -> None:
         note(f"adapterhub: {saved.task}:{saved.version} is in {saved.path}")
         if trained.backbone.base is not None:
             note(f"adapterhub: its backbone is in {own_folder(saved)}")
-        rows = '"…"' if len(trained.spec.fields) == 1 else "--file rows.jsonl"
-        note(f"adapterhub: try: adapterhub score {rows} --task {saved.task}{at}")
+        note(f"adapterhub: try: adapterhub score {_rows(trained)} --task {saved.task}{at}")
+
+
+def _rows(*trained: TrainedTask) -> str:
+    """Returns how rows that all of the tasks can read are given to `score`."""
+    plain = all(len(one.spec.fields) == 1 for one in trained)
+    return '"…"' if plain else "--file rows.jsonl"
