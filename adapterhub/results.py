@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypedDict, overload
+from typing import TYPE_CHECKING, ClassVar, TypedDict, overload
 
-from adapterhub.errors import MissingExtraError, UnknownTaskError
+from adapterhub.by_task import ByTask
+from adapterhub.errors import MissingExtraError
 from adapterhub.kinds import KINDS, ArrowType, Kind, What
 from adapterhub.specs import Pooling
 
@@ -252,7 +252,7 @@ class TaskScores(Sequence[Answer]):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scores(Mapping[str, TaskScores]):
+class Scores(ByTask[TaskScores]):
     """The predictions of one call by task name, as the names were given to the call.
 
     Attributes:
@@ -260,43 +260,9 @@ class Scores(Mapping[str, TaskScores]):
         errors: Rows that were skipped; empty unless `on_error="skip"`.
     """
 
-    tasks: Mapping[str, TaskScores]
     errors: tuple[RowError, ...] = ()
 
-    def __post_init__(self) -> None:
-        """Makes the mapping read-only."""
-        object.__setattr__(self, "tasks", MappingProxyType(dict(self.tasks)))
-
-    def __getitem__(self, task: str) -> TaskScores:
-        """Returns the predictions of one task.
-
-        Raises:
-            UnknownTaskError: The call did not request that task.
-        """
-        try:
-            return self.tasks[task]
-        except KeyError:
-            raise UnknownTaskError(task, self.tasks, what="task in these scores") from None
-
-    def get(self, task: str, default: Any = None, /) -> Any:
-        """Returns the predictions of one task, or `default` if the call did not request it."""
-        return self.tasks.get(task, default)
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """Returns how to unpickle the scores; a read-only mapping cannot be pickled."""
-        return Scores, (dict(self.tasks), self.errors)
-
-    def __iter__(self) -> Iterator[str]:
-        """Returns the task names, in the order of the call."""
-        return iter(self.tasks)
-
-    def __len__(self) -> int:
-        """Returns the number of tasks."""
-        return len(self.tasks)
-
-    def __contains__(self, task: object) -> bool:
-        """Returns whether the call requested that task."""
-        return task in self.tasks
+    what: ClassVar[str] = "task in these scores"
 
     def rows(self) -> Iterator[dict[str, object]]:
         """Yields one flat record per input row.

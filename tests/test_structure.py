@@ -25,7 +25,7 @@ PACKAGE = Path(adapterhub.__file__).parent
 LADDER: dict[str, tuple[set[str], ...]] = {
     "": (
         {"cells", "errors", "families", "schema", "tags"},
-        {"decoding", "diagnostics", "examples", "kinds"},
+        {"by_task", "decoding", "diagnostics", "examples", "kinds"},
         {"specs"},
         {"shapes", "inputs", "option_models"},
         {"choices", "results", "plan"},

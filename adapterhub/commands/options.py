@@ -12,14 +12,10 @@ from adapterhub.commands.printing import note
 from adapterhub.errors import UsageError, nearest
 from adapterhub.kinds import KINDS
 
-LabelledRows = Annotated[
-    Path,
-    typer.Argument(
-        metavar="FILE",
-        help="Labelled rows: .jsonl, .json, .csv, .tsv, .conllu (or with .gz, .zst), .parquet, "
-        ".arrow.",
-    ),
-]
+LABELLED_ROWS_HELP = (
+    "Labelled rows: .jsonl, .json, .csv, .tsv, .conllu (or with .gz, .zst), .parquet, .arrow"
+)
+LabelledRows = Annotated[Path, typer.Argument(metavar="FILE", help=f"{LABELLED_ROWS_HELP}.")]
 NewTask = Annotated[str, typer.Option("--task", "-t", metavar="NAME", help="Name of the task.")]
 REGISTRY_HELP = (
     "A registry.yaml or its folder. Without it the nearest one from here upwards, else the tasks "

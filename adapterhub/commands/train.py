@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adapterhub.commands.option_fields import uses
-from adapterhub.commands.options import split_names
+from adapterhub.commands.options import LABELLED_ROWS_HELP, split_names
 from adapterhub.commands.printing import counted, note, note_plot, print_json, print_line
 from adapterhub.errors import RegistryError, SaveError, UsageError
 
@@ -25,8 +25,7 @@ _Data = Annotated[
     Path,
     typer.Argument(
         metavar="FILE",
-        help="Labelled rows: .jsonl, .csv, .tsv, .conllu (or with .gz, .zst), .parquet, .arrow; or "
-        "a list of tasks: .yaml.",
+        help=f"{LABELLED_ROWS_HELP}; or a list of tasks: .yaml.",
     ),
 ]
 _Task = Annotated[
@@ -74,22 +73,23 @@ def train(
     are added or none.
     In brackets: the default of an option.
     """
+    from adapterhub.training.several.entries import given_options
     from adapterhub.training.several.prepare_tasks import list_tasks
     from adapterhub.training.several.task_file import is_task_file
 
     output.check_plot()
     columns = target or []
-    if columns:
-        own: object = columns[0] if len(columns) == 1 else columns
-        options = options.model_copy(update={"target": own})
+    if len(columns) == 1:
+        options = options.model_copy(update={"target": columns[0]})
+    given = given_options(options) | ({"target": columns} if len(columns) > 1 else {})
     if is_task_file(data):
-        tasks = list_tasks(data, options=options, registry=place.where, backbone=place.backbone)
+        tasks = list_tasks(data, options=given, registry=place.where, backbone=place.backbone)
         _train_several(tasks if task is None else tasks.only(split_names([task])), place, output)
     elif task is None:
         raise UsageError("The new task has no name; give it with --task NAME.")
     elif len(columns) > 1:
         _train_several(
-            list_tasks({task: options}, data=data, registry=place.where, backbone=place.backbone),
+            list_tasks({task: given}, data=data, registry=place.where, backbone=place.backbone),
             place,
             output,
         )

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich import box
 from rich.table import Table
 
+from adapterhub.by_task import ByTask
 from adapterhub.diagnostics import figure_text
-from adapterhub.errors import UnknownTaskError
 from adapterhub.plots.combine import save_panels
 from adapterhub.plots.figure_files import check_plot
 from adapterhub.results import Provenance
@@ -76,32 +76,12 @@ class TaskEvaluation:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Evaluation(Mapping[str, TaskEvaluation]):
+class Evaluation(ByTask[TaskEvaluation]):
     """Tasks measured on labelled rows, by the names of the caller.
 
     Attributes:
         tasks: What was measured of each.
     """
-
-    tasks: Mapping[str, TaskEvaluation]
-
-    def __getitem__(self, name: str) -> TaskEvaluation:
-        """Returns what was measured of a task.
-
-        Raises:
-            UnknownTaskError: It was not among the tasks of the call.
-        """
-        if name not in self.tasks:
-            raise UnknownTaskError(name, self.tasks)
-        return self.tasks[name]
-
-    def __iter__(self) -> Iterator[str]:
-        """Iterates over the names of the tasks."""
-        return iter(self.tasks)
-
-    def __len__(self) -> int:
-        """Returns the number of tasks."""
-        return len(self.tasks)
 
     @property
     def notes(self) -> tuple[str, ...]:

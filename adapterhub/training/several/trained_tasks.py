@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich import box
 from rich.table import Table
 
+from adapterhub.by_task import ByTask
 from adapterhub.diagnostics import figure_text
-from adapterhub.errors import UnknownTaskError
 from adapterhub.plan import Plan, make_plan
 from adapterhub.plots.combine import save_panels
 from adapterhub.plots.figure_files import check_plot
@@ -24,32 +23,12 @@ _NUMBERS = ("rows", "passes", "own")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TrainedTasks(Mapping[str, TrainedTask]):
+class TrainedTasks(ByTask[TrainedTask]):
     """The tasks that one run has trained, by name, in the order in which they were given.
 
     Attributes:
         tasks: The tasks.
     """
-
-    tasks: Mapping[str, TrainedTask]
-
-    def __getitem__(self, name: str) -> TrainedTask:
-        """Returns one task.
-
-        Raises:
-            UnknownTaskError: It was not among the tasks of the run.
-        """
-        if name not in self.tasks:
-            raise UnknownTaskError(name, self.tasks)
-        return self.tasks[name]
-
-    def __iter__(self) -> Iterator[str]:
-        """Iterates over the names of the tasks."""
-        return iter(self.tasks)
-
-    def __len__(self) -> int:
-        """Returns the number of tasks."""
-        return len(self.tasks)
 
     def plan(self) -> Plan | None:
         """Returns the plan of one call with all of the tasks; None where backbones differ."""

@@ -237,7 +237,7 @@ def test_all_tasks_are_written_or_none(
     trained = caught.value.trained
     assert isinstance(trained, TrainedTasks)
     assert [one.task for one in trained.save(registry)] == ["a", "b"]
-    with pytest.raises(UsageError, match="Unknown task 'c'"):
+    with pytest.raises(UsageError, match="results 'c'"):
         trained["c"]
 
 
