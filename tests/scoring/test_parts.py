@@ -175,7 +175,10 @@ def test_one_file_goes_on_too(hub: Hub, name: str) -> None:
 
 
 @pytest.mark.parametrize("step", ["_write_errors", "_write_own_record", "_remove_work"])
-def test_a_file_that_lacks_only_what_stands_beside_it_goes_on(hub: Hub, step: str) -> None:
+@pytest.mark.parametrize("part_rows", [4, 100])
+def test_a_file_that_lacks_only_what_stands_beside_it_goes_on(
+    hub: Hub, step: str, part_rows: int
+) -> None:
     write("in.jsonl", ["no json", *ROWS])
 
     def die(*_: Any, **__: Any) -> None:
@@ -184,14 +187,14 @@ def test_a_file_that_lacks_only_what_stands_beside_it_goes_on(hub: Hub, step: st
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_job, step, die)
         with pytest.raises(Killed):
-            score(hub, "a.csv", on_error="skip")
+            score(hub, "a.csv", on_error="skip", part_rows=part_rows)
     assert Path("a.csv").exists()
-    done = score(hub, "a.csv", on_error="skip")
+    done = score(hub, "a.csv", on_error="skip", part_rows=part_rows)
     assert (done.rows, done.resumed_rows) == (11, 11)
     beside = {"a.csv", "a.csv.errors.jsonl", "a.csv.job.json", "in.jsonl"}
     assert set(os.listdir()) == beside
     with pytest.raises(DataError, match="exists already"):
-        score(hub, "a.csv", on_error="skip")
+        score(hub, "a.csv", on_error="skip", part_rows=part_rows)
 
 
 def test_what_is_done_is_not_done_again(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -199,7 +199,7 @@ def _first_part(
 ) -> PartRecord | None:
     """Scores the first part of one file; returns its manifest if it is the file itself.
 
-    If there are more rows, it becomes a part of the folder that is made then.
+    If there are more rows, or bad ones, it becomes a part of the folder that is made then.
     """
     target, part_job = output.target, job.part_job
     with temp_beside(target.path) as rows, temp_beside(target.errors) as bad:
@@ -214,7 +214,8 @@ def _first_part(
         with contextlib.closing(part):
             engine.score(part_job.request, _first_windows(windows), take=take)
             found = part.finish()
-        if not ended:
+        # A job that is killed between the names of its two files goes on from the parts.
+        if not ended or (found.bad and output.record.is_resumable):
             _begin_folder(output)
             with hold_folder(target.folder):
                 commit(target.folder, 0, found, rows=rows, bad=bad)
