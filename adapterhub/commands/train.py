@@ -68,9 +68,9 @@ def train(
     The rows are encoded once, many heads are fitted on the features, and the cheapest good one is
     kept. With --adapter or --tune the encoder is changed too, at some depths or at all of them, and
     the head trains with it.
-    A .yaml file lists tasks, each with its name, data and options, below options for all of them;
-    options given here overrule those of the file. All texts are encoded in one run, and all tasks
-    are added or none.
+    A .yaml file lists tasks, each with a name, data and options; options at its top apply to all,
+    and options given here overrule those of the file. All texts are encoded in one run, and all
+    tasks are added or none.
     In brackets: the default of an option.
     """
     from adapterhub.training.several.entries import given_options

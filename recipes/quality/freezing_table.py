@@ -61,7 +61,7 @@ def _recipes(found: FreezingRecord, words: Words, plots: str) -> Iterator[str]:
 
 def _described_sets(found: FreezingRecord, words: Words) -> Iterator[str]:
     for name, rows in found.sets.items():
-        value = max((run.value for run in found.runs if run.name == name), default=0.5)
+        value = min((run.value for run in found.runs if run.name == name), default=0.5)
         half = _POINTS * _TWO_ERRORS * (value * (1 - value) / rows.measured) ** 0.5
         text = words.rows.format(
             name=name,

@@ -37,9 +37,10 @@ class Words:
 _ENGLISH = Words(
     method=(
         "Encoder `{backbone}` ({fingerprint}…){other}. At most {rows} training rows and {epochs} "
-        "epochs; every recipe has the same rows, a linear head on one depth (mean of the tokens, "
-        "no n-grams), batches of {batch} and otherwise the default settings of `train`; nothing "
-        "was tuned for one. "
+        "epochs in batches of {batch}; every recipe has the same rows, a linear head on one depth "
+        "(mean of the tokens, no n-grams), one seed and otherwise the default settings of `train`. "
+        "For `head` these are a search over all depths, two learning rates and three weight "
+        "decays, with more epochs, since one takes milliseconds. "
         "Rows of the training file choose the epoch and the head; the metric is of other rows, "
         "which chose nothing. {sets}. "
         "*Own passes*: per text, that no other task shares. *s/epoch*: seconds of an epoch of "
@@ -51,7 +52,7 @@ _ENGLISH = Words(
     second=", and {name}, which has BERT's shape and reads English only",
     rows=(
         "`{name}` ({language}, {metric}): {train} rows train, {choosing} choose, {measured} "
-        "measure, so that differences under about {half} points are noise"
+        "measure, which leaves a figure uncertain by up to about {half} points"
     ),
     listed="; its training rows had a part in the first encoder before it was frozen",
     join="; ",
@@ -96,8 +97,9 @@ _ENGLISH = Words(
 _CHINESE = Words(
     method=(
         "编码器：`{backbone}`（{fingerprint}…）{other}。训练行最多 {rows} 行，最多 {epochs} 轮；"
-        "所有方案用同样的行，头都是读单独一层的线性头（词元取平均，不带 n-gram），"
-        "每批 {batch} 行，其余是 `train` 的默认设置，没有为任何一种方案单独调参。"
+        "每批 {batch} 行；所有方案用同样的行和同一个随机种子，头都是读单独一层的线性头"
+        "（词元取平均，不带 n-gram），其余是 `train` 的默认设置。对 `head` 来说，"
+        "默认设置包括在所有层、两种学习率和三种权重衰减中搜索，轮数也更多，因为一轮只要几毫秒。"
         "轮数和分类头由训练文件里留出的行来选，指标则在没有参与任何选择的行上测得。{sets}。"
         "*独占层数*：每条文本要多算、且不能与其他任务共用的层数。*秒/轮*：训练一轮的秒数，"
         "外加训练之前把所有行编码一次的秒数：可训练的最低层高于第 0 层时，编码到该层为止；"
@@ -107,14 +109,14 @@ _CHINESE = Words(
     second="，以及结构与 BERT 相同、只读英文的 {name}",
     rows=(
         "`{name}`（{language}，{metric}）：{train} 行训练，{choosing} 行用于选择，{measured} "
-        "行用于测量，约 {half} 个百分点以内的差别都是噪声"
+        "行用于测量，每个数字的误差最大约 {half} 个百分点"
     ),
     listed="；第一个编码器在冻结之前用过它的训练行",
     join="；",
     join_short="，",
     finding=(
         "- **{encoder}，`{recipe}`** 与 `all` 相比：可训练参数为 {parameters}，"
-        "训练内存（显存）为 {memory}{faster}。指标差（百分点）：{points}。"
+        "训练内存为 {memory}{faster}。指标差（百分点）：{points}。"
     ),
     faster="，每轮的速度是它的 {times} 倍",
     columns=("| 数据集 | 编码器 | 方案 | 结果 | 可训练参数 | 独占层数 | 秒/轮 | MB | 指标 |"),

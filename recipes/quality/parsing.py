@@ -17,6 +17,7 @@ from adapterhub.training.evaluation.attachment import attachment_figures
 from adapterhub.training.options import TrainingOptions
 from adapterhub.training.train import train
 from recipes.quality.datasets import training_file, treebanks
+from recipes.quality.untouched import listed_sets
 
 
 class ParserRow(Spec):
@@ -45,11 +46,13 @@ class Parsers(Spec):
     Attributes:
         backbone: What they were trained on.
         max_rows: Sentences of each split at most; None for all.
+        listed: Treebanks whose training sentences had a part in the backbone.
         rows: One per treebank.
     """
 
     backbone: BackboneSpec
     max_rows: int | None
+    listed: tuple[str, ...] = ()
     rows: tuple[ParserRow, ...] = ()
 
 
@@ -74,7 +77,9 @@ def measure_parsers(
     """
     opened = open_backbone(backbone)
     encoder = Encoder(opened)
-    known = Parsers(backbone=opened.spec, max_rows=max_rows)
+    shaped = set(listed_sets(opened.folder))
+    listed = tuple(name for name in treebanks(folder) if name in shaped)
+    known = Parsers(backbone=opened.spec, max_rows=max_rows, listed=listed)
     if record.is_file():
         found = Parsers.model_validate_json(record.read_bytes())
         known = found if found.model_copy(update={"rows": ()}) == known else known
@@ -146,13 +151,16 @@ def attach_by_word(train: Dataset, test: Dataset) -> list[list[Arc]]:
 
 def render(figures: Parsers) -> str:
     """Returns the section of the page."""
+    limit = "" if figures.max_rows is None else f" --max-rows {figures.max_rows}"
     lines = [
         "## Dependency trees",
         "",
         "Parsers on the frozen backbone, measured on sentences that had no part in training or "
         "selection, as the CoNLL 2018 shared task measures (words are predicted too). The "
         "baseline is given the words, and gives each the relation and the distance to the head "
-        "that it most often has.",
+        "that it most often has; a parser cannot be right where its words are others (words F1). "
+        r"\*: training sentences of the treebank had a part in the backbone. Made by "
+        f"`scripts/quality DATA --parsing{limit}`.",
         "",
         "| treebank | training sentences | test sentences | depths | LAS | UAS | words F1 | "
         "baseline LAS | baseline UAS |",
@@ -161,5 +169,6 @@ def render(figures: Parsers) -> str:
     for row in figures.rows:
         depths = "-".join(map(str, sorted({row.depths[0], row.depths[-1]})))
         values = " | ".join(figure_text(100 * value, 1) for value in (*row.parser, *row.baseline))
-        lines.append(f"| {row.name} | {row.train:,} | {row.test:,} | {depths} | {values} |")
+        mark = r"\*" if row.name in figures.listed else ""
+        lines.append(f"| {row.name}{mark} | {row.train:,} | {row.test:,} | {depths} | {values} |")
     return "\n".join(lines)

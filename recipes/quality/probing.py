@@ -30,8 +30,8 @@ ORDER = "sentence order"
 LANGUAGES = {"en": "English", "zh": "Chinese"}
 
 WORD_ROWS, TEXT_ROWS = 400, 500
-"""Rows of each split where words and where texts are read: few enough for 40 minutes on two cores,
-most of which attention probes take."""
+"""Rows of each split where words and where texts are read: few enough for an hour or two on two
+cores, most of which attention probes take."""
 
 MOST_PARAGRAPHS = 1_200
 """Paragraphs of a language, drawn by a fixed seed, of which the probes of sentence order read

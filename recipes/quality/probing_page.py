@@ -69,7 +69,7 @@ def _method(found: ProbedResults) -> str:
     words, texts = found.max_rows
     minutes = sum(result.seconds for _, result in own) / 60
     return (
-        f"Made by `scripts/quality --probing` on `{found.backbone.name}` "
+        f"Made by `scripts/quality DATA --probing --corpus FOLDER` on `{found.backbone.name}` "
         f"({found.backbone.fingerprint[:19]}…) in {minutes:.0f} minutes. At most {words:,} "
         f"sentences (of texts and pairs {texts:,}) train, as many choose and as many measure, "
         f"drawn by a fixed seed; those that choose and measure are halves of the validation file. "
