@@ -41,7 +41,9 @@ def read_answers(values: Sequence[object], rows: Sequence[ChoiceRow]) -> list[in
                     f"may hold {_WORDS[whole[0]]}, or {_WORDS[other]}, which are not the same; "
                     f"write the place, counted from 0, under another name"
                 )
-    form = max(_FORMS, key=lambda one: counts[one])  # the first of those that fit most rows
+    # The first of those that fit most rows; rows that name no choice have no names.
+    named = any(row.marks for row in rows)
+    form = max(_FORMS if named else _FORMS[1:], key=lambda one: counts[one])
     starts_at_one = form == "place" and not any(one.get("place") == 0 for one in found)
     return [
         one[form] if form in one else _problem(value, row, form, starts_at_one=starts_at_one)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -76,16 +76,13 @@ def prepare_index(source: RowSource, options: IndexOptions, folder: Path | None)
             f"The index {folder} would be read as a part of the texts {source.name} the next time; "
             f"name another folder, such as one that begins with '_'."
         )
-    saved = None if folder is None else read_index_record(folder)
+    saved = None if folder is None or options.force else read_index_record(folder)
     if folder is not None and saved is None:
         check_place(folder, force=options.force)
     texts = read_texts(source, options)
-    if folder is None or saved is None:
-        return IndexJob(texts, options, folder, None)
-    other = differences(saved, options, texts)
-    if other and not options.force:
-        _refuse(folder, other)
-    return IndexJob(texts, options, folder, None if other else saved)
+    if folder is not None and saved is not None:
+        _refuse_others(folder, differences(saved, options, texts))
+    return IndexJob(texts, options, folder, saved)
 
 
 def make_parts(hub: EncodingHub, job: IndexJob) -> IndexParts:
@@ -97,11 +94,8 @@ def make_parts(hub: EncodingHub, job: IndexJob) -> IndexParts:
     """
     folder, saved = job.folder, job.saved
     if folder is not None and saved is not None:
-        other = _encoder_differences(saved, hub)
-        if not other:
-            return read_parts(folder)
-        if not job.options.force:
-            _refuse(folder, other)
+        _refuse_others(folder, _encoder_differences(saved, hub))
+        return _with_graph(folder, read_parts(folder), wanted=job.options.graph)
     parts = _encoded(hub, job)
     if folder is not None:
         save_parts(folder, parts, force=job.options.force)
@@ -239,9 +233,21 @@ def _encoder_differences(saved: IndexRecord, hub: EncodingHub) -> list[str]:
     return [f"{name} was {was}, is {new}" for name, (was, new) in pairs.items() if was != new]
 
 
-def _refuse(folder: Path, other: Sequence[str]) -> None:
-    raise DataError(
-        folder,
-        f"it holds an index of something else: {'; '.join(other)}. --force (force=True) makes it "
-        f"anew, another folder keeps both",
-    )
+def _refuse_others(folder: Path, other: Sequence[str]) -> None:
+    if other:
+        raise DataError(
+            folder,
+            f"it holds an index of something else: {'; '.join(other)}. --force (force=True) makes "
+            f"it anew, another folder keeps both",
+        )
+
+
+def _with_graph(folder: Path, parts: IndexParts, *, wanted: bool | None) -> IndexParts:
+    """Returns a saved index, to which a graph is added if it is wanted and not there."""
+    if wanted is False:
+        return replace(parts, graph=None)
+    if not wanted or parts.graph is not None:
+        return parts
+    parts = replace(parts, graph=Graph.build(parts.vectors))
+    save_parts(folder, parts, force=True)
+    return parts

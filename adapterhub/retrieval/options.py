@@ -78,10 +78,11 @@ class IndexOptions(Options):
     query_prompt: Annotated[str | None, Option("TEXT")] = None
     """The same for queries, such as 'query: '."""
     graph: Annotated[bool | None, Option(flags=("--graph/--no-graph",))] = None
-    """Build a graph for approximate search (extra `nearest`). Without it from 100,000 texts on, if
-    the extra is installed; fewer are compared with a query one by one in milliseconds."""
+    """Build a graph for approximate search (extra `nearest`), also for a saved index without one.
+    By default from 100,000 texts on, if the extra is installed; fewer are compared with a query one
+    by one in milliseconds."""
     force: bool = False
-    """Replace a saved index of other texts or settings."""
+    """Make a saved index anew, also one of other texts or settings, or a damaged one."""
     progress: Annotated[ProgressMode | bool, Option("MODE", bare="auto")] = "auto"
     """Progress on stderr: auto and bar for a bar, if that is a terminal; json for a line with the
     figures every second; off. In Python also True and False."""

@@ -59,3 +59,10 @@ def test_a_value_that_says_no_choice_is_named(
 def test_values_that_may_be_places_or_texts_are_refused() -> None:
     with pytest.raises(ValueError, match="may hold the place of a choice, counted from 0, or the"):
         read_answers(["1", "2"], [NUMBERS, NUMBERS])
+
+
+def test_rows_without_names_of_choices_are_not_asked_for_one() -> None:
+    for problem in read_answers(["pink", True], [WORDS, WORDS]):
+        assert "expected the place of a choice, counted from 0, of which there are 3." in str(
+            problem
+        )

@@ -334,6 +334,31 @@ def test_a_graph_finds_the_nearest_and_scores_them_as_exactly(
 
 
 @needs_usearch
+def test_a_saved_index_gets_a_graph_without_encoding_and_is_searched_without(
+    encoding_hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "index"
+    assert not Index.build(encoding_hub, TEXTS, graph=False, folder=place).has_graph
+    monkeypatch.setattr(build, "encode_unit", lambda *_, **__: pytest.fail("encoded again"))
+    assert Index.build(encoding_hub, TEXTS, graph=True, folder=place).has_graph
+    assert Index.open(place, encoding_hub).has_graph
+    assert not Index.build(encoding_hub, TEXTS, graph=False, folder=place).has_graph
+    assert Index.open(place, encoding_hub).has_graph
+
+
+@pytest.mark.parametrize("name", ["index.json", "texts.arrow", "vectors.safetensors"])
+def test_force_makes_a_damaged_index_anew(encoding_hub: Hub, tmp_path: Path, name: str) -> None:
+    place = tmp_path / "index"
+    first = Index.build(encoding_hub, TEXTS, folder=place)
+    (place / name).write_bytes((place / name).read_bytes()[:-9])
+    with pytest.raises(DataError):
+        Index.build(encoding_hub, TEXTS, folder=place)
+    again = Index.build(encoding_hub, TEXTS, folder=place, force=True)
+    assert np.array_equal(again.vectors, first.vectors)
+    assert np.array_equal(Index.open(place, encoding_hub).vectors, first.vectors)
+
+
+@needs_usearch
 def test_a_graph_of_other_vectors_is_refused(encoding_hub: Hub, tmp_path: Path) -> None:
     Index.build(encoding_hub, TEXTS, graph=True, folder=tmp_path / "index")
     Index.build(encoding_hub, TEXTS[:2], graph=True, folder=tmp_path / "other")

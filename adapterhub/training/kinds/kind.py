@@ -184,8 +184,15 @@ class TrainedKind(ABC):
             truth: As `Targets.values`.
         """
 
-    def calibrate_rows(self, logits: RowLogits, dataset: Dataset) -> Calibration:
-        """Returns temperature and thresholds that fit the rows of `dataset`."""
+    def calibrate_rows(self, spec: TaskSpec, logits: RowLogits, dataset: Dataset) -> Calibration:
+        """Returns temperature and thresholds that fit the rows of `dataset`.
+
+        Args:
+            spec: The tuned task.
+            logits: Its raw outputs.
+            dataset: The rows.
+        """
+        del spec
         return self.calibrate(logits.matrix, dataset.truth())
 
     def scale(self, logits: Array, truth: Truth) -> float:

@@ -55,9 +55,9 @@ class ParsingKind(OneLabelKind):
                 f"of scoring and cannot be right: parts of words, such as do and n't of don't."
             )
 
-    def calibrate_rows(self, logits: RowLogits, dataset: Dataset) -> Calibration:
+    def calibrate_rows(self, spec: TaskSpec, logits: RowLogits, dataset: Dataset) -> Calibration:
         """Returns no temperature: the scores of heads and relations have their own."""
-        del logits, dataset
+        del spec, logits, dataset
         return Calibration()
 
     def figures(self, spec: TaskSpec, outputs: Outputs, dataset: Dataset) -> Figures:

@@ -53,9 +53,15 @@ class QuestionAnsweringKind(TrainedKind):
         return Targets(item_targets(items), contexts, items=items)
 
     def extraction(self, targets: Targets) -> Extraction:
-        """Returns which answers a task may give, by its training rows."""
-        assert targets.items is not None
-        return Extraction(max_tokens=targets.items.longest)
+        """Returns which answers a task may give, by its training rows.
+
+        Until it is tuned, none of them is the answer where it has the highest score.
+        """
+        items = targets.items
+        assert items is not None
+        return Extraction(
+            max_tokens=items.longest, null_threshold=None if items.answerable.all() else 0.0
+        )
 
     def objective(self, truth: torch.Tensor, labels: int) -> Objective:
         """Returns targets and loss of training; the items of a window are in one step."""
@@ -90,16 +96,19 @@ class QuestionAnsweringKind(TrainedKind):
         del logits, truth
         raise TypeError("question answering is calibrated by rows")
 
-    def calibrate_rows(self, logits: RowLogits, dataset: Dataset) -> Calibration:
-        """Returns the temperature at which true answers are most probable."""
+    def calibrate_rows(self, spec: TaskSpec, logits: RowLogits, dataset: Dataset) -> Calibration:
+        """Returns the temperature at which true answers are most probable, as the task gives them.
+
+        The score of none is lower by its threshold, as in scoring.
+        """
+        extraction = spec.extraction
+        assert extraction is not None
         rows = range(min(len(dataset), _CALIBRATED_ROWS))
-        longest = answer_items(logits.contexts, dataset.answers()).longest
-        scores = [_scores(logits, row, longest) for row in rows]
-        has_null = not all(dataset.answers())
+        scores = [_scores(logits, row, extraction.max_tokens) for row in rows]
         parts = [
             part
             for one, answers in zip(scores, dataset.answers(), strict=False)
-            if (part := _right_and_all(one, answer_units(one.context, answers), has_null))
+            if (part := _right_and_all(one, answer_units(one.context, answers), extraction))
         ]
         if not parts:
             return Calibration()
@@ -153,23 +162,24 @@ def _scores(logits: RowLogits, row: int, max_tokens: int) -> SpanScores:
 
 
 def _right_and_all(
-    scores: SpanScores, answers: Sequence[tuple[int, int]], has_null: bool
+    scores: SpanScores, answers: Sequence[tuple[int, int]], extraction: Extraction
 ) -> tuple[Array, Array] | None:
     """Returns the scores of the true answers of a row, and of all; None where no true one is one.
 
     Args:
         scores: Of all answers.
         answers: First unit of the true ones, and the unit after the last.
-        has_null: Whether no answer is one of all.
+        extraction: Whether no answer is one of all, and its threshold.
     """
-    spans = scores.spans
+    spans, threshold = scores.spans, extraction.null_threshold
+    null = np.float32(-np.inf if threshold is None else scores.null - threshold)
     every = spans[np.isfinite(spans)]
-    if has_null:
-        every = np.append(every, np.float32(scores.null))
+    if threshold is not None:
+        every = np.append(every, null)
     right = [spans[a, b - a - 1] for a, b in answers if b - a <= spans.shape[1]]
     right = [one for one in right if np.isfinite(one)]
-    if has_null and not answers:
-        right = [np.float32(scores.null)]
+    if threshold is not None and not answers:
+        right = [null]
     return (np.array(right, np.float32), every) if right else None
 
 

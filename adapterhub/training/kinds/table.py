@@ -34,7 +34,7 @@ TRAINED: Mapping[Kind, TrainedKind] = {
 
 def calibrated(spec: TaskSpec, logits: RowLogits, dataset: Dataset) -> TaskSpec:
     """Returns the task with a temperature and thresholds that fit the rows of `dataset`."""
-    calibration = TRAINED[spec.kind].calibrate_rows(logits, dataset)
+    calibration = TRAINED[spec.kind].calibrate_rows(spec, logits, dataset)
     return spec.model_copy(update={"calibration": calibration})
 
 

@@ -62,8 +62,9 @@ class TaggingKind(OneLabelKind):
         rows = torch.nonzero(near | drawn).flatten()
         return Sample(rows, torch.where(near[rows], 1.0, 1 / _OUTSIDE_RANKED))
 
-    def calibrate_rows(self, logits: RowLogits, dataset: Dataset) -> Calibration:
+    def calibrate_rows(self, spec: TaskSpec, logits: RowLogits, dataset: Dataset) -> Calibration:
         """Returns the temperature that fits the words of `dataset`."""
+        del spec
         units = [words_of(text) for text in logits.texts]
         rows: list[Array] = [
             values[[word.token for word in words]]

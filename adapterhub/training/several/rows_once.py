@@ -61,6 +61,9 @@ class RowsOnce:
         found = self.read[key]
         if not entry.other_targets or not isinstance(found, Records):
             return found
+        target = str(options.target)
+        if not any(target in row.values for row in found.rows):
+            found.value(found.rows[0], target)  # refuses it, while all columns can be named
         return _with_target(_without_others(found, entry, options), entry.name, options)
 
 

@@ -123,7 +123,7 @@ def test_both_languages_show_the_figures_of_one_record() -> None:
         "- **ALBERT, `tied`** beside `all`: 5 % of the trained parameters, 5 % of the training "
         "memory, an epoch 20 times as fast. Points of the metric: topics -1.0." in recipes
     )
-    assert "under about 3.1 points are noise; its training rows had a part" in recipes
+    assert "uncertain by up to about 3.2 points; its training rows had a part" in recipes
     assert "| lower half frozen, upper half untied | 1.99 | 46.0 |" in english[INFERENCE]
     assert "| 1 | 0.50 | 50 % |" in english[INFERENCE]
     assert "4 passes and 2.0 ms per text. 8 separate models" in english[INFERENCE]

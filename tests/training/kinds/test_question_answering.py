@@ -18,7 +18,7 @@ from adapterhub.model.heads.answers.context import Context
 from adapterhub.model.heads.heads import RowLogits
 from adapterhub.model.heads.spans import TaggedText
 from adapterhub.plan import Reading
-from adapterhub.specs import Extraction
+from adapterhub.specs import Extraction, TaskSpec
 from adapterhub.training.data.answers.answer_rows import AnswerSpan
 from adapterhub.training.data.dataset import Dataset
 from adapterhub.training.evaluation.calibration import TunedHead
@@ -40,6 +40,11 @@ def some_rows(
     rows = Dataset("d", "question_answering", fields, inputs, tuple(answers), ())
     values = tuple(np.asarray(logits, np.float32))
     return RowLogits(values, contexts=(context,) * len(answers)), rows
+
+
+def qa_spec(threshold: float | None) -> TaskSpec:
+    extraction = Extraction(max_tokens=4, null_threshold=threshold)
+    return task_spec("question_answering", extraction=extraction)
 
 
 def test_features_are_the_states_of_first_tokens_and_contexts(
@@ -69,7 +74,7 @@ def test_the_threshold_of_no_answer_is_tuned_where_some_rows_have_none() -> None
     logits[0, 1] = logits[2, 2] = 2.0  # the true answers
     logits[:, 0] = [[0.5, 0.5], [3, 3], [1, 1], [2.5, 2.5]]  # the first tokens
     head_logits, rows = some_rows(spans, logits)
-    spec = task_spec("question_answering", extraction=Extraction(max_tokens=4))
+    spec = qa_spec(None)
     head = TunedHead(spec, {}, head_logits)
     tuned = QuestionAnsweringKind().tuned(head, rows, tolerance=0)
     assert tuned.spec.extraction is not None
@@ -86,12 +91,35 @@ def test_the_temperature_makes_true_answers_most_probable() -> None:
     spans = [(AnswerSpan(2 * (row % 4), 2 * (row % 4) + 1),) for row in range(60)]
     for row in range(40):  # the others are wrong
         logits[row, 1 + row % 4] += 3
-    kind = QuestionAnsweringKind()
+    kind, spec = QuestionAnsweringKind(), qa_spec(None)
     plain, sharp = (
-        kind.calibrate_rows(*some_rows(spans, logits * factor)).temperature for factor in (1, 3)
+        kind.calibrate_rows(spec, *some_rows(spans, logits * factor)).temperature
+        for factor in (1, 3)
     )
     assert sharp == pytest.approx(3 * plain, rel=0.01)
     assert 0.5 < plain < 5
+
+
+def test_the_temperature_is_that_of_scores_less_the_threshold() -> None:
+    draw = np.random.default_rng(1)
+    logits = draw.normal(size=(60, 5, 2))
+    spans = [(AnswerSpan(0, 1),) if row % 3 else () for row in range(60)]  # some logits are wrong
+    logits[1::2, 1] += 3
+    logits[::2, 0] += 4
+    lower = logits.copy()
+    lower[:, 0, 0] -= 2.5
+    kind = QuestionAnsweringKind()
+    found = kind.calibrate_rows(qa_spec(2.5), *some_rows(spans, logits))
+    assert found == kind.calibrate_rows(qa_spec(0.0), *some_rows(spans, lower))
+    assert found != kind.calibrate_rows(qa_spec(0.0), *some_rows(spans, logits))
+
+
+def test_a_task_may_find_no_answer_where_training_rows_have_none() -> None:
+    kind = QuestionAnsweringKind()
+    for spans, expected in (([(AnswerSpan(0, 3),)], None), ([(AnswerSpan(0, 3),), ()], 0.0)):
+        logits, rows = some_rows(spans, np.zeros((len(spans), 5, 2)))
+        found = kind.extraction(kind.targets(rows, logits.contexts))
+        assert found == Extraction(max_tokens=2, null_threshold=expected)
 
 
 @pytest.mark.slow

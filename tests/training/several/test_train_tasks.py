@@ -199,6 +199,11 @@ def test_a_mistake_is_found_before_anything_is_encoded(
     assert tiny_registry.read_bytes() == before
 
 
+def test_a_target_that_is_no_column_is_named_beside_all_columns(given: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match=r"'a-starz'.*columns are text, label, stars"):
+        train_tasks({"a": {"target": ["label", "starz"]}}, data=both_rows(), **given)
+
+
 def test_a_registry_that_takes_nothing_is_met_before_rows_are_read(given: dict[str, Any]) -> None:
     def unread() -> Any:
         raise AssertionError("rows were read")

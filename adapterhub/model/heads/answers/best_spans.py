@@ -5,7 +5,8 @@ An answer is a span of the context from the start of one of its units to the end
 windows overlap, the largest one counts. The score of no answer (null) is that of the first token,
 the smallest one of all windows, as in the script of BERT for SQuAD 2.0.
 
-Probabilities are over all answers that are possible, and no answer, if that is allowed.
+Probabilities are over all answers that are possible, and no answer, if that is allowed: its score
+is lower by the threshold, so that the most probable one is the prediction.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ class AnswerRules:
         max_tokens: Tokens of an answer at most; a single unit may have more.
         null_threshold: There is no answer where the score of null is larger than the best
             answer's by more than this; None where there always is one.
-        temperature: Divides scores before they become probabilities; changes no prediction.
+        temperature: Divides scores, that of null less its threshold, before they become
+            probabilities; changes no prediction.
     """
 
     max_tokens: int

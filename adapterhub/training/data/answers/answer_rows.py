@@ -166,14 +166,20 @@ def _only_place(text: str, context: str) -> int:
     Raises:
         ValueError: It stands nowhere, or more than once.
     """
-    if context.count(text) != 1:
+    places = _places(text, context)
+    if len(places) != 1:
         raise ValueError(f"has the answer {shown(text)} without a start; {_where(text, context)}")
-    return context.index(text)
+    return places[0]
+
+
+def _places(text: str, context: str) -> list[int]:
+    """Returns where a context has a text, also where two overlap."""
+    return [found.start() for found in re.finditer(f"(?={re.escape(text)})", context)]
 
 
 def _where(text: str, context: str) -> str:
     """Returns where a context has a text, for messages."""
-    places = [found.start() for found in re.finditer(re.escape(text), context)]
+    places = _places(text, context)
     if not places:
         return "it stands nowhere in the context"
     more = ", …" if len(places) > _MOST_PLACES else ""

@@ -84,3 +84,8 @@ def test_what_is_no_answer_is_refused(case: str) -> None:
     value, starts, problem = REFUSED[case]
     with pytest.raises(ValueError, match=problem):
         read_answers(value, CONTEXT, starts=starts)
+
+
+def test_a_text_that_stands_twice_may_overlap_itself() -> None:
+    with pytest.raises(ValueError, match=r"without a start; it stands at 0, 1$"):
+        read_answers("人人", "人人人说")
