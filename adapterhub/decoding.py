@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field
@@ -32,3 +33,19 @@ class Extraction(Spec):
 
     max_tokens: int = Field(ge=1)
     null_threshold: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerOptions:
+    """What a caller wants to see of the predictions.
+
+    Attributes:
+        top_k: 1 for the prediction, n for the n most probable labels, None for all labels; without
+            meaning for kinds with one prediction.
+    """
+
+    top_k: int | None = 1
+
+
+BEST = AnswerOptions()
+"""The prediction itself."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from adapterhub.choices.rows import place_name, read_inputs
+from adapterhub.decoding import AnswerOptions
 from adapterhub.errors import InputError, UsageError, check_type
 from adapterhub.inputs import BadRow, FieldInputs, read_pair, tokenless
 from adapterhub.model.encoder.tokens import TextTokenizer
@@ -176,7 +177,7 @@ def task_scores(
         logits = output.logits[name]
         places = output.rows[name]
         rows = [given.rows[place] for place in places]
-        decoded = DECODERS[task.spec.kind].decode(logits, task.spec, request.top_k)
+        decoded = DECODERS[task.spec.kind].decode(logits, task.spec, AnswerOptions(request.top_k))
         for place, row, answer in zip(places, rows, decoded, strict=True):
             answers[row] = answer
             windows[row] = output.windows[place]

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from adapterhub.decoding import BEST
 from adapterhub.examples import Example, PredictedLabel
 from adapterhub.inputs import Record
 from adapterhub.kinds import ANSWER
@@ -67,7 +68,7 @@ def make_examples(
     if not inputs:
         return ()
     output = run_alone(spec, tensors, inputs, context=context)
-    decoded = DECODERS[spec.kind].decode(output.logits[spec.task], spec, 1)
+    decoded = DECODERS[spec.kind].decode(output.logits[spec.task], spec, BEST)
     found: dict[int, Answer] = dict(zip(output.rows[spec.task], decoded, strict=True))
     return tuple(_example(texts, found.get(row)) for row, texts in enumerate(inputs))
 

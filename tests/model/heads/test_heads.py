@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch.nn import functional
 
+from adapterhub.decoding import BEST, AnswerOptions
 from adapterhub.model.heads.heads import (
     RowLogits,
     log_softmax,
@@ -30,7 +31,9 @@ CPU = torch.device("cpu")
 
 
 def decode(spec: TaskSpec, rows: list[list[float]], top_k: int | None = 1) -> list[Any]:
-    return DECODERS[spec.kind].decode(RowLogits(np.array(rows, np.float32)), spec, top_k)
+    return DECODERS[spec.kind].decode(
+        RowLogits(np.array(rows, np.float32)), spec, AnswerOptions(top_k)
+    )
 
 
 def scores_of(answer: Any) -> dict[str, float]:
@@ -170,7 +173,7 @@ def test_tags_become_spans() -> None:
     spec = task_spec("tagging")
     texts = (TaggedText("Ann sat", [(0, 3), (4, 7)]), TaggedText("", []))
     rows = (np.array([[0, 9, 0], [9, 0, 0]], np.float32), np.zeros((0, 3), np.float32))
-    found: list[Answer] = DECODERS["tagging"].decode(RowLogits(rows, texts), spec, 1)
+    found: list[Answer] = DECODERS["tagging"].decode(RowLogits(rows, texts), spec, BEST)
     assert found[1] == []
     ((entity,),) = found[:1]  # type: ignore[misc]
     assert (entity["word"], entity["entity_group"]) == ("Ann", "PER")  # type: ignore[index]
@@ -181,7 +184,7 @@ def test_temperature_softens_the_scores_of_spans() -> None:
     texts = (TaggedText("Ann", [(0, 3)]),)
     rows = (np.array([[0, 9, 0]], np.float32),)
     soft = task_spec("tagging", calibration=Calibration(temperature=3.0))
-    ((entity,),) = DECODERS["tagging"].decode(RowLogits(rows, texts), soft, 1)  # type: ignore[misc]
+    ((entity,),) = DECODERS["tagging"].decode(RowLogits(rows, texts), soft, BEST)  # type: ignore[misc]
     assert entity["score"] == pytest.approx(1 / (1 + 2 * math.exp(-3)))  # type: ignore[index]
 
 
@@ -190,13 +193,13 @@ def test_no_rows_have_no_answers(kind: Kind) -> None:
     spec = task_spec(kind)
     empty = RowLogits(np.zeros((0, spec.outputs), np.float32))
     for top_k in (1, None):
-        assert DECODERS[kind].decode(empty, spec, top_k) == []
+        assert DECODERS[kind].decode(empty, spec, AnswerOptions(top_k)) == []
 
 
 def test_logits_per_token_are_not_taken_for_logits_per_text() -> None:
     rows = (np.zeros((2, 2), np.float32),)
     with pytest.raises(TypeError, match="per token"):
-        DECODERS["single_label"].decode(RowLogits(rows), task_spec(), 1)
+        DECODERS["single_label"].decode(RowLogits(rows), task_spec(), BEST)
 
 
 def test_every_kind_has_a_decoder() -> None:

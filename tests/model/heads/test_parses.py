@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapterhub.decoding import BEST
 from adapterhub.model.heads.biaffine import BiaffineWeights, arc_scores, relation_scores
 from adapterhub.model.heads.heads import RowLogits
 from adapterhub.model.heads.kinds.table import DECODERS
@@ -131,7 +132,7 @@ def test_every_answer_is_a_tree_with_one_root(units: int, seed: int, scale: floa
     tokens = np.random.default_rng(seed).normal(size=(units, 12)).astype(np.float32)
     logits, heads = parse_units(tokens, text, weights)
     assert is_walked(heads)
-    (answer,) = DECODERS["parsing"].decode(RowLogits((logits,), (text,), (heads,)), spec, 1)
+    (answer,) = DECODERS["parsing"].decode(RowLogits((logits,), (text,), (heads,)), spec, BEST)
     assert is_walked(np.array([word["head"] for word in answer]))  # type: ignore[union-attr, index]
     # Probabilities of head and relation: over all relations they add up to that of the head.
     assert np.exp(logits.astype(np.float64)).sum(1).max() <= 1 + 1e-5
@@ -144,4 +145,4 @@ def test_a_text_without_words_has_none() -> None:
     text = TaggedText("\u200b\u00ad", [(0, 1), (1, 2)])
     logits, heads = parse_units(np.ones((2, 12), np.float32), text, weights)
     assert logits.shape == (0, 4)
-    assert DECODERS["parsing"].decode(RowLogits((logits,), (text,), (heads,)), spec, 1) == [[]]
+    assert DECODERS["parsing"].decode(RowLogits((logits,), (text,), (heads,)), spec, BEST) == [[]]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from adapterhub.decoding import AnswerOptions
 from adapterhub.model.heads.heads import Array, RowLogits
 from adapterhub.results import Answer, LabelScore
 from adapterhub.specs import TaskSpec
@@ -16,14 +17,13 @@ class Decoder(ABC):
     """Turns the logits of one kind of task into predictions."""
 
     @abstractmethod
-    def decode(self, logits: RowLogits, spec: TaskSpec, top_k: int | None) -> list[Answer]:
+    def decode(self, logits: RowLogits, spec: TaskSpec, options: AnswerOptions) -> list[Answer]:
         """Returns one prediction per row.
 
         Args:
             logits: The raw outputs.
             spec: Gives labels and calibration.
-            top_k: 1 for the prediction, n for the n most probable labels, None for all labels;
-                without meaning for kinds with one prediction.
+            options: What is wanted of them.
         """
 
 

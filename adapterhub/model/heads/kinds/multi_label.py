@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from adapterhub.decoding import AnswerOptions
 from adapterhub.model.heads.heads import Array, RowLogits, sigmoid
 from adapterhub.model.heads.kinds.decoder import Decoder, ranked
 from adapterhub.results import Answer, LabelScore
@@ -23,11 +24,11 @@ def thresholds(spec: TaskSpec) -> Array:
 class MultiLabelDecoder(Decoder):
     """Decodes to the labels at or over their threshold, or the `top_k` most probable ones."""
 
-    def decode(self, logits: RowLogits, spec: TaskSpec, top_k: int | None) -> list[Answer]:
+    def decode(self, logits: RowLogits, spec: TaskSpec, options: AnswerOptions) -> list[Answer]:
         """Returns one prediction per row."""
         scores = set_scores(logits.matrix, spec)
-        if top_k != 1:
-            return ranked(scores, spec.labels, top_k)
+        if options.top_k != 1:
+            return ranked(scores, spec.labels, options.top_k)
         least = thresholds(spec)
         answers: list[Answer] = []
         for row in scores:

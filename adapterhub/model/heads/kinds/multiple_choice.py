@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from adapterhub.decoding import AnswerOptions
 from adapterhub.model.heads.heads import Array, RowLogits, softmax
 from adapterhub.model.heads.kinds.decoder import Decoder
 from adapterhub.results import Answer, Choice
@@ -20,18 +21,18 @@ def choice_scores(logits: Array, spec: TaskSpec) -> Array:
 class MultipleChoiceDecoder(Decoder):
     """Decodes to the most probable choice per row, or a list of the `top_k` most probable ones."""
 
-    def decode(self, logits: RowLogits, spec: TaskSpec, top_k: int | None) -> list[Answer]:
+    def decode(self, logits: RowLogits, spec: TaskSpec, options: AnswerOptions) -> list[Answer]:
         """Returns one prediction per row."""
         if not logits.choices:
             return []
         scores = choice_scores(logits.matrix, spec)
         rows = list(zip(logits.choices, scores, strict=True))
-        if top_k == 1:
+        if options.top_k == 1:
             places = scores.argmax(1).tolist()
             return [_choice(row, own, at) for (row, own), at in zip(rows, places, strict=True)]
         orders = np.argsort(-scores, axis=1, kind="stable").tolist()
         return [
-            [_choice(row, own, at) for at in order[: len(row)][:top_k]]
+            [_choice(row, own, at) for at in order[: len(row)][: options.top_k]]
             for (row, own), order in zip(rows, orders, strict=True)
         ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from adapterhub.decoding import AnswerOptions
 from adapterhub.model.heads.heads import RowLogits
 from adapterhub.model.heads.kinds.decoder import Decoder
 from adapterhub.model.heads.parses import parsed_words
@@ -12,8 +13,8 @@ from adapterhub.specs import TaskSpec
 class ParsingDecoder(Decoder):
     """Decodes to the words of each row with head and relation, in text order."""
 
-    def decode(self, logits: RowLogits, spec: TaskSpec, top_k: int | None) -> list[Answer]:
+    def decode(self, logits: RowLogits, spec: TaskSpec, options: AnswerOptions) -> list[Answer]:
         """Returns one prediction per row."""
-        del top_k  # Only the best tree is decoded.
+        del options  # Only the best tree is decoded.
         rows = zip(logits.values, logits.heads, logits.texts, strict=True)
         return [parsed_words(row, heads, text, spec.labels) for row, heads, text in rows]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from adapterhub.decoding import AnswerOptions
 from adapterhub.model.heads.answers.best_spans import AnswerRules, decode_answers
 from adapterhub.model.heads.heads import RowLogits
 from adapterhub.model.heads.kinds.decoder import Decoder
@@ -22,9 +23,9 @@ def rules_of(spec: TaskSpec) -> AnswerRules:
 class QuestionAnsweringDecoder(Decoder):
     """Decodes to the most probable answer per row, or a list of the `top_k` most probable ones."""
 
-    def decode(self, logits: RowLogits, spec: TaskSpec, top_k: int | None) -> list[Answer]:
+    def decode(self, logits: RowLogits, spec: TaskSpec, options: AnswerOptions) -> list[Answer]:
         """Returns one prediction per row."""
-        found = decode_answers(list(logits.values), logits.contexts, rules_of(spec), top_k)
-        if top_k == 1:
+        found = decode_answers(list(logits.values), logits.contexts, rules_of(spec), options.top_k)
+        if options.top_k == 1:
             return [row[0] for row in found]
         return [*found]

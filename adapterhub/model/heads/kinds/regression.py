@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from adapterhub.decoding import AnswerOptions
 from adapterhub.model.heads.heads import Array, RowLogits
 from adapterhub.model.heads.kinds.decoder import Decoder
 from adapterhub.results import Answer
@@ -17,7 +18,7 @@ def clipped_values(logits: Array, spec: TaskSpec) -> Array:
 class RegressionDecoder(Decoder):
     """Decodes to one value per row."""
 
-    def decode(self, logits: RowLogits, spec: TaskSpec, top_k: int | None) -> list[Answer]:
+    def decode(self, logits: RowLogits, spec: TaskSpec, options: AnswerOptions) -> list[Answer]:
         """Returns one prediction per row."""
-        del top_k  # A regression task has one output.
+        del options  # A regression task has one output.
         return [{"value": float(value)} for value in clipped_values(logits.matrix, spec)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from adapterhub.decoding import AnswerOptions
 from adapterhub.model.heads.heads import Array, RowLogits, softmax
 from adapterhub.model.heads.kinds.decoder import Decoder, ranked
 from adapterhub.results import Answer, LabelScore
@@ -16,11 +17,11 @@ def label_scores(logits: Array, spec: TaskSpec) -> Array:
 class SingleLabelDecoder(Decoder):
     """Decodes to the most probable label per row, or a list of the `top_k` most probable ones."""
 
-    def decode(self, logits: RowLogits, spec: TaskSpec, top_k: int | None) -> list[Answer]:
+    def decode(self, logits: RowLogits, spec: TaskSpec, options: AnswerOptions) -> list[Answer]:
         """Returns one prediction per row."""
         scores = label_scores(logits.matrix, spec)
-        if top_k != 1:
-            return ranked(scores, spec.labels, top_k)
+        if options.top_k != 1:
+            return ranked(scores, spec.labels, options.top_k)
         best = scores.argmax(1)
         return [
             LabelScore(label=spec.labels[label], score=float(row[label]))

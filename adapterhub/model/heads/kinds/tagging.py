@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from adapterhub.decoding import AnswerOptions
 from adapterhub.model.heads.heads import RowLogits, log_softmax
 from adapterhub.model.heads.kinds.decoder import Decoder
 from adapterhub.model.heads.spans import decode_spans
@@ -12,9 +13,9 @@ from adapterhub.specs import TaskSpec
 class TaggingDecoder(Decoder):
     """Decodes to the entity spans of each row, in text order."""
 
-    def decode(self, logits: RowLogits, spec: TaskSpec, top_k: int | None) -> list[Answer]:
+    def decode(self, logits: RowLogits, spec: TaskSpec, options: AnswerOptions) -> list[Answer]:
         """Returns one prediction per row."""
-        del top_k  # Only the best sequence of tags is decoded.
+        del options  # Only the best sequence of tags is decoded.
         temperature = spec.calibration.temperature
         scores = [log_softmax(row / temperature) for row in logits.values]
         return list(decode_spans(scores, logits.texts, spec.labels))

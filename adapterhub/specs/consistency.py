@@ -1,0 +1,142 @@
+"""Whether the parts of a task fit each other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from adapterhub.specs.adapter import AdapterSpec
+from adapterhub.specs.names import APART_POOLINGS
+
+if TYPE_CHECKING:
+    from adapterhub.specs.task import TaskSpec
+
+
+def check_labels(spec: TaskSpec) -> None:
+    """Checks that labels are distinct and fit the kind.
+
+    Raises:
+        ValueError: They do not.
+    """
+    labels = spec.labels
+    if len(set(labels)) != len(labels):
+        twice = next(label for label in labels if labels.count(label) > 1)
+        raise ValueError(f"label '{twice}' occurs twice")
+    spec.row.check_labels(labels)
+
+
+def check_fields(spec: TaskSpec) -> None:
+    """Checks that fields are distinct and as many as the kind reads.
+
+    Raises:
+        ValueError: They do not.
+    """
+    if len(set(spec.fields)) != len(spec.fields):
+        raise ValueError(f"fields {spec.fields} name one field twice")
+    if len(spec.fields) not in spec.row.fields:
+        few = "one field" if spec.row.fields == (1,) else "two fields"
+        raise ValueError(f"a {spec.kind} task reads {few}")
+
+
+def check_reading(spec: TaskSpec) -> None:
+    """Checks that head, adapter and windows can read the backbone in the way of the kind.
+
+    Raises:
+        ValueError: They do not.
+    """
+    if spec.per_token != (spec.head.pooling == "tokens"):
+        raise ValueError(f"a {spec.kind} task cannot read with pooling '{spec.head.pooling}'")
+    if spec.row.biaffine != (spec.head.arc_width is not None):
+        raise ValueError("head.arc_width belongs to parsing tasks, and to no others")
+    if spec.deepest > spec.backbone.num_hidden_layers:
+        raise ValueError(
+            f"the head reads depth {spec.deepest} of a backbone with "
+            f"{spec.backbone.num_hidden_layers} depths"
+        )
+    if spec.apart:
+        _check_apart(spec)
+    has_pairs = spec.head.ngrams is not None and len(spec.fields) == 2
+    if has_pairs != (spec.head.pieces is not None):
+        raise ValueError("head.pieces belongs to n-grams of two fields, and to nothing else")
+    if spec.adapter is not None:
+        _check_adapter(spec, spec.adapter)
+    if spec.overlap > spec.max_length // 2:
+        raise ValueError(f"overlap {spec.overlap} is over half of max_length {spec.max_length}")
+
+
+def check_extraction(spec: TaskSpec) -> None:
+    """Checks that spans of a context are told where the kind has them, and only there.
+
+    Raises:
+        ValueError: They do not.
+    """
+    if spec.row.slides_second != (spec.extraction is not None):
+        raise ValueError("extraction belongs to question_answering tasks, and to no others")
+    if spec.row.slides_second and spec.apart:
+        raise ValueError(f"a {spec.kind} task reads its two fields together")
+
+
+def _check_apart(spec: TaskSpec) -> None:
+    if len(spec.fields) != 2:
+        raise ValueError(f"apart is for two fields, the task reads {len(spec.fields)}")
+    if spec.head.pooling not in APART_POOLINGS:
+        raise ValueError(f"fields encoded separately cannot have pooling '{spec.head.pooling}'")
+
+
+def _check_adapter(spec: TaskSpec, adapter: AdapterSpec) -> None:
+    layers = spec.backbone.num_hidden_layers
+    if adapter.depths[-1] >= layers:
+        raise ValueError(
+            f"the adapter changes depth {adapter.depths[-1]}; this backbone has depths "
+            f"0 to {layers - 1}"
+        )
+    if spec.deepest <= adapter.from_depth:
+        raise ValueError(
+            f"the head reads depth {spec.deepest} at most, the adapter starts at depth "
+            f"{adapter.from_depth}: it would change nothing"
+        )
+
+
+def check_calibration(spec: TaskSpec) -> None:
+    """Checks that thresholds, temperature and range fit kind and labels.
+
+    Raises:
+        ValueError: They do not.
+    """
+    thresholds = spec.calibration.thresholds
+    if thresholds is not None and not spec.row.has_thresholds:
+        raise ValueError("thresholds are for multi_label tasks")
+    if thresholds is not None and len(thresholds) != len(spec.labels):
+        raise ValueError(f"{len(thresholds)} thresholds for {len(spec.labels)} labels")
+    if spec.row.biaffine and spec.calibration.temperature != 1:
+        raise ValueError("a parsing task has no temperature: head.arcs and head.relations have it")
+    if spec.value_range is not None:
+        if not spec.row.has_range:
+            raise ValueError("value_range is for regression tasks")
+        if spec.value_range[0] >= spec.value_range[1]:
+            raise ValueError(f"value_range {spec.value_range} is empty")
+
+
+def check_known_answers(spec: TaskSpec) -> None:
+    """Checks that known answers have the inputs, logits and labels of the task.
+
+    Raises:
+        ValueError: They do not.
+    """
+    for answer in spec.known_answers:
+        count = len(answer.inputs)
+        if count < 3 if spec.row.of_choices else count != len(spec.fields):
+            raise ValueError("a known answer has another number of inputs than the task has fields")
+        if any(len(row) != spec.outputs for row in answer.logits):
+            raise ValueError(f"a known answer does not have {spec.outputs} logits in every row")
+        if not spec.per_token and len(answer.logits) != (count - 1 if spec.row.of_choices else 1):
+            what = (
+                "choice does not have one"
+                if spec.row.of_choices
+                else "whole text has more than one"
+            )
+            raise ValueError(f"a known answer of a {what} row")
+        expected = len(answer.logits) if spec.row.has_labels else 0
+        if len(answer.answers) != expected:
+            raise ValueError("a known answer does not name one label per row")
+        if not set(answer.answers) <= set(spec.labels):
+            raise ValueError("a known answer names a label that the task does not have")

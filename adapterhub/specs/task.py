@@ -1,0 +1,117 @@
+"""The schema of a task, stored in the header of its head file."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from adapterhub.decoding import Calibration, Extraction
+from adapterhub.diagnostics import Diagnostics, Metric, Use
+from adapterhub.examples import MOST_EXAMPLES, Example, KnownAnswer
+from adapterhub.kinds import ANSWER, KINDS, Kind, KindRow
+from adapterhub.schema import Spec
+from adapterhub.specs.adapter import AdapterSpec
+from adapterhub.specs.backbone import BackboneSpec
+from adapterhub.specs.consistency import (
+    check_calibration,
+    check_extraction,
+    check_fields,
+    check_known_answers,
+    check_labels,
+    check_reading,
+)
+from adapterhub.specs.head import HeadSpec
+from adapterhub.specs.names import MAX_LABELS, MAX_WINDOW, FieldName, Label, Language, TaskName
+from adapterhub.specs.training import TrainingRecord
+
+
+class TaskSpec(Spec):
+    """The spec of a task, stored in the header of its head file.
+
+    Attributes:
+        task: Name of the task.
+        kind: Kind of its output.
+        labels: Label names in row order of the head's weight; empty for regression. For
+            tagging, BIO or BIOES tags with `O`; for parsing relations, of which `INSIDE` joins a
+            unit to the word before it.
+        fields: Its input fields: one text or a pair.
+        apart: Whether the two fields are encoded separately and compared, instead of together
+            in one sequence.
+        max_length: Window in tokens, special tokens included; per field with `apart`.
+        overlap: Tokens that two neighbouring windows share.
+        adapter: Its adapter; None for a head on the frozen trunk.
+        value_range: Regression only: outputs are clipped to it.
+        extraction: Question answering only: which spans are answers.
+        diagnostics: Confusions and reliability as measured; None if not known.
+        known_answers: Probes that are recomputed when the task is loaded.
+        examples: Texts with their predictions, for people.
+    """
+
+    later = ("apart", "extraction", "examples")
+    schema_version: Literal[1] = 1
+    task: TaskName
+    kind: Kind
+    description: str = Field(default="", max_length=2_000)
+    languages: tuple[Language, ...] = ()
+    license: str | None = None
+    labels: tuple[Label, ...] = Field(default=(), max_length=MAX_LABELS)
+    fields: tuple[FieldName, ...] = Field(default=("text",), min_length=1, max_length=2)
+    apart: bool = False
+    max_length: int = Field(ge=8, le=MAX_WINDOW)
+    overlap: int = Field(default=0, ge=0)
+    backbone: BackboneSpec
+    adapter: AdapterSpec | None = None
+    head: HeadSpec
+    calibration: Calibration = Calibration()
+    value_range: tuple[float, float] | None = None
+    extraction: Extraction | None = None
+    metrics: tuple[Metric, ...] = ()
+    diagnostics: Diagnostics | None = None
+    training: TrainingRecord | None = None
+    known_answers: tuple[KnownAnswer, ...] = ()
+    examples: tuple[Example, ...] = Field(default=(), max_length=MOST_EXAMPLES)
+
+    @property
+    def row(self) -> KindRow:
+        """Returns the facts of its kind."""
+        return KINDS[self.kind]
+
+    @property
+    def outputs(self) -> int:
+        """Returns the number K of logits per text, token, word or choice."""
+        return len(self.labels) if self.row.outputs is None else self.row.outputs
+
+    @property
+    def per_token(self) -> bool:
+        """Returns whether it reads every token of a text, as tagging and parsing do."""
+        return self.row.per_token
+
+    @property
+    def deepest(self) -> int:
+        """Returns the deepest depth that the head reads."""
+        return self.head.depths[-1]
+
+    def used_for(self, metric: Metric) -> tuple[Use, ...] | None:
+        """Returns what the rows of a metric had done before, or None where that is not known."""
+        # Before it was recorded, `train` measured on what chose; importers name no training.
+        own_split = metric.split in ("validation", "cross-validation")
+        if metric.used_for is None and self.training is not None and own_split:
+            return ("selection", "calibration")
+        return metric.used_for
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> TaskSpec:
+        check_labels(self)
+        check_fields(self)
+        check_reading(self)
+        check_extraction(self)
+        check_calibration(self)
+        check_known_answers(self)
+        if self.diagnostics is not None and not self.diagnostics.fits(len(self.labels)):
+            raise ValueError("diagnostics are about other labels")
+        names = (ANSWER,) if self.extraction else self.row.label_names(self.labels)
+        fields, has_choices = len(self.fields), self.row.of_choices
+        if not all(one.fits(fields, names, has_choices=has_choices) for one in self.examples):
+            raise ValueError("an example is of a task with other fields or labels")
+        return self
