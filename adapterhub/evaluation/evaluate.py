@@ -63,13 +63,13 @@ def evaluate(hub: Scoring, labelled: Sequence[LabelledTask], data: object) -> Ev
     """
     calls: dict[tuple[object, ...], list[LabelledTask]] = {}
     for one in labelled:
-        calls.setdefault((one.dataset.fields, one.dataset.inputs), []).append(one)
+        calls.setdefault((one.dataset.fields, one.dataset.scored), []).append(one)
     scores: dict[str, TaskScores] = {}
     for together in calls.values():
         dataset = together[0].dataset
         has_choices = together[0].spec.row.of_choices
         rows: list[Record] = [
-            record_of(texts, dataset.fields, has_choices=has_choices) for texts in dataset.inputs
+            record_of(texts, dataset.fields, has_choices=has_choices) for texts in dataset.scored
         ]
         scores |= hub.score(rows, [one.name for one in together], logits=True)
     place = os.fspath(data) if isinstance(data, str | os.PathLike) else ""

@@ -194,7 +194,7 @@ def _measure(
     if splits.test is not None:
         split, rows = "test", splits.test
         windows = options.max_windows
-        logits = run_head(spec, head.tensors, rows.inputs, source=source, max_windows=windows)
+        logits = run_head(spec, head.tensors, rows.scored, source=source, max_windows=windows)
         figures = compute_metrics(spec, logits, rows, split=split)
         known = (*splits.train.inputs, *splits.validation.inputs)
         changes = {"used_for": (), "seen": shared_rows(known, rows.inputs)}
@@ -238,7 +238,7 @@ def _validation_logits(
     chosen, windows = found.chosen, options.max_windows
     if isinstance(chosen, FittedHead) and chosen.folds:
         return fold_logits(spec, chosen.folds, splits, source=source, max_windows=windows)
-    inputs = splits.validation.inputs
+    inputs = splits.validation.scored
     return run_head(spec, chosen.tensors, inputs, source=source, max_windows=windows)
 
 
@@ -259,7 +259,7 @@ def _bare_spec(
         rows=len(train_rows),
         seed=options.seed,
         candidates=found.table.candidates,
-        epochs=fit_inputs.problem.epochs if fitted is None else fitted.epoch,
+        epochs=_epochs(chosen, fit_inputs),
         learning_rate=chosen.hyperparameters.learning_rate,
         weight_decay=chosen.hyperparameters.weight_decay,
         continued_from=None if fitted is None else fitted.earlier,
@@ -280,11 +280,23 @@ def _bare_spec(
         overlap=fit_inputs.reading.overlap,
         backbone=backbone.spec,
         adapter=None if fitted is None else fitted.adapter,
-        head=chosen.head,
+        head=chosen.head.model_copy(update=_size(fit_inputs)),
         value_range=_value_range(train_rows, options),
         extraction=fit_inputs.extraction,
         training=record,
     )
+
+
+def _epochs(chosen: FittedHead | FittedAdapter, fit_inputs: FitInputs) -> int:
+    """Returns for how many epochs a head was trained; an adapter until its best one."""
+    is_head = isinstance(chosen, FittedHead) and chosen.epoch
+    return fit_inputs.problem.epochs if is_head else chosen.epoch
+
+
+def _size(fit_inputs: FitInputs) -> dict[str, int]:
+    """Returns the field of a head for its number of outputs, of kinds whose head says it."""
+    is_sized = KINDS[fit_inputs.splits.train.kind].sized
+    return {"outputs": fit_inputs.problem.objective.outputs} if is_sized else {}
 
 
 def _value_range(rows: Dataset, options: TrainingOptions) -> tuple[float, float] | None:

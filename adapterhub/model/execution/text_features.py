@@ -22,11 +22,9 @@ from adapterhub.model.execution.row_outputs import mean_of_windows, tokens_of_ro
 from adapterhub.model.execution.run_trunk import ExecutionContext
 from adapterhub.model.execution.stages import Watch
 from adapterhub.model.heads.heads import Array
+from adapterhub.model.heads.kinds.embedding import unit_vectors
 from adapterhub.plan import Reading, Tap
 from adapterhub.specs import Pooling
-
-# As torch.nn.functional.normalize: a vector of zeros stays one.
-_SMALLEST_NORM = 1e-12
 
 Role = Literal["query", "document"]
 
@@ -109,7 +107,7 @@ def features_of(
 def _shaped(vectors: Array, size: int | None, *, normalize: bool) -> Array:
     """Returns the first `size` numbers of each vector, then divided by their L2 norm if wanted."""
     kept: Array = vectors if size is None else np.ascontiguousarray(vectors[:, :size])
-    return normalized(kept) if normalize else kept
+    return unit_vectors(kept) if normalize else kept
 
 
 def _what_to_read(
@@ -185,13 +183,6 @@ def _check_text(prompt: str) -> None:
             f"prompt has a lone surrogate (U+{ord(prompt[error.start]):04X}) at code point "
             f"{error.start}; decode it as UTF-8 again."
         ) from error
-
-
-def normalized(vectors: Array) -> Array:
-    """Returns vectors divided by their L2 norm: (N, H) fp32."""
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    found: Array = vectors / np.maximum(norms, _SMALLEST_NORM)
-    return found
 
 
 @inference
