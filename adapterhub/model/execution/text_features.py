@@ -85,7 +85,7 @@ def features_of(
     own = sentence if options.pooling is None else None
     tap, reading = _what_to_read(options, own, context.encoder)
     _check(tap, reading, context.encoder)
-    _check_size(options.truncate_dim, context.encoder.spec.hidden_size)
+    check_size(options.truncate_dim, context.encoder.spec.hidden_size)
     prompt = _prompt(options, sentence, is_own=own is not None)
     given = read_texts(rows, reading, context.tokenizer)
     refuse_bad_rows([given])
@@ -100,11 +100,11 @@ def features_of(
     normalize = is_own_unit if options.normalize is None else options.normalize
     if isinstance(vectors, tuple):
         size = options.truncate_dim
-        return tuple(_shaped(one, size, normalize=normalize) for one in vectors)
-    return _shaped(vectors, options.truncate_dim, normalize=normalize)
+        return tuple(shaped(one, size, normalize=normalize) for one in vectors)
+    return shaped(vectors, options.truncate_dim, normalize=normalize)
 
 
-def _shaped(vectors: Array, size: int | None, *, normalize: bool) -> Array:
+def shaped(vectors: Array, size: int | None, *, normalize: bool) -> Array:
     """Returns the first `size` numbers of each vector, then divided by their L2 norm if wanted."""
     kept: Array = vectors if size is None else np.ascontiguousarray(vectors[:, :size])
     return unit_vectors(kept) if normalize else kept
@@ -242,9 +242,14 @@ def _check(tap: Tap, reading: Reading, encoder: Encoder) -> None:
         )
 
 
-def _check_size(size: int | None, width: int) -> None:
+def check_size(size: int | None, width: int) -> None:
+    """Checks how many of the numbers of a vector are kept.
+
+    Raises:
+        UsageError: It is no number of these.
+    """
     if size is None:
         return
     check_type(size, int, "truncate_dim", "a whole number")
     if not 1 <= size <= width:
-        raise UsageError(f"truncate_dim is {size}; the vectors of this backbone have {width}.")
+        raise UsageError(f"truncate_dim is {size}; the vectors have {width} numbers.")
