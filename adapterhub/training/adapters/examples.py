@@ -134,18 +134,8 @@ def read_examples(
         words = np.concatenate([[0], np.cumsum([len(one) for one in found])]).astype(np.int64)
         places = np.array([place for one in found for place in one], np.int64).reshape(-1, 2)
     tokens = sizes[first[texts]].astype(np.int64)
-    return Examples(
-        keys,
-        tuple(windows),
-        sides=sides,
-        texts=texts,
-        first=first,
-        tokens=tokens,
-        words=words,
-        places=places,
-        choices=choices,
-        of_pairs=of_pairs,
-    )
+    own = (texts, first, tokens, words, places, choices, of_pairs)
+    return Examples(keys, tuple(windows), sides, *own)
 
 
 def make_batch(examples: Examples, rows: Sequence[int], *, device: torch.device) -> ExampleBatch:

@@ -306,8 +306,7 @@ def _fit_inputs(
     train, validation = kind.targets(dataset, units[0]), kind.targets(splits.validation, units[1])
     truth, held_out = train.values, validation.values
     device, margin = source.encoder.device, two_standard_errors(len(splits.validation))
-    width = vector_size(options, source) if KINDS[dataset.kind].sized else len(dataset.labels)
-    objective = kind.objective(truth, width).to(device)
+    objective = kind.objective(truth, _outputs(dataset, options, source)).to(device)
     cv_folds = _cv_folds(splits, features["train"], held_out=len(held_out)).to(device)
     if (mask := cv_folds.train_mask) is not None:
         objective = replace(objective, prior=kind.fold_priors(objective, mask))
@@ -340,6 +339,12 @@ def _fit_inputs(
         trees={part: one for part, one in trees.items() if one is not None},
         extraction=kind.extraction(train),
     )
+
+
+def _outputs(dataset: Dataset, options: TrainingOptions, source: FeatureSource) -> int:
+    """Returns the number of labels, or of the numbers of a vector."""
+    is_sized = KINDS[dataset.kind].sized
+    return vector_size(options, source) if is_sized else len(dataset.labels)
 
 
 def _tap_bytes(features: _SplitFeatures) -> int:
