@@ -32,10 +32,10 @@ def judge_partners(targets: torch.Tensor, k: int) -> Judge:
     """Returns the judge of how often texts find their partners among all texts.
 
     It is `recall_at_k` of all texts with a partner, each among all other texts of these rows; equal
-    texts are one.
+    texts are one. Where no text has another one as its partner, it is 0.
 
     Args:
-        targets: (M, 3), see `pair_targets`; some pair of different texts means the same.
+        targets: (M, 3), see `pair_targets`.
         k: How many texts are looked at.
     """
     numbers = targets[:, [FIRST, SECOND]].long()
@@ -52,6 +52,8 @@ def judge_partners(targets: torch.Tensor, k: int) -> Judge:
     found = min(k, count - 1)
 
     def judge(logits: torch.Tensor) -> torch.Tensor:
+        if not len(queries):
+            return logits.new_zeros(len(logits))
         texts = logits.reshape(len(logits), -1, logits.shape[-1] // 2)[:, place]
         vectors = functional.normalize(texts, dim=-1)
         return torch.stack([recall(one) for one in vectors])
