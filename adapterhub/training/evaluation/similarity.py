@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,9 @@ from adapterhub.training.evaluation.extra import load_package
 
 _SMALLEST_NORM = 1e-12
 _QUERIES_AT_ONCE = 512
+TIE = 1e-6
+"""What a partner must be nearer than another text to be found before it, over the rounding of a
+cosine: of vectors that are all equal none is found."""
 
 
 def recall_at_k(
@@ -77,18 +80,23 @@ def partner_recalls(
             partners.setdefault(right, set()).add(left)
     if not partners:
         return dict.fromkeys(ks, 0.0)
-    found = _nearest(np.stack(vectors), list(partners), max(ks))
+    found = _nearest(np.stack(vectors), partners, max(ks))
     relevant = list(partners.values())
     return {k: recall_at_k(found, relevant, k=k) for k in ks}
 
 
-def _nearest(vectors: Array, queries: Sequence[int], count: int) -> list[list[int]]:
-    """Returns the places of the nearest other vectors of some, best first."""
+def _nearest(
+    vectors: Array, partners: Mapping[int, Collection[int]], count: int
+) -> list[list[int]]:
+    """Returns the places of the nearest other vectors of those with partners, best first."""
     found: list[list[int]] = []
+    queries = list(partners)
     for start in range(0, len(queries), _QUERIES_AT_ONCE):
-        own = np.array(queries[start : start + _QUERIES_AT_ONCE])
+        own = queries[start : start + _QUERIES_AT_ONCE]
         similar = vectors[own] @ vectors.T
-        similar[np.arange(len(own)), own] = -np.inf
+        for row, query in enumerate(own):
+            similar[row, list(partners[query])] -= TIE
+            similar[row, query] = -np.inf
         best = np.argsort(-similar, axis=1, kind="stable")[:, : min(count, len(vectors) - 1)]
         found += best.tolist()
     return found

@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional
 
 from adapterhub.training.data.kinds.embedding import SAME
+from adapterhub.training.evaluation.similarity import TIE
 from adapterhub.training.kinds.selection import Judge, judge_numbers
 from adapterhub.training.kinds.vectors.pairs import FIRST, SCORE, SECOND, sides
 
@@ -66,6 +67,7 @@ def judge_partners(targets: torch.Tensor, k: int) -> Judge:
         for chunk in torch.split(torch.arange(len(queries), device=vectors.device), rows_at_once):
             own = queries[chunk]
             similar = vectors[own] @ vectors.T
+            similar -= TIE * partners[chunk]
             similar[torch.arange(len(own), device=vectors.device), own] = -torch.inf
             best = similar.topk(found, dim=1).indices
             yield partners[chunk].gather(1, best).sum(1)

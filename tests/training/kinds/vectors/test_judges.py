@@ -47,6 +47,13 @@ def test_without_partners_no_candidate_is_better() -> None:
     assert judge_partners(targets, 1)(LOGITS[:, :9]).tolist() == [0, 0, 0]
 
 
+def test_of_equal_vectors_no_partner_is_found() -> None:
+    equal = torch.ones(1, len(PAIRS), 10) * (1 + 1e-8)
+    assert judge_partners(pair_targets(PAIRS, SAME), 5)(equal).tolist() == [0]
+    vectors = unit_vectors(np.ones((len(PAIRS), 5), np.float32))
+    assert partner_recalls(vectors, vectors, dataset(SAME), (1, 5)) == {1: 0, 5: 0}
+
+
 def test_the_correlation_of_candidates_is_that_which_is_reported() -> None:
     scores = DRAW.integers(0, 5, 60).astype(np.float32)
     found = judge_cosines(torch.from_numpy(scores))(LOGITS)
