@@ -30,7 +30,6 @@ from adapterhub.training.evaluation.calibration import TagBias, best_tag_bias, f
 from adapterhub.training.evaluation.metrics import (
     Figures,
     answer_spans,
-    choice_figures,
     label_figures,
     number_figures,
     set_figures,
@@ -114,11 +113,6 @@ def biased_spans(scores: RowLogits, bias: TagBias, labels: Sequence[str]) -> lis
     return answer_spans(list(decode_spans(rows, scores.texts, labels)))
 
 
-def _choices(splits: Splits) -> Iterator[Figures]:
-    for scores in choice_probabilities(splits):
-        yield choice_figures(scores, splits.validation.truth())
-
-
 def choice_probabilities(splits: Splits) -> Iterator[Array]:
     """Yields scores of the choices of the validation rows: the cosine, and fitted ones.
 
@@ -143,7 +137,6 @@ _BASELINES: dict[Kind, Callable[[Splits], Iterator[Figures]]] = {
     "multi_label": _label_sets,
     "regression": _numbers,
     "tagging": _tags,
-    "multiple_choice": _choices,
 }
 
 
@@ -168,13 +161,17 @@ def text_logits(
 def tfidf_features(splits: Splits) -> tuple[Any, Any]:
     """Returns sparse features of the training and the validation rows."""
     train, validation = splits.train.items, splits.validation.items
-    texts = [text for row in train for text in row]
+    vectorizer = fitted_tfidf([text for row in train for text in row])
+    return _row_features(vectorizer, train), _row_features(vectorizer, validation)
+
+
+def fitted_tfidf(texts: Sequence[str]) -> TfidfVectorizer:
+    """Returns a vectorizer of words, or of characters where many are Han, fitted on texts."""
     if _is_han(texts):
         vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), sublinear_tf=True)
     else:
         vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
-    vectorizer.fit(texts)
-    return _row_features(vectorizer, train), _row_features(vectorizer, validation)
+    return vectorizer.fit(texts)
 
 
 def _row_features(vectorizer: TfidfVectorizer, inputs: Sequence[tuple[str, ...]]) -> Any:

@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 from typing import cast
 
+from adapterhub.kinds import KINDS
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.training.data.dataset import Dataset, Splits, read_splits
 from adapterhub.training.data.splits import draw_rows
@@ -105,7 +106,7 @@ def head_options(
     if limits.candidates == "few":
         thirds = sorted({max(1, round(share * depth)) for share in (1 / 3, 2 / 3)})
         changes |= {"depths": tuple(thirds), "mixes": False}
-        if len(train.fields) == 2:
+        if len(train.fields) == 2 and not KINDS[train.kind].slides_second:
             changes["pairs"] = "apart"
     return options.model_copy(update=changes)
 

@@ -6,7 +6,6 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from adapterhub.kinds import KINDS
@@ -15,13 +14,9 @@ from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.specs import Kind
 from adapterhub.training.data.dataset import Splits
 from adapterhub.training.data.labels import Target
-from adapterhub.training.finalize import TrainedTask
-from adapterhub.training.options import TrainingOptions
-from adapterhub.training.prepare import TrainingJob
-from adapterhub.training.train import run
 from recipes.backbone.tuning_sets import RESTRICTED
 from recipes.quality.datasets import chosen_sets, compared_metric, language_of
-from recipes.quality.held_out.halves import TunedTexts, head_options, read_halves, split_options
+from recipes.quality.held_out.halves import TunedTexts, head_options, split_options
 from recipes.quality.held_out.record import (
     BASELINE,
     HEAD,
@@ -32,6 +27,13 @@ from recipes.quality.held_out.record import (
     Limits,
     resumed,
 )
+from recipes.quality.held_out.retrieval import (
+    EMBEDDING,
+    PARTNERS,
+    is_trained,
+    measure_retrieval,
+)
+from recipes.quality.held_out.setting import Setting, train_head
 from recipes.quality.held_out.word_overlap import predict_answers
 from recipes.quality.linear import predict_choices, predict_tags, predict_texts, vector_features
 from recipes.quality.parsing import predict_trees
@@ -43,7 +45,7 @@ Predicted = tuple[tuple[Target, ...], str]
 """Predictions, and what the head reads."""
 Predict = Callable[[Splits], tuple[Target, ...]]
 
-_TASK = "quality"
+_PARTNERS = " (partners)"
 _LINEAR: tuple[str, Predict] = ("TF-IDF + LR", predict_texts)
 _BASELINES: Mapping[Kind, tuple[str, Predict]] = {
     "single_label": _LINEAR,
@@ -54,29 +56,6 @@ _BASELINES: Mapping[Kind, tuple[str, Predict]] = {
     "multiple_choice": ("TF-IDF cosine or LR", predict_choices),
     "question_answering": ("word overlap", predict_answers),
 }
-
-
-@dataclass(frozen=True, eq=False)
-class Measured:
-    """What is measured.
-
-    Attributes:
-        data: Holds a folder per data set.
-        backbone: The backbone.
-        encoder: Its encoder.
-        listed: The sets that its model card lists.
-        tuned: Their texts.
-        other: Another encoder for English sets, or None.
-        limits: Of all systems.
-    """
-
-    data: Path
-    backbone: Backbone
-    encoder: Encoder
-    listed: tuple[str, ...]
-    tuned: TunedTexts
-    other: tuple[Backbone, Encoder] | None
-    limits: Limits
 
 
 def measure_held_out(
@@ -119,59 +98,76 @@ def measure_held_out(
         ),
         record,
     )
-    missing = [name for name in names if not _is_done(found, name, with_other=second is not None)]
-    if not missing:
-        return found
-    dtype = limits.precision
-    measured = Measured(
-        data=data,
-        backbone=opened,
-        encoder=Encoder(opened, dtype=dtype),
-        listed=listed,
-        tuned=TunedTexts(data, listed),
-        other=None if second is None else (second, Encoder(second, dtype=dtype)),
-        limits=limits,
-    )
-    for place, name in enumerate(missing, start=1):
-        started = time.perf_counter()
-        found = _with_figures(found, name, measured)
-        found.write(record)
-        seconds = time.perf_counter() - started
-        print(f"{place} of {len(missing)}: {_line(found, name)}, {seconds:.0f} s", file=sys.stderr)
+    wanted = _missing(found, names, with_other=second is not None)
+    if wanted:
+        found = _measured(found, wanted, _setting(data, opened, second, listed, limits), record)
     return found
 
 
-def _is_done(found: HeldOut, name: str, *, with_other: bool) -> bool:
-    one = next((one for one in found.sets if one.name == name), None)
-    wants_other = with_other and one is not None and one.language == "en"
-    return one is not None and (not wants_other or OTHER_HEAD in one.figures.of)
+def _setting(
+    data: Path, opened: Backbone, second: Backbone | None, listed: tuple[str, ...], limits: Limits
+) -> Setting:
+    encoder, *others = (
+        (one, Encoder(one, dtype=limits.precision)) for one in (opened, second) if one is not None
+    )
+    return Setting(
+        data=data,
+        backbone=opened,
+        encoder=encoder[1],
+        listed=listed,
+        tuned=TunedTexts(data, listed),
+        other=others[0] if others else None,
+        limits=limits,
+    )
 
 
-def _with_figures(found: HeldOut, name: str, measured: Measured) -> HeldOut:
+def _measured(found: HeldOut, wanted: Mapping[str, str], setting: Setting, record: Path) -> HeldOut:
+    """Returns figures with those of more data sets, each of which is recorded at once."""
+    for place, (label, name) in enumerate(wanted.items(), start=1):
+        started = time.perf_counter()
+        print(f"{place} of {len(wanted)}: {label} …", file=sys.stderr)
+        found = _with_figures(found, label, name, setting)
+        found.write(record)
+        print(f"{label}: {time.perf_counter() - started:.0f} s", file=sys.stderr)
+    return found
+
+
+def _missing(found: HeldOut, names: Sequence[str], *, with_other: bool) -> dict[str, str]:
+    """Returns the data sets that are not measured yet, by what the log calls them."""
+    done = {
+        one.name
+        for one in found.sets
+        if OTHER_HEAD in one.figures.of or not with_other or one.language != "en"
+    }
+    searched = {
+        one.name for one in found.retrieved if EMBEDDING in one.figures.of or not is_trained()
+    }
+    wanted = {name: name for name in names if name not in done}
+    return wanted | {
+        f"{name}{_PARTNERS}": name for name in names if name in PARTNERS and name not in searched
+    }
+
+
+def _with_figures(found: HeldOut, label: str, name: str, setting: Setting) -> HeldOut:
+    measure = measure_retrieval if label.endswith(_PARTNERS) else measure_set
     try:
-        return found.with_set(measure_set(name, measured))
+        one = measure(name, setting)
     except Exception as error:  # Whatever it is, hours of other sets must not be lost.
         traceback.print_exc()
-        return found.with_failure(name, f"{type(error).__name__}: {error}")
+        return found.with_failure(label, f"{type(error).__name__}: {error}")
+    values = ", ".join(f"{system} {figure.value:.3f}" for system, figure in one.figures.of.items())
+    print(f"{label}: {values}", file=sys.stderr)
+    return found.added(label, one)
 
 
-def _line(found: HeldOut, name: str) -> str:
-    if name in found.failed:
-        return f"{name} failed: {found.failed[name]}"
-    one = next(one for one in found.sets if one.name == name)
-    figures = ", ".join(f"{system} {figure.value:.3f}" for system, figure in one.figures.of.items())
-    rows = f"{one.train:,} + {one.choosing:,}; {one.measured:,}"
-    return f"{name} ({rows}): {one.metric} {figures}"
-
-
-def measure_set(name: str, measured: Measured) -> HeldOutSet:
+def measure_set(name: str, setting: Setting) -> HeldOutSet:
     """Returns the figures of all systems on one data set.
 
     Raises:
         AdapterHubError: Its rows cannot be used, or a head cannot be trained.
     """
-    folder, limits = measured.data / name, measured.limits
-    halves = read_halves(folder, limits, backbone=measured.backbone, tuned=measured.tuned)
+    folder, limits = setting.data / name, setting.limits
+    halves = setting.halves(name)
     train, options = halves.splits.train, split_options(folder, limits)
     language, metric = language_of(train), compared_metric(train.kind)
     baseline, predict = _BASELINES[train.kind]
@@ -184,10 +180,10 @@ def measure_set(name: str, measured: Measured) -> HeldOutSet:
 
     systems: dict[str, Callable[[], Predicted]] = {
         BASELINE: lambda: (predict(halves.splits), ""),
-        HEAD: lambda: head(measured.backbone, measured.encoder),
+        HEAD: lambda: head(setting.backbone, setting.encoder),
     }
-    if measured.other is not None and language == "en":
-        other, features = measured.other, vector_features(*measured.other)
+    if setting.other is not None and language == "en":
+        other, features = setting.other, vector_features(*setting.other)
         if predict is predict_texts:
             systems[OTHER_VECTORS] = lambda: (predict_texts(halves.splits, features), "")
         systems[OTHER_HEAD] = lambda: head(*other)
@@ -201,7 +197,7 @@ def measure_set(name: str, measured: Measured) -> HeldOutSet:
         kind=train.kind,
         pair=len(train.fields) == 2 and KINDS[train.kind].input_fields == (),
         language=language,
-        tuned=name in measured.listed,
+        tuned=name in setting.listed,
         restricted=name in RESTRICTED,
         train=len(train),
         choosing=len(halves.splits.validation),
@@ -213,10 +209,3 @@ def measure_set(name: str, measured: Measured) -> HeldOutSet:
         reads={system: text for system, text in reads.items() if text},
         seconds=seconds,
     )
-
-
-def train_head(
-    splits: Splits, options: TrainingOptions, backbone: Backbone, encoder: Encoder
-) -> TrainedTask:
-    """Returns a head that `train` makes of these very rows."""
-    return run(TrainingJob(_TASK, splits, options, None, backbone), encoder=encoder)

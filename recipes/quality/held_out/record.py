@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -19,6 +19,9 @@ BASELINE, HEAD = "baseline", "head"
 """Without an encoder; the head on the backbone that is measured."""
 OTHER_VECTORS, OTHER_HEAD = "vectors of the other", "head on the other"
 """Sentence vectors of another encoder with a linear model; a head on that encoder."""
+
+
+_Named = TypeVar("_Named", "HeldOutSet", "RetrievedSet")
 
 
 class Limits(Spec):
@@ -155,25 +158,31 @@ class HeldOut(Spec):
     retrieved: tuple[RetrievedSet, ...] = ()
     failed: Mapping[str, str] = Field(default_factory=dict)
 
-    def with_set(self, added: HeldOutSet) -> HeldOut:
-        """Returns the same with one data set more."""
-        known = {one.name: one for one in (*self.sets, added)}
-        sets = tuple(known[name] for name in sorted(known))
-        failed = {name: why for name, why in self.failed.items() if name != added.name}
-        return self.model_copy(update={"sets": sets, "failed": failed})
+    def added(self, label: str, one: HeldOutSet | RetrievedSet) -> HeldOut:
+        """Returns the same with the figures of one data set more.
 
-    def with_retrieved(self, added: RetrievedSet) -> HeldOut:
-        """Returns the same with the partners of one data set more."""
-        known = {one.name: one for one in (*self.retrieved, added)}
-        return self.model_copy(update={"retrieved": tuple(known[name] for name in sorted(known))})
+        Args:
+            label: By which it failed before, if it did.
+            one: The figures; earlier ones of the same set are replaced.
+        """
+        failed = {name: why for name, why in self.failed.items() if name != label}
+        if isinstance(one, HeldOutSet):
+            sets = {known.name: known for known in (*self.sets, one)}
+            return self.model_copy(update={"sets": _by_name(sets), "failed": failed})
+        retrieved = {known.name: known for known in (*self.retrieved, one)}
+        return self.model_copy(update={"retrieved": _by_name(retrieved), "failed": failed})
 
-    def with_failure(self, name: str, why: str) -> HeldOut:
+    def with_failure(self, label: str, why: str) -> HeldOut:
         """Returns the same with a data set that could not be measured."""
-        return self.model_copy(update={"failed": {**self.failed, name: why}})
+        return self.model_copy(update={"failed": {**self.failed, label: why}})
 
     def write(self, path: Path) -> None:
         """Writes the record; a file that is there is replaced as a whole."""
         write_atomic(path, f"{self.model_dump_json()}\n".encode(), replace=True)
+
+
+def _by_name(known: Mapping[str, _Named]) -> tuple[_Named, ...]:
+    return tuple(known[name] for name in sorted(known))
 
 
 def resumed(new: HeldOut, path: Path) -> HeldOut:
@@ -189,7 +198,8 @@ def resumed(new: HeldOut, path: Path) -> HeldOut:
         known = HeldOut.model_validate_json(path.read_bytes())
     except ValidationError:
         raise UsageError(f"{path} is of another version; remove it to measure anew.") from None
-    if known.backbone.fingerprint != new.backbone.fingerprint or not known.sets:
+    has_figures = known.sets or known.retrieved
+    if known.backbone.fingerprint != new.backbone.fingerprint or not has_figures:
         return new
     if known.limits != new.limits:
         raise UsageError(
