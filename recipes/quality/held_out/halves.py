@@ -147,7 +147,7 @@ def _most_rows(train: Dataset, limits: Limits, backbone: Backbone) -> tuple[int 
         return limits.max_rows, limits.held_out_rows
     sample = Random(limits.seed).sample(train.inputs, min(_SAMPLE, len(train)))
     texts = [text for row in sample for text in row]
-    tokens = sum(map(len, backbone.tokenizer(texts)["input_ids"])) / len(sample)
+    tokens = sum(map(len, backbone.tokenizer(texts, verbose=False)["input_ids"])) / len(sample)
     rows = max(8, int(limits.max_tokens / tokens))
     most = rows if limits.max_rows is None else min(rows, limits.max_rows)
     return most, min(max(8, rows // 2), limits.held_out_rows)

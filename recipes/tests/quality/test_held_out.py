@@ -169,15 +169,27 @@ def test_every_set_is_measured_once_and_a_bad_one_loses_nothing(
     assert (page.parent / "quality-held-out.png").stat().st_size < 60_000
     with pytest.raises(UsageError, match="has figures of other limits"):
         _measure(data, backbone, page.parent / "quality-held-out.json", Limits(max_rows=50))
+    # Another backbone starts anew, here beside the first one.
     other = save_backbone(tmp_path / "other", seed=3, num_hidden_layers=1)
-    known = page.parent / "quality-held-out.json"
-    anew = _measure(data, other, known, _FEW, "labels")
-    assert [one.name for one in anew.sets] == ["labels"]
+    record = page.parent / "quality-held-out.json"
+    anew = _measure(data, other, record, _FEW, "labels", beside=("First", backbone))
+    (one,) = anew.sets
+    assert one.figures.of["head on the other"] == labels.figures.of["head"]
+    assert {*one.figures.of} > {"baseline", "head", "vectors of the other"}
+    assert "| head on First | points of the latter | it is |" in render(anew, "plot.png")
+    assert _measure(data, other, record, _FEW, "labels") == anew
 
 
-def _measure(data: Path, backbone: Path, record: Path, limits: Limits, *only: str) -> HeldOut:
+def _measure(
+    data: Path,
+    backbone: Path,
+    record: Path,
+    limits: Limits,
+    *only: str,
+    beside: tuple[str, Path] | None = None,
+) -> HeldOut:
     return measure_held_out(
-        data, backbone=backbone, other=None, only=only or None, limits=limits, record=record
+        data, backbone=backbone, other=beside, only=only or None, limits=limits, record=record
     )
 
 
