@@ -274,15 +274,15 @@ def _head_predictions(trained: TrainedTask, dataset: Dataset) -> tuple[Target, .
     with tempfile.TemporaryDirectory() as folder:
         registry = Path(folder) / "registry.yaml"
         trained.save(registry)
-        answers = Hub(registry).score(rows, _TASK)[_TASK].answers
+        answers = Hub(registry).score(rows, _TASK, min_confidence=0)[_TASK].answers
     if kind == "tagging":
         return tuple(map(tuple, answer_spans(answers)))
     if kind == "regression":
         return tuple(cast("Value", answer)["value"] for answer in answers)
     if kind == "single_label":
-        return tuple(cast("LabelScore", answer)["label"] for answer in answers)
+        return tuple(str(cast("LabelScore", answer)["label"]) for answer in answers)
     sets = (cast("list[LabelScore]", answer) for answer in answers)
-    return tuple(tuple(one["label"] for one in found) for found in sets)
+    return tuple(tuple(str(one["label"]) for one in found) for found in sets)
 
 
 def what_it_reads(trained: TrainedTask) -> str:

@@ -10,7 +10,7 @@ from typing import ClassVar, cast
 import numpy as np
 import torch
 
-from adapterhub.decoding import BEST
+from adapterhub.decoding import ALWAYS
 from adapterhub.errors import UsageError
 from adapterhub.kinds import KINDS, MetricName
 from adapterhub.model.heads.choices import padded
@@ -75,7 +75,7 @@ class Outputs:
     def of_logits(cls, spec: TaskSpec, logits: RowLogits) -> Outputs:
         """Returns those of a calibrated task."""
         if spec.per_token:
-            return cls(None, DECODERS[spec.kind].decode(logits, spec, BEST))
+            return cls(None, DECODERS[spec.kind].decode(logits, spec, ALWAYS))
         return cls(logits.matrix)
 
     @classmethod
