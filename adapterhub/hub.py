@@ -320,7 +320,7 @@ class Hub:
         Args:
             data: As `train` takes it; each task reads its own columns of all rows.
             tasks: As in `score`.
-            options: `text`, `pair`, `target`, `tokens`, `heads`, `join_tokens`, as for `train`.
+            options: `text`, `pair`, `target`, `tokens`, `heads`, `join_tokens`; `min_confidence`.
 
         Raises:
             AdapterHubError: As `train` for the rows, as `load` for the tasks.

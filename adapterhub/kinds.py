@@ -103,6 +103,7 @@ class KindRow:
         counted: What labels are, and what is counted of each, in the summary of a data set.
         total: What their number is of, in that summary; empty where it is not said.
         limits: Known limits, for the card.
+        always: Known limit of tasks that never abstain, for the card; empty for none.
         pipeline: The Hub's pipeline tag.
         pair_pipeline: The same for tasks of two fields; empty for no difference.
         problem_type: Its name in a config of transformers; None for none.
@@ -139,6 +140,7 @@ class KindRow:
     counted: tuple[str, str] = ("labels", "rows")
     total: str = ""
     limits: tuple[str, ...] = ()
+    always: str = ""
     pipeline: str = "text-classification"
     pair_pipeline: str = ""
     problem_type: str | None = None
@@ -199,7 +201,7 @@ _ROWS = (
         fewest_labels=2,
         withheld="rows",
         has_none=True,
-        limits=("Always predicts one of its labels, also for a text that none of them fits.",),
+        always="Always predicts one of its labels, also for a text that none of them fits.",
         problem_type="single_label_classification",
     ),
     KindRow(
@@ -284,7 +286,7 @@ _ROWS = (
         fewest_labels=0,
         withheld="rows",
         counted=("places of the right choice", "rows"),
-        limits=("Always chooses one of the choices, also where none of them fits.",),
+        always="Always chooses one of the choices, also where none of them fits.",
         pipeline="multiple-choice",
         schema=4,
     ),

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from adapterhub.decoding import AnswerOptions
-from adapterhub.diagnostics import Share, Use
+from adapterhub.diagnostics import Metric, Share, Use, figure_text, rows_text
 from adapterhub.errors import UsageError
 from adapterhub.kinds import KindRow
 from adapterhub.schema import Spec
@@ -97,6 +97,51 @@ class Abstention(Spec):
         if (self.auroc is None) != (not self.outside):
             raise ValueError(f"auroc does not belong to {self.outside} rows out of scope")
         return self
+
+
+RISK_COLUMNS = ("min_confidence", "coverage", "accuracy_given", "rejected")
+"""What `risk_cells` has; the last one only where rows out of scope were measured."""
+
+
+def risk_cells(point: RiskPoint) -> tuple[str, ...]:
+    """Returns a point of a risk-coverage table for people, each share with its standard error."""
+    shares = [
+        _share(point.coverage, point.coverage_error),
+        _share(point.accuracy, point.accuracy_error),
+    ]
+    if point.rejected is not None and point.rejected_error is not None:
+        shares.append(_share(point.rejected, point.rejected_error))
+    return (figure_text(point.min_confidence), *shares)
+
+
+def _share(value: float, error: float) -> str:
+    return f"{100 * value:.1f} % ± {100 * error:.1f}"
+
+
+def abstention_lines(found: Abstention, withheld: str) -> tuple[str, ...]:
+    """Returns when a task does not answer and what was measured of that, in words.
+
+    Args:
+        found: Of the task.
+        withheld: What it withholds; see `KindRow`.
+    """
+    least, given, right, *rejected = risk_cells(found.chosen)
+    wanted = f", chosen for {found.min_accuracy:g} right" if found.min_accuracy else ""
+    lines = [
+        f"Does not answer under a confidence of {least}{wanted}: {given} of the {withheld} remain, "
+        f"and {right} of these are right."
+    ]
+    if rejected:
+        lines.append(
+            f"No answer for {rejected[0]} of {found.outside:,} rows out of scope "
+            f"('{found.none_label}'); AUROC {figure_text(found.auroc or 0.0)}."
+        )
+    as_metric = Metric(
+        name="coverage", value=found.chosen.coverage, split=found.split, rows=found.rows
+    )
+    crossed = ", each at the minimum that other rows chose" if found.used_for else ""
+    lines.append(f"Measured on {rows_text(as_metric, found.used_for)}{crossed}.")
+    return tuple(lines)
 
 
 def check_confidence(answers: AnswerOptions, rows: Mapping[str, KindRow]) -> None:

@@ -13,7 +13,7 @@ from adapterhub.diagnostics import figure_text
 from adapterhub.model.heads.heads import RowLogits
 from adapterhub.model.heads.kinds.table import DECODERS
 from adapterhub.results import LabelScore
-from adapterhub.specs import Abstention, TaskSpec
+from adapterhub.specs import Abstention, TaskSpec, abstention_lines
 from adapterhub.training.data.dataset import Dataset, Splits
 from adapterhub.training.evaluation.abstention.choose import Demands, crossed_point, table_of
 from adapterhub.training.evaluation.abstention.judged import Given, Judged, risk_point
@@ -102,7 +102,8 @@ def find_abstention(
         auroc=measuring.auroc,
         table=table_of(choosing, measuring),
     )
-    return found, _notes(demands, choosing)
+    lines = abstention_lines(found, run.spec.row.withheld)
+    return found, (" ".join(lines), *_notes(demands, choosing))
 
 
 def _notes(demands: Demands, choosing: Judged) -> tuple[str, ...]:

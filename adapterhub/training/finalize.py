@@ -18,7 +18,7 @@ from adapterhub.model.execution.run_trunk import ExecutionContext
 from adapterhub.model.heads.heads import RowLogits
 from adapterhub.plots.combine import save_panels
 from adapterhub.plots.figure_files import check_plot
-from adapterhub.plots.panels import Panel
+from adapterhub.plots.panels import Panel, panels_of
 from adapterhub.saving import save_tasks
 from adapterhub.specs import Metric, TaskSpec, TrainingRecord
 from adapterhub.store.example_texts import read_examples
@@ -104,7 +104,8 @@ class TrainedTask:
         """Returns what `plot` draws."""
         measured = self.comparison
         panels = [] if measured is None else measured.panels(self.spec.labels)
-        return [self.table.curve(), *panels]
+        risk = panels_of(None, self.spec.labels, self.spec.abstention)
+        return [self.table.curve(), *panels, *risk]
 
 
 def finalize(

@@ -173,7 +173,7 @@ def test_without_matplotlib_it_says_what_to_install(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingExtraError, match=r"adapterhub\[publish\]"):
-        draw(DIAGNOSTICS, ("a", "b"))
+        draw(full().spec)
     assert extras_of([to_publish("bare")]) == {"bare": {}}
 
 

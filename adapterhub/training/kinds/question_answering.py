@@ -140,7 +140,7 @@ class QuestionAnsweringKind(TrainedKind):
         return replace(head, spec=spec, notes=(*head.notes, note))
 
     def judged(self, answers: Sequence[Answer], dataset: Dataset) -> list[list[tuple[float, bool]]]:
-        """Returns the probability of each answer that is not empty, and whether it is a true one."""
+        """Returns the probability of each answer that is not empty, and whether it is true."""
         found = cast("Sequence[ExtractedAnswer]", answers)
         truth = dataset.answer_texts()
         match = character_match if are_chinese(truth) else exact_match

@@ -117,7 +117,9 @@ def table_of(choosing: Judged, measuring: Judged) -> tuple[RiskPoint, ...]:
     if not len(choosing.scores):
         return ()
     shares = np.arange(1, _POINTS) / _POINTS
-    least = np.unique([0.0, *map(significant, np.quantile(choosing.scores, shares))])
+    cuts = np.unique(np.quantile(choosing.scores, shares, method="lower"))
+    kept = cuts[cuts > choosing.scores.min()]
+    least = np.unique([0.0, *map(significant, kept)])
     return tuple(
         risk_point(measuring, Given.over(measuring, value), value) for value in least.tolist()
     )

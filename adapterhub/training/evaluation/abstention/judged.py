@@ -97,12 +97,15 @@ def risk_point(judged: Judged, given: Given, least: float) -> RiskPoint:
         least: The minimum, to be named.
     """
     every = np.ones(len(judged.rows), np.bool_)
-    coverage = _ratio(judged, given.answers, every)
+    # Without a minimum everything is answered, which is no estimate.
+    is_bare = least == 0 and bool(given.answers.all()) and not given.rejected.any()
+    coverage = (1.0, 0.0) if is_bare else _ratio(judged, given.answers, every)
     accuracy = _ratio(judged, given.answers & judged.right, given.answers)
     rejected = None
     if len(judged.outside):
         share = float(given.rejected.mean())
-        rejected = share, _smoothed(int(given.rejected.sum()), len(given.rejected))
+        error = _smoothed(int(given.rejected.sum()), len(given.rejected))
+        rejected = share, 0.0 if is_bare else error
     return RiskPoint(
         min_confidence=least,
         coverage=significant(coverage[0]),
