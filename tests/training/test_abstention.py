@@ -10,10 +10,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from adapterhub import Hub, Scorer
+from adapterhub import Hub
 from adapterhub.errors import DataError, UsageError
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.model.encoder.encoder import Encoder
+from adapterhub.scoring.scorer import Scorer
 from adapterhub.specs import Abstention
 from adapterhub.training.finalize import TrainedTask
 from adapterhub.training.options import training_options
@@ -100,7 +101,7 @@ def test_fresh_rows_agree_with_the_file(
 ) -> None:
     options = {"none_label": "oos", "min_accuracy": 0.85, "test_fraction": test_fraction}
     rows = mixed(280, 60, 10 * seed + 1)
-    name = f"mood-{seed}-{test_fraction > 0}"
+    name = f"mood-{seed}-{int(2 * test_fraction)}"
     trained = trained_on(rows, folder, tiny_backbone, tiny_encoder, task=name, seed=seed, **options)
     stated = trained.spec.abstention
     assert stated is not None
