@@ -224,8 +224,7 @@ def read_splits(data: object, options: TrainingOptions) -> Splits:
             refuse_unknown(part.targets, labels, part.kind, source=other.source, owner=owner)
     # Labels are those of all rows: max_rows must not decide which labels a task has.
     kept, validation, test = (
-        replace(part.take(draw_rows(len(part), options)), labels=labels)
-        for part in (train, validation, test)
+        replace(_drawn(part, options), labels=labels) for part in (train, validation, test)
     )
     if options.mentions:
         types = KINDS[kept.kind].label_names(labels) if kept.kind == "tagging" else ()
@@ -280,7 +279,7 @@ def _with_test(splits: Splits, options: TrainingOptions) -> Splits:
         refuse_unknown(test.targets, train.labels, test.kind, source=records.source, owner=owner)
     if len(test) < 2:
         records.refuse(f"there are {len(test)} test rows; 2 or more are needed")
-    return replace(splits, test=test.take(draw_rows(len(test), options)))
+    return replace(splits, test=_drawn(test, options))
 
 
 def _crossed(records: Records, columns: Columns, options: TrainingOptions) -> Splits:
@@ -298,7 +297,8 @@ def _crossed(records: Records, columns: Columns, options: TrainingOptions) -> Sp
         records.refuse("all rows have the same text; nothing can be learned")
     whole = replace(whole, targets=with_whole_numbers(whole.targets))
     labels = READERS[whole.kind].labels(whole.inputs, whole.targets, records)
-    dataset = replace(whole.take(rows), labels=labels)
+    outside = _drawn(whole, options).outside
+    dataset = replace(whole.take(rows), labels=labels, outside=outside)
     return Splits(dataset, dataset, folds)
 
 
@@ -379,6 +379,13 @@ def _check_fewest(rows: int, source: str) -> None:
         raise DataError(
             source, f"there are {rows} training rows; {_FEWEST_ROWS} or more are needed"
         )
+
+
+def _drawn(dataset: Dataset, options: TrainingOptions) -> Dataset:
+    """Returns `max_rows` rows at most, and as many of those out of scope."""
+    outside = draw_rows(len(dataset.outside), options)
+    taken = dataset.take(draw_rows(len(dataset), options))
+    return replace(taken, outside=tuple(dataset.outside[row] for row in outside))
 
 
 def _with_own_names(dataset: Dataset, labels: tuple[str, ...]) -> Dataset:
