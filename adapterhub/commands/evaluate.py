@@ -11,7 +11,7 @@ from adapterhub.commands.options import LabelledRows, Registries, split_names
 from adapterhub.commands.printing import note, note_plot, print_json, print_table
 
 if TYPE_CHECKING:
-    from adapterhub.commands.verb_options import HubOptions, OutputOptions
+    from adapterhub.commands.verb_options import HubOptions, MeasuringOptions
     from adapterhub.evaluation.result import Evaluation
     from adapterhub.training.options import TrainingOptions
 
@@ -21,7 +21,7 @@ _COLUMNS = Only(("text", "pair", "target", "tokens", "heads", "join_tokens"))
 @uses(
     "adapterhub.training.options:TrainingOptions",
     "adapterhub.commands.verb_options:HubOptions",
-    "adapterhub.commands.verb_options:OutputOptions",
+    "adapterhub.commands.verb_options:MeasuringOptions",
 )
 def evaluate(
     name: Annotated[
@@ -30,18 +30,9 @@ def evaluate(
     data: LabelledRows,
     *,
     registry: Registries = None,
-    min_confidence: Annotated[
-        float | None,
-        typer.Option(
-            "--min-confidence",
-            metavar="P",
-            help="Probability under which a task does not answer, of which coverage and accuracy "
-            "are measured. [what its file says]",
-        ),
-    ] = None,
     columns: Annotated[TrainingOptions, _COLUMNS],
     loading: HubOptions,
-    output: OutputOptions,
+    output: MeasuringOptions,
 ) -> None:
     """Measure a task on labelled rows."""
     from adapterhub.decoding import AnswerOptions
@@ -50,7 +41,7 @@ def evaluate(
     from adapterhub.specs import check_confidence
     from adapterhub.store.registries import open_registries
 
-    least = AnswerOptions(min_confidence=min_confidence)
+    least = AnswerOptions(min_confidence=output.min_confidence)
     loading.check_names()
     output.check_plot()
     opened = open_registries(registry)
