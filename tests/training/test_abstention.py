@@ -287,6 +287,8 @@ def test_few_rows_are_cross_validated(
     found = trained.spec.abstention
     assert found is not None
     assert (found.split, found.rows, found.outside) == ("cross-validation", 60, 20)
+    again = Hub(folder / "registry.yaml", device="cpu").evaluate(mixed(60, 20, 9), "few")["few"]
+    assert again.earlier_use == "all 60 rows are those that the task was trained on"
 
 
 def test_a_split_column_says_what_rows_out_of_scope_are_for(

@@ -36,9 +36,11 @@ def least_confidence(spec: TaskSpec, options: AnswerOptions) -> float:
 
 def best_label(scores: Array, labels: Sequence[str], least: float) -> list[Answer]:
     """Returns the label with the highest score (N, K) per row, None where that is under `least`."""
+    # As Python's floats: in float32 a score could be rounded to a minimum that is larger.
+    best = [(place, float(row[place])) for row, place in zip(scores, scores.argmax(1), strict=True)]
     return [
-        LabelScore(label=labels[place] if row[place] >= least else None, score=float(row[place]))
-        for row, place in zip(scores, scores.argmax(1).tolist(), strict=True)
+        LabelScore(label=labels[place] if score >= least else None, score=score)
+        for place, score in best
     ]
 
 

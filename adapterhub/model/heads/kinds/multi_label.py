@@ -32,10 +32,10 @@ class MultiLabelDecoder(Decoder):
         scores = set_scores(logits.matrix, spec)
         if options.top_k != 1:
             return ranked(scores, spec.labels, options.top_k)
-        least = np.maximum(thresholds(spec), np.float32(least_confidence(spec, options)))
+        least, confident = thresholds(spec), least_confidence(spec, options)
         answers: list[Answer] = []
         for row in scores:
-            predicted = np.flatnonzero(row >= least)
+            predicted = np.flatnonzero((row >= least) & (row.astype(np.float64) >= confident))
             order = predicted[np.argsort(-row[predicted], kind="stable")]
             answers.append([LabelScore(label=spec.labels[i], score=float(row[i])) for i in order])
         return answers
