@@ -37,10 +37,11 @@ from adapterhub.training.data.splits import (
     split_records,
 )
 from adapterhub.training.data.summary import DataSummary, note_unread, summarize
-from adapterhub.training.data.tagging import Span, TaggedWords, are_characters, join_words
+from adapterhub.training.data.tagging import Span
 from adapterhub.training.data.trained_columns import with_trained_columns
+from adapterhub.training.data.words.joined import joined_row, joining_of
 from adapterhub.training.data.words.mentions import rows_with_mentions
-from adapterhub.training.data.words.trees import Arc, ParsedWords, join_tree
+from adapterhub.training.data.words.trees import Arc
 from adapterhub.training.options import Joining, TrainingOptions, check_abstention
 
 _FEWEST_ROWS = 8
@@ -54,8 +55,8 @@ class Dataset:
         name: Name of the data set.
         kind: Kind of its task.
         fields: Input fields of its task.
-        inputs: One string per field and row; of choices each is one; of pairs that a task reads one
-            by one, both texts.
+        inputs: One string per field and row; of choices each is one, of pairs that a task reads one
+            by one both texts.
         targets: Per row a label, labels, a number, entity spans, the arcs of a tree, answers, or
             the place of a choice; how alike two texts are.
         labels: Label names in the order of a head's outputs; empty for kinds without labels.
@@ -207,7 +208,7 @@ def read_splits(data: object, options: TrainingOptions) -> Splits:
     if are_crossed(len(records.rows), columns.kind, options):
         return _with_test(_crossed(records, columns, options), options)
     other, parts = _read_parts(records, columns, options)
-    joining = _joining([*parts.train, *parts.validation], options.join_tokens)
+    joining = joining_of([*parts.train, *parts.validation], options.join_tokens)
     whole = Dataset(name, columns.kind, columns.fields, (), (), (), columns)
     train, validation, test = (
         _fill(whole, part, joining) for part in (parts.train, parts.validation, parts.test)
@@ -279,7 +280,7 @@ def _with_test(splits: Splits, options: TrainingOptions) -> Splits:
             f"{' and '.join(train.fields)}"
         )
     empty = Dataset(train.name, train.kind, train.fields, (), (), train.labels)
-    test = _fill(empty, examples, _joining(examples, options.join_tokens))
+    test = _fill(empty, examples, joining_of(examples, options.join_tokens))
     test = replace(_with_own_names(test, train.labels), outside=outside)
     if train.labels:
         owner = "the training rows (skip_unseen leaves such rows out)"
@@ -295,7 +296,7 @@ def _crossed(records: Records, columns: Columns, options: TrainingOptions) -> Sp
     examples, outside = in_scope(parse_records(records, columns), options.none_label)
     name = options.dataset or records.name
     empty = Dataset(name, columns.kind, columns.fields, (), (), (), columns)
-    whole = _fill(empty, examples, _joining(examples, options.join_tokens))
+    whole = _fill(empty, examples, joining_of(examples, options.join_tokens))
     whole = replace(whole, outside=outside)
     check_outside(options.none_label, whole.targets, outside, source=records.source)
     _check_fewest(len(whole), records.source)
@@ -332,7 +333,7 @@ def read_for_task(data: object, spec: TaskSpec, options: TrainingOptions) -> Dat
         parse_records(records, replace(columns, labels=spec.labels)),
         None if spec.abstention is None else spec.abstention.none_label,
     )
-    joining = _joining(examples, options.join_tokens)
+    joining = joining_of(examples, options.join_tokens)
     empty = Dataset(records.name, spec.kind, spec.fields, (), (), spec.labels, columns)
     dataset = _fill(empty, examples, joining)
     dataset = replace(_with_own_names(dataset, spec.labels), outside=outside)
@@ -344,29 +345,11 @@ def read_for_task(data: object, spec: TaskSpec, options: TrainingOptions) -> Dat
     return dataset
 
 
-def _joining(examples: Sequence[Example], joining: Joining) -> Joining:
-    if joining != "auto":
-        return joining
-    words = (example.truth for example in examples)
-    tagged = [truth for truth in words if isinstance(truth, TaggedWords)]
-    return "none" if are_characters(tagged) else "auto"
-
-
 def _fill(empty: Dataset, examples: Iterable[Example], joining: Joining) -> Dataset:
-    rows = [_read_example(example, joining) for example in examples]
+    rows = [joined_row(example, joining) for example in examples]
     return replace(
         empty, inputs=tuple(inputs for inputs, _ in rows), targets=tuple(row for _, row in rows)
     )
-
-
-def _read_example(example: Example, joining: Joining) -> tuple[tuple[str, ...], Target]:
-    if isinstance(example.truth, ParsedWords):
-        parsed = join_tree(example.truth, joining)
-        return (parsed.text,), parsed.arcs
-    if not isinstance(example.truth, TaggedWords):
-        return example.inputs, example.truth
-    spanned = join_words(example.truth, joining)
-    return (spanned.text,), spanned.spans
 
 
 def _plain(target: Target) -> object:

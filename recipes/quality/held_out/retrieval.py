@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from adapterhub.evaluation.retrieval import recall_at_k
 
 from adapterhub.hub import Hub
 from adapterhub.kinds import KINDS
 from adapterhub.training.data.dataset import Dataset, read_splits
 from adapterhub.training.data.labels import Target
+from adapterhub.training.evaluation.similarity import recall_at_k
 from adapterhub.training.options import training_options
 from recipes.backbone.tuning_sets import RESTRICTED
 from recipes.quality.baseline import fitted_tfidf
