@@ -24,6 +24,11 @@ from adapterhub.training.data.labels import (
     with_own_names,
     with_whole_numbers,
 )
+from adapterhub.training.data.prototypes.examples import (
+    check_unfitted,
+    described,
+    that_can_be_left_out,
+)
 from adapterhub.training.data.records import Records, read_lists, read_parts, read_records
 from adapterhub.training.data.splits import (
     Parts,
@@ -32,15 +37,14 @@ from adapterhub.training.data.splits import (
     draw_rows,
     draw_test,
     split_records,
+    text_groups,
 )
-from adapterhub.training.data.summary import DataSummary, note_unread, summarize
+from adapterhub.training.data.summary import LEFT_OUT, DataSummary, note_unread, summarize
 from adapterhub.training.data.tagging import Span, TaggedWords, are_characters, join_words
 from adapterhub.training.data.trained_columns import with_trained_columns
 from adapterhub.training.data.words.mentions import rows_with_mentions
 from adapterhub.training.data.words.trees import Arc, ParsedWords, join_tree
 from adapterhub.training.options import Joining, TrainingOptions
-
-_FEWEST_ROWS = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,6 +142,8 @@ class Splits:
         folds: The fold of each row in cross-validation, else empty.
         test: Rows that are only measured on; None where there are none.
         notes: What was left out of the test set, and why.
+        left_out: The training row that each validation row is, where it is measured by the other
+            examples; None where validation rows are not among them.
     """
 
     train: Dataset
@@ -145,6 +151,7 @@ class Splits:
     folds: tuple[int, ...] = ()
     test: Dataset | None = None
     notes: tuple[str, ...] = ()
+    left_out: tuple[int, ...] | None = None
 
     def keep(self, rows: Sequence[int]) -> Splits:
         """Returns the splits with some of the training rows only."""
@@ -155,8 +162,15 @@ class Splits:
         return replace(self, train=train, validation=train, folds=folds)
 
     @property
+    def holds_out(self) -> bool:
+        """Returns whether validation rows are no training rows."""
+        return not self.folds and self.left_out is None
+
+    @property
     def measured_on(self) -> str:
         """Returns the name of the split in metrics."""
+        if self.left_out is not None:
+            return LEFT_OUT
         return "cross-validation" if self.folds else "validation"
 
 
@@ -187,14 +201,16 @@ def read_splits(data: object, options: TrainingOptions) -> Splits:
     records, options = read_parts(data, options)
     columns = note_unread(records, find_columns(records, options), guessed=options.kind is None)
     name = options.dataset or records.name
+    check_unfitted(options, columns.kind)
     if are_crossed(len(records.rows), columns.kind, options):
-        return _with_test(_crossed(records, columns, options), options)
+        return _with_test(_of_all(records, columns, options), options)
     other, parts = _read_parts(records, columns, options)
     joining = _joining([*parts.train, *parts.validation], options.join_tokens)
     whole = Dataset(name, columns.kind, columns.fields, (), (), (), columns)
     train, validation, test = (
         _fill(whole, part, joining) for part in (parts.train, parts.validation, parts.test)
     )
+    train = _with_descriptions(train, options)
     train = replace(train, targets=with_whole_numbers(train.targets))
     labels = READERS[train.kind].labels(train.inputs, train.targets, records)
     validation, test = _with_own_names(validation, labels), _with_own_names(test, labels)
@@ -268,21 +284,34 @@ def _with_test(splits: Splits, options: TrainingOptions) -> Splits:
     return replace(splits, test=test.take(draw_rows(len(test), options)))
 
 
-def _crossed(records: Records, columns: Columns, options: TrainingOptions) -> Splits:
-    """Returns all rows as training and validation rows of cross-validation."""
+def _of_all(records: Records, columns: Columns, options: TrainingOptions) -> Splits:
+    """Returns all rows for training and validation: cross-validated, or each left out."""
     examples = parse_records(records, columns)
     name = options.dataset or records.name
     empty = Dataset(name, columns.kind, columns.fields, (), (), (), columns)
     whole = _fill(empty, examples, _joining(examples, options.join_tokens))
-    _check_fewest(len(whole), records.source)
     rows = draw_rows(len(whole), options)
-    folds = draw_folds([examples[row] for row in rows], options)
-    if max(folds) == 0:
+    is_drawn = not KINDS[columns.kind].prototypes
+    whole = whole if is_drawn else _with_descriptions(whole.take(rows), options)
+    _check_fewest(whole, records.source)
+    drawn = [examples[row] for row in rows]
+    groups = draw_folds(drawn, options) if is_drawn else text_groups(whole.inputs)
+    if max(groups) == 0:
         records.refuse("all rows have the same text; nothing can be learned")
     whole = replace(whole, targets=with_whole_numbers(whole.targets))
     labels = READERS[whole.kind].labels(whole.inputs, whole.targets, records)
-    dataset = replace(whole.take(rows), labels=labels)
-    return Splits(dataset, dataset, folds)
+    whole = replace(whole, labels=labels)
+    if not is_drawn:
+        left_out = that_can_be_left_out(whole.targets, groups, len(rows))
+        return Splits(whole, whole.take(left_out), left_out=left_out)
+    dataset = whole.take(rows)
+    return Splits(dataset, dataset, groups)
+
+
+def _with_descriptions(dataset: Dataset, options: TrainingOptions) -> Dataset:
+    """Returns rows with the descriptions of labels behind them, of kinds that have any."""
+    inputs, labels = described(options.descriptions)
+    return replace(dataset, inputs=dataset.inputs + inputs, targets=dataset.targets + labels)
 
 
 def read_for_task(data: object, spec: TaskSpec, options: TrainingOptions) -> Dataset:
@@ -347,15 +376,16 @@ def _plain(target: Target) -> object:
 
 
 def _check_rows(train: Dataset, validation: Dataset, *, source: str, other: str) -> None:
-    _check_fewest(len(train), source)
+    _check_fewest(train, source)
     if len(validation) < 2:
         raise DataError(other, f"there are {len(validation)} validation rows; 2 or more are needed")
 
 
-def _check_fewest(rows: int, source: str) -> None:
-    if rows < _FEWEST_ROWS:
+def _check_fewest(train: Dataset, source: str) -> None:
+    fewest = KINDS[train.kind].fewest_rows
+    if len(train) < fewest:
         raise DataError(
-            source, f"there are {rows} training rows; {_FEWEST_ROWS} or more are needed"
+            source, f"there are {len(train)} training rows; {fewest} or more are needed"
         )
 
 

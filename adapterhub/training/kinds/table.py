@@ -16,6 +16,7 @@ from adapterhub.training.kinds.kind import Outputs, TrainedKind
 from adapterhub.training.kinds.multi_label import MultiLabelKind
 from adapterhub.training.kinds.multiple_choice import MultipleChoiceKind
 from adapterhub.training.kinds.parsing import ParsingKind
+from adapterhub.training.kinds.prototype import PrototypeKind
 from adapterhub.training.kinds.question_answering import QuestionAnsweringKind
 from adapterhub.training.kinds.regression import RegressionKind
 from adapterhub.training.kinds.single_label import SingleLabelKind
@@ -29,6 +30,7 @@ TRAINED: Mapping[Kind, TrainedKind] = {
     "parsing": ParsingKind(),
     "multiple_choice": MultipleChoiceKind(),
     "question_answering": QuestionAnsweringKind(),
+    "prototype": PrototypeKind(),
 }
 
 

@@ -22,4 +22,5 @@ DECODERS: Mapping[Kind, Decoder] = {
     "parsing": ParsingDecoder(),
     "multiple_choice": MultipleChoiceDecoder(),
     "question_answering": QuestionAnsweringDecoder(),
+    "prototype": SingleLabelDecoder(),
 }
