@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from adapterhub.errors import RegistryError, UsageError, nearest
+from adapterhub.errors import RegistryError, UsageError, check_type, nearest
 from adapterhub.kinds import KINDS
 from adapterhub.labels.new_examples import (
     Texts,
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
+@runtime_checkable
 class OpenModel(Protocol):
     """An encoder with its tokenizer, such as a `Hub`."""
 
@@ -113,6 +114,7 @@ def add_labels(
         HeadFileError: The head file cannot be read or written.
         BackboneError: The backbone cannot be opened.
     """
+    check_type(extend, bool, "The option extend", "True or False")
     edited = _read(task, registry, hub)
     texts = checked_texts(examples, descriptions)
     _check_new(edited, texts, extend=extend)
@@ -182,8 +184,9 @@ def drop_labels(
         AdapterHubError: As `add_labels`.
     """
     edited = _read(task, registry, hub)
-    names = [checked_label(one) for one in ([labels] if isinstance(labels, str) else labels)]
-    names = list(dict.fromkeys(names))
+    check_type(labels, (str, Sequence), "What is dropped", "a label or a list of labels")
+    given = [labels] if isinstance(labels, str) else labels
+    names = list(dict.fromkeys(checked_label(one) for one in given))
     if not names:
         raise UsageError("There is no label to drop; name one.")
     edited.check_known(names)
@@ -208,6 +211,8 @@ def _read(task: str, registry: str | Path | None, hub: OpenModel | None) -> _Edi
         UsageError: It is of another kind, or in no registry that may be changed.
         AdapterHubError: As `add_labels`.
     """
+    if hub is not None and not isinstance(hub, OpenModel):
+        raise UsageError(f"The hub is a {type(hub).__name__}; expected a Hub, or None.")
     parsed = parse_reference(task)
     if parsed.path is not None or parsed.repo is not None:
         raise UsageError(

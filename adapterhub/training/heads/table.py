@@ -86,6 +86,7 @@ class SearchTable:
         notes: What was left out, and why.
         measure: The metric as it is computed here; empty for as it is reported.
         reason: Why it was chosen, where that is not by cost and tolerance alone.
+        shape: What all heads are, where that is not said by their spec.
     """
 
     metric: str
@@ -97,6 +98,7 @@ class SearchTable:
     notes: tuple[str, ...] = ()
     measure: str = ""
     reason: str = ""
+    shape: str = ""
 
     def render(self, *, every: bool = False) -> str:
         """Returns the table as text.
@@ -166,7 +168,7 @@ class SearchTable:
             *((_ENCODED[row.apart],) if self._has_pairs else ()),
             str(depths[0]) if len(depths) == 1 else f"mix {depths[0]}-{depths[-1]}",
             row.head.pooling,
-            shape_text(row.head),
+            self.shape or shape_text(row.head),
             f"{row.parameters:,}",
             "" if isnan(row.value) else figure_text(row.value),
             " ".join(("<-", *marks)) if marks else "",

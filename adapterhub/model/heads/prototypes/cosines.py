@@ -63,7 +63,9 @@ def directions(features: npt.NDArray[np.float32], center: Doubles) -> Doubles:
     """Returns features without the center, of length 1: (N, H) fp64; zero where none is left."""
     moved = features.astype(np.float64) - center
     lengths = np.sqrt(np.square(moved).sum(1, keepdims=True))
-    found: Doubles = np.divide(moved, lengths, out=np.zeros_like(moved), where=lengths != 0)
+    found: Doubles = np.zeros_like(moved)
+    with np.errstate(invalid="ignore"):  # infinity becomes NaN, which is refused later
+        np.divide(moved, lengths, out=found, where=lengths != 0)
     return found
 
 

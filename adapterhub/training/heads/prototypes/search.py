@@ -80,6 +80,7 @@ def search_prototypes(
         notes=fit_inputs.notes,
         measure=fit_inputs.measure,
         reason=reason,
+        shape="prototypes",
     )
     return SearchResult(candidates[chosen].fitted, table)
 
