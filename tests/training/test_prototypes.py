@@ -16,6 +16,7 @@ from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.heads.prototypes.cosines import directions
 from adapterhub.training.data.dataset import read_splits
+from adapterhub.training.descriptions import read_descriptions
 from adapterhub.training.finalize import TrainedTask
 from adapterhub.training.heads.prototypes.means import Means
 from adapterhub.training.kinds.prototype import TEMPERATURE
@@ -145,8 +146,6 @@ def test_descriptions_are_examples_that_are_never_measured(tmp_path: Path) -> No
     path = tmp_path / "labels.yaml"
     path.write_text("neutral: it is a day\nfood: 'it is good'\n", encoding="utf-8")
     rows = [*FEW, {"text": "It is a day", "label": "neutral"}]
-    from adapterhub.training.descriptions import read_descriptions
-
     options = training_options(kind="prototype", descriptions=read_descriptions(path))
     splits = read_splits(rows, options)
     assert splits.train.labels == ("food", "neutral", "place")
@@ -261,8 +260,6 @@ def test_too_little_is_refused(rows: Rows, problem: str) -> None:
     ],
 )
 def test_files_of_descriptions_are_checked(tmp_path: Path, text: str, problem: str) -> None:
-    from adapterhub.training.descriptions import read_descriptions
-
     path = tmp_path / "labels.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match=problem):
