@@ -88,24 +88,24 @@ def test_few_examples_make_a_task(
     assert spec.diagnostics.split == "leave-one-out"
     assert "prototypes" in task.table.render()
     hub = Hub(folder / "registry/registry.yaml", device="cpu")
-    (answer,) = hub.score("a good day", ["few"])["few"].answers
-    assert [one.labels[0].label for one in spec.examples] == [answer["label"]]  # type: ignore[index, call-overload]
-    found = hub.score([row["text"] for row in HELD_OUT], ["few"], logits=True)["few"]
-    assert isinstance(found.logits, np.ndarray)
-    assert np.abs(found.logits).max() <= 1
-    scores = np.exp(found.logits / spec.calibration.temperature)
+    shown = hub.score("a good day", ["few"]).to_columns()["few.label"]
+    assert [one.labels[0].label for one in spec.examples] == shown
+    scored = hub.score([row["text"] for row in HELD_OUT], ["few"], logits=True)
+    logits, columns = scored["few"].logits, scored.to_columns()
+    assert isinstance(logits, np.ndarray)
+    assert np.abs(logits).max() <= 1
+    scores = np.exp(logits / spec.calibration.temperature)
     scores /= scores.sum(1, keepdims=True)
-    assert [one["score"] for one in found.answers] == pytest.approx(scores.max(1), abs=1e-6)  # type: ignore[index, call-overload]
-    right = [
-        one["label"] == row["label"]  # type: ignore[index, call-overload]
-        for one, row in zip(found.answers, HELD_OUT, strict=True)
-    ]
+    assert columns["few.score"] == pytest.approx(scores.max(1), abs=1e-6)
+    pairs = zip(columns["few.label"], HELD_OUT, strict=True)
+    right = [label == row["label"] for label, row in pairs]
     assert np.mean(right) > 0.7
     measured = hub.evaluate(HELD_OUT, "few")["few"]
     assert {one.name: one.value for one in measured.metrics}["accuracy"] == pytest.approx(
         np.mean(right)
     )
-    assert len(hub.score("a good day", ["few"], top_k=None)["few"].answers[0]) == 2  # type: ignore[arg-type]
+    ranked = hub.score("a good day", ["few"], top_k=None).to_columns()["few.labels"][0]
+    assert [one["label"] for one in ranked] == sorted(spec.labels, key=lambda one: one != shown[0])  # type: ignore[attr-defined]
 
 
 def test_an_example_is_left_out_of_its_own_label_only() -> None:
@@ -131,7 +131,8 @@ def test_without_two_examples_of_any_label_there_are_no_figures(
 ) -> None:
     task = trained_on(ONE_EACH, folder, tiny_backbone, tiny_encoder, task="two")
     assert task.spec.metrics == task.metrics == ()
-    assert task.spec.diagnostics is task.comparison is None
+    assert task.spec.diagnostics is None
+    assert task.comparison is None
     assert task.spec.calibration.temperature == TEMPERATURE
     assert task.spec.head.depths == (3,)
     assert task.spec.head.pooling == "mean"
@@ -232,7 +233,7 @@ def test_options_that_do_not_apply_are_refused(
 
 
 def test_descriptions_are_for_prototypes() -> None:
-    with pytest.raises(UsageError, match="Option descriptions .* is for prototypes"):
+    with pytest.raises(UsageError, match=r"Option descriptions .* is for prototypes"):
         read_splits(FEW, training_options(descriptions={"food": "a good day"}))
 
 
