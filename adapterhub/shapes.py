@@ -8,6 +8,8 @@ from adapterhub.specs import TaskSpec
 
 NGRAM_KEYS = "ngrams.keys"
 PROTOTYPES, COUNTS, CENTER = "head.prototypes", "head.counts", "head.center"
+_WIDE = (NGRAM_KEYS, PROTOTYPES, CENTER)
+"""Tensors of 8 bytes a number where they are used."""
 COMPARED_PARTS = 4
 """The compared feature of two texts has this many times the width H: (u, v, |u - v|, u * v)."""
 OVERLAPS = 9
@@ -60,6 +62,6 @@ def _output_shapes(spec: TaskSpec, width: int) -> dict[str, tuple[int, ...]]:
 
 
 def head_bytes(spec: TaskSpec) -> int:
-    """Returns the size of a head on the device in bytes: fp32 tensors and int64 n-gram keys."""
+    """Returns the size of a head in bytes: fp32 tensors, int64 n-gram keys, fp64 prototypes."""
     shapes = tensor_shapes(spec)
-    return sum((8 if name == NGRAM_KEYS else 4) * prod(shape) for name, shape in shapes.items())
+    return sum((8 if name in _WIDE else 4) * prod(shape) for name, shape in shapes.items())

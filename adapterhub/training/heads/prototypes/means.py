@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,26 +69,23 @@ class Means:
             rows: The examples.
             groups: A number for each of all examples; those of one group are left out together.
         """
-        places = list(rows)
-        units = self.units[places]
+        places, of_rows = np.array(rows, np.int64), np.array(groups, np.int64)
+        units, labels = self.units[places], self.labels[places]
         found: Doubles = units @ _units(self.sums).T
-        for place, (own, label, removed) in enumerate(self._removed(places, groups)):
-            found[place, label] = _units(self.sums[label] - removed) @ own.T
+        without = _units(self.sums[labels] - units)
+        found[np.arange(len(places)), labels] = (without * units).sum(1)
+        together = np.flatnonzero(np.bincount(of_rows)[of_rows[places]] > 1)
+        for place in together.tolist():
+            same, removed = self._removed(np.flatnonzero(of_rows == of_rows[places[place]]))
+            found[place, same] = _units(self.sums[same] - removed) @ units[place]
         return found
 
-    def _removed(
-        self, rows: Sequence[int], groups: Sequence[int]
-    ) -> Iterator[tuple[Doubles, Ints, Doubles]]:
-        """Yields of each row its direction, the labels of its group, and what these lose."""
-        members: dict[int, list[int]] = defaultdict(list)
-        for row, group in enumerate(groups):
-            members[group].append(row)
-        for row in rows:
-            same = members[groups[row]]
-            labels, places = np.unique(self.labels[same], return_inverse=True)
-            removed = np.zeros((len(labels), self.units.shape[1]))
-            np.add.at(removed, places, self.units[same])
-            yield self.units[row], labels, removed
+    def _removed(self, rows: Ints) -> tuple[Ints, Doubles]:
+        """Returns the labels of some rows, and what their sums lose without these rows."""
+        labels, places = np.unique(self.labels[rows], return_inverse=True)
+        removed = np.zeros((len(labels), self.units.shape[1]))
+        np.add.at(removed, places, self.units[rows])
+        return labels, removed
 
 
 def _units(vectors: Doubles) -> Doubles:

@@ -65,7 +65,8 @@ def search_prototypes(
     usual = _usual(heads, depth)
     if not len(fit_inputs.splits.validation):
         heads = [usual]
-    candidates = [_candidate(head, fit_inputs) for head in heads]
+    groups = text_groups(fit_inputs.splits.train.inputs)
+    candidates = [_candidate(head, fit_inputs, groups) for head in heads]
     candidates.sort(key=lambda one: (one.fitted.head.depths, -one.fitted.value))
     place = next(n for n, one in enumerate(candidates) if one.fitted.head == usual)
     chosen, reason = _choose(candidates, place, options.tolerance / 100)
@@ -133,7 +134,8 @@ def _check_examples(fit_inputs: FitInputs) -> None:
         )
 
 
-def _candidate(head: HeadSpec, fit_inputs: FitInputs) -> _Candidate:
+def _candidate(head: HeadSpec, fit_inputs: FitInputs, groups: Sequence[int]) -> _Candidate:
+    """Returns one tap; texts of one group are left out together."""
     splits, (depth,) = fit_inputs.splits, head.depths
     train, truth = splits.train, fit_inputs.truth.numpy()
     labels = train.truth().astype(np.int64)
@@ -141,7 +143,7 @@ def _candidate(head: HeadSpec, fit_inputs: FitInputs) -> _Candidate:
     if splits.left_out is None:
         found = means.similarities(fit_inputs.tap("validation", depth, head.pooling))
     else:
-        found = means.without_own(splits.left_out, text_groups(train.inputs))
+        found = means.without_own(splits.left_out, groups)
     logits = found.astype(np.float32)
     value = float("nan")  # not measured
     if len(truth):
