@@ -122,6 +122,7 @@ def _of_few(given: Given) -> dict[str, Any]:
 
 
 NO_LABEL: tuple[object, ...] = (None, b"x", object(), "", [], 1.5, "x" * 300)
+CONFIDENCE = (-0.1, 1.5, "x", True, [], float("nan"))
 TOP_K = (0, -1, "x", True, 1.5, [])
 ON_ERROR = ("x", None, 3, [])
 CALLS: dict[str, Call] = {
@@ -151,6 +152,7 @@ CALLS: dict[str, Call] = {
             "texts": NO_TEXTS,
             "tasks": NO_TASKS,
             "top_k": TOP_K,
+            "min_confidence": CONFIDENCE,
             "logits": NO_BOOL,
             "on_error": ON_ERROR,
         },
@@ -169,6 +171,7 @@ CALLS: dict[str, Call] = {
                 {"sentiment": {"nofield": "text"}},
             ),
             "top_k": TOP_K,
+            "min_confidence": CONFIDENCE,
         },
     ),
     "Hub.stream": Call(
@@ -178,6 +181,7 @@ CALLS: dict[str, Call] = {
             "rows": (3, None, b"x", object(), [3], [None]),
             "tasks": NO_TASKS,
             "top_k": TOP_K,
+            "min_confidence": CONFIDENCE,
             "on_error": ON_ERROR,
         },
     ),
@@ -187,6 +191,7 @@ CALLS: dict[str, Call] = {
         {
             "rows": (*NO_TEXTS, "x", [("x", 3)], [("x",)], [("x", None)], [(3, "sentiment")]),
             "top_k": TOP_K,
+            "min_confidence": CONFIDENCE,
             "logits": NO_BOOL,
             "on_error": ON_ERROR,
         },

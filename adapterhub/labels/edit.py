@@ -6,6 +6,7 @@ never change, and where somebody else has written another version meanwhile, not
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from adapterhub.model.encoder.encoder import Encoder
     from adapterhub.model.encoder.tokens import TextTokenizer
     from adapterhub.model.execution.run_trunk import ExecutionContext
+
+_log = logging.getLogger("adapterhub")
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -94,8 +97,8 @@ def add_labels(
     """Adds labels to a prototype task, or examples to its labels; returns its next version.
 
     Nothing is trained, and the similarities of texts to the other labels stay the same bit for
-    bit. Figures of the version before are left out, since they are about other labels; the
-    temperature stays.
+    bit. Figures of the version before are left out, since they are about other labels, and so is a
+    minimum of confidence that was chosen by them; the temperature stays.
 
     Args:
         task: A task of a registry; with `:version` or `@alias` the version to start from.
@@ -157,6 +160,9 @@ def rename_label(
     edited = _read(task, registry, None)
     old, new = checked_label(old), checked_label(new)
     edited.check_known([old])
+    abstention = edited.spec.abstention
+    if abstention is not None and new == abstention.none_label:
+        raise UsageError(f"'{new}' means none of the labels of task '{edited.found.name}'.")
     if new in edited.spec.labels:
         raise UsageError(f"Task '{edited.found.name}' has a label '{new}' already.")
     return _save(edited, _head(edited).renamed(old, new), None)
@@ -271,6 +277,12 @@ def _save(edited: _Edited, head: ChangedHead, context: ExecutionContext | None) 
     found, spec = edited.found, head.spec
     assert found.found is not None  # as `_read` checks
     assert found.registry is not None
+    if edited.spec.abstention is not None and spec.abstention is None:
+        _log.warning(
+            "Task '%s' did not answer under a confidence of %g, which was chosen for other labels: "
+            "its new version always answers. The option min_confidence of a call sets one.",
+            *(found.name, edited.spec.abstention.min_confidence),
+        )
     # A task that was renamed has its old name in its head file.
     spec = spec.model_copy(update={"task": found.name})
     if context is not None:

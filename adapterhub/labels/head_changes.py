@@ -81,6 +81,7 @@ class ChangedHead:
     ) -> ChangedHead:
         """Returns it with other labels, without what is about those before."""
         changes: dict[str, object] = {"labels": labels, "metrics": (), "diagnostics": None}
+        changes["abstention"] = None
         changes |= {"known_answers": (), "examples": (), **self._record(edit)}
         spec = self.spec.model_copy(update=changes)
         return ChangedHead(spec, {**self.tensors, **tensors})

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 
 from adapterhub.errors import UsageError
 from adapterhub.training.data.columns import DESCRIPTION, TEXT
+from adapterhub.training.data.labels import digest_of_rows
 from adapterhub.training.data.records import read_records
 from adapterhub.training.data.values import read_label, read_text
 
@@ -93,9 +92,5 @@ def texts_of_file(data: object, label: str | None = None) -> dict[str, list[str]
 
 def digest_of_texts(texts: Texts) -> str:
     """Returns the sha256 of examples, as `Dataset.digest` is of rows."""
-    digest = hashlib.sha256()
-    for label, own in texts.items():
-        for text in own:
-            line = json.dumps([[text], label], ensure_ascii=False, separators=(",", ":"))
-            digest.update(line.encode() + b"\n")
-    return digest.hexdigest()
+    rows = [(text, label) for label, own in texts.items() for text in own]
+    return digest_of_rows([(text,) for text, _ in rows], [label for _, label in rows])

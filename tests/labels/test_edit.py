@@ -243,3 +243,21 @@ def test_prototypes_read_the_adapter_of_another_task(
     add_labels("few", {"film": ["a film", "the film"]}, hub=hub)
     assert np.array_equal(similarities(hub, "few")[:, :3], before)
     assert hub.score("a film", ["few"]).to_columns()["few.label"] == ["film"]
+
+
+def test_a_minimum_of_confidence_is_dropped_with_its_figures(
+    registry: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = {"kind": "prototype", "none_label": "none", "cache_dir": tmp_path / "cache"}
+    rows = [*ROWS, *((f"it is not {number}", "none") for number in range(4))]
+    train(rows, task="few", options=options, registry=registry)
+    found = spec_of(registry, "few").abstention
+    assert found is not None
+    assert (found.split, found.rows, found.outside) == ("leave-one-out", 9, 4)
+    with pytest.raises(UsageError, match="'none' means none of the labels"):
+        rename_label("few", "food", "none", registry=registry)
+    rename_label("few", "food", "meals", registry=registry)
+    assert spec_of(registry, "few").abstention == found
+    drop_labels("few", "meals", registry=registry)
+    assert spec_of(registry, "few").abstention is None
+    assert "its new version always answers" in caplog.text

@@ -276,3 +276,8 @@ def test_a_label_without_example_is_refused(
     options = {"validation_fraction": 0.3, "max_rows": 4}
     with pytest.raises(UsageError, match=r"Label '.*' has no example among the 4"):
         trained_on(rows, folder, tiny_backbone, tiny_encoder, task="cut", **options)
+
+
+def test_a_minimum_of_confidence_needs_rows_to_choose_by() -> None:
+    with pytest.raises(DataError, match="no label has two examples"):
+        read_splits(ONE_EACH, training_options(kind="prototype", min_accuracy=0.9))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import cast
 
 from adapterhub.choices.rows import choice_pairs
@@ -19,12 +17,15 @@ from adapterhub.training.data.kinds.reader import Example, Numbers
 from adapterhub.training.data.kinds.table import READERS, parse_records
 from adapterhub.training.data.labels import (
     Target,
+    check_outside,
+    digest_of_rows,
     refuse_unknown,
     rows_with_known,
     with_own_names,
     with_whole_numbers,
 )
 from adapterhub.training.data.prototypes.examples import (
+    check_left_out,
     check_unfitted,
     described,
     that_can_be_left_out,
@@ -36,15 +37,18 @@ from adapterhub.training.data.splits import (
     draw_folds,
     draw_rows,
     draw_test,
+    halves,
+    in_scope,
     split_records,
     text_groups,
 )
 from adapterhub.training.data.summary import LEFT_OUT, DataSummary, note_unread, summarize
-from adapterhub.training.data.tagging import Span, TaggedWords, are_characters, join_words
+from adapterhub.training.data.tagging import Span
 from adapterhub.training.data.trained_columns import with_trained_columns
+from adapterhub.training.data.words.joined import joined_row, joining_of
 from adapterhub.training.data.words.mentions import rows_with_mentions
-from adapterhub.training.data.words.trees import Arc, ParsedWords, join_tree
-from adapterhub.training.options import Joining, TrainingOptions
+from adapterhub.training.data.words.trees import Arc
+from adapterhub.training.options import Joining, TrainingOptions, check_abstention
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,6 +64,8 @@ class Dataset:
             the place of a choice.
         labels: Label names in the order of a head's outputs; empty for regression.
         columns: Which columns were read; None for rows from elsewhere.
+        outside: Inputs of rows that belong to none of the labels. Of validation rows they choose
+            the minimum of confidence, of test rows they measure it.
     """
 
     name: str
@@ -69,6 +75,7 @@ class Dataset:
     targets: tuple[Target, ...]
     labels: tuple[str, ...]
     columns: Columns | None = None
+    outside: tuple[tuple[str, ...], ...] = ()
 
     def __len__(self) -> int:
         """Returns the number N of rows."""
@@ -91,11 +98,7 @@ class Dataset:
 
     def digest(self) -> str:
         """Returns the sha256 of inputs and targets in order, as lines of canonical JSON."""
-        digest = hashlib.sha256()
-        for texts, target in zip(self.inputs, self.targets, strict=True):
-            line = json.dumps([texts, _plain(target)], ensure_ascii=False, separators=(",", ":"))
-            digest.update(line.encode() + b"\n")
-        return digest.hexdigest()
+        return digest_of_rows(self.inputs, self.targets)
 
     def take(self, rows: Sequence[int]) -> Dataset:
         """Returns some of the rows."""
@@ -177,7 +180,7 @@ class Splits:
 def summary_of(splits: Splits) -> DataSummary:
     """Returns what was read of a data set."""
     train = splits.train
-    return summarize(
+    summary = summarize(
         train.kind,
         train.targets,
         columns=train.columns,
@@ -185,6 +188,8 @@ def summary_of(splits: Splits) -> DataSummary:
         validated_by=splits.measured_on,
         test_rows=0 if splits.test is None else len(splits.test),
     )
+    measuring = () if splits.test is None else splits.test.outside
+    return replace(summary, outside_rows=(len(splits.validation.outside), len(measuring)))
 
 
 def read_splits(data: object, options: TrainingOptions) -> Splits:
@@ -202,16 +207,17 @@ def read_splits(data: object, options: TrainingOptions) -> Splits:
     columns = note_unread(records, find_columns(records, options), guessed=options.kind is None)
     name = options.dataset or records.name
     check_unfitted(options, columns.kind)
+    check_abstention(options, columns.kind)
     if are_crossed(len(records.rows), columns.kind, options):
         return _with_test(_of_all(records, columns, options), options)
     other, parts = _read_parts(records, columns, options)
-    joining = _joining([*parts.train, *parts.validation], options.join_tokens)
+    joining = joining_of([*parts.train, *parts.validation], options.join_tokens)
     whole = Dataset(name, columns.kind, columns.fields, (), (), (), columns)
     train, validation, test = (
         _fill(whole, part, joining) for part in (parts.train, parts.validation, parts.test)
     )
     train = _with_descriptions(train, options)
-    train = replace(train, targets=with_whole_numbers(train.targets))
+    check_outside(options.none_label, train.targets, parts.outside[0], source=records.source)
     labels = READERS[train.kind].labels(train.inputs, train.targets, records)
     validation, test = _with_own_names(validation, labels), _with_own_names(test, labels)
     notes = parts.notes
@@ -230,8 +236,7 @@ def read_splits(data: object, options: TrainingOptions) -> Splits:
             refuse_unknown(part.targets, labels, part.kind, source=other.source, owner=owner)
     # Labels are those of all rows: max_rows must not decide which labels a task has.
     kept, validation, test = (
-        replace(part.take(draw_rows(len(part), options)), labels=labels)
-        for part in (train, validation, test)
+        replace(_drawn(part, options), labels=labels) for part in (train, validation, test)
     )
     if options.mentions:
         types = KINDS[kept.kind].label_names(labels) if kept.kind == "tagging" else ()
@@ -245,19 +250,24 @@ def _read_parts(
 ) -> tuple[Records, Parts]:
     """Returns the parts of the rows, and where the validation rows come from."""
     if options.validation is None:
-        return records, split_records(records, columns, options)
+        return records, split_records(records, columns, options).without(options.none_label)
     other = read_lists(read_records(options.validation), options)
-    return other, Parts(parse_records(records, columns), parse_records(other, columns))
+    parts = Parts(parse_records(records, columns), parse_records(other, columns))
+    return other, parts.without(options.none_label)
 
 
 def _divided(
     parts: Parts, validation: Dataset, test: Dataset, options: TrainingOptions
 ) -> tuple[Dataset, Dataset]:
     """Returns validation and test rows; where none are given, the latter are of the former."""
+    choosing, measuring = parts.outside
     if parts.test or options.test is not None:
-        return validation, test
+        return replace(validation, outside=choosing), replace(test, outside=measuring)
     own, drawn = draw_test(parts.validation, options)
-    return validation.take(own), validation.take(drawn)
+    if drawn:
+        choosing, measuring = halves(choosing, options.seed)
+    validation, test = validation.take(own), validation.take(drawn)
+    return replace(validation, outside=choosing), replace(test, outside=measuring)
 
 
 def _with_test(splits: Splits, options: TrainingOptions) -> Splits:
@@ -266,52 +276,54 @@ def _with_test(splits: Splits, options: TrainingOptions) -> Splits:
         return splits
     records, train = read_lists(read_records(options.test), options), splits.train
     columns = find_columns(records, options.model_copy(update={"kind": train.kind}))
-    examples = parse_records(records, columns)
+    examples, outside = in_scope(parse_records(records, columns), options.none_label)
     if columns.fields != train.fields:
         records.refuse(
             f"its rows have the fields {' and '.join(columns.fields)}, those of training "
             f"{' and '.join(train.fields)}"
         )
     empty = Dataset(train.name, train.kind, train.fields, (), (), train.labels)
-    test = _fill(empty, examples, _joining(examples, options.join_tokens))
-    test = _with_own_names(test, train.labels)
+    test = _fill(empty, examples, joining_of(examples, options.join_tokens))
+    test = replace(_with_own_names(test, train.labels), outside=outside)
     if train.labels:
         owner = "the training rows (skip_unseen leaves such rows out)"
         test = _without_unseen(test, train.labels) if options.skip_unseen else test
         refuse_unknown(test.targets, train.labels, test.kind, source=records.source, owner=owner)
     if len(test) < 2:
         records.refuse(f"there are {len(test)} test rows; 2 or more are needed")
-    return replace(splits, test=test.take(draw_rows(len(test), options)))
+    return replace(splits, test=_drawn(test, options))
 
 
 def _of_all(records: Records, columns: Columns, options: TrainingOptions) -> Splits:
     """Returns all rows for training and validation: cross-validated, or each left out."""
-    examples = parse_records(records, columns)
+    examples, outside = in_scope(parse_records(records, columns), options.none_label)
     name = options.dataset or records.name
     empty = Dataset(name, columns.kind, columns.fields, (), (), (), columns)
-    whole = _fill(empty, examples, _joining(examples, options.join_tokens))
+    whole = _fill(empty, examples, joining_of(examples, options.join_tokens))
+    whole = replace(whole, outside=outside)
+    check_outside(options.none_label, whole.targets, outside, source=records.source)
     rows = draw_rows(len(whole), options)
     is_drawn = not KINDS[columns.kind].prototypes
-    whole = whole if is_drawn else _with_descriptions(whole.take(rows), options)
+    whole = _with_descriptions(whole if is_drawn else whole.take(rows), options)
     _check_fewest(whole, records.source)
     drawn = [examples[row] for row in rows]
     groups = draw_folds(drawn, options) if is_drawn else text_groups(whole.inputs)
     if max(groups) == 0:
         records.refuse("all rows have the same text; nothing can be learned")
-    whole = replace(whole, targets=with_whole_numbers(whole.targets))
     labels = READERS[whole.kind].labels(whole.inputs, whole.targets, records)
-    whole = replace(whole, labels=labels)
+    whole = replace(whole, labels=labels, outside=_drawn(whole, options).outside)
     if not is_drawn:
         left_out = that_can_be_left_out(whole.targets, groups, len(rows))
+        check_left_out(left_out, options, source=records.source)
         return Splits(whole, whole.take(left_out), left_out=left_out)
-    dataset = whole.take(rows)
-    return Splits(dataset, dataset, groups)
+    return Splits(whole := whole.take(rows), whole, groups)
 
 
 def _with_descriptions(dataset: Dataset, options: TrainingOptions) -> Dataset:
-    """Returns rows with the descriptions of labels behind them, of kinds that have any."""
+    """Returns rows with the descriptions of labels, if any, behind them; 1.0 is the label 1."""
     inputs, labels = described(options.descriptions)
-    return replace(dataset, inputs=dataset.inputs + inputs, targets=dataset.targets + labels)
+    targets = with_whole_numbers(dataset.targets + labels)
+    return replace(dataset, inputs=dataset.inputs + inputs, targets=targets)
 
 
 def read_for_task(data: object, spec: TaskSpec, options: TrainingOptions) -> Dataset:
@@ -332,47 +344,27 @@ def read_for_task(data: object, spec: TaskSpec, options: TrainingOptions) -> Dat
             f"its rows have the fields {' and '.join(columns.fields)}, but task '{spec.task}' "
             f"reads {' and '.join(spec.fields)}"
         )
-    examples = parse_records(records, replace(columns, labels=spec.labels))
-    joining = _joining(examples, options.join_tokens)
+    examples, outside = in_scope(
+        parse_records(records, replace(columns, labels=spec.labels)),
+        None if spec.abstention is None else spec.abstention.none_label,
+    )
+    joining = joining_of(examples, options.join_tokens)
     empty = Dataset(records.name, spec.kind, spec.fields, (), (), spec.labels, columns)
     dataset = _fill(empty, examples, joining)
-    dataset = _with_own_names(dataset, spec.labels)
+    dataset = replace(_with_own_names(dataset, spec.labels), outside=outside)
+    if not len(dataset):
+        records.refuse(f"all rows are out of scope of task '{spec.task}'; it has no label of them")
     if spec.row.has_labels:
         owner = f"task '{spec.task}'"
         refuse_unknown(dataset.targets, spec.labels, spec.kind, source=records.source, owner=owner)
     return dataset
 
 
-def _joining(examples: Sequence[Example], joining: Joining) -> Joining:
-    if joining != "auto":
-        return joining
-    words = (example.truth for example in examples)
-    tagged = [truth for truth in words if isinstance(truth, TaggedWords)]
-    return "none" if are_characters(tagged) else "auto"
-
-
 def _fill(empty: Dataset, examples: Iterable[Example], joining: Joining) -> Dataset:
-    rows = [_read_example(example, joining) for example in examples]
+    rows = [joined_row(example, joining) for example in examples]
     return replace(
         empty, inputs=tuple(inputs for inputs, _ in rows), targets=tuple(row for _, row in rows)
     )
-
-
-def _read_example(example: Example, joining: Joining) -> tuple[tuple[str, ...], Target]:
-    if isinstance(example.truth, ParsedWords):
-        parsed = join_tree(example.truth, joining)
-        return (parsed.text,), parsed.arcs
-    if not isinstance(example.truth, TaggedWords):
-        return example.inputs, example.truth
-    spanned = join_words(example.truth, joining)
-    return (spanned.text,), spanned.spans
-
-
-def _plain(target: Target) -> object:
-    """Returns a target in the form of JSON."""
-    if not isinstance(target, tuple):
-        return target
-    return [astuple(part) if isinstance(part, Span | Arc | AnswerSpan) else part for part in target]
 
 
 def _check_rows(train: Dataset, validation: Dataset, *, source: str, other: str) -> None:
@@ -387,6 +379,13 @@ def _check_fewest(train: Dataset, source: str) -> None:
         raise DataError(
             source, f"there are {len(train)} training rows; {fewest} or more are needed"
         )
+
+
+def _drawn(dataset: Dataset, options: TrainingOptions) -> Dataset:
+    """Returns `max_rows` rows at most, and as many of those out of scope."""
+    outside = draw_rows(len(dataset.outside), options)
+    taken = dataset.take(draw_rows(len(dataset), options))
+    return replace(taken, outside=tuple(dataset.outside[row] for row in outside))
 
 
 def _with_own_names(dataset: Dataset, labels: tuple[str, ...]) -> Dataset:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 from unicodedata import category, combining, normalize
 
 from adapterhub.errors import DataError, nearest
@@ -36,6 +38,23 @@ def _name_of(part: str | Span | Arc) -> str:
     if isinstance(part, Arc):
         return part.relation
     return part.entity if isinstance(part, Span) else part
+
+
+def digest_of_rows(inputs: Iterable[Sequence[str]], targets: Iterable[Target]) -> str:
+    """Returns the sha256 of inputs and targets in order, as lines of canonical JSON."""
+    digest = hashlib.sha256()
+    for texts, target in zip(inputs, targets, strict=True):
+        row = [tuple(texts), _plain(target)]
+        line = json.dumps(row, ensure_ascii=False, separators=(",", ":"))
+        digest.update(line.encode() + b"\n")
+    return digest.hexdigest()
+
+
+def _plain(target: Target) -> object:
+    """Returns a target in the form of JSON."""
+    if not isinstance(target, tuple):
+        return target
+    return [astuple(part) if isinstance(part, Span | Arc | AnswerSpan) else part for part in target]
 
 
 def in_natural_order(names: Iterable[str]) -> tuple[str, ...]:
@@ -177,6 +196,38 @@ def _rename(target: Target, names: Mapping[str, str]) -> Target:
     if arcs:
         return tuple(replace(arc, relation=names.get(arc.relation, arc.relation)) for arc in arcs)
     return tuple(dict.fromkeys(names.get(name, name) for name in names_of(target)))
+
+
+def check_outside(
+    label: str | None, targets: Sequence[Target], outside: Sequence[object], *, source: str
+) -> None:
+    """Checks that there are rows with one of the labels, and rows with none of them to choose by.
+
+    Args:
+        label: That of rows with none, where such rows are wanted.
+        targets: Of the training rows with a label.
+        outside: The rows with none that are for choosing.
+        source: Where all of them come from.
+
+    Raises:
+        DataError: There are none.
+    """
+    if label is None:
+        return
+    if not targets:
+        raise DataError(source, f"all training rows have the label '{label}', which is none_label")
+    if not outside:
+        hint = nearest(label, sorted(_names(targets)))
+        meant = f". Did you mean {hint!r}?" if hint else ""
+        raise DataError(
+            source,
+            f"no training or validation row has the label '{label}', which is none_label{meant}",
+        )
+
+
+def is_label(target: object, label: str | None) -> bool:
+    """Returns whether the target of a row is this label, as `with_own_names` compares them."""
+    return label is not None and isinstance(target, str) and _key(target) == _key(label)
 
 
 def _key(label: str) -> str:
