@@ -24,12 +24,7 @@ from adapterhub.training.data.labels import (
     with_own_names,
     with_whole_numbers,
 )
-from adapterhub.training.data.prototypes.examples import (
-    check_left_out,
-    check_unfitted,
-    described,
-    that_can_be_left_out,
-)
+from adapterhub.training.data.prototypes import examples as few_examples
 from adapterhub.training.data.records import Records, read_lists, read_parts, read_records
 from adapterhub.training.data.splits import (
     Parts,
@@ -45,7 +40,7 @@ from adapterhub.training.data.splits import (
 from adapterhub.training.data.summary import LEFT_OUT, DataSummary, note_unread, summarize
 from adapterhub.training.data.tagging import Span
 from adapterhub.training.data.trained_columns import with_trained_columns
-from adapterhub.training.data.words.joined import joined_row, joining_of
+from adapterhub.training.data.words.joined import joined_rows, joining_of
 from adapterhub.training.data.words.mentions import rows_with_mentions
 from adapterhub.training.data.words.trees import Arc
 from adapterhub.training.options import Joining, TrainingOptions, check_abstention
@@ -59,10 +54,11 @@ class Dataset:
         name: Name of the data set.
         kind: Kind of its task.
         fields: Input fields of its task.
-        inputs: One string per field and row; of choices each is one.
+        inputs: One string per field and row; of choices each is one; of pairs that a task reads one
+            by one, both texts.
         targets: Per row a label, labels, a number, entity spans, the arcs of a tree, answers, or
-            the place of a choice.
-        labels: Label names in the order of a head's outputs; empty for regression.
+            the place of a choice; how alike two texts are.
+        labels: Label names in the order of a head's outputs; empty for kinds without labels.
         columns: Which columns were read; None for rows from elsewhere.
         outside: Inputs of rows that belong to none of the labels. Of validation rows they choose
             the minimum of confidence, of test rows they measure it.
@@ -93,8 +89,15 @@ class Dataset:
 
     @property
     def items(self) -> Sequence[tuple[str, ...]]:
-        """Returns what is encoded: the rows, or each pair of a prompt and a choice."""
-        return choice_pairs(self.inputs) if self.has_choices else self.inputs
+        """Returns what is encoded: the rows, each pair of a prompt and a choice, or each text."""
+        return choice_pairs(self.inputs) if self.has_choices else self.scored
+
+    @property
+    def scored(self) -> tuple[tuple[str, ...], ...]:
+        """Returns what the task reads: the rows, or of pairs each text by itself, 2 N of them."""
+        if not KINDS[self.kind].of_pairs:
+            return self.inputs
+        return tuple((text,) for texts in self.inputs for text in texts)
 
     def digest(self) -> str:
         """Returns the sha256 of inputs and targets in order, as lines of canonical JSON."""
@@ -206,7 +209,7 @@ def read_splits(data: object, options: TrainingOptions) -> Splits:
     records, options = read_parts(data, options)
     columns = note_unread(records, find_columns(records, options), guessed=options.kind is None)
     name = options.dataset or records.name
-    check_unfitted(options, columns.kind)
+    few_examples.check_unfitted(options, columns.kind)
     check_abstention(options, columns.kind)
     if are_crossed(len(records.rows), columns.kind, options):
         return _with_test(_of_all(records, columns, options), options)
@@ -313,15 +316,16 @@ def _of_all(records: Records, columns: Columns, options: TrainingOptions) -> Spl
     labels = READERS[whole.kind].labels(whole.inputs, whole.targets, records)
     whole = replace(whole, labels=labels, outside=_drawn(whole, options).outside)
     if not is_drawn:
-        left_out = that_can_be_left_out(whole.targets, groups, len(rows))
-        check_left_out(left_out, options, source=records.source)
+        left_out = few_examples.that_can_be_left_out(whole.targets, groups, len(rows))
+        if not left_out and (options.min_accuracy or options.none_label):
+            records.refuse(few_examples.NOTHING_TO_CHOOSE_BY)
         return Splits(whole, whole.take(left_out), left_out=left_out)
     return Splits(whole := whole.take(rows), whole, groups)
 
 
 def _with_descriptions(dataset: Dataset, options: TrainingOptions) -> Dataset:
     """Returns rows with the descriptions of labels, if any, behind them; 1.0 is the label 1."""
-    inputs, labels = described(options.descriptions)
+    inputs, labels = few_examples.described(options.descriptions)
     targets = with_whole_numbers(dataset.targets + labels)
     return replace(dataset, inputs=dataset.inputs + inputs, targets=targets)
 
@@ -361,10 +365,8 @@ def read_for_task(data: object, spec: TaskSpec, options: TrainingOptions) -> Dat
 
 
 def _fill(empty: Dataset, examples: Iterable[Example], joining: Joining) -> Dataset:
-    rows = [joined_row(example, joining) for example in examples]
-    return replace(
-        empty, inputs=tuple(inputs for inputs, _ in rows), targets=tuple(row for _, row in rows)
-    )
+    inputs, targets = joined_rows(examples, joining)
+    return replace(empty, inputs=inputs, targets=targets)
 
 
 def _check_rows(train: Dataset, validation: Dataset, *, source: str, other: str) -> None:

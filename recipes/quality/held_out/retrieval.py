@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
 from adapterhub.evaluation.retrieval import recall_at_k
+
 from adapterhub.hub import Hub
 from adapterhub.kinds import KINDS
 from adapterhub.training.data.dataset import Dataset, read_splits

@@ -6,13 +6,18 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from adapterhub.errors import DataError, UsageError
+from adapterhub.errors import UsageError
 from adapterhub.kinds import KINDS, Kind
 from adapterhub.training.data.labels import Target
 from adapterhub.training.data.values import read_label, read_text
 from adapterhub.training.options import TrainingOptions
 
 Inputs = tuple[str, ...]
+
+NOTHING_TO_CHOOSE_BY = (
+    "no label has two examples, of which one could be left out to choose by when the task does not "
+    "answer; give more examples, or leave out min_accuracy and none_label"
+)
 
 _HARMLESS: Mapping[str, Any] = {"hidden_widths": (), "ngrams": False, "mixes": False}
 """Options of fitting with the values that leave out what prototypes do not have."""
@@ -84,18 +89,3 @@ def that_can_be_left_out(
     for label, group in zip(targets, groups, strict=True):
         texts[label].add(group)
     return tuple(row for row in range(examples) if len(texts[targets[row]]) > 1)
-
-
-def check_left_out(left_out: Sequence[int], options: TrainingOptions, *, source: str) -> None:
-    """Checks that there are rows to choose a minimum of confidence by, if one is wanted.
-
-    Raises:
-        DataError: There are none.
-    """
-    is_wanted = options.min_accuracy is not None or options.none_label is not None
-    if is_wanted and not left_out:
-        raise DataError(
-            source,
-            "no label has two examples, of which one could be left out to choose by when the task "
-            "does not answer; give more examples, or leave out min_accuracy and none_label",
-        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from adapterhub.training.data.kinds.reader import Example
 from adapterhub.training.data.labels import Target
@@ -20,8 +20,15 @@ def joining_of(examples: Sequence[Example], joining: Joining) -> Joining:
     return "none" if are_characters(tagged) else "auto"
 
 
-def joined_row(example: Example, joining: Joining) -> tuple[tuple[str, ...], Target]:
-    """Returns inputs and target of an example."""
+def joined_rows(
+    examples: Iterable[Example], joining: Joining
+) -> tuple[tuple[tuple[str, ...], ...], tuple[Target, ...]]:
+    """Returns inputs and targets of examples."""
+    rows = [_joined_row(example, joining) for example in examples]
+    return tuple(inputs for inputs, _ in rows), tuple(target for _, target in rows)
+
+
+def _joined_row(example: Example, joining: Joining) -> tuple[tuple[str, ...], Target]:
     if isinstance(example.truth, ParsedWords):
         parsed = join_tree(example.truth, joining)
         return (parsed.text,), parsed.arcs
