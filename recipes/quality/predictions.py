@@ -36,7 +36,7 @@ def head_predictions(
     with tempfile.TemporaryDirectory() as folder:
         registry = Path(folder) / "registry.yaml"
         trained.save(registry)
-        answers = Hub(registry, dtype=dtype).score(rows, task)[task].answers
+        answers = Hub(registry, dtype=dtype).score(rows, task, min_confidence=0)[task].answers
     return tuple(_TARGETS[dataset.kind](answers))
 
 
