@@ -1,8 +1,8 @@
-"""Examples of words to texts, with the targets in their places."""
+"""Words of examples -> the text that they are of, with their targets in it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from adapterhub.training.data.kinds.reader import Example
 from adapterhub.training.data.labels import Target
@@ -12,7 +12,7 @@ from adapterhub.training.options import Joining
 
 
 def joining_of(examples: Sequence[Example], joining: Joining) -> Joining:
-    """Returns how words become texts: without spaces where every word is one character."""
+    """Returns how the words of examples are joined, given the option that says it."""
     if joining != "auto":
         return joining
     words = (example.truth for example in examples)
@@ -20,8 +20,15 @@ def joining_of(examples: Sequence[Example], joining: Joining) -> Joining:
     return "none" if are_characters(tagged) else "auto"
 
 
-def joined_row(example: Example, joining: Joining) -> tuple[tuple[str, ...], Target]:
-    """Returns the inputs and the target of an example, of words as a text with places in it."""
+def joined_rows(
+    examples: Iterable[Example], joining: Joining
+) -> tuple[tuple[tuple[str, ...], ...], tuple[Target, ...]]:
+    """Returns inputs and targets of examples."""
+    rows = [_joined_row(example, joining) for example in examples]
+    return tuple(inputs for inputs, _ in rows), tuple(target for _, target in rows)
+
+
+def _joined_row(example: Example, joining: Joining) -> tuple[tuple[str, ...], Target]:
     if isinstance(example.truth, ParsedWords):
         parsed = join_tree(example.truth, joining)
         return (parsed.text,), parsed.arcs
