@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -135,3 +135,15 @@ def choice_rows(count: int = 48, seed: int = 0) -> Rows:
         choices = [f"it was {word} {draw.choice('abc')}" for word in words]
         rows.append({"prompt": f"the film {index}", "choices": choices, "label": str(right)})
     return rows
+
+
+ROWS: Mapping[str, Callable[[int, int], Rows]] = {
+    "single_label": sentiment_rows,
+    "multi_label": topic_rows,
+    "regression": rating_rows,
+    "tagging": tagged_rows,
+    "parsing": tree_rows,
+    "multiple_choice": choice_rows,
+    "question_answering": question_rows,
+}
+"""What makes labelled rows of each kind, of a number and a seed, in columns of usual names."""

@@ -1,0 +1,33 @@
+"""A task of each kind goes to the Hub with a card that says what it is, and comes back the same."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+from huggingface_hub import ModelCard
+
+from adapterhub import Hub
+from adapterhub.kinds import KINDS, Kind
+from tests.hubserver.server import HubServer
+from tests.kinds.tasks import TrainedTasks, assert_same_scores
+from tests.publishing.tasks import REPO
+
+
+@pytest.mark.slow
+def test_what_is_published_comes_back(
+    trained: TrainedTasks, kind: Kind, hub_server: HubServer
+) -> None:
+    hub, records, row = trained.hub(kind), trained.records(kind), KINDS[kind]
+    hub.publish(kind, REPO, examples=[records[0]])
+    there = hub_server.files(REPO)
+    assert yaml.safe_load(there["registry.yaml"])["schema"] >= row.schema
+    card = ModelCard(there["README.md"].decode())
+    assert card.data.to_dict()["pipeline_tag"] == row.pipeline
+    assert row.output.partition(",")[0] in card.text
+    for label in row.label_names(trained.spec(kind).labels):
+        assert label == row.joining or label in card.text
+    folder = trained.backbone.folder
+    opened = Hub.from_hub(REPO, backbone=str(folder), device="cpu")
+    found, expected = (one.score(records, kind, logits=True)[kind] for one in (opened, hub))
+    assert_same_scores(found, expected)
+    assert opened.spec(kind).examples, "the example that was asked for has no prediction"
