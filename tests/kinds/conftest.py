@@ -11,9 +11,7 @@ from tests.kinds.tasks import TrainedTasks
 
 
 @pytest.fixture(scope="session")
-def trained(
-    tmp_path_factory: pytest.TempPathFactory, tiny_backbone: Backbone
-) -> TrainedTasks:
+def trained(tmp_path_factory: pytest.TempPathFactory, tiny_backbone: Backbone) -> TrainedTasks:
     folder = tmp_path_factory.mktemp("kinds")
     return TrainedTasks(folder, tiny_backbone, Encoder(tiny_backbone, device="cpu"))
 

@@ -7,9 +7,9 @@ import pickle
 import pyarrow as pa
 import pytest
 
-from adapterhub.scoring import Scorer
 from adapterhub.kinds import Kind
 from adapterhub.results import column_types
+from adapterhub.scoring import Scorer
 from tests.kinds.tasks import TrainedTasks, assert_same_scores, rounded
 
 

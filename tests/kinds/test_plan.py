@@ -42,9 +42,7 @@ def test_a_task_makes_the_passes_of_its_plan(
 
 
 @pytest.mark.slow
-def test_all_kinds_make_the_passes_of_one_plan(
-    trained: TrainedTasks, passes: list[int]
-) -> None:
+def test_all_kinds_make_the_passes_of_one_plan(trained: TrainedTasks, passes: list[int]) -> None:
     hub, records = trained.hub(*KINDS), trained.mixed_records()
     hub.load(*KINDS)
     plan = hub.explain(list(KINDS))

@@ -8,6 +8,7 @@ from huggingface_hub import ModelCard
 
 from adapterhub import Hub
 from adapterhub.kinds import KINDS, Kind
+from adapterhub.publishing.rendering import escape
 from tests.hubserver.server import HubServer
 from tests.kinds.tasks import TrainedTasks, assert_same_scores
 from tests.publishing.tasks import REPO
@@ -25,7 +26,7 @@ def test_what_is_published_comes_back(
     assert card.data.to_dict()["pipeline_tag"] == row.pipeline
     assert row.output.partition(",")[0] in card.text
     for label in row.label_names(trained.spec(kind).labels):
-        assert label == row.joining or label in card.text
+        assert label == row.joining or escape(label) in card.text
     folder = trained.backbone.folder
     opened = Hub.from_hub(REPO, backbone=str(folder), device="cpu")
     found, expected = (one.score(records, kind, logits=True)[kind] for one in (opened, hub))

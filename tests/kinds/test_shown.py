@@ -30,7 +30,7 @@ def test_commands_say_what_a_task_is(trained: TrainedTasks, kind: Kind, run: Run
     assert KINDS[kind].metrics[0] in listed["metrics"]
     (line,) = [one for one in run("list", *at).out.splitlines() if one.split()[:1] == [kind]]
     assert KINDS[kind].metrics[0] in line or "las" in line
-    explained = run("explain", "--task", kind, *at)
+    explained = run("explain", kind, *at)
     assert explained.code == 0, explained.err
     assert f"{spec.deepest} passes per text" in explained.out
 
