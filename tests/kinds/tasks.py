@@ -112,13 +112,15 @@ class TrainedTasks:
     def records(self, kind: Kind) -> list[Record]:
         """Returns rows that its task scores, without their labels."""
         if kind not in self._records:
-            rows, spec = labelled_rows(kind, SCORED_ROWS, seed=5), self.spec(kind)
-            inputs = read_for_task(rows, spec, training_options()).inputs
-            has_choices = spec.row.of_choices
-            self._records[kind] = [
-                record_of(texts, spec.fields, has_choices=has_choices) for texts in inputs
-            ]
+            self._records[kind] = self.records_of(kind, labelled_rows(kind, SCORED_ROWS, seed=5))
         return self._records[kind]
+
+    def records_of(self, kind: Kind, rows: Rows) -> list[Record]:
+        """Returns labelled rows as its task scores them, without their labels."""
+        spec = self.spec(kind)
+        inputs = read_for_task(rows, spec, training_options()).inputs
+        has_choices = spec.row.of_choices
+        return [record_of(texts, spec.fields, has_choices=has_choices) for texts in inputs]
 
     def hub(self, *kinds: Kind) -> Hub:
         """Returns a hub that has the tasks of some kinds."""
