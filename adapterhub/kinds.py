@@ -97,9 +97,13 @@ class KindRow:
         linear: The linear model of n-grams that may stand beside the head; None for none.
         cross_validated: Whether few rows are cross-validated.
         allows_unseen: Whether rows may have labels that the task lacks, which count as wrong.
+        withheld: What a prediction under the minimum of confidence loses, in the plural; empty for
+            kinds that always answer.
+        has_none: Whether rows may belong to none of its labels, by an option of training.
         counted: What labels are, and what is counted of each, in the summary of a data set.
         total: What their number is of, in that summary; empty where it is not said.
         limits: Known limits, for the card.
+        always: Known limit of tasks that never abstain, for the card; empty for none.
         pipeline: The Hub's pipeline tag.
         pair_pipeline: The same for tasks of two fields; empty for no difference.
         problem_type: Its name in a config of transformers; None for none.
@@ -131,9 +135,12 @@ class KindRow:
     linear: LinearModel | None = "labels"
     cross_validated: bool = True
     allows_unseen: bool = False
+    withheld: str = ""
+    has_none: bool = False
     counted: tuple[str, str] = ("labels", "rows")
     total: str = ""
     limits: tuple[str, ...] = ()
+    always: str = ""
     pipeline: str = "text-classification"
     pair_pipeline: str = ""
     problem_type: str | None = None
@@ -192,7 +199,9 @@ _ROWS = (
         target="label",
         targets=("label", "labels", "tags", "score"),
         fewest_labels=2,
-        limits=("Always predicts one of its labels, also for a text that none of them fits.",),
+        withheld="rows",
+        has_none=True,
+        always="Always predicts one of its labels, also for a text that none of them fits.",
         problem_type="single_label_classification",
     ),
     KindRow(
@@ -204,6 +213,7 @@ _ROWS = (
         target="labels",
         targets=("labels", "label", "tags"),
         has_thresholds=True,
+        withheld="labels",
         linear="sets",
         problem_type="multi_label_classification",
     ),
@@ -235,6 +245,7 @@ _ROWS = (
         per_token=True,
         check=check_tags,
         label_names=entity_types,
+        withheld="spans",
         counted=("entity types", "entities"),
         pipeline="token-classification",
     ),
@@ -273,8 +284,9 @@ _ROWS = (
         input_fields=("prompt", "choices"),
         linear="choices",
         fewest_labels=0,
+        withheld="rows",
         counted=("places of the right choice", "rows"),
-        limits=("Always chooses one of the choices, also where none of them fits.",),
+        always="Always chooses one of the choices, also where none of them fits.",
         pipeline="multiple-choice",
         schema=4,
     ),
@@ -296,6 +308,7 @@ _ROWS = (
         fewest_labels=0,
         linear=None,
         cross_validated=False,
+        withheld="answers",
         limits=("Quotes the context as it stands there; it puts nothing into its own words.",),
         pipeline="question-answering",
         schema=4,

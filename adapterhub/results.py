@@ -64,9 +64,12 @@ def _item(answer: object, what: What) -> object:
 
 
 class LabelScore(TypedDict):
-    """A label and its probability in [0, 1]."""
+    """A label and its probability in [0, 1].
 
-    label: str
+    The label is None where that is the most probable one's, and under the minimum of confidence.
+    """
+
+    label: str | None
     score: float
 
 
@@ -87,10 +90,13 @@ class Entity(TypedDict):
 
 
 class Choice(TypedDict):
-    """A choice: its text, its place among the choices of the row from 0, and its probability."""
+    """A choice: its text, its place among the choices of the row from 0, and its probability.
 
-    choice: str
-    index: int
+    Text and place are None where it is under the minimum of confidence.
+    """
+
+    choice: str | None
+    index: int | None
     score: float
 
 
@@ -117,7 +123,8 @@ class ParsedWord(TypedDict):
 class ExtractedAnswer(TypedDict):
     """An answer to a question: its probability, first and end code point in the context, and text.
 
-    An empty one, from 0 to 0, says that the context has no answer.
+    An empty one, from 0 to 0, says that the context has no answer, or none over the minimum of
+    confidence.
     """
 
     score: float

@@ -7,7 +7,16 @@ from typing import Any
 import torch
 
 from adapterhub.shapes import tensor_shapes
-from adapterhub.specs import KINDS, BackboneSpec, Extraction, HeadSpec, Kind, TaskSpec
+from adapterhub.specs import (
+    KINDS,
+    Abstention,
+    BackboneSpec,
+    Extraction,
+    HeadSpec,
+    Kind,
+    RiskPoint,
+    TaskSpec,
+)
 from adapterhub.store.entries import BackboneEntry
 
 LABELS: dict[str, tuple[str, ...]] = {
@@ -60,6 +69,31 @@ def task_spec(kind: Kind = "single_label", **changes: Any) -> TaskSpec:
     fields |= {"fields": row.input_fields} if row.input_fields else {}
     fields |= {"extraction": Extraction(max_tokens=8)} if row.slides_second else {}
     return TaskSpec(**{**fields, **changes})
+
+
+def abstention(least: float = 0.7, **changes: Any) -> Abstention:
+    """Returns a minimum of confidence with figures, and with rows out of scope where wanted."""
+    changes.setdefault("outside", 20 if "none_label" in changes else 0)
+    rejected = {"rejected": 0.5, "rejected_error": 0.1} if changes["outside"] else {}
+    points = [
+        RiskPoint(
+            min_confidence=value,
+            coverage=1 - value / 2,
+            coverage_error=0.02,
+            accuracy=0.8 + value / 10,
+            accuracy_error=0.03,
+            **rejected,
+        )
+        for value in sorted({0.0, 0.5, least})
+    ]
+    fields = {
+        "split": "validation",
+        "rows": 100,
+        "chosen": max(points, key=lambda one: one.min_confidence == least),
+        "table": tuple(points),
+    }
+    fields |= {"auroc": 0.9} if changes["outside"] else {}
+    return Abstention(**{**fields, **changes})
 
 
 def head_tensors(spec: TaskSpec, seed: int = 0) -> dict[str, torch.Tensor]:

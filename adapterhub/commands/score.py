@@ -135,7 +135,7 @@ class Screen:
         self._as_table = is_screen(sys.stdout) and not as_json
         request, shown = job.assigned.request, job.assigned.shown
         self._shown = [c for c in shown if request.keep is None or c in request.keep]
-        top_k = request.top_k
+        top_k = request.answers.top_k
         self._tasks = {
             name: prediction_columns(name, spec.kind, top_k=top_k)
             for name, spec in job.assigned.specs.items()
@@ -185,16 +185,16 @@ def print_rows(
 def prediction_text(held: Mapping[What, Any]) -> str:
     """Returns the prediction of one task for people: `positive 0.98`, `Paris=LOC`, `3.41`.
 
-    Of a tree it is `Anna=nsubj of sings, sings=root`, of a question `Oslo 0.98`, or `- 0.98` where
-    there is no answer.
+    Of a tree it is `Anna=nsubj of sings, sings=root`, of a question `Oslo 0.98`. It is `- 0.38`
+    where there is no answer, or none over the minimum of confidence.
 
     Args:
         held: What the columns of the task hold in one row.
     """
     if "label" in held:
-        return f"{held['label']} {held['score']:.2f}"
+        return f"{held['label'] or '-'} {held['score']:.2f}"
     if "choice" in held:
-        return f"{held['choice']} {held['score']:.2f}"
+        return f"{held['choice'] or '-'} {held['score']:.2f}"
     if "value" in held:
         return f"{held['value']:.3g}"
     if "entities" in held:

@@ -116,6 +116,23 @@ def check_calibration(spec: TaskSpec) -> None:
             raise ValueError(f"value_range {spec.value_range} is empty")
 
 
+def check_abstention(spec: TaskSpec) -> None:
+    """Checks that the kind of a task can abstain as it says.
+
+    Raises:
+        ValueError: It cannot.
+    """
+    found = spec.abstention
+    if found is None:
+        return
+    if not spec.row.withheld:
+        raise ValueError(f"abstention is for tasks with a confidence; {spec.kind} has none")
+    if found.none_label is not None and not spec.row.has_none:
+        raise ValueError(f"a {spec.kind} task has no none_label")
+    if found.none_label in spec.labels:
+        raise ValueError(f"none_label '{found.none_label}' is a label of the task")
+
+
 def check_known_answers(spec: TaskSpec) -> None:
     """Checks that known answers have the inputs, logits and labels of the task.
 

@@ -11,9 +11,11 @@ from adapterhub.diagnostics import Diagnostics, Metric, Use
 from adapterhub.examples import MOST_EXAMPLES, Example, KnownAnswer
 from adapterhub.kinds import ANSWER, KINDS, Kind, KindRow
 from adapterhub.schema import Spec
+from adapterhub.specs.abstention import ABSTENTION_SCHEMA, Abstention
 from adapterhub.specs.adapter import AdapterSpec
 from adapterhub.specs.backbone import BackboneSpec
 from adapterhub.specs.consistency import (
+    check_abstention,
     check_calibration,
     check_extraction,
     check_fields,
@@ -43,12 +45,13 @@ class TaskSpec(Spec):
         adapter: Its adapter; None for a head on the frozen trunk.
         value_range: Regression only: outputs are clipped to it.
         extraction: Question answering only: which spans are answers.
+        abstention: When it does not answer; None where it always does.
         diagnostics: Confusions and reliability as measured; None if not known.
         known_answers: Probes that are recomputed when the task is loaded.
         examples: Texts with their predictions, for people.
     """
 
-    later = ("apart", "extraction", "examples")
+    later = ("apart", "extraction", "abstention", "examples")
     schema_version: Literal[1] = 1
     task: TaskName
     kind: Kind
@@ -66,6 +69,7 @@ class TaskSpec(Spec):
     calibration: Calibration = Calibration()
     value_range: tuple[float, float] | None = None
     extraction: Extraction | None = None
+    abstention: Abstention | None = None
     metrics: tuple[Metric, ...] = ()
     diagnostics: Diagnostics | None = None
     training: TrainingRecord | None = None
@@ -88,6 +92,18 @@ class TaskSpec(Spec):
         return self.row.per_token
 
     @property
+    def schema_needed(self) -> int:
+        """Returns the oldest schema of head files that can hold it.
+
+        Examples came with schema 2, abstention with 4, kinds with those of their rows.
+        """
+        return max(
+            self.row.schema,
+            2 if self.examples else 1,
+            ABSTENTION_SCHEMA if self.abstention else 1,
+        )
+
+    @property
     def deepest(self) -> int:
         """Returns the deepest depth that the head reads."""
         return self.head.depths[-1]
@@ -107,6 +123,7 @@ class TaskSpec(Spec):
         check_reading(self)
         check_extraction(self)
         check_calibration(self)
+        check_abstention(self)
         check_known_answers(self)
         if self.diagnostics is not None and not self.diagnostics.fits(len(self.labels)):
             raise ValueError("diagnostics are about other labels")

@@ -18,11 +18,12 @@ from adapterhub.model.execution.run_trunk import ExecutionContext
 from adapterhub.model.heads.heads import RowLogits
 from adapterhub.plots.combine import save_panels
 from adapterhub.plots.figure_files import check_plot
-from adapterhub.plots.panels import Panel
+from adapterhub.plots.panels import Panel, panels_of
 from adapterhub.saving import save_tasks
 from adapterhub.specs import Metric, TaskSpec, TrainingRecord
 from adapterhub.store.example_texts import read_examples
 from adapterhub.store.registry import NEAREST, Resolved
+from adapterhub.training.abstention import HeadRun, find_abstention
 from adapterhub.training.adapters.result import AdapterSearchResult, AdapterTable, FittedAdapter
 from adapterhub.training.data.dataset import Dataset, Splits, summary_of
 from adapterhub.training.data.splits import shared_rows
@@ -103,7 +104,8 @@ class TrainedTask:
         """Returns what `plot` draws."""
         measured = self.comparison
         panels = [] if measured is None else measured.panels(self.spec.labels)
-        return [self.table.curve(), *panels]
+        risk = panels_of(None, self.spec.labels, self.spec.abstention)
+        return [self.table.curve(), *panels, *risk]
 
 
 def finalize(
@@ -136,7 +138,11 @@ def finalize(
     known = make_known_answers(
         spec, tensors, probes_for(spec), encoder=source.encoder, tokenizer=source.tokenizer
     )
-    metrics, measured = _measure(spec, head, splits, source=source, options=options)
+    run = HeadRun(spec, tensors, source, options.max_windows)
+    test_logits = None if splits.test is None else run.logits(splits.test.inputs)
+    metrics, measured = _measure(spec, head.logits, splits, test_logits)
+    found_abstention, notes = find_abstention(run, splits, head.logits, test_logits, options)
+    spec = spec.model_copy(update={"abstention": found_abstention})
     examples = _examples(spec, tensors, source=source, options=options)
     changes = {
         "metrics": metrics,
@@ -146,7 +152,7 @@ def finalize(
     }
     # model_copy skips validation, so the whole spec is validated once more.
     checked = TaskSpec.model_validate_json(spec.model_copy(update=changes).model_dump_json())
-    table = replace(found.table, notes=(*found.table.notes, *head.notes))
+    table = replace(found.table, notes=(*found.table.notes, *head.notes, *notes))
     return TrainedTask(
         spec=checked,
         tensors=tensors,
@@ -173,28 +179,21 @@ def _examples(
 
 
 def _measure(
-    spec: TaskSpec,
-    head: TunedHead,
-    splits: Splits,
-    *,
-    source: FeatureSource,
-    options: TrainingOptions,
+    spec: TaskSpec, logits: RowLogits, splits: Splits, test_logits: RowLogits | None
 ) -> tuple[tuple[Metric, ...], Comparison]:
     """Returns the metrics of a calibrated head, of the test set first, and what is behind these.
 
     The validation rows chose the head and set its calibration, so their figures are optimistic.
     """
     uses: tuple[Use, ...] = ("selection", "calibration")
-    split, rows, logits = splits.measured_on, splits.validation, head.logits
+    split, rows = splits.measured_on, splits.validation
     # In cross-validation equal inputs are in one fold.
     seen = 0 if splits.folds else shared_rows(splits.train.inputs, rows.inputs)
     changes: dict[str, object] = {"used_for": uses, "seen": seen}
     figures = compute_metrics(spec, logits, rows, split=split)
     metrics = tuple(one.model_copy(update=changes) for one in figures)
-    if splits.test is not None:
-        split, rows = "test", splits.test
-        windows = options.max_windows
-        logits = run_head(spec, head.tensors, rows.inputs, source=source, max_windows=windows)
+    if splits.test is not None and test_logits is not None:
+        split, rows, logits = "test", splits.test, test_logits
         figures = compute_metrics(spec, logits, rows, split=split)
         known = (*splits.train.inputs, *splits.validation.inputs)
         changes = {"used_for": (), "seen": shared_rows(known, rows.inputs)}

@@ -169,6 +169,12 @@ class TrainingOptions(Options):
     tolerance: float = Field(default=0.5, ge=0, le=100)
     """How many points (hundredths of the metric) below the best a cheaper head may score and still
     be chosen."""
+    min_accuracy: Annotated[float | None, Option("SHARE", "none")] = Field(None, gt=0, le=1)
+    """Do not answer under a confidence: the lowest one over which this share of the answers is
+    right, 0.95 for instance."""
+    none_label: Annotated[Name | None, Option("LABEL", "none")] = None
+    """Label of rows that belong to none of the labels. It does not become one: the confidence under
+    which the task does not answer is chosen so that it tells these rows from the others best."""
     depths: Annotated[tuple[Depth, ...] | None, Option(shown="all"), Several] = None
     """Depths that heads may read, for instance 2,4,6; 0 costs no pass."""
     poolings: Annotated[tuple[TextPooling, ...], Several] = TEXT_POOLINGS
@@ -321,6 +327,25 @@ def cache_folder(options: TrainingOptions) -> Path:
         return absolute_path(options.cache_dir)
     root = os.environ.get("ADAPTERHUB_CACHE") or "~/.cache/adapterhub"
     return absolute_path(root) / "features"
+
+
+def check_abstention(options: TrainingOptions, kind: Kind) -> None:
+    """Checks that tasks of a kind can abstain as the options ask for.
+
+    Raises:
+        UsageError: They cannot.
+    """
+    row = KINDS[kind]
+    if options.min_accuracy is not None and not row.withheld:
+        raise UsageError(
+            f"Option min_accuracy is {options.min_accuracy:g}, but the data make a {kind} task, "
+            f"whose predictions have no confidence to abstain by."
+        )
+    if options.none_label is not None and not row.has_none:
+        raise UsageError(
+            f"Option none_label is '{options.none_label}', but the data make a {kind} task; only "
+            f"where each row has one of the labels can a label mean none of them."
+        )
 
 
 def measure_name(metric: MetricName, kind: Kind) -> str:

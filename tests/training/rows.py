@@ -28,6 +28,28 @@ def sentiment_rows(count: int = 48, seed: int = 0) -> Rows:
     return rows
 
 
+def doubtful_rows(count: int, seed: int) -> Rows:
+    """Returns rows of which one word is nearly always right, and another one often wrong."""
+    draw = random.Random(seed)
+    rows = []
+    for _ in range(count):
+        label, words = draw.choice((("positive", _GOOD), ("negative", _BAD)))
+        word = draw.choice(words)
+        if draw.random() < (0.03 if word in ("good", "bad") else 0.35):
+            label = "negative" if label == "positive" else "positive"
+        text = draw.choice(_THINGS).format(word, word)
+        rows.append({"text": f"{text} {draw.randrange(10**6)}", "label": label})
+    return rows
+
+
+def outside_rows(count: int, seed: int, label: str = "oos") -> Rows:
+    """Returns rows that none of the words is in which the labels follow from."""
+    draw = random.Random(seed)
+    words = ("city", "he", "not", "very", "she")
+    texts = (f"{' '.join(draw.choices(words, k=4))} {draw.randrange(10**6)}" for _ in range(count))
+    return [{"text": text, "label": label} for text in texts]
+
+
 def pair_rows(count: int = 48, seed: int = 0) -> Rows:
     """Returns pairs labelled by whether the second text is good."""
     second = sentiment_rows(count, seed + 1)

@@ -34,6 +34,8 @@ def earlier_use(
     changed.update((str(role), name) for role, name in dataset.roles.items())
     if record.join_tokens is not None:
         changed["join_tokens"] = record.join_tokens
+    if spec.abstention is not None:
+        changed["none_label"] = spec.abstention.none_label
     known = options.model_copy(update=changed)
     for changes in ({"folds": 0}, {"validation": data}):
         try:

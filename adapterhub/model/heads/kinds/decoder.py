@@ -27,6 +27,23 @@ class Decoder(ABC):
         """
 
 
+def least_confidence(spec: TaskSpec, options: AnswerOptions) -> float:
+    """Returns the probability from which on a task gives an answer; 0 where it always does."""
+    if options.min_confidence is not None:
+        return options.min_confidence
+    return 0.0 if spec.abstention is None else spec.abstention.min_confidence
+
+
+def best_label(scores: Array, labels: Sequence[str], least: float) -> list[Answer]:
+    """Returns the label with the highest score (N, K) per row, None where that is under `least`."""
+    # As Python's floats: in float32 a score could be rounded to a minimum that is larger.
+    best = [(place, float(row[place])) for row, place in zip(scores, scores.argmax(1), strict=True)]
+    return [
+        LabelScore(label=labels[place] if score >= least else None, score=score)
+        for place, score in best
+    ]
+
+
 def ranked(scores: Array, labels: Sequence[str], top_k: int | None) -> list[Answer]:
     """Returns the `top_k` labels with the highest scores (N, K) per row."""
     order = np.argsort(-scores, axis=1, kind="stable")[:, :top_k]
