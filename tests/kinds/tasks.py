@@ -36,11 +36,11 @@ OPTIONS: dict[str, Any] = {
     "ngrams": False,
     "pairs": "together",
 }
-"""One candidate, whatever the kind; options that a kind has no use for are the same."""
+"""One candidate, whatever the kind."""
 OWN_OPTIONS: Mapping[str, dict[str, Any]] = {
     "parsing": {"parser_widths": (16, 8)},
 }
-"""Options of training that some kinds need beside these."""
+"""Options that a kind needs beside these, or in their place; None for one that it does not take."""
 TRAINING_ROWS, SCORED_ROWS = 40, 6
 
 
@@ -94,11 +94,12 @@ class TrainedTasks:
     def spec(self, kind: Kind) -> TaskSpec:
         """Returns the task of a kind, which it trains if it is not there yet."""
         if kind not in self._specs:
-            options = {**OPTIONS, **OWN_OPTIONS.get(kind, {}), "kind": kind}
+            options = {**OPTIONS, **OWN_OPTIONS.get(kind, {})}
+            options = {name: value for name, value in options.items() if value is not None}
             trained = train(
                 labelled_rows(kind),
                 task=kind,
-                options={**options, "cache_dir": self._cache},
+                options={**options, "kind": kind, "cache_dir": self._cache},
                 **self._place,  # type: ignore[arg-type]
             )
             self._specs[kind] = trained.spec
