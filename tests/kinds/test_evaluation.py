@@ -25,7 +25,7 @@ def test_a_call_and_the_command_measure_the_same(
     found = hub.evaluate(rows, kind)[kind]
     metrics = {one.name: one.value for one in found.metrics}
     assert found.rows == ROWS
-    assert KINDS[kind].metrics[0] in metrics
+    assert set(KINDS[kind].metrics) & set(metrics)
     assert all(map(math.isfinite, metrics.values()))
     assert {one.name for one in trained.spec(kind).metrics} & set(metrics)
     path = write_rows(tmp_path / "rows.jsonl", rows)
