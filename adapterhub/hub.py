@@ -83,8 +83,8 @@ class Hub:
         self.dtype, self.max_windows = str(dtype), max_windows
         self.encoder, self.tokenizer = parts.context.encoder, parts.context.tokenizer
         self._names, self._tasks, self._settings = parts.names, parts.tasks, parts.settings
-        self._folder, own = parts.backbone.root, parts.backbone.sentence
-        self._encode = partial(encode_texts, context=parts.context, sentence=own)
+        self._folder = parts.backbone.root
+        self._encode = partial(encode_texts, parts=parts)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Returns how to open it again elsewhere, with the same versions resident."""
@@ -371,7 +371,7 @@ class Hub:
         prompt: str | None = None,
         **options: Any,
     ) -> Encoded:
-        """Returns vectors in fp32: (N, H), or for pooling `tokens` one (tokens, H) per row.
+        """Returns fp32 vectors: (N, H), of a task (N, K), for pooling `tokens` (tokens, H) per row.
 
         By default those of sentence-transformers, if the backbone comes from one of its
         repositories. A pooling makes plain features, of long texts the mean over windows.
@@ -383,7 +383,7 @@ class Hub:
             fields: The input fields; two make a pair, for which there is no pooling `tokens`.
             max_length: Window in tokens, special tokens included; None for the backbone's own.
             prompt: A prompt of the backbone by name, or a text such as `"query: "`; `""` for none.
-            options: Of `EncodeOptions`: `normalize`, `truncate_dim`, `role`, `output`, `progress`.
+            options: Of `EncodeOptions`: `task`, `normalize`, `truncate_dim`, `role`, `output`, ….
 
         Raises:
             AdapterHubError: An argument or a row is not valid, or the vectors cannot be computed.

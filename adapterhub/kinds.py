@@ -21,6 +21,7 @@ Kind = Literal[
     "parsing",
     "multiple_choice",
     "question_answering",
+    "embedding",
 ]
 MetricName = Literal[
     "accuracy",
@@ -35,6 +36,9 @@ MetricName = Literal[
     "uas",
     "f1",
     "exact_match",
+    "recall_at_1",
+    "recall_at_5",
+    "recall_at_10",
 ]
 Role = Literal["text", "pair", "tokens", "heads", "question", "context", "starts", "target"]
 """What a column of labelled rows is."""
@@ -52,12 +56,14 @@ What = Literal[
     "start",
     "end",
     "answers",
+    "vector",
 ]
 """What a column of predictions holds."""
 LinearModel = Literal["labels", "sets", "numbers", "choices"]
 """What a linear model is fitted to: one label per row, label sets, numbers, or choices."""
 ArrowType = str | tuple[tuple[str, str], ...]
-"""The name of a type of pyarrow, or for a list of structs the names and types of their fields."""
+"""The name of a type of pyarrow, `list<…>` for a list of these, or for a list of structs the names
+and types of their fields."""
 
 INSIDE = "_"
 """The relation of a unit that belongs to the same word as the unit before it, as the second
@@ -85,7 +91,10 @@ class KindRow:
         input_fields: Names of its input fields; empty for `text` and `text_pair`.
         slides_second: Whether the second field slides over the windows and the first is whole in
             each; then the tokens that the head reads are those of the second, and the first token.
-        outputs: Number of logits per text, token or choice; None for one per label.
+        outputs: Number of logits per text, token or choice; None for one per label, or as many as
+            the head says.
+        sized: Whether the head says how many outputs it has: the numbers of a vector, not labels.
+        of_pairs: Whether a labelled row is a pair of texts, each of which the task reads by itself.
         fewest_labels: Fewest labels in the training rows; 0 for a kind without labels.
         check: Checks the labels of a task in the place of their number; raises ValueError.
         label_names: What the labels of a task are called in targets and predictions.
@@ -125,6 +134,8 @@ class KindRow:
     input_fields: tuple[str, ...] = ()
     slides_second: bool = False
     outputs: int | None = None
+    sized: bool = False
+    of_pairs: bool = False
     fewest_labels: int = 1
     check: Callable[[Sequence[str]], None] | None = None
     label_names: Callable[[Iterable[str]], tuple[str, ...]] = tuple
@@ -311,6 +322,22 @@ _ROWS = (
         withheld="answers",
         limits=("Quotes the context as it stands there; it puts nothing into its own words.",),
         pipeline="question-answering",
+        schema=4,
+    ),
+    KindRow(
+        name="embedding",
+        output="a vector of unit length; the cosine of two of them says how alike two texts are",
+        columns={"vector": "list<float>"},
+        metrics=("recall_at_1", "recall_at_5", "recall_at_10", "spearman"),
+        targets=("score", "label"),
+        fields=(1,),
+        sized=True,
+        of_pairs=True,
+        fewest_labels=0,
+        linear=None,
+        cross_validated=False,
+        limits=("Vectors are comparable with those of the same version of this task only.",),
+        pipeline="sentence-similarity",
         schema=4,
     ),
 )

@@ -40,11 +40,16 @@ def column_types(name: str, kind: Kind, *, top_k: int | None) -> dict[str, pa.Da
     return {f"{name}.{what}": _type(held) for what, held in _columns(kind, top_k).items()}
 
 
+_LIST = "list<"
+
+
 def _type(held: ArrowType) -> pa.DataType:
     import pyarrow as pa
 
     if isinstance(held, str):
-        return pa.type_for_alias(held)
+        of_list = held.startswith(_LIST)
+        one = pa.type_for_alias(held.removeprefix(_LIST).removesuffix(">"))
+        return pa.list_(one) if of_list else one
     return pa.list_(pa.struct([(name, pa.type_for_alias(alias)) for name, alias in held]))
 
 
@@ -133,6 +138,12 @@ class ExtractedAnswer(TypedDict):
     answer: str
 
 
+class Vector(TypedDict):
+    """The vector of a text: K numbers, whose squares sum to 1."""
+
+    vector: list[float]
+
+
 Answer = (
     LabelScore
     | list[LabelScore]
@@ -143,6 +154,7 @@ Answer = (
     | list[Choice]
     | ExtractedAnswer
     | list[ExtractedAnswer]
+    | Vector
     | None
 )
 
@@ -278,7 +290,8 @@ class Scores(ByTask[TaskScores]):
         several (a list of labels with their scores), `<task>.value`, `<task>.entities`,
         `<task>.words`; `<task>.choice`, `<task>.index` and `<task>.score` for one choice per row,
         `<task>.choices` for several; `<task>.answer`, `<task>.start`, `<task>.end` and
-        `<task>.score` for one answer per question, `<task>.answers` for several.
+        `<task>.score` for one answer per question, `<task>.answers` for several; `<task>.vector`,
+        a list of numbers.
         """
         columns = self.to_columns()
         names = list(columns)

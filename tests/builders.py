@@ -27,6 +27,7 @@ LABELS: dict[str, tuple[str, ...]] = {
     "parsing": ("root", "nsubj", "punct", "_"),
     "multiple_choice": (),
     "question_answering": (),
+    "embedding": (),
 }
 
 
@@ -54,6 +55,7 @@ def task_spec(kind: Kind = "single_label", **changes: Any) -> TaskSpec:
         pooling=changes.pop("pooling", "tokens" if KINDS[kind].per_token else "mean"),
         hidden_width=changes.pop("hidden_width", 12 if kind == "parsing" else None),
         arc_width=changes.pop("arc_width", 4 if kind == "parsing" else None),
+        outputs=changes.pop("outputs", 6 if KINDS[kind].sized else None),
     )
     fields: dict[str, Any] = {
         "task": f"{kind.replace('_', '-')}-test",

@@ -363,7 +363,7 @@ def test_tensor_shapes_of_every_linear_head(
         if KINDS[kind].per_token != (pooling == "tokens"):
             continue
         spec = task_spec(kind, hidden_width=width, depths=depths, pooling=pooling)
-        outputs = KINDS[kind].outputs or len(LABELS[kind])
+        outputs = spec.head.outputs or KINDS[kind].outputs or len(LABELS[kind])
         expected: dict[str, tuple[int, ...]] = {
             "head.weight": (outputs, width or 16),
             "head.bias": (outputs,),

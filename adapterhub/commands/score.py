@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from adapterhub.scoring.pipeline.chunks import ScoredChunk
     from adapterhub.scoring.sources.row_source import RowSource
 
+_NUMBERS = 4
 _CELL = 60
 _MOST_BAD_SHOWN = 20
 
@@ -186,7 +187,7 @@ def prediction_text(held: Mapping[What, Any]) -> str:
     """Returns the prediction of one task for people: `positive 0.98`, `Paris=LOC`, `3.41`.
 
     Of a tree it is `Anna=nsubj of sings, sings=root`, of a question `Oslo 0.98`. It is `- 0.38`
-    where there is no answer, or none over the minimum of confidence.
+    where there is no answer, or none over the minimum of confidence; of a vector its first numbers.
 
     Args:
         held: What the columns of the task hold in one row.
@@ -197,6 +198,8 @@ def prediction_text(held: Mapping[What, Any]) -> str:
         return f"{held['choice'] or '-'} {held['score']:.2f}"
     if "value" in held:
         return f"{held['value']:.3g}"
+    if "vector" in held:
+        return _vector_text(held["vector"])
     if "entities" in held:
         parts = [f"{entity['word']}={entity['entity_group']}" for entity in held["entities"]]
     elif "choices" in held:
@@ -209,6 +212,11 @@ def prediction_text(held: Mapping[What, Any]) -> str:
     else:
         parts = [f"{label['label']} {label['score']:.2f}" for label in held["labels"]]
     return ", ".join(parts) or "-"
+
+
+def _vector_text(vector: Sequence[float]) -> str:
+    shown = ", ".join(f"{number:.3f}" for number in vector[:_NUMBERS])
+    return shown if len(vector) <= _NUMBERS else f"{shown}, … ({len(vector)} numbers)"
 
 
 def _word_text(word: ParsedWord, words: Sequence[ParsedWord]) -> str:

@@ -74,13 +74,13 @@ def evaluate(
     """
     calls: dict[tuple[object, ...], list[LabelledTask]] = {}
     for one in labelled:
-        calls.setdefault((one.dataset.fields, one.dataset.inputs), []).append(one)
+        calls.setdefault((one.dataset.fields, one.dataset.scored), []).append(one)
     scores: dict[str, TaskScores] = {}
     for together in calls.values():
         dataset = together[0].dataset
         has_choices = together[0].spec.row.of_choices
         rows: list[Record] = [
-            record_of(texts, dataset.fields, has_choices=has_choices) for texts in dataset.inputs
+            record_of(texts, dataset.fields, has_choices=has_choices) for texts in dataset.scored
         ]
         # All answers: the metrics are of these, and those that are given are among them.
         names = [one.name for one in together]

@@ -47,6 +47,8 @@ def check_reading(spec: TaskSpec) -> None:
         raise ValueError(f"a {spec.kind} task cannot read with pooling '{spec.head.pooling}'")
     if spec.row.biaffine != (spec.head.arc_width is not None):
         raise ValueError("head.arc_width belongs to parsing tasks, and to no others")
+    if spec.row.sized != (spec.head.outputs is not None):
+        raise ValueError("head.outputs belongs to embedding tasks, and to no others")
     if spec.deepest > spec.backbone.num_hidden_layers:
         raise ValueError(
             f"the head reads depth {spec.deepest} of a backbone with "

@@ -83,8 +83,9 @@ class TaskSpec(Spec):
 
     @property
     def outputs(self) -> int:
-        """Returns the number K of logits per text, token, word or choice."""
-        return len(self.labels) if self.row.outputs is None else self.row.outputs
+        """Returns the number K of logits per text, token, word or choice, or of a vector."""
+        own = self.head.outputs if self.row.outputs is None else self.row.outputs
+        return len(self.labels) if own is None else own
 
     @property
     def per_token(self) -> bool:

@@ -139,7 +139,7 @@ def finalize(
         spec, tensors, probes_for(spec), encoder=source.encoder, tokenizer=source.tokenizer
     )
     run = HeadRun(spec, tensors, source, options.max_windows)
-    test_logits = None if splits.test is None else run.logits(splits.test.inputs)
+    test_logits = None if splits.test is None else run.logits(splits.test.scored)
     metrics, measured = _measure(spec, head.logits, splits, test_logits)
     found_abstention, notes = find_abstention(run, splits, head.logits, test_logits, options)
     spec = spec.model_copy(update={"abstention": found_abstention})
@@ -237,7 +237,7 @@ def _validation_logits(
     chosen, windows = found.chosen, options.max_windows
     if isinstance(chosen, FittedHead) and chosen.folds:
         return fold_logits(spec, chosen.folds, splits, source=source, max_windows=windows)
-    inputs = splits.validation.inputs
+    inputs = splits.validation.scored
     return run_head(spec, chosen.tensors, inputs, source=source, max_windows=windows)
 
 
@@ -258,7 +258,7 @@ def _bare_spec(
         rows=len(train_rows),
         seed=options.seed,
         candidates=found.table.candidates,
-        epochs=fit_inputs.problem.epochs if fitted is None else fitted.epoch,
+        epochs=_epochs(chosen, fit_inputs),
         learning_rate=chosen.hyperparameters.learning_rate,
         weight_decay=chosen.hyperparameters.weight_decay,
         continued_from=None if fitted is None else fitted.earlier,
@@ -279,11 +279,23 @@ def _bare_spec(
         overlap=fit_inputs.reading.overlap,
         backbone=backbone.spec,
         adapter=None if fitted is None else fitted.adapter,
-        head=chosen.head,
+        head=chosen.head.model_copy(update=_size(fit_inputs)),
         value_range=_value_range(train_rows, options),
         extraction=fit_inputs.extraction,
         training=record,
     )
+
+
+def _epochs(chosen: FittedHead | FittedAdapter, fit_inputs: FitInputs) -> int:
+    """Returns for how many epochs a head was trained; an adapter until its best one."""
+    is_head = isinstance(chosen, FittedHead) and chosen.epoch
+    return fit_inputs.problem.epochs if is_head else chosen.epoch
+
+
+def _size(fit_inputs: FitInputs) -> dict[str, int]:
+    """Returns the field of a head for its number of outputs, of kinds whose head says it."""
+    is_sized = KINDS[fit_inputs.splits.train.kind].sized
+    return {"outputs": fit_inputs.problem.objective.outputs} if is_sized else {}
 
 
 def _value_range(rows: Dataset, options: TrainingOptions) -> tuple[float, float] | None:

@@ -166,6 +166,8 @@ class TrainingOptions(Options):
         MetricName | None, Option(shown="by kind; likelihood in cross-validation")
     ] = None
     """Validation metric that chooses among the candidates."""
+    dimensions: Annotated[Width | None, Option("N", "128, or the backbone's width")] = None
+    """Embedding: size of a vector."""
     tolerance: float = Field(default=0.5, ge=0, le=100)
     """How many points (hundredths of the metric) below the best a cheaper head may score and still
     be chosen."""
@@ -354,19 +356,25 @@ def measure_name(metric: MetricName, kind: Kind) -> str:
     return metric if forms is None or metric == "likelihood" else f"{metric} ({forms[0]})"
 
 
-def selection_metric(options: TrainingOptions, kind: Kind, *, crossed: bool = False) -> MetricName:
+def selection_metric(
+    options: TrainingOptions,
+    kind: Kind,
+    known: tuple[MetricName, ...],
+    *,
+    crossed: bool = False,
+) -> MetricName:
     """Returns the metric that chooses among the candidates of a task of `kind`.
 
     Args:
         options: May name one.
         kind: Of the task.
+        known: The metrics that can choose, by its targets; the default first.
         crossed: Whether the few rows are cross-validated. Counting which answers are right tells
             too little of them, so labels are then chosen by how likely they were.
 
     Raises:
-        UsageError: The metric asked for does not fit the kind.
+        UsageError: The metric asked for does not fit the kind or its targets.
     """
-    known = KINDS[kind].metrics
     if options.metric is None:
         return "likelihood" if crossed and "likelihood" in known else known[0]
     if options.metric not in known:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 from scipy.stats import pearsonr, spearmanr
 from seqeval.metrics import f1_score as span_f1
@@ -118,6 +119,21 @@ def of_answers(found: Found, rows: Rows) -> Figures:
     return {"f1": mean(cmrc_f1), "exact_match": mean(cmrc_exact)}
 
 
+def of_vectors(found: Found, rows: Rows) -> Figures:
+    """How often the text most similar to one, of all others of both sides, is its partner."""
+    vectors = np.array([one["vector"] for one in found])
+    texts, partners = vectors[::2], vectors[1::2]
+    every, count = np.concatenate([texts, partners]), len(rows)
+    similar = every @ every.T
+    np.fill_diagonal(similar, -np.inf)
+    order = similar.argsort(1)[:, ::-1]
+    right = (np.arange(2 * count) + count) % (2 * count)
+    return {
+        f"recall_at_{k}": float(np.mean((order[:, :k] == right[:, None]).any(1)))
+        for k in (1, 5, 10)
+    }
+
+
 REFERENCES: Mapping[str, Callable[[Found, Rows], Figures]] = {
     "single_label": of_labels,
     "multi_label": of_sets,
@@ -126,6 +142,7 @@ REFERENCES: Mapping[str, Callable[[Found, Rows], Figures]] = {
     "parsing": of_trees,
     "multiple_choice": of_choices,
     "question_answering": of_answers,
+    "embedding": of_vectors,
 }
 
 

@@ -39,6 +39,7 @@ OPTIONS: dict[str, Any] = {
 """One candidate, whatever the kind."""
 OWN_OPTIONS: Mapping[str, dict[str, Any]] = {
     "parsing": {"parser_widths": (16, 8)},
+    "embedding": {"dimensions": 8},
 }
 """Options that a kind needs beside these, or in their place; None for one that it does not take."""
 TRAINING_ROWS, SCORED_ROWS = 40, 6
@@ -119,7 +120,7 @@ class TrainedTasks:
     def records_of(self, kind: Kind, rows: Rows) -> list[Record]:
         """Returns labelled rows as its task scores them, without their labels."""
         spec = self.spec(kind)
-        inputs = read_for_task(rows, spec, training_options()).inputs
+        inputs = read_for_task(rows, spec, training_options()).scored
         has_choices = spec.row.of_choices
         return [record_of(texts, spec.fields, has_choices=has_choices) for texts in inputs]
 
@@ -137,7 +138,8 @@ class TrainedTasks:
         """Returns rows that have the fields of all tasks."""
         rows: list[dict[str, object]] = [{} for _ in range(SCORED_ROWS)]
         for kind in KINDS:
-            for row, record in zip(rows, self.records(kind), strict=True):
+            # Of pairs whose texts are scored each for itself there are more.
+            for row, record in zip(rows, self.records(kind), strict=False):
                 assert isinstance(record, Mapping)
                 row.update(record)
         return rows

@@ -19,7 +19,9 @@ def test_what_is_published_comes_back(
     trained: TrainedTasks, kind: Kind, hub_server: HubServer
 ) -> None:
     hub, records, row = trained.hub(kind), trained.records(kind), KINDS[kind]
-    hub.publish(kind, REPO, examples=[records[0]])
+    # A prediction that is a vector says nothing on a card.
+    examples = () if row.sized else (records[0],)
+    hub.publish(kind, REPO, examples=examples)
     there = hub_server.files(REPO)
     assert yaml.safe_load(there["registry.yaml"])["schema"] >= row.schema
     card = ModelCard(there["README.md"].decode())
@@ -31,4 +33,4 @@ def test_what_is_published_comes_back(
     opened = Hub.from_hub(REPO, backbone=str(folder), device="cpu")
     found, expected = (one.score(records, kind, logits=True)[kind] for one in (opened, hub))
     assert_same_scores(found, expected)
-    assert opened.spec(kind).examples, "the example that was asked for has no prediction"
+    assert len(opened.spec(kind).examples) == len(examples)

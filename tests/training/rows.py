@@ -159,6 +159,34 @@ def choice_rows(count: int = 48, seed: int = 0) -> Rows:
     return rows
 
 
+def partner_rows(count: int = 60, seed: int = 0) -> Rows:
+    """Returns pairs of texts that share three letters, each among words that say nothing."""
+    draw = random.Random(seed)
+    noise = "the it is a good bad day film food late early very was he she city".split()  # noqa: SIM905
+    rows = []
+    for _ in range(count):
+        letters = draw.sample("abcdefghijklmnopqrstuvwxyz", 3)
+        texts = [draw.choices(noise, k=5) + draw.sample(letters, 3) for _ in range(2)]
+        for words in texts:
+            draw.shuffle(words)
+        rows.append(dict(zip(("text", "text_pair"), map(" ".join, texts), strict=True)))
+    return rows
+
+
+def alike_rows(count: int = 60, seed: int = 0) -> Rows:
+    """Returns pairs with a score: how many of their three letters both texts have."""
+    draw = random.Random(seed)
+    rows = []
+    for row in partner_rows(count, seed):
+        words = row["text_pair"].split()
+        for place in [place for place, word in enumerate(words) if len(word) == 1 and word != "a"]:
+            if draw.random() < 0.5:
+                words[place] = draw.choice("的一是在不了有和人这")
+        shared = set(row["text"].split()) & {word for word in words if len(word) == 1}
+        rows.append({**row, "text_pair": " ".join(words), "score": float(len(shared))})
+    return rows
+
+
 ROWS: Mapping[str, Callable[[int, int], Rows]] = {
     "single_label": sentiment_rows,
     "multi_label": topic_rows,
@@ -167,5 +195,6 @@ ROWS: Mapping[str, Callable[[int, int], Rows]] = {
     "parsing": tree_rows,
     "multiple_choice": choice_rows,
     "question_answering": question_rows,
+    "embedding": partner_rows,
 }
 """What makes labelled rows of each kind, of a number and a seed, in columns of usual names."""

@@ -54,10 +54,11 @@ class Dataset:
         name: Name of the data set.
         kind: Kind of its task.
         fields: Input fields of its task.
-        inputs: One string per field and row; of choices each is one.
+        inputs: One string per field and row; of choices each is one; of pairs that a task reads one
+            by one, both texts.
         targets: Per row a label, labels, a number, entity spans, the arcs of a tree, answers, or
-            the place of a choice.
-        labels: Label names in the order of a head's outputs; empty for regression.
+            the place of a choice; how alike two texts are.
+        labels: Label names in the order of a head's outputs; empty for kinds without labels.
         columns: Which columns were read; None for rows from elsewhere.
         outside: Inputs of rows that belong to none of the labels. Of validation rows they choose
             the minimum of confidence, of test rows they measure it.
@@ -88,8 +89,15 @@ class Dataset:
 
     @property
     def items(self) -> Sequence[tuple[str, ...]]:
-        """Returns what is encoded: the rows, or each pair of a prompt and a choice."""
-        return choice_pairs(self.inputs) if self.has_choices else self.inputs
+        """Returns what is encoded: the rows, each pair of a prompt and a choice, or each text."""
+        return choice_pairs(self.inputs) if self.has_choices else self.scored
+
+    @property
+    def scored(self) -> tuple[tuple[str, ...], ...]:
+        """Returns what the task reads: the rows, or of pairs each text by itself, 2 N of them."""
+        if not KINDS[self.kind].of_pairs:
+            return self.inputs
+        return tuple((text,) for texts in self.inputs for text in texts)
 
     def digest(self) -> str:
         """Returns the sha256 of inputs and targets in order, as lines of canonical JSON."""

@@ -48,6 +48,8 @@ def find_columns(
     columns = READERS[kind].columns(columns, records, options)
     if options.value_range is not None and not KINDS[kind].has_range:
         raise UsageError(f"Option value_range is for regression, but the data make a {kind} task.")
+    if options.dimensions is not None and not KINDS[kind].sized:
+        raise UsageError(f"Option dimensions is for embedding, but the data make a {kind} task.")
     used = columns.used
     for column in used:
         records.value(records.rows[0], column)

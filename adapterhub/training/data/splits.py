@@ -116,11 +116,15 @@ def split_records(
         if not rows[name]:
             records.refuse(f"column '{options.split_column}' marks no rows as '{name}'")
     test = [] if options.test is not None else rows["test"]
-    answered = [record for record in test if _has_target(record.values.get(columns.target))]
+    answered = test
+    if columns.target:
+        answered = [record for record in test if _has_target(record.values.get(columns.target))]
     count = len(rows["train"]), len(rows["validation"])
     # Together, so that all parts read tags in the same form.
     every = (*rows["train"], *rows["validation"], *answered)
     examples = parse(replace(records, rows=every), columns)
+    if not columns.target:
+        return Parts(examples[: count[0]], examples[count[0] : sum(count)], examples[sum(count) :])
     held_out, notes = _told_apart(examples[sum(count) :], len(test))
     return Parts(examples[: count[0]], examples[count[0] : sum(count)], held_out, notes)
 

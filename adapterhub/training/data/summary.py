@@ -246,7 +246,7 @@ def _hints(records: Records, columns: Columns) -> Iterator[str]:
     of_words = KINDS[columns.kind].of_words
     for name in columns.unread:
         values = values_of(records, name)
-        if name in USUAL_TARGETS and not of_words:
+        if name in USUAL_TARGETS and columns.target and not of_words:
             yield (
                 f"Column '{name}' is not read, since '{columns.target}' is the target; the option "
                 f"target chooses another one (--target {name})."

@@ -103,6 +103,10 @@ class TrainedKind(ABC):
 
     epochs: ClassVar[tuple[int, int]] = (24, 400_000)
     """At most so many epochs, that see about so many rows or words."""
+    batch_rows: ClassVar[int] = 1024
+    """Rows or words per step at most, where the options say nothing."""
+    ranked_units: ClassVar[int] = 30_000
+    """Validation words, or rows, that suffice to rank candidates."""
     ngram_strengths: ClassVar[tuple[float, ...]] = (0.03, 0.15, 0.75, 4.0)
     """Inverses of the L2 penalty of n-grams, to choose from."""
     ngram_steps: ClassVar[int] = 500
@@ -127,7 +131,7 @@ class TrainedKind(ABC):
 
         Args:
             truth: Values of the training targets; see `Targets`.
-            labels: Number of labels.
+            labels: Number of labels, or of the numbers of a vector.
         """
 
     @abstractmethod
