@@ -45,4 +45,5 @@ from adapterhub.specs.names import TaskName as TaskName
 from adapterhub.specs.names import TextPooling as TextPooling
 from adapterhub.specs.task import TaskSpec as TaskSpec
 from adapterhub.specs.training import EarlierTask as EarlierTask
+from adapterhub.specs.training import LabelEdit as LabelEdit
 from adapterhub.specs.training import TrainingRecord as TrainingRecord

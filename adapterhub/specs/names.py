@@ -18,7 +18,7 @@ BLOCK_METHOD = "block"
 """The one method that is not of PEFT: an own copy of the whole block at its depths."""
 TEXT_POOLINGS: tuple[TextPooling, ...] = get_args(TextPooling)
 APART_POOLINGS: tuple[Pooling, ...] = ("cls", "mean", "max")
-"""Poolings of pairs whose texts are encoded separately."""
+"""Poolings without parameters: of pairs whose texts are encoded separately, of prototypes."""
 
 TASK_NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 FINGERPRINT_PATTERN = r"^sha256:[0-9a-f]{64}$"

@@ -35,6 +35,7 @@ from adapterhub.training.adapter_options import (
     Rate,
     Several,
 )
+from adapterhub.training.descriptions import read_descriptions
 from adapterhub.training.tune import Tune, adapter_for, check_together, read_tune
 
 Joining = Literal["auto", "space", "none"]
@@ -137,6 +138,12 @@ class TrainingOptions(Options):
     ] = Field(default={})
     """Tagging: texts by entity type (for the command line, in a JSON file). Each training row with
     such an entity is trained a second time, with drawn texts in the place of its entities."""
+    descriptions: Annotated[
+        dict[str, str],
+        Option("FILE", "none", flags=("--describe",), read=read_descriptions),
+    ] = Field(default={})
+    """Prototypes: a sentence by label (for the command line, in a YAML or JSON file) that says what
+    texts it is for; each counts as one more example, and a label may have no other."""
     validation: Annotated[object, BeforeValidator(path_or_table), Option("FILE", read=Path)] = None
     """File with the validation set; in Python also a table, as the training data."""
     test: Annotated[object, BeforeValidator(path_or_table), Option("FILE", read=Path)] = None

@@ -17,6 +17,7 @@ from adapterhub.training.kinds.kind import Outputs, TrainedKind
 from adapterhub.training.kinds.multi_label import MultiLabelKind
 from adapterhub.training.kinds.multiple_choice import MultipleChoiceKind
 from adapterhub.training.kinds.parsing import ParsingKind
+from adapterhub.training.kinds.prototype import PrototypeKind
 from adapterhub.training.kinds.question_answering import QuestionAnsweringKind
 from adapterhub.training.kinds.regression import RegressionKind
 from adapterhub.training.kinds.single_label import SingleLabelKind
@@ -31,6 +32,7 @@ TRAINED: Mapping[Kind, TrainedKind] = {
     "multiple_choice": MultipleChoiceKind(),
     "question_answering": QuestionAnsweringKind(),
     "embedding": EmbeddingKind(),
+    "prototype": PrototypeKind(),
 }
 
 

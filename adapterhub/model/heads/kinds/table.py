@@ -24,4 +24,5 @@ DECODERS: Mapping[Kind, Decoder] = {
     "multiple_choice": MultipleChoiceDecoder(),
     "question_answering": QuestionAnsweringDecoder(),
     "embedding": EmbeddingDecoder(),
+    "prototype": SingleLabelDecoder(),
 }

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import cast
+from typing import ClassVar, cast
 
 import numpy as np
 
+from adapterhub.kinds import Kind
 from adapterhub.training.data.columns import Columns, choice
 from adapterhub.training.data.kinds.reader import Numbers, TextReader, Truth
 from adapterhub.training.data.labels import Target
@@ -19,7 +20,7 @@ _FEW_NUMBERS = 5
 class SingleLabelReader(TextReader):
     """Reads a label per text."""
 
-    kind = "single_label"
+    kind: ClassVar[Kind] = "single_label"
 
     def reading(self, records: Records, columns: Columns) -> Callable[[object], Truth]:
         """Returns what reads the label of a row."""

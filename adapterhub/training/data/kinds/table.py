@@ -10,6 +10,7 @@ from adapterhub.training.data.kinds.embedding import EmbeddingReader
 from adapterhub.training.data.kinds.multi_label import MultiLabelReader
 from adapterhub.training.data.kinds.multiple_choice import MultipleChoiceReader
 from adapterhub.training.data.kinds.parsing import ParsingReader
+from adapterhub.training.data.kinds.prototype import PrototypeReader
 from adapterhub.training.data.kinds.question_answering import QuestionAnsweringReader
 from adapterhub.training.data.kinds.reader import Example, Reader
 from adapterhub.training.data.kinds.regression import RegressionReader
@@ -28,6 +29,7 @@ READERS: Mapping[Kind, Reader] = {
         MultipleChoiceReader(),
         QuestionAnsweringReader(),
         EmbeddingReader(),
+        PrototypeReader(),
     )
 }
 
