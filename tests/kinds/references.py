@@ -143,6 +143,7 @@ REFERENCES: Mapping[str, Callable[[Found, Rows], Figures]] = {
     "multiple_choice": of_choices,
     "question_answering": of_answers,
     "embedding": of_vectors,
+    "prototype": of_labels,
 }
 
 

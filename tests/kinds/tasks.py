@@ -40,6 +40,10 @@ OPTIONS: dict[str, Any] = {
 OWN_OPTIONS: Mapping[str, dict[str, Any]] = {
     "parsing": {"parser_widths": (16, 8)},
     "embedding": {"dimensions": 8},
+    # No weights of its head are fitted.
+    "prototype": dict.fromkeys(
+        ("hidden_widths", "learning_rates", "weight_decays", "epochs", "ngrams")
+    ),
 }
 """Options that a kind needs beside these, or in their place; None for one that it does not take."""
 TRAINING_ROWS, SCORED_ROWS = 40, 6

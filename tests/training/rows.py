@@ -196,5 +196,6 @@ ROWS: Mapping[str, Callable[[int, int], Rows]] = {
     "multiple_choice": choice_rows,
     "question_answering": question_rows,
     "embedding": partner_rows,
+    "prototype": sentiment_rows,
 }
 """What makes labelled rows of each kind, of a number and a seed, in columns of usual names."""
