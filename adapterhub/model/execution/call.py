@@ -120,7 +120,7 @@ def read_rows(request: Request, plan: Plan, tokenizer: TextTokenizer) -> tuple[F
 
 
 def _read_trunk(request: Request, trunk: Trunk, tokenizer: TextTokenizer) -> FieldInputs:
-    own = range(len(request.rows))
+    own: Sequence[int] = range(len(request.rows))
     if request.tasks is not None:
         own = [row for row in own if not request.tasks[row].isdisjoint(trunk.tasks)]
     given = request.rows if request.tasks is None else [request.rows[row] for row in own]
