@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -185,3 +185,17 @@ def alike_rows(count: int = 60, seed: int = 0) -> Rows:
         shared = set(row["text"].split()) & {word for word in words if len(word) == 1}
         rows.append({**row, "text_pair": " ".join(words), "score": float(len(shared))})
     return rows
+
+
+ROWS: Mapping[str, Callable[[int, int], Rows]] = {
+    "single_label": sentiment_rows,
+    "multi_label": topic_rows,
+    "regression": rating_rows,
+    "tagging": tagged_rows,
+    "parsing": tree_rows,
+    "multiple_choice": choice_rows,
+    "question_answering": question_rows,
+    "embedding": partner_rows,
+    "prototype": sentiment_rows,
+}
+"""What makes labelled rows of each kind, of a number and a seed, in columns of usual names."""
