@@ -185,3 +185,21 @@ def alike_rows(count: int = 60, seed: int = 0) -> Rows:
         shared = set(row["text"].split()) & {word for word in words if len(word) == 1}
         rows.append({**row, "text_pair": " ".join(words), "score": float(len(shared))})
     return rows
+
+
+_QUEUES = (
+    ("mail.late", "the film was late"),
+    ("mail.early", "she was early"),
+    ("food", "the food was good"),
+)
+
+
+def queue_rows(count: int = 60, seed: int = 0) -> Rows:
+    """Returns rows labelled by leaves of a tree; some under `mail` say no more than that."""
+    draw = random.Random(seed)
+    rows = []
+    for index in range(count):
+        leaf, text = _QUEUES[index % 3]
+        label = "mail" if leaf != "food" and index % 5 == 0 else leaf
+        rows.append({"text": f"{text} {draw.choice('abc')} {index}", "label": label})
+    return rows
