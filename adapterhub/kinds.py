@@ -23,6 +23,7 @@ Kind = Literal[
     "question_answering",
     "embedding",
     "prototype",
+    "label_tree",
 ]
 MetricName = Literal[
     "accuracy",
@@ -40,6 +41,7 @@ MetricName = Literal[
     "recall_at_1",
     "recall_at_5",
     "recall_at_10",
+    "hierarchical_f1",
 ]
 Role = Literal["text", "pair", "tokens", "heads", "question", "context", "starts", "target"]
 """What a column of labelled rows is."""
@@ -58,10 +60,12 @@ What = Literal[
     "end",
     "answers",
     "vector",
+    "path",
 ]
 """What a column of predictions holds."""
-LinearModel = Literal["labels", "sets", "numbers", "choices"]
-"""What a linear model is fitted to: one label per row, label sets, numbers, or choices."""
+LinearModel = Literal["labels", "sets", "numbers", "choices", "leaves"]
+"""What a linear model is fitted to: one label per row, label sets, numbers, choices, or one label
+of the rows that have a leaf."""
 ArrowType = str | tuple[tuple[str, str], ...]
 """The name of a type of pyarrow, `list<…>` for a list of these, or for a list of structs the names
 and types of their fields."""
@@ -108,6 +112,7 @@ class KindRow:
             they have no temperature, and rounding can change all of a word's.
         has_thresholds: Whether each label has a threshold.
         has_range: Whether it predicts numbers, which are clipped to a range.
+        has_tree: Whether its labels are the leaves of a tree, and rows may have inner ones.
         linear: The linear model of n-grams that may stand beside the head; None for none.
         cross_validated: Whether few rows are cross-validated.
         allows_unseen: Whether rows may have labels that the task lacks, which count as wrong.
@@ -150,6 +155,7 @@ class KindRow:
     biaffine: bool = False
     has_thresholds: bool = False
     has_range: bool = False
+    has_tree: bool = False
     linear: LinearModel | None = "labels"
     cross_validated: bool = True
     allows_unseen: bool = False
@@ -363,6 +369,20 @@ _ROWS = (
         cross_validated=False,
         withheld="rows",
         has_none=True,
+        always="Always predicts one of its labels, also for a text that none of them fits.",
+        schema=4,
+    ),
+    KindRow(
+        name="label_tree",
+        output="one of the labels below with its probability, and the labels above it",
+        columns={"labels": (*_LABEL, ("path", "list<string>"))},
+        best_columns={"label": "string", "score": "double", "path": "list<string>"},
+        metrics=("hierarchical_f1", "accuracy", "macro_f1", "likelihood"),
+        targets=("label", "labels"),
+        fewest_labels=2,
+        has_tree=True,
+        linear="leaves",
+        withheld="leaves",
         always="Always predicts one of its labels, also for a text that none of them fits.",
         schema=4,
     ),

@@ -50,7 +50,7 @@ def _type(held: ArrowType) -> pa.DataType:
         of_list = held.startswith(_LIST)
         one = pa.type_for_alias(held.removeprefix(_LIST).removesuffix(">"))
         return pa.list_(one) if of_list else one
-    return pa.list_(pa.struct([(name, pa.type_for_alias(alias)) for name, alias in held]))
+    return pa.list_(pa.struct([(name, _type(alias)) for name, alias in held]))
 
 
 def task_columns(
@@ -76,6 +76,18 @@ class LabelScore(TypedDict):
 
     label: str | None
     score: float
+
+
+class TreeLabel(TypedDict):
+    """A label of a tree, its probability in [0, 1], and the labels from the root down to it.
+
+    Where the most probable leaf is under the minimum of confidence, it is one that stands above it;
+    None, with an empty path, where that is under it too.
+    """
+
+    label: str | None
+    score: float
+    path: list[str]
 
 
 class Value(TypedDict):
@@ -147,6 +159,8 @@ class Vector(TypedDict):
 Answer = (
     LabelScore
     | list[LabelScore]
+    | TreeLabel
+    | list[TreeLabel]
     | Value
     | list[Entity]
     | list[ParsedWord]
@@ -291,7 +305,7 @@ class Scores(ByTask[TaskScores]):
         `<task>.words`; `<task>.choice`, `<task>.index` and `<task>.score` for one choice per row,
         `<task>.choices` for several; `<task>.answer`, `<task>.start`, `<task>.end` and
         `<task>.score` for one answer per question, `<task>.answers` for several; `<task>.vector`,
-        a list of numbers.
+        a list of numbers. Labels in a tree have `<task>.path` too, the labels from the root down.
         """
         columns = self.to_columns()
         names = list(columns)

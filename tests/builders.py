@@ -29,7 +29,9 @@ LABELS: dict[str, tuple[str, ...]] = {
     "question_answering": (),
     "embedding": (),
     "prototype": ("negative", "positive"),
+    "label_tree": ("card.lost", "card.stolen", "transfer.late", "other"),
 }
+PARENTS = {"card.lost": "card", "card.stolen": "card", "transfer.late": "transfer"}
 
 
 def backbone_spec(**changes: Any) -> BackboneSpec:
@@ -71,6 +73,7 @@ def task_spec(kind: Kind = "single_label", **changes: Any) -> TaskSpec:
     row = KINDS[kind]
     fields |= {"fields": row.input_fields} if row.input_fields else {}
     fields |= {"extraction": Extraction(max_tokens=8)} if row.slides_second else {}
+    fields |= {"parents": PARENTS} if row.has_tree else {}
     return TaskSpec(**{**fields, **changes})
 
 

@@ -24,7 +24,7 @@ PACKAGE = Path(adapterhub.__file__).parent
 
 LADDER: dict[str, tuple[set[str], ...]] = {
     "": (
-        {"cells", "errors", "families", "schema", "tags"},
+        {"cells", "errors", "families", "label_trees", "schema", "tags"},
         {"by_task", "decoding", "diagnostics", "examples", "kinds"},
         {"specs"},
         {"shapes", "inputs", "option_models"},
@@ -56,7 +56,7 @@ LADDER: dict[str, tuple[set[str], ...]] = {
     ),
     "training": (
         {"adapter_options"},
-        {"descriptions", "tune"},
+        {"option_files", "tune"},
         {"options"},
         {"data"},
         {"features"},

@@ -83,6 +83,7 @@ def _values(task: FoundTask) -> dict[str, object]:
 
 
 def _about(task: FoundTask) -> dict[str, str]:
+    from adapterhub.label_trees import outline
     from adapterhub.store.retired import deprecation_text
 
     spec, found = task.spec, task.found
@@ -105,6 +106,7 @@ def _about(task: FoundTask) -> dict[str, str]:
         "kind": spec.kind,
         "languages": ", ".join(spec.languages),
         "labels": labels,
+        "tree": outline(spec.labels, spec.parents) if spec.parents else "",
         "range": "{:g} to {:g}".format(*spec.value_range) if spec.value_range else "",
     }
 

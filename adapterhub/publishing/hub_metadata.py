@@ -52,6 +52,7 @@ HUB_METRICS: Mapping[str, str] = {
     "mean_absolute_error": "mae",
     "f1": "f1",
     "exact_match": "exact_match",
+    "hierarchical_f1": "f1",
 }
 """Our metrics that the Hub knows, with its identifiers."""
 
@@ -72,6 +73,7 @@ _METRIC_NAMES: Mapping[str, str] = {
     "word_f1": "F1 of words",
     "f1": "F1 of answers",
     "exact_match": "Exact match of answers",
+    "hierarchical_f1": "F1 over labels and those above",
     "answerable_f1": "F1 of questions with an answer",
     "answerable_exact_match": "Exact match of questions with an answer",
     "unanswerable_accuracy": "Questions without an answer that get none",

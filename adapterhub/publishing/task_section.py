@@ -12,6 +12,7 @@ from typing import Literal
 from adapterhub.choices.rows import record_of
 from adapterhub.diagnostics import rows_text
 from adapterhub.families import FAMILIES
+from adapterhub.label_trees import path_of
 from adapterhub.publishing.hub_metadata import hub_dataset
 from adapterhub.publishing.rendering import Markdown, cut, escape, render
 from adapterhub.specs import RISK_COLUMNS, BackboneSpec, TaskSpec, abstention_lines, risk_cells
@@ -146,8 +147,11 @@ def _label_rows(spec: TaskSpec, labels: Sequence[str]) -> list[list[str]]:
 
 
 def _label_figures(spec: TaskSpec) -> list[tuple[str, list[str]]]:
-    """Returns what is known of each label: threshold, rows, and the share of them that is found."""
+    """Returns what is known of each label: what it is under, threshold, rows, and what is found."""
     columns: list[tuple[str, list[str]]] = []
+    if spec.parents:
+        paths = [path_of(label, spec.parents)[:-1] for label in spec.labels]
+        columns.append(("under", [" › ".join(path) for path in paths]))
     if spec.calibration.thresholds is not None:
         columns.append(("threshold", [f"{one:.3g}" for one in spec.calibration.thresholds]))
     found = spec.diagnostics

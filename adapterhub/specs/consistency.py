@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from adapterhub.label_trees import check_tree
 from adapterhub.specs.adapter import AdapterSpec
 from adapterhub.specs.names import APART_POOLINGS
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def check_labels(spec: TaskSpec) -> None:
-    """Checks that labels are distinct and fit the kind.
+    """Checks that labels are distinct and fit the kind, and that they have a tree where it has.
 
     Raises:
         ValueError: They do not.
@@ -22,6 +23,9 @@ def check_labels(spec: TaskSpec) -> None:
         twice = next(label for label in labels if labels.count(label) > 1)
         raise ValueError(f"label '{twice}' occurs twice")
     spec.row.check_labels(labels)
+    if spec.row.has_tree != bool(spec.parents):
+        raise ValueError("parents, the label above each, belong to label_tree tasks only")
+    check_tree(labels, spec.parents)
 
 
 def check_fields(spec: TaskSpec) -> None:

@@ -10,6 +10,7 @@ from adapterhub.decoding import Calibration, Extraction
 from adapterhub.diagnostics import Diagnostics, Metric, Use
 from adapterhub.examples import MOST_EXAMPLES, Example, KnownAnswer
 from adapterhub.kinds import ANSWER, KINDS, Kind, KindRow
+from adapterhub.label_trees import inner_labels
 from adapterhub.schema import Spec
 from adapterhub.specs.abstention import ABSTENTION_SCHEMA, Abstention
 from adapterhub.specs.adapter import AdapterSpec
@@ -36,7 +37,8 @@ class TaskSpec(Spec):
         kind: Kind of its output.
         labels: Label names in row order of the head's weight; empty for regression. For
             tagging, BIO or BIOES tags with `O`; for parsing relations, of which `INSIDE` joins a
-            unit to the word before it.
+            unit to the word before it; of a tree its leaves.
+        parents: Labels in a tree only: the label above each label that is no root.
         fields: Its input fields: one text or a pair.
         apart: Whether the two fields are encoded separately and compared, instead of together
             in one sequence.
@@ -51,7 +53,7 @@ class TaskSpec(Spec):
         examples: Texts with their predictions, for people.
     """
 
-    later = ("apart", "extraction", "abstention", "examples")
+    later = ("apart", "extraction", "abstention", "examples", "parents")
     schema_version: Literal[1] = 1
     task: TaskName
     kind: Kind
@@ -59,6 +61,7 @@ class TaskSpec(Spec):
     languages: tuple[Language, ...] = ()
     license: str | None = None
     labels: tuple[Label, ...] = Field(default=(), max_length=MAX_LABELS)
+    parents: dict[Label, Label] = Field(default={}, max_length=2 * MAX_LABELS)
     fields: tuple[FieldName, ...] = Field(default=("text",), min_length=1, max_length=2)
     apart: bool = False
     max_length: int = Field(ge=8, le=MAX_WINDOW)
@@ -80,6 +83,11 @@ class TaskSpec(Spec):
     def row(self) -> KindRow:
         """Returns the facts of its kind."""
         return KINDS[self.kind]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Returns the labels that rows have: of a tree also inner ones, of tags the types."""
+        return self.row.label_names((*self.labels, *inner_labels(self.parents)))
 
     @property
     def outputs(self) -> int:
@@ -128,7 +136,7 @@ class TaskSpec(Spec):
         check_known_answers(self)
         if self.diagnostics is not None and not self.diagnostics.fits(len(self.labels)):
             raise ValueError("diagnostics are about other labels")
-        names = (ANSWER,) if self.extraction else self.row.label_names(self.labels)
+        names = (ANSWER,) if self.extraction else self.names
         fields, has_choices = len(self.fields), self.row.of_choices
         if not all(one.fits(fields, names, has_choices=has_choices) for one in self.examples):
             raise ValueError("an example is of a task with other fields or labels")

@@ -25,7 +25,7 @@ from adapterhub.store.example_texts import read_examples
 from adapterhub.store.registry import NEAREST, Resolved
 from adapterhub.training.abstention import HeadRun, find_abstention
 from adapterhub.training.adapters.result import AdapterSearchResult, AdapterTable, FittedAdapter
-from adapterhub.training.data.dataset import Dataset, Splits, summary_of
+from adapterhub.training.data.dataset import Dataset, Splits
 from adapterhub.training.data.splits import shared_rows
 from adapterhub.training.data.summary import DataSummary
 from adapterhub.training.data.trained_columns import recorded_columns
@@ -39,6 +39,7 @@ from adapterhub.training.heads.search_heads import SearchResult
 from adapterhub.training.heads.table import SearchTable
 from adapterhub.training.kinds.table import TRAINED, calibrated, compare, compute_metrics
 from adapterhub.training.options import TrainingOptions
+from adapterhub.training.prepare import summary_of
 from adapterhub.training.tune import Tune
 
 
@@ -278,6 +279,7 @@ def _bare_spec(
         languages=options.languages,
         license=options.license,
         labels=train_rows.labels,
+        parents=dict(train_rows.parents),
         fields=train_rows.fields,
         apart=fit_inputs.reading.apart,
         max_length=fit_inputs.reading.max_length,

@@ -10,10 +10,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_serializer, model_validator
 
-from adapterhub.errors import DataError, UsageError
+from adapterhub.errors import UsageError
 from adapterhub.inputs import Record, parse_bytes
 from adapterhub.kinds import KINDS, Kind
 from adapterhub.kinds import MetricName as MetricName
+from adapterhub.label_trees import check_parents
 from adapterhub.option_models import Option, Options, Part, parse_options
 from adapterhub.specs import (
     APART_POOLINGS,
@@ -23,8 +24,6 @@ from adapterhub.specs import (
     TaskName,
     TextPooling,
 )
-from adapterhub.store.atomic import reason
-from adapterhub.store.jsonsafe import read_json_object, shown
 from adapterhub.store.paths import absolute_path
 from adapterhub.training.adapter_options import (
     AdapterOptions,
@@ -35,7 +34,7 @@ from adapterhub.training.adapter_options import (
     Rate,
     Several,
 )
-from adapterhub.training.descriptions import read_descriptions
+from adapterhub.training.option_files import read_descriptions, read_mentions, read_parents
 from adapterhub.training.tune import Tune, adapter_for, check_together, read_tune
 
 Joining = Literal["auto", "space", "none"]
@@ -67,24 +66,6 @@ _TEST = f"{TEST_FRACTION} of {PLENTY_HELD_OUT:,} rows or more, else 0"
 _SIZE = Option("SIZE", read=parse_bytes, expected="a size such as 500MB, 2GB or 1GiB")
 
 
-def read_mentions(path: Path | str) -> dict[str, tuple[str, ...]]:
-    """Returns the mentions of a JSON file: an object of lists of texts by entity type.
-
-    Raises:
-        DataError: It cannot be read, or holds something else.
-    """
-    try:
-        content = read_json_object(Path(path).read_bytes())
-    except OSError as error:
-        raise DataError(path, f"it cannot be read: {reason(error)}") from error
-    except ValueError as error:
-        raise DataError(path, f"it is not JSON of mentions by entity type: {error}") from error
-    for entity, texts in content.items():
-        if not isinstance(texts, list) or not all(isinstance(one, str) and one for one in texts):
-            raise DataError(path, f'{shown(entity)} is not a list of texts, such as ["Oslo"]')
-    return {entity: tuple(texts) for entity, texts in content.items() if isinstance(texts, list)}
-
-
 def path_or_table(data: object) -> object:
     """Returns the path that a string is; any other data unchanged."""
     return Path(data) if isinstance(data, str) else data
@@ -103,8 +84,8 @@ class TrainingOptions(Options):
     """Kind of the task. Without it names and values of the columns decide: `tokens` with tags means
     tagging, with heads and relations parsing; a question with a context and answers means
     question_answering; lists of labels mean multi_label, fractions or a column `score` regression,
-    other values single_label; where they may be more than one kind, none is guessed. embedding is
-    only by name."""
+    other values single_label, and with tree or parents label_tree; where they may be more than one
+    kind, none is guessed. embedding is only by name."""
     text: Annotated[str, Option("COLUMN", flags=("--text-column", "--text"))] = "text"
     """Column of the text; for multiple choice of the prompt, for question answering of the
     question, by default `prompt` and `question`."""
@@ -145,6 +126,15 @@ class TrainingOptions(Options):
     ] = Field(default={})
     """Prototypes: a sentence by label (for the command line, in a YAML or JSON file) that says what
     texts it is for; each counts as one more example, and a label may have no other."""
+    tree: Annotated[Name | None, Option("SEPARATOR")] = None
+    """Labels in a tree (label_tree): what stands between the levels in a label, as the dot in
+    card.lost, which is under card. Rows may have inner labels too."""
+    parents: Annotated[
+        dict[Name, Name | None],
+        Option("FILE", "none", read=read_parents),
+    ] = Field(default={})
+    """Labels in a tree (label_tree): the label above each label, null for a root; for the command
+    line a YAML or JSON file with lines such as lost: card."""
     validation: Annotated[object, BeforeValidator(path_or_table), Option("FILE", read=Path)] = None
     """File with the validation set; in Python also a table, as the training data."""
     test: Annotated[object, BeforeValidator(path_or_table), Option("FILE", read=Path)] = None
@@ -288,6 +278,13 @@ class TrainingOptions(Options):
         known = () if self.kind is None else KINDS[self.kind].metrics
         if known and self.metric not in (None, *known):
             raise ValueError(f"a {self.kind} task is chosen by {' or '.join(known)}")
+        return self
+
+    @model_validator(mode="after")
+    def _has_one_tree(self) -> TrainingOptions:
+        if self.tree is not None and self.parents:
+            raise ValueError("give tree, which separates the levels of a label, or parents")
+        check_parents(self.parents)
         return self
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adapterhub.errors import DataError, RegistryError, UsageError
 from adapterhub.kinds import KINDS, Kind
+from adapterhub.label_trees import outline
 from adapterhub.model.backbone.sources import absolute_source
 from adapterhub.option_models import read_options
 from adapterhub.remote.find import find
@@ -19,8 +20,9 @@ from adapterhub.store.references import check_name
 from adapterhub.store.registry import NEAREST, registry_to_write
 from adapterhub.store.room import check_kind, check_room
 from adapterhub.training.adapter_options import from_depth_of
-from adapterhub.training.data.dataset import Splits, read_splits, summary_of
+from adapterhub.training.data.dataset import Splits, read_splits
 from adapterhub.training.data.kinds.table import READERS
+from adapterhub.training.data.summary import DataSummary, summarize
 from adapterhub.training.evaluation.extra import require_extra
 from adapterhub.training.options import TrainingOptions, selection_metric
 from adapterhub.training.tune import check_tune
@@ -137,6 +139,25 @@ def _check_earlier(options: TrainingOptions, registry: Path | None) -> None:
         return
     if find(name, named_registry(registry)).spec.adapter is None:
         raise UsageError(f"Task '{name}' has no adapter; its head reads the frozen trunk.")
+
+
+def summary_of(splits: Splits) -> DataSummary:
+    """Returns what was read of a data set."""
+    train = splits.train
+    summary = summarize(
+        train.kind,
+        train.targets,
+        columns=train.columns,
+        validation_rows=len(splits.validation),
+        validated_by=splits.measured_on,
+        test_rows=0 if splits.test is None else len(splits.test),
+    )
+    measuring = () if splits.test is None else splits.test.outside
+    return replace(
+        summary,
+        outside_rows=(len(splits.validation.outside), len(measuring)),
+        tree=outline(train.labels, train.parents) if train.parents else "",
+    )
 
 
 def _read_rows(data: object, options: TrainingOptions, called: str) -> Splits:

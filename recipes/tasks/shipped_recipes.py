@@ -10,7 +10,8 @@ import yaml
 
 from adapterhub.errors import UnknownTaskError, UsageError
 from adapterhub.training.adapter_options import adapter_options
-from adapterhub.training.options import TrainingOptions, read_mentions, training_options
+from adapterhub.training.option_files import read_mentions
+from adapterhub.training.options import TrainingOptions, training_options
 from recipes.tasks.task_rows import PARTS, rows_of
 
 HERE = Path(__file__).resolve().parent

@@ -187,6 +187,24 @@ def alike_rows(count: int = 60, seed: int = 0) -> Rows:
     return rows
 
 
+_QUEUES = (
+    ("mail.late", "the film was late"),
+    ("mail.early", "she was early"),
+    ("food", "the food was good"),
+)
+
+
+def queue_rows(count: int = 60, seed: int = 0) -> Rows:
+    """Returns rows labelled by leaves of a tree; some under `mail` say no more than that."""
+    draw = random.Random(seed)
+    rows = []
+    for index in range(count):
+        leaf, text = _QUEUES[index % 3]
+        label = "mail" if leaf != "food" and index % 5 == 0 else leaf
+        rows.append({"text": f"{text} {draw.choice('abc')} {index}", "label": label})
+    return rows
+
+
 ROWS: Mapping[str, Callable[[int, int], Rows]] = {
     "single_label": sentiment_rows,
     "multi_label": topic_rows,
@@ -197,5 +215,6 @@ ROWS: Mapping[str, Callable[[int, int], Rows]] = {
     "question_answering": question_rows,
     "embedding": partner_rows,
     "prototype": sentiment_rows,
+    "label_tree": queue_rows,
 }
 """What makes labelled rows of each kind, of a number and a seed, in columns of usual names."""

@@ -16,10 +16,10 @@ from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.heads.prototypes.cosines import directions
 from adapterhub.training.data.dataset import read_splits
-from adapterhub.training.descriptions import read_descriptions
 from adapterhub.training.finalize import TrainedTask
 from adapterhub.training.heads.prototypes.means import Means
 from adapterhub.training.kinds.prototype import TEMPERATURE
+from adapterhub.training.option_files import read_descriptions
 from adapterhub.training.options import training_options
 from adapterhub.training.train import train
 from tests.training.rows import Rows, sentiment_rows, write_rows

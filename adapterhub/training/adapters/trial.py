@@ -309,6 +309,8 @@ class AdapterTrials:
             "head": fork.head.model_dump(mode="json"),
             "rank": rank,
         }
+        if splits.train.parents:
+            meaning["parents"] = dict(splits.train.parents)
         if self.options.tune is not None and self.options.tune.makes_backbone:
             # Other recipes are what the adapter's options say.
             meaning["tune"] = str(self.options.tune)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from adapterhub.choices.columns import ChoiceColumns
 from adapterhub.kinds import KINDS, Kind, Role
@@ -37,6 +38,8 @@ class Columns:
         choices: Multiple choice: the columns of prompt and choices, which `inputs` has in order.
         choice_names: The names by which they are found in each row; empty otherwise.
         starts: Question answering: the column of the starts of answers; empty for none.
+        tree: Labels in a tree: what stands between the levels in a label; empty for none.
+        parents: Labels in a tree: the label above each, None for a root; empty for none.
     """
 
     kind: Kind
@@ -50,6 +53,8 @@ class Columns:
     choices: ChoiceColumns | None = None
     choice_names: tuple[str, ...] = ()
     starts: str = ""
+    tree: str = ""
+    parents: Mapping[str, str | None] = field(default_factory=dict)
 
     @property
     def fields(self) -> tuple[str, ...]:

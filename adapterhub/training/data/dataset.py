@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 from adapterhub.choices.rows import choice_pairs
 from adapterhub.errors import DataError
 from adapterhub.kinds import KINDS, Kind, Role
+from adapterhub.label_trees import Parents, inner_labels, leaves_below
 from adapterhub.specs import TaskSpec
 from adapterhub.training.data.answers.answer_rows import AnswerSpan
 from adapterhub.training.data.columns import Columns
 from adapterhub.training.data.find_columns import find_columns
 from adapterhub.training.data.kinds.reader import Example, Numbers
-from adapterhub.training.data.kinds.table import READERS, parse_records
+from adapterhub.training.data.kinds.table import READERS, find_all_labels, parse_records
 from adapterhub.training.data.labels import (
     Target,
     check_outside,
@@ -37,7 +38,7 @@ from adapterhub.training.data.splits import (
     split_records,
     text_groups,
 )
-from adapterhub.training.data.summary import LEFT_OUT, DataSummary, note_unread, summarize
+from adapterhub.training.data.summary import LEFT_OUT, note_unread
 from adapterhub.training.data.tagging import Span
 from adapterhub.training.data.trained_columns import with_trained_columns
 from adapterhub.training.data.words.joined import joined_rows, joining_of
@@ -62,6 +63,7 @@ class Dataset:
         columns: Which columns were read; None for rows from elsewhere.
         outside: Inputs of rows that belong to none of the labels. Of validation rows they choose
             the minimum of confidence, of test rows they measure it.
+        parents: The label above each, of labels in a tree, which are its leaves.
     """
 
     name: str
@@ -72,10 +74,16 @@ class Dataset:
     labels: tuple[str, ...]
     columns: Columns | None = None
     outside: tuple[tuple[str, ...], ...] = ()
+    parents: Parents = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Returns the number N of rows."""
         return len(self.inputs)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Returns the labels that rows may have: also those above others in a tree."""
+        return (*self.labels, *inner_labels(self.parents))
 
     @property
     def roles(self) -> dict[Role, str]:
@@ -131,10 +139,12 @@ class Dataset:
     def truth(self) -> Numbers:
         """Returns the targets as numbers, of kinds that have one per text.
 
-        (N,) int64 label indices, (N, K) float32 zeros and ones for multi-label, or (N,)
-        float32 values for regression.
+        (N,) int64 label indices, (N, K) float32 zeros and ones for multi-label, of labels in a tree
+        for the leaves below, or (N,) float32 values for regression.
         """
-        return READERS[self.kind].truth(self.targets, self.labels)
+        below = leaves_below(self.labels, self.parents) if self.parents else {}
+        targets = [below[str(target)] if below else target for target in self.targets]
+        return READERS[self.kind].truth(targets, self.labels)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -180,21 +190,6 @@ class Splits:
         return "cross-validation" if self.folds else "validation"
 
 
-def summary_of(splits: Splits) -> DataSummary:
-    """Returns what was read of a data set."""
-    train = splits.train
-    summary = summarize(
-        train.kind,
-        train.targets,
-        columns=train.columns,
-        validation_rows=len(splits.validation),
-        validated_by=splits.measured_on,
-        test_rows=0 if splits.test is None else len(splits.test),
-    )
-    measuring = () if splits.test is None else splits.test.outside
-    return replace(summary, outside_rows=(len(splits.validation.outside), len(measuring)))
-
-
 def read_splits(data: object, options: TrainingOptions) -> Splits:
     """Returns the training, validation and test rows of a data set.
 
@@ -221,8 +216,9 @@ def read_splits(data: object, options: TrainingOptions) -> Splits:
     )
     train = _with_descriptions(train, options)
     check_outside(options.none_label, train.targets, parts.outside[0], source=records.source)
-    labels = READERS[train.kind].labels(train.inputs, train.targets, records)
-    validation, test = _with_own_names(validation, labels), _with_own_names(test, labels)
+    train = _with_labels(train, records)
+    labels = train.names
+    validation, test = _with_own_names(validation, train), _with_own_names(test, train)
     notes = parts.notes
     # Most of a tree is known; see `refuse_unknown`.
     if parts.test and labels and not KINDS[train.kind].allows_unseen:
@@ -238,9 +234,7 @@ def read_splits(data: object, options: TrainingOptions) -> Splits:
         for part in (validation, test):
             refuse_unknown(part.targets, labels, part.kind, source=other.source, owner=owner)
     # Labels are those of all rows: max_rows must not decide which labels a task has.
-    kept, validation, test = (
-        replace(_drawn(part, options), labels=labels) for part in (train, validation, test)
-    )
+    kept, validation, test = (_drawn(part, options) for part in (train, validation, test))
     if options.mentions:
         types = KINDS[kept.kind].label_names(labels) if kept.kind == "tagging" else ()
         inputs, targets = rows_with_mentions(kept.inputs, kept.spans(), types, options)
@@ -285,13 +279,13 @@ def _with_test(splits: Splits, options: TrainingOptions) -> Splits:
             f"its rows have the fields {' and '.join(columns.fields)}, those of training "
             f"{' and '.join(train.fields)}"
         )
-    empty = Dataset(train.name, train.kind, train.fields, (), (), train.labels)
+    empty = replace(train, inputs=(), targets=(), columns=None)
     test = _fill(empty, examples, joining_of(examples, options.join_tokens))
-    test = replace(_with_own_names(test, train.labels), outside=outside)
+    test = replace(_with_own_names(test, train), outside=outside)
     if train.labels:
         owner = "the training rows (skip_unseen leaves such rows out)"
-        test = _without_unseen(test, train.labels) if options.skip_unseen else test
-        refuse_unknown(test.targets, train.labels, test.kind, source=records.source, owner=owner)
+        test = _without_unseen(test, train.names) if options.skip_unseen else test
+        refuse_unknown(test.targets, train.names, test.kind, source=records.source, owner=owner)
     if len(test) < 2:
         records.refuse(f"there are {len(test)} test rows; 2 or more are needed")
     return replace(splits, test=_drawn(test, options))
@@ -313,8 +307,7 @@ def _of_all(records: Records, columns: Columns, options: TrainingOptions) -> Spl
     groups = draw_folds(drawn, options) if is_drawn else text_groups(whole.inputs)
     if max(groups) == 0:
         records.refuse("all rows have the same text; nothing can be learned")
-    labels = READERS[whole.kind].labels(whole.inputs, whole.targets, records)
-    whole = replace(whole, labels=labels, outside=_drawn(whole, options).outside)
+    whole = replace(_with_labels(whole, records), outside=_drawn(whole, options).outside)
     if not is_drawn:
         left_out = few_examples.that_can_be_left_out(whole.targets, groups, len(rows))
         if not left_out and (options.min_accuracy or options.none_label):
@@ -354,14 +347,20 @@ def read_for_task(data: object, spec: TaskSpec, options: TrainingOptions) -> Dat
     )
     joining = joining_of(examples, options.join_tokens)
     empty = Dataset(records.name, spec.kind, spec.fields, (), (), spec.labels, columns)
-    dataset = _fill(empty, examples, joining)
-    dataset = replace(_with_own_names(dataset, spec.labels), outside=outside)
+    dataset = replace(_fill(empty, examples, joining), outside=outside, parents=spec.parents)
+    dataset = _with_own_names(dataset, dataset)
     if not len(dataset):
         records.refuse(f"all rows are out of scope of task '{spec.task}'; it has no label of them")
     if spec.row.has_labels:
-        owner = f"task '{spec.task}'"
-        refuse_unknown(dataset.targets, spec.labels, spec.kind, source=records.source, owner=owner)
+        own, owner = dataset.names, f"task '{spec.task}'"
+        refuse_unknown(dataset.targets, own, spec.kind, source=records.source, owner=owner)
     return dataset
+
+
+def _with_labels(rows: Dataset, records: Records) -> Dataset:
+    """Returns training rows with the labels of a new task."""
+    labels, parents = find_all_labels(rows.kind, rows.inputs, rows.targets, rows.columns, records)
+    return replace(rows, labels=labels, parents=parents)
 
 
 def _fill(empty: Dataset, examples: Iterable[Example], joining: Joining) -> Dataset:
@@ -378,9 +377,8 @@ def _check_rows(train: Dataset, validation: Dataset, *, source: str, other: str)
 def _check_fewest(train: Dataset, source: str) -> None:
     fewest = KINDS[train.kind].fewest_rows
     if len(train) < fewest:
-        raise DataError(
-            source, f"there are {len(train)} training rows; {fewest} or more are needed"
-        )
+        problem = f"there are {len(train)} training rows; {fewest} or more are needed"
+        raise DataError(source, problem)
 
 
 def _drawn(dataset: Dataset, options: TrainingOptions) -> Dataset:
@@ -390,9 +388,10 @@ def _drawn(dataset: Dataset, options: TrainingOptions) -> Dataset:
     return replace(taken, outside=tuple(dataset.outside[row] for row in outside))
 
 
-def _with_own_names(dataset: Dataset, labels: tuple[str, ...]) -> Dataset:
-    """Returns rows whose labels are spelled as those of the task."""
-    return replace(dataset, targets=with_own_names(dataset.targets, labels, dataset.kind))
+def _with_own_names(dataset: Dataset, task: Dataset) -> Dataset:
+    """Returns rows with the labels of a task, spelled as its own."""
+    targets = with_own_names(dataset.targets, task.names, dataset.kind)
+    return replace(dataset, labels=task.labels, parents=task.parents, targets=targets)
 
 
 def _without_unseen(dataset: Dataset, labels: tuple[str, ...]) -> Dataset:

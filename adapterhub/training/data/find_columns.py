@@ -50,6 +50,10 @@ def find_columns(
         raise UsageError(f"Option value_range is for regression, but the data make a {kind} task.")
     if options.dimensions is not None and not KINDS[kind].sized:
         raise UsageError(f"Option dimensions is for embedding, but the data make a {kind} task.")
+    if (options.tree is not None or options.parents) and not KINDS[kind].has_tree:
+        raise UsageError(
+            f"Options tree and parents are for labels in a tree, but the data make a {kind} task."
+        )
     used = columns.used
     for column in used:
         records.value(records.rows[0], column)

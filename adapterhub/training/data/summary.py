@@ -43,6 +43,7 @@ class DataSummary:
         warnings: What may be meant otherwise.
         outside_rows: Number of rows out of scope that choose when the task does not answer, and of
             those that measure it.
+        tree: Labels in a tree: its roots with their numbers of leaves; else empty.
     """
 
     kind: Kind
@@ -56,6 +57,7 @@ class DataSummary:
     values: tuple[float, float, float] | None
     warnings: tuple[str, ...]
     outside_rows: tuple[int, int] = (0, 0)
+    tree: str = ""
 
     def lines(self) -> Iterator[str]:
         """Yields lines about all of it but the warnings."""
@@ -88,6 +90,8 @@ class DataSummary:
         name, unit = row.counted
         shown = [f"{_short(label)} ({count:,})" for label, count in self.labels.items()]
         yield f"{len(shown):,} {name} ({unit}): {_listed(shown)}."
+        if self.tree:
+            yield f"They stand in a tree, with so many leaves under each root: {self.tree}."
 
     def as_dict(self) -> dict[str, Any]:
         """Returns it as values of JSON."""

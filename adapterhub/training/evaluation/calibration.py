@@ -107,6 +107,16 @@ def set_temperature(logits: Array, truth: Truth) -> float:
     return find_temperature(lambda value: _set_loss(logits / value, truth))
 
 
+def leaf_temperature(logits: Array, truth: Truth) -> float:
+    """Returns the temperature that fits one leaf per row; targets are smoothed as for labels.
+
+    Args:
+        logits: (M, K).
+        truth: (M, K) ones for the leaves that a row may have, of which it has one.
+    """
+    return find_temperature(lambda value: _leaf_loss(logits / value, truth > 0))
+
+
 def choice_temperature(logits: Array, truth: Truth) -> float:
     """Returns the temperature that fits one choice per row; targets are smoothed as for labels.
 
@@ -122,6 +132,14 @@ def _label_loss(logits: Array, truth: Truth) -> float:
     right = surprise[np.arange(len(truth)), truth.astype(np.int64)]
     wrong = (surprise.sum(1) - right) / (surprise.shape[1] - 1)
     smoothing = _smoothing(len(truth))
+    return float(((1 - smoothing) * right + smoothing * wrong).mean())
+
+
+def _leaf_loss(logits: Array, own: npt.NDArray[np.bool_]) -> float:
+    surprise = -log_softmax(logits)
+    right = -np.logaddexp.reduce(np.where(own, -surprise, -np.inf), axis=1)
+    wrong = np.where(own, 0, surprise).sum(1) / np.maximum((~own).sum(1), 1)
+    smoothing = _smoothing(len(own))
     return float(((1 - smoothing) * right + smoothing * wrong).mean())
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adapterhub.model.heads.heads import Array
+from adapterhub.model.heads.kinds.label_tree import Ints, LabelTree
 from adapterhub.results import Answer, Entity
 from adapterhub.specs import Metric
 from adapterhub.training.data.dataset import Dataset
@@ -35,6 +36,39 @@ def label_figures(scores: Array, truth: npt.NDArray[Any]) -> Figures:
         "mcc": 0.0 if flat else measures.matthews_corrcoef(truth, chosen),
         "ece": calibration_error(scores.max(1), chosen == truth),
     }
+
+
+def tree_figures(tree: LabelTree, scores: Array, truth: npt.NDArray[Any], places: Ints) -> Figures:
+    """Returns hierarchical F1, accuracy, macro-F1 and ECE of labels in a tree.
+
+    Where a row has an inner label, what is predicted below it counts as right. Macro-F1 is of the
+    rows that have a leaf.
+
+    Source: Kiritchenko et al., "Learning and Evaluation in the Presence of Class Hierarchies:
+    Application to Text Categorization", 2006: F1 over labels and all those above, without a root
+    that all have.
+
+    Args:
+        tree: The labels.
+        scores: (N, K) of its leaves.
+        truth: (N, K) ones for the leaves that a row may have.
+        places: (N,) the labels of the rows, as places in the tree.
+    """
+    measures = load_package("scikit-learn")
+    chosen = scores.argmax(1)
+    hits = truth[np.arange(len(chosen)), chosen] > 0
+    told = tree.levels > tree.shared_levels
+    known = (places < tree.leaves)[:, None] | (tree.levels <= tree.levels[places][:, None])
+    true, predicted = tree.on_path(places) & told, tree.on_path(chosen) & told & known
+    figures = {
+        "hierarchical_f1": measures.f1_score(true, predicted, average="micro", zero_division=0),
+        "accuracy": float(hits.mean()),
+    }
+    if (own := np.flatnonzero(places < tree.leaves)).size:
+        figures["macro_f1"] = measures.f1_score(
+            places[own], chosen[own], average="macro", zero_division=0
+        )
+    return {**figures, "ece": calibration_error(scores.max(1), hits)}
 
 
 def choice_figures(scores: Array, truth: npt.NDArray[Any]) -> Figures:

@@ -67,7 +67,7 @@ def fit_linear(
         features: (N, F); for tagging of words.
         truth: As `Dataset.truth` gives it; for tagging the labels of words, for choices (N, 2) the
             row of each and whether it is right.
-        model: Of one label per row, of label sets, of numbers, or of choices.
+        model: Of one label per row, of label sets, of numbers, of choices, or of leaves.
         outputs: Number K of logits.
         strength: Inverse of the L2 penalty.
         steps: Solver iterations at most.
@@ -83,8 +83,12 @@ def fit_linear(
         for label in range(outputs):
             _fit_label(made, label, features, truth[:, label] > 0, strength)
         return made
+    if model == "leaves":
+        # What an inner label leaves open says nothing of the leaves below it.
+        own = np.flatnonzero(truth.sum(1) == 1)
+        features, truth = features[own], truth[own].argmax(1)
     classes = np.unique(truth)
-    if len(classes) == 1:
+    if len(classes) <= 1:
         made.bias[classes] = _CERTAIN
         return made
     fitted = LogisticRegression(C=strength, max_iter=steps)

@@ -14,7 +14,9 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
+from adapterhub.errors import UsageError
 from adapterhub.kinds import MetricName
+from adapterhub.model.heads.kinds.label_tree import LabelTree
 from adapterhub.model.heads.spans import Word
 from adapterhub.tags import OUTSIDE, mark_of
 from adapterhub.training.data.tagging import Span
@@ -47,6 +49,57 @@ def judge_labels(metric: MetricName, truth: torch.Tensor, labels: int) -> Judge:
         )
 
     return judge
+
+
+def judge_tree(
+    metric: MetricName, truth: torch.Tensor, places: torch.Tensor, tree: LabelTree
+) -> Judge:
+    """Returns the judge of labels in a tree; see `metrics.tree_figures`.
+
+    Args:
+        metric: Which metric.
+        truth: (M, K) ones for the leaves that a row may have.
+        places: (M,) the labels of the rows, as places in the tree.
+        tree: The labels.
+
+    Raises:
+        UsageError: The metric is of leaves, and no row has one.
+    """
+    has_leaf = places < tree.leaves
+    paths = torch.from_numpy(tree.paths).to(truth.device)
+    own = paths[places]
+    told = torch.arange(paths.shape[1], device=truth.device) >= tree.shared_levels
+    true = (own >= 0) & told
+    if metric == "macro_f1":
+        if not has_leaf.any():
+            raise UsageError("Option metric is 'macro_f1', but no validation row has a leaf.")
+        of_leaves = judge_labels(metric, places[has_leaf], tree.leaves)
+        return lambda logits: of_leaves(logits[:, has_leaf])
+
+    def judge(logits: torch.Tensor) -> torch.Tensor:
+        if metric == "likelihood":
+            return _likelihood(logits, lambda z: leaf_log_probabilities(z, truth))
+        predicted = logits.argmax(-1)
+        if metric == "accuracy":
+            own_truth = truth.expand(logits.shape)
+            return own_truth.gather(-1, predicted[..., None])[..., 0].mean(-1)
+        found = paths[predicted]
+        counted = (found >= 0) & told & (has_leaf[:, None] | (own >= 0))
+        both = ((found == own) & counted).sum((1, 2))
+        return 2 * both / (counted.sum((1, 2)) + true.sum()).clamp(min=1)
+
+    return judge
+
+
+def leaf_log_probabilities(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """Returns log probabilities that one of some leaves is right: logits (..., M, K) -> (..., M).
+
+    Args:
+        logits: Of all leaves.
+        truth: Ones for the leaves that are meant, (M, K).
+    """
+    own = logits.masked_fill(truth.expand(logits.shape) == 0, -torch.inf)
+    return own.logsumexp(-1) - logits.logsumexp(-1)
 
 
 def judge_label_sets(metric: MetricName, truth: torch.Tensor) -> Judge:

@@ -14,6 +14,7 @@ from adapterhub.training.evaluation.comparison import Comparison
 from adapterhub.training.evaluation.metrics import to_metrics
 from adapterhub.training.kinds.embedding import EmbeddingKind
 from adapterhub.training.kinds.kind import Outputs, TrainedKind
+from adapterhub.training.kinds.label_tree import LabelTreeKind
 from adapterhub.training.kinds.multi_label import MultiLabelKind
 from adapterhub.training.kinds.multiple_choice import MultipleChoiceKind
 from adapterhub.training.kinds.parsing import ParsingKind
@@ -33,6 +34,7 @@ TRAINED: Mapping[Kind, TrainedKind] = {
     "question_answering": QuestionAnsweringKind(),
     "embedding": EmbeddingKind(),
     "prototype": PrototypeKind(),
+    "label_tree": LabelTreeKind(),
 }
 
 

@@ -36,7 +36,7 @@ from adapterhub.training.several.entries import Place, TaskEntry, Values, layere
 SUFFIXES = (".yaml", ".yml")
 """Endings of the names of such files."""
 
-_PATHS = ("data", "validation", "test", "mentions", "cache_dir", "registry")
+_PATHS = ("data", "validation", "test", "mentions", "parents", "cache_dir", "registry")
 _REFERENCES = ("backbone", "adapter_of", "continue_from")
 """Names of tasks and backbones, or paths that begin with `.`."""
 _OF_THE_RUN = ("registry", "backbone")

@@ -9,10 +9,11 @@ from unicodedata import normalize
 import pytest
 
 from adapterhub.errors import UsageError
-from adapterhub.training.data.dataset import read_splits, summary_of
+from adapterhub.training.data.dataset import read_splits
 from adapterhub.training.data.labels import near_equal
 from adapterhub.training.data.summary import DataSummary
 from adapterhub.training.options import TrainingOptions, training_options
+from adapterhub.training.prepare import summary_of
 from tests.training.rows import (
     Rows,
     pair_rows,

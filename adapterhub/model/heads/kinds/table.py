@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from adapterhub.kinds import Kind
 from adapterhub.model.heads.kinds.decoder import Decoder
 from adapterhub.model.heads.kinds.embedding import EmbeddingDecoder
+from adapterhub.model.heads.kinds.label_tree import LabelTreeDecoder
 from adapterhub.model.heads.kinds.multi_label import MultiLabelDecoder
 from adapterhub.model.heads.kinds.multiple_choice import MultipleChoiceDecoder
 from adapterhub.model.heads.kinds.parsing import ParsingDecoder
@@ -25,4 +26,5 @@ DECODERS: Mapping[Kind, Decoder] = {
     "question_answering": QuestionAnsweringDecoder(),
     "embedding": EmbeddingDecoder(),
     "prototype": SingleLabelDecoder(),
+    "label_tree": LabelTreeDecoder(),
 }

@@ -107,6 +107,23 @@ class Reader(ABC):
         del inputs
         return find_labels(self.kind, targets, records)
 
+    def parents(
+        self, names: Sequence[str], columns: Columns | None, records: Records
+    ) -> dict[str, str]:
+        """Returns the tree in which the labels of a new task stand: the label above each.
+
+        Args:
+            names: The labels.
+            columns: How rows are read.
+            records: Where they come from, for messages.
+
+        Raises:
+            DataError: They make no tree.
+            UsageError: Nothing says which tree.
+        """
+        del names, columns, records
+        return {}
+
     def truth(self, targets: Sequence[Target], labels: Sequence[str]) -> Numbers:
         """Returns targets as numbers, as `Dataset.truth` has them.
 

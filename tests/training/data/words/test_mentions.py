@@ -13,7 +13,8 @@ from adapterhub.errors import DataError, UsageError
 from adapterhub.training.data.dataset import read_splits
 from adapterhub.training.data.tagging import Span
 from adapterhub.training.data.words.mentions import with_other_mentions
-from adapterhub.training.options import read_mentions, training_options
+from adapterhub.training.option_files import read_mentions
+from adapterhub.training.options import training_options
 from tests.training.rows import Rows, sentiment_rows
 
 MENTIONS = {"city": ("New York", "Oslo"), "when": ("today",)}

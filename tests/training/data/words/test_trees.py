@@ -12,10 +12,11 @@ import pytest
 from adapterhub.errors import AdapterHubError, DataError, UsageError
 from adapterhub.model.heads.spans import TaggedText, words_of
 from adapterhub.specs import INSIDE
-from adapterhub.training.data.dataset import read_splits, summary_of
+from adapterhub.training.data.dataset import read_splits
 from adapterhub.training.data.words.trees import Arc
 from adapterhub.training.data.words.units import NONE, UnitTree, unit_tree
 from adapterhub.training.options import TrainingOptions, training_options
+from adapterhub.training.prepare import summary_of
 from tests.training.rows import tree_rows, write_rows
 
 BAD: list[tuple[dict[str, Any], str]] = [
