@@ -134,6 +134,26 @@ def of_vectors(found: Found, rows: Rows) -> Figures:
     }
 
 
+def of_label_trees(found: Found, rows: Rows) -> Figures:
+    """Scikit-learn's F1 over the sets of labels and those above, to the level that a row says."""
+    truth = [row["label"].split(".") for row in rows]
+    is_leaf = [row["label"] != "mail" for row in rows]
+    own = [[part.split(".")[-1] for part in one["path"]] for one in found]
+    cut = [path if leaf else path[:1] for path, leaf in zip(own, is_leaf, strict=True)]
+    sets = MultiLabelBinarizer().fit(truth + own)
+    hits = [path[-1] in other for path, other in zip(truth, own, strict=True)]
+    leaves = [place for place, leaf in enumerate(is_leaf) if leaf]
+    return {
+        "hierarchical_f1": f1_score(sets.transform(truth), sets.transform(cut), average="micro"),
+        "accuracy": float(np.mean(hits)),
+        "macro_f1": f1_score(
+            [truth[place][-1] for place in leaves],
+            [own[place][-1] for place in leaves],
+            average="macro",
+        ),
+    }
+
+
 REFERENCES: Mapping[str, Callable[[Found, Rows], Figures]] = {
     "single_label": of_labels,
     "multi_label": of_sets,
@@ -144,6 +164,7 @@ REFERENCES: Mapping[str, Callable[[Found, Rows], Figures]] = {
     "question_answering": of_answers,
     "embedding": of_vectors,
     "prototype": of_labels,
+    "label_tree": of_label_trees,
 }
 
 

@@ -37,9 +37,12 @@ OPTIONS: dict[str, Any] = {
     "pairs": "together",
 }
 """One candidate, whatever the kind."""
+READ_BY: Mapping[str, dict[str, Any]] = {"label_tree": {"tree": "."}}
+"""Options without which rows of a kind cannot be read."""
 OWN_OPTIONS: Mapping[str, dict[str, Any]] = {
     "parsing": {"parser_widths": (16, 8)},
     "embedding": {"dimensions": 8},
+    "label_tree": READ_BY["label_tree"],
     # No weights of its head are fitted.
     "prototype": dict.fromkeys(
         ("hidden_widths", "learning_rates", "weight_decays", "epochs", "ngrams")

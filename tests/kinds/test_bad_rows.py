@@ -17,7 +17,7 @@ from adapterhub.training.data.dataset import Dataset, read_splits
 from adapterhub.training.options import training_options
 from adapterhub.training.train import train
 from tests.builders import task_spec
-from tests.kinds.tasks import TrainedTasks, labelled_rows
+from tests.kinds.tasks import READ_BY, TrainedTasks, labelled_rows
 from tests.training.rows import Rows
 
 NAN, INF = float("nan"), float("inf")
@@ -143,7 +143,9 @@ CELLS: tuple[Any, ...] = (
 @pytest.mark.parametrize("given", ["kind given", "kind found"])
 def test_whatever_a_cell_holds_is_read_or_named(kind: Kind, given: str) -> None:
     rows = labelled_rows(kind, 24)
-    options: dict[str, Any] = {"kind": kind} if given == "kind given" else {}
+    options: dict[str, Any] = {}
+    if given == "kind given":
+        options = {"kind": kind, **READ_BY.get(kind, {})}
     try:
         read_splits(rows, training_options(**options, validation_fraction=0.25))
     except DataError:
