@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from adapterhub.errors import InputError
+
 Array = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int64]
 Ranked = tuple[Places, Array]
@@ -58,6 +60,33 @@ def rank_some(vectors: Array, query: Array, places: Places, top_k: int) -> Ranke
     similar = (own * query.astype(np.float64)).sum(axis=1).clip(-1, 1).astype(np.float32)
     best = np.lexsort((places, -similar))[:top_k]
     return places[best], similar[best]
+
+
+def unit_vectors(vectors: object, *, size: int) -> Array:
+    """Returns vectors of a caller with length 1: (Q, D) fp32.
+
+    Args:
+        vectors: (Q, D) numbers.
+        size: The number D that is wanted.
+
+    Raises:
+        InputError: They are not (Q, D) finite numbers, or one is zero.
+    """
+    try:
+        found = np.asarray(vectors, np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"Vectors are no rows of numbers of one length: {error}.") from error
+    if found.ndim != 2 or found.shape[1] != size:
+        raise InputError(
+            f"Vectors have the shape {found.shape}; expected rows of {size} numbers, as many as "
+            f"those of the index have."
+        )
+    lengths = np.linalg.norm(found, axis=1, keepdims=True)
+    if not np.isfinite(lengths).all() or not lengths.all():
+        bad = int(np.flatnonzero(~np.isfinite(lengths) | (lengths == 0))[0])
+        raise InputError(f"Vector {bad} has no direction: it is zero, or has NaN or infinity.")
+    unit: Array = (found / lengths).astype(np.float32)
+    return unit
 
 
 def _likely(similar: Array, wanted: int) -> Places:

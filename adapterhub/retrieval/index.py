@@ -17,7 +17,14 @@ from adapterhub.retrieval.build import (
     make_parts,
     prepare_index,
 )
-from adapterhub.retrieval.exact import Array, Places, Ranked, rank_all, rank_some
+from adapterhub.retrieval.exact import (
+    Array,
+    Places,
+    Ranked,
+    rank_all,
+    rank_some,
+    unit_vectors,
+)
 from adapterhub.retrieval.neighbours import Neighbour, Neighbours
 from adapterhub.retrieval.options import IndexOptions, QueryOptions
 from adapterhub.retrieval.parts import IndexParts, IndexRecord
@@ -129,6 +136,24 @@ class Index:
         vectors = encode_unit(self._hub, rows, self.record, role="query", fields=(field,))
         texts = tuple(str(row[field] if isinstance(row, Mapping) else row) for row in rows)
         return self._neighbours(texts, self._ranked(vectors, asked), asked)
+
+    def query_vectors(self, vectors: object, top_k: int = 10, **options: Any) -> Neighbours:
+        """Returns the texts that are nearest to vectors that are there already.
+
+        As of a call that has the index's task among others: then a text is encoded once for all.
+
+        Args:
+            vectors: (Q, D) numbers, made as those of the index; of any length.
+            top_k: As in `query`, and so are the options.
+            options: See there.
+
+        Raises:
+            UsageError: An option is not valid.
+            InputError: They are no such vectors.
+        """
+        asked = parse_options(QueryOptions, {"top_k": top_k, **options})
+        unit = unit_vectors(vectors, size=self.vectors.shape[1])
+        return self._neighbours([""] * len(unit), self._ranked(unit, asked), asked)
 
     def neighbours(self, top_k: int = 10, **options: Any) -> Iterator[Neighbours]:
         """Yields the nearest other texts of each text, in order, some thousand texts at a time.

@@ -56,6 +56,36 @@ def test_the_nearest_texts_come_first_with_their_records(encoding_hub: Hub) -> N
     assert json.dumps(found.as_dicts())
 
 
+def test_vectors_that_are_there_find_what_their_texts_find(encoding_hub: Hub) -> None:
+    index = Index.build(encoding_hub, FAQ)
+    texts = ["a good day", "she was late"]
+    expected = index.query(texts, top_k=3)
+    vectors = 5 * encoding_hub.encode(texts)  # of any length
+    found = index.query_vectors(vectors.tolist(), top_k=3)
+    assert found.rows == expected.rows
+    for own, right in zip(found, expected, strict=True):
+        assert [hit.score for hit in own] == pytest.approx([hit.score for hit in right], abs=1e-6)
+    assert len(index.query_vectors(np.zeros((0, index.vectors.shape[1])))) == 0
+
+
+@pytest.mark.parametrize(
+    ("vectors", "problem"),
+    [
+        ([[1.0, 2.0]], "the shape \\(1, 2\\)"),
+        ([1.0] * 32, "the shape \\(32,\\)"),
+        ([[0.0] * 32], "Vector 0 has no direction"),
+        ([[1.0] * 32, [float("nan")] * 32], "Vector 1 has no direction"),
+        (["a good day"], "no rows of numbers"),
+        ([[1.0] * 32, [1.0]], "no rows of numbers"),
+    ],
+)
+def test_other_vectors_are_refused(encoding_hub: Hub, vectors: object, problem: str) -> None:
+    index = Index.build(encoding_hub, FAQ)
+    assert index.vectors.shape[1] == 32
+    with pytest.raises(InputError, match=problem):
+        index.query_vectors(vectors)
+
+
 def test_options_say_how_vectors_are_made(encoding_hub: Hub) -> None:
     options: dict[str, Any] = {"pooling": "cls", "depth": 2, "truncate_dim": 7}
     index = Index.build(encoding_hub, TEXTS, **options)

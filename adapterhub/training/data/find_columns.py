@@ -69,7 +69,7 @@ def _inputs(
     """Returns the column of words, that of the text, or those of a pair."""
     if KINDS[kind].of_words:
         return (options.tokens,)
-    if KINDS[kind].fields == (1,):
+    if KINDS[kind].fields == (1,) and not KINDS[kind].of_pairs:
         if options.pair is not None:
             raise UsageError(f"Option pair is for two texts; a {kind} task reads one.")
         return (options.text,)
