@@ -21,6 +21,7 @@ Kind = Literal[
     "parsing",
     "multiple_choice",
     "question_answering",
+    "ordinal",
 ]
 MetricName = Literal[
     "accuracy",
@@ -35,6 +36,7 @@ MetricName = Literal[
     "uas",
     "f1",
     "exact_match",
+    "kappa",
 ]
 Role = Literal["text", "pair", "tokens", "heads", "question", "context", "starts", "target"]
 """What a column of labelled rows is."""
@@ -97,6 +99,7 @@ class KindRow:
         linear: The linear model of n-grams that may stand beside the head; None for none.
         cross_validated: Whether few rows are cross-validated.
         allows_unseen: Whether rows may have labels that the task lacks, which count as wrong.
+        names_labels: Whether an option may give its labels, in their order.
         counted: What labels are, and what is counted of each, in the summary of a data set.
         total: What their number is of, in that summary; empty where it is not said.
         limits: Known limits, for the card.
@@ -131,6 +134,7 @@ class KindRow:
     linear: LinearModel | None = "labels"
     cross_validated: bool = True
     allows_unseen: bool = False
+    names_labels: bool = False
     counted: tuple[str, str] = ("labels", "rows")
     total: str = ""
     limits: tuple[str, ...] = ()
@@ -298,6 +302,19 @@ _ROWS = (
         cross_validated=False,
         limits=("Quotes the context as it stands there; it puts nothing into its own words.",),
         pipeline="question-answering",
+        schema=4,
+    ),
+    KindRow(
+        name="ordinal",
+        output="one of the labels below, from the lowest to the highest, with its probability",
+        columns={"labels": _LABEL},
+        best_columns={"label": "string", "score": "double"},
+        metrics=("kappa", "accuracy", "macro_f1", "spearman", "likelihood"),
+        compared_as=("before calibration", "calibrated probabilities"),
+        targets=("label", "stars", "rating", "score"),
+        fewest_labels=2,
+        names_labels=True,
+        limits=("Always predicts one of its labels, also for a text that none of them fits.",),
         schema=4,
     ),
 )

@@ -18,6 +18,7 @@ LABELS: dict[str, tuple[str, ...]] = {
     "parsing": ("root", "nsubj", "punct", "_"),
     "multiple_choice": (),
     "question_answering": (),
+    "ordinal": ("bad", "fair", "good"),
 }
 
 

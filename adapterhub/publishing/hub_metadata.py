@@ -52,6 +52,7 @@ HUB_METRICS: Mapping[str, str] = {
     "mean_absolute_error": "mae",
     "f1": "f1",
     "exact_match": "exact_match",
+    "mae": "mae",
 }
 """Our metrics that the Hub knows, with its identifiers."""
 
@@ -75,6 +76,8 @@ _METRIC_NAMES: Mapping[str, str] = {
     "answerable_f1": "F1 of questions with an answer",
     "answerable_exact_match": "Exact match of questions with an answer",
     "unanswerable_accuracy": "Questions without an answer that get none",
+    "kappa": "Quadratic weighted kappa",
+    "mae": "Mean absolute error in steps",
 }
 _HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 

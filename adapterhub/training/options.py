@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_serializer, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_serializer, model_validator
 
 from adapterhub.errors import DataError, UsageError
 from adapterhub.inputs import Record, parse_bytes
@@ -19,6 +19,7 @@ from adapterhub.specs import (
     APART_POOLINGS,
     MAX_WINDOW,
     TEXT_POOLINGS,
+    Label,
     Language,
     TaskName,
     TextPooling,
@@ -84,6 +85,17 @@ def read_mentions(path: Path | str) -> dict[str, tuple[str, ...]]:
     return {entity: tuple(texts) for entity, texts in content.items() if isinstance(texts, list)}
 
 
+def check_distinct(labels: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns labels.
+
+    Raises:
+        ValueError: One is named twice.
+    """
+    if len(set(labels)) < len(labels):
+        raise ValueError("one is named twice")
+    return labels
+
+
 def path_or_table(data: object) -> object:
     """Returns the path that a string is; any other data unchanged."""
     return Path(data) if isinstance(data, str) else data
@@ -137,6 +149,13 @@ class TrainingOptions(Options):
     ] = Field(default={})
     """Tagging: texts by entity type (for the command line, in a JSON file). Each training row with
     such an entity is trained a second time, with drawn texts in the place of its entities."""
+    labels: Annotated[
+        tuple[Label, ...],
+        AfterValidator(check_distinct),
+        Option("A,B,C", "by the numbers in them"),
+        Loose,
+    ] = ()
+    """Ordinal: the labels from the lowest to the highest, for instance bad,ok,good."""
     validation: Annotated[object, BeforeValidator(path_or_table), Option("FILE", read=Path)] = None
     """File with the validation set; in Python also a table, as the training data."""
     test: Annotated[object, BeforeValidator(path_or_table), Option("FILE", read=Path)] = None

@@ -135,3 +135,15 @@ def choice_rows(count: int = 48, seed: int = 0) -> Rows:
         choices = [f"it was {word} {draw.choice('abc')}" for word in words]
         rows.append({"prompt": f"the film {index}", "choices": choices, "label": str(right)})
     return rows
+
+
+def star_rows(count: int = 60, seed: int = 0) -> Rows:
+    """Returns rows of one to three stars: bad, good, or very good."""
+    draw = random.Random(seed)
+    rows = []
+    for index in range(count):
+        stars = index % 3
+        word = ("bad", "good", "very early")[stars]
+        text = draw.choice(_THINGS).format(word, word)
+        rows.append({"text": f"{text} {index}", "stars": f"{stars + 1} star{'s' * (stars > 0)}"})
+    return rows

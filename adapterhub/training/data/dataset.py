@@ -196,7 +196,7 @@ def read_splits(data: object, options: TrainingOptions) -> Splits:
         _fill(whole, part, joining) for part in (parts.train, parts.validation, parts.test)
     )
     train = replace(train, targets=with_whole_numbers(train.targets))
-    labels = READERS[train.kind].labels(train.inputs, train.targets, records)
+    labels = _labels_of(train, records, options)
     validation, test = _with_own_names(validation, labels), _with_own_names(test, labels)
     notes = parts.notes
     # Most of a tree is known; see `refuse_unknown`.
@@ -222,6 +222,12 @@ def read_splits(data: object, options: TrainingOptions) -> Splits:
         inputs, targets = rows_with_mentions(kept.inputs, kept.spans(), types, options)
         kept = replace(kept, inputs=kept.inputs + inputs, targets=kept.targets + targets)
     return _with_test(Splits(kept, validation, (), test if len(test) else None, notes), options)
+
+
+def _labels_of(train: Dataset, records: Records, options: TrainingOptions) -> tuple[str, ...]:
+    reader = READERS[train.kind]
+    found = reader.labels(train.inputs, train.targets, records)
+    return reader.in_order(found, records, options)
 
 
 def _read_parts(
@@ -280,7 +286,7 @@ def _crossed(records: Records, columns: Columns, options: TrainingOptions) -> Sp
     if max(folds) == 0:
         records.refuse("all rows have the same text; nothing can be learned")
     whole = replace(whole, targets=with_whole_numbers(whole.targets))
-    labels = READERS[whole.kind].labels(whole.inputs, whole.targets, records)
+    labels = _labels_of(whole, records, options)
     dataset = replace(whole.take(rows), labels=labels)
     return Splits(dataset, dataset, folds)
 

@@ -48,6 +48,9 @@ def find_columns(
     columns = READERS[kind].columns(columns, records, options)
     if options.value_range is not None and not KINDS[kind].has_range:
         raise UsageError(f"Option value_range is for regression, but the data make a {kind} task.")
+    if options.labels and not KINDS[kind].names_labels:
+        kinds = " and ".join(name for name, row in KINDS.items() if row.names_labels)
+        raise UsageError(f"Option labels is for {kinds}, but the data make a {kind} task.")
     used = columns.used
     for column in used:
         records.value(records.rows[0], column)

@@ -20,6 +20,8 @@ from adapterhub.training.data.words.trees import Arc
 Target = str | tuple[str, ...] | float | tuple[Span, ...] | tuple[Arc, ...] | tuple[AnswerSpan, ...]
 
 _WHOLE = re.compile(r"([+-]?[0-9]+)(?:\.0+)?")
+_NUMBER_IN = re.compile(r"(?:(?<![\w)])[+-])?[0-9]+(?:\.[0-9]+)?")
+_PLURAL = re.compile(r"(?<=\w)s$")
 _MOST_BYTES = 2**20
 """Size of all labels together: the header of a head file holds them, and answers with them."""
 
@@ -41,6 +43,26 @@ def _name_of(part: str | Span | Arc) -> str:
 def in_natural_order(names: Iterable[str]) -> tuple[str, ...]:
     """Returns names sorted, "2" before "10"."""
     return tuple(sorted(names, key=_naturally))
+
+
+def order_of(labels: Iterable[str]) -> tuple[str, ...]:
+    """Returns labels by the number in each, as in `1 star`, `2 stars`; none where that is no order.
+
+    That is where a label has no number, or several, or two have the same one, or the words beside
+    the numbers differ.
+    """
+    numbers: dict[float, str] = {}
+    words = set()
+    labels = tuple(labels)
+    for label in labels:
+        found = _NUMBER_IN.findall(label)
+        if len(found) != 1:
+            return ()
+        numbers[float(found[0])] = label
+        words.add(_PLURAL.sub("", " ".join(_NUMBER_IN.sub(" ", label).casefold().split())))
+    if len(words) != 1 or len(numbers) != len(labels):
+        return ()
+    return tuple(numbers[number] for number in sorted(numbers))
 
 
 def find_labels(

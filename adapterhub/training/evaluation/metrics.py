@@ -37,6 +37,34 @@ def label_figures(scores: Array, truth: npt.NDArray[Any]) -> Figures:
     }
 
 
+def ordinal_figures(
+    scores: Array, chosen: npt.NDArray[np.int64], truth: npt.NDArray[Any]
+) -> Figures:
+    """Returns the figures of labels that have an order; distances are counted in steps.
+
+    Args:
+        scores: (N, K).
+        chosen: (N,) places of the predicted labels.
+        truth: (N,) places of the true ones.
+    """
+    measures, statistics = load_package("scikit-learn"), load_package("scipy")
+    # Where all are one label, there is nothing to agree on; scikit-learn gives NaN.
+    flat = np.ptp(chosen) == 0 or np.ptp(truth) == 0
+    places = np.arange(scores.shape[1])
+    kappa = 0.0
+    if not flat:
+        kappa = measures.cohen_kappa_score(truth, chosen, labels=places, weights="quadratic")
+    own = scores[np.arange(len(scores)), chosen]
+    return {
+        "kappa": kappa,
+        "mae": float(np.abs(chosen - truth).mean()),
+        "spearman": 0.0 if flat else float(statistics.spearmanr(chosen, truth).statistic),
+        "accuracy": measures.accuracy_score(truth, chosen),
+        "macro_f1": measures.f1_score(truth, chosen, average="macro", zero_division=0),
+        "ece": calibration_error(own, chosen == truth),
+    }
+
+
 def choice_figures(scores: Array, truth: npt.NDArray[Any]) -> Figures:
     """Returns accuracy and ECE of choices: (N, C) scores, (N,) places of the right ones."""
     hits = scores.argmax(1) == truth

@@ -107,6 +107,23 @@ class Reader(ABC):
         del inputs
         return find_labels(self.kind, targets, records)
 
+    def in_order(
+        self, labels: tuple[str, ...], records: Records, options: TrainingOptions
+    ) -> tuple[str, ...]:
+        """Returns the labels of a task in the order that they mean.
+
+        Args:
+            labels: As `labels` returns them.
+            records: Where they come from, for messages.
+            options: May give the order.
+
+        Raises:
+            DataError: The options do not name all of them.
+            UsageError: The order cannot be known.
+        """
+        del records, options
+        return labels
+
     def truth(self, targets: Sequence[Target], labels: Sequence[str]) -> Numbers:
         """Returns targets as numbers, as `Dataset.truth` has them.
 

@@ -8,6 +8,7 @@ from adapterhub.kinds import Kind
 from adapterhub.training.data.columns import Columns
 from adapterhub.training.data.kinds.multi_label import MultiLabelReader
 from adapterhub.training.data.kinds.multiple_choice import MultipleChoiceReader
+from adapterhub.training.data.kinds.ordinal import OrdinalReader
 from adapterhub.training.data.kinds.parsing import ParsingReader
 from adapterhub.training.data.kinds.question_answering import QuestionAnsweringReader
 from adapterhub.training.data.kinds.reader import Example, Reader
@@ -26,6 +27,7 @@ READERS: Mapping[Kind, Reader] = {
         ParsingReader(),
         MultipleChoiceReader(),
         QuestionAnsweringReader(),
+        OrdinalReader(),
     )
 }
 
