@@ -22,6 +22,7 @@ Kind = Literal[
     "multiple_choice",
     "question_answering",
     "ordinal",
+    "numbers",
 ]
 MetricName = Literal[
     "accuracy",
@@ -54,6 +55,7 @@ What = Literal[
     "start",
     "end",
     "answers",
+    "values",
 ]
 """What a column of predictions holds."""
 LinearModel = Literal["labels", "sets", "numbers", "choices"]
@@ -96,6 +98,8 @@ class KindRow:
             they have no temperature, and rounding can change all of a word's.
         has_thresholds: Whether each label has a threshold.
         has_range: Whether it predicts numbers, which are clipped to a range.
+        names_numbers: Whether its labels are names of numbers, each of them clipped to a range of
+            its own; several columns of targets are then of one task.
         linear: The linear model of n-grams that may stand beside the head; None for none.
         cross_validated: Whether few rows are cross-validated.
         allows_unseen: Whether rows may have labels that the task lacks, which count as wrong.
@@ -131,6 +135,7 @@ class KindRow:
     biaffine: bool = False
     has_thresholds: bool = False
     has_range: bool = False
+    names_numbers: bool = False
     linear: LinearModel | None = "labels"
     cross_validated: bool = True
     allows_unseen: bool = False
@@ -315,6 +320,21 @@ _ROWS = (
         fewest_labels=2,
         names_labels=True,
         limits=("Always predicts one of its labels, also for a text that none of them fits.",),
+        schema=4,
+    ),
+    KindRow(
+        name="numbers",
+        output="a number for each of the names below",
+        columns={"values": (("name", "string"), ("value", "double"))},
+        metrics=("spearman", "pearson"),
+        compared_as=("unclipped", "values clipped to their ranges"),
+        targets=("values", "scores", "labels", "label"),
+        fewest_labels=2,
+        names_labels=True,
+        names_numbers=True,
+        linear="numbers",
+        counted=("numbers", "rows"),
+        problem_type="regression",
         schema=4,
     ),
 )

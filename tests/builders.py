@@ -19,6 +19,7 @@ LABELS: dict[str, tuple[str, ...]] = {
     "multiple_choice": (),
     "question_answering": (),
     "ordinal": ("bad", "fair", "good"),
+    "numbers": ("valence", "arousal"),
 }
 
 

@@ -197,6 +197,8 @@ def prediction_text(held: Mapping[What, Any]) -> str:
         return f"{held['choice']} {held['score']:.2f}"
     if "value" in held:
         return f"{held['value']:.3g}"
+    if "values" in held:
+        return ", ".join(f"{one['name']} {one['value']:.3g}" for one in held["values"])
     if "entities" in held:
         parts = [f"{entity['word']}={entity['entity_group']}" for entity in held["entities"]]
     elif "choices" in held:

@@ -70,7 +70,7 @@ class TaskEvaluation:
             "columns": dict(self.columns),
             "earlier_use": self.earlier_use,
             "metrics": {metric.name: metric.value for metric in self.metrics},
-            "labels": [asdict(one) for one in self.comparison.labels],
+            "labels": [asdict(one) for one in self.comparison.labels or self.comparison.numbers],
             **{name: found.get(name, []) for name in ("confusion", "confused", "reliability")},
         }
 

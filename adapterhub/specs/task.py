@@ -19,6 +19,7 @@ from adapterhub.specs.consistency import (
     check_fields,
     check_known_answers,
     check_labels,
+    check_ranges,
     check_reading,
 )
 from adapterhub.specs.head import HeadSpec
@@ -32,7 +33,8 @@ class TaskSpec(Spec):
     Attributes:
         task: Name of the task.
         kind: Kind of its output.
-        labels: Label names in row order of the head's weight; empty for regression. For
+        labels: Label names in row order of the head's weight, from the lowest to the highest
+            where they have an order; empty for regression, of several numbers their names. For
             tagging, BIO or BIOES tags with `O`; for parsing relations, of which `INSIDE` joins a
             unit to the word before it.
         fields: Its input fields: one text or a pair.
@@ -42,13 +44,14 @@ class TaskSpec(Spec):
         overlap: Tokens that two neighbouring windows share.
         adapter: Its adapter; None for a head on the frozen trunk.
         value_range: Regression only: outputs are clipped to it.
+        value_ranges: The same for each of several numbers.
         extraction: Question answering only: which spans are answers.
         diagnostics: Confusions and reliability as measured; None if not known.
         known_answers: Probes that are recomputed when the task is loaded.
         examples: Texts with their predictions, for people.
     """
 
-    later = ("apart", "extraction", "examples")
+    later = ("apart", "extraction", "examples", "value_ranges")
     schema_version: Literal[1] = 1
     task: TaskName
     kind: Kind
@@ -65,6 +68,7 @@ class TaskSpec(Spec):
     head: HeadSpec
     calibration: Calibration = Calibration()
     value_range: tuple[float, float] | None = None
+    value_ranges: tuple[tuple[float, float], ...] | None = None
     extraction: Extraction | None = None
     metrics: tuple[Metric, ...] = ()
     diagnostics: Diagnostics | None = None
@@ -107,6 +111,7 @@ class TaskSpec(Spec):
         check_reading(self)
         check_extraction(self)
         check_calibration(self)
+        check_ranges(self)
         check_known_answers(self)
         if self.diagnostics is not None and not self.diagnostics.fits(len(self.labels)):
             raise ValueError("diagnostics are about other labels")
@@ -114,4 +119,7 @@ class TaskSpec(Spec):
         fields, has_choices = len(self.fields), self.row.of_choices
         if not all(one.fits(fields, names, has_choices=has_choices) for one in self.examples):
             raise ValueError("an example is of a task with other fields or labels")
+        numbers = len(self.labels) if self.row.names_numbers else 0
+        if any(len(one.values) != numbers for one in self.examples):
+            raise ValueError(f"an example does not have {numbers} numbers")
         return self

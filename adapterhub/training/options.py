@@ -134,7 +134,8 @@ class TrainingOptions(Options):
             ("--target-column", "--target"),
         ),
     ] = None
-    """Column of the target."""
+    """Column of the target; for numbers one with all of them, or several such as
+    valence,arousal."""
     tokens: Annotated[str, Option("COLUMN", flags=("--tokens-column", "--tokens"))] = "tokens"
     """Tagging and parsing: column of the words."""
     heads: Annotated[str, Option("COLUMN", flags=("--heads-column", "--heads"))] = "head"
@@ -155,7 +156,8 @@ class TrainingOptions(Options):
         Option("A,B,C", "by the numbers in them"),
         Loose,
     ] = ()
-    """Ordinal: the labels from the lowest to the highest, for instance bad,ok,good."""
+    """Ordinal: the labels from the lowest to the highest, for instance bad,ok,good. Numbers: their
+    names in order, by default as in the rows."""
     validation: Annotated[object, BeforeValidator(path_or_table), Option("FILE", read=Path)] = None
     """File with the validation set; in Python also a table, as the training data."""
     test: Annotated[object, BeforeValidator(path_or_table), Option("FILE", read=Path)] = None
@@ -228,7 +230,7 @@ class TrainingOptions(Options):
     """Text that the model card shows with its prediction, of a pair JSON such as {"text": "…",
     "text_pair": "…"}; kept in the head file. No training row is taken of itself. Repeatable."""
     value_range: Annotated[tuple[float, float] | None, Option(shown="of the rows"), Loose] = None
-    """Regression: predictions are clipped to this range, for instance 1,5."""
+    """Regression and numbers: predictions are clipped to this range, for instance 1,5."""
     aliases: Annotated[tuple[TaskName, ...], Option(flags=("--aliases", "--alias")), Loose] = ()
     """Aliases that point to the new version."""
     cache_dir: Annotated[Path | None, Option("FOLDER", "$ADAPTERHUB_CACHE, ~/.cache/…"), Loose] = (

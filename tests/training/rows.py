@@ -147,3 +147,14 @@ def star_rows(count: int = 60, seed: int = 0) -> Rows:
         text = draw.choice(_THINGS).format(word, word)
         rows.append({"text": f"{text} {index}", "stars": f"{stars + 1} star{'s' * (stars > 0)}"})
     return rows
+
+
+def number_rows(count: int = 60, seed: int = 0) -> Rows:
+    """Returns rows of two numbers in different units, each of which follows from one word."""
+    draw = random.Random(seed)
+    rows = []
+    for index in range(count):
+        good, late = draw.random() < 0.5, draw.random() < 0.5
+        text = f"a {'good' if good else 'bad'} day and a {'late' if late else 'early'} film {index}"
+        rows.append({"text": text, "valence": 0.9 if good else 0.1, "minutes": 40.0 * late})
+    return rows

@@ -132,7 +132,7 @@ def test_an_order_that_cannot_be_known_is_asked_for() -> None:
     options = training_options(**QUICK)
     with pytest.raises(UsageError, match=r"order of the labels bad, good is not known.*--labels"):
         read_splits(WORDS, options)
-    with pytest.raises(DataError, match="the label 'good', which the option labels does not name"):
+    with pytest.raises(DataError, match="have 'good', which the option labels does not name"):
         read_splits(WORDS, options.model_copy(update={"labels": ("bad", "ok")}))
     # A scale has its steps even where no row has one of them.
     found = read_splits(WORDS, options.model_copy(update={"labels": ("bad", "ok", "good")}))

@@ -52,8 +52,8 @@ class Dataset:
         kind: Kind of its task.
         fields: Input fields of its task.
         inputs: One string per field and row; of choices each is one.
-        targets: Per row a label, labels, a number, entity spans, the arcs of a tree, answers, or
-            the place of a choice.
+        targets: Per row a label, labels, a number or several, entity spans, the arcs of a tree,
+            answers, or the place of a choice.
         labels: Label names in the order of a head's outputs; empty for regression.
         columns: Which columns were read; None for rows from elsewhere.
     """
@@ -121,8 +121,8 @@ class Dataset:
     def truth(self) -> Numbers:
         """Returns the targets as numbers, of kinds that have one per text.
 
-        (N,) int64 label indices, (N, K) float32 zeros and ones for multi-label, or (N,)
-        float32 values for regression.
+        (N,) int64 label indices, (N, K) float32 zeros and ones for multi-label, (N,) float32
+        values for regression, or (N, K) with NaN where a row lacks one of several numbers.
         """
         return READERS[self.kind].truth(self.targets, self.labels)
 
@@ -256,7 +256,7 @@ def _with_test(splits: Splits, options: TrainingOptions) -> Splits:
         return splits
     records, train = read_lists(read_records(options.test), options), splits.train
     columns = find_columns(records, options.model_copy(update={"kind": train.kind}))
-    examples = parse_records(records, columns)
+    examples = parse_records(records, replace(columns, labels=columns.labels or train.labels))
     if columns.fields != train.fields:
         records.refuse(
             f"its rows have the fields {' and '.join(columns.fields)}, those of training "
@@ -349,7 +349,7 @@ def _plain(target: Target) -> object:
     """Returns a target in the form of JSON."""
     if not isinstance(target, tuple):
         return target
-    return [astuple(part) if isinstance(part, Span | Arc | AnswerSpan) else part for part in target]
+    return [part if isinstance(part, str) else astuple(part) for part in target]
 
 
 def _check_rows(train: Dataset, validation: Dataset, *, source: str, other: str) -> None:

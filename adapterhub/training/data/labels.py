@@ -14,10 +14,18 @@ from adapterhub.specs import MAX_LABELS
 from adapterhub.training.data.answers.answer_rows import AnswerSpan
 from adapterhub.training.data.records import Records
 from adapterhub.training.data.tagging import Span
-from adapterhub.training.data.values import MAX_LABEL, normalized
+from adapterhub.training.data.values import MAX_LABEL, NamedNumber, normalized
 from adapterhub.training.data.words.trees import Arc
 
-Target = str | tuple[str, ...] | float | tuple[Span, ...] | tuple[Arc, ...] | tuple[AnswerSpan, ...]
+Target = (
+    str
+    | tuple[str, ...]
+    | float
+    | tuple[Span, ...]
+    | tuple[Arc, ...]
+    | tuple[AnswerSpan, ...]
+    | tuple[NamedNumber, ...]
+)
 
 _WHOLE = re.compile(r"([+-]?[0-9]+)(?:\.0+)?")
 _NUMBER_IN = re.compile(r"(?:(?<![\w)])[+-])?[0-9]+(?:\.[0-9]+)?")
@@ -34,7 +42,9 @@ def names_of(target: Target) -> tuple[str, ...]:
     return tuple(_name_of(part) for part in parts if not isinstance(part, AnswerSpan))
 
 
-def _name_of(part: str | Span | Arc) -> str:
+def _name_of(part: str | Span | Arc | NamedNumber) -> str:
+    if isinstance(part, NamedNumber):
+        return part.name
     if isinstance(part, Arc):
         return part.relation
     return part.entity if isinstance(part, Span) else part
@@ -198,6 +208,9 @@ def _rename(target: Target, names: Mapping[str, str]) -> Target:
     arcs = tuple(p for p in target if isinstance(p, Arc))
     if arcs:
         return tuple(replace(arc, relation=names.get(arc.relation, arc.relation)) for arc in arcs)
+    numbers = tuple(p for p in target if isinstance(p, NamedNumber))
+    if numbers:
+        return tuple(replace(one, name=names.get(one.name, one.name)) for one in numbers)
     return tuple(dict.fromkeys(names.get(name, name) for name in names_of(target)))
 
 

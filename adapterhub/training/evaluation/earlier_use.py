@@ -32,6 +32,8 @@ def earlier_use(
         return f"all {rows:,} rows chose the head and set its calibration"
     changed: dict[str, object] = {"kind": spec.kind, "seed": record.seed}
     changed.update((str(role), name) for role, name in dataset.roles.items())
+    if spec.row.names_labels:
+        changed["labels"] = spec.labels
     if record.join_tokens is not None:
         changed["join_tokens"] = record.join_tokens
     known = options.model_copy(update=changed)

@@ -19,6 +19,8 @@ from adapterhub.training.data.tagging import Span, character_tags
 from adapterhub.training.evaluation.extra import load_package
 
 _ECE_BINS = 15
+_FEWEST_CORRELATED = 2
+_ZEROS = ("spearman", "pearson", "mean_absolute_error")
 
 Figures = dict[str, float]
 
@@ -99,6 +101,21 @@ def number_figures(values: Array, truth: npt.NDArray[Any]) -> Figures:
         "pearson": 0.0 if flat else float(statistics.pearsonr(values, truth).statistic),
         "mean_absolute_error": measures.mean_absolute_error(truth, values),
     }
+
+
+def numbers_figures(values: Array, truth: npt.NDArray[Any]) -> list[Figures]:
+    """Returns the figures of each of several numbers on the rows that have it.
+
+    Args:
+        values: (N, K).
+        truth: (N, K), NaN where a row lacks a number; one that no row has gets zeros.
+    """
+    found = []
+    for own, true in zip(values.T, truth.T, strict=True):
+        known = ~np.isnan(true)
+        few = known.sum() < _FEWEST_CORRELATED
+        found.append(dict.fromkeys(_ZEROS, 0.0) if few else number_figures(own[known], true[known]))
+    return found
 
 
 def span_figures(found: Sequence[Sequence[Span]], dataset: Dataset) -> Figures:

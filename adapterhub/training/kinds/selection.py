@@ -112,6 +112,29 @@ def judge_numbers(metric: MetricName, truth: torch.Tensor) -> Judge:
     return judge
 
 
+def judge_several(metric: MetricName, truth: torch.Tensor) -> Judge:
+    """Returns the judge of several numbers: the mean of their own, on the rows that have each.
+
+    Args:
+        metric: Of one number.
+        truth: (M, K), NaN where a row lacks a number.
+    """
+    known = [torch.nonzero(~own.isnan()).flatten() for own in truth.T]
+    judges = [
+        judge_numbers(metric, own[rows]) if len(rows) > 1 else None
+        for own, rows in zip(truth.T, known, strict=True)
+    ]
+
+    def judge(logits: torch.Tensor) -> torch.Tensor:
+        total = torch.zeros(len(logits), dtype=torch.float64, device=logits.device)
+        for place, (rows, own) in enumerate(zip(known, judges, strict=True)):
+            if own is not None:
+                total += own(logits[:, rows, place, None])
+        return total / len(judges)
+
+    return judge
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class UnitRows:
     """The words of all validation rows, concatenated.

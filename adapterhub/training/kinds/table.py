@@ -15,6 +15,7 @@ from adapterhub.training.evaluation.metrics import to_metrics
 from adapterhub.training.kinds.kind import Outputs, TrainedKind
 from adapterhub.training.kinds.multi_label import MultiLabelKind
 from adapterhub.training.kinds.multiple_choice import MultipleChoiceKind
+from adapterhub.training.kinds.numbers import NumbersKind
 from adapterhub.training.kinds.ordinal import OrdinalKind
 from adapterhub.training.kinds.parsing import ParsingKind
 from adapterhub.training.kinds.question_answering import QuestionAnsweringKind
@@ -31,6 +32,7 @@ TRAINED: Mapping[Kind, TrainedKind] = {
     "multiple_choice": MultipleChoiceKind(),
     "question_answering": QuestionAnsweringKind(),
     "ordinal": OrdinalKind(),
+    "numbers": NumbersKind(),
 }
 
 

@@ -8,6 +8,7 @@ from adapterhub.kinds import Kind
 from adapterhub.model.heads.kinds.decoder import Decoder
 from adapterhub.model.heads.kinds.multi_label import MultiLabelDecoder
 from adapterhub.model.heads.kinds.multiple_choice import MultipleChoiceDecoder
+from adapterhub.model.heads.kinds.numbers import NumbersDecoder
 from adapterhub.model.heads.kinds.ordinal import OrdinalDecoder
 from adapterhub.model.heads.kinds.parsing import ParsingDecoder
 from adapterhub.model.heads.kinds.question_answering import QuestionAnsweringDecoder
@@ -24,4 +25,5 @@ DECODERS: Mapping[Kind, Decoder] = {
     "multiple_choice": MultipleChoiceDecoder(),
     "question_answering": QuestionAnsweringDecoder(),
     "ordinal": OrdinalDecoder(),
+    "numbers": NumbersDecoder(),
 }

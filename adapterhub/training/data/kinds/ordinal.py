@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from adapterhub.errors import UsageError
+from adapterhub.training.data.kinds.reader import check_named
 from adapterhub.training.data.kinds.single_label import SingleLabelReader
 from adapterhub.training.data.labels import order_of
 from adapterhub.training.data.records import Records
@@ -22,14 +23,8 @@ class OrdinalReader(SingleLabelReader):
         self, labels: tuple[str, ...], records: Records, options: TrainingOptions
     ) -> tuple[str, ...]:
         """Returns the labels from the lowest to the highest."""
-        given = options.labels
-        other = next((label for label in labels if label not in given), None)
-        if given and other is not None:
-            records.refuse(
-                f"the training rows have the label '{other}', which the option labels does not "
-                f"name; it names {', '.join(given[:_MOST_SHOWN])}"
-            )
-        order = given or order_of(labels)
+        check_named(labels, records, options)
+        order = options.labels or order_of(labels)
         if not order:
             shown = ", ".join(labels[:_MOST_SHOWN]) + (", …" if labels[_MOST_SHOWN:] else "")
             raise UsageError(

@@ -8,6 +8,7 @@ from adapterhub.kinds import Kind
 from adapterhub.training.data.columns import Columns
 from adapterhub.training.data.kinds.multi_label import MultiLabelReader
 from adapterhub.training.data.kinds.multiple_choice import MultipleChoiceReader
+from adapterhub.training.data.kinds.numbers import NumbersReader
 from adapterhub.training.data.kinds.ordinal import OrdinalReader
 from adapterhub.training.data.kinds.parsing import ParsingReader
 from adapterhub.training.data.kinds.question_answering import QuestionAnsweringReader
@@ -28,6 +29,7 @@ READERS: Mapping[Kind, Reader] = {
         MultipleChoiceReader(),
         QuestionAnsweringReader(),
         OrdinalReader(),
+        NumbersReader(),
     )
 }
 
