@@ -93,6 +93,7 @@ def _about(task: FoundTask) -> dict[str, str]:
     more = len(spec.labels) - _MOST_LABELS
     if more > 0:
         labels += f", … ({more} more; --json shows all)"
+    ranges = (spec.value_ranges or ())[:_MOST_LABELS]
     return {
         "task": task.name,
         "about": spec.description,
@@ -104,6 +105,7 @@ def _about(task: FoundTask) -> dict[str, str]:
         "languages": ", ".join(spec.languages),
         "labels": labels,
         "range": "{:g} to {:g}".format(*spec.value_range) if spec.value_range else "",
+        "ranges": ", ".join("{:g} to {:g}".format(*one) for one in ranges),
     }
 
 

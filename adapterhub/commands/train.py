@@ -43,8 +43,8 @@ _Targets = Annotated[
         "--target-column",
         "--target",
         metavar="COLUMN",
-        help="Column of the target. Repeat it for one task per column, each called NAME-COLUMN; "
-        "of --kind numbers all are of one task. "
+        help="Column of the target; of kind numbers also one for each, as a,b. Repeat it for one "
+        "task per column, each called NAME-COLUMN; with --kind numbers all are of one task. "
         "[label, labels, score, tags or deprel]",
     ),
 ]

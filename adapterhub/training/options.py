@@ -134,8 +134,7 @@ class TrainingOptions(Options):
             ("--target-column", "--target"),
         ),
     ] = None
-    """Column of the target; for numbers one with all of them, or several such as
-    valence,arousal."""
+    """Column of the target; of kind numbers also one for each, as a,b."""
     tokens: Annotated[str, Option("COLUMN", flags=("--tokens-column", "--tokens"))] = "tokens"
     """Tagging and parsing: column of the words."""
     heads: Annotated[str, Option("COLUMN", flags=("--heads-column", "--heads"))] = "head"

@@ -79,6 +79,18 @@ def test_a_head_learns_stars(tmp_path: Path, tiny_backbone: Backbone, tiny_encod
     assert {one["label"] for one in ranking} == set(STARS)  # type: ignore[typeddict-item]
 
 
+def test_rows_of_the_training_are_known_again(
+    tmp_path: Path, tiny_backbone: Backbone, tiny_encoder: Encoder
+) -> None:
+    # The rows are split as in training only with the order of the labels, which no number tells.
+    options: dict[str, Any] = {"labels": ("bad", "ok", "good"), "folds": 0}
+    options["validation_fraction"] = None
+    trained_on(tmp_path, tiny_backbone, tiny_encoder, WORDS, **options)
+    found = Hub(tmp_path / "registry.yaml", device="cpu").evaluate(WORDS, "stars")["stars"]
+    assert found.earlier_use is not None
+    assert found.labels == ("bad", "ok", "good")
+
+
 def test_files_have_labels_and_scores(
     tmp_path: Path, tiny_backbone: Backbone, tiny_encoder: Encoder
 ) -> None:
@@ -124,7 +136,7 @@ def test_numbers_in_labels_are_an_order(labels: str, order: str) -> None:
 
 
 WORDS = [
-    {"text": f"a {word} film {n}", "label": word} for n in range(8) for word in ("bad", "good")
+    {"text": f"a {word} film {n}", "label": word} for n in range(24) for word in ("bad", "good")
 ]
 
 

@@ -256,7 +256,7 @@ def _with_test(splits: Splits, options: TrainingOptions) -> Splits:
         return splits
     records, train = read_lists(read_records(options.test), options), splits.train
     columns = find_columns(records, options.model_copy(update={"kind": train.kind}))
-    examples = parse_records(records, replace(columns, labels=columns.labels or train.labels))
+    examples = parse_records(records, columns)
     if columns.fields != train.fields:
         records.refuse(
             f"its rows have the fields {' and '.join(columns.fields)}, those of training "

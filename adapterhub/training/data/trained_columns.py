@@ -55,7 +55,9 @@ def with_trained_columns(
     )
     for group in groups:
         roles = [one for one in group if one in known and _OPTIONS.get(one, one) not in given]
-        names = [name for role in roles for name in parts_of_target(known[role], columns)]
+        names = [known[role] for role in roles]
+        if spec.row.names_numbers and group == ("target",):
+            names = [part for name in names for part in parts_of_target(name, columns)]
         if set(names) <= set(columns):
             changes.update((_OPTIONS.get(role, role), known[role]) for role in roles)
     if record.join_tokens is not None and "join_tokens" not in given:
