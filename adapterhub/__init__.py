@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from adapterhub.errors import AdapterHubError as AdapterHubError
     from adapterhub.evaluation.result import Evaluation as Evaluation
-    from adapterhub.evaluation.retrieval import cosine_spearman as cosine_spearman
-    from adapterhub.evaluation.retrieval import recall_at_k as recall_at_k
     from adapterhub.hub import Hub as Hub
     from adapterhub.importing.convert import Converted as Converted
     from adapterhub.importing.convert import convert as convert
@@ -55,6 +53,8 @@ if TYPE_CHECKING:
     from adapterhub.store.headfile import read_head as read_head
     from adapterhub.store.registry import read_registry as read_registry
     from adapterhub.training.adapter_options import AdapterOptions as AdapterOptions
+    from adapterhub.training.evaluation.similarity import cosine_spearman as cosine_spearman
+    from adapterhub.training.evaluation.similarity import recall_at_k as recall_at_k
     from adapterhub.training.finalize import TrainedTask as TrainedTask
     from adapterhub.training.options import TrainingOptions as TrainingOptions
     from adapterhub.training.several.train_tasks import train_tasks as train_tasks
@@ -87,7 +87,7 @@ _HOMES = {
     "TrainedTasks": "adapterhub.training.several.trained_tasks",
     "TrainingOptions": "adapterhub.training.options",
     "convert": "adapterhub.importing.convert",
-    "cosine_spearman": "adapterhub.evaluation.retrieval",
+    "cosine_spearman": "adapterhub.training.evaluation.similarity",
     "deprecate_task": "adapterhub.publishing.task_changes",
     "export_peft": "adapterhub.peft.export_folder",
     "freeze": "adapterhub.model.adapters.freezing",
@@ -98,7 +98,7 @@ _HOMES = {
     "publish_backbone": "adapterhub.publishing.backbone",
     "read_head": "adapterhub.store.headfile",
     "read_registry": "adapterhub.store.registry",
-    "recall_at_k": "adapterhub.evaluation.retrieval",
+    "recall_at_k": "adapterhub.training.evaluation.similarity",
     "remove_alias": "adapterhub.publishing.task_changes",
     "remove_task": "adapterhub.publishing.task_changes",
     "rename_task": "adapterhub.publishing.task_changes",

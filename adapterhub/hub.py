@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from adapterhub.decoding import AnswerOptions
 from adapterhub.inputs import Record, read_records
 from adapterhub.model.execution.call import make_request, with_own_tasks
 from adapterhub.model.execution.stages import ResidentCall
@@ -43,11 +44,9 @@ class Hub:
     resident at its start until it ends.
 
     Attributes:
-        registry_path: The registry.yaml in use; of several the first one.
-        registry_paths: All of them.
+        registry_path, registry_paths: The registry.yaml in use, of several the first; and all.
         backbone: Identity and sizes of the backbone.
-        encoder: The encoder, for use with other heads.
-        tokenizer: Its tokenizer.
+        encoder, tokenizer: The encoder, for use with other heads, and its tokenizer.
         dtype: Of the encoder, as it was given, and so `max_windows`.
     """
 
@@ -84,8 +83,8 @@ class Hub:
         self.dtype, self.max_windows = str(dtype), max_windows
         self.encoder, self.tokenizer = parts.context.encoder, parts.context.tokenizer
         self._names, self._tasks, self._settings = parts.names, parts.tasks, parts.settings
-        self._folder, own = parts.backbone.root, parts.backbone.sentence
-        self._encode = partial(encode_texts, context=parts.context, sentence=own)
+        self._folder = parts.backbone.root
+        self._encode = partial(encode_texts, parts=parts)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Returns how to open it again elsewhere, with the same versions resident."""
@@ -208,8 +207,7 @@ class Hub:
             tasks: As in `push_to_hub`.
 
         Raises:
-            UsageError: The folder is not empty.
-            AdapterHubError: As `load`, because every task is checked first.
+            AdapterHubError: The folder is not empty; or as `load`, as every task is checked first.
         """
         from adapterhub.publishing.saved_folder import save_folder
 
@@ -226,6 +224,7 @@ class Hub:
         tasks: str | Sequence[str] | None = None,
         *,
         top_k: int | None = 1,
+        min_confidence: float | None = None,
         logits: bool = False,
         on_error: OnError = "raise",
     ) -> Scores:
@@ -236,6 +235,8 @@ class Hub:
             tasks: Names as in `load`; those that are not resident are loaded. None for those that
                 the hub was opened with by `from_hub` or `from_pretrained`.
             top_k: 1 for the prediction, n for the n most probable labels, None for all labels.
+            min_confidence: Probability under which a task does not answer, where `top_k` is 1: no
+                label, choice or span. None for what its file says, 0 to answer always.
             logits: Whether to return the raw head outputs as well.
             on_error: `raise` raises InputError for the first bad row, before anything is
                 computed; `skip` predicts None for bad rows and lists them in `Scores.errors`.
@@ -244,7 +245,8 @@ class Hub:
             InputError: `texts` is no list of rows, or a row is bad and `on_error="raise"`.
             AdapterHubError: As `load`.
         """
-        request = make_request(read_records(texts), top_k=top_k, on_error=on_error, logits=logits)
+        wanted = AnswerOptions(top_k, min_confidence)
+        request = make_request(read_records(texts), wanted, on_error=on_error, logits=logits)
         return self._tasks.score(request, self._names.own(tasks))
 
     def stream(
@@ -253,25 +255,23 @@ class Hub:
         tasks: str | Sequence[str] | None = None,
         *,
         top_k: int | None = 1,
+        min_confidence: float | None = None,
         on_error: OnError = "raise",
     ) -> Iterator[dict[str, Answer]]:
         """Returns an iterator over the predictions of rows that come in their own time.
 
         It yields `{task: prediction}` for each, in order, as soon as it is there. What arrives in
         the meantime is scored together. `rows` may have no end; a thread reads a little ahead.
-
-        Args:
-            rows: Any iterable of texts or records.
-            tasks: As in `score`; they keep their versions.
-            top_k: As in `score`.
-            on_error: `raise` raises InputError behind the predictions of the rows before the bad
-                one; `skip` yields None for its tasks.
+        `rows` is any iterable of texts or records; the tasks keep their versions. A bad row raises
+        InputError behind the predictions of those before it, or with `skip` gets None for its
+        tasks; the others are as in `score`.
 
         Raises:
             InputError: `rows` is no iterable of rows.
             AdapterHubError: As `load`.
         """
-        return stream_answers(self.open_call(tasks, top_k=top_k), rows, on_error=on_error)
+        call = self.open_call(tasks, top_k=top_k, min_confidence=min_confidence)
+        return stream_answers(call, rows, on_error=on_error)
 
     def open_call(
         self,
@@ -279,35 +279,35 @@ class Hub:
         *,
         fields: Mapping[str, Mapping[str, str]] | None = None,
         top_k: int | None = 1,
+        min_confidence: float | None = None,
     ) -> ResidentCall:
         """Returns `score` in stages that a pipeline can overlap, always with the same versions.
 
         By task, `fields` has the column that a field is read from, by field.
         """
-        return self._tasks.open_call(self._names.own(tasks), fields=fields, top_k=top_k)
+        wanted = AnswerOptions(top_k, min_confidence)
+        return self._tasks.open_call(self._names.own(tasks), fields=fields, answers=wanted)
 
     def score_rows(
         self,
         rows: Iterable[tuple[Record, str | Sequence[str]]],
         *,
         top_k: int | None = 1,
+        min_confidence: float | None = None,
         logits: bool = False,
         on_error: OnError = "raise",
     ) -> Scores:
         """Returns predictions for rows that request different tasks; others are not computed.
 
-        Args:
-            rows: Pairs of a text or record and the task or tasks to score it with.
-            top_k: As in `score`, and so are the others.
-            logits: See there.
-            on_error: See there.
+        `rows` are pairs of a text or record and its task or tasks; the others are as in `score`.
 
         Raises:
             UsageError: A row is not such a pair.
             AdapterHubError: As `score`.
         """
         pairs = read_records(rows)  # type: ignore[arg-type]
-        given = make_request(pairs, top_k=top_k, on_error=on_error, logits=logits)
+        wanted = AnswerOptions(top_k, min_confidence)
+        given = make_request(pairs, wanted, on_error=on_error, logits=logits)
         request, names = with_own_tasks(given)
         return self._tasks.score(request, self._names.own(names)) if names else Scores({})
 
@@ -320,7 +320,7 @@ class Hub:
         Args:
             data: As `train` takes it; each task reads its own columns of all rows.
             tasks: As in `score`.
-            options: `text`, `pair`, `target`, `tokens`, `heads`, `join_tokens`, as for `train`.
+            options: `text`, `pair`, `target`, `tokens`, `heads`, `join_tokens`; `min_confidence`.
 
         Raises:
             AdapterHubError: As `train` for the rows, as `load` for the tasks.
@@ -371,7 +371,7 @@ class Hub:
         prompt: str | None = None,
         **options: Any,
     ) -> Encoded:
-        """Returns vectors in fp32: (N, H), or for pooling `tokens` one (tokens, H) per row.
+        """Returns fp32 vectors: (N, H), of a task (N, K), for pooling `tokens` (tokens, H) per row.
 
         By default those of sentence-transformers, if the backbone comes from one of its
         repositories. A pooling makes plain features, of long texts the mean over windows.
@@ -383,7 +383,7 @@ class Hub:
             fields: The input fields; two make a pair, for which there is no pooling `tokens`.
             max_length: Window in tokens, special tokens included; None for the backbone's own.
             prompt: A prompt of the backbone by name, or a text such as `"query: "`; `""` for none.
-            options: Of `EncodeOptions`: `normalize`, `truncate_dim`, `role`, `output`, `progress`.
+            options: Of `EncodeOptions`: `task`, `normalize`, `truncate_dim`, `role`, `output`, ….
 
         Raises:
             AdapterHubError: An argument or a row is not valid, or the vectors cannot be computed.

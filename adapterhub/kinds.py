@@ -21,6 +21,7 @@ Kind = Literal[
     "parsing",
     "multiple_choice",
     "question_answering",
+    "embedding",
     "ordinal",
     "numbers",
 ]
@@ -37,6 +38,9 @@ MetricName = Literal[
     "uas",
     "f1",
     "exact_match",
+    "recall_at_1",
+    "recall_at_5",
+    "recall_at_10",
     "kappa",
 ]
 Role = Literal["text", "pair", "tokens", "heads", "question", "context", "starts", "target"]
@@ -55,13 +59,15 @@ What = Literal[
     "start",
     "end",
     "answers",
+    "vector",
     "values",
 ]
 """What a column of predictions holds."""
 LinearModel = Literal["labels", "sets", "numbers", "choices"]
 """What a linear model is fitted to: one label per row, label sets, numbers, or choices."""
 ArrowType = str | tuple[tuple[str, str], ...]
-"""The name of a type of pyarrow, or for a list of structs the names and types of their fields."""
+"""The name of a type of pyarrow, `list<…>` for a list of these, or for a list of structs the names
+and types of their fields."""
 
 INSIDE = "_"
 """The relation of a unit that belongs to the same word as the unit before it, as the second
@@ -89,7 +95,10 @@ class KindRow:
         input_fields: Names of its input fields; empty for `text` and `text_pair`.
         slides_second: Whether the second field slides over the windows and the first is whole in
             each; then the tokens that the head reads are those of the second, and the first token.
-        outputs: Number of logits per text, token or choice; None for one per label.
+        outputs: Number of logits per text, token or choice; None for one per label, or as many as
+            the head says.
+        sized: Whether the head says how many outputs it has: the numbers of a vector, not labels.
+        of_pairs: Whether a labelled row is a pair of texts, each of which the task reads by itself.
         fewest_labels: Fewest labels in the training rows; 0 for a kind without labels.
         check: Checks the labels of a task in the place of their number; raises ValueError.
         label_names: What the labels of a task are called in targets and predictions.
@@ -103,10 +112,14 @@ class KindRow:
         linear: The linear model of n-grams that may stand beside the head; None for none.
         cross_validated: Whether few rows are cross-validated.
         allows_unseen: Whether rows may have labels that the task lacks, which count as wrong.
+        withheld: What a prediction under the minimum of confidence loses, in the plural; empty for
+            kinds that always answer.
+        has_none: Whether rows may belong to none of its labels, by an option of training.
         names_labels: Whether an option may give its labels, in their order.
         counted: What labels are, and what is counted of each, in the summary of a data set.
         total: What their number is of, in that summary; empty where it is not said.
         limits: Known limits, for the card.
+        always: Known limit of tasks that never abstain, for the card; empty for none.
         pipeline: The Hub's pipeline tag.
         pair_pipeline: The same for tasks of two fields; empty for no difference.
         problem_type: Its name in a config of transformers; None for none.
@@ -128,6 +141,8 @@ class KindRow:
     input_fields: tuple[str, ...] = ()
     slides_second: bool = False
     outputs: int | None = None
+    sized: bool = False
+    of_pairs: bool = False
     fewest_labels: int = 1
     check: Callable[[Sequence[str]], None] | None = None
     label_names: Callable[[Iterable[str]], tuple[str, ...]] = tuple
@@ -139,10 +154,13 @@ class KindRow:
     linear: LinearModel | None = "labels"
     cross_validated: bool = True
     allows_unseen: bool = False
+    withheld: str = ""
+    has_none: bool = False
     names_labels: bool = False
     counted: tuple[str, str] = ("labels", "rows")
     total: str = ""
     limits: tuple[str, ...] = ()
+    always: str = ""
     pipeline: str = "text-classification"
     pair_pipeline: str = ""
     problem_type: str | None = None
@@ -201,7 +219,9 @@ _ROWS = (
         target="label",
         targets=("label", "labels", "tags", "score"),
         fewest_labels=2,
-        limits=("Always predicts one of its labels, also for a text that none of them fits.",),
+        withheld="rows",
+        has_none=True,
+        always="Always predicts one of its labels, also for a text that none of them fits.",
         problem_type="single_label_classification",
     ),
     KindRow(
@@ -213,6 +233,7 @@ _ROWS = (
         target="labels",
         targets=("labels", "label", "tags"),
         has_thresholds=True,
+        withheld="labels",
         linear="sets",
         problem_type="multi_label_classification",
     ),
@@ -244,6 +265,7 @@ _ROWS = (
         per_token=True,
         check=check_tags,
         label_names=entity_types,
+        withheld="spans",
         counted=("entity types", "entities"),
         pipeline="token-classification",
     ),
@@ -282,8 +304,9 @@ _ROWS = (
         input_fields=("prompt", "choices"),
         linear="choices",
         fewest_labels=0,
+        withheld="rows",
         counted=("places of the right choice", "rows"),
-        limits=("Always chooses one of the choices, also where none of them fits.",),
+        always="Always chooses one of the choices, also where none of them fits.",
         pipeline="multiple-choice",
         schema=4,
     ),
@@ -305,8 +328,25 @@ _ROWS = (
         fewest_labels=0,
         linear=None,
         cross_validated=False,
+        withheld="answers",
         limits=("Quotes the context as it stands there; it puts nothing into its own words.",),
         pipeline="question-answering",
+        schema=4,
+    ),
+    KindRow(
+        name="embedding",
+        output="a vector of unit length; the cosine of two of them says how alike two texts are",
+        columns={"vector": "list<float>"},
+        metrics=("recall_at_1", "recall_at_5", "recall_at_10", "spearman"),
+        targets=("score", "label"),
+        fields=(1,),
+        sized=True,
+        of_pairs=True,
+        fewest_labels=0,
+        linear=None,
+        cross_validated=False,
+        limits=("Vectors are comparable with those of the same version of this task only.",),
+        pipeline="sentence-similarity",
         schema=4,
     ),
     KindRow(
@@ -319,6 +359,7 @@ _ROWS = (
         targets=("label", "stars", "rating", "score"),
         fewest_labels=2,
         names_labels=True,
+        withheld="rows",
         limits=("Always predicts one of its labels, also for a text that none of them fits.",),
         schema=4,
     ),

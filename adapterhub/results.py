@@ -40,11 +40,16 @@ def column_types(name: str, kind: Kind, *, top_k: int | None) -> dict[str, pa.Da
     return {f"{name}.{what}": _type(held) for what, held in _columns(kind, top_k).items()}
 
 
+_LIST = "list<"
+
+
 def _type(held: ArrowType) -> pa.DataType:
     import pyarrow as pa
 
     if isinstance(held, str):
-        return pa.type_for_alias(held)
+        of_list = held.startswith(_LIST)
+        one = pa.type_for_alias(held.removeprefix(_LIST).removesuffix(">"))
+        return pa.list_(one) if of_list else one
     return pa.list_(pa.struct([(name, pa.type_for_alias(alias)) for name, alias in held]))
 
 
@@ -67,9 +72,12 @@ def _item(answer: object, what: What) -> object:
 
 
 class LabelScore(TypedDict):
-    """A label and its probability in [0, 1]."""
+    """A label and its probability in [0, 1].
 
-    label: str
+    The label is None where that is the most probable one's, and under the minimum of confidence.
+    """
+
+    label: str | None
     score: float
 
 
@@ -96,10 +104,13 @@ class Entity(TypedDict):
 
 
 class Choice(TypedDict):
-    """A choice: its text, its place among the choices of the row from 0, and its probability."""
+    """A choice: its text, its place among the choices of the row from 0, and its probability.
 
-    choice: str
-    index: int
+    Text and place are None where it is under the minimum of confidence.
+    """
+
+    choice: str | None
+    index: int | None
     score: float
 
 
@@ -126,13 +137,20 @@ class ParsedWord(TypedDict):
 class ExtractedAnswer(TypedDict):
     """An answer to a question: its probability, first and end code point in the context, and text.
 
-    An empty one, from 0 to 0, says that the context has no answer.
+    An empty one, from 0 to 0, says that the context has no answer, or none over the minimum of
+    confidence.
     """
 
     score: float
     start: int
     end: int
     answer: str
+
+
+class Vector(TypedDict):
+    """The vector of a text: K numbers, whose squares sum to 1."""
+
+    vector: list[float]
 
 
 Answer = (
@@ -146,6 +164,7 @@ Answer = (
     | list[Choice]
     | ExtractedAnswer
     | list[ExtractedAnswer]
+    | Vector
     | None
 )
 
@@ -282,7 +301,7 @@ class Scores(ByTask[TaskScores]):
         numbers (a list with their names), `<task>.entities`, `<task>.words`; `<task>.choice`,
         `<task>.index` and `<task>.score` for one choice per row, `<task>.choices` for several;
         `<task>.answer`, `<task>.start`, `<task>.end` and `<task>.score` for one answer per
-        question, `<task>.answers` for several.
+        question, `<task>.answers` for several; `<task>.vector`, a list of numbers.
         """
         columns = self.to_columns()
         names = list(columns)

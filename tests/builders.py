@@ -7,7 +7,16 @@ from typing import Any
 import torch
 
 from adapterhub.shapes import tensor_shapes
-from adapterhub.specs import KINDS, BackboneSpec, Extraction, HeadSpec, Kind, TaskSpec
+from adapterhub.specs import (
+    KINDS,
+    Abstention,
+    BackboneSpec,
+    Extraction,
+    HeadSpec,
+    Kind,
+    RiskPoint,
+    TaskSpec,
+)
 from adapterhub.store.entries import BackboneEntry
 
 LABELS: dict[str, tuple[str, ...]] = {
@@ -18,6 +27,7 @@ LABELS: dict[str, tuple[str, ...]] = {
     "parsing": ("root", "nsubj", "punct", "_"),
     "multiple_choice": (),
     "question_answering": (),
+    "embedding": (),
     "ordinal": ("bad", "fair", "good"),
     "numbers": ("valence", "arousal"),
 }
@@ -47,6 +57,7 @@ def task_spec(kind: Kind = "single_label", **changes: Any) -> TaskSpec:
         pooling=changes.pop("pooling", "tokens" if KINDS[kind].per_token else "mean"),
         hidden_width=changes.pop("hidden_width", 12 if kind == "parsing" else None),
         arc_width=changes.pop("arc_width", 4 if kind == "parsing" else None),
+        outputs=changes.pop("outputs", 6 if KINDS[kind].sized else None),
     )
     fields: dict[str, Any] = {
         "task": f"{kind.replace('_', '-')}-test",
@@ -62,6 +73,31 @@ def task_spec(kind: Kind = "single_label", **changes: Any) -> TaskSpec:
     fields |= {"fields": row.input_fields} if row.input_fields else {}
     fields |= {"extraction": Extraction(max_tokens=8)} if row.slides_second else {}
     return TaskSpec(**{**fields, **changes})
+
+
+def abstention(least: float = 0.7, **changes: Any) -> Abstention:
+    """Returns a minimum of confidence with figures, and with rows out of scope where wanted."""
+    changes.setdefault("outside", 20 if "none_label" in changes else 0)
+    rejected = {"rejected": 0.5, "rejected_error": 0.1} if changes["outside"] else {}
+    points = [
+        RiskPoint(
+            min_confidence=value,
+            coverage=1 - value / 2,
+            coverage_error=0.02,
+            accuracy=0.8 + value / 10,
+            accuracy_error=0.03,
+            **rejected,
+        )
+        for value in sorted({0.0, 0.5, least})
+    ]
+    fields = {
+        "split": "validation",
+        "rows": 100,
+        "chosen": max(points, key=lambda one: one.min_confidence == least),
+        "table": tuple(points),
+    }
+    fields |= {"auroc": 0.9} if changes["outside"] else {}
+    return Abstention(**{**fields, **changes})
 
 
 def head_tensors(spec: TaskSpec, seed: int = 0) -> dict[str, torch.Tensor]:

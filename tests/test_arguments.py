@@ -106,6 +106,7 @@ def _owned(given: Given) -> dict[str, Any]:
     return {"registry": given.registry}
 
 
+CONFIDENCE = (-0.1, 1.5, "x", True, [], float("nan"))
 TOP_K = (0, -1, "x", True, 1.5, [])
 ON_ERROR = ("x", None, 3, [])
 CALLS: dict[str, Call] = {
@@ -135,6 +136,7 @@ CALLS: dict[str, Call] = {
             "texts": NO_TEXTS,
             "tasks": NO_TASKS,
             "top_k": TOP_K,
+            "min_confidence": CONFIDENCE,
             "logits": NO_BOOL,
             "on_error": ON_ERROR,
         },
@@ -153,6 +155,7 @@ CALLS: dict[str, Call] = {
                 {"sentiment": {"nofield": "text"}},
             ),
             "top_k": TOP_K,
+            "min_confidence": CONFIDENCE,
         },
     ),
     "Hub.stream": Call(
@@ -162,6 +165,7 @@ CALLS: dict[str, Call] = {
             "rows": (3, None, b"x", object(), [3], [None]),
             "tasks": NO_TASKS,
             "top_k": TOP_K,
+            "min_confidence": CONFIDENCE,
             "on_error": ON_ERROR,
         },
     ),
@@ -171,6 +175,7 @@ CALLS: dict[str, Call] = {
         {
             "rows": (*NO_TEXTS, "x", [("x", 3)], [("x",)], [("x", None)], [(3, "sentiment")]),
             "top_k": TOP_K,
+            "min_confidence": CONFIDENCE,
             "logits": NO_BOOL,
             "on_error": ON_ERROR,
         },

@@ -27,6 +27,7 @@ from tests.sentence_files import write_old
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = (
     "README.md",
+    "docs/abstention.md",
     "docs/adapters.md",
     "docs/add-a-task.md",
     "docs/architecture.md",

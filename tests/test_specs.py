@@ -13,6 +13,7 @@ from adapterhub.shapes import tensor_shapes
 from adapterhub.specs import (
     KINDS,
     POOLINGS,
+    Abstention,
     AdapterSpec,
     BackboneSpec,
     Calibration,
@@ -23,7 +24,7 @@ from adapterhub.specs import (
     TaskSpec,
     TrainingRecord,
 )
-from tests.builders import LABELS, backbone_spec, task_spec
+from tests.builders import LABELS, abstention, backbone_spec, task_spec
 
 
 def known(inputs: tuple[str, ...], rows: int, width: int, *answers: str) -> KnownAnswer:
@@ -362,7 +363,7 @@ def test_tensor_shapes_of_every_linear_head(
         if KINDS[kind].per_token != (pooling == "tokens"):
             continue
         spec = task_spec(kind, hidden_width=width, depths=depths, pooling=pooling)
-        outputs = KINDS[kind].outputs or len(LABELS[kind])
+        outputs = spec.head.outputs or KINDS[kind].outputs or len(LABELS[kind])
         expected: dict[str, tuple[int, ...]] = {
             "head.weight": (outputs, width or 16),
             "head.bias": (outputs,),
@@ -419,3 +420,35 @@ def test_a_backbone_is_equal_by_its_fields() -> None:
     same = BackboneSpec(**backbone_spec().model_dump())
     assert same == backbone_spec()
     assert hash(same) == hash(backbone_spec())
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "problem"),
+    [
+        ("regression", {}, "abstention is for tasks with a confidence; regression has none"),
+        ("parsing", {}, "parsing has none"),
+        ("multi_label", {"none_label": "oos"}, "a multi_label task has no none_label"),
+        ("single_label", {"none_label": "negative"}, "none_label 'negative' is a label"),
+    ],
+)
+def test_abstention_has_to_fit_the_task(kind: Kind, changes: dict[str, str], problem: str) -> None:
+    with pytest.raises(ValidationError, match=problem):
+        task_spec(kind, abstention=abstention(**changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"outside": 5}, "rows out of scope have a label"),
+        ({"auroc": 0.5}, "auroc does not belong"),
+        ({"table": abstention().table[::-1]}, "not ascending"),
+        ({"table": abstention(none_label="oos").table}, "rejected rows do not belong"),
+        ({"table": abstention().table * 9}, "at most 25"),
+        ({"min_accuracy": 1.5}, "less than or equal to 1"),
+    ],
+)
+def test_figures_of_abstention_do_not_contradict_each_other(
+    changes: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(ValidationError, match=problem):
+        Abstention.model_validate({**abstention().model_dump(), **changes})

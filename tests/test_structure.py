@@ -62,7 +62,7 @@ LADDER: dict[str, tuple[set[str], ...]] = {
         {"features"},
         {"evaluation"},
         {"kinds"},
-        {"heads", "prepare"},
+        {"abstention", "heads", "prepare"},
         {"warm_start"},
         {"adapters"},
         {"finalize"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from adapterhub.commands.printing import print_table
 from adapterhub.diagnostics import figure_text, rows_text
 
 if TYPE_CHECKING:
@@ -17,6 +18,15 @@ def by_rows(spec: TaskSpec) -> dict[str, str]:
         where = rows_text(metric, spec.used_for(metric))
         rows.setdefault(where, []).append(f"{metric.name} {figure_text(metric.value)}")
     return {where: ", ".join(figures) for where, figures in rows.items()}
+
+
+def print_risks(spec: TaskSpec) -> None:
+    """Prints what other minimums of confidence would cost, if that was measured."""
+    from adapterhub.specs import RISK_COLUMNS, risk_cells
+
+    if spec.abstention is not None and spec.abstention.table:
+        rows = [risk_cells(point) for point in spec.abstention.table]
+        print_table(RISK_COLUMNS[: len(rows[0])], rows)
 
 
 def split_values(spec: TaskSpec) -> list[dict[str, object]]:

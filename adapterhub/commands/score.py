@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from adapterhub.scoring.pipeline.chunks import ScoredChunk
     from adapterhub.scoring.sources.row_source import RowSource
 
+_NUMBERS = 4
 _CELL = 60
 _MOST_BAD_SHOWN = 20
 
@@ -135,7 +136,7 @@ class Screen:
         self._as_table = is_screen(sys.stdout) and not as_json
         request, shown = job.assigned.request, job.assigned.shown
         self._shown = [c for c in shown if request.keep is None or c in request.keep]
-        top_k = request.top_k
+        top_k = request.answers.top_k
         self._tasks = {
             name: prediction_columns(name, spec.kind, top_k=top_k)
             for name, spec in job.assigned.specs.items()
@@ -185,18 +186,20 @@ def print_rows(
 def prediction_text(held: Mapping[What, Any]) -> str:
     """Returns the prediction of one task for people: `positive 0.98`, `Paris=LOC`, `3.41`.
 
-    Of a tree it is `Anna=nsubj of sings, sings=root`, of a question `Oslo 0.98`, or `- 0.98` where
-    there is no answer.
+    Of a tree it is `Anna=nsubj of sings, sings=root`, of a question `Oslo 0.98`. It is `- 0.38`
+    where there is no answer, or none over the minimum of confidence; of a vector its first numbers.
 
     Args:
         held: What the columns of the task hold in one row.
     """
     if "label" in held:
-        return f"{held['label']} {held['score']:.2f}"
+        return f"{held['label'] or '-'} {held['score']:.2f}"
     if "choice" in held:
-        return f"{held['choice']} {held['score']:.2f}"
+        return f"{held['choice'] or '-'} {held['score']:.2f}"
     if "value" in held:
         return f"{held['value']:.3g}"
+    if "vector" in held:
+        return _vector_text(held["vector"])
     if "values" in held:
         return ", ".join(f"{one['name']} {one['value']:.3g}" for one in held["values"])
     if "entities" in held:
@@ -211,6 +214,11 @@ def prediction_text(held: Mapping[What, Any]) -> str:
     else:
         parts = [f"{label['label']} {label['score']:.2f}" for label in held["labels"]]
     return ", ".join(parts) or "-"
+
+
+def _vector_text(vector: Sequence[float]) -> str:
+    shown = ", ".join(f"{number:.3f}" for number in vector[:_NUMBERS])
+    return shown if len(vector) <= _NUMBERS else f"{shown}, … ({len(vector)} numbers)"
 
 
 def _word_text(word: ParsedWord, words: Sequence[ParsedWord]) -> str:

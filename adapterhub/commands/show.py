@@ -31,6 +31,7 @@ def show(
     output: OutputOptions,
 ) -> None:
     """Show one task: what it predicts, reads and costs, and where it is from."""
+    from adapterhub.commands.measured import print_risks
     from adapterhub.remote.find import find
     from adapterhub.store.registries import open_registries
 
@@ -42,13 +43,14 @@ def show(
         print_json(_values(task))
     else:
         print_fields({**_about(task), **_reading(task.spec), **_origin(task)})
+        print_risks(task.spec)
 
 
 def _draw(task: FoundTask, path: Path) -> None:
     from adapterhub.plots.combine import save_panels
     from adapterhub.plots.panels import panels_of
 
-    panels = panels_of(task.spec.diagnostics, task.spec.labels)
+    panels = panels_of(task.spec.diagnostics, task.spec.labels, task.spec.abstention)
     if not panels:
         raise UsageError(
             f"The head file of '{task.name}' has no confusion matrix and no reliability to draw; "
@@ -166,7 +168,8 @@ def _cost(spec: TaskSpec) -> str:
 
 def _origin(task: FoundTask) -> dict[str, str]:
     spec, found = task.spec, task.found
-    fields = {"measured": _measured(spec), "licence": spec.license or ""}
+    fields = {"measured": _measured(spec), "abstains": _abstains(spec)}
+    fields["licence"] = spec.license or ""
     if (record := spec.training) is not None:
         licence = f" ({record.dataset_license})" if record.dataset_license else ""
         fields["data"] = f"{record.dataset}{licence}, {record.rows} rows, seed {record.seed}"
@@ -181,6 +184,13 @@ def _origin(task: FoundTask) -> dict[str, str]:
         fields["file"] = f"{found.path} ({size_text(found.record.size)})"
         fields["sha256"] = found.record.sha256
     return fields
+
+
+def _abstains(spec: TaskSpec) -> str:
+    from adapterhub.specs import abstention_lines
+
+    found = spec.abstention
+    return "" if found is None else " ".join(abstention_lines(found, spec.row.withheld))
 
 
 def _measured(spec: TaskSpec) -> str:

@@ -182,12 +182,13 @@ def _note_plot(path: Path, trained: Mapping[str, TrainedTask]) -> None:
 
 
 def _print(trained: TrainedTask, at: str) -> None:
-    from adapterhub.commands.measured import by_rows
+    from adapterhub.commands.measured import by_rows, print_risks
     from adapterhub.saving import own_folder
 
     print_line(trained.table.render().rstrip())
     for rows, metrics in by_rows(trained.spec).items():
         print_line(f"Measured on {rows}: {metrics}")
+    print_risks(trained.spec)
     if (saved := trained.saved) is not None:
         note(f"adapterhub: {saved.task}:{saved.version} is in {saved.path}")
         if trained.backbone.base is not None:

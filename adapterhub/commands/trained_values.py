@@ -17,6 +17,7 @@ def trained_values(trained: TrainedTask) -> dict[str, object]:
     from adapterhub.commands.measured import split_values
 
     table, saved = trained.table, trained.saved
+    abstention = trained.spec.abstention
     values: dict[str, object] = {"task": trained.spec.task}
     if saved is not None:
         values |= {"version": saved.version, "file": str(saved.path)}
@@ -29,6 +30,7 @@ def trained_values(trained: TrainedTask) -> dict[str, object]:
         "metrics": {metric.name: metric.value for metric in trained.metrics},
         "measured_on": trained.metrics[0].split if trained.metrics else None,
         "measured": split_values(trained.spec),
+        "abstention": None if abstention is None else abstention.model_dump(mode="json"),
         "validation_rows": next((m.rows for m in trained.spec.metrics if m.split != "test"), 0),
         "apart": trained.spec.apart,
         "head": trained.spec.head.model_dump(mode="json"),

@@ -101,6 +101,16 @@ class OutputOptions(Options):
             check_plot(self.plot)
 
 
+class MeasuringOptions(OutputOptions):
+    """What `eval` measures, and how it shows that."""
+
+    min_confidence: Annotated[float | None, Option("P", "what its file says")] = Field(
+        default=None, ge=0, le=1
+    )
+    """Probability under which a task does not answer, of which coverage and accuracy are
+    measured."""
+
+
 class ScoreArguments(Options):
     """What `score` reads and writes, beside the options of scoring a file."""
 

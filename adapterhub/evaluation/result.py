@@ -14,7 +14,7 @@ from adapterhub.diagnostics import figure_text
 from adapterhub.plots.combine import save_panels
 from adapterhub.plots.figure_files import check_plot
 from adapterhub.results import Provenance
-from adapterhub.specs import Metric, Role
+from adapterhub.specs import RISK_COLUMNS, Metric, RiskPoint, Role, risk_cells
 from adapterhub.training.evaluation.comparison import Comparison
 from adapterhub.training.heads.table import as_text
 
@@ -33,6 +33,9 @@ class TaskEvaluation:
         comparison: Confusion matrix, reliability, figures of each label, or values.
         earlier_use: Which of the rows trained, chose or calibrated the task; None where none are
             known to.
+        abstention: What the minimum of confidence in force costs and gains; None where the task
+            always answers. The metrics are those without it.
+        outside: Number of rows out of scope, which are not among the others.
     """
 
     made_by: Provenance
@@ -43,6 +46,8 @@ class TaskEvaluation:
     labels: tuple[str, ...]
     comparison: Comparison
     earlier_use: str | None = None
+    abstention: RiskPoint | None = None
+    outside: int = 0
 
     @property
     def task(self) -> str:
@@ -55,7 +60,20 @@ class TaskEvaluation:
         """Returns what else a reader of the metrics should know."""
         read = ", ".join(f"{role} from '{name}'" for role, name in self.columns.items())
         used = f"{self.earlier_use}: figures of new rows can be lower"
-        return (f"read {read}", *(() if self.earlier_use is None else (used,)))
+        found = self.abstention
+        return (
+            f"read {read}",
+            *(() if self.earlier_use is None else (used,)),
+            *(() if found is None else (_abstention_note(found, self.outside),)),
+        )
+
+    @property
+    def figures(self) -> list[tuple[str, str]]:
+        """Returns the name and value of everything measured, for people."""
+        cells = [(metric.name, figure_text(metric.value)) for metric in self.metrics]
+        if self.abstention is None:
+            return cells
+        return [*cells, *zip(RISK_COLUMNS[1:], risk_cells(self.abstention)[1:], strict=False)]
 
     def as_dict(self) -> dict[str, object]:
         """Returns everything but the values of single rows, as JSON holds it."""
@@ -69,10 +87,21 @@ class TaskEvaluation:
             "rows": self.rows,
             "columns": dict(self.columns),
             "earlier_use": self.earlier_use,
+            "abstention": None if self.abstention is None else self.abstention.model_dump(),
+            "outside": self.outside,
             "metrics": {metric.name: metric.value for metric in self.metrics},
             "labels": [asdict(one) for one in self.comparison.labels or self.comparison.numbers],
             **{name: found.get(name, []) for name in ("confusion", "confused", "reliability")},
         }
+
+
+def _abstention_note(found: RiskPoint, outside: int) -> str:
+    rejected = f"; rejected, of {outside:,} rows out of scope" if outside else ""
+    return (
+        f"no answer under a confidence of {figure_text(found.min_confidence)}: coverage is the "
+        f"share of the answers that remain, accuracy_given of right ones among them{rejected}. "
+        f"The other figures are without abstaining"
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,9 +128,8 @@ class Evaluation(ByTask[TaskEvaluation]):
         for name in ("task", "rows", "metric", "value"):
             table.add_column(name, justify="right" if name in ("rows", "value") else "left")
         for one in self.tasks.values():
-            for metric in one.metrics:
-                cells = (one.task, f"{one.rows:,}", metric.name, figure_text(metric.value))
-                table.add_row(*cells)
+            for figure in one.figures:
+                table.add_row(one.task, f"{one.rows:,}", *figure)
         return as_text(table, self.notes)
 
     def as_dict(self) -> dict[str, object]:

@@ -119,6 +119,11 @@ def _kind(classifier: ClassifierHead, config: ModelConfig, options: ImportOption
     row = KINDS[kind]
     if row.biaffine:
         raise UsageError("A classifier has no heads of words; a parsing task is trained or added.")
+    if row.sized:
+        raise UsageError(
+            f"A classifier has outputs for labels, none for vectors; an {row.name} task is trained "
+            f"or added."
+        )
     if row.slides_second != (classifier.reads == "answers"):
         what = "finds answers" if classifier.reads == "answers" else "finds no answers"
         raise UsageError(f"kind is '{kind}', but the model {what}.")

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from adapterhub.diagnostics import Diagnostics, figure_text
 from adapterhub.plots.style import INK, MAIN, QUIET, SERIES, fonts_for, literal, shown_names
+from adapterhub.specs import Abstention
 
 _MOST_NAMES = 30
 _MOST_BARS = 30
@@ -260,17 +261,55 @@ class Scatter:
         _set_title(axes, self.title)
 
 
-def panels_of(diagnostics: Diagnostics | None, labels: tuple[str, ...]) -> list[Panel]:
-    """Returns the panels that diagnostics allow: confusion, or the most frequent, reliability."""
-    if diagnostics is None:
-        return []
+@dataclass(frozen=True, slots=True)
+class RiskCoverage:
+    """The share of right answers over the share of answers that are given, with the chosen point.
+
+    The bars are two standard errors up and down. Where rows out of scope were measured, a second
+    line has the share of them without an answer.
+    """
+
+    abstention: Abstention
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """Returns width and height in inches."""
+        return 4.6, 4.2
+
+    def draw(self, axes: Any) -> None:
+        """Draws on axes of matplotlib."""
+        found, points = self.abstention, self.abstention.table
+        given = [point.coverage for point in points]
+        errors = [2 * point.accuracy_error for point in points]
+        right = [point.accuracy for point in points]
+        style = {"color": MAIN, "marker": "o", "markersize": 3, "capsize": 2, "linewidth": 1}
+        axes.errorbar(given, right, yerr=errors, label="right, of those given", **style)
+        if found.outside:
+            rejected = [point.rejected for point in points]
+            axes.plot(given, rejected, color=SERIES[1], label="out of scope, without an answer")
+        chosen = found.chosen
+        label = f"chosen: {figure_text(chosen.min_confidence)}"
+        marked = {"s": 130, "facecolors": "none", "edgecolors": INK, "linewidths": 1.5, "zorder": 3}
+        axes.scatter([chosen.coverage], [chosen.accuracy], label=label, **marked)
+        axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="answers given", ylabel="share")
+        axes.grid(color=QUIET, linewidth=0.5)
+        axes.legend(fontsize=8, loc="lower left")
+        _set_title(axes, f"{found.rows} {found.split} rows")
+
+
+def panels_of(
+    diagnostics: Diagnostics | None, labels: tuple[str, ...], abstention: Abstention | None = None
+) -> list[Panel]:
+    """Returns what can be drawn: confusion or its worst pairs, reliability, risk and coverage."""
     panels: list[Panel] = []
-    if diagnostics.confusion:
+    if diagnostics is not None and diagnostics.confusion:
         panels.append(Confusion(diagnostics, labels, tuple(fonts_for(labels))))
-    if diagnostics.confused:
+    if diagnostics is not None and diagnostics.confused:
         panels.append(Confusions(diagnostics, labels))
-    if diagnostics.reliability:
+    if diagnostics is not None and diagnostics.reliability:
         panels.append(Reliability(diagnostics))
+    if abstention is not None and abstention.table:
+        panels.append(RiskCoverage(abstention))
     return panels
 
 

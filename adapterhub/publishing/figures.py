@@ -1,26 +1,29 @@
-"""Figures of a card: reliability diagram and confusion matrix."""
+"""Figures of a card: reliability diagram, confusion matrix, risk and coverage."""
 
 from __future__ import annotations
 
-from adapterhub.diagnostics import Diagnostics
 from adapterhub.plots.figure_files import figure_bytes, new_figure
-from adapterhub.plots.panels import Confusion, Panel, Reliability
+from adapterhub.plots.panels import Confusion, Panel, Reliability, RiskCoverage
+from adapterhub.specs import TaskSpec
 
 
-def draw(diagnostics: Diagnostics, labels: tuple[str, ...]) -> dict[str, bytes]:
-    """Returns the figures that the diagnostics allow, as PNG: `calibration`, `confusion`.
+def draw(spec: TaskSpec) -> dict[str, bytes]:
+    """Returns the figures that a task allows, as PNG: `calibration`, `confusion`, `abstention`.
 
-    Equal diagnostics give equal bytes with the same version of matplotlib, whatever other fonts
+    Equal figures give equal bytes with the same version of matplotlib, whatever other fonts
     there are.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
     panels: dict[str, Panel] = {}
-    if diagnostics.reliability:
+    diagnostics, labels, abstention = spec.diagnostics, spec.labels, spec.abstention
+    if diagnostics is not None and diagnostics.reliability:
         panels["calibration"] = Reliability(diagnostics)
-    if diagnostics.confusion:
+    if diagnostics is not None and diagnostics.confusion:
         panels["confusion"] = Confusion(diagnostics, labels)
+    if abstention is not None and abstention.table:
+        panels["abstention"] = RiskCoverage(abstention)
     return {name: _picture(panel) for name, panel in panels.items()}
 
 

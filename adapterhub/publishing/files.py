@@ -52,9 +52,7 @@ def extras_of(tasks: Sequence[FoundTask], benchmarks: Sequence[str] = ()) -> Ext
 
 
 def _pictures(task: FoundTask) -> dict[str, bytes]:
-    if task.spec.diagnostics is None:
-        return {}
-    drawn = draw(task.spec.diagnostics, task.spec.labels)
+    drawn = draw(task.spec)
     return {f"figures/{task.name}-{title}.png": data for title, data in drawn.items()}
 
 
@@ -82,7 +80,7 @@ says of the repository that it is no model of its own."""
 # By the names that are written, since people may put other files into the same folders.
 _BESIDE = re.compile(
     r"tasks/(.+)\.md"
-    r"|figures/(.+)-(?:calibration|confusion)\.png"
+    r"|figures/(.+)-(?:calibration|confusion|abstention)\.png"
     r"|peft/([^/]+)/(?:adapter_config\.json|(?:adapter_model|head)\.safetensors|README\.md)"
 )
 

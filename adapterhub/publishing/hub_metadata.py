@@ -76,6 +76,9 @@ _METRIC_NAMES: Mapping[str, str] = {
     "answerable_f1": "F1 of questions with an answer",
     "answerable_exact_match": "Exact match of questions with an answer",
     "unanswerable_accuracy": "Questions without an answer that get none",
+    "recall_at_1": "Recall of the partner of a text, first one found",
+    "recall_at_5": "Recall of the partners of a text, first 5 found",
+    "recall_at_10": "Recall of the partners of a text, first 10 found",
     "kappa": "Quadratic weighted kappa",
     "mae": "Mean absolute error in steps",
 }

@@ -14,7 +14,7 @@ from adapterhub.diagnostics import rows_text
 from adapterhub.families import FAMILIES
 from adapterhub.publishing.hub_metadata import hub_dataset
 from adapterhub.publishing.rendering import Markdown, cut, escape, render
-from adapterhub.specs import BackboneSpec, TaskSpec
+from adapterhub.specs import RISK_COLUMNS, BackboneSpec, TaskSpec, abstention_lines, risk_cells
 from adapterhub.store.entries import portable_entry
 
 _WORST = 5
@@ -80,6 +80,11 @@ def task_section(repo: str, name: str, spec: TaskSpec, extras: Collection[str]) 
         measured=dict.fromkeys(rows_text(one, spec.used_for(one)) for one in spec.metrics),
         optimistic=dict.fromkeys(one.split for one in spec.metrics if spec.used_for(one)),
         is_crossed=any(one.split == "cross-validation" for one in spec.metrics),
+        abstention=()
+        if spec.abstention is None
+        else abstention_lines(spec.abstention, spec.row.withheld),
+        risks=() if spec.abstention is None else [risk_cells(one) for one in spec.abstention.table],
+        risk_columns=RISK_COLUMNS,
         pictures=[path for path in sorted(extras) if path.endswith(".png")],
         has_peft=has_peft,
     )

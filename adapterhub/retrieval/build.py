@@ -20,10 +20,11 @@ from adapterhub.retrieval.texts import Texts, first_places, read_texts, without
 from adapterhub.scoring.progress import watching
 from adapterhub.scoring.sources.row_source import AHEAD_ROWS, ARGUMENTS, RowSource
 from adapterhub.scoring.state.records import BackboneRecord, installed
-from adapterhub.specs import BackboneSpec
+from adapterhub.specs import BackboneSpec, TaskSpec
 
 if TYPE_CHECKING:
     from adapterhub.model.encoder.tokens import TextTokenizer
+    from adapterhub.model.execution.stages import ResidentCall
     from adapterhub.model.execution.text_features import Role
 
 GRAPH_TEXTS = 100_000
@@ -40,6 +41,14 @@ class EncodingHub(Protocol):
 
     def encode(self, texts: Any, **options: Any) -> Any:
         """Returns the vectors of texts; see `Hub.encode`."""
+        ...
+
+    def spec(self, reference: str) -> TaskSpec:
+        """Returns the spec of a task; see `Hub.spec`."""
+        ...
+
+    def open_call(self, tasks: str) -> ResidentCall:
+        """Returns a call of a task, whose version it tells; see `Hub.open_call`."""
         ...
 
 
@@ -102,11 +111,12 @@ def make_parts(hub: EncodingHub, job: IndexJob) -> IndexParts:
     return parts
 
 
-def check_backbone(record: IndexRecord, hub: EncodingHub, place: Path) -> None:
+def check_encoder(record: IndexRecord, hub: EncodingHub, place: Path) -> None:
     """Checks that a hub makes the vectors of queries as those of the texts were made.
 
     Raises:
         BackboneMismatchError: Its backbone is another one.
+        DataError: Its task is another version.
     """
     made_for, found = record.backbone, hub.backbone
     if made_for.fingerprint != found.fingerprint:
@@ -119,6 +129,7 @@ def check_backbone(record: IndexRecord, hub: EncodingHub, place: Path) -> None:
             f"{found.fingerprint[:19]}…; open the hub with that backbone, or make the index again "
             f"with --force (force=True)",
         )
+    _check_task(record, hub)
 
 
 def encode_unit(
@@ -132,20 +143,19 @@ def encode_unit(
     """Returns the unit vectors of texts or queries: (N, D) fp32.
 
     Raises:
+        DataError: The task that makes them is another version than of the texts.
         AdapterHubError: As `Hub.encode`.
     """
     own = record.vectors
-    found = hub.encode(
-        texts,
-        pooling=own.pooling,
-        depth=own.depth,
-        max_length=own.max_length,
-        truncate_dim=own.truncate_dim,
-        prompt=own.prompt if role == "document" else own.query_prompt,
-        normalize=True,
-        role=role,
-        **more,
-    )
+    how: dict[str, Any] = {"truncate_dim": own.truncate_dim, "normalize": True, **more}
+    if own.task is None:
+        prompt = own.prompt if role == "document" else own.query_prompt
+        how |= {"pooling": own.pooling, "depth": own.depth, "max_length": own.max_length}
+        how |= {"prompt": prompt, "role": role}
+    else:
+        _check_task(record, hub)
+        how["task"] = own.task
+    found = hub.encode(texts, **how)
     vectors: Array = np.asarray(found)
     if not np.isfinite(vectors).all():
         row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
@@ -171,7 +181,8 @@ def _encoded(hub: EncodingHub, job: IndexJob) -> IndexParts:
         # Of all texts, so that those that are skipped make no difference the next time.
         texts_sha256=job.texts.sha256,
         texts=len(texts),
-        dimensions=options.truncate_dim or hub.backbone.hidden_size,
+        dimensions=options.truncate_dim or _width(hub, options.task),
+        task_sha256=task_digest(hub, options.task),
     )
     vectors = _encode_each_once(hub, texts.strings, record, options)
     wants = options.graph
@@ -187,6 +198,7 @@ def _encode_each_once(
     places, numbers = first_places(texts)
     different = [texts[place] for place in places]
     passes = hub.backbone.num_hidden_layers if options.depth is None else options.depth
+    passes = passes if options.task is None else hub.spec(options.task).deepest
     found: list[Array] = []
     with watching(options.progress, total=len(different), passes_per_text=passes) as progress:
         for start in range(0, len(different), AHEAD_ROWS):
@@ -195,6 +207,33 @@ def _encode_each_once(
             found.append(own)
     vectors = np.concatenate(found)
     return vectors if len(different) == len(texts) else vectors[numbers]
+
+
+def task_digest(hub: EncodingHub, task: str | None) -> str | None:
+    """Returns the sha256 of the head file of a task as it is resident; None for no task."""
+    return None if task is None else hub.open_call(task).made_by[task].sha256
+
+
+def _width(hub: EncodingHub, task: str | None) -> int:
+    """Returns how many numbers the vectors of a task have, or the hidden states."""
+    return hub.backbone.hidden_size if task is None else hub.spec(task).outputs
+
+
+def _check_task(record: IndexRecord, hub: EncodingHub) -> None:
+    """Checks that a hub has the task that made the vectors of an index, with the same bytes.
+
+    Raises:
+        DataError: It has another version.
+    """
+    found = task_digest(hub, record.vectors.task)
+    if found != record.task_sha256:
+        raise DataError(
+            record.name,
+            f"the vectors of its index were made by the task '{record.vectors.task}' "
+            f"({str(record.task_sha256)[:12]}…), which is {str(found)[:12]}… here; vectors of two "
+            f"versions cannot be compared. Load that version, or make the index anew with --force "
+            f"(force=True)",
+        )
 
 
 def _with_tokens(hub: EncodingHub, job: IndexJob) -> Texts:
@@ -227,6 +266,7 @@ def _encoder_differences(saved: IndexRecord, hub: EncodingHub) -> list[str]:
         "fingerprint": (saved.backbone.fingerprint[:19], hub.backbone.fingerprint[:19]),
         "dtype": (saved.dtype, hub.dtype),
         "max_windows": (saved.max_windows, hub.max_windows),
+        "task (sha256)": (saved.task_sha256, task_digest(hub, saved.vectors.task)),
     }
     if saved.backbone.fingerprint == hub.backbone.fingerprint:
         del pairs["backbone"]  # one backbone may have several names

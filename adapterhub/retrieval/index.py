@@ -12,7 +12,7 @@ from adapterhub.inputs import Record, read_records
 from adapterhub.option_models import parse_options
 from adapterhub.retrieval.build import (
     EncodingHub,
-    check_backbone,
+    check_encoder,
     encode_unit,
     make_parts,
     prepare_index,
@@ -77,12 +77,12 @@ class Index:
             hub: A `Hub` with the backbone that the index was made with.
 
         Raises:
-            DataError: There is none, or it is damaged.
+            DataError: There is none, it is damaged, or its task is another version here.
             BackboneMismatchError: It was made with another backbone.
         """
         place = absolute_path(folder, "folder of the index")
         parts = read_parts(place)
-        check_backbone(parts.record, hub, place)
+        check_encoder(parts.record, hub, place)
         return cls(hub, parts)
 
     def __repr__(self) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from adapterhub.errors import UsageError
 from adapterhub.option_models import Option, Options, parse_options
@@ -35,6 +35,9 @@ _IN_OTHER_WORDS: Mapping[str, str] = MappingProxyType(
 class EncodeOptions(Options):
     """Further options of `Hub.encode`."""
 
+    task: str | None = Field(default=None, min_length=1)
+    """A task of the kind embedding, as in `Hub.score`, whose vectors these are; they have unit
+    length unless `normalize` is false."""
     normalize: bool | None = None
     """Whether vectors are divided by their L2 norm; None for as the backbone's repository does,
     and not for plain features."""
@@ -50,6 +53,9 @@ class EncodeOptions(Options):
     after each batch."""
 
 
+_NOT_BESIDE_TASK = ("pooling", "depth", "max_length", "prompt", "query_prompt")
+
+
 class IndexOptions(Options):
     """How texts are read and their vectors are made; one pass of the encoder for each text."""
 
@@ -63,6 +69,9 @@ class IndexOptions(Options):
     the name decides."""
     on_error: Annotated[Literal["raise", "skip"], Option("raise|skip")] = "raise"
     """At a row without a text: raise stops; skip leaves it out."""
+    task: Annotated[str | None, Option("NAME")] = Field(default=None, min_length=1)
+    """Task of the kind embedding that makes the vectors, in the place of pooling, depth,
+    max_length and prompts."""
     pooling: Annotated[VectorPooling | None, Option("NAME")] = None
     """cls, the vector of the first token; mean; or max. Without it the vectors of the backbone's
     repository, if it is one of sentence-transformers, else mean."""
@@ -86,6 +95,15 @@ class IndexOptions(Options):
     progress: Annotated[ProgressMode | bool, Option("MODE", bare="auto")] = "auto"
     """Progress on stderr: auto and bar for a bar, if that is a terminal; json for a line with the
     figures every second; off. In Python also True and False."""
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> IndexOptions:
+        others = [name for name in _NOT_BESIDE_TASK if getattr(self, name) is not None]
+        if self.task is not None and others:
+            raise ValueError(
+                f"task says how vectors are made; {' and '.join(others)} cannot be given beside it"
+            )
+        return self
 
 
 class QueryOptions(Options):

@@ -18,6 +18,8 @@ from adapterhub.specs import Sha256, Spec
 class VectorRecord(Spec):
     """How the vectors of an index are made; as in `IndexOptions`."""
 
+    later = ("task",)
+    task: str | None = None
     pooling: VectorPooling | None = None
     depth: int | None = Field(default=None, ge=0)
     max_length: int | None = Field(default=None, ge=1)
@@ -54,9 +56,11 @@ class IndexRecord(Record):
         texts_sha256: Digest of the texts, in order, with what is shown beside them.
         texts: Their number.
         dimensions: The numbers of a vector.
+        task_sha256: Digest of the head file of the task that makes the vectors; None for none.
         files: The files beside this one by name; none before it is saved.
     """
 
+    later = ("task_sha256",)
     kind: Literal["adapterhub index"] = "adapterhub index"
     adapterhub: str
     torch: str
@@ -69,6 +73,7 @@ class IndexRecord(Record):
     texts_sha256: Sha256
     texts: int = Field(ge=0)
     dimensions: int = Field(ge=1)
+    task_sha256: Sha256 | None = None
     files: dict[str, FileRecord] = Field(default_factory=dict)
 
 

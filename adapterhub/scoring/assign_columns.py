@@ -9,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 
 from adapterhub.choices.columns import choice_fields, columns_read, find_choice_columns
+from adapterhub.decoding import AnswerOptions
 from adapterhub.errors import DataError, UsageError
 from adapterhub.plan import Plan, make_plan
 from adapterhub.remote.find import (
@@ -25,7 +26,7 @@ from adapterhub.scoring.pipeline.chunks import Request, missing_column
 from adapterhub.scoring.sources.row_source import RowSource
 from adapterhub.scoring.sources.schema import source_columns
 from adapterhub.scoring.state.records import TaskRecord
-from adapterhub.specs import Role, TaskSpec
+from adapterhub.specs import Role, TaskSpec, check_confidence
 from adapterhub.store.registries import Registries
 
 
@@ -99,6 +100,7 @@ def assign_columns(
         _check_fields(task, read[task.reference], source)
     by_name = {names[reference]: own for reference, own in read.items()}
     request = _request(chosen, names, read, source=source, options=options)
+    check_confidence(request.answers, {name: spec.row for name, spec in specs.items()})
     of_texts = {name: spec for name, spec in specs.items() if not spec.row.of_choices}
     return Assignment(
         request=request,
@@ -139,7 +141,7 @@ def _request(
         columns=tuple(chain.from_iterable(written)),
         fields={task.pinned: _renamed(read[task.reference]) for task in chosen},
         choices=frozenset(task.pinned for task in chosen if task.spec.row.of_choices),
-        top_k=options.top_k,
+        answers=AnswerOptions(options.top_k, options.min_confidence),
         keep=keep,
         truncated=f"{options.prefix}truncated" if options.mark_truncated else None,
     )

@@ -44,6 +44,9 @@ class ScoringOptions(Options):
     top_k: Annotated[int | None, Option("K", flags=("--top-k", "-k"))] = Field(default=1, ge=1)
     """Number of labels per text, best first, with their scores; --all gives all
     of them (in Python None)."""
+    min_confidence: Annotated[float | None, Option("P")] = Field(default=None, ge=0, le=1)
+    """Probability under which a task does not answer. Without it what its file says; 0 always
+    predicts. Numbers and trees have none, and nor have several labels of --top-k."""
     format: Annotated[Format | None, Option("FORMAT")] = None
     """Format of files or a stream that are read: text, jsonl, csv, tsv, parquet or arrow. Without
     it the ending of the name decides; a stream without a name is text."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from pydantic import Field
 
 from adapterhub.choices.columns import columns_read
+from adapterhub.decoding import AnswerOptions
 from adapterhub.inputs import read_names
 from adapterhub.option_models import Option, Options, parse_options
 from adapterhub.results import Provenance, Scores, column_types
@@ -41,6 +42,8 @@ class ScorerOptions(Options):
     """Put before the names of the added columns."""
     top_k: Annotated[int | None, Option()] = Field(default=1, ge=1)
     """Number of labels per text; None for all."""
+    min_confidence: float | None = Field(default=None, ge=0, le=1)
+    """As in `Hub.score`."""
     on_error: Literal["raise", "skip"] = "raise"
     """At a bad row: raise an error, or leave its predictions empty and put the reason into a
     column `error`."""
@@ -78,7 +81,7 @@ class Scorer:
             registry: As in `Hub`.
             backbone: As in `Hub`; None for that of the tasks.
             options: Of `ScorerOptions`: `device`, `dtype`, `max_windows` as in `Hub`;
-                `text_column`, `pair_column`, `prefix`, `top_k` and `on_error`.
+                `text_column`, `pair_column`, `prefix`, `top_k`, `min_confidence` and `on_error`.
 
         Raises:
             UsageError: An option is not valid, or the tasks belong to different backbones.
@@ -169,10 +172,9 @@ class Scorer:
         from adapterhub.scoring.batches.process_tasks import open_pinned
 
         options = self.options
-        request = make_request(
-            tuple(rows), top_k=options.top_k, on_error=options.on_error, logits=False
-        )
-        return open_pinned(self._tasks, read, top_k=options.top_k).score(request)
+        answers = AnswerOptions(options.top_k, options.min_confidence)
+        request = make_request(tuple(rows), answers, on_error=options.on_error, logits=False)
+        return open_pinned(self._tasks, read, answers=answers).score(request)
 
     def _types(self) -> dict[str, pa.DataType]:
         import pyarrow as pa

@@ -13,6 +13,12 @@ from adapterhub.kinds import KINDS as KINDS
 from adapterhub.kinds import Kind as Kind
 from adapterhub.kinds import Role as Role
 from adapterhub.schema import Spec as Spec
+from adapterhub.specs.abstention import RISK_COLUMNS as RISK_COLUMNS
+from adapterhub.specs.abstention import Abstention as Abstention
+from adapterhub.specs.abstention import RiskPoint as RiskPoint
+from adapterhub.specs.abstention import abstention_lines as abstention_lines
+from adapterhub.specs.abstention import check_confidence as check_confidence
+from adapterhub.specs.abstention import risk_cells as risk_cells
 from adapterhub.specs.adapter import AdapterSpec as AdapterSpec
 from adapterhub.specs.backbone import BackboneSpec as BackboneSpec
 from adapterhub.specs.backbone import identity as identity

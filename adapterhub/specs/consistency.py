@@ -47,6 +47,8 @@ def check_reading(spec: TaskSpec) -> None:
         raise ValueError(f"a {spec.kind} task cannot read with pooling '{spec.head.pooling}'")
     if spec.row.biaffine != (spec.head.arc_width is not None):
         raise ValueError("head.arc_width belongs to parsing tasks, and to no others")
+    if spec.row.sized != (spec.head.outputs is not None):
+        raise ValueError("head.outputs belongs to embedding tasks, and to no others")
     if spec.deepest > spec.backbone.num_hidden_layers:
         raise ValueError(
             f"the head reads depth {spec.deepest} of a backbone with "
@@ -114,6 +116,23 @@ def check_calibration(spec: TaskSpec) -> None:
             raise ValueError("value_range is for regression tasks")
         if spec.value_range[0] >= spec.value_range[1]:
             raise ValueError(f"value_range {spec.value_range} is empty")
+
+
+def check_abstention(spec: TaskSpec) -> None:
+    """Checks that the kind of a task can abstain as it says.
+
+    Raises:
+        ValueError: It cannot.
+    """
+    found = spec.abstention
+    if found is None:
+        return
+    if not spec.row.withheld:
+        raise ValueError(f"abstention is for tasks with a confidence; {spec.kind} has none")
+    if found.none_label is not None and not spec.row.has_none:
+        raise ValueError(f"a {spec.kind} task has no none_label")
+    if found.none_label in spec.labels:
+        raise ValueError(f"none_label '{found.none_label}' is a label of the task")
 
 
 def check_ranges(spec: TaskSpec) -> None:

@@ -23,9 +23,10 @@ class HeadSpec(Spec):
         pieces: N-grams of pairs only: number V of pieces whose rarity is stored; else None.
         arc_width: Parsing only: width A of the vectors between which arcs are scored. The hidden
             layer has 2 (A + R) outputs, with R the width of those that score relations.
+        outputs: Embedding only: number K of the numbers of a vector.
     """
 
-    later = ("ngrams", "pieces", "arc_width")
+    later = ("ngrams", "pieces", "arc_width", "outputs")
     depths: tuple[Annotated[int, Field(ge=0, le=1_024)], ...] = Field(min_length=1)
     pooling: Pooling
     hidden_width: int | None = Field(default=None, ge=1, le=16_384)
@@ -33,6 +34,7 @@ class HeadSpec(Spec):
     ngrams: int | None = Field(default=None, ge=1, le=2**24)
     pieces: int | None = Field(default=None, ge=1, le=2**20)
     arc_width: int | None = Field(default=None, ge=1, le=8_191)
+    outputs: int | None = Field(default=None, ge=1, le=16_384)
 
     @model_validator(mode="after")
     def _is_consistent(self) -> HeadSpec:

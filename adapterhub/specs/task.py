@@ -11,9 +11,11 @@ from adapterhub.diagnostics import Diagnostics, Metric, Use
 from adapterhub.examples import MOST_EXAMPLES, Example, KnownAnswer
 from adapterhub.kinds import ANSWER, KINDS, Kind, KindRow
 from adapterhub.schema import Spec
+from adapterhub.specs.abstention import ABSTENTION_SCHEMA, Abstention
 from adapterhub.specs.adapter import AdapterSpec
 from adapterhub.specs.backbone import BackboneSpec
 from adapterhub.specs.consistency import (
+    check_abstention,
     check_calibration,
     check_extraction,
     check_fields,
@@ -46,12 +48,13 @@ class TaskSpec(Spec):
         value_range: Regression only: outputs are clipped to it.
         value_ranges: The same for each of several numbers.
         extraction: Question answering only: which spans are answers.
+        abstention: When it does not answer; None where it always does.
         diagnostics: Confusions and reliability as measured; None if not known.
         known_answers: Probes that are recomputed when the task is loaded.
         examples: Texts with their predictions, for people.
     """
 
-    later = ("apart", "extraction", "examples", "value_ranges")
+    later = ("apart", "extraction", "abstention", "examples", "value_ranges")
     schema_version: Literal[1] = 1
     task: TaskName
     kind: Kind
@@ -70,6 +73,7 @@ class TaskSpec(Spec):
     value_range: tuple[float, float] | None = None
     value_ranges: tuple[tuple[float, float], ...] | None = None
     extraction: Extraction | None = None
+    abstention: Abstention | None = None
     metrics: tuple[Metric, ...] = ()
     diagnostics: Diagnostics | None = None
     training: TrainingRecord | None = None
@@ -83,13 +87,26 @@ class TaskSpec(Spec):
 
     @property
     def outputs(self) -> int:
-        """Returns the number K of logits per text, token, word or choice."""
-        return len(self.labels) if self.row.outputs is None else self.row.outputs
+        """Returns the number K of logits per text, token, word or choice, or of a vector."""
+        own = self.head.outputs if self.row.outputs is None else self.row.outputs
+        return len(self.labels) if own is None else own
 
     @property
     def per_token(self) -> bool:
         """Returns whether it reads every token of a text, as tagging and parsing do."""
         return self.row.per_token
+
+    @property
+    def schema_needed(self) -> int:
+        """Returns the oldest schema of head files that can hold it.
+
+        Examples came with schema 2, abstention with 4, kinds with those of their rows.
+        """
+        return max(
+            self.row.schema,
+            2 if self.examples else 1,
+            ABSTENTION_SCHEMA if self.abstention else 1,
+        )
 
     @property
     def deepest(self) -> int:
@@ -112,6 +129,7 @@ class TaskSpec(Spec):
         check_extraction(self)
         check_calibration(self)
         check_ranges(self)
+        check_abstention(self)
         check_known_answers(self)
         if self.diagnostics is not None and not self.diagnostics.fits(len(self.labels)):
             raise ValueError("diagnostics are about other labels")

@@ -25,12 +25,18 @@ def examples_by_task(
         UsageError: One fits no task, or as `read_examples`.
     """
     for number, one in enumerate(given, 1):
-        if not any(_is_for(one, spec.fields) for spec in tasks):
-            known = " or ".join(dict.fromkeys(", ".join(spec.fields) for spec in tasks))
+        if not any(_is_for(one, spec) for spec in tasks):
+            shown = [spec for spec in tasks if not spec.row.sized]
+            if not shown:
+                raise UsageError(
+                    "A card shows the predictions of examples, and those of the tasks here are "
+                    "vectors; give none."
+                )
+            known = " or ".join(dict.fromkeys(", ".join(spec.fields) for spec in shown))
             raise UsageError(f"Example {number} fits no task here; these read {known}.")
     return [
         read_examples(
-            [one for one in given if _is_for(one, spec.fields)],
+            [one for one in given if _is_for(one, spec)],
             spec.fields,
             has_choices=spec.row.of_choices,
         )
@@ -62,9 +68,11 @@ def read_examples(
     return read.inputs
 
 
-def _is_for(one: Record, fields: Sequence[str]) -> bool:
-    """Returns whether an example is one for tasks with these fields."""
-    record = _record(one)
+def _is_for(one: Record, spec: TaskSpec) -> bool:
+    """Returns whether an example is one for a task: it has its fields, and is not for vectors."""
+    if spec.row.sized:
+        return False
+    record, fields = _record(one), spec.fields
     return record.keys() == set(fields) if isinstance(record, Mapping) else len(fields) == 1
 
 

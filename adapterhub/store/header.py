@@ -235,10 +235,9 @@ def _read_json(text: str | bytes, part: str, source: str) -> dict[str, object]:
 def spec_text(spec: TaskSpec) -> str:
     """Returns the spec of a task as its head file has it, in the oldest schema that can hold it.
 
-    Examples came with schema 2, kinds with those of their rows: an adapterhub that does not know
-    them says that the file is newer.
+    An adapterhub that does not know what it needs says that the file is newer.
     """
-    version = max(spec.row.schema, 2 if spec.examples else FIRST_SCHEMA)
+    version = spec.schema_needed
     if version == FIRST_SCHEMA:
         return spec.model_dump_json()
     content = {**spec.model_dump(mode="json"), "schema_version": version}

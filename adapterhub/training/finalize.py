@@ -19,11 +19,12 @@ from adapterhub.model.execution.run_trunk import ExecutionContext
 from adapterhub.model.heads.heads import RowLogits
 from adapterhub.plots.combine import save_panels
 from adapterhub.plots.figure_files import check_plot
-from adapterhub.plots.panels import Panel
+from adapterhub.plots.panels import Panel, panels_of
 from adapterhub.saving import save_tasks
 from adapterhub.specs import Metric, TaskSpec, TrainingRecord
 from adapterhub.store.example_texts import read_examples
 from adapterhub.store.registry import NEAREST, Resolved
+from adapterhub.training.abstention import HeadRun, find_abstention
 from adapterhub.training.adapters.result import AdapterSearchResult, AdapterTable, FittedAdapter
 from adapterhub.training.data.dataset import Dataset, Splits, summary_of
 from adapterhub.training.data.splits import shared_rows
@@ -104,7 +105,8 @@ class TrainedTask:
         """Returns what `plot` draws."""
         measured = self.comparison
         panels = [] if measured is None else measured.panels(self.spec.labels)
-        return [self.table.curve(), *panels]
+        risk = panels_of(None, self.spec.labels, self.spec.abstention)
+        return [self.table.curve(), *panels, *risk]
 
 
 def finalize(
@@ -137,7 +139,11 @@ def finalize(
     known = make_known_answers(
         spec, tensors, probes_for(spec), encoder=source.encoder, tokenizer=source.tokenizer
     )
-    metrics, measured = _measure(spec, head, splits, source=source, options=options)
+    run = HeadRun(spec, tensors, source, options.max_windows)
+    test_logits = None if splits.test is None else run.logits(splits.test.scored)
+    metrics, measured = _measure(spec, head.logits, splits, test_logits)
+    found_abstention, notes = find_abstention(run, splits, head.logits, test_logits, options)
+    spec = spec.model_copy(update={"abstention": found_abstention})
     examples = _examples(spec, tensors, source=source, options=options)
     changes = {
         "metrics": metrics,
@@ -147,7 +153,7 @@ def finalize(
     }
     # model_copy skips validation, so the whole spec is validated once more.
     checked = TaskSpec.model_validate_json(spec.model_copy(update=changes).model_dump_json())
-    table = replace(found.table, notes=(*found.table.notes, *head.notes))
+    table = replace(found.table, notes=(*found.table.notes, *head.notes, *notes))
     return TrainedTask(
         spec=checked,
         tensors=tensors,
@@ -174,28 +180,21 @@ def _examples(
 
 
 def _measure(
-    spec: TaskSpec,
-    head: TunedHead,
-    splits: Splits,
-    *,
-    source: FeatureSource,
-    options: TrainingOptions,
+    spec: TaskSpec, logits: RowLogits, splits: Splits, test_logits: RowLogits | None
 ) -> tuple[tuple[Metric, ...], Comparison]:
     """Returns the metrics of a calibrated head, of the test set first, and what is behind these.
 
     The validation rows chose the head and set its calibration, so their figures are optimistic.
     """
     uses: tuple[Use, ...] = ("selection", "calibration")
-    split, rows, logits = splits.measured_on, splits.validation, head.logits
+    split, rows = splits.measured_on, splits.validation
     # In cross-validation equal inputs are in one fold.
     seen = 0 if splits.folds else shared_rows(splits.train.inputs, rows.inputs)
     changes: dict[str, object] = {"used_for": uses, "seen": seen}
     figures = compute_metrics(spec, logits, rows, split=split)
     metrics = tuple(one.model_copy(update=changes) for one in figures)
-    if splits.test is not None:
-        split, rows = "test", splits.test
-        windows = options.max_windows
-        logits = run_head(spec, head.tensors, rows.inputs, source=source, max_windows=windows)
+    if splits.test is not None and test_logits is not None:
+        split, rows, logits = "test", splits.test, test_logits
         figures = compute_metrics(spec, logits, rows, split=split)
         known = (*splits.train.inputs, *splits.validation.inputs)
         changes = {"used_for": (), "seen": shared_rows(known, rows.inputs)}
@@ -239,7 +238,7 @@ def _validation_logits(
     chosen, windows = found.chosen, options.max_windows
     if isinstance(chosen, FittedHead) and chosen.folds:
         return fold_logits(spec, chosen.folds, splits, source=source, max_windows=windows)
-    inputs = splits.validation.inputs
+    inputs = splits.validation.scored
     return run_head(spec, chosen.tensors, inputs, source=source, max_windows=windows)
 
 
@@ -260,7 +259,7 @@ def _bare_spec(
         rows=len(train_rows),
         seed=options.seed,
         candidates=found.table.candidates,
-        epochs=fit_inputs.problem.epochs if fitted is None else fitted.epoch,
+        epochs=_epochs(chosen, fit_inputs),
         learning_rate=chosen.hyperparameters.learning_rate,
         weight_decay=chosen.hyperparameters.weight_decay,
         continued_from=None if fitted is None else fitted.earlier,
@@ -281,12 +280,24 @@ def _bare_spec(
         overlap=fit_inputs.reading.overlap,
         backbone=backbone.spec,
         adapter=None if fitted is None else fitted.adapter,
-        head=chosen.head,
+        head=chosen.head.model_copy(update=_size(fit_inputs)),
         value_range=_value_range(train_rows, options),
         value_ranges=_value_ranges(train_rows, options),
         extraction=fit_inputs.extraction,
         training=record,
     )
+
+
+def _epochs(chosen: FittedHead | FittedAdapter, fit_inputs: FitInputs) -> int:
+    """Returns for how many epochs a head was trained; an adapter until its best one."""
+    is_head = isinstance(chosen, FittedHead) and chosen.epoch
+    return fit_inputs.problem.epochs if is_head else chosen.epoch
+
+
+def _size(fit_inputs: FitInputs) -> dict[str, int]:
+    """Returns the field of a head for its number of outputs, of kinds whose head says it."""
+    is_sized = KINDS[fit_inputs.splits.train.kind].sized
+    return {"outputs": fit_inputs.problem.objective.outputs} if is_sized else {}
 
 
 def _value_range(rows: Dataset, options: TrainingOptions) -> tuple[float, float] | None:

@@ -186,9 +186,17 @@ class TrainingOptions(Options):
         MetricName | None, Option(shown="by kind; likelihood in cross-validation")
     ] = None
     """Validation metric that chooses among the candidates."""
+    dimensions: Annotated[Width | None, Option("N", "128, or the backbone's width")] = None
+    """Embedding: size of a vector."""
     tolerance: float = Field(default=0.5, ge=0, le=100)
     """How many points (hundredths of the metric) below the best a cheaper head may score and still
     be chosen."""
+    min_accuracy: Annotated[float | None, Option("SHARE", "none")] = Field(None, gt=0, le=1)
+    """Do not answer under a confidence: the lowest one over which this share of the answers is
+    right, 0.95 for instance."""
+    none_label: Annotated[Name | None, Option("LABEL", "none")] = None
+    """Label of rows that belong to none of the labels. It does not become one: the confidence under
+    which the task does not answer is chosen so that it tells these rows from the others best."""
     depths: Annotated[tuple[Depth, ...] | None, Option(shown="all"), Several] = None
     """Depths that heads may read, for instance 2,4,6; 0 costs no pass."""
     poolings: Annotated[tuple[TextPooling, ...], Several] = TEXT_POOLINGS
@@ -343,25 +351,50 @@ def cache_folder(options: TrainingOptions) -> Path:
     return absolute_path(root) / "features"
 
 
+def check_abstention(options: TrainingOptions, kind: Kind) -> None:
+    """Checks that tasks of a kind can abstain as the options ask for.
+
+    Raises:
+        UsageError: They cannot.
+    """
+    row = KINDS[kind]
+    if options.min_accuracy is not None and not row.withheld:
+        raise UsageError(
+            f"Option min_accuracy is {options.min_accuracy:g}, but the data make a {kind} task, "
+            f"whose predictions have no confidence to abstain by."
+        )
+    if options.none_label is not None and not row.has_none:
+        raise UsageError(
+            f"Option none_label is '{options.none_label}', but the data make a {kind} task; only "
+            f"where each row has one of the labels can a label mean none of them."
+        )
+
+
 def measure_name(metric: MetricName, kind: Kind) -> str:
     """Returns the name of a metric as it is computed for choosing among candidates."""
     forms = KINDS[kind].compared_as
     return metric if forms is None or metric == "likelihood" else f"{metric} ({forms[0]})"
 
 
-def selection_metric(options: TrainingOptions, kind: Kind, *, crossed: bool = False) -> MetricName:
+def selection_metric(
+    options: TrainingOptions,
+    kind: Kind,
+    known: tuple[MetricName, ...],
+    *,
+    crossed: bool = False,
+) -> MetricName:
     """Returns the metric that chooses among the candidates of a task of `kind`.
 
     Args:
         options: May name one.
         kind: Of the task.
+        known: The metrics that can choose, by its targets; the default first.
         crossed: Whether the few rows are cross-validated. Counting which answers are right tells
             too little of them, so labels are then chosen by how likely they were.
 
     Raises:
-        UsageError: The metric asked for does not fit the kind.
+        UsageError: The metric asked for does not fit the kind or its targets.
     """
-    known = KINDS[kind].metrics
     if options.metric is None:
         return "likelihood" if crossed and "likelihood" in known else known[0]
     if options.metric not in known:

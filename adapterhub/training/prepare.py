@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adapterhub.errors import RegistryError, UsageError
+from adapterhub.errors import DataError, RegistryError, UsageError
 from adapterhub.kinds import KINDS, Kind
 from adapterhub.model.backbone.sources import absolute_source
 from adapterhub.option_models import read_options
@@ -20,6 +20,7 @@ from adapterhub.store.registry import NEAREST, registry_to_write
 from adapterhub.store.room import check_kind, check_room
 from adapterhub.training.adapter_options import from_depth_of
 from adapterhub.training.data.dataset import Splits, read_splits, summary_of
+from adapterhub.training.data.kinds.table import READERS
 from adapterhub.training.evaluation.extra import require_extra
 from adapterhub.training.options import TrainingOptions, selection_metric
 from adapterhub.training.tune import check_tune
@@ -146,7 +147,30 @@ def _read_rows(data: object, options: TrainingOptions, called: str) -> Splits:
         _log.info("%s%s", called, line)
     for warning in summary.warnings:
         _log.warning("%s%s", called, warning)
-    selection_metric(options, splits.train.kind)  # refused now, not after the encoder has run
     kind = splits.train.kind
+    _check_metric(splits, options)  # now, not after the encoder has run
+    if options.examples and KINDS[kind].sized:
+        raise UsageError(
+            f"Option examples: a card shows predictions, and those of a {kind} task are vectors; "
+            f"leave it out."
+        )
     read_examples(options.examples, splits.train.fields, has_choices=KINDS[kind].of_choices)
     return splits
+
+
+def _check_metric(splits: Splits, options: TrainingOptions) -> None:
+    """Checks that the validation rows can choose among candidates.
+
+    Raises:
+        UsageError: The metric asked for does not fit the kind or its targets.
+        DataError: They do not tell it.
+    """
+    train, validation = splits.train, splits.validation
+    metrics = READERS[train.kind].metrics
+    metric = selection_metric(options, train.kind, metrics(train.targets))
+    if metric not in metrics(validation.targets):
+        raise DataError(
+            validation.name,
+            f"its {len(validation):,} validation rows do not tell {metric}: of pairs some must "
+            f"mean the same, for spearman others not, and scores are for spearman alone",
+        )

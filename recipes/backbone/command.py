@@ -26,14 +26,8 @@ from recipes.backbone.teachers import (
 )
 from recipes.backbone.train import make_config, train
 from recipes.backbone.tune import Sources, tune
-from recipes.backbone.tuning_sets import read_sets
+from recipes.backbone.tuning_sets import RESTRICTED, read_sets
 from recipes.backbone.vocabulary import save_tokenizer, train_vocabulary
-
-LEFT_OUT = ("ag_news", "c3", "cola", "conll2003_ner", "dream", "mrpc", "ud_chinese_gsd")
-"""Sets whose stated terms are for research or not for commerce, or a vendor's own.
-
-Their rows must not shape weights that are given away.
-"""
 
 
 def vocabulary(args: argparse.Namespace) -> None:
@@ -209,7 +203,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("out", type=Path, help="folder to write; files that are there are kept")
     one.add_argument("--sentences", type=int, default=60_000, help="per encoder and language")
     one.add_argument("--max-length", type=int, default=96, help="tokens of a sentence")
-    one.add_argument("--leave-out", nargs="*", default=LEFT_OUT, help="data sets")
+    one.add_argument("--leave-out", nargs="*", default=RESTRICTED, help="data sets")
 
     one = verb("tune", refine, "Multi-task tuning of a checkpoint on labelled rows and vectors.")
     one.add_argument("checkpoint", type=Path, help="where to start: `final` or a checkpoint")
@@ -218,7 +212,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("shards", type=Path)
     one.add_argument("out", type=Path, help="run folder: checkpoints, log.jsonl, held.json, final")
     one.add_argument("--vectors", type=Path, help="folder that `vectors` wrote")
-    one.add_argument("--leave-out", nargs="*", default=LEFT_OUT, help="data sets")
+    one.add_argument("--leave-out", nargs="*", default=RESTRICTED, help="data sets")
     one.add_argument("--max-length", type=int, default=96, help="tokens of a row")
     one.add_argument("--hours", type=float, default=0.6, help="time budget of all starts together")
     one.add_argument("--steps", type=int, default=1_000_000, help="optimizer steps at most")

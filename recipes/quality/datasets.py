@@ -13,24 +13,32 @@ from adapterhub.model.heads.spans import is_han
 from adapterhub.training.data.dataset import Dataset
 from adapterhub.training.options import MetricName, TrainingOptions
 
-# The rows of these kinds have these keys; other sets (questions, parses) are left out.
+# Rows that have all keys of one of these are of a label, labels, a number or entities.
 _KEYS = ({"text", "label"}, {"text", "labels"}, {"text", "score"}, {"tokens", "tags"})
-_CHOICE_KEYS = {"prompt", "choices", "label"}
-_FOREIGN_KEYS = {"prompt", "question", "head"}
+# Those of choices, questions and trees, which not every comparison is made for.
+_OTHER_KEYS = (
+    {"prompt", "choices", "label"},
+    {"question", "context", "answers"},
+    {"tokens", "head", "deprel"},
+)
 _TREEBANK_KEYS = {"tokens", "upos"}
 
 
 def chosen_sets(
-    folder: Path, only: Sequence[str] | None, *, with_choices: bool = False
+    folder: Path, only: Sequence[str] | None, *, of_any_kind: bool = False
 ) -> list[str]:
-    """Returns the names of the data sets that a head can be trained on, or those of `only`.
+    """Returns the names of the data sets of a label, labels, a number or entities per row.
 
-    Those of multiple choice are among them where they are wanted.
+    Args:
+        folder: Holds a folder per data set.
+        only: Names of data sets; None for all.
+        of_any_kind: Whether multiple choice, questions and trees are among them.
 
     Raises:
-        UsageError: `only` names a set that does not exist or that no head can be trained on.
+        UsageError: `only` names a set that does not exist or is not among these.
     """
-    known = list(_data_sets(folder, with_choices=with_choices))
+    forms = (*_KEYS, *_OTHER_KEYS) if of_any_kind else _KEYS
+    known = [name for name, keys in _keys_of_sets(folder) if any(form <= keys for form in forms)]
     unknown = sorted(set(only or ()) - set(known))
     if unknown:
         raise UsageError(
@@ -76,14 +84,6 @@ def language_of(dataset: Dataset) -> str:
     """Returns `zh` where many of its first texts' signs are Han, else `en`."""
     texts = "".join(row[0] for row in dataset.inputs[:100])
     return "zh" if sum(map(is_han, texts)) > len(texts) / 4 else "en"
-
-
-def _data_sets(folder: Path, *, with_choices: bool) -> Iterator[str]:
-    for name, keys in _keys_of_sets(folder):
-        if (with_choices and keys >= _CHOICE_KEYS) or (
-            any(needed <= keys for needed in _KEYS) and not keys & _FOREIGN_KEYS
-        ):
-            yield name
 
 
 def _keys_of_sets(folder: Path) -> Iterator[tuple[str, set[str]]]:

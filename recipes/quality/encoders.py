@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,20 +12,18 @@ from typing import cast
 from pydantic import ValidationError
 
 from adapterhub.errors import UsageError
-from adapterhub.hub import Hub
 from adapterhub.model.backbone.open_backbone import Backbone, open_backbone
 from adapterhub.model.encoder.encoder import Encoder
-from adapterhub.results import LabelScore, Value
 from adapterhub.specs import BackboneSpec, Kind, Spec
 from adapterhub.store.atomic import write_atomic
 from adapterhub.training.data.dataset import Dataset, Splits, read_splits
 from adapterhub.training.data.labels import Target
-from adapterhub.training.evaluation.metrics import answer_spans
 from adapterhub.training.finalize import TrainedTask
 from adapterhub.training.options import MetricName, TrainingOptions
 from adapterhub.training.train import train
 from recipes.quality.datasets import compared_metric, language_of, training_file
 from recipes.quality.linear import predict_tags, predict_texts, vector_features
+from recipes.quality.predictions import head_predictions, what_it_reads
 from recipes.quality.resampling import Figures, compare
 from recipes.quality.untouched import (
     listed_sets,
@@ -221,7 +218,7 @@ def _measure(
     for system, encoder in ((OWN, first), (OTHER, second)):
         if encoder is not None:
             trained = _train(folder, options, encoder)
-            predicted[system] = _head_predictions(trained, _measured(splits))
+            predicted[system] = head_predictions(trained, _measured(splits))
             reads[system] = what_it_reads(trained)
     found = MeasuredSet(
         name=folder.name,
@@ -265,30 +262,3 @@ def _train(folder: Path, options: TrainingOptions, encoder: OpenEncoder) -> Trai
         backbone=encoder.backbone,
         encoder=encoder.encoder,
     )
-
-
-def _head_predictions(trained: TrainedTask, dataset: Dataset) -> tuple[Target, ...]:
-    """Returns the predictions of a task as users get them: saved, loaded and scored by name."""
-    kind = dataset.kind
-    rows = [dict(zip(dataset.fields, texts, strict=True)) for texts in dataset.inputs]
-    with tempfile.TemporaryDirectory() as folder:
-        registry = Path(folder) / "registry.yaml"
-        trained.save(registry)
-        answers = Hub(registry).score(rows, _TASK)[_TASK].answers
-    if kind == "tagging":
-        return tuple(map(tuple, answer_spans(answers)))
-    if kind == "regression":
-        return tuple(cast("Value", answer)["value"] for answer in answers)
-    if kind == "single_label":
-        return tuple(cast("LabelScore", answer)["label"] for answer in answers)
-    sets = (cast("list[LabelScore]", answer) for answer in answers)
-    return tuple(tuple(one["label"] for one in found) for found in sets)
-
-
-def what_it_reads(trained: TrainedTask) -> str:
-    """Returns what a head reads, in words."""
-    spec, head = trained.spec, trained.spec.head
-    apart = "apart, " if spec.apart else ""
-    hidden = f", hidden layer {head.hidden_width}" if head.hidden_width else ""
-    ngrams = f", {head.ngrams:,} n-grams" if head.ngrams else ""
-    return f"{apart}depth {'+'.join(map(str, head.depths))} {head.pooling}{hidden}{ngrams}"

@@ -21,9 +21,9 @@ from adapterhub.training.data.dataset import read_splits
 from adapterhub.training.options import training_options
 from adapterhub.training.train import train
 from recipes.quality.datasets import training_file
-from recipes.quality.encoders import what_it_reads
 from recipes.quality.freezing_encoders import NamedEncoder
 from recipes.quality.freezing_record import Similarity
+from recipes.quality.predictions import what_it_reads
 from recipes.quality.untouched import MeasuredRows
 
 SIMILARITY_SETS = ("stsb", "stsb_zh")

@@ -18,7 +18,13 @@ from adapterhub.model.heads.heads import Array, sigmoid
 from adapterhub.training.data.dataset import Dataset, Splits
 from adapterhub.training.data.labels import Target
 from adapterhub.training.evaluation.calibration import best_tag_bias, find_thresholds
-from recipes.quality.baseline import biased_spans, tag_scores, text_logits, tfidf_features
+from recipes.quality.baseline import (
+    biased_spans,
+    choice_probabilities,
+    tag_scores,
+    text_logits,
+    tfidf_features,
+)
 from recipes.quality.resampling import count_hits, metric_of
 
 STRENGTHS = (0.1, 1.0, 10.0, 100.0, 1000.0)
@@ -58,6 +64,19 @@ def predict_tags(splits: Splits) -> tuple[Target, ...]:
         )
     )
     return _as_targets(biased_spans(others, bias, labels))
+
+
+def predict_choices(splits: Splits) -> tuple[Target, ...]:
+    """Returns the places of the choices of the test rows, by TF-IDF.
+
+    The validation rows choose between the cosine with the prompt and a conditional logistic
+    regression, and its penalty.
+    """
+    choosing = splits.validation
+    both = replace(splits, validation=_joined(choosing, _test_of(splits)))
+    found = [scores.argmax(1) for scores in choice_probabilities(both)]
+    candidates = [tuple(map(str, places.tolist())) for places in found]
+    return _best(candidates, choosing)[len(choosing) :]
 
 
 def vector_features(backbone: Backbone, encoder: Encoder) -> Features:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from adapterhub.specs import BackboneSpec
 from adapterhub.store.atomic import write_atomic
 
 
@@ -19,3 +20,11 @@ def write_section(path: Path, name: str, text: str) -> None:
     else:
         whole = f"{page.rstrip()}\n\n{block}\n".lstrip()
     write_atomic(path, whole.encode(), replace=True)
+
+
+def described_backbone(backbone: BackboneSpec) -> str:
+    """Returns name, fingerprint and shape of a backbone in words."""
+    return (
+        f"`{backbone.name}` ({backbone.fingerprint[:19]}…), {backbone.num_hidden_layers} depths of "
+        f"width {backbone.hidden_size}"
+    )

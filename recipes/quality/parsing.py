@@ -11,7 +11,8 @@ from adapterhub.model.backbone.open_backbone import open_backbone
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.specs import BackboneSpec, Spec
 from adapterhub.store.atomic import write_atomic
-from adapterhub.training.data.dataset import Dataset, read_splits
+from adapterhub.training.data.dataset import Dataset, Splits, read_splits
+from adapterhub.training.data.labels import Target
 from adapterhub.training.data.words.trees import Arc
 from adapterhub.training.evaluation.attachment import attachment_figures
 from adapterhub.training.options import TrainingOptions
@@ -117,6 +118,12 @@ def measure_parsers(
         known = known.model_copy(update={"rows": tuple(done[key] for key in sorted(done))})
         write_atomic(record, known.model_dump_json(indent=1).encode(), replace=True)
     return known
+
+
+def predict_trees(splits: Splits) -> tuple[Target, ...]:
+    """Returns the trees of the test rows by `attach_by_word`."""
+    assert splits.test is not None
+    return tuple(map(tuple, attach_by_word(splits.train, splits.test)))
 
 
 def attach_by_word(train: Dataset, test: Dataset) -> list[list[Arc]]:

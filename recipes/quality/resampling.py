@@ -5,7 +5,8 @@ Predictions become counts per row, so that a metric on any draw of the rows is a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -16,13 +17,25 @@ from adapterhub.specs import Kind, Spec
 from adapterhub.training.data.dataset import Dataset
 from adapterhub.training.data.labels import Target, names_of
 from adapterhub.training.data.tagging import Span
+from adapterhub.training.data.words.trees import Arc
+from adapterhub.training.evaluation.answers.overlap import (
+    are_chinese,
+    best_overlaps,
+    character_f1,
+    word_f1,
+)
+from adapterhub.training.evaluation.attachment import attachment_figures
 from adapterhub.training.evaluation.metrics import significant
 
 Counts = npt.NDArray[Any]
 """Per row (N, 3, K) of true positives, false positives and false negatives of each of K labels (of
-spans K is 1); or for regression (N, 2) of prediction and truth."""
+spans and of trees K is 1); for regression (N, 2) of prediction and truth; for choices and questions
+(N, 1) of what the row adds to the mean."""
 Draws = npt.NDArray[np.float64]
 """(B, N), how often each row is in each draw."""
+
+Metric = Callable[[Counts, Draws], npt.NDArray[np.float64]]
+"""Returns the metric on each of B draws of rows: (B,)."""
 
 DRAWS = 2_000
 """Bootstrap draws of an interval."""
@@ -85,10 +98,21 @@ def compare(predicted: Mapping[str, Sequence[Target]], dataset: Dataset) -> Figu
         predicted: The predictions by system.
         dataset: The rows.
     """
-    kind, draws = dataset.kind, _draw_rows(len(dataset))
     counts = {name: count_hits(found, dataset) for name, found in predicted.items()}
-    values = {name: metric_of(kind, found) for name, found in counts.items()}
-    drawn = {name: _metrics_of_draws(kind, found, draws) for name, found in counts.items()}
+    return compare_counts(counts, _METRICS.get(dataset.kind, _f1_of))
+
+
+def compare_counts(counts: Mapping[str, Counts], metric: Metric) -> Figures:
+    """Returns the metrics of systems with intervals, from counts per row.
+
+    Args:
+        counts: By system, of the same rows.
+        metric: Returns the metric of counts on each draw of the rows.
+    """
+    rows = len(next(iter(counts.values())))
+    draws, all_rows = _draw_rows(rows), np.ones((1, rows))
+    values = {name: float(metric(found, all_rows)[0]) for name, found in counts.items()}
+    drawn = {name: metric(found, draws) for name, found in counts.items()}
     names = list(values)
     # The draws are the same, so what is hard for all systems does not widen the intervals.
     differences = {
@@ -104,26 +128,24 @@ def compare(predicted: Mapping[str, Sequence[Target]], dataset: Dataset) -> Figu
 
 def count_hits(predicted: Sequence[Target], dataset: Dataset) -> Counts:
     """Returns the counts of predictions, one per row of a data set, see `Counts`."""
-    truth = dataset.targets
-    if dataset.kind == "regression":
-        return np.column_stack([np.array(predicted, np.float64), np.array(truth, np.float64)])
-    if dataset.kind == "tagging":
-        pairs = zip(predicted, truth, strict=True)
-        return np.array([_span_hits(found, true) for found, true in pairs], np.float64)[..., None]
-    index = {label: place for place, label in enumerate(dataset.labels)}
-    found, true = (_one_hot(targets, index) for targets in (predicted, truth))
-    return np.stack([found & true, found & ~true, ~found & true], 1).astype(np.float64)
+    return _COUNTED[dataset.kind](predicted, dataset)
 
 
 def metric_of(kind: Kind, counts: Counts) -> float:
-    """Returns macro-F1 of labels, F1 of spans or Spearman's correlation, as the page compares."""
-    return float(_metrics_of_draws(kind, counts, np.ones((1, len(counts))))[0])
+    """Returns what the page compares: macro-F1 of labels, F1 of spans, LAS of trees, and so on."""
+    return float(_METRICS.get(kind, _f1_of)(counts, np.ones((1, len(counts))))[0])
 
 
-def _metrics_of_draws(kind: Kind, counts: Counts, draws: Draws) -> npt.NDArray[np.float64]:
-    """Returns the metric on each draw of rows: (B,)."""
-    if kind == "regression":
-        return np.array([_spearman(np.repeat(counts, draw.astype(int), 0)) for draw in draws])
+def mean_of(counts: Counts, draws: Draws) -> npt.NDArray[np.float64]:
+    """Returns the mean of (N, 1) over each draw of rows: (B,)."""
+    return np.asarray(draws @ counts[:, 0] / draws.sum(1), np.float64)
+
+
+def _correlation_of(counts: Counts, draws: Draws) -> npt.NDArray[np.float64]:
+    return np.array([_spearman(np.repeat(counts, draw.astype(int), 0)) for draw in draws])
+
+
+def _f1_of(counts: Counts, draws: Draws) -> npt.NDArray[np.float64]:
     sums = (draws @ counts.reshape(len(counts), -1)).reshape(len(draws), 3, -1)
     right, false, missed = sums[:, 0], sums[:, 1], sums[:, 2]
     # As in scikit-learn, labels that are neither true nor predicted do not count.
@@ -148,10 +170,10 @@ def _spearman(pairs: Counts) -> float:
     return 0.0 if flat else float(spearmanr(pairs[:, 0], pairs[:, 1]).statistic)
 
 
-def _span_hits(found: Target, true: Target) -> tuple[int, int, int]:
-    spans, known = (set(cast("Sequence[Span]", one)) for one in (found, true))
-    right = len(spans & known)
-    return right, len(spans) - right, len(known) - right
+def _label_counts(predicted: Sequence[Target], dataset: Dataset) -> Counts:
+    index = {label: place for place, label in enumerate(dataset.labels)}
+    found, true = (_one_hot(targets, index) for targets in (predicted, dataset.targets))
+    return np.stack([found & true, found & ~true, ~found & true], 1).astype(np.float64)
 
 
 def _one_hot(targets: Sequence[Target], index: dict[str, int]) -> npt.NDArray[np.bool_]:
@@ -159,3 +181,56 @@ def _one_hot(targets: Sequence[Target], index: dict[str, int]) -> npt.NDArray[np
     for row, target in enumerate(targets):
         matrix[row, [index[name] for name in names_of(target)]] = True
     return matrix
+
+
+def _number_counts(predicted: Sequence[Target], dataset: Dataset) -> Counts:
+    return np.column_stack([np.array(predicted, np.float64), np.array(dataset.targets, np.float64)])
+
+
+def _span_counts(predicted: Sequence[Target], dataset: Dataset) -> Counts:
+    rows = []
+    for found, true in zip(predicted, dataset.spans(), strict=True):
+        spans, known = set(cast("Sequence[Span]", found)), set(true)
+        right = len(spans & known)
+        rows.append((right, len(spans) - right, len(known) - right))
+    return np.array(rows, np.float64)[..., None]
+
+
+def _tree_counts(predicted: Sequence[Target], dataset: Dataset) -> Counts:
+    rows = []
+    for found, true in zip(predicted, dataset.trees(), strict=True):
+        words = cast("Sequence[Arc]", found)
+        # LAS is the F1 of words, so that it says how many are right.
+        las = attachment_figures([words], [true])["las"]
+        right = round(las * (len(words) + len(true)) / 2)
+        rows.append((right, len(words) - right, len(true) - right))
+    return np.array(rows, np.float64)[..., None]
+
+
+def _choice_counts(predicted: Sequence[Target], dataset: Dataset) -> Counts:
+    pairs = zip(predicted, dataset.targets, strict=True)
+    return np.array([[found == true] for found, true in pairs], np.float64)
+
+
+def _answer_counts(predicted: Sequence[Target], dataset: Dataset) -> Counts:
+    truth = dataset.answer_texts()
+    given = replace(dataset, targets=tuple(predicted)).answer_texts()
+    overlap = character_f1 if are_chinese(truth) else word_f1
+    return best_overlaps([row[0] if row else "" for row in given], truth, overlap)[:, None]
+
+
+_COUNTED: Mapping[Kind, Callable[[Sequence[Target], Dataset], Counts]] = {
+    "single_label": _label_counts,
+    "multi_label": _label_counts,
+    "regression": _number_counts,
+    "tagging": _span_counts,
+    "parsing": _tree_counts,
+    "multiple_choice": _choice_counts,
+    "question_answering": _answer_counts,
+}
+_METRICS: Mapping[Kind, Metric] = {
+    "regression": _correlation_of,
+    "multiple_choice": mean_of,
+    "question_answering": mean_of,
+}
+"""Of the other kinds it is an F1."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -129,15 +129,20 @@ def measured_options(folder: Path, rows: MeasuredRows, max_rows: int) -> Trainin
 
 
 def _folded_texts(row: Row) -> Iterator[str]:
-    """Yields the texts of a row, as far as they tell rows apart: letters and digits only."""
+    """Yields the texts of a row as `folded` has them."""
     texts = [row[key] for key in _TEXTS if key in row]
     if "tokens" in row:
         texts.append("".join(row["tokens"]))
     texts += row.get("choices", ())
+    yield from folded(texts)
+
+
+def folded(texts: Iterable[str]) -> Iterator[str]:
+    """Yields texts as far as they tell rows apart: letters and digits only, without short ones."""
     for text in texts:
-        folded = re.sub(r"[\W_]+", "", normalize("NFKC", text).casefold())
-        if len(folded) >= _SHORTEST:
-            yield folded
+        plain = re.sub(r"[\W_]+", "", normalize("NFKC", text).casefold())
+        if len(plain) >= _SHORTEST:
+            yield plain
 
 
 def _read(path: Path) -> Iterator[Row]:

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.commands.conftest import Run
+from tests.training.rows import partner_rows
 
 TEXTS = ["a good day", "a bad day", "the film was late", "he"]
 FAQ = [{"question": text, "answer": text.upper(), "id": n} for n, text in enumerate(TEXTS)]
@@ -127,3 +128,36 @@ def test_wrong_words_are_refused(nearest: Run, name: str) -> None:
     words, expected = WRONG[name]
     ran = nearest(*words)
     assert (ran.code, expected in ran.err) == (2, True), ran.err
+
+
+@pytest.mark.slow
+def test_a_task_makes_the_vectors(nearest: Run, run: Run, tiny_registry: Path) -> None:
+    rows = [json.dumps(row) for row in partner_rows(40)]
+    write("pairs.jsonl", *rows)
+    options = (
+        "--kind",
+        "embedding",
+        "--dimensions",
+        8,
+        "--depths",
+        0,
+        "--poolings",
+        "mean",
+        "--epochs",
+        1,
+    )
+    place = ("--registry", tiny_registry, "--cache-dir", "cache")
+    ran = run("train", "pairs.jsonl", "--task", "same", *options, *place)
+    assert ran.code == 0, ran.err
+    assert run("show", "same", "--registry", tiny_registry).code == 0
+    ran = run("score", "a good day", "--task", "same", "--registry", tiny_registry)
+    assert ran.code == 0, ran.err
+    assert len(ran.rows[0]["same.vector"]) == 8
+    ran = run("eval", "same", "pairs.jsonl", "--registry", tiny_registry, "--json")
+    assert ran.code == 0, ran.err
+    assert "recall_at_10" in ran.value["metrics"]
+    ran = nearest("texts.txt", "he", "--task", "same", "--index", "index", "-k", 1)
+    assert (ran.code, ran.rows[0]["neighbours"][0]["text"]) == (0, "he"), ran.err
+    assert nearest("index", "he", "-k", 1).rows == ran.rows
+    ran = nearest("texts.txt", "he", "--task", "same", "--pooling", "cls")
+    assert (ran.code, "pooling cannot be given beside it" in ran.err) == (2, True)

@@ -17,6 +17,7 @@ from adapterhub.commands.verb_options import (
     AliasOptions,
     DeprecateOptions,
     HubOptions,
+    MeasuringOptions,
     NearestArguments,
     OutputOptions,
     PlaceOptions,
@@ -38,7 +39,7 @@ from tests.commands.conftest import Run
 
 MODELS: dict[str, tuple[type[Options], ...]] = {
     "train": (PlaceOptions, TrainingOptions, AdapterOptions, OutputOptions),
-    "eval": (HubOptions, OutputOptions),
+    "eval": (HubOptions, MeasuringOptions),
     "nearest": (NearestArguments, QueryOptions, IndexOptions, HubOptions),
     "probe": (ProbeOptions,),
     "score": (ScoreArguments, ScoringOptions, HubOptions),
@@ -97,7 +98,7 @@ def test_every_field_is_an_option_with_its_text_as_help(verb: str) -> None:
 
 def test_eval_has_the_columns_of_training_options_only() -> None:
     columns = {"text", "pair", "target", "heads", "tokens", "join_tokens"}
-    own = {"name", "data", "registry", "plot", "as_json", "help"}
+    own = {"name", "data", "registry", "plot", "as_json", "min_confidence", "help"}
     assert options_of("eval").keys() == columns | own | HubOptions.model_fields.keys()
 
 

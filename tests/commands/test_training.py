@@ -9,6 +9,7 @@ import pytest
 
 from adapterhub.store.registry import read_registry
 from tests.commands.conftest import Run
+from tests.training.rows import doubtful_rows, outside_rows, write_rows
 
 pytest.importorskip("sklearn")
 pytest.importorskip("seqeval")
@@ -366,3 +367,34 @@ def test_usual_names_are_not_recorded(run: Run, tiny_backbone_folder: Path) -> N
     assert run("train", rows_file(Path("rows.jsonl")), *words).code == 0
     training = run("show", "liked", "--json").value["spec"]["training"]
     assert not training.keys() & {"columns", "join_tokens", "validation_digest"}
+
+
+def test_a_task_that_does_not_answer_from_the_command_line(
+    run: Run, tiny_backbone_folder: Path
+) -> None:
+    rows = write_rows(Path("rows.jsonl"), [*doubtful_rows(160, 0), *outside_rows(40, 1)])
+    place = ("--registry", "mine/registry.yaml")
+    quick = ("--depths", 0, "--poolings", "mean", "--epochs", 6, "--validation-fraction", 0.5)
+    trained = run(
+        *("train", rows, "--task", "mood", *place, "--backbone", tiny_backbone_folder, *quick),
+        *("--none-label", "oos", "--min-accuracy", 0.85),
+    )
+    assert trained.code == 0, trained.err
+    assert "40 rows out of scope: 40 to choose when the task does not answer" in trained.err
+    assert "Does not answer under a confidence of" in trained.out
+    assert "min_confidence   coverage" in trained.out
+    shown = run("show", "mood", *place)
+    assert "abstains" in shown.out
+    assert "accuracy_given" in shown.out
+    drawn = run("show", "mood", *place, "--plot", "risk.svg")
+    assert (drawn.code, Path("risk.svg").is_file()) == (0, True)
+    text = ("score", "the day is good 5", "--task", "mood", *place)
+    assert run(*text, "--min-confidence", 1).rows[0]["mood.label"] is None
+    assert run(*text, "--min-confidence", 0).rows[0]["mood.label"] is not None
+    wrong = run(*text, "--min-confidence", 1.5)
+    assert (wrong.code, "--min-confidence" in wrong.err) == (2, True)
+    measured = run("eval", "mood", rows, *place)
+    assert "rejected" in measured.out
+    assert "rejected, of 40 rows out of scope" in measured.err
+    value = run("eval", "mood", rows, *place, "--min-confidence", 0, "--json").value
+    assert (value["abstention"]["coverage"], value["outside"]) == (1.0, 40)

@@ -71,6 +71,18 @@ def test_a_classifier_of_choices_becomes_a_head(
         )
 
 
+def test_a_classifier_makes_no_vectors(tmp_path: Path, tiny_backbone: Backbone) -> None:
+    choice_model(tiny_backbone).save_pretrained(tmp_path / "model")
+    with pytest.raises(UsageError, match="an embedding task is trained or added"):
+        import_task(
+            tmp_path / "model",
+            task="same",
+            backbone=tiny_backbone,
+            registry=None,
+            options={"kind": "embedding"},
+        )
+
+
 def test_labels_are_refused(tmp_path: Path, tiny_backbone: Backbone) -> None:
     choice_model(tiny_backbone).save_pretrained(tmp_path / "model")
     with pytest.raises(UsageError, match="A multiple_choice task has no labels"):

@@ -13,6 +13,7 @@ from adapterhub.plots.combine import combined_figure
 from adapterhub.plots.figure_files import new_figure
 from adapterhub.plots.panels import Bars, Curves, Panel, Scatter, panels_of
 from adapterhub.plots.style import fonts_for, number_key, shown_names
+from tests.builders import abstention
 
 CURVES = Curves({"a": [(0, 0.5), (2, 0.7)], "b": [(1, 0.6)]}, "depth", "f1", (2, 0.7), {"c": 0.4})
 SQUARE = Diagnostics(
@@ -104,3 +105,17 @@ def test_each_task_has_a_row_of_panels_with_all_of_their_text() -> None:
         assert page.y0 <= box.y0 < box.y1 <= page.y1
     with pytest.raises(UsageError, match="nothing to draw"):
         combined_figure({"one": []})
+
+
+def test_risk_and_coverage_have_a_line_each_and_mark_the_chosen_point() -> None:
+    (panel,) = panels_of(None, (), abstention(none_label="oos"))
+    axes = drawn(panel)
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
+        "out of scope, without an answer",
+        "chosen: 0.7000",
+        "right, of those given",
+    ]
+    line = axes.get_lines()[0]
+    assert list(line.get_xdata()) == [1.0, 0.75, 0.65]
+    assert axes.get_title() == "100 validation rows"
+    assert panels_of(None, (), abstention(table=())) == []

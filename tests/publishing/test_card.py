@@ -21,7 +21,7 @@ from adapterhub.publishing.rendering import escape
 from adapterhub.publishing.task_section import task_section
 from adapterhub.remote.find import FoundTask
 from adapterhub.specs import AdapterSpec, Calibration, EarlierTask, Metric
-from tests.builders import backbone_spec
+from tests.builders import abstention, backbone_spec
 from tests.publishing.cards import (
     ALBERT,
     DIAGNOSTICS,
@@ -173,7 +173,7 @@ def test_without_matplotlib_it_says_what_to_install(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingExtraError, match=r"adapterhub\[publish\]"):
-        draw(DIAGNOSTICS, ("a", "b"))
+        draw(full(diagnostics=DIAGNOSTICS).spec)
     assert extras_of([to_publish("bare")]) == {"bare": {}}
 
 
@@ -353,3 +353,22 @@ def test_the_card_says_of_which_rows_figures_are_and_what_these_had_done() -> No
     assert "also chose the head" not in unknown
     only = card(full(metrics=(test,)))
     assert "also chose the head" not in only
+
+
+def test_a_card_says_when_a_task_does_not_answer() -> None:
+    always = "Always predicts one of its labels"
+    assert always in card(full())
+    text = card(full(abstention=abstention(none_label="o_o|s", min_accuracy=0.9)))
+    assert always not in text
+    assert "Does not answer under a confidence of 0.7000, chosen for 0.9 right" in text
+    assert r"of 20 rows out of scope \('o\_o&#124;s'\); AUROC 0.9000." in text
+    assert "| 0.5000 | 75.0 % ± 2.0 | 85.0 % ± 3.0 | 50.0 % ± 10.0 |" in text
+    assert always in card(full(abstention=abstention(0.0, table=())))
+
+
+def test_risk_and_coverage_are_drawn() -> None:
+    spec = full(abstention=abstention(none_label="oos")).spec
+    (title,) = draw(spec)
+    assert title == "abstention"
+    assert draw(spec)[title].startswith(PNG)
+    assert draw(full().spec) == {}

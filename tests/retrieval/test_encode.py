@@ -99,7 +99,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "batches": ({"batch_size": 32}, "here it is nothing: batches"),
     "a slip": ({"normalise": True}, "Did you mean 'normalize'?"),
     "no size": ({"truncate_dim": 0}, "truncate_dim"),
-    "more than there is": ({"truncate_dim": 33}, "the vectors of this backbone have 32"),
+    "more than there is": ({"truncate_dim": 33}, "the vectors have 32 numbers"),
     "no role": ({"role": "passage"}, "role"),
     "no output": ({"output": "jax"}, "output"),
 }

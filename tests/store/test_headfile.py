@@ -18,7 +18,7 @@ from adapterhub.specs import KINDS, Kind, KnownAnswer
 from adapterhub.store.atomic import stray_files
 from adapterhub.store.header import MAX_FILE_BYTES, MAX_HEADER_BYTES
 from adapterhub.store.headfile import encode_head, parse_head, read_head, write_head
-from tests.builders import head_tensors, task_spec
+from tests.builders import abstention, head_tensors, task_spec
 from tests.store.raw import good_file, header_and_data, raw_file, with_header, with_spec
 
 GOOD = good_file()
@@ -435,3 +435,15 @@ def test_no_temporary_file_is_ever_left(tmp_path: Path) -> None:
     spec = task_spec()
     write_head(tmp_path / "a.safetensors", spec, head_tensors(spec))
     assert stray_files(tmp_path) == []
+
+
+def test_a_minimum_of_confidence_needs_a_newer_reader() -> None:
+    plain = task_spec()
+    spec = task_spec(abstention=abstention(none_label="oos"))
+    tensors = head_tensors(spec)
+    data = encode_head(spec, tensors)
+    assert b'\\"schema_version\\":4' in data
+    assert parse_head(data, source="a").spec == spec
+    bare = encode_head(plain, tensors)
+    assert b"abstention" not in bare
+    assert b'\\"schema_version\\":1' in bare

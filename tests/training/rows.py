@@ -28,6 +28,28 @@ def sentiment_rows(count: int = 48, seed: int = 0) -> Rows:
     return rows
 
 
+def doubtful_rows(count: int, seed: int) -> Rows:
+    """Returns rows of which one word is nearly always right, and another one often wrong."""
+    draw = random.Random(seed)
+    rows = []
+    for _ in range(count):
+        label, words = draw.choice((("positive", _GOOD), ("negative", _BAD)))
+        word = draw.choice(words)
+        if draw.random() < (0.03 if word in ("good", "bad") else 0.35):
+            label = "negative" if label == "positive" else "positive"
+        text = draw.choice(_THINGS).format(word, word)
+        rows.append({"text": f"{text} {draw.randrange(10**6)}", "label": label})
+    return rows
+
+
+def outside_rows(count: int, seed: int, label: str = "oos") -> Rows:
+    """Returns rows that none of the words is in which the labels follow from."""
+    draw = random.Random(seed)
+    words = ("city", "he", "not", "very", "she")
+    texts = (f"{' '.join(draw.choices(words, k=4))} {draw.randrange(10**6)}" for _ in range(count))
+    return [{"text": text, "label": label} for text in texts]
+
+
 def pair_rows(count: int = 48, seed: int = 0) -> Rows:
     """Returns pairs labelled by whether the second text is good."""
     second = sentiment_rows(count, seed + 1)
@@ -134,6 +156,34 @@ def choice_rows(count: int = 48, seed: int = 0) -> Rows:
         words = [draw.choice(_GOOD if place == right else _BAD) for place in range(size)]
         choices = [f"it was {word} {draw.choice('abc')}" for word in words]
         rows.append({"prompt": f"the film {index}", "choices": choices, "label": str(right)})
+    return rows
+
+
+def partner_rows(count: int = 60, seed: int = 0) -> Rows:
+    """Returns pairs of texts that share three letters, each among words that say nothing."""
+    draw = random.Random(seed)
+    noise = "the it is a good bad day film food late early very was he she city".split()  # noqa: SIM905
+    rows = []
+    for _ in range(count):
+        letters = draw.sample("abcdefghijklmnopqrstuvwxyz", 3)
+        texts = [draw.choices(noise, k=5) + draw.sample(letters, 3) for _ in range(2)]
+        for words in texts:
+            draw.shuffle(words)
+        rows.append(dict(zip(("text", "text_pair"), map(" ".join, texts), strict=True)))
+    return rows
+
+
+def alike_rows(count: int = 60, seed: int = 0) -> Rows:
+    """Returns pairs with a score: how many of their three letters both texts have."""
+    draw = random.Random(seed)
+    rows = []
+    for row in partner_rows(count, seed):
+        words = row["text_pair"].split()
+        for place in [place for place, word in enumerate(words) if len(word) == 1 and word != "a"]:
+            if draw.random() < 0.5:
+                words[place] = draw.choice("的一是在不了有和人这")
+        shared = set(row["text"].split()) & {word for word in words if len(word) == 1}
+        rows.append({**row, "text_pair": " ".join(words), "score": float(len(shared))})
     return rows
 
 

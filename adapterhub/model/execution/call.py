@@ -29,40 +29,29 @@ class Request:
         rows: The rows as given.
         tasks: Per row, the tasks requested for it; None where every row is for all tasks.
         skip: Whether bad rows are skipped instead of refused.
-        top_k: As in `Hub.score`.
+        answers: What is wanted of the predictions.
         keep_logits: Whether the raw head outputs are returned as well.
     """
 
     rows: tuple[object, ...]
     tasks: tuple[frozenset[str], ...] | None
     skip: bool
-    top_k: int | None
+    answers: AnswerOptions
     keep_logits: bool
 
 
 def make_request(
-    rows: tuple[object, ...], *, top_k: int | None, on_error: str, logits: bool
+    rows: tuple[object, ...], answers: AnswerOptions, *, on_error: str, logits: bool
 ) -> Request:
     """Returns the request to score each row with all tasks.
 
     Raises:
         UsageError: An option is not valid.
     """
-    check_top_k(top_k)
     if on_error not in ("raise", "skip"):
         raise UsageError(f"on_error is {on_error!r}; expected 'raise' or 'skip'.")
     check_type(logits, bool, "logits", "True or False")
-    return Request(rows, None, on_error == "skip", top_k, logits)
-
-
-def check_top_k(top_k: object) -> None:
-    """Checks a number of labels.
-
-    Raises:
-        UsageError: It is neither None nor 1 or more.
-    """
-    if top_k is not None and (type(top_k) is not int or top_k < 1):
-        raise UsageError(f"top_k is {top_k!r}; expected 1 or more, or None for all labels.")
+    return Request(rows, None, on_error == "skip", answers, logits)
 
 
 def with_own_tasks(request: Request) -> tuple[Request, list[str]]:
@@ -177,7 +166,7 @@ def task_scores(
         logits = output.logits[name]
         places = output.rows[name]
         rows = [given.rows[place] for place in places]
-        decoded = DECODERS[task.spec.kind].decode(logits, task.spec, AnswerOptions(request.top_k))
+        decoded = DECODERS[task.spec.kind].decode(logits, task.spec, request.answers)
         for place, row, answer in zip(places, rows, decoded, strict=True):
             answers[row] = answer
             windows[row] = output.windows[place]
@@ -189,7 +178,7 @@ def task_scores(
         windows=tuple(windows),
         truncated=tuple(truncated),
         logits=_all_logits(task, logits, rows, len(answers)) if request.keep_logits else None,
-        top_k=request.top_k,
+        top_k=request.answers.top_k,
     )
 
 

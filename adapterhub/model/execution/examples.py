@@ -22,6 +22,7 @@ from adapterhub.specs import TaskSpec
 from adapterhub.store.example_texts import examples_by_task
 from adapterhub.store.headfile import HeadFile, encode_head
 
+_SAID = ("label", "choice", "answer")
 _NAMES = ("label", "entity_group", "relation", "index")  # of a label, entity, word, choice
 _PLACES = 6  # of what is stored: beyond that processors differ
 
@@ -80,8 +81,8 @@ def _example(texts: tuple[str, ...], prediction: Any) -> Example:
         values = prediction["values"].values()
         return Example(inputs=texts, values=tuple(round(value, _PLACES) for value in values))
     parts = [prediction] if isinstance(prediction, dict) else prediction or []
-    # An empty answer says that there is none.
-    parts = [part for part in parts if part.get("answer") != ""]
+    # An empty answer says that there is none, a label or choice that is None that it is not sure.
+    parts = [part for part in parts if all(part.get(key, key) for key in _SAID)]
     labels = tuple(
         PredictedLabel(
             label=str(next((part[key] for key in _NAMES if key in part), ANSWER)),

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from adapterhub.decoding import BEST, AnswerOptions
 from adapterhub.errors import NonFiniteError, UnknownTaskError, UsageError, check_type
 from adapterhub.inputs import FieldInputs
 from adapterhub.model.encoder.tokens import TokenBatch
 from adapterhub.model.execution.call import (
     Request,
-    check_top_k,
     make_request,
     read_rows,
     requested_mask,
@@ -34,7 +34,7 @@ from adapterhub.model.execution.run_trunk import (
 )
 from adapterhub.plan import Plan, Trunk, make_plan
 from adapterhub.results import Provenance, RowError, Scores, TaskScores
-from adapterhub.specs import TaskSpec
+from adapterhub.specs import TaskSpec, check_confidence
 
 Watch = Callable[[int, int], object]
 """(rows, tokens) since it was called last. All rows add up to those of `prepare`; what it raises
@@ -113,13 +113,13 @@ class ResidentCall:
         tasks: The tasks by the names of the call.
         plan: What is computed; its readings name the columns that the rows have.
         context: The encoder, its tokenizer and the maximum number of windows.
-        top_k: As in `Hub.score`.
+        answers: What is wanted of the predictions.
     """
 
     tasks: Mapping[str, ResidentTask]
     plan: Plan
     context: ExecutionContext
-    top_k: int | None = 1
+    answers: AnswerOptions = BEST
 
     @classmethod
     def of(
@@ -128,7 +128,7 @@ class ResidentCall:
         *,
         context: ExecutionContext,
         fields: Mapping[str, Mapping[str, str]] | None = None,
-        top_k: int | None = 1,
+        answers: AnswerOptions = BEST,
     ) -> ResidentCall:
         """Returns the call of some tasks.
 
@@ -137,18 +137,18 @@ class ResidentCall:
             context: The encoder, its tokenizer and the maximum number of windows.
             fields: By task, the column that a field is read from, by field; other fields are read
                 by their name.
-            top_k: As in `Hub.score`.
+            answers: What is wanted of the predictions.
 
         Raises:
-            UsageError: A task or field is not known, or `top_k` is not valid.
+            UsageError: A task or field is not known, or none of the tasks can abstain.
         """
-        check_top_k(top_k)
+        check_confidence(answers, {name: task.spec.row for name, task in tasks.items()})
         check_fields({name: task.spec for name, task in tasks.items()}, fields)
         read = {
             name: reading_spec(task.spec, (fields or {}).get(name, {}))
             for name, task in tasks.items()
         }
-        return cls(tasks, make_plan(read), context, top_k)
+        return cls(tasks, make_plan(read), context, answers)
 
     @property
     def specs(self) -> dict[str, TaskSpec]:
@@ -168,7 +168,7 @@ class ResidentCall:
             find: Returns features that were kept before; tasks without an adapter that read no
                 others are computed from them, bit-equal and without the encoder.
         """
-        request = make_request(tuple(rows), top_k=self.top_k, on_error="skip", logits=False)
+        request = make_request(tuple(rows), self.answers, on_error="skip", logits=False)
         return self.prepare_request(request, find=find)
 
     def prepare_request(self, request: Request, *, find: FindKept | None = None) -> Prepared:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from adapterhub.decoding import AnswerOptions
 from adapterhub.errors import BackboneMismatchError, ResidentError, UsageError
 from adapterhub.inputs import Record
 from adapterhub.model.backbone.caller_state import ForkedLock
@@ -20,7 +21,7 @@ from adapterhub.plan import Plan, make_plan
 from adapterhub.remote.find import FoundTask, find_all
 from adapterhub.remote.operation import operation
 from adapterhub.results import Provenance, Scores
-from adapterhub.specs import BackboneSpec, TaskSpec, identity
+from adapterhub.specs import BackboneSpec, TaskSpec, check_confidence, identity
 from adapterhub.store.headfile import HeadFile
 from adapterhub.store.references import parse_reference
 
@@ -179,6 +180,7 @@ class TaskLoader:
         if found.tasks:
             # Bad rows are refused before tasks are loaded, which may evict other tasks.
             specs = self.specs(own, found)
+            check_confidence(request.answers, {name: spec.row for name, spec in specs.items()})
             for spec in specs.values():
                 check_fits(spec, self._context.encoder)
             plan = make_plan({given: specs[name] for given, name in names.items()})
@@ -186,7 +188,8 @@ class TaskLoader:
         acquired = self.acquire(own, found)
         del found  # the bytes of head files, which may be large
         resident = {given: acquired[name] for given, name in names.items()}
-        return ResidentCall.of(resident, context=self._context).score(request)
+        call = ResidentCall.of(resident, context=self._context, answers=request.answers)
+        return call.score(request)
 
     @operation()
     def open_call(
@@ -194,13 +197,13 @@ class TaskLoader:
         names: Mapping[str, str],
         *,
         fields: Mapping[str, Mapping[str, str]] | None,
-        top_k: int | None,
+        answers: AnswerOptions,
     ) -> ResidentCall:
         """Returns a call to be run in stages; names by what the user calls them."""
         own = list(names.values())
         acquired = self.acquire(own, self.look_up(own))
         resident = {given: acquired[name] for given, name in names.items()}
-        return ResidentCall.of(resident, context=self._context, fields=fields, top_k=top_k)
+        return ResidentCall.of(resident, context=self._context, fields=fields, answers=answers)
 
     @operation()
     def checked(self, names: Mapping[str, str], examples: Sequence[Record] = ()) -> list[FoundTask]:

@@ -22,11 +22,9 @@ from adapterhub.model.execution.row_outputs import mean_of_windows, tokens_of_ro
 from adapterhub.model.execution.run_trunk import ExecutionContext
 from adapterhub.model.execution.stages import Watch
 from adapterhub.model.heads.heads import Array
+from adapterhub.model.heads.kinds.embedding import unit_vectors
 from adapterhub.plan import Reading, Tap
 from adapterhub.specs import Pooling
-
-# As torch.nn.functional.normalize: a vector of zeros stays one.
-_SMALLEST_NORM = 1e-12
 
 Role = Literal["query", "document"]
 
@@ -87,7 +85,7 @@ def features_of(
     own = sentence if options.pooling is None else None
     tap, reading = _what_to_read(options, own, context.encoder)
     _check(tap, reading, context.encoder)
-    _check_size(options.truncate_dim, context.encoder.spec.hidden_size)
+    check_size(options.truncate_dim, context.encoder.spec.hidden_size)
     prompt = _prompt(options, sentence, is_own=own is not None)
     given = read_texts(rows, reading, context.tokenizer)
     refuse_bad_rows([given])
@@ -102,14 +100,14 @@ def features_of(
     normalize = is_own_unit if options.normalize is None else options.normalize
     if isinstance(vectors, tuple):
         size = options.truncate_dim
-        return tuple(_shaped(one, size, normalize=normalize) for one in vectors)
-    return _shaped(vectors, options.truncate_dim, normalize=normalize)
+        return tuple(shaped(one, size, normalize=normalize) for one in vectors)
+    return shaped(vectors, options.truncate_dim, normalize=normalize)
 
 
-def _shaped(vectors: Array, size: int | None, *, normalize: bool) -> Array:
+def shaped(vectors: Array, size: int | None, *, normalize: bool) -> Array:
     """Returns the first `size` numbers of each vector, then divided by their L2 norm if wanted."""
     kept: Array = vectors if size is None else np.ascontiguousarray(vectors[:, :size])
-    return normalized(kept) if normalize else kept
+    return unit_vectors(kept) if normalize else kept
 
 
 def _what_to_read(
@@ -187,13 +185,6 @@ def _check_text(prompt: str) -> None:
         ) from error
 
 
-def normalized(vectors: Array) -> Array:
-    """Returns vectors divided by their L2 norm: (N, H) fp32."""
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    found: Array = vectors / np.maximum(norms, _SMALLEST_NORM)
-    return found
-
-
 @inference
 def encode_rows(
     inputs: Sequence[tuple[str, ...]],
@@ -251,9 +242,14 @@ def _check(tap: Tap, reading: Reading, encoder: Encoder) -> None:
         )
 
 
-def _check_size(size: int | None, width: int) -> None:
+def check_size(size: int | None, width: int) -> None:
+    """Checks how many of the numbers of a vector are kept.
+
+    Raises:
+        UsageError: It is no number of these.
+    """
     if size is None:
         return
     check_type(size, int, "truncate_dim", "a whole number")
     if not 1 <= size <= width:
-        raise UsageError(f"truncate_dim is {size}; the vectors of this backbone have {width}.")
+        raise UsageError(f"truncate_dim is {size}; the vectors have {width} numbers.")

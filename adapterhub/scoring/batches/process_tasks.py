@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from adapterhub.decoding import AnswerOptions
 from adapterhub.model.backbone.caller_state import ForkedLock
 from adapterhub.model.backbone.open_backbone import choose_backbone
 from adapterhub.model.encoder.encoder import Encoder
@@ -37,14 +38,14 @@ _TASKS: dict[PinnedTasks, Mapping[str, ResidentTask]] = {}
 
 
 def open_pinned(
-    tasks: PinnedTasks, fields: Mapping[str, Mapping[str, str]], *, top_k: int | None
+    tasks: PinnedTasks, fields: Mapping[str, Mapping[str, str]], *, answers: AnswerOptions
 ) -> ResidentCall:
     """Returns a call of pinned tasks by their names; opens them if need be.
 
     Args:
         tasks: The tasks.
         fields: By task, the column that a field is read from, by field.
-        top_k: As in `Hub.score`.
+        answers: What is wanted of the predictions.
 
     Raises:
         ResidentError: A task has other bytes here than where it was pinned.
@@ -52,7 +53,7 @@ def open_pinned(
     """
     resident = _open_tasks(tasks)
     context = _ENCODERS[tasks.place].context
-    return ResidentCall.of(resident, context=context, fields=fields, top_k=top_k)
+    return ResidentCall.of(resident, context=context, fields=fields, answers=answers)
 
 
 def _open_tasks(tasks: PinnedTasks) -> Mapping[str, ResidentTask]:

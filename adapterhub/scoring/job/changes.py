@@ -14,6 +14,7 @@ _SETTINGS: Mapping[str, str] = {
     "dtype": "dtype",
     "max_windows": "max_windows",
     "top_k": "top_k",
+    "min_confidence": "min_confidence",
     "prefix": "prefix",
     "part_rows": "part_rows",
     "part_format": "part_format",
@@ -21,6 +22,7 @@ _SETTINGS: Mapping[str, str] = {
     "torch": "version of torch",
 }
 """What a message calls a field of a job; options by their name."""
+_OF_NONE = {"truncated": "none", "min_confidence": "that of each file"}
 
 
 def job_changes(old: JobRecord, new: JobRecord) -> list[str]:
@@ -103,7 +105,7 @@ def _short(digest: str | None) -> str:
 
 def _shown(value: object, field: str) -> str:
     if value is None:
-        return "none" if field == "truncated" else "all"
+        return _OF_NONE.get(field, "all")
     if isinstance(value, tuple):
         return ",".join(map(str, value)) or "none"
     return repr(value) if value == "" else str(value)

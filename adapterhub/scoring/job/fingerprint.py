@@ -52,6 +52,7 @@ def make_record(
         dtype=encoder.dtype,
         max_windows=encoder.max_windows,
         top_k=options.top_k,
+        min_confidence=options.min_confidence,
         prefix=options.prefix,
         part_rows=options.part_rows,
         part_format=target.folder.part_format,

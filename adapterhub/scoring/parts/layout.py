@@ -72,7 +72,7 @@ def make_layout(
         check_columns(names, request.written)
         types = {} if request.truncated is None else {request.truncated: pa.bool_()}
         for name, spec in assigned.specs.items():
-            types |= column_types(name, spec.kind, top_k=request.top_k)
+            types |= column_types(name, spec.kind, top_k=request.answers.top_k)
         return Layout(form, (), pa.schema([*fields, *pa.schema(types)]))
     columns = source_columns(source) if request.keep is None else request.keep
     check_columns(columns, request.written)

@@ -85,7 +85,7 @@ class PartJob:
         mark = self.request.truncated
         found: dict[str, pa.DataType] = {} if mark is None else {mark: pa.bool_()}
         for name in names:
-            found |= column_types(name, self.kinds[name], top_k=self.request.top_k)
+            found |= column_types(name, self.kinds[name], top_k=self.request.answers.top_k)
         return pa.schema(found)
 
 

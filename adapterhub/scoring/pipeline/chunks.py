@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from adapterhub.decoding import AnswerOptions
 from adapterhub.errors import NonFiniteError, nearest
 from adapterhub.results import Scores
 from adapterhub.rows.reading import SourceRow
@@ -36,6 +37,7 @@ class ScoringHub(Protocol):
         *,
         fields: Mapping[str, Mapping[str, str]],
         top_k: int | None,
+        min_confidence: float | None,
     ) -> ResidentCall:
         """Returns a call in stages; see `Hub.open_call`."""
         ...
@@ -51,7 +53,7 @@ class Request:
         columns: All columns that the predictions take.
         fields: By version, the column that a field is read from, by field; other fields are read
             by their name.
-        top_k: As in `Hub.score`.
+        answers: What is wanted of the predictions.
         keep: The columns of the input that are written; None for all.
         truncated: A column that says whether a row was cut; None for no such column.
         choices: The versions that read choices, whose columns each row names itself.
@@ -61,7 +63,7 @@ class Request:
     versions: Mapping[str, str]
     columns: tuple[str, ...]
     fields: Mapping[str, Mapping[str, str]]
-    top_k: int | None
+    answers: AnswerOptions
     keep: tuple[str, ...] | None = None
     truncated: str | None = None
     choices: frozenset[str] = frozenset()
@@ -167,7 +169,8 @@ class RowStages:
         """
         versions = list(dict.fromkeys(request.versions.values()))
         fields = {name: own for name, own in request.fields.items() if name in versions}
-        return cls(hub.open_call(versions, fields=fields, top_k=request.top_k), request)
+        call = hub.open_call(versions, fields=fields, **asdict(request.answers))
+        return cls(call, request)
 
     def prepare(self, rows: Sequence[SourceRow], find: FindKept | None = None) -> PreparedChunk:
         """Returns a chunk ready for the encoder; `find` as in `ResidentCall.prepare`."""

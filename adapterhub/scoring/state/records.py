@@ -103,11 +103,13 @@ class JobRecord(Record):
         dtype: Of the encoder.
         max_windows: Maximum number of windows per text.
         top_k: Number of labels per text; None for all.
+        min_confidence: Probability under which a task does not answer; None for that of its file.
         prefix: Stands before the names of the tasks.
         part_rows: Rows of the input per part.
         part_format: Ending of the parts' names.
     """
 
+    later = ("min_confidence",)
     adapterhub: str
     torch: str
     inputs: tuple[InputRecord, ...]
@@ -120,6 +122,7 @@ class JobRecord(Record):
     dtype: str
     max_windows: int
     top_k: int | None
+    min_confidence: float | None = None
     prefix: str
     part_rows: int
     part_format: str

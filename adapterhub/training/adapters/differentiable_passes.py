@@ -18,6 +18,7 @@ from adapterhub.training.adapters.examples import ExampleBatch
 from adapterhub.training.features.standardized_features import Scale, TapReader, measure
 from adapterhub.training.heads.batched_heads import BatchShape, export_head, initial_heads
 from adapterhub.training.kinds.objective import Objective
+from adapterhub.training.kinds.vectors.principal import SAMPLE, principal_axes
 
 Layers = Callable[[int], Any]
 """Returns the layer of the pass from a depth on."""
@@ -119,6 +120,11 @@ class TrainedHead(nn.Module):
         self.query = nn.Parameter(torch.zeros(hidden_size)) if is_attentive else None
         self.mix = nn.Parameter(torch.zeros(len(spec.depths))) if is_mixed else None
 
+    @torch.no_grad()
+    def start_at(self, axes: torch.Tensor) -> None:
+        """Begins at a projection of the features, (H, K), in the place of zeros."""
+        self.get_parameter("first").copy_(axes)
+
     def features(
         self, taps: Mapping[int, torch.Tensor], batch: TokenBatch, picks: torch.Tensor | None
     ) -> torch.Tensor:
@@ -194,6 +200,24 @@ def mix_of(logits: torch.Tensor | None, features: Sequence[torch.Tensor]) -> tor
     for share, values in zip(shares[1:], features[1:], strict=True):
         total = total + values * share
     return total
+
+
+def axes_of(head: HeadSpec, scale: Scale, tap: TapReader, size: int) -> torch.Tensor:
+    """Returns the principal axes of the frozen features that a head reads: (H, size).
+
+    Args:
+        head: What it reads.
+        scale: Of these features.
+        tap: Reads them.
+        size: How many.
+    """
+    pooling = "mean" if head.pooling == "attentive" else head.pooling
+    every = tap("train", head.depths[0], pooling)
+    step = -(-len(every) // SAMPLE)
+    taps = [tap("train", depth, pooling)[::step].float() for depth in head.depths]
+    features = torch.stack(taps).mean(0)
+    mean, deviation = scale.mean.to(features.device), scale.deviation.to(features.device)
+    return principal_axes((features - mean) / deviation, size)
 
 
 def scale_of(head: HeadSpec, tap: TapReader) -> Scale:

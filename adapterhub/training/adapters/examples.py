@@ -14,7 +14,7 @@ from adapterhub.kinds import KINDS, Kind
 from adapterhub.model.encoder.tokens import Row, TextTokenizer, TokenBatch, Window, pack
 from adapterhub.model.heads.spans import TaggedText, words_of
 from adapterhub.plan import Reading
-from adapterhub.training.features.choice_items import ChoiceItems
+from adapterhub.training.features.choice_items import SIDES, ChoiceItems, PairItems, RowItems
 from adapterhub.training.features.shards import text_key
 
 Indices = npt.NDArray[np.int64]
@@ -33,13 +33,15 @@ class Examples:
         windows: All windows, in the order of rows and of the texts of a row.
         sides: Texts that make a pair by being encoded separately: 2 for pairs apart, else 1.
         texts: (N + 1,) index of each row's first text; the last is their number T. A row is one
-            text, a pair apart two; each choice is one, and apart the prompt another.
+            text, a pair apart two, and so is one whose texts are read by themselves; each choice is
+            one, and apart the prompt another.
         first: (T + 1,) index of each text's first window; the last is their number.
         tokens: (N + 1,) index of each row's first token among those of all windows.
         words: (N + 1,) index of each row's first word; None but for kinds that read every token. Of
             a context all tokens, and the first one of each window, stand in the place of words.
         places: (words, 2) per word its window and its token in it; None but for these.
         choices: (N,) number of choices of each row; None except for multiple choice.
+        of_pairs: Whether each text of a row has logits of its own.
     """
 
     keys: tuple[bytes, ...]
@@ -51,6 +53,7 @@ class Examples:
     words: Indices | None
     places: Indices | None
     choices: Indices | None = None
+    of_pairs: bool = False
 
     def __len__(self) -> int:
         """Returns the number N of rows."""
@@ -79,7 +82,7 @@ class ExampleBatch:
         picks: Tagging and parsing: (M,) the packed token of each word, in row order; else None.
         targets: (B,) or (M,) indices into the targets of the split.
         sizes: (B,) words of each row; None where `picks` is.
-        choices: The choices of each row; None except for multiple choice.
+        items: The choices of each row, or its two texts; None where a row is one item.
     """
 
     tokens: TokenBatch
@@ -90,7 +93,7 @@ class ExampleBatch:
     picks: torch.Tensor | None
     targets: torch.Tensor
     sizes: torch.Tensor | None = None
-    choices: ChoiceItems | None = None
+    items: RowItems | None = None
 
 
 def read_examples(
@@ -104,11 +107,12 @@ def read_examples(
     """Returns rows cut into windows as in scoring; of pairs apart each text by itself."""
     keys = tuple(text_key(texts) for texts in inputs)
     sides, choices = len(reading.fields) if reading.apart else 1, None
-    of_row = np.full(len(inputs), sides)
+    of_pairs = KINDS[kind].of_pairs
+    of_row = np.full(len(inputs), SIDES if of_pairs else sides)
     if reading.choices:
         choices = np.array(choice_counts(inputs), np.int64)
         of_row = choices + (sides - 1)
-    if reading.apart:
+    if reading.apart or of_pairs:
         inputs, reading = [(text,) for texts in inputs for text in texts], reading.alone
     elif reading.choices:
         inputs = choice_pairs(inputs)
@@ -130,7 +134,8 @@ def read_examples(
         words = np.concatenate([[0], np.cumsum([len(one) for one in found])]).astype(np.int64)
         places = np.array([place for one in found for place in one], np.int64).reshape(-1, 2)
     tokens = sizes[first[texts]].astype(np.int64)
-    return Examples(keys, tuple(windows), sides, texts, first, tokens, words, places, choices)
+    own = (texts, first, tokens, words, places, choices, of_pairs)
+    return Examples(keys, tuple(windows), sides, *own)
 
 
 def make_batch(examples: Examples, rows: Sequence[int], *, device: torch.device) -> ExampleBatch:
@@ -165,11 +170,13 @@ def make_batch(examples: Examples, rows: Sequence[int], *, device: torch.device)
         picks=picks,
         targets=torch.from_numpy(targets).to(device),
         sizes=sizes,
-        choices=_choices(examples, rows, device),
+        items=_items(examples, rows, device),
     )
 
 
-def _choices(examples: Examples, rows: Sequence[int], device: torch.device) -> ChoiceItems | None:
+def _items(examples: Examples, rows: Sequence[int], device: torch.device) -> RowItems | None:
+    if examples.of_pairs:
+        return PairItems()
     counts = examples.choices
     if counts is None:
         return None

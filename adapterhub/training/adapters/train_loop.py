@@ -38,6 +38,7 @@ from adapterhub.training.adapters.run_config import (
     schedule,
 )
 from adapterhub.training.evaluation.memory import saved_bytes, state_bytes
+from adapterhub.training.features.choice_items import ChoiceItems
 
 _SUFFIX = ".run.safetensors"
 _KEY = "run"
@@ -280,7 +281,7 @@ class AdapterRun:
     def _logits(self, part: Examples, rows: Sequence[int], batch: ExampleBatch) -> torch.Tensor:
         """Returns fp32 logits per row, or per word for tagging: (B, K) or (M, K).
 
-        Of choices K is the most that a row has.
+        Of choices K is the most that a row has, of two texts 2 K.
         """
         config = self.config
         hidden = config.trunk.read(part, rows, batch)
@@ -301,9 +302,9 @@ class AdapterRun:
             logits = _mean_of_windows(self.head.logits(features), batch)
         else:
             logits = self.head.logits(_compared(_mean_of_windows(features, batch), batch))
-        if batch.choices is None:
+        if batch.items is None:
             return logits
-        return batch.choices.by_row(logits, torch.arange(len(rows), device=logits.device))
+        return batch.items.by_row(logits, torch.arange(len(rows), device=logits.device))
 
     def _validate(self, epoch: int) -> None:
         """Computes the validation metric, and keeps the parameters of the best epoch so far."""
@@ -353,11 +354,11 @@ class AdapterRun:
 
 def _compared(features: torch.Tensor, batch: ExampleBatch) -> torch.Tensor:
     """Returns the comparisons of pairs from the features of their texts: (texts, H) -> (N, 4H)."""
-    if batch.choices is None:
+    if not isinstance(batch.items, ChoiceItems):
         first, second = features.view(-1, batch.sides, features.shape[1]).unbind(1)
         return compare(first, second)
-    counts = batch.choices.counts
-    prompts = batch.choices.starts + torch.arange(len(counts), device=counts.device)
+    counts = batch.items.counts
+    prompts = batch.items.starts + torch.arange(len(counts), device=counts.device)
     is_choice = torch.ones(len(features), dtype=torch.bool, device=features.device)
     is_choice[prompts] = False
     return compare(features[prompts].repeat_interleave(counts, dim=0), features[is_choice])

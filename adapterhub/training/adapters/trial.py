@@ -14,7 +14,7 @@ from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.peft.format import PeftAdapter
 from adapterhub.specs import BLOCK_METHOD, SITES, HeadSpec
 from adapterhub.training.adapter_options import AdapterOptions, Shape, asked_depths
-from adapterhub.training.adapters.differentiable_passes import TrainedHead, scale_of
+from adapterhub.training.adapters.differentiable_passes import TrainedHead, axes_of, scale_of
 from adapterhub.training.adapters.examples import Examples, read_examples
 from adapterhub.training.adapters.result import FittedAdapter
 from adapterhub.training.adapters.run_config import (
@@ -254,9 +254,13 @@ class AdapterTrials:
         objective, trees = self.fit_inputs.problem.objective, self.fit_inputs.trees
         dropout, seed = self.adapter.head_dropout, self.options.seed
         if not trees:
-            return TrainedHead(
+            head = TrainedHead(
                 fork.head, fork.scale, objective=objective, dropout=dropout, seed=seed
             )
+            if objective.projects:
+                tap = self.fit_inputs.tap
+                head.start_at(axes_of(fork.head, fork.scale, tap, objective.outputs))
+            return head
         return TrainedParser(
             fork.head,
             fork.scale,

@@ -26,7 +26,7 @@ class Columns:
     Attributes:
         kind: Kind of the task.
         inputs: The text column, or two for a pair; for tagging the column of words.
-        target: The column of the target.
+        target: The column of the target; empty where rows need none.
         labels: Those of an existing task, in its order; empty for a new one.
         unread: All other columns.
         hints: What some of them may be meant for; see `summary`.
@@ -52,23 +52,25 @@ class Columns:
     @property
     def fields(self) -> tuple[str, ...]:
         """Returns the input fields of the task in scoring."""
-        usual = KINDS[self.kind].input_fields or (TEXT, TEXT_PAIR)
-        return usual[: len(self.inputs)]
+        row = KINDS[self.kind]
+        usual = row.input_fields or (TEXT, TEXT_PAIR)
+        # Of pairs each text is read by itself.
+        return usual[: min(len(self.inputs), max(row.fields))]
 
     @property
     def used(self) -> tuple[str, ...]:
         """Returns the columns that every row must have."""
-        more = (name for name in (self.heads, self.starts) if name)
-        return (*self.inputs, *more, self.target)
+        more = (name for name in (self.heads, self.starts, self.target) if name)
+        return (*self.inputs, *more)
 
     @property
     def roles(self) -> dict[Role, str]:
         """Returns the column that is read, by what it is."""
         roles = KINDS[self.kind].reads
-        more: dict[Role, str] = {"heads": self.heads, "starts": self.starts}
+        more: dict[Role, str] = {"heads": self.heads, "starts": self.starts, "target": self.target}
         more = {role: name for role, name in more.items() if name}
         inputs = self.inputs if self.choices is None else self.choices.names
-        return {**dict(zip(roles, inputs, strict=False)), **more, "target": self.target}
+        return {**dict(zip(roles, inputs, strict=False)), **more}
 
 
 def choice(*kinds: Kind) -> str:

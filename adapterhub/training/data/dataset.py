@@ -19,6 +19,7 @@ from adapterhub.training.data.kinds.reader import Example, Numbers
 from adapterhub.training.data.kinds.table import READERS, parse_records
 from adapterhub.training.data.labels import (
     Target,
+    check_outside,
     refuse_unknown,
     rows_with_known,
     with_own_names,
@@ -31,6 +32,8 @@ from adapterhub.training.data.splits import (
     draw_folds,
     draw_rows,
     draw_test,
+    halves,
+    in_scope,
     split_records,
 )
 from adapterhub.training.data.summary import DataSummary, note_unread, summarize
@@ -38,7 +41,7 @@ from adapterhub.training.data.tagging import Span, TaggedWords, are_characters, 
 from adapterhub.training.data.trained_columns import with_trained_columns
 from adapterhub.training.data.words.mentions import rows_with_mentions
 from adapterhub.training.data.words.trees import Arc, ParsedWords, join_tree
-from adapterhub.training.options import Joining, TrainingOptions
+from adapterhub.training.options import Joining, TrainingOptions, check_abstention
 
 _FEWEST_ROWS = 8
 
@@ -51,11 +54,14 @@ class Dataset:
         name: Name of the data set.
         kind: Kind of its task.
         fields: Input fields of its task.
-        inputs: One string per field and row; of choices each is one.
+        inputs: One string per field and row; of choices each is one; of pairs that a task reads one
+            by one, both texts.
         targets: Per row a label, labels, a number or several, entity spans, the arcs of a tree,
-            answers, or the place of a choice.
-        labels: Label names in the order of a head's outputs; empty for regression.
+            answers, or the place of a choice; how alike two texts are.
+        labels: Label names in the order of a head's outputs; empty for kinds without labels.
         columns: Which columns were read; None for rows from elsewhere.
+        outside: Inputs of rows that belong to none of the labels. Of validation rows they choose
+            the minimum of confidence, of test rows they measure it.
     """
 
     name: str
@@ -65,6 +71,7 @@ class Dataset:
     targets: tuple[Target, ...]
     labels: tuple[str, ...]
     columns: Columns | None = None
+    outside: tuple[tuple[str, ...], ...] = ()
 
     def __len__(self) -> int:
         """Returns the number N of rows."""
@@ -82,8 +89,15 @@ class Dataset:
 
     @property
     def items(self) -> Sequence[tuple[str, ...]]:
-        """Returns what is encoded: the rows, or each pair of a prompt and a choice."""
-        return choice_pairs(self.inputs) if self.has_choices else self.inputs
+        """Returns what is encoded: the rows, each pair of a prompt and a choice, or each text."""
+        return choice_pairs(self.inputs) if self.has_choices else self.scored
+
+    @property
+    def scored(self) -> tuple[tuple[str, ...], ...]:
+        """Returns what the task reads: the rows, or of pairs each text by itself, 2 N of them."""
+        if not KINDS[self.kind].of_pairs:
+            return self.inputs
+        return tuple((text,) for texts in self.inputs for text in texts)
 
     def digest(self) -> str:
         """Returns the sha256 of inputs and targets in order, as lines of canonical JSON."""
@@ -163,7 +177,7 @@ class Splits:
 def summary_of(splits: Splits) -> DataSummary:
     """Returns what was read of a data set."""
     train = splits.train
-    return summarize(
+    summary = summarize(
         train.kind,
         train.targets,
         columns=train.columns,
@@ -171,6 +185,8 @@ def summary_of(splits: Splits) -> DataSummary:
         validated_by=splits.measured_on,
         test_rows=0 if splits.test is None else len(splits.test),
     )
+    measuring = () if splits.test is None else splits.test.outside
+    return replace(summary, outside_rows=(len(splits.validation.outside), len(measuring)))
 
 
 def read_splits(data: object, options: TrainingOptions) -> Splits:
@@ -187,6 +203,7 @@ def read_splits(data: object, options: TrainingOptions) -> Splits:
     records, options = read_parts(data, options)
     columns = note_unread(records, find_columns(records, options), guessed=options.kind is None)
     name = options.dataset or records.name
+    check_abstention(options, columns.kind)
     if are_crossed(len(records.rows), columns.kind, options):
         return _with_test(_crossed(records, columns, options), options)
     other, parts = _read_parts(records, columns, options)
@@ -196,6 +213,7 @@ def read_splits(data: object, options: TrainingOptions) -> Splits:
         _fill(whole, part, joining) for part in (parts.train, parts.validation, parts.test)
     )
     train = replace(train, targets=with_whole_numbers(train.targets))
+    check_outside(options.none_label, train.targets, parts.outside[0], source=records.source)
     labels = _labels_of(train, records, options)
     validation, test = _with_own_names(validation, labels), _with_own_names(test, labels)
     notes = parts.notes
@@ -214,8 +232,7 @@ def read_splits(data: object, options: TrainingOptions) -> Splits:
             refuse_unknown(part.targets, labels, part.kind, source=other.source, owner=owner)
     # Labels are those of all rows: max_rows must not decide which labels a task has.
     kept, validation, test = (
-        replace(part.take(draw_rows(len(part), options)), labels=labels)
-        for part in (train, validation, test)
+        replace(_drawn(part, options), labels=labels) for part in (train, validation, test)
     )
     if options.mentions:
         types = KINDS[kept.kind].label_names(labels) if kept.kind == "tagging" else ()
@@ -235,19 +252,24 @@ def _read_parts(
 ) -> tuple[Records, Parts]:
     """Returns the parts of the rows, and where the validation rows come from."""
     if options.validation is None:
-        return records, split_records(records, columns, options)
+        return records, split_records(records, columns, options).without(options.none_label)
     other = read_lists(read_records(options.validation), options)
-    return other, Parts(parse_records(records, columns), parse_records(other, columns))
+    parts = Parts(parse_records(records, columns), parse_records(other, columns))
+    return other, parts.without(options.none_label)
 
 
 def _divided(
     parts: Parts, validation: Dataset, test: Dataset, options: TrainingOptions
 ) -> tuple[Dataset, Dataset]:
     """Returns validation and test rows; where none are given, the latter are of the former."""
+    choosing, measuring = parts.outside
     if parts.test or options.test is not None:
-        return validation, test
+        return replace(validation, outside=choosing), replace(test, outside=measuring)
     own, drawn = draw_test(parts.validation, options)
-    return validation.take(own), validation.take(drawn)
+    if drawn:
+        choosing, measuring = halves(choosing, options.seed)
+    validation, test = validation.take(own), validation.take(drawn)
+    return replace(validation, outside=choosing), replace(test, outside=measuring)
 
 
 def _with_test(splits: Splits, options: TrainingOptions) -> Splits:
@@ -256,7 +278,7 @@ def _with_test(splits: Splits, options: TrainingOptions) -> Splits:
         return splits
     records, train = read_lists(read_records(options.test), options), splits.train
     columns = find_columns(records, options.model_copy(update={"kind": train.kind}))
-    examples = parse_records(records, columns)
+    examples, outside = in_scope(parse_records(records, columns), options.none_label)
     if columns.fields != train.fields:
         records.refuse(
             f"its rows have the fields {' and '.join(columns.fields)}, those of training "
@@ -264,22 +286,24 @@ def _with_test(splits: Splits, options: TrainingOptions) -> Splits:
         )
     empty = Dataset(train.name, train.kind, train.fields, (), (), train.labels)
     test = _fill(empty, examples, _joining(examples, options.join_tokens))
-    test = _with_own_names(test, train.labels)
+    test = replace(_with_own_names(test, train.labels), outside=outside)
     if train.labels:
         owner = "the training rows (skip_unseen leaves such rows out)"
         test = _without_unseen(test, train.labels) if options.skip_unseen else test
         refuse_unknown(test.targets, train.labels, test.kind, source=records.source, owner=owner)
     if len(test) < 2:
         records.refuse(f"there are {len(test)} test rows; 2 or more are needed")
-    return replace(splits, test=test.take(draw_rows(len(test), options)))
+    return replace(splits, test=_drawn(test, options))
 
 
 def _crossed(records: Records, columns: Columns, options: TrainingOptions) -> Splits:
     """Returns all rows as training and validation rows of cross-validation."""
-    examples = parse_records(records, columns)
+    examples, outside = in_scope(parse_records(records, columns), options.none_label)
     name = options.dataset or records.name
     empty = Dataset(name, columns.kind, columns.fields, (), (), (), columns)
     whole = _fill(empty, examples, _joining(examples, options.join_tokens))
+    whole = replace(whole, outside=outside)
+    check_outside(options.none_label, whole.targets, outside, source=records.source)
     _check_fewest(len(whole), records.source)
     rows = draw_rows(len(whole), options)
     folds = draw_folds([examples[row] for row in rows], options)
@@ -287,7 +311,8 @@ def _crossed(records: Records, columns: Columns, options: TrainingOptions) -> Sp
         records.refuse("all rows have the same text; nothing can be learned")
     whole = replace(whole, targets=with_whole_numbers(whole.targets))
     labels = _labels_of(whole, records, options)
-    dataset = replace(whole.take(rows), labels=labels)
+    outside = _drawn(whole, options).outside
+    dataset = replace(whole.take(rows), labels=labels, outside=outside)
     return Splits(dataset, dataset, folds)
 
 
@@ -309,11 +334,16 @@ def read_for_task(data: object, spec: TaskSpec, options: TrainingOptions) -> Dat
             f"its rows have the fields {' and '.join(columns.fields)}, but task '{spec.task}' "
             f"reads {' and '.join(spec.fields)}"
         )
-    examples = parse_records(records, replace(columns, labels=spec.labels))
+    examples, outside = in_scope(
+        parse_records(records, replace(columns, labels=spec.labels)),
+        None if spec.abstention is None else spec.abstention.none_label,
+    )
     joining = _joining(examples, options.join_tokens)
     empty = Dataset(records.name, spec.kind, spec.fields, (), (), spec.labels, columns)
     dataset = _fill(empty, examples, joining)
-    dataset = _with_own_names(dataset, spec.labels)
+    dataset = replace(_with_own_names(dataset, spec.labels), outside=outside)
+    if not len(dataset):
+        records.refuse(f"all rows are out of scope of task '{spec.task}'; it has no label of them")
     if spec.row.has_labels:
         owner = f"task '{spec.task}'"
         refuse_unknown(dataset.targets, spec.labels, spec.kind, source=records.source, owner=owner)
@@ -363,6 +393,13 @@ def _check_fewest(rows: int, source: str) -> None:
         raise DataError(
             source, f"there are {rows} training rows; {_FEWEST_ROWS} or more are needed"
         )
+
+
+def _drawn(dataset: Dataset, options: TrainingOptions) -> Dataset:
+    """Returns `max_rows` rows at most, and as many of those out of scope."""
+    outside = draw_rows(len(dataset.outside), options)
+    taken = dataset.take(draw_rows(len(dataset), options))
+    return replace(taken, outside=tuple(dataset.outside[row] for row in outside))
 
 
 def _with_own_names(dataset: Dataset, labels: tuple[str, ...]) -> Dataset:

@@ -50,6 +50,8 @@ def find_columns(
     columns = READERS[kind].columns(columns, records, options)
     if options.value_range is not None and not (KINDS[kind].has_range or KINDS[kind].names_numbers):
         raise UsageError(f"Option value_range is for regression, but the data make a {kind} task.")
+    if options.dimensions is not None and not KINDS[kind].sized:
+        raise UsageError(f"Option dimensions is for embedding, but the data make a {kind} task.")
     if options.labels and not KINDS[kind].names_labels:
         kinds = " and ".join(name for name, row in KINDS.items() if row.names_labels)
         raise UsageError(f"Option labels is for {kinds}, but the data make a {kind} task.")

@@ -214,6 +214,38 @@ def _rename(target: Target, names: Mapping[str, str]) -> Target:
     return tuple(dict.fromkeys(names.get(name, name) for name in names_of(target)))
 
 
+def check_outside(
+    label: str | None, targets: Sequence[Target], outside: Sequence[object], *, source: str
+) -> None:
+    """Checks that there are rows with one of the labels, and rows with none of them to choose by.
+
+    Args:
+        label: That of rows with none, where such rows are wanted.
+        targets: Of the training rows with a label.
+        outside: The rows with none that are for choosing.
+        source: Where all of them come from.
+
+    Raises:
+        DataError: There are none.
+    """
+    if label is None:
+        return
+    if not targets:
+        raise DataError(source, f"all training rows have the label '{label}', which is none_label")
+    if not outside:
+        hint = nearest(label, sorted(_names(targets)))
+        meant = f". Did you mean {hint!r}?" if hint else ""
+        raise DataError(
+            source,
+            f"no training or validation row has the label '{label}', which is none_label{meant}",
+        )
+
+
+def is_label(target: object, label: str | None) -> bool:
+    """Returns whether the target of a row is this label, as `with_own_names` compares them."""
+    return label is not None and isinstance(target, str) and _key(target) == _key(label)
+
+
 def _key(label: str) -> str:
     label = normalized(label)
     whole = _WHOLE.fullmatch(label)

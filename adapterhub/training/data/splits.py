@@ -15,6 +15,7 @@ from adapterhub.training.data.answers.answer_rows import AnswerSpan
 from adapterhub.training.data.columns import Columns
 from adapterhub.training.data.kinds.reader import Example
 from adapterhub.training.data.kinds.table import parse_records
+from adapterhub.training.data.labels import is_label
 from adapterhub.training.data.records import PARTS, Records
 from adapterhub.training.data.tagging import TaggedWords
 from adapterhub.training.data.values import NamedNumber
@@ -41,12 +42,42 @@ class Parts:
         validation: For choosing and calibrating.
         test: For measuring, with targets; may be empty.
         notes: What was left out of the test set, and why.
+        outside: Inputs of rows that belong to none of the labels, by what they are for: choosing
+            a minimum of confidence, and measuring it.
     """
 
     train: list[Example]
     validation: list[Example]
     test: Sequence[Example] = ()
     notes: tuple[str, ...] = ()
+    outside: tuple[tuple[Inputs, ...], tuple[Inputs, ...]] = ((), ())
+
+    def without(self, label: str | None) -> Parts:
+        """Returns the parts without the rows of a label that means none of the others.
+
+        No head is fitted on these, so that training rows choose by them as validation rows do.
+        """
+        if label is None:
+            return self
+        train, validation, test = (
+            in_scope(one, label) for one in (self.train, self.validation, self.test)
+        )
+        choosing = tuple(dict.fromkeys((*train[1], *validation[1])))
+        return replace(
+            self,
+            train=train[0],
+            validation=validation[0],
+            test=test[0],
+            outside=(choosing, test[1]),
+        )
+
+
+def in_scope(
+    examples: Sequence[Example], label: str | None
+) -> tuple[list[Example], tuple[Inputs, ...]]:
+    """Returns the examples without those of `label`, and the inputs of these, each once."""
+    outside = dict.fromkeys(one.inputs for one in examples if is_label(one.truth, label))
+    return [one for one in examples if not is_label(one.truth, label)], tuple(outside)
 
 
 def split_records(
@@ -86,11 +117,15 @@ def split_records(
         if not rows[name]:
             records.refuse(f"column '{options.split_column}' marks no rows as '{name}'")
     test = [] if options.test is not None else rows["test"]
-    answered = [record for record in test if _has_target(record.values.get(columns.target))]
+    answered = test
+    if columns.target:
+        answered = [record for record in test if _has_target(record.values.get(columns.target))]
     count = len(rows["train"]), len(rows["validation"])
     # Together, so that all parts read tags in the same form.
     every = (*rows["train"], *rows["validation"], *answered)
     examples = parse(replace(records, rows=every), columns)
+    if not columns.target:
+        return Parts(examples[: count[0]], examples[count[0] : sum(count)], examples[sum(count) :])
     held_out, notes = _told_apart(examples[sum(count) :], len(test))
     return Parts(examples[: count[0]], examples[count[0] : sum(count)], held_out, notes)
 
@@ -149,6 +184,14 @@ def draw_test(held_out: Sequence[Example], options: TrainingOptions) -> tuple[li
                 due -= len(same)
                 drawn.update(same)
     return [row for row in range(len(held_out)) if row not in drawn], sorted(drawn)
+
+
+def halves(outside: Sequence[Inputs], seed: int) -> tuple[tuple[Inputs, ...], tuple[Inputs, ...]]:
+    """Returns two halves of rows out of scope, drawn by the seed; the first may have one more."""
+    order = random.Random(seed).sample(range(len(outside)), len(outside))
+    half = (len(outside) + 1) // 2
+    first, second = (sorted(part) for part in (order[:half], order[half:]))
+    return tuple(outside[row] for row in first), tuple(outside[row] for row in second)
 
 
 def are_crossed(rows: int, kind: Kind, options: TrainingOptions) -> bool:

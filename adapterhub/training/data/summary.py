@@ -39,6 +39,8 @@ class DataSummary:
         unread: All others.
         values: Regression: smallest, mean and largest value.
         warnings: What may be meant otherwise.
+        outside_rows: Number of rows out of scope that choose when the task does not answer, and of
+            those that measure it.
     """
 
     kind: Kind
@@ -51,6 +53,7 @@ class DataSummary:
     unread: tuple[str, ...]
     values: tuple[float, float, float] | None
     warnings: tuple[str, ...]
+    outside_rows: tuple[int, int] = (0, 0)
 
     def lines(self) -> Iterator[str]:
         """Yields lines about all of it but the warnings."""
@@ -62,6 +65,12 @@ class DataSummary:
             yield f"{self.train_rows:,} training rows, {held_out}{test}."
         else:
             yield f"{self.train_rows:,} rows, for training and {self.validated_by}{test}."
+        if any(self.outside_rows):
+            choosing, measuring = self.outside_rows
+            yield (
+                f"{choosing + measuring:,} rows out of scope: {choosing:,} to choose when the task "
+                f"does not answer, {measuring:,} to measure that."
+            )
         if self.values is not None:
             low, mean, high = self.values
             yield f"Values from {low:g} to {high:g}, mean {mean:.4g}."
@@ -237,7 +246,7 @@ def _hints(records: Records, columns: Columns) -> Iterator[str]:
     of_words = KINDS[columns.kind].of_words
     for name in columns.unread:
         values = values_of(records, name)
-        if name in USUAL_TARGETS and not of_words:
+        if name in USUAL_TARGETS and columns.target and not of_words:
             yield (
                 f"Column '{name}' is not read, since '{columns.target}' is the target; the option "
                 f"target chooses another one (--target {name})."

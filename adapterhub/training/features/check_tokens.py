@@ -5,6 +5,7 @@ from __future__ import annotations
 from adapterhub.choices.rows import place_name
 from adapterhub.errors import DataError
 from adapterhub.inputs import tokenless
+from adapterhub.training.data.columns import TEXT_PAIR
 from adapterhub.training.data.dataset import Dataset
 from adapterhub.training.features.encoding import FeatureSource
 
@@ -15,8 +16,9 @@ def check_tokens(dataset: Dataset, source: FeatureSource) -> None:
     Raises:
         DataError: One leaves none; names its row.
     """
+    names = (*dataset.fields, TEXT_PAIR)  # of pairs that a task reads one by one
     for row, texts in enumerate(dataset.inputs, start=1):
         for place, text in enumerate(texts):
             if not source.tokenizer.has_tokens(text):
-                name = place_name(dataset.fields, place, has_choices=dataset.has_choices)
+                name = place_name(names, place, has_choices=dataset.has_choices)
                 raise DataError(dataset.name, f"row {row} of those read: {name} {tokenless(text)}")

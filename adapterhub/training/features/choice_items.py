@@ -1,11 +1,65 @@
-"""Rows of choices as items: the features of each pair of a prompt and a choice are one item."""
+"""Rows as items whose features are read: each pair of a prompt and a choice, or each text."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
+
+SIDES = 2
+"""Texts of a pair."""
+
+
+class RowItems(Protocol):
+    """The items of N rows; those of a row are adjacent."""
+
+    def to(self, device: torch.device) -> RowItems:
+        """Returns them on a device."""
+        ...
+
+    def of_rows(self, rows: torch.Tensor) -> torch.Tensor:
+        """Returns the items of some rows (B,), row by row: (I,) int64."""
+        ...
+
+    def by_row(self, logits: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """Returns the logits of rows (B,) from those of their items: (…, I, K) -> (…, B, …)."""
+        ...
+
+    def repeat(self, values: torch.Tensor) -> torch.Tensor:
+        """Returns the values of rows for each of their items: (…, N) -> (…, items)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PairItems:
+    """The items of rows of two texts, each of which is one item."""
+
+    def to(self, device: torch.device) -> PairItems:
+        """Returns them as they are: they have no tensors."""
+        del device
+        return self
+
+    def of_rows(self, rows: torch.Tensor) -> torch.Tensor:
+        """Returns the items of some rows (B,): (2 B,) int64."""
+        return (SIDES * rows[:, None] + torch.arange(SIDES, device=rows.device)).flatten()
+
+    def by_row(self, logits: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """Returns the logits of the two texts of each row behind one another.
+
+        Args:
+            logits: (…, 2 B, K) of `of_rows(rows)`.
+            rows: (B,) their indices.
+
+        Returns:
+            (…, B, 2 K).
+        """
+        return logits.reshape(*logits.shape[:-2], len(rows), SIDES * logits.shape[-1])
+
+    def repeat(self, values: torch.Tensor) -> torch.Tensor:
+        """Returns the values of rows for each of their texts: (…, N) -> (…, 2 N)."""
+        return values.repeat_interleave(SIDES, dim=-1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

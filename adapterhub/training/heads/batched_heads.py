@@ -132,7 +132,20 @@ class BatchedAdamW:
     Source: Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019, algorithm 2.
     """
 
-    def __init__(self, settings: Sequence[Sequence[Hyperparameters]], device: torch.device) -> None:
+    def __init__(
+        self,
+        settings: Sequence[Sequence[Hyperparameters]],
+        device: torch.device,
+        start: Parameters | None = None,
+    ) -> None:
+        """Makes an optimiser without moments.
+
+        Args:
+            settings: Of each head.
+            device: Where the parameters are.
+            start: What some parameters decay to, (G, 1, …) by name, in the place of zeros.
+        """
+        self._start = start or {}
         self._rates = _matrix([[s.learning_rate for s in row] for row in settings], device)
         self._decays = _matrix([[s.weight_decay for s in row] for row in settings], device)
         self._moments: Parameters = {}
@@ -170,7 +183,10 @@ class BatchedAdamW:
         square.mul_(_BETAS[1]).addcmul_(gradient, gradient, value=1 - _BETAS[1])
         rates = self._rates[groups] * factor
         rates = rates.view(*rates.shape, *(1,) * (parameter.dim() - 2))
-        if name in _DECAYED:
+        if name in self._start:
+            decays = rates * self._decays[groups].view_as(rates)
+            values.lerp_(self._start[name][groups].expand_as(values), decays.expand_as(values))
+        elif name in _DECAYED:
             values.mul_(1 - rates * self._decays[groups].view_as(rates))
         size = square.div(unbias[1]).sqrt_().add_(_EPS)
         values.sub_(moment.div(size).mul_(rates / unbias[0]))
@@ -179,7 +195,8 @@ class BatchedAdamW:
         self, settings: Sequence[Sequence[Hyperparameters]], kept: KeptHeads
     ) -> BatchedAdamW:
         """Returns the optimiser of the kept heads, with their moments."""
-        other = BatchedAdamW(settings, self._rates.device)
+        start = {name: values[kept.groups.flatten()] for name, values in self._start.items()}
+        other = BatchedAdamW(settings, self._rates.device, start)
         other._steps = self._steps
         other._moments = kept.of(self._moments)
         other._squares = kept.of(self._squares)

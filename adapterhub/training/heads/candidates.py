@@ -16,7 +16,7 @@ import torch
 from adapterhub.errors import UsageError
 from adapterhub.kinds import KINDS, Kind
 from adapterhub.specs import HeadSpec, Pooling
-from adapterhub.training.features.choice_items import ChoiceItems
+from adapterhub.training.features.choice_items import RowItems
 from adapterhub.training.features.encoding import POOLED
 from adapterhub.training.features.standardized_features import Parameters, Part
 from adapterhub.training.kinds.objective import Objective, Sample
@@ -147,8 +147,8 @@ class Problem:
         seed: Of initial weights and order.
         device: Where features and heads are.
         dropout: On the features.
-        choices: By part the choices of each row, whose features are items; empty where each row
-            (or word) is one item.
+        row_items: By part the items of each row: its choices, or its two texts; empty where each
+            row (or word) is one item.
     """
 
     objective: Objective
@@ -162,7 +162,7 @@ class Problem:
     seed: int
     device: torch.device
     dropout: float = 0.0
-    choices: Mapping[Part, ChoiceItems] = field(default_factory=dict)
+    row_items: Mapping[Part, RowItems] = field(default_factory=dict)
 
     @property
     def all_rows(self) -> Stage:
@@ -175,18 +175,18 @@ class Problem:
     def item_mask(self) -> torch.Tensor | None:
         """Returns which items each copy is fitted on, as `CVFolds.train_mask` does of rows."""
         mask = self.cv_folds.train_mask
-        return mask if mask is None or not self.choices else self.choices["train"].repeat(mask)
+        return mask if mask is None or not self.row_items else self.row_items["train"].repeat(mask)
 
     def items_of(self, part: Part, rows: torch.Tensor) -> torch.Tensor:
         """Returns the items of some rows, row by row."""
-        return self.choices[part].of_rows(rows) if self.choices else rows
+        return self.row_items[part].of_rows(rows) if self.row_items else rows
 
     def by_row(self, part: Part, logits: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """Returns the logits of rows from those of their items: (…, I, K) -> (…, B, K).
 
-        Of choices K becomes their number.
+        Of choices K becomes their number, of two texts 2 K.
         """
-        return self.choices[part].by_row(logits, rows) if self.choices else logits
+        return self.row_items[part].by_row(logits, rows) if self.row_items else logits
 
     def batches(self, sample: Sample, generator: torch.Generator) -> Iterator[torch.Tensor]:
         """Yields the places of the rows of each step in a sample, in random order."""

@@ -16,9 +16,10 @@ from adapterhub.model.heads.spans import TaggedText
 from adapterhub.plan import Reading
 from adapterhub.specs import MAX_WINDOW, Extraction, Pooling
 from adapterhub.training.data.dataset import Dataset, Splits
+from adapterhub.training.data.kinds.table import READERS
 from adapterhub.training.evaluation.split_notes import split_notes, two_standard_errors
 from adapterhub.training.features.check_tokens import check_tokens
-from adapterhub.training.features.choice_items import ChoiceItems
+from adapterhub.training.features.choice_items import ChoiceItems, PairItems, RowItems
 from adapterhub.training.features.encoding import (
     Content,
     Features,
@@ -44,9 +45,6 @@ from adapterhub.training.options import (
     selection_metric,
 )
 
-# Validation words that suffice to rank candidates.
-_RANKED_WORDS = 30_000
-
 
 def units_of(
     dataset: Dataset, reading: Reading, options: TrainingOptions, source: FeatureSource
@@ -71,21 +69,21 @@ def word_ranking(
     truth: torch.Tensor,
     held_out: Units,
 ) -> Stage | None:
-    """Returns the words on which candidates are ranked before the last stage; None for all rows.
+    """Returns on what candidates are ranked before the last stage, words or rows; None for all.
 
     Args:
         problem: All of the task.
         splits: Its rows.
         metric: The one to rank by.
-        truth: (words,) int64, labels of the training words.
-        held_out: Validation words of each row.
+        truth: Values of the training targets.
+        held_out: Validation words of each row; empty for kinds of whole texts.
     """
     kind, validation = TRAINED[splits.train.kind], splits.validation
     sample = kind.ranking_sample(truth, validation.labels, problem.seed)
     if sample is None:
         return None
-    sizes = [len(row) for row in held_out]
-    rows = rows_within(sizes, _RANKED_WORDS, problem.seed)
+    sizes = [len(row) for row in held_out] or [1] * len(validation)
+    rows = rows_within(sizes, kind.ranked_units, problem.seed)
     if splits.folds or len(rows) == len(sizes):
         return Stage(sample, problem.cv_folds.validation_rows, problem.judge)
     part = validation.take(rows)
@@ -114,6 +112,7 @@ def rows_within(sizes: Sequence[int], budget: int, seed: int) -> list[int]:
 _SplitFeatures = Mapping[Part, Features] | Mapping[Part, PairFeatures]
 
 _HALF_BYTES = 2
+_DIMENSIONS = 128
 _PARTS: tuple[Part, ...] = ("train", "validation")
 _SHARED_TOKENS = 128
 """Overlap of windows over a context, as in the script of BERT for SQuAD."""
@@ -175,6 +174,21 @@ def reading_for(options: TrainingOptions, dataset: Dataset, source: FeatureSourc
     return Reading(dataset.fields, length, overlap, choices=choices, slides_second=slides)
 
 
+def vector_size(options: TrainingOptions, source: FeatureSource) -> int:
+    """Returns the size of the vectors of a new task.
+
+    Raises:
+        UsageError: It is over the backbone's width, of which a vector is a projection.
+    """
+    width = source.encoder.hidden_size
+    if options.dimensions is not None and options.dimensions > width:
+        raise UsageError(
+            f"dimensions is {options.dimensions}; the hidden states of the backbone "
+            f"{source.encoder.spec.name} have {width} numbers."
+        )
+    return options.dimensions or min(_DIMENSIONS, width)
+
+
 def token_layout(reading: Reading, depths: tuple[int, ...], options: TrainingOptions) -> Layout:
     """Returns what is cached for a kind that reads every token: its words, or its context."""
     content: Content = "context" if reading.slides_second else "words"
@@ -196,7 +210,10 @@ def make_fit_inputs(
         UsageError: The cache cannot be written, or the metric does not fit the kind.
         DataError: A text leaves no token.
     """
-    _metric(splits, options)  # Refuses a wrong one before anything is encoded.
+    # Refuse what is wrong before anything is encoded.
+    _metric(splits, options)
+    if KINDS[splits.train.kind].sized:
+        vector_size(options, source)
     for dataset in (splits.train, splits.validation):
         check_tokens(dataset, source)
     fit_inputs = _make_fit_inputs(splits, options, source, apart)
@@ -254,7 +271,7 @@ def _make_word_inputs(splits: Splits, options: TrainingOptions, source: FeatureS
 
 def _taken(units: Units, rows: Sequence[int]) -> Units:
     """Returns the words, or contexts, of some rows."""
-    return [units[row] for row in rows]
+    return [units[row] for row in rows] if units else ()
 
 
 def _check_words(features: Features, units: Units, source: FeatureSource) -> None:
@@ -289,7 +306,7 @@ def _fit_inputs(
     train, validation = kind.targets(dataset, units[0]), kind.targets(splits.validation, units[1])
     truth, held_out = train.values, validation.values
     device, margin = source.encoder.device, two_standard_errors(len(splits.validation))
-    objective = kind.objective(truth, len(dataset.labels)).to(device)
+    objective = kind.objective(truth, _outputs(dataset, options, source)).to(device)
     cv_folds = _cv_folds(splits, features["train"], held_out=len(held_out)).to(device)
     if (mask := cv_folds.train_mask) is not None:
         objective = replace(objective, prior=kind.fold_priors(objective, mask))
@@ -300,12 +317,12 @@ def _fit_inputs(
         ranking=None,
         hidden_size=features["train"].hidden_size,
         epochs=options.epochs or _default_epochs(len(truth), kind.epochs),
-        batch_size=options.batch_size or _default_batch(len(truth)),
+        batch_size=options.batch_size or min(_default_batch(len(truth)), kind.batch_rows),
         slack=(options.tolerance + max(_SLACK_POINTS, margin)) / 100,
         seed=options.seed,
         device=device,
         dropout=options.head_dropout,
-        choices={part: own.to(device) for part, own in _choice_items(splits).items()},
+        row_items={part: own.to(device) for part, own in _row_items(splits).items()},
     )
     ranking = word_ranking(problem, splits, metric=metric, truth=truth, held_out=units[1])
     trees: dict[Part, SplitTrees | None]
@@ -324,6 +341,12 @@ def _fit_inputs(
     )
 
 
+def _outputs(dataset: Dataset, options: TrainingOptions, source: FeatureSource) -> int:
+    """Returns the number of labels, or of the numbers of a vector."""
+    is_sized = KINDS[dataset.kind].sized
+    return vector_size(options, source) if is_sized else len(dataset.labels)
+
+
 def _tap_bytes(features: _SplitFeatures) -> int:
     items = sum(int(features[part].counts.sum()) for part in _PARTS)
     return items * features["train"].hidden_size * _HALF_BYTES
@@ -339,8 +362,10 @@ def _cv_folds(splits: Splits, features: Features | PairFeatures, *, held_out: in
     return CVFolds.cross_validated(folds)
 
 
-def _choice_items(splits: Splits) -> dict[Part, ChoiceItems]:
-    """Returns the items of both parts; empty where rows have no choices."""
+def _row_items(splits: Splits) -> Mapping[Part, RowItems]:
+    """Returns the items of the rows of both parts; empty where each row is one."""
+    if KINDS[splits.train.kind].of_pairs:
+        return dict.fromkeys(_PARTS, PairItems())
     if not splits.train.has_choices:
         return {}
     numbers = [choice_counts(part.inputs) for part in (splits.train, splits.validation)]
@@ -364,4 +389,6 @@ def _default_batch(rows: int) -> int:
 
 
 def _metric(splits: Splits, options: TrainingOptions) -> MetricName:
-    return selection_metric(options, splits.train.kind, crossed=bool(splits.folds))
+    kind = splits.train.kind
+    known = READERS[kind].metrics(splits.train.targets)
+    return selection_metric(options, kind, known, crossed=bool(splits.folds))

@@ -12,9 +12,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from adapterhub.errors import UsageError
-from adapterhub.kinds import KINDS
+from adapterhub.kinds import KINDS, Kind
 from adapterhub.specs import HeadSpec
 from adapterhub.training.features.attentive_features import AttentiveTokens, TokenStates
+from adapterhub.training.features.choice_items import SIDES
 from adapterhub.training.features.encoding import FeatureSource, Layout, read_features
 from adapterhub.training.features.pairs import ComparedMix
 from adapterhub.training.features.standardized_features import MixedTaps, SingleTaps
@@ -88,7 +89,7 @@ def _fit_all(
     if singles:
         fitted += _fit_singles(singles, None, fit_inputs, options)
         leading = _leading_heads(fitted, fit_inputs)
-        for width in options.hidden_widths:
+        for width in _hidden_widths(options, kind):
             fitted += _fit_singles(leading, width, fit_inputs, options)
         fitted += _fit_mixes(fitted, fit_inputs, options, notes)
     if "attentive" in options.poolings and not KINDS[kind].per_token and not is_apart:
@@ -118,7 +119,15 @@ def _head_bytes(
     problem = fit_inputs.problem
     copies = len(settings) * len(problem.cv_folds)
     shape = BatchShape(1, copies, problem.hidden_size, width)
-    return batch_bytes(shape, problem.objective.outputs, rows=problem.batch_size)
+    rows, outputs = problem.batch_size, problem.objective.outputs
+    if problem.objective.projects:
+        rows = SIDES * rows + rows**2 // outputs  # each text is compared with each partner
+    return batch_bytes(shape, outputs, rows=rows)
+
+
+def _hidden_widths(options: TrainingOptions, kind: Kind) -> tuple[int, ...]:
+    """Returns the widths of hidden layers; a vector is a projection of features, without one."""
+    return () if KINDS[kind].sized else options.hidden_widths
 
 
 def _leading_heads(fitted: Sequence[FittedHead], fit_inputs: FitInputs) -> list[HeadSpec]:
@@ -169,8 +178,9 @@ def _fit_attentive(
     tried = [one.head.depths[0] for one in ranked if len(one.head.depths) == 1]
     depths = tuple(sorted(list(dict.fromkeys(tried))[:_ATTENTIVE_DEPTHS]))
     depths = depths or depths_of(options, source.encoder.depth)[-_ATTENTIVE_DEPTHS:]
-    widths = [ranked[0].head.hidden_width] if ranked else [None, *options.hidden_widths]
     splits = fit_inputs.splits
+    hidden = _hidden_widths(options, splits.train.kind)
+    widths = [ranked[0].head.hidden_width] if ranked else [None, *hidden]
     tokens = sum(
         _count_tokens(part.items, fit_inputs, source) for part in (splits.train, splits.validation)
     )

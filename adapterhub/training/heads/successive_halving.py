@@ -22,6 +22,7 @@ from adapterhub.training.heads.batched_heads import (
 )
 from adapterhub.training.heads.candidates import FittedHead, Hyperparameters, Problem, Stage
 from adapterhub.training.kinds.objective import Sample
+from adapterhub.training.kinds.vectors.principal import SAMPLE, principal_axes
 
 _VALIDATION_ROWS = 4096
 _VALIDATION_VALUES = _VALIDATION_ROWS * 1024
@@ -45,7 +46,10 @@ class CandidateBatch:
         self._settings = [tuple(row) for row in settings]
         self._parameters = {name: p.requires_grad_() for name, p in parameters.items()}
         self._problem = problem
-        self._optimiser = BatchedAdamW(self._copied_settings(), problem.device)
+        start = {}
+        if problem.objective.projects:
+            start = {"first": parameters["first"].detach()[:, :1].clone()}
+        self._optimiser = BatchedAdamW(self._copied_settings(), problem.device, start)
         shape = (len(settings), len(settings[0]))
         self._tried = shape[1]
         self._best = torch.full(shape, -torch.inf, device=problem.device)
@@ -67,6 +71,9 @@ class CandidateBatch:
         heads = initial_heads(shape, problem.objective, generator)
         parameters = {**heads, **reader.parameters(count)}
         on_device = {name: value.to(problem.device) for name, value in parameters.items()}
+        if problem.objective.projects:
+            axes = _axes(reader, on_device, problem)
+            on_device["first"] = axes[:, None].expand_as(on_device["first"]).clone()
         return cls(reader, [settings] * len(reader.heads), on_device, problem)
 
     def train(self, epoch: int, sample: Sample, generator: torch.Generator) -> None:
@@ -214,6 +221,25 @@ class CandidateBatch:
         return [[setting for setting in row for _ in copies] for row in self._settings]
 
 
+def _axes(reader: Reader, own: Parameters, problem: Problem) -> torch.Tensor:
+    """Returns the principal axes of what each head reads at its start: (G, H, K)."""
+    items = problem.items_of("train", problem.all_rows.sample.rows)
+    items = items[:: -(-len(items) // SAMPLE)]
+    axes = []
+    for group in range(len(reader.heads)):
+        first = {name: value[group : group + 1, :1] for name, value in own.items()}
+        features = reader.keep([group]).read("train", items, first)[0, 0]
+        axes.append(principal_axes(features, problem.objective.outputs))
+    return torch.stack(axes)
+
+
+def _untrained(reader: Reader, problem: Problem) -> list[FittedHead]:
+    """Returns the heads as they start, for objectives whose start is of use by itself."""
+    batch = CandidateBatch.start(reader, [Hyperparameters(0.0, 0.0)], None, problem)
+    batch.validate(0, problem.all_rows)
+    return batch.results(range(len(reader.heads)))
+
+
 def _dropped(features: torch.Tensor, part: float, generator: torch.Generator) -> torch.Tensor:
     """Returns features after dropout; the mask is drawn on the CPU, equal on all devices."""
     if not part:
@@ -236,7 +262,7 @@ def fit(
     hidden_width: int | None,
     problem: Problem,
 ) -> list[FittedHead]:
-    """Returns the best candidate for each head of `reader`.
+    """Returns the best candidate for each head of `reader`, and of projections the untrained one.
 
     Args:
         reader: Of the features of G heads.
@@ -253,7 +279,7 @@ def fit(
     generator = torch.Generator().manual_seed(problem.seed)
     all_rows = problem.all_rows
     ranking = problem.ranking or all_rows
-    done: list[FittedHead] = []
+    done = _untrained(reader, problem) if problem.objective.projects else []
     shape = "linear" if hidden_width is None else f"hidden-{hidden_width}"
     name = f"fitting {len(reader.heads) * len(settings)} {shape} heads"
     for epoch in tqdm(range(1, epochs + 1), desc=name, unit="epoch", disable=None):

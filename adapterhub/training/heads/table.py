@@ -42,7 +42,7 @@ class TableRow:
         value: Its validation metric.
         learning_rate: With which it was fitted.
         weight_decay: With which it was fitted.
-        epoch: Its best epoch.
+        epoch: Its best epoch; 0 for the principal axes of the features, which are not trained.
         parameters: Numbers in its file.
         apart: Whether it compares two texts that are encoded separately.
         seconds: Time of one epoch by itself; 0 where that was not measured.
@@ -160,7 +160,7 @@ class SearchTable:
             *((_ENCODED[row.apart],) if self._has_pairs else ()),
             str(depths[0]) if len(depths) == 1 else f"mix {depths[0]}-{depths[-1]}",
             row.head.pooling,
-            shape_text(row.head),
+            shape_text(row.head) if row.epoch else "principal axes",
             f"{row.parameters:,}",
             figure_text(row.value),
             " ".join(("<-", *marks)) if marks else "",

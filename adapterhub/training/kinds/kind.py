@@ -10,14 +10,14 @@ from typing import ClassVar, cast
 import numpy as np
 import torch
 
-from adapterhub.decoding import BEST
+from adapterhub.decoding import ALWAYS
 from adapterhub.errors import UsageError
 from adapterhub.kinds import KINDS, MetricName
 from adapterhub.model.heads.choices import padded
 from adapterhub.model.heads.heads import Array, RowLogits
 from adapterhub.model.heads.kinds.table import DECODERS
 from adapterhub.model.heads.spans import TaggedText, Word
-from adapterhub.results import Answer, TaskScores
+from adapterhub.results import Answer, LabelScore, TaskScores
 from adapterhub.specs import Calibration, Extraction, TaskSpec
 from adapterhub.training.data.dataset import Dataset
 from adapterhub.training.evaluation.calibration import Truth, TunedHead
@@ -75,7 +75,7 @@ class Outputs:
     def of_logits(cls, spec: TaskSpec, logits: RowLogits) -> Outputs:
         """Returns those of a calibrated task."""
         if spec.per_token:
-            return cls(None, DECODERS[spec.kind].decode(logits, spec, BEST))
+            return cls(None, DECODERS[spec.kind].decode(logits, spec, ALWAYS))
         return cls(logits.matrix)
 
     @classmethod
@@ -103,6 +103,10 @@ class TrainedKind(ABC):
 
     epochs: ClassVar[tuple[int, int]] = (24, 400_000)
     """At most so many epochs, that see about so many rows or words."""
+    batch_rows: ClassVar[int] = 1024
+    """Rows or words per step at most, where the options say nothing."""
+    ranked_units: ClassVar[int] = 30_000
+    """Validation words, or rows, that suffice to rank candidates."""
     ngram_strengths: ClassVar[tuple[float, ...]] = (0.03, 0.15, 0.75, 4.0)
     """Inverses of the L2 penalty of n-grams, to choose from."""
     ngram_steps: ClassVar[int] = 500
@@ -127,7 +131,7 @@ class TrainedKind(ABC):
 
         Args:
             truth: Values of the training targets; see `Targets`.
-            labels: Number of labels.
+            labels: Number of labels, or of the numbers of a vector.
         """
 
     @abstractmethod
@@ -210,6 +214,18 @@ class TrainedKind(ABC):
         """
         del dataset, tolerance
         return head
+
+    def judged(self, answers: Sequence[Answer], dataset: Dataset) -> list[list[tuple[float, bool]]]:
+        """Returns the parts of each prediction that may be withheld: probability, and if right.
+
+        Here of kinds with one label per row; only kinds that may withhold something are asked.
+
+        Args:
+            answers: The predictions where the task never abstains.
+            dataset: The rows.
+        """
+        rows = zip(cast("Sequence[LabelScore]", answers), dataset.targets, strict=True)
+        return [[(found["score"], found["label"] == target)] for found, target in rows]
 
     @abstractmethod
     def figures(self, spec: TaskSpec, outputs: Outputs, dataset: Dataset) -> Figures:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import cast
+
 import numpy as np
 import torch
 from torch.nn import functional
@@ -10,8 +13,10 @@ from adapterhub.diagnostics import Diagnostics
 from adapterhub.kinds import MetricName
 from adapterhub.model.heads.heads import Array, sigmoid
 from adapterhub.model.heads.kinds.multi_label import set_scores, thresholds
+from adapterhub.results import Answer, LabelScore
 from adapterhub.specs import Calibration, TaskSpec
 from adapterhub.training.data.dataset import Dataset
+from adapterhub.training.data.labels import names_of
 from adapterhub.training.evaluation.calibration import Truth, find_thresholds, set_temperature
 from adapterhub.training.evaluation.comparison import Comparison, compare_sets
 from adapterhub.training.evaluation.measure import reliability
@@ -45,6 +50,14 @@ class MultiLabelKind(TrainedKind):
         temperature = set_temperature(logits, truth)
         scores = sigmoid(logits / np.float32(temperature))
         return Calibration(temperature=temperature, thresholds=find_thresholds(scores, truth > 0))
+
+    def judged(self, answers: Sequence[Answer], dataset: Dataset) -> list[list[tuple[float, bool]]]:
+        """Returns the predicted labels with their probabilities, and which are right."""
+        rows = zip(cast("Sequence[list[LabelScore]]", answers), dataset.targets, strict=True)
+        return [
+            [(one["score"], one["label"] in names_of(target)) for one in found]
+            for found, target in rows
+        ]
 
     def figures(self, spec: TaskSpec, outputs: Outputs, dataset: Dataset) -> Figures:
         """Returns the metrics of a calibrated task on the rows of `dataset`."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import cast
+
 import numpy as np
 import torch
 
@@ -10,6 +13,7 @@ from adapterhub.kinds import MetricName
 from adapterhub.model.heads.choices import padded
 from adapterhub.model.heads.heads import Array
 from adapterhub.model.heads.kinds.multiple_choice import choice_scores
+from adapterhub.results import Answer, Choice
 from adapterhub.specs import Calibration, TaskSpec
 from adapterhub.training.data.dataset import Dataset
 from adapterhub.training.evaluation.calibration import Truth, choice_temperature
@@ -63,6 +67,11 @@ class MultipleChoiceKind(TrainedKind):
         places = np.flatnonzero(truth[:, 1]) - starts
         matrix = padded(np.split(logits, starts[1:]))
         return 1 / self.calibrate(matrix, places.astype(np.int64)).temperature
+
+    def judged(self, answers: Sequence[Answer], dataset: Dataset) -> list[list[tuple[float, bool]]]:
+        """Returns the probability of each chosen choice, and whether it is right."""
+        rows = zip(cast("Sequence[Choice]", answers), dataset.truth().tolist(), strict=True)
+        return [[(found["score"], found["index"] == place)] for found, place in rows]
 
     def figures(self, spec: TaskSpec, outputs: Outputs, dataset: Dataset) -> Figures:
         """Returns the metrics of a calibrated task on the rows of `dataset`."""

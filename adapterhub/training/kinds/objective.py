@@ -35,12 +35,14 @@ class Objective:
         outputs: Number K of logits.
         loss: Of a batch.
         targets: One per training row (or word): (N,) int64, (N, K) fp32 zeros and ones, or
-            (N,) or (N, K) fp32 standardised values.
+            (N,) or (N, K) fp32 standardised values; of pairs (N, 3), see `vectors.pairs`.
         prior: (K,) logits of the label frequencies in the training set; in cross-validation
             (R, K), by the rows that each copy is fitted on.
         unit: Mean and deviation that turn outputs into the task's own unit, of all or each (K,).
         groups: (N,) the group of each training row, of which all rows are in one step; None where
             rows are drawn by themselves.
+        projects: Whether the outputs are a projection of the features, and the loss compares all
+            rows of a batch: a head starts at the principal axes, and decays to these.
     """
 
     outputs: int
@@ -49,6 +51,7 @@ class Objective:
     prior: torch.Tensor
     unit: Unit = (0.0, 1.0)
     groups: torch.Tensor | None = None
+    projects: bool = False
 
     def to(self, device: torch.device) -> Objective:
         """Returns it on a device."""

@@ -14,7 +14,7 @@ from adapterhub.kinds import MetricName
 from adapterhub.model.heads.answers.best_spans import AnswerRules, SpanScores, span_scores
 from adapterhub.model.heads.answers.context import Context
 from adapterhub.model.heads.heads import Array, RowLogits
-from adapterhub.results import ExtractedAnswer
+from adapterhub.results import Answer, ExtractedAnswer
 from adapterhub.specs import Calibration, Extraction, TaskSpec
 from adapterhub.training.data.answers.token_targets import answer_units
 from adapterhub.training.data.dataset import Dataset
@@ -23,6 +23,8 @@ from adapterhub.training.evaluation.answers.overlap import (
     are_chinese,
     best_overlaps,
     character_f1,
+    character_match,
+    exact_match,
     word_f1,
 )
 from adapterhub.training.evaluation.answers.threshold import best_threshold
@@ -136,6 +138,17 @@ class QuestionAnsweringKind(TrainedKind):
         )
         spec = head.spec.model_copy(update={"extraction": changed})
         return replace(head, spec=spec, notes=(*head.notes, note))
+
+    def judged(self, answers: Sequence[Answer], dataset: Dataset) -> list[list[tuple[float, bool]]]:
+        """Returns the probability of each answer that is not empty, and whether it is true."""
+        found = cast("Sequence[ExtractedAnswer]", answers)
+        truth = dataset.answer_texts()
+        match = character_match if are_chinese(truth) else exact_match
+        matches = best_overlaps([one["answer"] for one in found], truth, match)
+        return [
+            [(one["score"], bool(right))] if one["answer"] else []
+            for one, right in zip(found, matches, strict=True)
+        ]
 
     def figures(self, spec: TaskSpec, outputs: Outputs, dataset: Dataset) -> Figures:
         """Returns the metrics of a calibrated task on the rows of `dataset`."""

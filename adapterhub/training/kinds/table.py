@@ -12,6 +12,7 @@ from adapterhub.specs import Metric, TaskSpec
 from adapterhub.training.data.dataset import Dataset
 from adapterhub.training.evaluation.comparison import Comparison
 from adapterhub.training.evaluation.metrics import to_metrics
+from adapterhub.training.kinds.embedding import EmbeddingKind
 from adapterhub.training.kinds.kind import Outputs, TrainedKind
 from adapterhub.training.kinds.multi_label import MultiLabelKind
 from adapterhub.training.kinds.multiple_choice import MultipleChoiceKind
@@ -31,6 +32,7 @@ TRAINED: Mapping[Kind, TrainedKind] = {
     "parsing": ParsingKind(),
     "multiple_choice": MultipleChoiceKind(),
     "question_answering": QuestionAnsweringKind(),
+    "embedding": EmbeddingKind(),
     "ordinal": OrdinalKind(),
     "numbers": NumbersKind(),
 }
@@ -65,7 +67,7 @@ def evaluate(
 
     Args:
         spec: The task.
-        scores: Its scores of `dataset.inputs` by `Hub.score`, with logits.
+        scores: Its scores of `dataset.scored` by `Hub.score`, with logits.
         dataset: The rows, with the labels of the task.
         split: Name of these rows.
 
@@ -73,7 +75,7 @@ def evaluate(
         UsageError: The scores lack logits, or are for another number of rows.
         MissingExtraError: scikit-learn or seqeval is not installed.
     """
-    if len(scores) != len(dataset):
-        raise UsageError(f"There are {len(scores)} predictions, but {len(dataset)} labelled rows.")
+    if len(scores) != (expected := len(dataset.scored)):
+        raise UsageError(f"There are {len(scores)} predictions, but {expected} texts with labels.")
     figures = TRAINED[spec.kind].figures(spec, Outputs.of_scores(scores), dataset)
     return to_metrics(figures, split, len(dataset))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -10,10 +11,11 @@ import torch
 from adapterhub.kinds import MetricName
 from adapterhub.model.heads.heads import Array, RowLogits
 from adapterhub.model.heads.spans import words_of
+from adapterhub.results import Answer, Entity
 from adapterhub.specs import Calibration, TaskSpec
 from adapterhub.tags import OUTSIDE
 from adapterhub.training.data.dataset import Dataset
-from adapterhub.training.data.tagging import unit_tags
+from adapterhub.training.data.tagging import Span, unit_tags
 from adapterhub.training.evaluation.calibration import TunedHead, tune_tag_bias
 from adapterhub.training.evaluation.comparison import Comparison, compare_spans
 from adapterhub.training.evaluation.metrics import Figures, answer_spans, span_figures
@@ -75,6 +77,17 @@ class TaggingKind(OneLabelKind):
     def tuned(self, head: TunedHead, dataset: Dataset, *, tolerance: float) -> TunedHead:
         """Returns a head with tag biases, where these improve F1 of spans."""
         return tune_tag_bias(head, dataset, tolerance=tolerance) or head
+
+    def judged(self, answers: Sequence[Answer], dataset: Dataset) -> list[list[tuple[float, bool]]]:
+        """Returns the predicted spans with their probabilities, and which are right."""
+        rows = zip(cast("Sequence[list[Entity]]", answers), dataset.spans(), strict=True)
+        return [
+            [
+                (one["score"], Span(one["start"], one["end"], one["entity_group"]) in truth)
+                for one in found
+            ]
+            for found, truth in rows
+        ]
 
     def figures(self, spec: TaskSpec, outputs: Outputs, dataset: Dataset) -> Figures:
         """Returns the metrics of a calibrated task on the rows of `dataset`."""

@@ -25,7 +25,7 @@ from adapterhub.model.heads.kinds.table import DECODERS
 from adapterhub.model.heads.spans import TaggedText
 from adapterhub.results import Answer
 from adapterhub.specs import KINDS, Calibration, HeadSpec, Kind, TaskSpec
-from tests.builders import head_tensors, task_spec
+from tests.builders import abstention, head_tensors, task_spec
 
 CPU = torch.device("cpu")
 
@@ -241,3 +241,46 @@ def test_scores_are_those_of_torch(logits: np.ndarray) -> None:
     for found, expected in cases:
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, expected.numpy(), rtol=2e-3, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("stored", "asked", "expected"),
+    [
+        (None, None, "a"),
+        (0.9, None, None),
+        (0.9, 0.0, "a"),
+        (0.9, 0.5, "a"),
+        (None, 0.9, None),
+        (0.1, 0.9, None),
+    ],
+)
+def test_a_label_under_the_minimum_is_none(
+    stored: float | None, asked: float | None, expected: str | None
+) -> None:
+    spec = task_spec(labels=("a", "b"), abstention=None if stored is None else abstention(stored))
+    logits = RowLogits(np.array([[math.log(0.6), math.log(0.4)]], np.float32))
+    decoder = DECODERS["single_label"]
+    (answer,) = decoder.decode(logits, spec, AnswerOptions(1, asked))
+    assert answer == {"label": expected, "score": pytest.approx(0.6)}
+    (ranking,) = decoder.decode(logits, spec, AnswerOptions(2, asked))
+    assert list(scores_of(ranking)) == ["a", "b"]
+
+
+def test_labels_under_the_minimum_are_left_out() -> None:
+    spec = task_spec("multi_label", labels=("a", "b", "c"), abstention=abstention(0.9))
+    logits = RowLogits(np.array([[3.0, 1.0, -1.0]], np.float32))
+    decoder = DECODERS["multi_label"]
+    found = [
+        list(scores_of(decoder.decode(logits, spec, AnswerOptions(1, least))[0]))
+        for least in (None, 0, 1)
+    ]
+    assert found == [["a"], ["a", "b"], []]
+
+
+def test_spans_under_the_minimum_are_left_out_whatever_top_k_is() -> None:
+    texts = (TaggedText("Ann Bob", [(0, 3), (4, 7)]),)
+    rows = (np.array([[0, 9, 0], [0, 1, 0]], np.float32),)
+    spec, decoder = task_spec("tagging"), DECODERS["tagging"]
+    for top_k in (1, 3, None):
+        answers = decoder.decode(RowLogits(rows, texts), spec, AnswerOptions(top_k, 0.9))
+        assert [[one["word"] for one in row] for row in answers] == [["Ann"]]  # type: ignore[index, union-attr, misc]

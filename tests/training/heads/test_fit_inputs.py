@@ -10,11 +10,11 @@ import torch
 from adapterhub.model.heads.spans import Word
 from adapterhub.training.data.dataset import Dataset, Splits
 from adapterhub.training.data.tagging import Span
-from adapterhub.training.heads import fit_inputs as words_module
 from adapterhub.training.heads.candidates import CVFolds, Problem
 from adapterhub.training.heads.fit_inputs import rows_within, word_ranking
 from adapterhub.training.kinds.selection import judge_spans, unit_rows
 from adapterhub.training.kinds.table import TRAINED
+from adapterhub.training.kinds.tagging import TaggingKind
 
 LABELS = ("O", "B-a", "I-a")
 TEXT = "one two three four five six seven eight"
@@ -61,7 +61,7 @@ def test_words_of_entities_count_once_and_a_fifth_of_the_others_five_times() -> 
 
 
 def test_some_validation_rows_are_judged_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(words_module, "_RANKED_WORDS", 800)
+    monkeypatch.setattr(TaggingKind, "ranked_units", 800)
     splits = _splits()
     problem = _problem(TRUTH, splits)
     stage = word_ranking(problem, splits, **WORDS)

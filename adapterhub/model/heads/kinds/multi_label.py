@@ -6,7 +6,7 @@ import numpy as np
 
 from adapterhub.decoding import AnswerOptions
 from adapterhub.model.heads.heads import Array, RowLogits, sigmoid
-from adapterhub.model.heads.kinds.decoder import Decoder, ranked
+from adapterhub.model.heads.kinds.decoder import Decoder, least_confidence, ranked
 from adapterhub.results import Answer, LabelScore
 from adapterhub.specs import TaskSpec
 
@@ -22,17 +22,20 @@ def thresholds(spec: TaskSpec) -> Array:
 
 
 class MultiLabelDecoder(Decoder):
-    """Decodes to the labels at or over their threshold, or the `top_k` most probable ones."""
+    """Decodes to the labels at or over their threshold, or the `top_k` most probable ones.
+
+    Those under the minimum of confidence are left out.
+    """
 
     def decode(self, logits: RowLogits, spec: TaskSpec, options: AnswerOptions) -> list[Answer]:
         """Returns one prediction per row."""
         scores = set_scores(logits.matrix, spec)
         if options.top_k != 1:
             return ranked(scores, spec.labels, options.top_k)
-        least = thresholds(spec)
+        least, confident = thresholds(spec), least_confidence(spec, options)
         answers: list[Answer] = []
         for row in scores:
-            predicted = np.flatnonzero(row >= least)
+            predicted = np.flatnonzero((row >= least) & (row.astype(np.float64) >= confident))
             order = predicted[np.argsort(-row[predicted], kind="stable")]
             answers.append([LabelScore(label=spec.labels[i], score=float(row[i])) for i in order])
         return answers

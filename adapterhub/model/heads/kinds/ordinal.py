@@ -7,9 +7,9 @@ import numpy.typing as npt
 
 from adapterhub.decoding import AnswerOptions
 from adapterhub.model.heads.heads import Array, RowLogits
-from adapterhub.model.heads.kinds.decoder import Decoder, ranked
+from adapterhub.model.heads.kinds.decoder import Decoder, chosen_label, least_confidence, ranked
 from adapterhub.model.heads.kinds.single_label import label_scores
-from adapterhub.results import Answer, LabelScore
+from adapterhub.results import Answer
 from adapterhub.specs import TaskSpec
 
 
@@ -23,14 +23,15 @@ def median_places(scores: Array) -> npt.NDArray[np.int64]:
 
 
 class OrdinalDecoder(Decoder):
-    """Decodes to the median label per row, or a list of the `top_k` most probable ones."""
+    """Decodes to the median label per row, or a list of the `top_k` most probable ones.
+
+    There is no label where the probability of the median is under the minimum.
+    """
 
     def decode(self, logits: RowLogits, spec: TaskSpec, options: AnswerOptions) -> list[Answer]:
         """Returns one prediction per row."""
         scores = label_scores(logits.matrix, spec)
         if options.top_k != 1:
             return ranked(scores, spec.labels, options.top_k)
-        return [
-            LabelScore(label=spec.labels[label], score=float(row[label]))
-            for row, label in zip(scores, median_places(scores).tolist(), strict=True)
-        ]
+        least = least_confidence(spec, options)
+        return chosen_label(scores, median_places(scores), spec.labels, least)

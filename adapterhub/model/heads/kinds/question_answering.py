@@ -5,8 +5,8 @@ from __future__ import annotations
 from adapterhub.decoding import AnswerOptions
 from adapterhub.model.heads.answers.best_spans import AnswerRules, decode_answers
 from adapterhub.model.heads.heads import RowLogits
-from adapterhub.model.heads.kinds.decoder import Decoder
-from adapterhub.results import Answer
+from adapterhub.model.heads.kinds.decoder import Decoder, least_confidence
+from adapterhub.results import Answer, ExtractedAnswer
 from adapterhub.specs import TaskSpec
 
 
@@ -21,11 +21,22 @@ def rules_of(spec: TaskSpec) -> AnswerRules:
 
 
 class QuestionAnsweringDecoder(Decoder):
-    """Decodes to the most probable answer per row, or a list of the `top_k` most probable ones."""
+    """Decodes to the most probable answer per row, or a list of the `top_k` most probable ones.
+
+    The answer is empty where its probability is under the minimum.
+    """
 
     def decode(self, logits: RowLogits, spec: TaskSpec, options: AnswerOptions) -> list[Answer]:
         """Returns one prediction per row."""
         found = decode_answers(list(logits.values), logits.contexts, rules_of(spec), options.top_k)
-        if options.top_k == 1:
-            return [row[0] for row in found]
-        return [*found]
+        if options.top_k != 1:
+            return [*found]
+        least = least_confidence(spec, options)
+        return [_sure(row[0], least) for row in found]
+
+
+def _sure(answer: ExtractedAnswer, least: float) -> ExtractedAnswer:
+    """Returns an answer, or the empty one with its probability where that is under the minimum."""
+    if answer["score"] >= least:
+        return answer
+    return ExtractedAnswer(score=answer["score"], start=0, end=0, answer="")

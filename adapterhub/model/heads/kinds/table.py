@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from adapterhub.kinds import Kind
 from adapterhub.model.heads.kinds.decoder import Decoder
+from adapterhub.model.heads.kinds.embedding import EmbeddingDecoder
 from adapterhub.model.heads.kinds.multi_label import MultiLabelDecoder
 from adapterhub.model.heads.kinds.multiple_choice import MultipleChoiceDecoder
 from adapterhub.model.heads.kinds.numbers import NumbersDecoder
@@ -24,6 +25,7 @@ DECODERS: Mapping[Kind, Decoder] = {
     "parsing": ParsingDecoder(),
     "multiple_choice": MultipleChoiceDecoder(),
     "question_answering": QuestionAnsweringDecoder(),
+    "embedding": EmbeddingDecoder(),
     "ordinal": OrdinalDecoder(),
     "numbers": NumbersDecoder(),
 }

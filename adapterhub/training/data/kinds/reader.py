@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from adapterhub.kinds import Kind
+from adapterhub.kinds import KINDS, Kind, MetricName
 from adapterhub.training.data.answers.answer_rows import AnswerSpan
 from adapterhub.training.data.columns import Columns
 from adapterhub.training.data.labels import Target, find_labels
@@ -142,6 +142,15 @@ class Reader(ABC):
         """
         del labels
         raise TypeError(f"the {len(targets)} targets of a {self.kind} task are not one per row")
+
+    def metrics(self, targets: Sequence[Target]) -> tuple[MetricName, ...]:
+        """Returns the metrics that can choose among candidates, the default first.
+
+        Args:
+            targets: Of all training rows.
+        """
+        del targets
+        return KINDS[self.kind].metrics
 
     def doubts(self, counts: Mapping[str, int]) -> Iterator[str]:
         """Yields what labels, with their rows, may be meant for otherwise."""

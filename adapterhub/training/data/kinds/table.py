@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from adapterhub.kinds import Kind
 from adapterhub.training.data.columns import Columns
+from adapterhub.training.data.kinds.embedding import EmbeddingReader
 from adapterhub.training.data.kinds.multi_label import MultiLabelReader
 from adapterhub.training.data.kinds.multiple_choice import MultipleChoiceReader
 from adapterhub.training.data.kinds.numbers import NumbersReader
@@ -28,6 +29,7 @@ READERS: Mapping[Kind, Reader] = {
         ParsingReader(),
         MultipleChoiceReader(),
         QuestionAnsweringReader(),
+        EmbeddingReader(),
         OrdinalReader(),
         NumbersReader(),
     )

@@ -1,14 +1,12 @@
-"""The figures of heads beside the baseline as a section of a page."""
+"""The figures of the shipped tasks beside the baseline as a section of a page."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from adapterhub.kinds import KINDS
-from adapterhub.model.backbone.sources import SHIPPED
-from recipes.quality.heads import Quality, QualityRow
 from recipes.quality.page import write_section
+from recipes.quality.shipped import Quality, QualityRow
 
 _LANGUAGES = {"en": "English", "zh": "Chinese"}
 
@@ -26,52 +24,22 @@ _TASKS_HEAD = (
 )
 
 
-def write_table(figures: Quality, path: Path) -> None:
-    """Writes the figures of data sets as Markdown; other sections of the page stay."""
-    rows = figures.rows
-    lines = [*_head(figures), "", *_summary(rows, "set"), "", *_table(rows, "set")]
-    write_section(path, "heads", "\n".join(lines))
-
-
 def write_tasks(figures: Quality, path: Path) -> None:
     """Writes the figures of tasks as Markdown; other sections of the page stay."""
     rows = figures.rows
-    lines = [*_TASKS_HEAD, "", *_summary(rows, "task"), "", *_table(rows, "task")]
+    lines = [*_TASKS_HEAD, "", *_summary(rows), "", *_table(rows)]
     write_section(path, "tasks", "\n".join(lines))
 
 
-def _head(figures: Quality) -> Iterator[str]:
-    yield "# Quality of heads on the frozen backbone"
-    yield ""
-    yield (
-        f"Backbone `{figures.backbone.name}` ({figures.backbone.fingerprint[:19]}…), "
-        f"{figures.backbone.num_hidden_layers} depths of width {figures.backbone.hidden_size}. "
-        f"At most {figures.max_rows:,} training and as many validation rows per data set, the same "
-        f"for both systems. The validation set selects among the candidates of both and evaluates "
-        f"them, so both figures are optimistic, the head's a little more, since it has more "
-        f"candidates. Shipped tasks with more rows, or an adapter, are in a table of their own "
-        f"below. "
-        f"Made by `scripts/quality`."
-    )
-    if figures.backbone.name == SHIPPED:
-        yield ""
-        yield (
-            "This backbone was tuned on all training rows of most of these data sets, often more "
-            "than the rows here, before it was frozen. `ag_news`, `cola`, `conll2003_ner` and "
-            "`mrpc` were left out: they show how it transfers. See [backbone](backbone/README.md)."
-        )
-
-
-def _summary(rows: Sequence[QualityRow], what: str) -> Iterator[str]:
+def _summary(rows: Sequence[QualityRow]) -> Iterator[str]:
     """Yields how often and by how much heads are ahead, by kind of prediction and language."""
-    yield f"| predicted | language | {what}s | ahead | points on average |"
+    yield "| predicted | language | tasks | ahead | points on average |"
     yield "| --- | --- | ---: | ---: | ---: |"
     groups = {
         "label or labels of one text": [row for row in rows if _is_text(row)],
         "a label or number for two texts": [row for row in rows if row.pair],
         "any of these": [row for row in rows if _is_text(row) or row.pair],
         "entities": [row for row in rows if row.kind == "tagging"],
-        "one of a row's choices": [row for row in rows if KINDS[row.kind].of_choices],
     }
     for predicted, found in groups.items():
         for language, name in {**_LANGUAGES, "": "both"}.items():
@@ -84,12 +52,11 @@ def _summary(rows: Sequence[QualityRow], what: str) -> Iterator[str]:
 
 
 def _is_text(row: QualityRow) -> bool:
-    of_choices = KINDS[row.kind].of_choices
-    return not row.pair and row.kind != "tagging" and not of_choices
+    return not row.pair and row.kind != "tagging"
 
 
-def _table(rows: Sequence[QualityRow], what: str) -> Iterator[str]:
-    yield f"| {what} | language | kind | rows | metric | TF-IDF + LR | head | points | reads |"
+def _table(rows: Sequence[QualityRow]) -> Iterator[str]:
+    yield "| task | language | kind | rows | metric | TF-IDF + LR | head | points | reads |"
     yield "| --- | --- | --- | ---: | --- | ---: | ---: | ---: | --- |"
     for row in rows:
         kind = f"{row.kind}, pair" if row.pair else row.kind

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from adapterhub.errors import UsageError, check_type
+from adapterhub.model.heads.heads import Array
+from adapterhub.training.data.dataset import Dataset
+from adapterhub.training.data.kinds.embedding import SAME
 from adapterhub.training.evaluation.extra import load_package
 
 _SMALLEST_NORM = 1e-12
+_QUERIES_AT_ONCE = 512
+TIE = 1e-6
+"""What a partner must be nearer than another text to be found before it, over the rounding of a
+cosine: of vectors that are all equal none is found."""
 
 
 def recall_at_k(
@@ -44,6 +51,55 @@ def recall_at_k(
             raise UsageError(f"Query {number} has no relevant text, so that it has no recall.")
         shares.append(len(different.intersection(own[:k])) / len(different))
     return float(np.mean(shares))
+
+
+def partner_recalls(
+    first: Array, second: Array, dataset: Dataset, ks: Sequence[int]
+) -> dict[int, float]:
+    """Returns how often texts find their partners among all texts, by the number that is looked at.
+
+    It is `recall_at_k` of all texts with a partner, each among all other texts; equal texts are
+    one. Where no text has another one as its partner, it is 0.
+
+    Args:
+        first: (N, K) unit vectors of the first texts.
+        second: (N, K) of the second ones.
+        dataset: The pairs.
+        ks: How many texts are looked at.
+    """
+    places: dict[str, int] = {}
+    vectors: list[Array] = []
+    partners: dict[int, set[int]] = {}
+    for row, (texts, target) in enumerate(zip(dataset.inputs, dataset.targets, strict=True)):
+        for text, own in zip(texts, (first, second), strict=True):
+            if places.setdefault(text, len(places)) == len(vectors):
+                vectors.append(own[row])
+        left, right = (places[text] for text in texts)
+        if target == SAME and left != right:
+            partners.setdefault(left, set()).add(right)
+            partners.setdefault(right, set()).add(left)
+    if not partners:
+        return dict.fromkeys(ks, 0.0)
+    found = _nearest(np.stack(vectors), partners, max(ks))
+    relevant = list(partners.values())
+    return {k: recall_at_k(found, relevant, k=k) for k in ks}
+
+
+def _nearest(
+    vectors: Array, partners: Mapping[int, Collection[int]], count: int
+) -> list[list[int]]:
+    """Returns the places of the nearest other vectors of those with partners, best first."""
+    found: list[list[int]] = []
+    queries = list(partners)
+    for start in range(0, len(queries), _QUERIES_AT_ONCE):
+        own = queries[start : start + _QUERIES_AT_ONCE]
+        similar = vectors[own] @ vectors.T
+        for row, query in enumerate(own):
+            similar[row, list(partners[query])] -= TIE
+            similar[row, query] = -np.inf
+        best = np.argsort(-similar, axis=1, kind="stable")[:, : min(count, len(vectors) - 1)]
+        found += best.tolist()
+    return found
 
 
 def cosine_spearman(left: npt.ArrayLike, right: npt.ArrayLike, scores: npt.ArrayLike) -> float:

@@ -1,37 +1,28 @@
-"""A table of heads beside the TF-IDF baseline, over a folder of data sets."""
+"""The shipped tasks beside the TF-IDF baseline, on the validation rows that chose among both."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import Field
 
-from adapterhub.model.backbone.open_backbone import Backbone, open_backbone
-from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.specs import BackboneSpec, Kind, Spec, TaskSpec
 from adapterhub.store.atomic import write_atomic
 from adapterhub.store.headfile import read_head
 from adapterhub.store.registry import Registry, read_registry
 from adapterhub.training.data.dataset import Splits, read_splits
 from adapterhub.training.options import MetricName, TrainingOptions
-from adapterhub.training.train import train
 from recipes.quality.baseline import baseline
-from recipes.quality.datasets import (
-    chosen_sets,
-    compared_metric,
-    language_of,
-    options_for,
-    training_file,
-)
+from recipes.quality.datasets import compared_metric, language_of
 
 
 class QualityRow(Spec):
-    """One data set.
+    """One task.
 
     Attributes:
-        name: Its folder.
-        kind: Kind of its task.
+        name: Its name.
+        kind: Its kind.
         pair: Whether on text pairs.
         language: `zh` where most of its signs are Han, else `en`.
         train: Training rows used.
@@ -69,56 +60,13 @@ class Quality(Spec):
 
     Attributes:
         backbone: What the heads were fitted on.
-        max_rows: Training rows, and validation rows, at most; None where tasks have their own.
-        rows: One per data set, or per task.
+        rows: One per task.
         baselines: Values of the baseline by digest of rows and metric, for any backbone.
     """
 
     backbone: BackboneSpec
-    max_rows: int | None
     rows: tuple[QualityRow, ...] = ()
     baselines: dict[str, float] = Field(default_factory=dict)
-
-
-def measure_folder(
-    folder: Path,
-    *,
-    backbone: str | Path,
-    registry: Path | None,
-    only: Sequence[str] | None,
-    max_rows: int,
-    record: Path,
-) -> Quality:
-    """Returns the metrics of every data set in `folder`, and adds each to `record`.
-
-    Args:
-        folder: Holds a folder per data set.
-        backbone: As `open_backbone` takes it.
-        registry: Tasks in it that were trained on these very rows are taken as they are.
-        only: Names of data sets; None for all.
-        max_rows: Training rows, and validation rows, at most; drawn by a fixed seed.
-        record: File of the metrics; sets in it are not computed again.
-    """
-    opened = open_backbone(backbone)
-    encoder = Encoder(opened)
-    known = _read_record(record, opened.spec, max_rows)
-    done, baselines = {row.name: row for row in known.rows}, dict(known.baselines)
-    ready = {} if registry is None else _trained_tasks(registry, opened.spec)
-    for name in chosen_sets(folder, only, with_choices=True):
-        if name not in done:
-            found = read_splits(training_file(folder / name), options_for(folder / name, max_rows))
-            reached = _baseline(found, baselines)
-            spec = ready.get(found.train.digest())
-            spec = spec or _fitted(folder / name, found, opened, encoder, max_rows)
-            done[name] = _row(name, spec, found, reached)
-            known = Quality(
-                backbone=opened.spec,
-                max_rows=max_rows,
-                rows=tuple(done[key] for key in sorted(done)),
-                baselines=baselines,
-            )
-            write_atomic(record, known.model_dump_json(indent=1).encode(), replace=True)
-    return known
 
 
 def measure_tasks(
@@ -135,7 +83,7 @@ def measure_tasks(
     known = read_registry(registry)
     specs = {name: _newest(known, name) for name in tasks}
     backbone = next(iter(specs.values())).backbone
-    figures = _read_record(record, backbone, None)
+    figures = _read_record(record, backbone)
     baselines = dict(figures.baselines)
     rows = {row.name: row for row in figures.rows if row.name in known.tasks}
     for name, (file, options) in tasks.items():
@@ -162,21 +110,6 @@ def _baseline(splits: Splits, known: dict[str, float]) -> float:
     return known[key]
 
 
-def _fitted(
-    folder: Path, splits: Splits, backbone: Backbone, encoder: Encoder, max_rows: int
-) -> TaskSpec:
-    """Returns the spec of a head fitted on a data set."""
-    metric = compared_metric(splits.train.kind)
-    return train(
-        training_file(folder),
-        task="quality",
-        options=options_for(folder, max_rows).model_copy(update={"metric": metric}),
-        registry=None,
-        backbone=backbone,
-        encoder=encoder,
-    ).spec
-
-
 def _row(name: str, spec: TaskSpec, splits: Splits, reached: float) -> QualityRow:
     metric = compared_metric(spec.kind)
     figures = {found.name: found.value for found in spec.metrics}
@@ -199,24 +132,10 @@ def _row(name: str, spec: TaskSpec, splits: Splits, reached: float) -> QualityRo
     )
 
 
-def _trained_tasks(registry: Path, backbone: BackboneSpec) -> dict[str, TaskSpec]:
-    """Returns the newest version of each task without an adapter, by the digest of its rows."""
-    known = read_registry(registry)
-    specs = [_newest(known, name) for name in known.names()]
-    return {
-        spec.training.data_digest: spec
-        for spec in specs
-        if spec.training is not None
-        and spec.adapter is None
-        and spec.backbone.fingerprint == backbone.fingerprint
-    }
-
-
-def _read_record(record: Path, backbone: BackboneSpec, max_rows: int | None) -> Quality:
+def _read_record(record: Path, backbone: BackboneSpec) -> Quality:
     if record.is_file():
         known = Quality.model_validate_json(record.read_bytes())
-        same = known.backbone.fingerprint == backbone.fingerprint
-        if same and known.max_rows == max_rows:
+        if known.backbone.fingerprint == backbone.fingerprint:
             return known
-        return Quality(backbone=backbone, max_rows=max_rows, baselines=known.baselines)
-    return Quality(backbone=backbone, max_rows=max_rows)
+        return Quality(backbone=backbone, baselines=known.baselines)
+    return Quality(backbone=backbone)

@@ -1,0 +1,1 @@
+"""Heads beside baselines on rows that neither chose nor shaped anything, for every data set."""
