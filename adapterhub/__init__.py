@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from adapterhub.importing.convert import convert as convert
     from adapterhub.importing.import_options import ImportOptions as ImportOptions
     from adapterhub.importing.import_task import import_task as import_task
+    from adapterhub.labels.edit import add_labels as add_labels
+    from adapterhub.labels.edit import drop_labels as drop_labels
+    from adapterhub.labels.edit import rename_label as rename_label
     from adapterhub.model.adapters.freezing import Trainable as Trainable
     from adapterhub.model.adapters.freezing import freeze as freeze
     from adapterhub.model.adapters.freezing import trainable as trainable
@@ -86,8 +89,10 @@ _HOMES = {
     "TrainedTask": "adapterhub.training.finalize",
     "TrainedTasks": "adapterhub.training.several.trained_tasks",
     "TrainingOptions": "adapterhub.training.options",
+    "add_labels": "adapterhub.labels.edit",
     "convert": "adapterhub.importing.convert",
     "cosine_spearman": "adapterhub.training.evaluation.similarity",
+    "drop_labels": "adapterhub.labels.edit",
     "deprecate_task": "adapterhub.publishing.task_changes",
     "export_peft": "adapterhub.peft.export_folder",
     "freeze": "adapterhub.model.adapters.freezing",
@@ -101,6 +106,7 @@ _HOMES = {
     "recall_at_k": "adapterhub.training.evaluation.similarity",
     "remove_alias": "adapterhub.publishing.task_changes",
     "remove_task": "adapterhub.publishing.task_changes",
+    "rename_label": "adapterhub.labels.edit",
     "rename_task": "adapterhub.publishing.task_changes",
     "save_tasks": "adapterhub.saving",
     "set_alias": "adapterhub.publishing.task_changes",

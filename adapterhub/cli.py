@@ -19,6 +19,7 @@ from adapterhub.commands.explain import explain
 from adapterhub.commands.export import export
 from adapterhub.commands.import_ import import_
 from adapterhub.commands.info import info
+from adapterhub.commands.label import label
 from adapterhub.commands.list_tasks import list_tasks
 from adapterhub.commands.nearest import nearest
 from adapterhub.commands.option_fields import Verb
@@ -61,6 +62,7 @@ _VERBS: dict[str, Callable[..., None]] = {
     "search": search,
     "alias": alias,
     "rename": rename,
+    "label": label,
     "deprecate": deprecate,
     "remove": remove,
     "import": import_,

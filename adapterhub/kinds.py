@@ -22,6 +22,7 @@ Kind = Literal[
     "multiple_choice",
     "question_answering",
     "embedding",
+    "prototype",
     "ordinal",
     "numbers",
 ]
@@ -103,6 +104,10 @@ class KindRow:
         check: Checks the labels of a task in the place of their number; raises ValueError.
         label_names: What the labels of a task are called in targets and predictions.
         joining: The label that joins outputs, which no prediction has; empty for none.
+        prototypes: Whether the head compares a text with a stored vector of each label, the mean of
+            its examples, so that labels are added and dropped without training. Nothing is fitted
+            by steps, and examples are measured by leaving each out.
+        fewest_rows: Fewest training rows.
         biaffine: Whether the head scores pairs of words. Its logits are those at the best tree:
             they have no temperature, and rounding can change all of a word's.
         has_thresholds: Whether each label has a threshold.
@@ -147,6 +152,8 @@ class KindRow:
     check: Callable[[Sequence[str]], None] | None = None
     label_names: Callable[[Iterable[str]], tuple[str, ...]] = tuple
     joining: str = ""
+    prototypes: bool = False
+    fewest_rows: int = 8
     biaffine: bool = False
     has_thresholds: bool = False
     has_range: bool = False
@@ -350,6 +357,25 @@ _ROWS = (
         schema=4,
     ),
     KindRow(
+        name="prototype",
+        output="the label below whose examples are most like the text, with its probability",
+        columns={"labels": _LABEL},
+        best_columns={"label": "string", "score": "double"},
+        metrics=("likelihood", "accuracy", "macro_f1", "mcc"),
+        targets=("label", "labels"),
+        reads=("text",),
+        fields=(1,),
+        prototypes=True,
+        fewest_rows=2,
+        fewest_labels=2,
+        linear=None,
+        cross_validated=False,
+        withheld="rows",
+        has_none=True,
+        always="Always predicts one of its labels, also for a text that none of them fits.",
+        schema=4,
+    ),
+    KindRow(
         name="ordinal",
         output="one of the labels below, from the lowest to the highest, with its probability",
         columns={"labels": _LABEL},
@@ -360,7 +386,7 @@ _ROWS = (
         fewest_labels=2,
         names_labels=True,
         withheld="rows",
-        limits=("Always predicts one of its labels, also for a text that none of them fits.",),
+        always="Always predicts one of its labels, also for a text that none of them fits.",
         schema=4,
     ),
     KindRow(

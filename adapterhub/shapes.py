@@ -7,6 +7,9 @@ from math import prod
 from adapterhub.specs import TaskSpec
 
 NGRAM_KEYS = "ngrams.keys"
+PROTOTYPES, COUNTS, CENTER = "head.prototypes", "head.counts", "head.center"
+_WIDE = (NGRAM_KEYS, PROTOTYPES, CENTER)
+"""Tensors of 8 bytes a number where they are used."""
 COMPARED_PARTS = 4
 """The compared feature of two texts has this many times the width H: (u, v, |u - v|, u * v)."""
 OVERLAPS = 9
@@ -21,7 +24,8 @@ def tensor_shapes(spec: TaskSpec) -> dict[str, tuple[int, ...]]:
     hidden size if two fields are encoded separately. With n-grams also `ngrams.keys` (M,) int64 and
     `ngrams.weight` (M, K); for pairs `ngrams.rarity` (V,) and `ngrams.overlap` (`OVERLAPS`, K).
     For parsing `head.root` (A + R,), `head.arcs` (A + 1, A) and `head.relations`
-    (K, R + 1, R + 1) stand in the place of `head.weight` and `head.bias`.
+    (K, R + 1, R + 1) stand in the place of `head.weight` and `head.bias`, for prototypes
+    `head.prototypes` (K, H), `head.counts` (K,) and `head.center` (H,).
     """
     hidden_size = spec.backbone.hidden_size * (COMPARED_PARTS if spec.apart else 1)
     width = spec.head.hidden_width
@@ -45,6 +49,8 @@ def tensor_shapes(spec: TaskSpec) -> dict[str, tuple[int, ...]]:
 def _output_shapes(spec: TaskSpec, width: int) -> dict[str, tuple[int, ...]]:
     """Returns the shapes of the last maps of a head, which read `width` features."""
     arc = spec.head.arc_width
+    if spec.row.prototypes:
+        return {PROTOTYPES: (spec.outputs, width), COUNTS: (spec.outputs,), CENTER: (width,)}
     if arc is None:
         return {"head.weight": (spec.outputs, width), "head.bias": (spec.outputs,)}
     relation = width // 2 - arc
@@ -56,6 +62,6 @@ def _output_shapes(spec: TaskSpec, width: int) -> dict[str, tuple[int, ...]]:
 
 
 def head_bytes(spec: TaskSpec) -> int:
-    """Returns the size of a head on the device in bytes: fp32 tensors and int64 n-gram keys."""
+    """Returns the size of a head in bytes: fp32 tensors, int64 n-gram keys, fp64 prototypes."""
     shapes = tensor_shapes(spec)
-    return sum((8 if name == NGRAM_KEYS else 4) * prod(shape) for name, shape in shapes.items())
+    return sum((8 if name in _WIDE else 4) * prod(shape) for name, shape in shapes.items())

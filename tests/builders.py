@@ -28,6 +28,7 @@ LABELS: dict[str, tuple[str, ...]] = {
     "multiple_choice": (),
     "question_answering": (),
     "embedding": (),
+    "prototype": ("negative", "positive"),
     "ordinal": ("bad", "fair", "good"),
     "numbers": ("valence", "arousal"),
 }

@@ -21,9 +21,11 @@ from adapterhub import (
     ProbeOptions,
     ScoringOptions,
     TrainingOptions,
+    add_labels,
     convert,
     cosine_spearman,
     deprecate_task,
+    drop_labels,
     export_peft,
     freeze,
     import_task,
@@ -36,6 +38,7 @@ from adapterhub import (
     recall_at_k,
     remove_alias,
     remove_task,
+    rename_label,
     rename_task,
     save_tasks,
     set_alias,
@@ -47,6 +50,8 @@ from adapterhub import (
 from adapterhub.errors import AdapterHubError, UsageError
 from adapterhub.option_models import Options
 from adapterhub.publishing.publication import PublishOptions
+from tests.builders import task_spec
+from tests.tiny import add_task
 
 RESULTS = {
     "Converted",
@@ -106,6 +111,17 @@ def _owned(given: Given) -> dict[str, Any]:
     return {"registry": given.registry}
 
 
+def _of_few(given: Given) -> dict[str, Any]:
+    """Returns a task of prototypes with the registry that it is in."""
+    registry = given.out.parent.with_name("few") / "registry.yaml"
+    if not registry.exists():
+        model = given.hub.encoder, given.hub.tokenizer
+        spec = task_spec("prototype", task="few", backbone=given.hub.backbone)
+        add_task(registry, spec, encoder=model[0], tokenizer=model[1])
+    return {"task": "few", "registry": registry}
+
+
+NO_LABEL: tuple[object, ...] = (None, b"x", object(), "", [], 1.5, "x" * 300)
 CONFIDENCE = (-0.1, 1.5, "x", True, [], float("nan"))
 TOP_K = (0, -1, "x", True, 1.5, [])
 ON_ERROR = ("x", None, 3, [])
@@ -316,6 +332,41 @@ CALLS: dict[str, Call] = {
             "registry": NO_PATH,
         },
         several="options",
+    ),
+    "add_labels": Call(
+        lambda given: add_labels,
+        lambda given: {**_of_few(given), "examples": {"new": ["a good day"]}, "hub": given.hub},
+        {
+            "task": (*NO_NAME, "fex", "few:2"),
+            "examples": (
+                *(3, None, b"x", object(), [], ["a"], {}, {"negative": ["a day"]}, {"": ["a day"]}),
+                *({"new": one} for one in ([], "a day", [""], [3], None)),
+            ),
+            "descriptions": (3, None, b"x", [], "x", {"a": ""}, {"a": 3}, {"": "x"}, {3: 3}),
+            "extend": (*NO_BOOL, True),
+            "registry": NO_PATH,
+            "hub": (3, "x", [], object()),
+        },
+    ),
+    "rename_label": Call(
+        lambda given: rename_label,
+        lambda given: {**_of_few(given), "old": "negative", "new": "bad"},
+        {
+            "task": (*NO_NAME, "fex", "few:2"),
+            "old": (*NO_LABEL, "negativ"),
+            "new": (*NO_LABEL, "positive", "negative"),
+            "registry": NO_PATH,
+        },
+    ),
+    "drop_labels": Call(
+        lambda given: drop_labels,
+        lambda given: {**_of_few(given), "labels": "negative"},
+        {
+            "task": (*NO_NAME, "fex", "few:2"),
+            "labels": (*NO_LABEL, 3, "negativ", ["negative", "positive"], ["negative"]),
+            "registry": NO_PATH,
+            "hub": (3, "x", [], object()),
+        },
     ),
     "Encoder": Call(
         lambda given: Encoder,

@@ -31,6 +31,7 @@ DOCUMENTS = (
     "docs/adapters.md",
     "docs/add-a-task.md",
     "docs/architecture.md",
+    "docs/few-examples.md",
     "docs/freezing.md",
     "docs/head-file.md",
     "docs/nearest.md",

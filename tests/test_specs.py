@@ -353,7 +353,24 @@ def test_the_spec_of_other_heads_names_no_arc_width() -> None:
     assert task_spec("parsing").model_dump()["head"]["arc_width"] == 4
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "parsing"])
+def test_tensor_shapes_of_prototypes() -> None:
+    assert tensor_shapes(task_spec("prototype")) == {
+        "head.prototypes": (2, 16),
+        "head.counts": (2,),
+        "head.center": (16,),
+    }
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"hidden_width": 8}, {"depths": (1, 2)}, {"pooling": "attentive"}, {"labels": ("one",)}],
+)
+def test_prototypes_have_no_fitted_parts(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="a prototype task"):
+        task_spec("prototype", **changes)
+
+
+@pytest.mark.parametrize("kind", [k for k in KINDS if k not in ("parsing", "prototype")])
 @pytest.mark.parametrize("width", [None, 5])
 @pytest.mark.parametrize("depths", [(4,), (0, 2, 4)])
 def test_tensor_shapes_of_every_linear_head(

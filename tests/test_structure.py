@@ -34,7 +34,7 @@ LADDER: dict[str, tuple[set[str], ...]] = {
         {"rows", "model"},
         {"opening", "publishing", "saving", "scoring"},
         {"training", "importing", "retrieval"},
-        {"evaluation", "probing"},
+        {"evaluation", "labels", "probing"},
         {"hub"},
         {"commands"},
         {"cli"},
@@ -56,7 +56,7 @@ LADDER: dict[str, tuple[set[str], ...]] = {
     ),
     "training": (
         {"adapter_options"},
-        {"tune"},
+        {"descriptions", "tune"},
         {"options"},
         {"data"},
         {"features"},

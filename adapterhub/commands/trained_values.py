@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isnan
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def _tried(table: SearchTable | AdapterTable) -> list[dict[str, object]]:
             "own_passes": row.own_passes,
             "seconds": row.seconds,
             "memory_bytes": row.memory_bytes,
-            "value": row.value,
+            "value": None if isnan(row.value) else row.value,
             "best": index == table.best,
             "chosen": index == table.chosen,
         }

@@ -175,6 +175,24 @@ class AliasOptions(Options):
     )
 
 
+class LabelOptions(Options):
+    """What `label` does with the labels of a prototype task."""
+
+    text: Annotated[tuple[str, ...], Option("TEXT", repeated=True)] = ()
+    """add: an example of the label. Repeatable."""
+    examples: Annotated[Path | None, Option("FILE")] = None
+    """add: a file of examples with a column text; where no LABEL is given also a column label, and
+    all its labels are added in one version. A column description takes the place of text."""
+    describe: Annotated[str | None, Option("SENTENCE")] = None
+    """add: a sentence that says what texts the label is for; counts as one more example."""
+    extend: bool = False
+    """add: the label is there already, and gets more examples."""
+    registry: Annotated[Path | None, Option(flags=("--registry", "-r"))] = Field(
+        None, description=OWN_REGISTRY_HELP
+    )
+    as_json: Annotated[bool, Option(flags=("--json",))] = Field(False, description=JSON_HELP)
+
+
 class DeprecateOptions(Options):
     """How a task is deprecated."""
 

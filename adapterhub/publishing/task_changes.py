@@ -210,7 +210,7 @@ def _apply(
 ) -> TaskChange:
     given = parse_options(CommitOptions, options)
     if found.repo is None:
-        return _apply_here(change, _own_registry(found, registry), given)
+        return _apply_here(change, own_registry(found, registry), given)
     if registry is not None:
         raise UsageError(f"'{found.text}' is on the Hub; a registry is of local tasks.")
     # The Hub's client takes most of a second to import.
@@ -229,8 +229,12 @@ def _apply(
     )
 
 
-def _own_registry(found: Reference, registry: str | Path | None) -> Path:
-    """Returns the registry.yaml that may be changed for a local task."""
+def own_registry(found: Reference, registry: str | Path | None) -> Path:
+    """Returns the registry.yaml that may be changed for a local task.
+
+    Raises:
+        UsageError: There is none.
+    """
     if found.kind == "shipped" or str(registry or "").startswith(SHIPPED_PREFIX):
         raise UsageError(
             "Tasks that ship with adapterhub are not changed; `adapterhub add shipped:NAME` copies "

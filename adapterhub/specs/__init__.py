@@ -37,6 +37,7 @@ from adapterhub.specs.names import Activation as Activation
 from adapterhub.specs.names import FieldName as FieldName
 from adapterhub.specs.names import Fingerprint as Fingerprint
 from adapterhub.specs.names import Label as Label
+from adapterhub.specs.names import LabelOrder as LabelOrder
 from adapterhub.specs.names import Language as Language
 from adapterhub.specs.names import Pooling as Pooling
 from adapterhub.specs.names import Sha256 as Sha256
@@ -45,4 +46,5 @@ from adapterhub.specs.names import TaskName as TaskName
 from adapterhub.specs.names import TextPooling as TextPooling
 from adapterhub.specs.task import TaskSpec as TaskSpec
 from adapterhub.specs.training import EarlierTask as EarlierTask
+from adapterhub.specs.training import LabelEdit as LabelEdit
 from adapterhub.specs.training import TrainingRecord as TrainingRecord

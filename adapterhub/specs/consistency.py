@@ -49,6 +49,8 @@ def check_reading(spec: TaskSpec) -> None:
         raise ValueError("head.arc_width belongs to parsing tasks, and to no others")
     if spec.row.sized != (spec.head.outputs is not None):
         raise ValueError("head.outputs belongs to embedding tasks, and to no others")
+    if spec.row.prototypes:
+        _check_plain(spec)
     if spec.deepest > spec.backbone.num_hidden_layers:
         raise ValueError(
             f"the head reads depth {spec.deepest} of a backbone with "
@@ -75,6 +77,16 @@ def check_extraction(spec: TaskSpec) -> None:
         raise ValueError("extraction belongs to question_answering tasks, and to no others")
     if spec.row.slides_second and spec.apart:
         raise ValueError(f"a {spec.kind} task reads its two fields together")
+
+
+def _check_plain(spec: TaskSpec) -> None:
+    head = spec.head
+    if head.hidden_width is not None or head.ngrams is not None or len(head.depths) > 1:
+        raise ValueError(
+            f"a {spec.kind} task reads one depth, without a hidden layer and without n-grams"
+        )
+    if head.pooling not in APART_POOLINGS:
+        raise ValueError(f"a {spec.kind} task cannot read with pooling '{head.pooling}'")
 
 
 def _check_apart(spec: TaskSpec) -> None:

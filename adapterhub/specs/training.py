@@ -8,7 +8,7 @@ from pydantic import Field
 
 from adapterhub.kinds import Role
 from adapterhub.schema import Spec
-from adapterhub.specs.names import Sha256
+from adapterhub.specs.names import Label, Sha256
 
 
 class EarlierTask(Spec):
@@ -21,6 +21,23 @@ class EarlierTask(Spec):
     adapter: Sha256
     dataset: str | None = None
     dataset_license: str | None = None
+
+
+class LabelEdit(Spec):
+    """A change of the labels of a task after its training.
+
+    Attributes:
+        action: What was done: labels were added, examples were added to labels that were there,
+            labels were dropped, or one was renamed.
+        labels: The labels; of a renamed one the name before and the one after.
+        rows: Number of examples and descriptions that were added.
+        data_digest: sha256 over these, as of training rows; None where there are none.
+    """
+
+    action: Literal["added", "extended", "dropped", "renamed"]
+    labels: tuple[Label, ...] = Field(min_length=1)
+    rows: int = Field(default=0, ge=0)
+    data_digest: Sha256 | None = None
 
 
 class TrainingRecord(Spec):
@@ -40,9 +57,10 @@ class TrainingRecord(Spec):
         validation_digest: As `data_digest`, of validation rows that were held out, if known.
         columns: Columns of the training data, where they have other names than the usual ones.
         join_tokens: How words became texts, where an option said it.
+        edits: Changes of the labels since, in order; digest and rows are those of the training.
     """
 
-    later = ("validation_digest", "columns", "join_tokens")
+    later = ("validation_digest", "columns", "join_tokens", "edits")
     dataset: str = Field(min_length=1)
     dataset_license: str | None = None
     data_digest: Sha256
@@ -56,3 +74,4 @@ class TrainingRecord(Spec):
     validation_digest: Sha256 | None = None
     columns: dict[Role, str] | None = None
     join_tokens: Literal["space", "none"] | None = None
+    edits: tuple[LabelEdit, ...] = ()

@@ -71,7 +71,10 @@ class TrainedTask:
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """Returns the metrics of the test set where there is one, else of the validation set."""
+        """Returns the metrics of the test set where there is one, else of the validation set.
+
+        There are none where no row could be measured on.
+        """
         metrics = self.spec.metrics
         return tuple(one for one in metrics if one.split == metrics[0].split)
 
@@ -147,7 +150,7 @@ def finalize(
     examples = _examples(spec, tensors, source=source, options=options)
     changes = {
         "metrics": metrics,
-        "diagnostics": measured.diagnostics,
+        "diagnostics": None if measured is None else measured.diagnostics,
         "known_answers": known,
         "examples": examples,
     }
@@ -181,7 +184,7 @@ def _examples(
 
 def _measure(
     spec: TaskSpec, logits: RowLogits, splits: Splits, test_logits: RowLogits | None
-) -> tuple[tuple[Metric, ...], Comparison]:
+) -> tuple[tuple[Metric, ...], Comparison | None]:
     """Returns the metrics of a calibrated head, of the test set first, and what is behind these.
 
     The validation rows chose the head and set its calibration, so their figures are optimistic.
@@ -189,9 +192,9 @@ def _measure(
     uses: tuple[Use, ...] = ("selection", "calibration")
     split, rows = splits.measured_on, splits.validation
     # In cross-validation equal inputs are in one fold.
-    seen = 0 if splits.folds else shared_rows(splits.train.inputs, rows.inputs)
+    seen = 0 if not splits.holds_out else shared_rows(splits.train.inputs, rows.inputs)
     changes: dict[str, object] = {"used_for": uses, "seen": seen}
-    figures = compute_metrics(spec, logits, rows, split=split)
+    figures = compute_metrics(spec, logits, rows, split=split) if len(rows) else ()
     metrics = tuple(one.model_copy(update=changes) for one in figures)
     if splits.test is not None and test_logits is not None:
         split, rows, logits = "test", splits.test, test_logits
@@ -199,7 +202,7 @@ def _measure(
         known = (*splits.train.inputs, *splits.validation.inputs)
         changes = {"used_for": (), "seen": shared_rows(known, rows.inputs)}
         metrics = (*(one.model_copy(update=changes) for one in figures), *metrics)
-    return metrics, compare(spec, logits, rows, split=split)
+    return metrics, compare(spec, logits, rows, split=split) if len(rows) else None
 
 
 def _scored_notes(head: TunedHead, fit_inputs: FitInputs) -> tuple[str, ...]:
@@ -236,6 +239,8 @@ def _validation_logits(
 ) -> RowLogits:
     """Returns the validation logits, each row's by a head that was not fitted on it."""
     chosen, windows = found.chosen, options.max_windows
+    if chosen.logits is not None:
+        return RowLogits(chosen.logits)
     if isinstance(chosen, FittedHead) and chosen.folds:
         return fold_logits(spec, chosen.folds, splits, source=source, max_windows=windows)
     inputs = splits.validation.scored
@@ -265,7 +270,7 @@ def _bare_spec(
         continued_from=None if fitted is None else fitted.earlier,
         columns=recorded_columns(train_rows.roles, options),
         join_tokens=None if options.join_tokens == "auto" else options.join_tokens,
-        validation_digest=None if splits.folds else splits.validation.digest(),
+        validation_digest=splits.validation.digest() if splits.holds_out else None,
     )
     return TaskSpec(
         task=task,

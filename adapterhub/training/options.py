@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_serializer, model_validator
+from pydantic import BeforeValidator, Field, field_serializer, model_validator
 
 from adapterhub.errors import DataError, UsageError
 from adapterhub.inputs import Record, parse_bytes
@@ -19,7 +19,7 @@ from adapterhub.specs import (
     APART_POOLINGS,
     MAX_WINDOW,
     TEXT_POOLINGS,
-    Label,
+    LabelOrder,
     Language,
     TaskName,
     TextPooling,
@@ -36,6 +36,7 @@ from adapterhub.training.adapter_options import (
     Rate,
     Several,
 )
+from adapterhub.training.descriptions import read_descriptions
 from adapterhub.training.tune import Tune, adapter_for, check_together, read_tune
 
 Joining = Literal["auto", "space", "none"]
@@ -83,17 +84,6 @@ def read_mentions(path: Path | str) -> dict[str, tuple[str, ...]]:
         if not isinstance(texts, list) or not all(isinstance(one, str) and one for one in texts):
             raise DataError(path, f'{shown(entity)} is not a list of texts, such as ["Oslo"]')
     return {entity: tuple(texts) for entity, texts in content.items() if isinstance(texts, list)}
-
-
-def check_distinct(labels: tuple[str, ...]) -> tuple[str, ...]:
-    """Returns labels.
-
-    Raises:
-        ValueError: One is named twice.
-    """
-    if len(set(labels)) < len(labels):
-        raise ValueError("one is named twice")
-    return labels
 
 
 def path_or_table(data: object) -> object:
@@ -149,12 +139,13 @@ class TrainingOptions(Options):
     ] = Field(default={})
     """Tagging: texts by entity type (for the command line, in a JSON file). Each training row with
     such an entity is trained a second time, with drawn texts in the place of its entities."""
-    labels: Annotated[
-        tuple[Label, ...],
-        AfterValidator(check_distinct),
-        Option("A,B,C", "by the numbers in them"),
-        Loose,
-    ] = ()
+    descriptions: Annotated[
+        dict[str, str],
+        Option("FILE", "none", flags=("--describe",), read=read_descriptions),
+    ] = Field(default={})
+    """Prototypes: a sentence by label (for the command line, in a YAML or JSON file) that says what
+    texts it is for; each counts as one more example, and a label may have no other."""
+    labels: Annotated[LabelOrder, Option("A,B,C", "by the numbers in them"), Loose] = ()
     """Ordinal: the labels from the lowest to the highest, for instance bad,ok,good. Numbers: their
     names in order, by default as in the rows."""
     validation: Annotated[object, BeforeValidator(path_or_table), Option("FILE", read=Path)] = None

@@ -17,6 +17,7 @@ from adapterhub.commands.verb_options import (
     AliasOptions,
     DeprecateOptions,
     HubOptions,
+    LabelOptions,
     MeasuringOptions,
     NearestArguments,
     OutputOptions,
@@ -49,6 +50,7 @@ MODELS: dict[str, tuple[type[Options], ...]] = {
     **dict.fromkeys(("rename", "remove"), (CommitOptions,)),
     "alias": (AliasOptions, CommitOptions),
     "deprecate": (DeprecateOptions, CommitOptions),
+    "label": (LabelOptions,),
     "publish-backbone": (BackboneOptions,),
     "search": (SearchOptions,),
 }

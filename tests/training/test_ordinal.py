@@ -228,3 +228,11 @@ def test_labels_that_may_have_an_order_are_hinted_at(labels: str, hint: str) -> 
     if hint:
         options = training_options(kind="ordinal")
         assert not summary_of(read_splits(rows, options)).warnings
+
+
+def test_an_improbable_median_is_withheld() -> None:
+    logits = RowLogits(np.log(np.array([[0.4, 0.3, 0.3], [0.6, 0.2, 0.2]], np.float32)))
+    options = AnswerOptions(min_confidence=0.5)
+    first, second = DECODERS["ordinal"].decode(logits, task_spec("ordinal"), options)
+    assert first == {"label": None, "score": pytest.approx(0.3)}
+    assert second == {"label": "bad", "score": pytest.approx(0.6)}

@@ -19,6 +19,7 @@ from torch.nn import functional
 from adapterhub.model.heads.answers.context import Context
 from adapterhub.model.heads.biaffine import BiaffineWeights, read_biaffine
 from adapterhub.model.heads.choices import padded
+from adapterhub.model.heads.prototypes.cosines import PrototypeWeights, read_prototypes
 from adapterhub.model.heads.spans import Places, TaggedText
 from adapterhub.model.heads.wide_head import GramWeights, LexicalOverlap
 from adapterhub.shapes import NGRAM_KEYS
@@ -38,8 +39,9 @@ class HeadWeights:
 
     Attributes:
         weight: (K, H), or (K, W) after a hidden layer of width W. H is four times the hidden
-            size where two texts are encoded separately. With `biaffine` (W, H).
-        bias: (K,), with `biaffine` (W,).
+            size where two texts are encoded separately. With `biaffine` (W, H), with `prototypes`
+            empty.
+        bias: (K,), with `biaffine` (W,), with `prototypes` empty.
         hidden_weight: (W, H) or None.
         hidden_bias: (W,) or None.
         activation: Activation of the hidden layer, or of what `biaffine` reads.
@@ -47,6 +49,7 @@ class HeadWeights:
         mix: One weight per depth; (1.0,) for a single depth.
         ngrams: Weights of n-grams, whose logits are added, or None.
         biaffine: Parsing only: scores pairs of words by the hidden layer of their tokens.
+        prototypes: What texts are compared with, in the place of `weight` and `bias`, or None.
     """
 
     weight: torch.Tensor
@@ -58,14 +61,18 @@ class HeadWeights:
     mix: tuple[float, ...]
     ngrams: GramWeights | None = None
     biaffine: BiaffineWeights | None = None
+    prototypes: PrototypeWeights | None = None
 
     @property
     def is_linear(self) -> bool:
         """Returns whether the logits are one matrix product of a pooled feature."""
-        return self.hidden_weight is None and self.query is None and self.biaffine is None
+        others = (self.hidden_weight, self.query, self.biaffine, self.prototypes)
+        return all(part is None for part in others)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Returns logits: (N, H) fp32 -> (N, K) fp32; with `biaffine` its input, (N, W) fp32."""
+        if self.prototypes is not None:
+            return self.prototypes.logits(features)
         if self.hidden_weight is not None:
             hidden = functional.linear(features, self.hidden_weight, self.hidden_bias)
             features = _ACTIVATIONS[self.activation](hidden)
@@ -83,11 +90,17 @@ def read_weights(
         return None if found is None else found.detach().to(device, torch.float32)
 
     mix = tensors.get("mix.weights")
-    biaffine = read_biaffine(tensors, device)
-    last = "head" if biaffine is None else "head.hidden"
+    biaffine, prototypes = read_biaffine(tensors, device), read_prototypes(tensors)
+
+    def last(name: str) -> torch.Tensor:
+        if prototypes is not None:
+            return torch.zeros(0, device=device)
+        place = "head" if biaffine is None else "head.hidden"
+        return tensors[f"{place}.{name}"].detach().to(device, torch.float32)
+
     return HeadWeights(
-        weight=tensors[f"{last}.weight"].detach().to(device, torch.float32),
-        bias=tensors[f"{last}.bias"].detach().to(device, torch.float32),
+        weight=last("weight"),
+        bias=last("bias"),
         hidden_weight=tensor("head.hidden.weight") if biaffine is None else None,
         hidden_bias=tensor("head.hidden.bias") if biaffine is None else None,
         activation=spec.head.activation,
@@ -95,6 +108,7 @@ def read_weights(
         mix=tuple(mix.tolist()) if mix is not None else (1.0,) * len(spec.head.depths),
         ngrams=_read_ngrams(tensors, device),
         biaffine=biaffine,
+        prototypes=prototypes,
     )
 
 

@@ -10,6 +10,7 @@ from rich import box
 from rich.table import Table
 
 from adapterhub.diagnostics import figure_text
+from adapterhub.model.heads.heads import Array
 from adapterhub.plots.panels import Curves
 from adapterhub.specs import AdapterSpec, EarlierTask, HeadSpec
 from adapterhub.training.adapters.train_loop import Checkpoints
@@ -216,6 +217,7 @@ class FittedAdapter:
         checkpoints: To be deleted once the task is saved.
         earlier: The task whose adapter it started from, if any.
         weights: Trained tensors of the encoder itself, by their names in an `AlbertModel`.
+        logits: As in `FittedHead`.
     """
 
     head: HeadSpec
@@ -231,6 +233,7 @@ class FittedAdapter:
     checkpoints: Checkpoints | None
     earlier: EarlierTask | None = None
     weights: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    logits: Array | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

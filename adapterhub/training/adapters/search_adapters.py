@@ -214,6 +214,7 @@ class SharedAdapter:
             parameters=sum(tensor.numel() for tensor in chosen.tensors.values()),
             memory_bytes=0,
             checkpoints=None,
+            logits=chosen.logits,
         )
         return AdapterSearchResult(fitted, found.table, ())
 

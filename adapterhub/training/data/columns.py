@@ -11,6 +11,8 @@ from adapterhub.kinds import KINDS, Kind, Role
 # tasks on one text share one pass.
 TEXT = "text"
 TEXT_PAIR = "text_pair"
+DESCRIPTION = "description"
+"""The usual column of what a label is for, where rows have no text."""
 OFFSETS = "offsets"
 """The column of the start and end of each word in the text."""
 HEADS = "head"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import cast
 
 from adapterhub.choices.rows import choice_pairs
@@ -16,15 +14,17 @@ from adapterhub.training.data.answers.answer_rows import AnswerSpan
 from adapterhub.training.data.columns import Columns
 from adapterhub.training.data.find_columns import find_columns
 from adapterhub.training.data.kinds.reader import Example, Numbers
-from adapterhub.training.data.kinds.table import READERS, parse_records
+from adapterhub.training.data.kinds.table import READERS, ordered_labels, parse_records
 from adapterhub.training.data.labels import (
     Target,
     check_outside,
+    digest_of_rows,
     refuse_unknown,
     rows_with_known,
     with_own_names,
     with_whole_numbers,
 )
+from adapterhub.training.data.prototypes import examples as few_examples
 from adapterhub.training.data.records import Records, read_lists, read_parts, read_records
 from adapterhub.training.data.splits import (
     Parts,
@@ -35,15 +35,15 @@ from adapterhub.training.data.splits import (
     halves,
     in_scope,
     split_records,
+    text_groups,
 )
-from adapterhub.training.data.summary import DataSummary, note_unread, summarize
-from adapterhub.training.data.tagging import Span, TaggedWords, are_characters, join_words
+from adapterhub.training.data.summary import LEFT_OUT, DataSummary, note_unread, summarize
+from adapterhub.training.data.tagging import Span
 from adapterhub.training.data.trained_columns import with_trained_columns
+from adapterhub.training.data.words.joined import joined_rows, joining_of
 from adapterhub.training.data.words.mentions import rows_with_mentions
-from adapterhub.training.data.words.trees import Arc, ParsedWords, join_tree
+from adapterhub.training.data.words.trees import Arc
 from adapterhub.training.options import Joining, TrainingOptions, check_abstention
-
-_FEWEST_ROWS = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,11 +101,7 @@ class Dataset:
 
     def digest(self) -> str:
         """Returns the sha256 of inputs and targets in order, as lines of canonical JSON."""
-        digest = hashlib.sha256()
-        for texts, target in zip(self.inputs, self.targets, strict=True):
-            line = json.dumps([texts, _plain(target)], ensure_ascii=False, separators=(",", ":"))
-            digest.update(line.encode() + b"\n")
-        return digest.hexdigest()
+        return digest_of_rows(self.inputs, self.targets)
 
     def take(self, rows: Sequence[int]) -> Dataset:
         """Returns some of the rows."""
@@ -152,6 +148,8 @@ class Splits:
         folds: The fold of each row in cross-validation, else empty.
         test: Rows that are only measured on; None where there are none.
         notes: What was left out of the test set, and why.
+        left_out: The training row that each validation row is, where it is measured by the other
+            examples; None where validation rows are not among them.
     """
 
     train: Dataset
@@ -159,6 +157,7 @@ class Splits:
     folds: tuple[int, ...] = ()
     test: Dataset | None = None
     notes: tuple[str, ...] = ()
+    left_out: tuple[int, ...] | None = None
 
     def keep(self, rows: Sequence[int]) -> Splits:
         """Returns the splits with some of the training rows only."""
@@ -169,8 +168,15 @@ class Splits:
         return replace(self, train=train, validation=train, folds=folds)
 
     @property
+    def holds_out(self) -> bool:
+        """Returns whether validation rows are no training rows."""
+        return not self.folds and self.left_out is None
+
+    @property
     def measured_on(self) -> str:
         """Returns the name of the split in metrics."""
+        if self.left_out is not None:
+            return LEFT_OUT
         return "cross-validation" if self.folds else "validation"
 
 
@@ -203,18 +209,19 @@ def read_splits(data: object, options: TrainingOptions) -> Splits:
     records, options = read_parts(data, options)
     columns = note_unread(records, find_columns(records, options), guessed=options.kind is None)
     name = options.dataset or records.name
+    few_examples.check_unfitted(options, columns.kind)
     check_abstention(options, columns.kind)
     if are_crossed(len(records.rows), columns.kind, options):
-        return _with_test(_crossed(records, columns, options), options)
+        return _with_test(_of_all(records, columns, options), options)
     other, parts = _read_parts(records, columns, options)
-    joining = _joining([*parts.train, *parts.validation], options.join_tokens)
+    joining = joining_of([*parts.train, *parts.validation], options.join_tokens)
     whole = Dataset(name, columns.kind, columns.fields, (), (), (), columns)
     train, validation, test = (
         _fill(whole, part, joining) for part in (parts.train, parts.validation, parts.test)
     )
-    train = replace(train, targets=with_whole_numbers(train.targets))
+    train = _with_descriptions(train, options)
     check_outside(options.none_label, train.targets, parts.outside[0], source=records.source)
-    labels = _labels_of(train, records, options)
+    labels = ordered_labels(train.kind, train.inputs, train.targets, records, options)
     validation, test = _with_own_names(validation, labels), _with_own_names(test, labels)
     notes = parts.notes
     # Most of a tree is known; see `refuse_unknown`.
@@ -239,12 +246,6 @@ def read_splits(data: object, options: TrainingOptions) -> Splits:
         inputs, targets = rows_with_mentions(kept.inputs, kept.spans(), types, options)
         kept = replace(kept, inputs=kept.inputs + inputs, targets=kept.targets + targets)
     return _with_test(Splits(kept, validation, (), test if len(test) else None, notes), options)
-
-
-def _labels_of(train: Dataset, records: Records, options: TrainingOptions) -> tuple[str, ...]:
-    reader = READERS[train.kind]
-    found = reader.labels(train.inputs, train.targets, records)
-    return reader.in_order(found, records, options)
 
 
 def _read_parts(
@@ -285,7 +286,7 @@ def _with_test(splits: Splits, options: TrainingOptions) -> Splits:
             f"{' and '.join(train.fields)}"
         )
     empty = Dataset(train.name, train.kind, train.fields, (), (), train.labels)
-    test = _fill(empty, examples, _joining(examples, options.join_tokens))
+    test = _fill(empty, examples, joining_of(examples, options.join_tokens))
     test = replace(_with_own_names(test, train.labels), outside=outside)
     if train.labels:
         owner = "the training rows (skip_unseen leaves such rows out)"
@@ -296,24 +297,37 @@ def _with_test(splits: Splits, options: TrainingOptions) -> Splits:
     return replace(splits, test=_drawn(test, options))
 
 
-def _crossed(records: Records, columns: Columns, options: TrainingOptions) -> Splits:
-    """Returns all rows as training and validation rows of cross-validation."""
+def _of_all(records: Records, columns: Columns, options: TrainingOptions) -> Splits:
+    """Returns all rows for training and validation: cross-validated, or each left out."""
     examples, outside = in_scope(parse_records(records, columns), options.none_label)
     name = options.dataset or records.name
     empty = Dataset(name, columns.kind, columns.fields, (), (), (), columns)
-    whole = _fill(empty, examples, _joining(examples, options.join_tokens))
+    whole = _fill(empty, examples, joining_of(examples, options.join_tokens))
     whole = replace(whole, outside=outside)
     check_outside(options.none_label, whole.targets, outside, source=records.source)
-    _check_fewest(len(whole), records.source)
     rows = draw_rows(len(whole), options)
-    folds = draw_folds([examples[row] for row in rows], options)
-    if max(folds) == 0:
+    is_drawn = not KINDS[columns.kind].prototypes
+    whole = _with_descriptions(whole if is_drawn else whole.take(rows), options)
+    _check_fewest(whole, records.source)
+    drawn = [examples[row] for row in rows]
+    groups = draw_folds(drawn, options) if is_drawn else text_groups(whole.inputs)
+    if max(groups) == 0:
         records.refuse("all rows have the same text; nothing can be learned")
-    whole = replace(whole, targets=with_whole_numbers(whole.targets))
-    labels = _labels_of(whole, records, options)
-    outside = _drawn(whole, options).outside
-    dataset = replace(whole.take(rows), labels=labels, outside=outside)
-    return Splits(dataset, dataset, folds)
+    labels = ordered_labels(whole.kind, whole.inputs, whole.targets, records, options)
+    whole = replace(whole, labels=labels, outside=_drawn(whole, options).outside)
+    if not is_drawn:
+        left_out = few_examples.that_can_be_left_out(whole.targets, groups, len(rows))
+        if not left_out and (options.min_accuracy or options.none_label):
+            records.refuse(few_examples.NOTHING_TO_CHOOSE_BY)
+        return Splits(whole, whole.take(left_out), left_out=left_out)
+    return Splits(whole := whole.take(rows), whole, groups)
+
+
+def _with_descriptions(dataset: Dataset, options: TrainingOptions) -> Dataset:
+    """Returns rows with the descriptions of labels, if any, behind them; 1.0 is the label 1."""
+    inputs, labels = few_examples.described(options.descriptions)
+    targets = with_whole_numbers(dataset.targets + labels)
+    return replace(dataset, inputs=dataset.inputs + inputs, targets=targets)
 
 
 def read_for_task(data: object, spec: TaskSpec, options: TrainingOptions) -> Dataset:
@@ -338,7 +352,7 @@ def read_for_task(data: object, spec: TaskSpec, options: TrainingOptions) -> Dat
         parse_records(records, replace(columns, labels=spec.labels)),
         None if spec.abstention is None else spec.abstention.none_label,
     )
-    joining = _joining(examples, options.join_tokens)
+    joining = joining_of(examples, options.join_tokens)
     empty = Dataset(records.name, spec.kind, spec.fields, (), (), spec.labels, columns)
     dataset = _fill(empty, examples, joining)
     dataset = replace(_with_own_names(dataset, spec.labels), outside=outside)
@@ -350,48 +364,22 @@ def read_for_task(data: object, spec: TaskSpec, options: TrainingOptions) -> Dat
     return dataset
 
 
-def _joining(examples: Sequence[Example], joining: Joining) -> Joining:
-    if joining != "auto":
-        return joining
-    words = (example.truth for example in examples)
-    tagged = [truth for truth in words if isinstance(truth, TaggedWords)]
-    return "none" if are_characters(tagged) else "auto"
-
-
 def _fill(empty: Dataset, examples: Iterable[Example], joining: Joining) -> Dataset:
-    rows = [_read_example(example, joining) for example in examples]
-    return replace(
-        empty, inputs=tuple(inputs for inputs, _ in rows), targets=tuple(row for _, row in rows)
-    )
-
-
-def _read_example(example: Example, joining: Joining) -> tuple[tuple[str, ...], Target]:
-    if isinstance(example.truth, ParsedWords):
-        parsed = join_tree(example.truth, joining)
-        return (parsed.text,), parsed.arcs
-    if not isinstance(example.truth, TaggedWords):
-        return example.inputs, example.truth
-    spanned = join_words(example.truth, joining)
-    return (spanned.text,), spanned.spans
-
-
-def _plain(target: Target) -> object:
-    """Returns a target in the form of JSON."""
-    if not isinstance(target, tuple):
-        return target
-    return [part if isinstance(part, str) else astuple(part) for part in target]
+    inputs, targets = joined_rows(examples, joining)
+    return replace(empty, inputs=inputs, targets=targets)
 
 
 def _check_rows(train: Dataset, validation: Dataset, *, source: str, other: str) -> None:
-    _check_fewest(len(train), source)
+    _check_fewest(train, source)
     if len(validation) < 2:
         raise DataError(other, f"there are {len(validation)} validation rows; 2 or more are needed")
 
 
-def _check_fewest(rows: int, source: str) -> None:
-    if rows < _FEWEST_ROWS:
+def _check_fewest(train: Dataset, source: str) -> None:
+    fewest = KINDS[train.kind].fewest_rows
+    if len(train) < fewest:
         raise DataError(
-            source, f"there are {rows} training rows; {_FEWEST_ROWS} or more are needed"
+            source, f"there are {len(train)} training rows; {fewest} or more are needed"
         )
 
 

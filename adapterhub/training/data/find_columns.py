@@ -70,6 +70,10 @@ def _inputs(
     """Returns the column of words, that of the text, or those of a pair."""
     if KINDS[kind].of_words:
         return (options.tokens,)
+    if KINDS[kind].fields == (1,):
+        if options.pair is not None:
+            raise UsageError(f"Option pair is for two texts; a {kind} task reads one.")
+        return (options.text,)
     if options.pair is not None:
         return (options.text, options.pair)
     # Of any row: without it in the first one, the second text of all others would be ignored.

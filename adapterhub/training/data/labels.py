@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 from unicodedata import category, combining, normalize
 
 from adapterhub.errors import DataError, nearest
@@ -48,6 +50,23 @@ def _name_of(part: str | Span | Arc | NamedNumber) -> str:
     if isinstance(part, Arc):
         return part.relation
     return part.entity if isinstance(part, Span) else part
+
+
+def digest_of_rows(inputs: Iterable[Sequence[str]], targets: Iterable[Target]) -> str:
+    """Returns the sha256 of inputs and targets in order, as lines of canonical JSON."""
+    digest = hashlib.sha256()
+    for texts, target in zip(inputs, targets, strict=True):
+        row = [tuple(texts), _plain(target)]
+        line = json.dumps(row, ensure_ascii=False, separators=(",", ":"))
+        digest.update(line.encode() + b"\n")
+    return digest.hexdigest()
+
+
+def _plain(target: Target) -> object:
+    """Returns a target in the form of JSON."""
+    if not isinstance(target, tuple):
+        return target
+    return [part if isinstance(part, str) else astuple(part) for part in target]
 
 
 def in_natural_order(names: Iterable[str]) -> tuple[str, ...]:

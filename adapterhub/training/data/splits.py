@@ -186,6 +186,13 @@ def draw_test(held_out: Sequence[Example], options: TrainingOptions) -> tuple[li
     return [row for row in range(len(held_out)) if row not in drawn], sorted(drawn)
 
 
+def holds_out(options: TrainingOptions) -> bool:
+    """Returns whether the options hold rows out for validation, or name such rows."""
+    given: list[object] = [options.validation, options.split_column, options.validation_fraction]
+    given.append(options.test_fraction or None)
+    return any(one is not None for one in given)
+
+
 def halves(outside: Sequence[Inputs], seed: int) -> tuple[tuple[Inputs, ...], tuple[Inputs, ...]]:
     """Returns two halves of rows out of scope, drawn by the seed; the first may have one more."""
     order = random.Random(seed).sample(range(len(outside)), len(outside))
@@ -200,11 +207,12 @@ def are_crossed(rows: int, kind: Kind, options: TrainingOptions) -> bool:
     With adapters rows are always held out: each fold would be a training of its own. So they are
     with mentions, which only training rows get, and for parsing, where a fold takes minutes.
     """
-    given: list[object] = [options.validation, options.split_column, options.validation_fraction]
-    given.append(options.test_fraction or None)
+    if KINDS[kind].prototypes:
+        # Leaving one out costs nothing, so it is done whatever their number.
+        return not holds_out(options)
     held_out = options.adapter is not None or options.adapter_of is not None
     held_out = held_out or bool(options.mentions) or not KINDS[kind].cross_validated
-    if held_out or options.folds == 0 or any(one is not None for one in given):
+    if held_out or options.folds == 0 or holds_out(options):
         return False
     return HELD_OUT * min(rows, options.max_rows or rows) < FEWEST_HELD_OUT
 
@@ -292,6 +300,12 @@ def shared_rows(train: Iterable[Inputs], held_out: Iterable[Inputs]) -> int:
     """Returns how many held-out rows an encoder may hardly tell apart from a training row."""
     known = set(map(_folded_inputs, train))
     return sum(_folded_inputs(row) in known for row in held_out)
+
+
+def text_groups(inputs: Iterable[Inputs]) -> tuple[int, ...]:
+    """Returns a number for each row, the same for those that `shared_rows` does not tell apart."""
+    numbers: dict[Inputs, int] = {}
+    return tuple(numbers.setdefault(_folded_inputs(row), len(numbers)) for row in inputs)
 
 
 def _likeness(example: Example) -> object:

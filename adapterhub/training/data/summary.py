@@ -17,6 +17,8 @@ from adapterhub.training.data.labels import Target, names_of, near_equal
 from adapterhub.training.data.records import Records, is_list
 from adapterhub.training.data.values import as_flag, is_flag, values_of
 
+LEFT_OUT = "leave-one-out"
+"""How the rows are called that are each measured without themselves among the examples."""
 _MOST_SHOWN = 12
 _LONGEST = 40
 _MISSING = ("-1", "nan", "null", "n/a", "#n/a", "<na>")
@@ -33,7 +35,7 @@ class DataSummary:
             for parsing words by relation, for multiple choice rows by place.
         train_rows: Number of training rows.
         validation_rows: Number of validation rows; in cross-validation all rows.
-        validated_by: `validation`, or `cross-validation`.
+        validated_by: `validation`, `cross-validation`, or LEFT_OUT.
         test_rows: Number of rows that are only measured on.
         columns: The columns that are read.
         unread: All others.
@@ -60,7 +62,10 @@ class DataSummary:
         unread = f"; not read: {_listed(self.unread)}" if self.unread else ""
         yield f"Read as {self.kind}: columns {_listed(self.columns)}{unread}."
         test = f", {self.test_rows:,} test rows" if self.test_rows else ""
-        if self.validated_by == "validation":
+        if self.validated_by == LEFT_OUT:
+            left_out = f"{self.validation_rows:,} of them measured by leaving each out"
+            yield f"{self.train_rows:,} examples, {left_out}{test}."
+        elif self.validated_by == "validation":
             held_out = f"{self.validation_rows:,} validation rows"
             yield f"{self.train_rows:,} training rows, {held_out}{test}."
         else:
@@ -156,7 +161,7 @@ def _label_warnings(counts: Mapping[str, int], rows: int, kind: Kind) -> Iterato
                 f"label are often written; leave such rows out if it is no label."
             )
     is_few = len(counts) > _MANY_LABELS and rows < _FEW_ROWS * len(counts)
-    if is_few and not KINDS[kind].of_words:
+    if is_few and not (KINDS[kind].of_words or KINDS[kind].prototypes):
         yield (
             f"{len(counts):,} labels in {rows:,} rows: {rows / len(counts):.2g} rows per label are "
             f"few to learn from, and training takes time and memory in proportion to the labels."

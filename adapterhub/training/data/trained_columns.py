@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from adapterhub.specs import Role, TaskSpec
-from adapterhub.training.data.columns import TEXT, TEXT_PAIR
+from adapterhub.training.data.columns import DESCRIPTION, TEXT, TEXT_PAIR
 from adapterhub.training.data.records import parts_of_target
 from adapterhub.training.options import TrainingOptions
 
@@ -23,6 +23,9 @@ _OPTIONS: Mapping[Role, str] = {"question": "text", "context": "pair"}
 
 def recorded_columns(roles: Mapping[Role, str], options: TrainingOptions) -> dict[Role, str] | None:
     """Returns what a head file records, or None where everything has its usual name."""
+    if roles.get("text") == DESCRIPTION and "text" not in options.model_fields_set:
+        # Descriptions of labels are no texts to be scored.
+        roles = {**roles, "text": TEXT}
     others = {role: name for role, name in roles.items() if _USUAL_NAMES.get(role, name) != name}
     return dict(roles) if others or options.target is not None else None
 

@@ -21,6 +21,8 @@ def split_notes(splits: Splits) -> Iterator[str]:
             f"rows was predicted by heads fitted on the other folds. The final head is fitted "
             f"on all rows."
         )
+    elif splits.left_out is not None:
+        yield _left_out(rows, len(splits.train))
     else:
         shared = shared_rows(splits.train.inputs, splits.validation.inputs)
         if shared >= max(1, rows * _SHARED):
@@ -39,11 +41,23 @@ def split_notes(splits: Splits) -> Iterator[str]:
             )
     yield from splits.notes
     fewest = min(rows, rows if splits.test is None else len(splits.test))
-    if fewest < FEWEST_HELD_OUT:
+    if 0 < fewest < FEWEST_HELD_OUT:
         yield (
             f"Few rows: the 95 % confidence interval of a metric on {fewest} rows is about "
             f"±{two_standard_errors(fewest):.0f} points; on 400 rows it is ±5, on 2,500 rows ±2."
         )
+
+
+def _left_out(rows: int, examples: int) -> str:
+    if not rows:
+        return (
+            "There are no figures: no label has two examples, of which one could be left out. "
+            "Depth, pooling and temperature are the usual ones."
+        )
+    return (
+        f"Leave-one-out: each of {rows:,} of the {examples:,} examples was predicted without "
+        f"itself among the examples of its label."
+    )
 
 
 def two_standard_errors(rows: int) -> float:

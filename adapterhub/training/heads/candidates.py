@@ -15,6 +15,7 @@ import torch
 
 from adapterhub.errors import UsageError
 from adapterhub.kinds import KINDS, Kind
+from adapterhub.model.heads.heads import Array
 from adapterhub.specs import HeadSpec, Pooling
 from adapterhub.training.features.choice_items import RowItems
 from adapterhub.training.features.encoding import POOLED
@@ -216,6 +217,8 @@ class FittedHead:
         candidates: How many candidates of this head were tried.
         folds: In cross-validation the tensors of the copy that was not fitted on each fold.
         apart: Whether it compares two texts that are encoded separately.
+        logits: (M, K) its raw outputs for the validation rows, each without that row among its
+            examples; None where its tensors give them.
     """
 
     head: HeadSpec
@@ -226,3 +229,4 @@ class FittedHead:
     candidates: int
     folds: tuple[Parameters, ...] = ()
     apart: bool = False
+    logits: Array | None = None

@@ -305,7 +305,7 @@ def _fit_inputs(
     kind, dataset, metric = TRAINED[splits.train.kind], splits.train, _metric(splits, options)
     train, validation = kind.targets(dataset, units[0]), kind.targets(splits.validation, units[1])
     truth, held_out = train.values, validation.values
-    device, margin = source.encoder.device, two_standard_errors(len(splits.validation))
+    device, margin = source.encoder.device, two_standard_errors(max(1, len(splits.validation)))
     objective = kind.objective(truth, _outputs(dataset, options, source)).to(device)
     cv_folds = _cv_folds(splits, features["train"], held_out=len(held_out)).to(device)
     if (mask := cv_folds.train_mask) is not None:

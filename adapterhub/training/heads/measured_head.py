@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from adapterhub.kinds import KINDS
 from adapterhub.training.features.encoding import FeatureSource
 from adapterhub.training.features.pairs import ComparedMix
 from adapterhub.training.features.standardized_features import MixedTaps, Reader, SingleTaps
 from adapterhub.training.heads.candidates import CVFolds, FittedHead
 from adapterhub.training.heads.fit_inputs import FitInputs, matching_inputs
 from adapterhub.training.heads.parsers.search import measure_parser, search_parsers
+from adapterhub.training.heads.prototypes.search import search_prototypes
 from adapterhub.training.heads.search_heads import (
     SearchResult,
     attentive_reader,
@@ -51,6 +53,8 @@ def search_measured(
     """
     if all_inputs[0].trees:
         found = search_parsers(all_inputs[0], options=options, depth=source.encoder.depth)
+    elif KINDS[all_inputs[0].splits.train.kind].prototypes:
+        return search_prototypes(all_inputs[0], options=options, depth=source.encoder.depth)
     else:
         found = search_heads(all_inputs, options=options, source=source)
     if options.tune is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from io import StringIO
+from math import isnan
 
 from rich import box
 from rich.console import Console
@@ -39,7 +40,7 @@ class TableRow:
 
     Attributes:
         head: What it reads and its shape.
-        value: Its validation metric.
+        value: Its validation metric; NaN where there was nothing to measure on.
         learning_rate: With which it was fitted.
         weight_decay: With which it was fitted.
         epoch: Its best epoch; 0 for the principal axes of the features, which are not trained.
@@ -84,6 +85,8 @@ class SearchTable:
         candidates: How many candidates were fitted.
         notes: What was left out, and why.
         measure: The metric as it is computed here; empty for as it is reported.
+        reason: Why it was chosen, where that is not by cost and tolerance alone.
+        shape: What all heads are, where that is not said by their spec.
     """
 
     metric: str
@@ -94,6 +97,8 @@ class SearchTable:
     candidates: int
     notes: tuple[str, ...] = ()
     measure: str = ""
+    reason: str = ""
+    shape: str = ""
 
     def render(self, *, every: bool = False) -> str:
         """Returns the table as text.
@@ -115,6 +120,9 @@ class SearchTable:
     def summary(self) -> str:
         """Returns the choice in one line."""
         best, chosen = self.rows[self.best], self.rows[self.chosen]
+        if self.reason:
+            plural = "s" if self.candidates > 1 else ""
+            return f"{self.candidates} candidate{plural}; {self.reason}"
         if self.best == self.chosen:
             return f"{self.candidates} candidates; the best is also the cheapest within tolerance."
         lost = (best.value - chosen.value) * _POINTS
@@ -160,9 +168,9 @@ class SearchTable:
             *((_ENCODED[row.apart],) if self._has_pairs else ()),
             str(depths[0]) if len(depths) == 1 else f"mix {depths[0]}-{depths[-1]}",
             row.head.pooling,
-            shape_text(row.head) if row.epoch else "principal axes",
+            self.shape or (shape_text(row.head) if row.epoch else "principal axes"),
             f"{row.parameters:,}",
-            figure_text(row.value),
+            "" if isnan(row.value) else figure_text(row.value),
             " ".join(("<-", *marks)) if marks else "",
         )
 
@@ -172,6 +180,19 @@ def shape_text(head: HeadSpec) -> str:
     if head.arc_width is not None and head.hidden_width is not None:
         return f"biaffine {head.arc_width}+{head.hidden_width // 2 - head.arc_width}"
     return "linear" if head.hidden_width is None else f"hidden {head.hidden_width}"
+
+
+def table_row(one: FittedHead) -> TableRow:
+    """Returns the row of the best candidate of a head."""
+    return TableRow(
+        head=one.head,
+        value=one.value,
+        learning_rate=one.hyperparameters.learning_rate,
+        weight_decay=one.hyperparameters.weight_decay,
+        epoch=one.epoch,
+        parameters=sum(tensor.numel() for tensor in one.tensors.values()),
+        apart=one.apart,
+    )
 
 
 def by_cost(fitted: Iterable[FittedHead]) -> list[FittedHead]:
@@ -197,17 +218,6 @@ def make_table(
     best = max(range(len(values)), key=lambda index: values[index])
     enough = values[best] - tolerance / _POINTS
     chosen = next(index for index, value in enumerate(values) if value >= enough)
-    rows = tuple(
-        TableRow(
-            head=one.head,
-            value=one.value,
-            learning_rate=one.hyperparameters.learning_rate,
-            weight_decay=one.hyperparameters.weight_decay,
-            epoch=one.epoch,
-            parameters=sum(tensor.numel() for tensor in one.tensors.values()),
-            apart=one.apart,
-        )
-        for one in fitted
-    )
+    rows = tuple(map(table_row, fitted))
     total = sum(one.candidates for one in fitted)
     return SearchTable(metric, tolerance, rows, best, chosen, total, tuple(notes), measure)

@@ -19,6 +19,7 @@ from adapterhub.training.kinds.multiple_choice import MultipleChoiceKind
 from adapterhub.training.kinds.numbers import NumbersKind
 from adapterhub.training.kinds.ordinal import OrdinalKind
 from adapterhub.training.kinds.parsing import ParsingKind
+from adapterhub.training.kinds.prototype import PrototypeKind
 from adapterhub.training.kinds.question_answering import QuestionAnsweringKind
 from adapterhub.training.kinds.regression import RegressionKind
 from adapterhub.training.kinds.single_label import SingleLabelKind
@@ -33,6 +34,7 @@ TRAINED: Mapping[Kind, TrainedKind] = {
     "multiple_choice": MultipleChoiceKind(),
     "question_answering": QuestionAnsweringKind(),
     "embedding": EmbeddingKind(),
+    "prototype": PrototypeKind(),
     "ordinal": OrdinalKind(),
     "numbers": NumbersKind(),
 }

@@ -102,13 +102,25 @@ def head_options(
     changes: dict[str, object] = {
         "poolings": ("mean", "max"),
         "metric": compared_metric(train.kind),
+        **fewer_candidates(limits, depth),
     }
-    if limits.candidates == "few":
-        thirds = sorted({max(1, round(share * depth)) for share in (1 / 3, 2 / 3)})
-        changes |= {"depths": tuple(thirds), "mixes": False}
-        if len(train.fields) == 2 and not KINDS[train.kind].slides_second:
-            changes["pairs"] = "apart"
+    is_pair = len(train.fields) == 2 and not KINDS[train.kind].slides_second
+    if limits.candidates == "few" and is_pair:
+        changes["pairs"] = "apart"
     return options.model_copy(update=changes)
+
+
+def fewer_candidates(limits: Limits, depth: int) -> dict[str, object]:
+    """Returns the options that leave heads on few depths; none where all are tried.
+
+    Args:
+        limits: Which candidates there are.
+        depth: Depths of the backbone.
+    """
+    if limits.candidates == "all":
+        return {}
+    thirds = sorted({max(1, round(share * depth)) for share in (1 / 3, 2 / 3)})
+    return {"depths": tuple(thirds), "mixes": False}
 
 
 def read_halves(folder: Path, limits: Limits, *, backbone: Backbone, tuned: TunedTexts) -> Halves:

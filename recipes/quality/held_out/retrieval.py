@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from adapterhub.evaluation.retrieval import recall_at_k
 
+from adapterhub import recall_at_k
 from adapterhub.hub import Hub
 from adapterhub.kinds import KINDS
 from adapterhub.training.data.dataset import Dataset, read_splits
@@ -23,7 +23,7 @@ from recipes.backbone.tuning_sets import RESTRICTED
 from recipes.quality.baseline import fitted_tfidf
 from recipes.quality.datasets import language_of
 from recipes.quality.held_out.cells import mark_of, points
-from recipes.quality.held_out.halves import Halves
+from recipes.quality.held_out.halves import Halves, fewer_candidates
 from recipes.quality.held_out.record import HeldOut, RetrievedSet
 from recipes.quality.held_out.setting import TASK, Setting, train_head
 from recipes.quality.resampling import compare_counts, mean_of
@@ -155,7 +155,12 @@ def _embeddings(halves: Halves, texts: Sequence[str], setting: Setting) -> npt.N
         for dataset in (halves.splits.train, halves.splits.validation)
     )
     options = training_options(
-        kind=_KIND, validation=choosing, test_fraction=0, folds=0, seed=setting.limits.seed
+        kind=_KIND,
+        validation=choosing,
+        test_fraction=0,
+        folds=0,
+        seed=setting.limits.seed,
+        **fewer_candidates(setting.limits, setting.encoder.depth),
     )
     splits = read_splits(train, options)
     trained = train_head(splits, options, setting.backbone, setting.encoder)

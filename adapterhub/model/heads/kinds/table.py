@@ -26,6 +26,7 @@ DECODERS: Mapping[Kind, Decoder] = {
     "multiple_choice": MultipleChoiceDecoder(),
     "question_answering": QuestionAnsweringDecoder(),
     "embedding": EmbeddingDecoder(),
+    "prototype": SingleLabelDecoder(),
     "ordinal": OrdinalDecoder(),
     "numbers": NumbersDecoder(),
 }

@@ -1,0 +1,1 @@
+"""Labels of prototype tasks, added, renamed and dropped without training."""
