@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
+from adapterhub.decoding import BEST
 from adapterhub.errors import UsageError
 from adapterhub.model.execution.call import make_request
 from adapterhub.model.execution.text_features import (
@@ -89,8 +90,8 @@ def _of_task(
             f"vectors; hub.score gives its predictions."
         )
     check_size(options.truncate_dim, spec.outputs)
-    call = parts.tasks.open_call(names, fields={name: {spec.fields[0]: column}}, top_k=1)
-    request = make_request(tuple(rows), top_k=1, on_error="raise", logits=True)
+    call = parts.tasks.open_call(names, fields={name: {spec.fields[0]: column}}, answers=BEST)
+    request = make_request(tuple(rows), BEST, on_error="raise", logits=True)
     prepared = call.prepare_request(request)
     with _watched(further, rows=len(rows), passes=spec.deepest) as watch:
         scores = call.decode(call.compute(prepared, watch=watch))

@@ -54,8 +54,8 @@ class Dataset:
         name: Name of the data set.
         kind: Kind of its task.
         fields: Input fields of its task.
-        inputs: One string per field and row; of choices each is one; of pairs that a task reads one
-            by one, both texts.
+        inputs: One string per field and row; of choices each is one, of pairs that a task reads one
+            by one both texts.
         targets: Per row a label, labels, a number or several, entity spans, the arcs of a tree,
             answers, or the place of a choice; how alike two texts are.
         labels: Label names in the order of a head's outputs; empty for kinds without labels.
