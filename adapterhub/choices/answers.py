@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from adapterhub.choices.rows import ChoiceRow
 
 _LETTER = re.compile(r"\(?([A-Za-z])[).:]?")
-_WHOLE = re.compile(r"([0-9]+)(?:\.0+)?")
+# No place has more digits, and Python refuses to read numbers of thousands.
+_WHOLE = re.compile(r"([0-9]{1,18})(?:\.0+)?")
 _FORMS = ("mark", "place", "letter", "text")
 _WORDS = {
     "mark": "a name of a choice",
@@ -72,7 +73,8 @@ def _readings(value: object, row: ChoiceRow) -> dict[str, int]:
 
 def _problem(value: object, row: ChoiceRow, form: str, *, starts_at_one: bool) -> str:
     """Returns why a value does not say which choice is right, where others do."""
-    if value is None or (isinstance(value, str) and not value.strip()) or value != value:
+    is_nan = isinstance(value, float) and value != value
+    if value is None or is_nan or (isinstance(value, str) and not value.strip()):
         return "is missing; it says which choice is right."
     shown, count = " ".join(repr(value)[:60].split()), len(row.choices)
     if [choice.strip() for choice in row.choices].count(str(value).strip()) > 1:

@@ -104,7 +104,8 @@ class TrainingOptions(Options):
     """Kind of the task. Without it names and values of the columns decide: `tokens` with tags means
     tagging, with heads and relations parsing; a question with a context and answers means
     question_answering; lists of labels mean multi_label, fractions or a column `score` regression,
-    other values single_label; where they may be more than one kind, none is guessed."""
+    other values single_label; where they may be more than one kind, none is guessed. embedding is
+    only by name."""
     text: Annotated[str, Option("COLUMN", flags=("--text-column", "--text"))] = "text"
     """Column of the text; for multiple choice of the prompt, for question answering of the
     question, by default `prompt` and `question`."""

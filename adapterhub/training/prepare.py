@@ -159,7 +159,7 @@ def _read_rows(data: object, options: TrainingOptions, called: str) -> Splits:
 
 
 def _check_metric(splits: Splits, options: TrainingOptions) -> None:
-    """Checks that the validation rows can choose among candidates.
+    """Checks that the validation rows can choose among candidates, and test rows measure these.
 
     Raises:
         UsageError: The metric asked for does not fit the kind or its targets.
@@ -168,9 +168,10 @@ def _check_metric(splits: Splits, options: TrainingOptions) -> None:
     train, validation = splits.train, splits.validation
     metrics = READERS[train.kind].metrics
     metric = selection_metric(options, train.kind, metrics(train.targets))
-    if metric not in metrics(validation.targets):
-        raise DataError(
-            validation.name,
-            f"its {len(validation):,} validation rows do not tell {metric}: of pairs some must "
-            f"mean the same, for spearman others not, and scores are for spearman alone",
-        )
+    for part, rows in (("validation", validation), ("test", splits.test)):
+        if rows is not None and metric not in metrics(rows.targets):
+            raise DataError(
+                rows.name,
+                f"its {len(rows):,} {part} rows do not tell {metric}: of pairs some must mean the "
+                f"same, for spearman others not, and scores are for spearman alone",
+            )

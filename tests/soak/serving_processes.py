@@ -18,7 +18,15 @@ from adapterhub.hub import Hub
 from adapterhub.model.heads.heads import Array
 from adapterhub.scoring.options import ScoringOptions
 from adapterhub.scoring.sources.row_source import AHEAD_ROWS
-from tests.soak.figures import MIB, Effort, Figure, none, peak_bytes, resident_bytes
+from tests.soak.figures import (
+    MIB,
+    Effort,
+    Figure,
+    none,
+    peak_bytes,
+    processes,
+    resident_bytes,
+)
 from tests.soak.memory import LIMIT, endless
 from tests.soak.serving import TEXTS, save_heads
 from tests.tiny import save_registry
@@ -32,9 +40,8 @@ FORKED_TEXTS = [f"{text} and {text}" for text in TEXTS for _ in range(100)]
 
 def in_own_process(target: Callable[..., None], *args: object) -> Any:
     """Returns what `target` sends when it runs in a new process."""
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    process = context.Process(target=target, args=(*args, there))
+    here, there = processes().Pipe()
+    process = processes().Process(target=target, args=(*args, there))
     process.start()
     there.close()
     result = here.recv()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -208,3 +208,28 @@ def number_rows(count: int = 60, seed: int = 0) -> Rows:
         text = f"a {'good' if good else 'bad'} day and a {'late' if late else 'early'} film {index}"
         rows.append({"text": text, "valence": 0.9 if good else 0.1, "minutes": 40.0 * late})
     return rows
+
+
+def value_rows(count: int = 60, seed: int = 0) -> Rows:
+    """Returns the same with both numbers in one column, of which every fifth row lacks one."""
+    rows = []
+    for index, row in enumerate(number_rows(count, seed)):
+        text, values = row["text"], {name: row[name] for name in ("valence", "minutes")}
+        rows.append({"text": text, "values": values | ({} if index % 5 else {"minutes": None})})
+    return rows
+
+
+ROWS: Mapping[str, Callable[[int, int], Rows]] = {
+    "single_label": sentiment_rows,
+    "multi_label": topic_rows,
+    "regression": rating_rows,
+    "tagging": tagged_rows,
+    "parsing": tree_rows,
+    "multiple_choice": choice_rows,
+    "question_answering": question_rows,
+    "embedding": partner_rows,
+    "prototype": sentiment_rows,
+    "ordinal": star_rows,
+    "numbers": value_rows,
+}
+"""What makes labelled rows of each kind, of a number and a seed, in columns of usual names."""

@@ -17,6 +17,7 @@ from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.training.finalize import TrainedTask
 from adapterhub.training.options import training_options
+from adapterhub.training.several.train_tasks import train_tasks
 from adapterhub.training.train import train
 from tests.training.rows import Rows, alike_rows, partner_rows, sentiment_rows
 
@@ -275,7 +276,12 @@ BAD: dict[str, tuple[Rows, dict[str, Any], str]] = {
         [{**row, "label": 1, "part": "train"} for row in HELD_OUT]
         + [{**row, "label": 0, "part": "validation"} for row in HELD_OUT],
         {"split_column": "part"},
-        "do not tell recall_at_1",
+        "validation rows do not tell recall_at_1",
+    ),
+    "test": (
+        HELD_OUT,
+        {"test": [{**row, "label": 0} for row in HELD_OUT]},
+        "test rows do not tell recall_at_1",
     ),
 }
 
@@ -287,3 +293,28 @@ def test_rows_and_options_that_cannot_be_used_are_refused(
     rows, options, problem = BAD[case]
     with pytest.raises((DataError, UsageError), match=problem):
         trained_on(rows, folder, tiny_backbone, tiny_encoder, task="bad", **options)
+
+
+@pytest.mark.slow
+def test_it_is_trained_beside_tasks_of_other_kinds(
+    folder: Path, tiny_backbone: Backbone, tiny_encoder: Encoder
+) -> None:
+    options = {"depths": (0, 2), "hidden_widths": (), "epochs": 2, "validation_fraction": 0.25}
+    train_tasks(
+        {
+            "mood": {**options, "data": sentiment_rows(40), "ngrams": False},
+            "near": {**options, "data": partner_rows(40), "kind": "embedding"},
+        },
+        options={"cache_dir": folder / "cache"},
+        registry=folder / "several.yaml",
+        backbone=tiny_backbone,
+        encoder=tiny_encoder,
+    )
+    hub = Hub(folder / "several.yaml", device="cpu")
+    both = hub.score(TEXTS, ["mood", "near"])
+    assert len(both["near"][0]["vector"]) == 32  # type: ignore[arg-type, call-overload, index]
+    np.testing.assert_allclose(
+        [one["vector"] for one in both["near"]],  # type: ignore[call-overload, index]
+        hub.encode(TEXTS, task="near"),
+        atol=1e-5,
+    )

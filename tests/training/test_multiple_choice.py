@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from adapterhub import Hub
-from adapterhub.errors import DataError, UsageError
+from adapterhub.errors import UsageError
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.training.data.dataset import read_splits
@@ -196,23 +196,6 @@ def test_the_right_choice_is_read_from_every_form(form: Any) -> None:
         row: place for part in found for row, place in zip(part.inputs, part.targets, strict=True)
     }
     assert read == expected
-
-
-@pytest.mark.parametrize(
-    ("change", "problem"),
-    [
-        ({"choices": ["one"]}, "row 3: field 'choices' has one choice"),
-        ({"choices": ["one", ""]}, "row 3: choice 1 .* is empty"),
-        ({"label": "7"}, "row 3: column 'label' is '7', but there are"),
-        ({"label": None}, "row 3: column 'label' is missing"),
-        ({"prompt": " "}, "row 3: field 'prompt' is empty"),
-    ],
-)
-def test_a_bad_row_is_named(change: dict[str, object], problem: str) -> None:
-    rows = choice_rows(12)
-    rows[2] = {**rows[2], **change}
-    with pytest.raises(DataError, match=problem):
-        read_splits(rows, OPTIONS)
 
 
 def test_a_text_beside_choices_asks_for_the_kind() -> None:

@@ -146,6 +146,9 @@ def test_an_order_that_cannot_be_known_is_asked_for() -> None:
         read_splits(WORDS, options)
     with pytest.raises(DataError, match="have 'good', which the option labels does not name"):
         read_splits(WORDS, options.model_copy(update={"labels": ("bad", "ok")}))
+    odd = [*star_rows(20), {"text": "a film", "stars": "none"}]
+    with pytest.raises(DataError, match="row 21: the label 'none' has no place in the order of"):
+        read_splits(odd, options)
     # A scale has its steps even where no row has one of them.
     found = read_splits(WORDS, options.model_copy(update={"labels": ("bad", "ok", "good")}))
     assert found.train.labels == found.validation.labels == ("bad", "ok", "good")

@@ -120,15 +120,30 @@ def read_rows(request: Request, plan: Plan, tokenizer: TextTokenizer) -> tuple[F
 
 
 def _read_trunk(request: Request, trunk: Trunk, tokenizer: TextTokenizer) -> FieldInputs:
-    if request.tasks is None:
-        return read_texts(request.rows, trunk.reading, tokenizer)
-    rows = [row for row, tasks in enumerate(request.tasks) if not tasks.isdisjoint(trunk.tasks)]
-    found = read_texts([request.rows[row] for row in rows], trunk.reading, tokenizer)
+    own: Sequence[int] = range(len(request.rows))
+    if request.tasks is not None:
+        own = [row for row in own if not request.tasks[row].isdisjoint(trunk.tasks)]
+    given = request.rows if request.tasks is None else [request.rows[row] for row in own]
+    found = read_texts(given, trunk.reading, tokenizer)
     return FieldInputs(
-        rows=tuple(rows[place] for place in found.rows),
+        rows=tuple(own[place] for place in found.rows),
         inputs=found.inputs,
-        bad=tuple(replace(bad, row=rows[bad.row]) for bad in found.bad),
+        bad=tuple(
+            BadRow(own[bad.row], bad.problem + _who_reads(given[bad.row], trunk))
+            for bad in found.bad
+        ),
     )
+
+
+def _who_reads(row: object, trunk: Trunk) -> str:
+    """Returns a sentence that says which tasks read which fields, for a record that lacks one."""
+    fields = trunk.reading.fields
+    if not isinstance(row, Mapping) or all(name in row for name in fields):
+        return ""
+    names = ", ".join(f"'{name}'" for name in trunk.tasks[:3])
+    more = f" and {len(trunk.tasks) - 3} more" if len(trunk.tasks) > 3 else ""
+    who = f"Task {names} reads" if len(trunk.tasks) == 1 else f"Tasks {names}{more} read"
+    return f" {who} {' + '.join(fields)}."
 
 
 def requested_of(request: Request, row: int, trunk: Trunk) -> tuple[str, ...]:

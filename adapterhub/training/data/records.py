@@ -147,8 +147,8 @@ def _set_name(path: Path) -> str:
 
 
 def is_list(value: object) -> TypeGuard[Sequence[object]]:
-    """Returns whether a value of a row is a list."""
-    return isinstance(value, list | tuple | np.ndarray)
+    """Returns whether a value of a row is a list; an array of no dimension is one value."""
+    return isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 0)
 
 
 def _python_rows(data: object) -> Iterator[SourceRow]:

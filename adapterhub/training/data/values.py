@@ -58,7 +58,9 @@ def is_number(value: object) -> bool:
     """Returns whether a value is a number, or one as text."""
     if isinstance(value, str):
         return NUMBER.fullmatch(value.strip()) is not None
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def is_missing(value: object) -> bool:
@@ -172,7 +174,10 @@ def read_number(value: object) -> float:
         raise ValueError(f"is {shown(value)}; expected a number")
     try:
         number = float(value)
-    except (ValueError, OverflowError):
+    except OverflowError:
+        problem = f"is {shown(value)}; the largest absolute value is {_LARGEST:g}"
+        raise ValueError(problem) from None
+    except ValueError:
         raise ValueError(f"is {shown(value)}; expected a number") from None
     if isinstance(value, str) and "_" in value:
         raise ValueError(f"is {shown(value)}; expected a number")

@@ -86,16 +86,6 @@ def test_a_row_chooses_among_its_own_choices(choice_hub: Hub) -> None:
     assert best.windows[1] > 4
 
 
-def test_columns_hold_choice_index_and_score(choice_hub: Hub) -> None:
-    scores = choice_hub.score(ROWS, ["together"])
-    names = ["together.choice", "together.index", "together.score"]
-    assert scores.to_arrow().column_names == names
-    assert [str(kind) for kind in scores.to_arrow().schema.types] == ["string", "int64", "double"]
-    ranked = choice_hub.score(ROWS, ["together"], top_k=None).to_arrow()
-    assert ranked.column_names == ["together.choices"]
-    assert ranked.to_pylist()[1]["together.choices"][0].keys() == {"choice", "index", "score"}
-
-
 def test_tasks_of_other_kinds_run_in_the_same_call(choice_hub: Hub) -> None:
     rows = [{"text": "a good day", **row} for row in ROWS]
     names = ["sentiment", "together", "apart", "entities"]

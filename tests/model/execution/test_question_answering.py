@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow.parquet as pq
 import pytest
 import torch
 from transformers import AlbertModel
 
-from adapterhub import Hub, ScoringOptions
+from adapterhub import Hub
 from adapterhub.errors import InputError
 from adapterhub.model.backbone.open_backbone import open_backbone
 from adapterhub.specs import Extraction
@@ -113,19 +109,6 @@ def test_no_answer_is_an_empty_one(hub: Hub, tiny_registry: Path) -> None:
     assert all(one["answer"] and " " not in one["answer"] for one in found)
 
 
-@pytest.mark.slow
-def test_it_runs_beside_tasks_that_read_other_fields(hub: Hub, path: str) -> None:
-    rows = [{**row, "text": "the day was good"} for row in ROWS[:2]]
-    alone = hub.score(rows, "sentiment", logits=True)["sentiment"]
-    both = hub.score(rows, ["sentiment", path], logits=True)
-    assert np.array_equal(both["sentiment"].logits, alone.logits)  # type: ignore[arg-type]
-    assert list(both[path]) == answers_of(hub, path, rows)
-    assert len(hub.explain(["sentiment", path]).trunks) == 2
-    own = hub.score_rows([(rows[0], path), (rows[1], "sentiment")])
-    assert own[path][0] == both[path][0]
-    assert own[path][1] is None
-
-
 @pytest.mark.parametrize(
     ("row", "problem"),
     [
@@ -141,26 +124,3 @@ def test_bad_rows_are_named(hub: Hub, path: str, row: object, problem: str) -> N
     scores = hub.score([ROWS[0], row], path, on_error="skip")  # type: ignore[list-item]
     assert scores[path][1] is None
     assert problem in scores.errors[0].problem
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("ending", ["jsonl", "csv", "parquet"])
-def test_files_have_the_columns_of_an_answer(
-    hub: Hub, tiny_registry: Path, tmp_path: Path, ending: str
-) -> None:
-    path = add_task(tiny_registry.parent)
-    source, out = tmp_path / "rows.jsonl", tmp_path / f"out.{ending}"
-    source.write_text("".join(json.dumps(row) + "\n" for row in ROWS), encoding="utf-8")
-    hub.score_file(source, out, tasks=path, options=ScoringOptions(keep_columns=("question",)))
-    if ending == "parquet":
-        rows = pq.read_table(out).to_pylist()
-    elif ending == "csv":
-        rows = list(csv.DictReader(out.open(encoding="utf-8", newline="")))
-    else:
-        rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
-    expected = answers_of(hub, path, ROWS)
-    names = [name.rpartition(".")[2] for name in rows[0]]
-    assert names == ["question", "answer", "start", "end", "score"]
-    rows = [dict(zip(names, row.values(), strict=True)) for row in rows]
-    assert [row["answer"] for row in rows] == [one["answer"] for one in expected]
-    assert [int(row["start"]) for row in rows] == [one["start"] for one in expected]

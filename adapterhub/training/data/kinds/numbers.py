@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import cast
 
 import numpy as np
 
+from adapterhub.rows.source_row import SourceRow
 from adapterhub.training.data.columns import Columns
 from adapterhub.training.data.kinds.reader import Numbers, TextReader, Truth, check_named
 from adapterhub.training.data.labels import Target, find_labels, names_of
@@ -46,8 +48,9 @@ class NumbersReader(TextReader):
         for name, values in zip(names, self.truth(targets, names).T, strict=True):
             if len(np.unique(values[~np.isnan(values)])) < 2:
                 records.refuse(
-                    f"all training rows have the same value of '{name}', up to what float32 "
-                    f"resolves; nothing can be learned of it"
+                    f"all training rows that have '{name}' have the same value, up to what "
+                    f"float32 resolves; nothing can be learned of it",
+                    next((row for row in records.rows if name in _names_in(row)), None),
                 )
         return names
 
@@ -69,3 +72,9 @@ class NumbersReader(TextReader):
             for one in cast("tuple[NamedNumber, ...]", target):
                 matrix[row, index[one.name]] = one.value
         return matrix
+
+
+def _names_in(row: SourceRow) -> Iterator[str]:
+    for value in row.values.values():
+        with contextlib.suppress(ValueError):
+            yield from (one.name for one in read_numbers(value, ()))

@@ -114,26 +114,3 @@ def test_a_file_of_squad_is_a_data_set(tmp_path: Path) -> None:
     found = whole(path)
     assert found.name == "dev-v1.1"
     assert set(found.answers()) == {(NORWAY,)}
-
-
-@pytest.mark.parametrize(
-    ("changes", "problem"),
-    [
-        ({"context": "  "}, "row 3: column 'context' is empty"),
-        ({"question": ""}, "row 3: column 'question' is empty"),
-        (
-            {"answers": [{"text": "Norway", "start": 3}]},
-            "row 3: column 'answers' has the answer 'Norway' with the start 3, .* it stands at 11",
-        ),
-        (
-            {"answers": [{"text": "Norway", "start": 30}]},
-            "row 3: column 'answers' has an answer that starts at 30, outside the context",
-        ),
-        ({"answers": 5.5}, "row 3: column 'answers' has the answer '5.5' without a start"),
-    ],
-)
-def test_a_bad_row_is_named(changes: dict[str, object], problem: str) -> None:
-    made: list[dict[str, object]] = rows()
-    made[2] |= changes
-    with pytest.raises(DataError, match=problem):
-        whole(made)
