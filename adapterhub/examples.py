@@ -61,11 +61,14 @@ class Example(Spec):
         inputs: One string per input field; of choices each is one.
         labels: The predicted labels, or entities or words in the order of the text.
         value: Regression only: the predicted value.
+        values: Of several numbers the predicted ones, in the order of the labels.
     """
 
+    later = ("values",)
     inputs: tuple[_Text, ...] = Field(min_length=1, max_length=MOST_STRINGS)
     labels: tuple[PredictedLabel, ...] = ()
     value: float | None = None
+    values: tuple[float, ...] = ()
 
     def entity(self, found: PredictedLabel) -> str | None:
         """Returns the text of an entity, word or answer; None for a label of the whole text.

@@ -65,7 +65,10 @@ def task_columns(
 
 def _item(answer: object, what: What) -> object:
     """Returns what a column holds of a prediction: a part of a mapping, or a list as it is."""
-    return answer.get(what) if isinstance(answer, Mapping) else answer
+    held = answer.get(what) if isinstance(answer, Mapping) else answer
+    if isinstance(held, Mapping):  # Their names are not those of columns: tasks have other ones.
+        return [{"name": name, "value": value} for name, value in held.items()]
+    return held
 
 
 class LabelScore(TypedDict):
@@ -94,6 +97,12 @@ class Value(TypedDict):
     """A regression output in the unit of the task."""
 
     value: float
+
+
+class NamedValues(TypedDict):
+    """Several numbers by name, each in its own unit."""
+
+    values: dict[str, float]
 
 
 class Entity(TypedDict):
@@ -162,6 +171,7 @@ Answer = (
     | TreeLabel
     | list[TreeLabel]
     | Value
+    | NamedValues
     | list[Entity]
     | list[ParsedWord]
     | Choice
@@ -301,11 +311,12 @@ class Scores(ByTask[TaskScores]):
         """Yields one flat record per input row.
 
         Columns are `<task>.label` and `<task>.score` for one label per text, `<task>.labels` for
-        several (a list of labels with their scores), `<task>.value`, `<task>.entities`,
-        `<task>.words`; `<task>.choice`, `<task>.index` and `<task>.score` for one choice per row,
-        `<task>.choices` for several; `<task>.answer`, `<task>.start`, `<task>.end` and
-        `<task>.score` for one answer per question, `<task>.answers` for several; `<task>.vector`,
-        a list of numbers. Labels in a tree have `<task>.path` too, the labels from the root down.
+        several (a list of labels with their scores), `<task>.value`, `<task>.values` for several
+        numbers (a list with their names), `<task>.entities`, `<task>.words`; `<task>.choice`,
+        `<task>.index` and `<task>.score` for one choice per row, `<task>.choices` for several;
+        `<task>.answer`, `<task>.start`, `<task>.end` and `<task>.score` for one answer per
+        question, `<task>.answers` for several; `<task>.vector`, a list of numbers. Labels in a
+        tree have `<task>.path` too, the labels from the root down.
         """
         columns = self.to_columns()
         names = list(columns)

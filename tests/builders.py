@@ -30,6 +30,8 @@ LABELS: dict[str, tuple[str, ...]] = {
     "embedding": (),
     "prototype": ("negative", "positive"),
     "label_tree": ("card.lost", "card.stolen", "transfer.late", "other"),
+    "ordinal": ("bad", "fair", "good"),
+    "numbers": ("valence", "arousal"),
 }
 PARENTS = {"card.lost": "card", "card.stolen": "card", "transfer.late": "transfer"}
 

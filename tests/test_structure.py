@@ -24,7 +24,7 @@ PACKAGE = Path(adapterhub.__file__).parent
 
 LADDER: dict[str, tuple[set[str], ...]] = {
     "": (
-        {"cells", "errors", "families", "label_trees", "schema", "tags"},
+        {"cells", "errors", "families", "kind_row", "label_trees", "schema", "tags"},
         {"by_task", "decoding", "diagnostics", "examples", "kinds"},
         {"specs"},
         {"shapes", "inputs", "option_models"},

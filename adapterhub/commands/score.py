@@ -200,6 +200,8 @@ def prediction_text(held: Mapping[What, Any]) -> str:
         return f"{held['value']:.3g}"
     if "vector" in held:
         return _vector_text(held["vector"])
+    if "values" in held:
+        return ", ".join(f"{one['name']} {one['value']:.3g}" for one in held["values"])
     if "entities" in held:
         parts = [f"{entity['word']}={entity['entity_group']}" for entity in held["entities"]]
     elif "choices" in held:

@@ -96,6 +96,7 @@ def _about(task: FoundTask) -> dict[str, str]:
     more = len(spec.labels) - _MOST_LABELS
     if more > 0:
         labels += f", … ({more} more; --json shows all)"
+    ranges = (spec.value_ranges or ())[:_MOST_LABELS]
     return {
         "task": task.name,
         "about": spec.description,
@@ -108,6 +109,7 @@ def _about(task: FoundTask) -> dict[str, str]:
         "labels": labels,
         "tree": outline(spec.labels, spec.parents) if spec.parents else "",
         "range": "{:g} to {:g}".format(*spec.value_range) if spec.value_range else "",
+        "ranges": ", ".join("{:g} to {:g}".format(*one) for one in ranges),
     }
 
 

@@ -43,7 +43,8 @@ _Targets = Annotated[
         "--target-column",
         "--target",
         metavar="COLUMN",
-        help="Column of the target. Repeat it for one task per column, each called NAME-COLUMN. "
+        help="Column of the target; of kind numbers also one for each, as a,b. Repeat it for one "
+        "task per column, each called NAME-COLUMN; with --kind numbers all are of one task. "
         "[label, labels, score, tags or deprel]",
     ),
 ]
@@ -73,12 +74,13 @@ def train(
     tasks are added or none.
     In brackets: the default of an option.
     """
-    from adapterhub.training.several.entries import given_options
+    from adapterhub.training.several.entries import given_options, takes_several
     from adapterhub.training.several.prepare_tasks import list_tasks
     from adapterhub.training.several.task_file import is_task_file
 
     output.check_plot()
     columns = target or []
+    columns = [",".join(columns)] if columns and takes_several(options.kind) else columns
     if len(columns) == 1:
         options = options.model_copy(update={"target": columns[0]})
     given = given_options(options) | ({"target": columns} if len(columns) > 1 else {})

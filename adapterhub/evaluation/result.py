@@ -90,7 +90,7 @@ class TaskEvaluation:
             "abstention": None if self.abstention is None else self.abstention.model_dump(),
             "outside": self.outside,
             "metrics": {metric.name: metric.value for metric in self.metrics},
-            "labels": [asdict(one) for one in self.comparison.labels],
+            "labels": [asdict(one) for one in self.comparison.labels or self.comparison.numbers],
             **{name: found.get(name, []) for name in ("confusion", "confused", "reliability")},
         }
 

@@ -114,6 +114,8 @@ def _kind(classifier: ClassifierHead, config: ModelConfig, options: ImportOption
     kind = options.kind or found
     if kind is None:
         kind = "regression" if outputs == 1 else "single_label"
+    if options.kind is None:
+        kind = _of_outputs(kind, outputs)
     row = KINDS[kind]
     if row.biaffine:
         raise UsageError("A classifier has no heads of words; a parsing task is trained or added.")
@@ -132,6 +134,15 @@ def _kind(classifier: ClassifierHead, config: ModelConfig, options: ImportOption
         own = "one output" if row.outputs == 1 else f"{row.outputs} outputs"
         raise UsageError(f"A {kind} task has {own}; the classifier has {outputs}.")
     return kind
+
+
+def _of_outputs(kind: Kind, outputs: int) -> Kind:
+    """Returns the kind for the same problem in transformers that has so many outputs, if any."""
+    row = KINDS[kind]
+    if row.problem_type is None or row.outputs in (None, outputs):
+        return kind
+    same = (name for name, one in KINDS.items() if one.problem_type == row.problem_type)
+    return next((name for name in same if KINDS[name].outputs in (None, outputs)), kind)
 
 
 def _fields(kind: Kind, options: ImportOptions) -> tuple[str, ...]:

@@ -14,7 +14,9 @@ from adapterhub.kinds import KINDS, Kind
 from adapterhub.model.backbone.config import CONFIG_FILE
 from adapterhub.peft.saved_files import CLASSIFIERS, Reads
 
-_KINDS: Mapping[str | None, Kind] = {row.problem_type: name for name, row in KINDS.items()}
+_KINDS: Mapping[str | None, Kind] = {
+    row.problem_type: row.name for row in reversed(tuple(KINDS.values()))
+}
 
 
 @dataclass(frozen=True, slots=True)

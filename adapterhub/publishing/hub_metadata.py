@@ -53,6 +53,7 @@ HUB_METRICS: Mapping[str, str] = {
     "f1": "f1",
     "exact_match": "exact_match",
     "hierarchical_f1": "f1",
+    "mae": "mae",
 }
 """Our metrics that the Hub knows, with its identifiers."""
 
@@ -80,6 +81,8 @@ _METRIC_NAMES: Mapping[str, str] = {
     "recall_at_1": "Recall of the partner of a text, first one found",
     "recall_at_5": "Recall of the partners of a text, first 5 found",
     "recall_at_10": "Recall of the partners of a text, first 10 found",
+    "kappa": "Quadratic weighted kappa",
+    "mae": "Mean absolute error in steps",
 }
 _HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 

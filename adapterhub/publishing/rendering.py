@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
@@ -56,13 +57,16 @@ def _code(text: str) -> Markdown:
     return Markdown(re.sub(r"[^A-Za-z0-9._/:@-]", "", text))
 
 
-def _prediction(example: Example) -> str:
+def _prediction(example: Example, labels: Sequence[str]) -> str:
     """Returns the prediction of an example for people: `positive 0.98`, `Anna is PER 0.99`.
 
     Of a tree it is the first words: `Anna is nsubj of sings 0.97`.
     """
     if example.value is not None:
         return f"{example.value:.3g}"
+    if example.values:
+        pairs = zip(labels, example.values, strict=True)
+        return ", ".join(f"{name} {value:.3g}" for name, value in pairs)
     is_tree = any(found.head is not None for found in example.labels)
     shown = example.labels[:_MOST_WORDS] if is_tree else example.labels
     parts = [_label_text(example, found) for found in shown]

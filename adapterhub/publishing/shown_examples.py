@@ -75,7 +75,7 @@ def _names(example: Example) -> object:
 
 
 def _figures(example: Example) -> list[float]:
-    return [*(found.score for found in example.labels), example.value or 0.0]
+    return [*(found.score for found in example.labels), example.value or 0.0, *example.values]
 
 
 def _tensors(data: bytes) -> bytes:

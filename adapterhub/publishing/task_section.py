@@ -154,6 +154,8 @@ def _label_figures(spec: TaskSpec) -> list[tuple[str, list[str]]]:
         columns.append(("under", [" › ".join(path) for path in paths]))
     if spec.calibration.thresholds is not None:
         columns.append(("threshold", [f"{one:.3g}" for one in spec.calibration.thresholds]))
+    if spec.value_ranges is not None:
+        columns.append(("range", [f"{low:g} to {high:g}" for low, high in spec.value_ranges]))
     found = spec.diagnostics
     if found is not None and found.confusion and not spec.per_token:
         totals = [sum(row) for row in found.confusion]

@@ -53,7 +53,7 @@ def widget(
 def _entries(name: str, spec: TaskSpec) -> Iterator[_Entry]:
     for number, example in enumerate(spec.examples, 1):
         entry = {**_texts(spec, example), "example_title": f"{name} (example {number})"}
-        output = _output(example)
+        output = _output(spec, example)
         yield {**entry, "output": output} if output else entry
 
 
@@ -67,10 +67,13 @@ def _texts(spec: TaskSpec, example: Example) -> _Entry:
     return {"text": first, **({second: more[0]} if more else {})}
 
 
-def _output(example: Example) -> list[_Entry]:
+def _output(spec: TaskSpec, example: Example) -> list[_Entry]:
     # The Hub shows outputs of several forms, of which this one fits all kinds of tasks.
     if example.value is not None:
         return [{"label": "value", "score": example.value}]
+    if example.values:
+        pairs = zip(spec.labels, example.values, strict=True)
+        return [{"label": name, "score": value} for name, value in pairs]
     return [
         {
             "label": (example.choice(one) or one.label)

@@ -37,6 +37,7 @@ from adapterhub.specs.names import Activation as Activation
 from adapterhub.specs.names import FieldName as FieldName
 from adapterhub.specs.names import Fingerprint as Fingerprint
 from adapterhub.specs.names import Label as Label
+from adapterhub.specs.names import LabelOrder as LabelOrder
 from adapterhub.specs.names import Language as Language
 from adapterhub.specs.names import Pooling as Pooling
 from adapterhub.specs.names import Sha256 as Sha256

@@ -151,6 +151,23 @@ def check_abstention(spec: TaskSpec) -> None:
         raise ValueError(f"none_label '{found.none_label}' is a label of the task")
 
 
+def check_ranges(spec: TaskSpec) -> None:
+    """Checks that the ranges of several numbers fit the kind, and are one for each.
+
+    Raises:
+        ValueError: They are not.
+    """
+    ranges = spec.value_ranges
+    if ranges is None:
+        return
+    if not spec.row.names_numbers:
+        raise ValueError("value_ranges are for tasks of several numbers")
+    if len(ranges) != len(spec.labels):
+        raise ValueError(f"{len(ranges)} value_ranges for {len(spec.labels)} numbers")
+    if any(low >= high for low, high in ranges):
+        raise ValueError("one of value_ranges is empty")
+
+
 def check_known_answers(spec: TaskSpec) -> None:
     """Checks that known answers have the inputs, logits and labels of the task.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, get_args
 
-from pydantic import StringConstraints
+from pydantic import AfterValidator, StringConstraints
 
 Pooling = Literal["cls", "mean", "max", "attentive", "tokens"]
 TextPooling = Literal["cls", "mean", "max", "attentive"]
@@ -24,10 +24,18 @@ TASK_NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 FINGERPRINT_PATTERN = r"^sha256:[0-9a-f]{64}$"
 SHA256_PATTERN = r"^[0-9a-f]{64}$"
 
+
+def _distinct(labels: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(labels)) < len(labels):
+        raise ValueError("one is named twice")
+    return labels
+
+
 TaskName = Annotated[str, StringConstraints(pattern=TASK_NAME_PATTERN)]
 Fingerprint = Annotated[str, StringConstraints(pattern=FINGERPRINT_PATTERN)]
 Sha256 = Annotated[str, StringConstraints(pattern=SHA256_PATTERN)]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+LabelOrder = Annotated[tuple[Label, ...], AfterValidator(_distinct)]
 FieldName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
 Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})?$")]
 

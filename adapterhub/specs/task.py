@@ -22,6 +22,7 @@ from adapterhub.specs.consistency import (
     check_fields,
     check_known_answers,
     check_labels,
+    check_ranges,
     check_reading,
 )
 from adapterhub.specs.head import HeadSpec
@@ -35,7 +36,8 @@ class TaskSpec(Spec):
     Attributes:
         task: Name of the task.
         kind: Kind of its output.
-        labels: Label names in row order of the head's weight; empty for regression. For
+        labels: Label names in row order of the head's weight, from the lowest to the highest
+            where they have an order; empty for regression, of several numbers their names. For
             tagging, BIO or BIOES tags with `O`; for parsing relations, of which `INSIDE` joins a
             unit to the word before it; of a tree its leaves.
         parents: Labels in a tree only: the label above each label that is no root.
@@ -46,6 +48,7 @@ class TaskSpec(Spec):
         overlap: Tokens that two neighbouring windows share.
         adapter: Its adapter; None for a head on the frozen trunk.
         value_range: Regression only: outputs are clipped to it.
+        value_ranges: The same for each of several numbers.
         extraction: Question answering only: which spans are answers.
         abstention: When it does not answer; None where it always does.
         diagnostics: Confusions and reliability as measured; None if not known.
@@ -53,7 +56,7 @@ class TaskSpec(Spec):
         examples: Texts with their predictions, for people.
     """
 
-    later = ("apart", "extraction", "abstention", "examples", "parents")
+    later = ("apart", "extraction", "abstention", "examples", "parents", "value_ranges")
     schema_version: Literal[1] = 1
     task: TaskName
     kind: Kind
@@ -71,6 +74,7 @@ class TaskSpec(Spec):
     head: HeadSpec
     calibration: Calibration = Calibration()
     value_range: tuple[float, float] | None = None
+    value_ranges: tuple[tuple[float, float], ...] | None = None
     extraction: Extraction | None = None
     abstention: Abstention | None = None
     metrics: tuple[Metric, ...] = ()
@@ -132,6 +136,7 @@ class TaskSpec(Spec):
         check_reading(self)
         check_extraction(self)
         check_calibration(self)
+        check_ranges(self)
         check_abstention(self)
         check_known_answers(self)
         if self.diagnostics is not None and not self.diagnostics.fits(len(self.labels)):
@@ -140,4 +145,7 @@ class TaskSpec(Spec):
         fields, has_choices = len(self.fields), self.row.of_choices
         if not all(one.fits(fields, names, has_choices=has_choices) for one in self.examples):
             raise ValueError("an example is of a task with other fields or labels")
+        numbers = len(self.labels) if self.row.names_numbers else 0
+        if any(len(one.values) != numbers for one in self.examples):
+            raise ValueError(f"an example does not have {numbers} numbers")
         return self

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from adapterhub.diagnostics import Use, figure_text
@@ -288,6 +289,7 @@ def _bare_spec(
         adapter=None if fitted is None else fitted.adapter,
         head=chosen.head.model_copy(update=_size(fit_inputs)),
         value_range=_value_range(train_rows, options),
+        value_ranges=_value_ranges(train_rows, options),
         extraction=fit_inputs.extraction,
         training=record,
     )
@@ -307,7 +309,20 @@ def _size(fit_inputs: FitInputs) -> dict[str, int]:
 
 def _value_range(rows: Dataset, options: TrainingOptions) -> tuple[float, float] | None:
     """Returns the range to which predictions are clipped, of kinds that have one."""
-    if not KINDS[rows.kind].has_range or options.value_range is not None:
+    if not KINDS[rows.kind].has_range:
+        return None
+    if options.value_range is not None:
         return options.value_range
     values = rows.truth()
     return float(values.min()), float(values.max())
+
+
+def _value_ranges(
+    rows: Dataset, options: TrainingOptions
+) -> tuple[tuple[float, float], ...] | None:
+    """Returns the range of each of several numbers, of kinds that have them."""
+    if not KINDS[rows.kind].names_numbers:
+        return None
+    if options.value_range is not None:
+        return (options.value_range,) * len(rows.labels)
+    return tuple((float(np.nanmin(own)), float(np.nanmax(own))) for own in rows.truth().T)

@@ -20,6 +20,7 @@ from adapterhub.specs import (
     APART_POOLINGS,
     MAX_WINDOW,
     TEXT_POOLINGS,
+    LabelOrder,
     Language,
     TaskName,
     TextPooling,
@@ -105,7 +106,7 @@ class TrainingOptions(Options):
             ("--target-column", "--target"),
         ),
     ] = None
-    """Column of the target."""
+    """Column of the target; of kind numbers also one for each, as a,b."""
     tokens: Annotated[str, Option("COLUMN", flags=("--tokens-column", "--tokens"))] = "tokens"
     """Tagging and parsing: column of the words."""
     heads: Annotated[str, Option("COLUMN", flags=("--heads-column", "--heads"))] = "head"
@@ -135,6 +136,9 @@ class TrainingOptions(Options):
     ] = Field(default={})
     """Labels in a tree (label_tree): the label above each label, null for a root; for the command
     line a YAML or JSON file with lines such as lost: card."""
+    labels: Annotated[LabelOrder, Option("A,B,C", "by the numbers in them"), Loose] = ()
+    """Ordinal: the labels from the lowest to the highest, for instance bad,ok,good. Numbers: their
+    names in order, by default as in the rows."""
     validation: Annotated[object, BeforeValidator(path_or_table), Option("FILE", read=Path)] = None
     """File with the validation set; in Python also a table, as the training data."""
     test: Annotated[object, BeforeValidator(path_or_table), Option("FILE", read=Path)] = None
@@ -215,7 +219,7 @@ class TrainingOptions(Options):
     """Text that the model card shows with its prediction, of a pair JSON such as {"text": "…",
     "text_pair": "…"}; kept in the head file. No training row is taken of itself. Repeatable."""
     value_range: Annotated[tuple[float, float] | None, Option(shown="of the rows"), Loose] = None
-    """Regression: predictions are clipped to this range, for instance 1,5."""
+    """Regression and numbers: predictions are clipped to this range, for instance 1,5."""
     aliases: Annotated[tuple[TaskName, ...], Option(flags=("--aliases", "--alias")), Loose] = ()
     """Aliases that point to the new version."""
     cache_dir: Annotated[Path | None, Option("FOLDER", "$ADAPTERHUB_CACHE, ~/.cache/…"), Loose] = (

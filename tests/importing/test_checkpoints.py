@@ -67,6 +67,7 @@ def test_a_token_classifier_becomes_a_head(tmp_path: Path, tiny_backbone: Backbo
     [
         ("multi_label_classification", 3, "multi_label"),
         ("regression", 1, "regression"),
+        ("regression", 3, "numbers"),
         (None, 1, "regression"),
         (None, 3, "single_label"),
     ],
@@ -79,6 +80,18 @@ def test_the_config_says_the_kind(
     save(tmp_path / "model", tiny_backbone, AlbertForSequenceClassification, **said)
     done = imported(tmp_path / "model", tmp_path / "registry.yaml", tiny_backbone)
     assert done.spec.kind == kind
+
+
+def test_a_regression_of_several_outputs_becomes_numbers(
+    tmp_path: Path, tiny_backbone: Backbone
+) -> None:
+    names = {0: "valence", 1: "arousal", 2: "dominance"}
+    said = {"id2label": names, "problem_type": "regression", "outputs": 3}
+    model = save(tmp_path / "model", tiny_backbone, AlbertForSequenceClassification, **said)
+    registry = tmp_path / "registry.yaml"
+    done = imported(tmp_path / "model", registry, tiny_backbone)
+    assert (done.spec.labels, done.spec.value_ranges) == (tuple(names.values()), None)
+    assert_same(registry, tiny_backbone, model)
 
 
 def test_the_first_tensor_that_differs_is_named(tmp_path: Path, tiny_backbone: Backbone) -> None:

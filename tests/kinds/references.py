@@ -15,7 +15,13 @@ from scipy.stats import pearsonr, spearmanr
 from seqeval.metrics import f1_score as span_f1
 from seqeval.metrics import precision_score as span_precision
 from seqeval.metrics import recall_score as span_recall
-from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef, mean_absolute_error
+from sklearn.metrics import (
+    accuracy_score,
+    cohen_kappa_score,
+    f1_score,
+    matthews_corrcoef,
+    mean_absolute_error,
+)
 from sklearn.preprocessing import MultiLabelBinarizer
 
 from adapterhub.kinds import Kind
@@ -154,6 +160,36 @@ def of_label_trees(found: Found, rows: Rows) -> Figures:
     }
 
 
+def of_stars(found: Found, rows: Rows) -> Figures:
+    own, truth = ([int(text[0]) for text in texts] for texts in _stars(found, rows))
+    return {
+        "kappa": cohen_kappa_score(truth, own, labels=(1, 2, 3), weights="quadratic"),
+        "mae": mean_absolute_error(truth, own),
+        "spearman": spearmanr(own, truth).statistic,
+        "accuracy": accuracy_score(truth, own),
+        "macro_f1": f1_score(truth, own, average="macro"),
+    }
+
+
+def _stars(found: Found, rows: Rows) -> tuple[list[str], list[str]]:
+    return [one["label"] for one in found], [row["stars"] for row in rows]
+
+
+def of_several(found: Found, rows: Rows) -> Figures:
+    """Means over the numbers of correlations, each of the rows that have it."""
+    each = []
+    for name in ("valence", "minutes"):
+        pairs = [
+            (one["values"][name], row["values"][name])
+            for one, row in zip(found, rows, strict=True)
+            if row["values"].get(name) is not None
+        ]
+        own, truth = zip(*pairs, strict=True)
+        each.append((spearmanr(own, truth).statistic, pearsonr(own, truth).statistic))
+    spearman, pearson = np.mean(each, axis=0)
+    return {"spearman": spearman, "pearson": pearson}
+
+
 REFERENCES: Mapping[str, Callable[[Found, Rows], Figures]] = {
     "single_label": of_labels,
     "multi_label": of_sets,
@@ -165,6 +201,8 @@ REFERENCES: Mapping[str, Callable[[Found, Rows], Figures]] = {
     "embedding": of_vectors,
     "prototype": of_labels,
     "label_tree": of_label_trees,
+    "ordinal": of_stars,
+    "numbers": of_several,
 }
 
 

@@ -93,6 +93,13 @@ BAD_ROWS: tuple[tuple[Kind, dict[str, Any], str], ...] = (
     ("question_answering", {"answers": answers("Oslo", None)}, "without a start; it stands at 0, "),
     ("question_answering", {"answers": answers("Oslo", "x")}, "with the start 'x'; expected its p"),
     ("question_answering", {"answers": 5.5}, "the answer '5.5' without a start"),
+    ("ordinal", {"stars": None}, "column 'stars' is None; expected a string"),
+    ("ordinal", {"text": ""}, "column 'text' is empty"),
+    ("numbers", {"values": None}, "column 'values' is None; expected numbers with their names"),
+    ("numbers", {"values": {"valence": True}}, "has 'valence', which is True; expected a number"),
+    ("numbers", {"values": {"valence": 10**400}}, "has 'valence', which is 10.*; the largest"),
+    ("numbers", {"values": np.array(1.5)}, "expected numbers with their names"),
+    ("numbers", {"values": pd.NA}, "column 'values' is <NA>; expected numbers with their names"),
 )
 
 

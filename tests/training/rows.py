@@ -187,6 +187,37 @@ def alike_rows(count: int = 60, seed: int = 0) -> Rows:
     return rows
 
 
+def star_rows(count: int = 60, seed: int = 0) -> Rows:
+    """Returns rows of one to three stars: bad, good, or very good."""
+    draw = random.Random(seed)
+    rows = []
+    for index in range(count):
+        stars = index % 3
+        word = ("bad", "good", "very early")[stars]
+        text = draw.choice(_THINGS).format(word, word)
+        rows.append({"text": f"{text} {index}", "stars": f"{stars + 1} star{'s' * (stars > 0)}"})
+    return rows
+
+
+def number_rows(count: int = 60, seed: int = 0) -> Rows:
+    """Returns rows of two numbers in different units, each of which follows from one word."""
+    draw = random.Random(seed)
+    rows = []
+    for index in range(count):
+        good, late = draw.random() < 0.5, draw.random() < 0.5
+        text = f"a {'good' if good else 'bad'} day and a {'late' if late else 'early'} film {index}"
+        rows.append({"text": text, "valence": 0.9 if good else 0.1, "minutes": 40.0 * late})
+    return rows
+
+
+def value_rows(count: int = 60, seed: int = 0) -> Rows:
+    """Returns the same with both numbers in one column, of which every fifth row lacks one."""
+    rows = []
+    for index, row in enumerate(number_rows(count, seed)):
+        text, values = row["text"], {name: row[name] for name in ("valence", "minutes")}
+        rows.append({"text": text, "values": values | ({} if index % 5 else {"minutes": None})})
+
+
 _QUEUES = (
     ("mail.late", "the film was late"),
     ("mail.early", "she was early"),
@@ -215,6 +246,8 @@ ROWS: Mapping[str, Callable[[int, int], Rows]] = {
     "question_answering": question_rows,
     "embedding": partner_rows,
     "prototype": sentiment_rows,
+    "ordinal": star_rows,
+    "numbers": value_rows,
     "label_tree": queue_rows,
 }
 """What makes labelled rows of each kind, of a number and a seed, in columns of usual names."""

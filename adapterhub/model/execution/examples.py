@@ -77,6 +77,9 @@ def make_examples(
 def _example(texts: tuple[str, ...], prediction: Any) -> Example:
     if isinstance(prediction, dict) and "value" in prediction:
         return Example(inputs=texts, value=round(prediction["value"], _PLACES))
+    if isinstance(prediction, dict) and "values" in prediction:
+        values = prediction["values"].values()
+        return Example(inputs=texts, values=tuple(round(value, _PLACES) for value in values))
     parts = [prediction] if isinstance(prediction, dict) else prediction or []
     # An empty answer says that there is none, a label or choice that is None that it is not sure.
     parts = [part for part in parts if all(part.get(key, key) for key in _SAID)]

@@ -57,8 +57,8 @@ class Dataset:
         fields: Input fields of its task.
         inputs: One string per field and row; of choices each is one, of pairs that a task reads one
             by one both texts.
-        targets: Per row a label, labels, a number, entity spans, the arcs of a tree, answers, or
-            the place of a choice; how alike two texts are.
+        targets: Per row a label, labels, a number or several, entity spans, the arcs of a tree,
+            answers, or the place of a choice; how alike two texts are.
         labels: Label names in the order of a head's outputs; empty for kinds without labels.
         columns: Which columns were read; None for rows from elsewhere.
         outside: Inputs of rows that belong to none of the labels. Of validation rows they choose
@@ -140,7 +140,8 @@ class Dataset:
         """Returns the targets as numbers, of kinds that have one per text.
 
         (N,) int64 label indices, (N, K) float32 zeros and ones for multi-label, of labels in a tree
-        for the leaves below, or (N,) float32 values for regression.
+        for the leaves below, (N,) float32 values for regression, or (N, K) with NaN where a row
+        lacks one of several numbers.
         """
         below = leaves_below(self.labels, self.parents) if self.parents else {}
         targets = [below[str(target)] if below else target for target in self.targets]
@@ -216,7 +217,7 @@ def read_splits(data: object, options: TrainingOptions) -> Splits:
     )
     train = _with_descriptions(train, options)
     check_outside(options.none_label, train.targets, parts.outside[0], source=records.source)
-    train = _with_labels(train, records)
+    train = _with_labels(train, records, options)
     labels = train.names
     validation, test = _with_own_names(validation, train), _with_own_names(test, train)
     notes = parts.notes
@@ -307,7 +308,7 @@ def _of_all(records: Records, columns: Columns, options: TrainingOptions) -> Spl
     groups = draw_folds(drawn, options) if is_drawn else text_groups(whole.inputs)
     if max(groups) == 0:
         records.refuse("all rows have the same text; nothing can be learned")
-    whole = replace(_with_labels(whole, records), outside=_drawn(whole, options).outside)
+    whole = replace(_with_labels(whole, records, options), outside=_drawn(whole, options).outside)
     if not is_drawn:
         left_out = few_examples.that_can_be_left_out(whole.targets, groups, len(rows))
         if not left_out and (options.min_accuracy or options.none_label):
@@ -357,9 +358,9 @@ def read_for_task(data: object, spec: TaskSpec, options: TrainingOptions) -> Dat
     return dataset
 
 
-def _with_labels(rows: Dataset, records: Records) -> Dataset:
+def _with_labels(rows: Dataset, records: Records, options: TrainingOptions) -> Dataset:
     """Returns training rows with the labels of a new task."""
-    labels, parents = find_all_labels(rows.kind, rows.inputs, rows.targets, rows.columns, records)
+    labels, parents = find_all_labels(rows.kind, rows, records, options)
     return replace(rows, labels=labels, parents=parents)
 
 

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import cast
 
 from adapterhub.cells import is_unread_list
 from adapterhub.errors import UsageError
@@ -19,6 +20,7 @@ from adapterhub.training.data.values import (
     NUMBER,
     are_decimal_commas,
     find_separator,
+    is_flag,
     is_missing,
     is_number,
     plain,
@@ -46,7 +48,7 @@ def find_columns(
     kind, target = _find_target(records, options)
     columns = Columns(kind, _inputs(records, options, kind, fields), target)
     columns = READERS[kind].columns(columns, records, options)
-    if options.value_range is not None and not KINDS[kind].has_range:
+    if options.value_range is not None and not (KINDS[kind].has_range or KINDS[kind].names_numbers):
         raise UsageError(f"Option value_range is for regression, but the data make a {kind} task.")
     if options.dimensions is not None and not KINDS[kind].sized:
         raise UsageError(f"Option dimensions is for embedding, but the data make a {kind} task.")
@@ -54,6 +56,9 @@ def find_columns(
         raise UsageError(
             f"Options tree and parents are for labels in a tree, but the data make a {kind} task."
         )
+    if options.labels and not KINDS[kind].names_labels:
+        kinds = " and ".join(name for name, row in KINDS.items() if row.names_labels)
+        raise UsageError(f"Option labels is for {kinds}, but the data make a {kind} task.")
     used = columns.used
     for column in used:
         records.value(records.rows[0], column)
@@ -140,6 +145,11 @@ def _kind_of(values: Sequence[object], target: str, *, tagged: bool) -> Kind:
     """
     found = [value for value in values if not is_missing(value)]
     value = found[0] if found else None
+    if isinstance(value, Mapping) and not all(map(_has_flags, found)):
+        raise UsageError(
+            f"Column '{target}' holds numbers with names, such as {shown(value)}; "
+            f"{choice('numbers')}."
+        )
     if is_list(value) or isinstance(value, Mapping | set | frozenset):
         return "tagging" if tagged else "multi_label"
     if not isinstance(value, str | int | float):
@@ -158,6 +168,12 @@ def _kind_of(values: Sequence[object], target: str, *, tagged: bool) -> Kind:
         return _kind_of_numbers(found, target, is_label=usual == "single_label")
     _check_labels([value for value in found if isinstance(value, str)], target)
     return "single_label"
+
+
+def _has_flags(value: object) -> bool:
+    """Returns whether a mapping says of labels whether a row has them, or is none at all."""
+    numbers = isinstance(value, Mapping) and all(map(is_number, value.values()))
+    return not numbers or all(map(is_flag, cast("Mapping[str, object]", value).values()))
 
 
 def _kind_of_numbers(numbers: Sequence[object], target: str, *, is_label: bool) -> Kind:

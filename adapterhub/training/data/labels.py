@@ -16,12 +16,22 @@ from adapterhub.specs import MAX_LABELS
 from adapterhub.training.data.answers.answer_rows import AnswerSpan
 from adapterhub.training.data.records import Records
 from adapterhub.training.data.tagging import Span
-from adapterhub.training.data.values import MAX_LABEL, normalized
+from adapterhub.training.data.values import MAX_LABEL, NamedNumber, normalized
 from adapterhub.training.data.words.trees import Arc
 
-Target = str | tuple[str, ...] | float | tuple[Span, ...] | tuple[Arc, ...] | tuple[AnswerSpan, ...]
+Target = (
+    str
+    | tuple[str, ...]
+    | float
+    | tuple[Span, ...]
+    | tuple[Arc, ...]
+    | tuple[AnswerSpan, ...]
+    | tuple[NamedNumber, ...]
+)
 
 _WHOLE = re.compile(r"([+-]?[0-9]+)(?:\.0+)?")
+_NUMBER_IN = re.compile(r"(?:(?<![\w)])[+-])?[0-9]+(?:\.[0-9]+)?")
+_PLURAL = re.compile(r"(?<=\w)s$")
 _MOST_BYTES = 2**20
 """Size of all labels together: the header of a head file holds them, and answers with them."""
 
@@ -34,7 +44,9 @@ def names_of(target: Target) -> tuple[str, ...]:
     return tuple(_name_of(part) for part in parts if not isinstance(part, AnswerSpan))
 
 
-def _name_of(part: str | Span | Arc) -> str:
+def _name_of(part: str | Span | Arc | NamedNumber) -> str:
+    if isinstance(part, NamedNumber):
+        return part.name
     if isinstance(part, Arc):
         return part.relation
     return part.entity if isinstance(part, Span) else part
@@ -54,12 +66,32 @@ def _plain(target: Target) -> object:
     """Returns a target in the form of JSON."""
     if not isinstance(target, tuple):
         return target
-    return [astuple(part) if isinstance(part, Span | Arc | AnswerSpan) else part for part in target]
+    return [part if isinstance(part, str) else astuple(part) for part in target]
 
 
 def in_natural_order(names: Iterable[str]) -> tuple[str, ...]:
     """Returns names sorted, "2" before "10"."""
     return tuple(sorted(names, key=_naturally))
+
+
+def order_of(labels: Iterable[str]) -> tuple[str, ...]:
+    """Returns labels by the number in each, as in `1 star`, `2 stars`; none where that is no order.
+
+    That is where a label has no number, or several, or two have the same one, or the words beside
+    the numbers differ.
+    """
+    numbers: dict[float, str] = {}
+    words = set()
+    labels = tuple(labels)
+    for label in labels:
+        found = _NUMBER_IN.findall(label)
+        if len(found) != 1:
+            return ()
+        numbers[float(found[0])] = label
+        words.add(_PLURAL.sub("", " ".join(_NUMBER_IN.sub(" ", label).casefold().split())))
+    if len(words) != 1 or len(numbers) != len(labels):
+        return ()
+    return tuple(numbers[number] for number in sorted(numbers))
 
 
 def find_labels(
@@ -195,6 +227,9 @@ def _rename(target: Target, names: Mapping[str, str]) -> Target:
     arcs = tuple(p for p in target if isinstance(p, Arc))
     if arcs:
         return tuple(replace(arc, relation=names.get(arc.relation, arc.relation)) for arc in arcs)
+    numbers = tuple(p for p in target if isinstance(p, NamedNumber))
+    if numbers:
+        return tuple(replace(one, name=names.get(one.name, one.name)) for one in numbers)
     return tuple(dict.fromkeys(names.get(name, name) for name in names_of(target)))
 
 

@@ -230,6 +230,7 @@ def read_lists(records: Records, options: TrainingOptions) -> Records:
     Raises:
         DataError: Labels with scores are all of a task's, so that they do not say which a row has.
     """
+    records = _joined(records, options)
     names = (options.target,) if options.target is not None else _TARGETS
     names_of_trees = (options.heads, _RELATIONS)
     columns = [n for n in (*names, options.tokens, *names_of_trees) if n not in _texts(options)]
@@ -246,6 +247,34 @@ def read_lists(records: Records, options: TrainingOptions) -> Records:
     for name in names:
         rows = _without_scores(replace(records, rows=tuple(rows)), name)
     return replace(records, rows=tuple(rows))
+
+
+def parts_of_target(target: str, columns: Sequence[str]) -> tuple[str, ...]:
+    """Returns the columns of a target, several of which have commas between their names."""
+    is_one = "," not in target or target in columns
+    return (target,) if is_one else tuple(part.strip() for part in target.split(","))
+
+
+def _joined(records: Records, options: TrainingOptions) -> Records:
+    """Returns the records with one mapping in the place of several columns of numbers.
+
+    Raises:
+        DataError: A column is missing.
+    """
+    target = options.target
+    if target is None or options.kind is None or not KINDS[options.kind].names_numbers:
+        return records
+    parts = parts_of_target(target, records.columns)
+    if parts == (target,):
+        return records
+    rows = (_with_joined(records, row, parts, target) for row in records.rows)
+    return replace(records, rows=tuple(rows))
+
+
+def _with_joined(records: Records, row: SourceRow, parts: Sequence[str], target: str) -> SourceRow:
+    numbers = {part: records.value(row, part) for part in parts}
+    others = {name: row.values[name] for name in row.values if name not in numbers}
+    return replace(row, values={**others, target: numbers})
 
 
 def _texts(options: TrainingOptions) -> tuple[str | None, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from unicodedata import normalize
 
@@ -18,6 +18,7 @@ from adapterhub.training.data.kinds.table import parse_records
 from adapterhub.training.data.labels import is_label
 from adapterhub.training.data.records import PARTS, Records
 from adapterhub.training.data.tagging import TaggedWords
+from adapterhub.training.data.values import NamedNumber
 from adapterhub.training.data.words.trees import ParsedWords
 from adapterhub.training.options import (
     FEWEST_HELD_OUT,
@@ -130,6 +131,8 @@ def split_records(
 
 
 def _has_target(value: object) -> bool:
+    if isinstance(value, Mapping):  # the columns of several numbers
+        return any(map(_has_target, value.values()))
     is_nan = isinstance(value, float) and value != value
     return value is not None and not is_nan and not (isinstance(value, str) and not value.strip())
 
@@ -140,7 +143,7 @@ def _told_apart(test: Sequence[Example], marked: int) -> tuple[Sequence[Example]
     Public test sets often have the same stand-in, such as -1, in the place of every target.
     """
     truths: set[object] = {
-        one.truth if isinstance(one.truth, float) or _has_answers(one) else _names(one)
+        one.truth if isinstance(one.truth, float) or _is_compared(one) else _names(one)
         for one in test
     }
     if any(isinstance(one.truth, TaggedWords | ParsedWords) and _names(one) for one in test):
@@ -153,9 +156,12 @@ def _told_apart(test: Sequence[Example], marked: int) -> tuple[Sequence[Example]
     return test, ()
 
 
-def _has_answers(example: Example) -> bool:
+def _is_compared(example: Example) -> bool:
+    """Returns whether targets differ in more than names: answers or numbers."""
     truth = example.truth
-    return isinstance(truth, tuple) and any(isinstance(part, AnswerSpan) for part in truth)
+    return isinstance(truth, tuple) and any(
+        isinstance(part, AnswerSpan | NamedNumber) for part in truth
+    )
 
 
 def draw_test(held_out: Sequence[Example], options: TrainingOptions) -> tuple[list[int], list[int]]:
@@ -334,7 +340,8 @@ def _names(example: Example) -> frozenset[str]:
     if isinstance(truth, str):
         return frozenset({truth})
     parts = truth if isinstance(truth, tuple) else ()
-    return frozenset(part for part in parts if isinstance(part, str))
+    names = (part.name if isinstance(part, NamedNumber) else part for part in parts)
+    return frozenset(name for name in names if isinstance(name, str))
 
 
 def draw_rows(rows: int, options: TrainingOptions) -> Sequence[int]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from adapterhub.specs import Role, TaskSpec
 from adapterhub.training.data.columns import DESCRIPTION, TEXT, TEXT_PAIR
+from adapterhub.training.data.records import parts_of_target
 from adapterhub.training.options import TrainingOptions
 
 _USUAL_NAMES: Mapping[Role, str] = {
@@ -57,7 +58,10 @@ def with_trained_columns(
     )
     for group in groups:
         roles = [one for one in group if one in known and _OPTIONS.get(one, one) not in given]
-        if all(known[role] in columns for role in roles):
+        names = [known[role] for role in roles]
+        if spec.row.names_numbers and group == ("target",):
+            names = [part for name in names for part in parts_of_target(name, columns)]
+        if set(names) <= set(columns):
             changes.update((_OPTIONS.get(role, role), known[role]) for role in roles)
     if record.join_tokens is not None and "join_tokens" not in given:
         changes["join_tokens"] = record.join_tokens

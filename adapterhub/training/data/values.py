@@ -9,16 +9,18 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
 from numbers import Integral, Real
+from typing import cast
 from unicodedata import normalize
 
-from adapterhub.cells import looks_like_list
+from adapterhub.cells import cell_value, looks_like_list
 from adapterhub.inputs import is_invisible, text_problem
 from adapterhub.store.jsonsafe import shown
-from adapterhub.training.data.records import Records, is_list
+from adapterhub.training.data.records import Records, Values, is_list
 
 LIST_SEPARATOR = "|"
 """Separates labels in a cell of a CSV file."""
@@ -184,6 +186,56 @@ def read_number(value: object) -> float:
     if abs(number) > _LARGEST:
         raise ValueError(f"is {number}; the largest absolute value is {_LARGEST:g}")
     return number
+
+
+@dataclass(frozen=True, slots=True)
+class NamedNumber:
+    """One of the numbers of a row, by its name."""
+
+    name: str
+    value: float
+
+
+def read_numbers(value: object, names: Sequence[str]) -> tuple[NamedNumber, ...]:
+    """Returns the numbers of a mapping, of predictions, or of a list in the order of `names`.
+
+    A number that is missing, None or NaN, is left out.
+
+    Raises:
+        ValueError: It is none of these, holds something that is no number, or nothing.
+    """
+    value = plain(value)
+    if isinstance(value, str):
+        value = cell_value(value) or value
+    pairs: Iterable[tuple[object, object]]
+    if isinstance(value, Mapping):
+        pairs = value.items()
+    elif is_list(value) and len(value) and all(map(_is_named, value)):
+        pairs = [(one["name"], one["value"]) for one in cast("Sequence[Values]", value)]
+    elif is_list(value) and len(value) == len(names):
+        pairs = zip(names, value, strict=True)
+    else:
+        raise ValueError(
+            f'is {shown(value)}; expected numbers with their names, such as {{"valence": 0.3, '
+            f'"arousal": 0.1}}, or a list of as many as the option labels names'
+        )
+    found = [(read_label(name), part) for name, part in pairs if not is_missing(plain(part))]
+    if not found:
+        raise ValueError(f"is {shown(value)}, which has no number")
+    if len(dict(found)) < len(found):
+        raise ValueError(f"is {shown(value)}, which has two numbers of one name")
+    return tuple(NamedNumber(name, _number_of(name, part)) for name, part in found)
+
+
+def _is_named(part: object) -> bool:
+    return isinstance(part, Mapping) and set(part) == {"name", "value"}
+
+
+def _number_of(name: str, value: object) -> float:
+    try:
+        return read_number(value)
+    except ValueError as error:
+        raise ValueError(f"has '{name}', which {error}") from None
 
 
 def read_tag(value: object) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -262,8 +262,9 @@ def _shifted(logits: RowLogits, added: Array) -> RowLogits:
     return RowLogits(tuple(values + added for values in logits.values), logits.texts)
 
 
-_OUTPUT_TENSORS = ("head.weight", _BIAS, "ngrams.weight", "ngrams.overlap")
-"""The tensors in which a head's output is linear."""
+_OUTPUT_AXES = {"head.weight": 0, _BIAS: 1, "ngrams.weight": 1, "ngrams.overlap": 1}
+"""The tensors in which a head's outputs are linear, with the axis of outputs; of one it is any."""
+_FEWEST_RECALIBRATED = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,34 +279,74 @@ class Affine:
         return (values * self.slope + self.offset).astype(np.float32)
 
 
+@dataclass(frozen=True, slots=True)
+class _Recalibrated:
+    """The recalibration of one output, and its mean absolute error before and after."""
+
+    affine: Affine
+    before: float
+    after: float
+
+
 def recalibrate(head: TunedHead, truth: Array) -> TunedHead | None:
-    """Recalibrates a regression head linearly (slope and offset) on the validation set.
+    """Recalibrates a head of numbers linearly (slope and offset) on the validation set.
 
     Args:
-        head: Its logits are (M, 1).
-        truth: The targets, (M,).
+        head: Its logits are (M, K).
+        truth: The targets, (M, K), NaN where a row lacks a number; of one number also (M,).
 
     Returns:
-        The recalibrated head, or None where its mean absolute error is not lower.
+        The recalibrated head, or None where no mean absolute error is lower.
     """
-    values, value_range = np.asarray(head.logits.values), head.spec.value_range
-    best = best_affine(values[:, 0], truth, value_range)
-    before, after = (_error(one.of(values[:, 0]), truth, value_range) for one in (Affine(), best))
-    if best.slope <= 0 or after >= before:
-        # A negative slope would invert the ranking by which this head was selected.
+    values, spec = np.asarray(head.logits.values), head.spec
+    ranges = spec.value_ranges or (spec.value_range,) * spec.outputs
+    columns = zip(values.T, truth.reshape(values.shape).T, ranges, strict=True)
+    found = [_recalibrated(*column) for column in columns]
+    if not any(found):
         return None
+    lines = [Affine() if one is None else one.affine for one in found]
+    slopes = torch.tensor([line.slope for line in lines])
+    offsets = torch.tensor([line.offset for line in lines])
     changed = {
-        name: (head.tensors[name].float() * best.slope).to(head.tensors[name].dtype)
-        for name in _OUTPUT_TENSORS
+        name: (head.tensors[name].float() * _along(axis, slopes)).to(head.tensors[name].dtype)
+        for name, axis in _OUTPUT_AXES.items()
         if name in head.tensors
     }
-    changed[_BIAS] = changed[_BIAS] + best.offset
-    note = (
-        f"Linear recalibration, {best.slope:.4g} * value {best.offset:+.4g}: "
-        f"mean_absolute_error {figure_text(after)} instead of {figure_text(before)}."
-    )
-    tensors, logits = {**head.tensors, **changed}, RowLogits(best.of(values))
-    return replace(head, tensors=tensors, logits=logits, notes=(*head.notes, note))
+    changed[_BIAS] = changed[_BIAS] + offsets
+    notes = tuple(_notes(found, spec.labels or ("value",)))
+    outputs = [line.of(own) for line, own in zip(lines, values.T, strict=True)]
+    tensors, logits = {**head.tensors, **changed}, RowLogits(np.stack(outputs, axis=1))
+    return replace(head, tensors=tensors, logits=logits, notes=(*head.notes, *notes))
+
+
+def _along(axis: int, slopes: torch.Tensor) -> torch.Tensor:
+    """Returns slopes (K,) so that they multiply the axis of outputs of a tensor."""
+    return slopes[:, None] if axis == 0 else slopes
+
+
+def _recalibrated(
+    values: Array, truth: Array, value_range: tuple[float, float] | None
+) -> _Recalibrated | None:
+    """Returns the recalibration of one output (M,), or None where it is no better."""
+    known = ~np.isnan(truth)
+    values, truth = values[known], truth[known]
+    if len(values) < _FEWEST_RECALIBRATED:
+        return None
+    best = best_affine(values, truth, value_range)
+    before, after = (_error(one.of(values), truth, value_range) for one in (Affine(), best))
+    # A negative slope would invert the ranking by which this head was selected.
+    return None if best.slope <= 0 or after >= before else _Recalibrated(best, before, after)
+
+
+def _notes(found: Sequence[_Recalibrated | None], names: Sequence[str]) -> Iterator[str]:
+    for one, name in zip(found, names, strict=True):
+        if one is None:
+            continue
+        line, after, before = one.affine, figure_text(one.after), figure_text(one.before)
+        yield (
+            f"Linear recalibration, {line.slope:.4g} * {name} {line.offset:+.4g}: "
+            f"mean_absolute_error {after} instead of {before}."
+        )
 
 
 def best_affine(values: Array, truth: Array, value_range: tuple[float, float] | None) -> Affine:

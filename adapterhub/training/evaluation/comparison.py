@@ -40,6 +40,25 @@ class LabelFigures:
     predicted: int
 
 
+@dataclass(frozen=True, slots=True)
+class NumberFigures:
+    """How well one of several numbers is predicted.
+
+    Attributes:
+        label: Its name.
+        spearman: Correlation of ranks; 0 where all values are equal.
+        pearson: Correlation; 0 likewise.
+        mean_absolute_error: In the unit of the number.
+        count: Rows that have it.
+    """
+
+    label: str
+    spearman: float
+    pearson: float
+    mean_absolute_error: float
+    count: int
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Comparison:
     """Predictions compared with the true targets of the same rows.
@@ -50,6 +69,7 @@ class Comparison:
         diagnostics: Confusion matrix and reliability; None for a kind without either.
         labels: Figures of each label in the order of the task, or of each type of entities or
             relation by name; empty for regression.
+        numbers: Figures of each of several numbers in the order of the task; else empty.
         true: (N,) true values of a regression task, else None.
         predicted: (N,) its predicted values, else None.
     """
@@ -58,6 +78,7 @@ class Comparison:
     rows: int
     diagnostics: Diagnostics | None = None
     labels: tuple[LabelFigures, ...] = ()
+    numbers: tuple[NumberFigures, ...] = ()
     true: Array | None = None
     predicted: Array | None = None
 
@@ -75,6 +96,14 @@ class Comparison:
         panels, title = panels_of(self.diagnostics, labels), f"{self.rows} {self.split} rows"
         if self.true is not None and self.predicted is not None:
             panels.insert(0, Scatter(self.true, self.predicted, title))
+        if self.numbers:
+            # Bars begin at 0: what goes the wrong way has none.
+            correlations: dict[str, list[float | None]] = {
+                "Spearman": [max(one.spearman, 0.0) for one in self.numbers],
+                "Pearson": [max(one.pearson, 0.0) for one in self.numbers],
+            }
+            names = tuple(one.label for one in self.numbers)
+            panels.insert(0, Bars(correlations, names, title))
         # A confusion matrix shows the same, and more.
         if self.labels and not (self.diagnostics and self.diagnostics.confusion):
             # Of a label in neither the rows nor the predictions nothing is known.

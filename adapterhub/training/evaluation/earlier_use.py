@@ -30,13 +30,7 @@ def earlier_use(
         return f"all {rows:,} rows are those that the task was trained on"
     if digest == record.validation_digest:
         return f"all {rows:,} rows chose the head and set its calibration"
-    changed: dict[str, object] = {"kind": spec.kind, "seed": record.seed}
-    changed.update((str(role), name) for role, name in dataset.roles.items())
-    if record.join_tokens is not None:
-        changed["join_tokens"] = record.join_tokens
-    if spec.abstention is not None:
-        changed["none_label"] = spec.abstention.none_label
-    known = options.model_copy(update=changed)
+    known = options.model_copy(update=_as_trained(dataset, spec))
     for changes in ({"folds": 0}, {"validation": data}):
         try:
             splits = read_splits(data, known.model_copy(update=changes))
@@ -47,3 +41,17 @@ def earlier_use(
         if splits.validation.digest() == record.validation_digest:
             return f"{len(splits.validation):,} of {rows:,} rows chose the head"
     return None
+
+
+def _as_trained(dataset: Dataset, spec: TaskSpec) -> dict[str, object]:
+    """Returns the options of a training on these rows, as far as the head file has them."""
+    record = spec.training
+    changed: dict[str, object] = {"kind": spec.kind, "seed": 0 if record is None else record.seed}
+    changed.update((str(role), name) for role, name in dataset.roles.items())
+    if spec.row.names_labels:
+        changed["labels"] = spec.labels
+    if record is not None and record.join_tokens is not None:
+        changed["join_tokens"] = record.join_tokens
+    if spec.abstention is not None:
+        changed["none_label"] = spec.abstention.none_label
+    return changed

@@ -87,22 +87,29 @@ def fold_logits(
 _BINS = 15
 
 
-def confusion_of(scores: Array, truth: Truth, *, split: str) -> Diagnostics:
+def confusion_of(
+    scores: Array,
+    truth: Truth,
+    *,
+    split: str,
+    predicted: npt.NDArray[np.int64] | None = None,
+) -> Diagnostics:
     """Returns confusion matrix and reliability of one label per row.
 
     Args:
         scores: (N, K) calibrated probabilities.
         truth: (N,) label indices.
         split: Name of the rows.
+        predicted: (N,) label indices; None for the most probable ones.
     """
-    predicted, labels = scores.argmax(1), scores.shape[1]
+    predicted, labels = scores.argmax(1) if predicted is None else predicted, scores.shape[1]
     counts = np.zeros((labels, labels), np.int64)
     np.add.at(counts, (truth.astype(np.int64), predicted), 1)
     small = labels <= MOST_LABELS
     return Diagnostics(
         split=split,
         rows=len(scores),
-        reliability=reliability(scores.max(1), predicted == truth),
+        reliability=reliability(scores[np.arange(len(scores)), predicted], predicted == truth),
         confusion=tuple(map(tuple, counts.tolist())) if small else (),
         confused=() if small else worst_pairs(counts),
     )

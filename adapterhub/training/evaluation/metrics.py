@@ -20,6 +20,8 @@ from adapterhub.training.data.tagging import Span, character_tags
 from adapterhub.training.evaluation.extra import load_package
 
 _ECE_BINS = 15
+_FEWEST_CORRELATED = 2
+_ZEROS = ("spearman", "pearson", "mean_absolute_error")
 
 Figures = dict[str, float]
 
@@ -71,6 +73,34 @@ def tree_figures(tree: LabelTree, scores: Array, truth: npt.NDArray[Any], places
     return {**figures, "ece": calibration_error(scores.max(1), hits)}
 
 
+def ordinal_figures(
+    scores: Array, chosen: npt.NDArray[np.int64], truth: npt.NDArray[Any]
+) -> Figures:
+    """Returns the figures of labels that have an order; distances are counted in steps.
+
+    Args:
+        scores: (N, K).
+        chosen: (N,) places of the predicted labels.
+        truth: (N,) places of the true ones.
+    """
+    measures, statistics = load_package("scikit-learn"), load_package("scipy")
+    # Where all are one label, there is nothing to agree on; scikit-learn gives NaN.
+    flat = np.ptp(chosen) == 0 or np.ptp(truth) == 0
+    places = np.arange(scores.shape[1])
+    kappa = 0.0
+    if not flat:
+        kappa = measures.cohen_kappa_score(truth, chosen, labels=places, weights="quadratic")
+    own = scores[np.arange(len(scores)), chosen]
+    return {
+        "kappa": kappa,
+        "mae": float(np.abs(chosen - truth).mean()),
+        "spearman": 0.0 if flat else float(statistics.spearmanr(chosen, truth).statistic),
+        "accuracy": measures.accuracy_score(truth, chosen),
+        "macro_f1": measures.f1_score(truth, chosen, average="macro", zero_division=0),
+        "ece": calibration_error(own, chosen == truth),
+    }
+
+
 def choice_figures(scores: Array, truth: npt.NDArray[Any]) -> Figures:
     """Returns accuracy and ECE of choices: (N, C) scores, (N,) places of the right ones."""
     hits = scores.argmax(1) == truth
@@ -105,6 +135,21 @@ def number_figures(values: Array, truth: npt.NDArray[Any]) -> Figures:
         "pearson": 0.0 if flat else float(statistics.pearsonr(values, truth).statistic),
         "mean_absolute_error": measures.mean_absolute_error(truth, values),
     }
+
+
+def numbers_figures(values: Array, truth: npt.NDArray[Any]) -> list[Figures]:
+    """Returns the figures of each of several numbers on the rows that have it.
+
+    Args:
+        values: (N, K).
+        truth: (N, K), NaN where a row lacks a number; one that no row has gets zeros.
+    """
+    found = []
+    for own, true in zip(values.T, truth.T, strict=True):
+        known = ~np.isnan(true)
+        few = known.sum() < _FEWEST_CORRELATED
+        found.append(dict.fromkeys(_ZEROS, 0.0) if few else number_figures(own[known], true[known]))
+    return found
 
 
 def span_figures(found: Sequence[Sequence[Span]], dataset: Dataset) -> Figures:

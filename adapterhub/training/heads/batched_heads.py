@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from adapterhub.training.features.standardized_features import Parameters, Scale, by_copy
 from adapterhub.training.heads.candidates import Hyperparameters
-from adapterhub.training.kinds.objective import Objective
+from adapterhub.training.kinds.objective import Objective, Unit
 
 _BETAS = (0.9, 0.999)
 _EPS = 1e-8
@@ -104,7 +104,7 @@ def head_logits(parameters: Parameters, features: torch.Tensor) -> torch.Tensor:
     return hidden @ parameters["last"] + parameters["last_bias"][:, :, None]
 
 
-def export_head(one: Parameters, scale: Scale, unit: tuple[float, float]) -> Parameters:
+def export_head(one: Parameters, scale: Scale, unit: Unit) -> Parameters:
     """Returns the tensors of one head, for raw features and in the task's own unit.
 
     `W ((x - m) / d) + b = (W / d) x + (b - (W / d) m)`, and the outputs times the unit's
@@ -121,8 +121,9 @@ def export_head(one: Parameters, scale: Scale, unit: tuple[float, float]) -> Par
     if "last" in one:
         tensors = {"head.hidden.weight": weight, "head.hidden.bias": bias}
         weight, bias = one["last"].T, one["last_bias"]
-    mean, deviation = unit
-    return {**tensors, "head.weight": weight * deviation, "head.bias": bias * deviation + mean}
+    mean, deviation = (torch.as_tensor(part).to(bias) for part in unit)
+    weight = weight * deviation[..., None]
+    return {**tensors, "head.weight": weight, "head.bias": bias * deviation + mean}
 
 
 class BatchedAdamW:

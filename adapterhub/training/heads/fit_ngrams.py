@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -76,8 +77,7 @@ def fit_linear(
         weight = fit_choices(features, truth.astype(np.int64), strength=strength, steps=steps)
         return LinearMap(weight[:, None], np.zeros(1))
     if model == "numbers":
-        ridge = Ridge(alpha=1 / strength).fit(features, truth)
-        return LinearMap(ridge.coef_.reshape(-1, 1), np.array([float(ridge.intercept_)]))
+        return _fit_numbers(features, truth.reshape(len(truth), outputs), strength)
     made = LinearMap(np.zeros((features.shape[1], outputs)), np.full(outputs, -_CERTAIN))
     if model == "sets":
         for label in range(outputs):
@@ -101,6 +101,25 @@ def fit_linear(
         classes = classes[1:]
     made.weight[:, classes], made.bias[classes] = fitted.coef_.T, fitted.intercept_
     return made
+
+
+def _fit_numbers(
+    features: sparse.csr_matrix, truth: npt.NDArray[Any], strength: float
+) -> LinearMap:
+    """Returns a ridge regression of each column of `truth` (N, K), on the rows that have it."""
+    weights, biases = [], []
+    for values in truth.T:
+        own = np.flatnonzero(~np.isnan(values))
+        if not len(own):
+            weights.append(np.zeros(features.shape[1]))
+            biases.append(0.0)
+            continue
+        whole = len(own) == len(values)
+        ridge = Ridge(alpha=1 / strength)
+        ridge.fit(features if whole else features[own], values[own])
+        weights.append(ridge.coef_)
+        biases.append(float(ridge.intercept_))
+    return LinearMap(np.stack(weights, axis=1), np.array(biases))
 
 
 def _fit_label(

@@ -7,6 +7,9 @@ from typing import Protocol
 
 import torch
 
+Unit = tuple[float | torch.Tensor, float | torch.Tensor]
+"""Mean and deviation."""
+
 
 class Loss(Protocol):
     """The mean loss of each candidate on the rows of a batch."""
@@ -32,10 +35,10 @@ class Objective:
         outputs: Number K of logits.
         loss: Of a batch.
         targets: One per training row (or word): (N,) int64, (N, K) fp32 zeros and ones, or
-            (N,) fp32 standardised values; of pairs (N, 3), see `vectors.pairs`.
+            (N,) or (N, K) fp32 standardised values; of pairs (N, 3), see `vectors.pairs`.
         prior: (K,) logits of the label frequencies in the training set; in cross-validation
             (R, K), by the rows that each copy is fitted on.
-        unit: Mean and deviation that turn outputs into the task's own unit.
+        unit: Mean and deviation that turn outputs into the task's own unit, of all or each (K,).
         groups: (N,) the group of each training row, of which all rows are in one step; None where
             rows are drawn by themselves.
         projects: Whether the outputs are a projection of the features, and the loss compares all
@@ -46,7 +49,7 @@ class Objective:
     loss: Loss
     targets: torch.Tensor
     prior: torch.Tensor
-    unit: tuple[float, float] = (0.0, 1.0)
+    unit: Unit = (0.0, 1.0)
     groups: torch.Tensor | None = None
     projects: bool = False
 

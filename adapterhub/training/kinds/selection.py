@@ -27,6 +27,9 @@ Judge = Callable[[torch.Tensor], torch.Tensor]
 THRESHOLDS = torch.arange(5, 96, 5) / 100
 """Candidate thresholds, within the same bounds as the final ones."""
 
+_HALF = 0.5
+"""Share of the probability that the median and all labels below it have at least."""
+
 _TEMPERATURES = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Likelihood is that of the best of these, since a temperature is fitted afterwards."""
 
@@ -91,6 +94,23 @@ def judge_tree(
     return judge
 
 
+def judge_steps(metric: MetricName, truth: torch.Tensor, labels: int) -> Judge:
+    """Returns the judge of labels that have an order, given the true ones (M,)."""
+    plain, ranked = judge_labels(metric, truth, labels), judge_numbers(metric, truth)
+
+    def judge(logits: torch.Tensor) -> torch.Tensor:
+        if metric == "likelihood":
+            return plain(logits)
+        predicted = (logits.softmax(-1).cumsum(-1) < _HALF).sum(-1).clamp(max=labels - 1)
+        if metric == "kappa":
+            return _kappa(predicted.double(), truth.double())
+        if metric == "spearman":
+            return ranked(predicted[..., None])
+        return plain(functional.one_hot(predicted, labels))
+
+    return judge
+
+
 def leaf_log_probabilities(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     """Returns log probabilities that one of some leaves is right: logits (..., M, K) -> (..., M).
 
@@ -141,6 +161,29 @@ def judge_numbers(metric: MetricName, truth: torch.Tensor) -> Judge:
         if metric == "spearman":
             values = torch.stack([_ranks(row) for row in values])
         return _correlation(values, target)
+
+    return judge
+
+
+def judge_several(metric: MetricName, truth: torch.Tensor) -> Judge:
+    """Returns the judge of several numbers: the mean of their own, on the rows that have each.
+
+    Args:
+        metric: Of one number.
+        truth: (M, K), NaN where a row lacks a number.
+    """
+    known = [torch.nonzero(~own.isnan()).flatten() for own in truth.T]
+    judges = [
+        judge_numbers(metric, own[rows]) if len(rows) > 1 else None
+        for own, rows in zip(truth.T, known, strict=True)
+    ]
+
+    def judge(logits: torch.Tensor) -> torch.Tensor:
+        total = torch.zeros(len(logits), dtype=torch.float64, device=logits.device)
+        for place, (rows, own) in enumerate(zip(known, judges, strict=True)):
+            if own is not None:
+                total += own(logits[:, rows, place, None])
+        return total / len(judges)
 
     return judge
 
@@ -263,6 +306,21 @@ def _mcc(both: torch.Tensor, positive: torch.Tensor, true: torch.Tensor) -> torc
     covariance = both.sum(-1) * rows - (positive * true).sum(-1)
     spread = (rows**2 - positive.square().sum(-1)) * (rows**2 - true.square().sum(-1))
     return torch.where(spread > 0, covariance / spread.clamp(min=1).sqrt(), 0.0)
+
+
+def _kappa(predicted: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """Returns Cohen's kappa with quadratic weights of places (X, M) and (M,): (X,).
+
+    The disagreement that chance would give is the mean square of the difference of independent
+    values.
+
+    Source: Cohen, "Weighted kappa", 1968.
+    """
+    seen = (predicted - truth).square().mean(-1)
+    spreads = predicted.var(-1, correction=0), truth.var(correction=0)
+    chance = spreads[0] + spreads[1] + (predicted.mean(-1) - truth.mean()).square()
+    flat = (spreads[0] == 0) | (spreads[1] == 0)
+    return torch.where(flat, 0.0, 1 - seen / chance.clamp(min=1e-12))
 
 
 def _ranks(values: torch.Tensor) -> torch.Tensor:

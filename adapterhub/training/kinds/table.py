@@ -17,6 +17,8 @@ from adapterhub.training.kinds.kind import Outputs, TrainedKind
 from adapterhub.training.kinds.label_tree import LabelTreeKind
 from adapterhub.training.kinds.multi_label import MultiLabelKind
 from adapterhub.training.kinds.multiple_choice import MultipleChoiceKind
+from adapterhub.training.kinds.numbers import NumbersKind
+from adapterhub.training.kinds.ordinal import OrdinalKind
 from adapterhub.training.kinds.parsing import ParsingKind
 from adapterhub.training.kinds.prototype import PrototypeKind
 from adapterhub.training.kinds.question_answering import QuestionAnsweringKind
@@ -35,6 +37,8 @@ TRAINED: Mapping[Kind, TrainedKind] = {
     "embedding": EmbeddingKind(),
     "prototype": PrototypeKind(),
     "label_tree": LabelTreeKind(),
+    "ordinal": OrdinalKind(),
+    "numbers": NumbersKind(),
 }
 
 

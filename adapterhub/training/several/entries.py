@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pydantic import ValidationError
 
 from adapterhub.errors import AdapterHubError, UsageError
+from adapterhub.kinds import KINDS
 from adapterhub.option_models import parse_options
 from adapterhub.store.references import check_name
 from adapterhub.training.adapter_options import AdapterOptions
@@ -194,6 +195,9 @@ def each_target(entry: TaskEntry) -> Iterator[TaskEntry]:
     columns = tuple(targets) if isinstance(targets, Iterable) else ()
     if not columns or not all(isinstance(column, str) for column in columns):
         raise UsageError(f"Option target is {targets!r}; expected a column, or a list of columns.")
+    if takes_several(entry.options.get("kind")):
+        yield replace(entry, options={**entry.options, "target": ",".join(columns)})
+        return
     for column in columns:
         yield replace(
             entry,
@@ -201,6 +205,12 @@ def each_target(entry: TaskEntry) -> Iterator[TaskEntry]:
             options={**entry.options, "target": column},
             other_targets=tuple(other for other in columns if other != column),
         )
+
+
+def takes_several(kind: object) -> bool:
+    """Returns whether several columns of targets are of one task of a kind."""
+    row = next((row for name, row in KINDS.items() if name == kind), None)
+    return row is not None and row.names_numbers
 
 
 def _name_part(column: str) -> str:

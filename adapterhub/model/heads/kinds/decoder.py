@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from adapterhub.decoding import AnswerOptions
 from adapterhub.model.heads.heads import Array, RowLogits
@@ -36,11 +37,25 @@ def least_confidence(spec: TaskSpec, options: AnswerOptions) -> float:
 
 def best_label(scores: Array, labels: Sequence[str], least: float) -> list[Answer]:
     """Returns the label with the highest score (N, K) per row, None where that is under `least`."""
+    return chosen_label(scores, scores.argmax(1), labels, least)
+
+
+def chosen_label(
+    scores: Array, chosen: npt.NDArray[np.int64], labels: Sequence[str], least: float
+) -> list[Answer]:
+    """Returns the label `chosen` (N,) of each row, None where its score is under `least`.
+
+    Args:
+        scores: (N, K).
+        chosen: Places of labels.
+        labels: All K labels.
+        least: The lowest score of a label that is given.
+    """
     # As Python's floats: in float32 a score could be rounded to a minimum that is larger.
-    best = [(place, float(row[place])) for row, place in zip(scores, scores.argmax(1), strict=True)]
+    found = [(place, float(row[place])) for row, place in zip(scores, chosen, strict=True)]
     return [
         LabelScore(label=labels[place] if score >= least else None, score=score)
-        for place, score in best
+        for place, score in found
     ]
 
 

@@ -10,6 +10,8 @@ from adapterhub.model.heads.kinds.embedding import EmbeddingDecoder
 from adapterhub.model.heads.kinds.label_tree import LabelTreeDecoder
 from adapterhub.model.heads.kinds.multi_label import MultiLabelDecoder
 from adapterhub.model.heads.kinds.multiple_choice import MultipleChoiceDecoder
+from adapterhub.model.heads.kinds.numbers import NumbersDecoder
+from adapterhub.model.heads.kinds.ordinal import OrdinalDecoder
 from adapterhub.model.heads.kinds.parsing import ParsingDecoder
 from adapterhub.model.heads.kinds.question_answering import QuestionAnsweringDecoder
 from adapterhub.model.heads.kinds.regression import RegressionDecoder
@@ -27,4 +29,6 @@ DECODERS: Mapping[Kind, Decoder] = {
     "embedding": EmbeddingDecoder(),
     "prototype": SingleLabelDecoder(),
     "label_tree": LabelTreeDecoder(),
+    "ordinal": OrdinalDecoder(),
+    "numbers": NumbersDecoder(),
 }

@@ -16,12 +16,22 @@ from adapterhub.training.data.columns import Columns
 from adapterhub.training.data.labels import Target, find_labels
 from adapterhub.training.data.records import Records
 from adapterhub.training.data.tagging import TaggedWords
-from adapterhub.training.data.values import read_text
+from adapterhub.training.data.values import NamedNumber, read_text
 from adapterhub.training.data.words.trees import ParsedWords
 from adapterhub.training.options import TrainingOptions
 
-Truth = str | tuple[str, ...] | float | TaggedWords | ParsedWords | tuple[AnswerSpan, ...]
+Truth = (
+    str
+    | tuple[str, ...]
+    | float
+    | TaggedWords
+    | ParsedWords
+    | tuple[AnswerSpan, ...]
+    | tuple[NamedNumber, ...]
+)
 Numbers = npt.NDArray[np.float32] | npt.NDArray[np.int64]
+
+_MOST_SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +41,7 @@ class Example:
     Attributes:
         inputs: One string per field; empty for tagging and parsing, whose text is joined from the
             words.
-        truth: A label, labels, a number, tagged or parsed words, or answers.
+        truth: A label, labels, a number or several, tagged or parsed words, or answers.
         group: Rows of one group are all for training or all held out; empty where equal inputs are
             a group.
     """
@@ -124,6 +134,23 @@ class Reader(ABC):
         del names, columns, records
         return {}
 
+    def in_order(
+        self, labels: tuple[str, ...], records: Records, options: TrainingOptions
+    ) -> tuple[str, ...]:
+        """Returns the labels of a task in the order that they mean.
+
+        Args:
+            labels: As `labels` returns them.
+            records: Where they come from, for messages.
+            options: May give the order.
+
+        Raises:
+            DataError: The options do not name all of them.
+            UsageError: The order cannot be known.
+        """
+        del records, options
+        return labels
+
     def truth(self, targets: Sequence[Target], labels: Sequence[str]) -> Numbers:
         """Returns targets as numbers, as `Dataset.truth` has them.
 
@@ -175,3 +202,18 @@ class TextReader(Reader):
         Raises:
             DataError: The targets of all rows cannot be read so.
         """
+
+
+def check_named(labels: Sequence[str], records: Records, options: TrainingOptions) -> None:
+    """Checks that the option `labels`, where it is given, names all labels of the training rows.
+
+    Raises:
+        DataError: It does not.
+    """
+    given = options.labels
+    other = next((label for label in labels if label not in given), None)
+    if given and other is not None:
+        records.refuse(
+            f"the training rows have '{other}', which the option labels does not name; it names "
+            f"{', '.join(given[:_MOST_SHOWN])}{', …' if given[_MOST_SHOWN:] else ''}"
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from adapterhub.kinds import Kind
 from adapterhub.training.data.columns import Columns
@@ -10,6 +11,8 @@ from adapterhub.training.data.kinds.embedding import EmbeddingReader
 from adapterhub.training.data.kinds.label_tree import LabelTreeReader
 from adapterhub.training.data.kinds.multi_label import MultiLabelReader
 from adapterhub.training.data.kinds.multiple_choice import MultipleChoiceReader
+from adapterhub.training.data.kinds.numbers import NumbersReader
+from adapterhub.training.data.kinds.ordinal import OrdinalReader
 from adapterhub.training.data.kinds.parsing import ParsingReader
 from adapterhub.training.data.kinds.prototype import PrototypeReader
 from adapterhub.training.data.kinds.question_answering import QuestionAnsweringReader
@@ -19,6 +22,27 @@ from adapterhub.training.data.kinds.single_label import SingleLabelReader
 from adapterhub.training.data.kinds.tagging import TaggingReader
 from adapterhub.training.data.labels import Target
 from adapterhub.training.data.records import Records
+from adapterhub.training.options import TrainingOptions
+
+
+class LabelledRows(Protocol):
+    """Training rows: their texts, their targets, and how they are read."""
+
+    @property
+    def inputs(self) -> Sequence[tuple[str, ...]]:
+        """Returns the texts of each row."""
+        ...
+
+    @property
+    def targets(self) -> Sequence[Target]:
+        """Returns the target of each row."""
+        ...
+
+    @property
+    def columns(self) -> Columns | None:
+        """Returns how they are read."""
+        ...
+
 
 READERS: Mapping[Kind, Reader] = {
     reader.kind: reader
@@ -33,6 +57,8 @@ READERS: Mapping[Kind, Reader] = {
         EmbeddingReader(),
         PrototypeReader(),
         LabelTreeReader(),
+        OrdinalReader(),
+        NumbersReader(),
     )
 }
 
@@ -47,26 +73,23 @@ def parse_records(records: Records, columns: Columns) -> list[Example]:
 
 
 def find_all_labels(
-    kind: Kind,
-    inputs: Sequence[tuple[str, ...]],
-    targets: Sequence[Target],
-    columns: Columns | None,
-    records: Records,
+    kind: Kind, rows: LabelledRows, records: Records, options: TrainingOptions
 ) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Returns the labels of a new task, of a tree its leaves, and the label above each.
+    """Returns the labels of a new task in the order of its outputs, and the label above each.
 
     Args:
         kind: Of the task.
-        inputs: Of all training rows.
-        targets: Of all training rows.
-        columns: How rows are read.
+        rows: All training rows.
         records: Where they come from, for messages.
+        options: May give an order.
 
     Raises:
-        DataError: The rows have no such labels, or they make no tree.
-        UsageError: Nothing says which tree.
+        DataError: The rows have no such labels, others than the options name, or make no tree.
+        UsageError: Nothing says which order or tree.
     """
-    names = READERS[kind].labels(inputs, targets, records)
-    parents = READERS[kind].parents(names, columns, records)
+    reader = READERS[kind]
+    names = reader.labels(rows.inputs, rows.targets, records)
+    parents = reader.parents(names, rows.columns, records)
     inner = set(parents.values())
-    return tuple(name for name in names if name not in inner), parents
+    leaves = tuple(name for name in names if name not in inner)
+    return reader.in_order(leaves, records, options), parents
