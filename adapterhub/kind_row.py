@@ -169,6 +169,11 @@ class KindRow:
     schema: int = 1
 
     @property
+    def a_task(self) -> str:
+        """Returns what one of its tasks is called in a sentence."""
+        return f"{'an' if self.name[0] in 'aeiou' else 'a'} {self.name} task"
+
+    @property
     def has_labels(self) -> bool:
         """Returns whether its tasks have labels."""
         return self.fewest_labels > 0
@@ -187,7 +192,7 @@ class KindRow:
         if self.check is not None:
             self.check(labels)
         elif labels and not self.has_labels:
-            raise ValueError(f"a {self.name} task has no labels")
+            raise ValueError(f"{self.a_task} has no labels")
         elif len(labels) < self.fewest_labels:
             few = f"two labels or more, found {len(labels)}" if self.fewest_labels > 1 else "labels"
-            raise ValueError(f"a {self.name} task needs {few}")
+            raise ValueError(f"{self.a_task} needs {few}")

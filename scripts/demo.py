@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from adapterhub import AdapterHubError, Hub, Scores
+from examples.service import desk
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "scripts" / "examples"
@@ -58,6 +59,7 @@ def main() -> None:
         console.print("  One text of each sort; `scripts/demo --all` shows all of them.")
     show_agreement(console, hub, scores, records)
     show_times(console, hub, records, names)
+    show_desk(console, hub)
 
 
 def read_examples(*, more: bool) -> list[Record]:
@@ -72,7 +74,12 @@ def show_answers(
     console: Console, hub: Hub, scores: Scores, rows: Sequence[tuple[int, Record]], language: str
 ) -> None:
     """Prints texts of one language beside what the tasks of that language answer."""
-    tasks = [task.name for task in hub.tasks() if not task.languages or language in task.languages]
+    tasks = [
+        task.name
+        for task in hub.tasks()
+        # A vector says nothing to people; the desk below finds texts by it.
+        if task.kind != "embedding" and (not task.languages or language in task.languages)
+    ]
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 1, 0))
     table.add_column(f"{LANGUAGES[language]} text", width=36)
     table.add_column("answers", ratio=1)
@@ -180,6 +187,22 @@ def show_times(console: Console, hub: Hub, records: list[Record], names: list[st
         f"  {best[1] / best[0]:.1f} times faster together, for {len(names)} tasks on "
         f"{len(records)} texts on {hub.encoder.device} (best of {REPEATS})."
     )
+
+
+def show_desk(console: Console, hub: Hub) -> None:
+    """Prints what a customer-service desk makes of a few messages."""
+    messages = desk.read_rows(desk.HERE / "messages.jsonl")
+    chosen = [row for language in LANGUAGES for row in _first(messages, language)]
+    console.print("\n[bold]A customer-service desk[/], all tasks of a message in one call\n")
+    desk.desk(hub, chosen, console)
+    console.print(
+        "  scripts/examples/service/desk.py has it, and the other messages. A label or slot under "
+        "even odds\n  is left out, and a question unlike those of the FAQ is not answered."
+    )
+
+
+def _first(messages: list[Record], language: str, count: int = 4) -> list[Record]:
+    return [row for row in messages if row["language"] == language][:count]
 
 
 def best_times(calls: Sequence[Callable[[], None]]) -> list[float]:

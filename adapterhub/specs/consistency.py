@@ -38,7 +38,7 @@ def check_fields(spec: TaskSpec) -> None:
         raise ValueError(f"fields {spec.fields} name one field twice")
     if len(spec.fields) not in spec.row.fields:
         few = "one field" if spec.row.fields == (1,) else "two fields"
-        raise ValueError(f"a {spec.kind} task reads {few}")
+        raise ValueError(f"{spec.row.a_task} reads {few}")
 
 
 def check_reading(spec: TaskSpec) -> None:
@@ -48,7 +48,7 @@ def check_reading(spec: TaskSpec) -> None:
         ValueError: They do not.
     """
     if spec.per_token != (spec.head.pooling == "tokens"):
-        raise ValueError(f"a {spec.kind} task cannot read with pooling '{spec.head.pooling}'")
+        raise ValueError(f"{spec.row.a_task} cannot read with pooling '{spec.head.pooling}'")
     if spec.row.biaffine != (spec.head.arc_width is not None):
         raise ValueError("head.arc_width belongs to parsing tasks, and to no others")
     if spec.row.sized != (spec.head.outputs is not None):
@@ -80,17 +80,17 @@ def check_extraction(spec: TaskSpec) -> None:
     if spec.row.slides_second != (spec.extraction is not None):
         raise ValueError("extraction belongs to question_answering tasks, and to no others")
     if spec.row.slides_second and spec.apart:
-        raise ValueError(f"a {spec.kind} task reads its two fields together")
+        raise ValueError(f"{spec.row.a_task} reads its two fields together")
 
 
 def _check_plain(spec: TaskSpec) -> None:
     head = spec.head
     if head.hidden_width is not None or head.ngrams is not None or len(head.depths) > 1:
         raise ValueError(
-            f"a {spec.kind} task reads one depth, without a hidden layer and without n-grams"
+            f"{spec.row.a_task} reads one depth, without a hidden layer and without n-grams"
         )
     if head.pooling not in APART_POOLINGS:
-        raise ValueError(f"a {spec.kind} task cannot read with pooling '{head.pooling}'")
+        raise ValueError(f"{spec.row.a_task} cannot read with pooling '{head.pooling}'")
 
 
 def _check_apart(spec: TaskSpec) -> None:
@@ -146,7 +146,7 @@ def check_abstention(spec: TaskSpec) -> None:
     if not spec.row.withheld:
         raise ValueError(f"abstention is for tasks with a confidence; {spec.kind} has none")
     if found.none_label is not None and not spec.row.has_none:
-        raise ValueError(f"a {spec.kind} task has no none_label")
+        raise ValueError(f"{spec.row.a_task} has no none_label")
     if found.none_label in spec.labels:
         raise ValueError(f"none_label '{found.none_label}' is a label of the task")
 

@@ -279,9 +279,9 @@ class TrainingOptions(Options):
             raise ValueError("train an adapter or take the one of a task, not both")
         if self.pairs == "apart" and set(self.poolings) == {"attentive"}:
             raise ValueError(f"texts apart are pooled by {', '.join(APART_POOLINGS)}")
-        known = () if self.kind is None else KINDS[self.kind].metrics
-        if known and self.metric not in (None, *known):
-            raise ValueError(f"a {self.kind} task is chosen by {' or '.join(known)}")
+        row = None if self.kind is None else KINDS[self.kind]
+        if row is not None and self.metric not in (None, *row.metrics):
+            raise ValueError(f"{row.a_task} is chosen by {' or '.join(row.metrics)}")
         return self
 
     @model_validator(mode="after")
@@ -349,13 +349,13 @@ def check_abstention(options: TrainingOptions, kind: Kind) -> None:
     row = KINDS[kind]
     if options.min_accuracy is not None and not row.withheld:
         raise UsageError(
-            f"Option min_accuracy is {options.min_accuracy:g}, but the data make a {kind} task, "
+            f"Option min_accuracy is {options.min_accuracy:g}, but the data make {row.a_task}, "
             f"whose predictions have no confidence to abstain by."
         )
     if options.none_label is not None and not row.has_none:
         raise UsageError(
-            f"Option none_label is '{options.none_label}', but the data make a {kind} task; only "
-            f"where each row has one of the labels can a label mean none of them."
+            f"Option none_label is '{options.none_label}', but the data make {row.a_task}; "
+            f"only where each row has one of the labels can a label mean none of them."
         )
 
 
@@ -388,7 +388,7 @@ def selection_metric(
         return "likelihood" if crossed and "likelihood" in known else known[0]
     if options.metric not in known:
         raise UsageError(
-            f"Option metric is '{options.metric}', but the data make a {kind} task, which is "
-            f"chosen by {' or '.join(known)}."
+            f"Option metric is '{options.metric}', but the data make {KINDS[kind].a_task}, "
+            f"which is chosen by {' or '.join(known)}."
         )
     return options.metric

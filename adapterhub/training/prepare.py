@@ -172,8 +172,8 @@ def _read_rows(data: object, options: TrainingOptions, called: str) -> Splits:
     _check_metric(splits, options)  # now, not after the encoder has run
     if options.examples and KINDS[kind].sized:
         raise UsageError(
-            f"Option examples: a card shows predictions, and those of a {kind} task are vectors; "
-            f"leave it out."
+            f"Option examples: a card shows predictions, and those of {KINDS[kind].a_task} are "
+            f"vectors; leave it out."
         )
     read_examples(options.examples, splits.train.fields, has_choices=KINDS[kind].of_choices)
     return splits

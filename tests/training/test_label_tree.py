@@ -215,7 +215,7 @@ def test_rows_without_a_tree_are_refused() -> None:
     one = [row for row in rows if row["label"] in ("mail", "mail.late")]
     with pytest.raises(DataError, match=r"all training rows are about 'mail\.late'"):
         splits_of(one, tree=".")
-    with pytest.raises(UsageError, match="are for labels in a tree, but the data make a single"):
+    with pytest.raises(UsageError, match="tree is for label_tree, but the data make a single"):
         splits_of(rows, tree=".", kind="single_label")
     with pytest.raises(UsageError, match=r"give tree, .* or parents"):
         TrainingOptions(tree=".", parents=MAPPING)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
 from adapterhub.cells import is_unread_list
 from adapterhub.errors import UsageError
-from adapterhub.kinds import KINDS, USUAL_TARGETS, Kind
+from adapterhub.kinds import KINDS, USUAL_TARGETS, Kind, KindRow
 from adapterhub.store.jsonsafe import shown
 from adapterhub.training.data.columns import ONE_EACH, TEXT, TEXT_PAIR, Columns, choice
 from adapterhub.training.data.kinds.table import READERS
@@ -48,17 +48,7 @@ def find_columns(
     kind, target = _find_target(records, options)
     columns = Columns(kind, _inputs(records, options, kind, fields), target)
     columns = READERS[kind].columns(columns, records, options)
-    if options.value_range is not None and not (KINDS[kind].has_range or KINDS[kind].names_numbers):
-        raise UsageError(f"Option value_range is for regression, but the data make a {kind} task.")
-    if options.dimensions is not None and not KINDS[kind].sized:
-        raise UsageError(f"Option dimensions is for embedding, but the data make a {kind} task.")
-    if (options.tree is not None or options.parents) and not KINDS[kind].has_tree:
-        raise UsageError(
-            f"Options tree and parents are for labels in a tree, but the data make a {kind} task."
-        )
-    if options.labels and not KINDS[kind].names_labels:
-        kinds = " and ".join(name for name, row in KINDS.items() if row.names_labels)
-        raise UsageError(f"Option labels is for {kinds}, but the data make a {kind} task.")
+    _check_options(options, KINDS[kind])
     used = columns.used
     for column in used:
         records.value(records.rows[0], column)
@@ -66,6 +56,25 @@ def find_columns(
             raise UsageError(f"Column '{column}' would be read as two things of: {_ROLES}.")
     placed = columns.placed or ()
     return replace(columns, unread=_unread(records, (*used, *placed, options.split_column)))
+
+
+def _check_options(options: TrainingOptions, row: KindRow) -> None:
+    """Checks that options of some kinds are not given for another one.
+
+    Raises:
+        UsageError: One is.
+    """
+    fits: dict[str, Callable[[KindRow], bool]] = {
+        "value_range": lambda one: one.has_range or one.names_numbers,
+        "dimensions": lambda one: one.sized,
+        "tree": lambda one: one.has_tree,
+        "parents": lambda one: one.has_tree,
+        "labels": lambda one: one.names_labels,
+    }
+    for name, of_kind in fits.items():
+        if getattr(options, name) not in (None, (), {}) and not of_kind(row):
+            kinds = " and ".join(one.name for one in KINDS.values() if of_kind(one))
+            raise UsageError(f"Option {name} is for {kinds}, but the data make {row.a_task}.")
 
 
 def _inputs(
@@ -76,7 +85,7 @@ def _inputs(
         return (options.tokens,)
     if KINDS[kind].fields == (1,) and not KINDS[kind].of_pairs:
         if options.pair is not None:
-            raise UsageError(f"Option pair is for two texts; a {kind} task reads one.")
+            raise UsageError(f"Option pair is for two texts; {KINDS[kind].a_task} reads one.")
         return (options.text,)
     if options.pair is not None:
         return (options.text, options.pair)

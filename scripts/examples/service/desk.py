@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from rich import box
@@ -27,8 +28,6 @@ TASKS = {
 }
 SURE = 0.5
 """The probability from which on a label or a slot counts."""
-SIMILAR = 0.6
-"""The cosine similarity from which on an answer of the FAQ counts."""
 UNKNOWN = "I do not know"
 
 
@@ -47,6 +46,7 @@ def read_rows(file: Path) -> list[dict[str, Any]]:
 def desk(hub: Hub, messages: list[dict[str, Any]], console: Console) -> None:
     """Prints messages beside what the desk makes of them."""
     faq = {language: open_faq(hub, language) for language in TASKS}
+    similar = {language: usual_similarity(index) for language, index in faq.items()}
     pairs = [(message["text"], TASKS[message["language"]]) for message in messages]
     scores = hub.score_rows(pairs, min_confidence=SURE)
 
@@ -58,7 +58,7 @@ def desk(hub: Hub, messages: list[dict[str, Any]], console: Console) -> None:
         language = message["language"]
         own: dict[str, Any] = {name: scores[name][row] for name in TASKS[language]}
         vector = own.pop(f"sentences-{language}")["vector"]
-        found = faq[language].query_vectors([vector], top_k=1, min_score=SIMILAR)[0]
+        found = faq[language].query_vectors([vector], top_k=1, min_score=similar[language])[0]
         predictions = "; ".join(filter(None, (described(*pair) for pair in own.items())))
         answers = [str(hit.record["answer"]) for hit in found if hit.record]
         table.add_row(message["text"], predictions or UNKNOWN, *(answers or [UNKNOWN]))
@@ -69,6 +69,14 @@ def open_faq(hub: Hub, language: str) -> Index:
     """Returns the questions of the FAQ in one language, as vectors."""
     rows = [row for row in read_rows(HERE / "faq.jsonl") if row["language"] == language]
     return Index.build(hub, rows, task=f"sentences-{language}", progress=False)
+
+
+def usual_similarity(index: Index) -> float:
+    """Returns how similar questions of the FAQ are to the nearest other one: the median.
+
+    A message has to be nearer to a question than these are to one another.
+    """
+    return median(hit.score for found in index.neighbours(1) for hits in found for hit in hits)
 
 
 def described(name: str, answer: Any) -> str:
