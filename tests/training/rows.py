@@ -216,6 +216,7 @@ def value_rows(count: int = 60, seed: int = 0) -> Rows:
     for index, row in enumerate(number_rows(count, seed)):
         text, values = row["text"], {name: row[name] for name in ("valence", "minutes")}
         rows.append({"text": text, "values": values | ({} if index % 5 else {"minutes": None})})
+    return rows
 
 
 _QUEUES = (

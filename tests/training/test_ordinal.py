@@ -21,13 +21,14 @@ from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.heads.heads import RowLogits, softmax
 from adapterhub.model.heads.kinds.ordinal import median_places
 from adapterhub.model.heads.kinds.table import DECODERS
-from adapterhub.training.data.dataset import read_splits, summary_of
+from adapterhub.training.data.dataset import read_splits
 from adapterhub.training.data.labels import order_of
 from adapterhub.training.evaluation.metrics import ordinal_figures
 from adapterhub.training.finalize import TrainedTask
 from adapterhub.training.kinds.ordinal import step_loss
 from adapterhub.training.kinds.selection import judge_steps
 from adapterhub.training.options import training_options
+from adapterhub.training.prepare import summary_of
 from adapterhub.training.train import train
 from tests.builders import task_spec
 from tests.training.rows import star_rows
