@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from examples.service import desk
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from adapterhub import AdapterHubError, Hub, Scores
-from examples.service import desk
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "scripts" / "examples"

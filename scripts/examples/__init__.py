@@ -1,0 +1,1 @@
+"""Example texts, and programs that show what tasks are for."""

@@ -1,0 +1,1 @@
+"""A customer-service desk in English and Chinese."""
