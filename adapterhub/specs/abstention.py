@@ -127,10 +127,10 @@ def abstention_lines(found: Abstention, withheld: str) -> tuple[str, ...]:
     """
     least, given, right, *rejected = risk_cells(found.chosen)
     wanted = f", chosen for {found.min_accuracy:g} right" if found.min_accuracy else ""
-    lines = [
-        f"Does not answer under a confidence of {least}{wanted}: {given} of the {withheld} remain, "
-        f"and {right} of these are right."
-    ]
+    when = f"Does not answer under a confidence of {least}"
+    if not found.min_confidence:
+        when = "Always answers: the minimum of confidence is 0"
+    lines = [f"{when}{wanted}: {given} of the {withheld} remain, and {right} of these are right."]
     if rejected:
         lines.append(
             f"No answer for {rejected[0]} of {found.outside:,} rows out of scope "
@@ -155,7 +155,7 @@ def check_confidence(answers: AnswerOptions, rows: Mapping[str, KindRow]) -> Non
         UsageError: None of the tasks ever abstains.
     """
     if answers.min_confidence and rows and not any(row.withheld for row in rows.values()):
-        kinds = ", ".join(f"'{name}' is a {row.name} task" for name, row in rows.items())
+        kinds = ", ".join(f"'{name}' is {row.a_task}" for name, row in rows.items())
         raise UsageError(
             f"min_confidence is {answers.min_confidence:g}, but no task of this call has a "
             f"confidence that decides whether it answers: {kinds}. Leave it out."

@@ -173,7 +173,7 @@ def test_an_older_version_can_be_the_start(hub: Hub, registry: Path) -> None:
         ),
         (lambda r: add_labels("topics", {"x": []}, registry=r), "no example and no description"),
         (lambda r: add_labels("topics", registry=r), "no label to add"),
-        (lambda r: add_labels("topics", {"x": [" "]}, registry=r), "of label 'x' is empty"),
+        (lambda r: add_labels("topics", {"x": [" "]}, registry=r), r"of label 'x' is empty\.$"),
         (lambda r: add_labels("topics", {"x": ["\u200b"]}, registry=r), "of label 'x'"),
         (lambda r: rename_label("topics", "fod", "x", registry=r), "no label 'fod'"),
         (lambda r: rename_label("topics", "food", "time", registry=r), "has a label 'time'"),

@@ -11,11 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from adapterhub import Hub
+from adapterhub.decoding import AnswerOptions
 from adapterhub.errors import DataError, UsageError
+from adapterhub.kinds import KINDS
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.scoring.scorer import Scorer
 from adapterhub.specs import Abstention
+from adapterhub.specs.abstention import check_confidence
 from adapterhub.training.finalize import TrainedTask
 from adapterhub.training.options import training_options
 from adapterhub.training.train import train
@@ -239,6 +242,8 @@ def test_a_demand_that_nothing_meets_is_said(
     assert trained.spec.abstention is not None
     assert trained.spec.abstention.min_confidence == 0
     assert any("No minimum of confidence makes 1 of" in note for note in trained.table.notes)
+    assert any(note.startswith("Always answers: the minimum") for note in trained.table.notes)
+    assert not any("Does not answer under" in note for note in trained.table.notes)
 
 
 @pytest.mark.parametrize(
@@ -309,6 +314,9 @@ def test_kinds_that_always_answer_refuse_a_minimum(tiny_registry: Path) -> None:
     hub = Hub(tiny_registry, device="cpu")
     with pytest.raises(UsageError, match="'rating' is a regression task"):
         hub.score("a good day", "rating", min_confidence=0.5)
+    rows = {"near": KINDS["embedding"]}
+    with pytest.raises(UsageError, match="'near' is an embedding task"):
+        check_confidence(AnswerOptions(min_confidence=0.5), rows)
     hub.score("a good day", "rating", min_confidence=0)
     both = hub.score("a good day", ["rating", "sentiment"], min_confidence=1.0)
     assert both["rating"][0] == hub.score("a good day", "rating")["rating"][0]

@@ -18,6 +18,7 @@ from typing import Any
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from adapterhub import Hub, Index
 
@@ -39,8 +40,23 @@ def main() -> None:
 
 
 def read_rows(file: Path) -> list[dict[str, Any]]:
-    """Returns the records of a JSON Lines file."""
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    """Returns the records of a JSON Lines file, or ends the program with what is wrong in it."""
+    rows: list[dict[str, Any]] = []
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            row = json.loads(line)
+            if not isinstance(row, dict) or row.get("language") not in TASKS or "text" not in row:
+                needed = f"needs a text, and a language of {', '.join(TASKS)}"
+                sys.exit(f"{file}, line {number}: {needed}")
+            rows.append(row)
+    except OSError as error:
+        sys.exit(f"{file}: {error.strerror}")
+    except ValueError as error:
+        sys.exit(f"{file} is no JSON Lines file: {error}")
+    return rows
 
 
 def desk(hub: Hub, messages: list[dict[str, Any]], console: Console) -> None:
@@ -51,9 +67,9 @@ def desk(hub: Hub, messages: list[dict[str, Any]], console: Console) -> None:
     scores = hub.score_rows(pairs, min_confidence=SURE)
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 1, 0))
-    table.add_column("message", width=38)
-    table.add_column("predictions", ratio=1)
-    table.add_column("answer of the FAQ", width=36)
+    table.add_column("message", width=38, overflow="fold")
+    table.add_column("predictions", ratio=1, overflow="fold")
+    table.add_column("answer of the FAQ", width=36, overflow="fold")
     for row, message in enumerate(messages):
         language = message["language"]
         own: dict[str, Any] = {name: scores[name][row] for name in TASKS[language]}
@@ -61,7 +77,9 @@ def desk(hub: Hub, messages: list[dict[str, Any]], console: Console) -> None:
         found = faq[language].query_vectors([vector], top_k=1, min_score=similar[language])[0]
         predictions = "; ".join(filter(None, (described(*pair) for pair in own.items())))
         answers = [str(hit.record["answer"]) for hit in found if hit.record]
-        table.add_row(message["text"], predictions or UNKNOWN, *(answers or [UNKNOWN]))
+        cells = (message["text"], predictions or UNKNOWN, *(answers or [UNKNOWN]))
+        # Texts of other people: [bold] in one is no markup.
+        table.add_row(*map(Text, cells))
     console.print(table)
 
 
