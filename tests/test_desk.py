@@ -1,39 +1,47 @@
-"""The desk of the examples: rows that people wrote, and files that are none."""
+"""The customer-service desk of scripts/examples/service, as users start it."""
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-from adapterhub import Hub
-from scripts.examples.service import desk
+ROOT = Path(__file__).resolve().parents[1]
+DESK = ROOT / "scripts" / "examples" / "service" / "desk.py"
 
 
-@pytest.mark.parametrize(
-    ("content", "problem"),
-    [
-        (None, "No such file"),
-        ('{"language": "en", "text": "a"}\n\n{"language": "fr", "text": "b"}\n', "line 3: needs"),
-        ('{"language": "en"}\n', "line 1: needs a text"),
-        ("[]\n", "line 1: needs"),
-        ("{\n", "is no JSON Lines file"),
-    ],
-)
-def test_a_file_that_is_none_ends_with_its_problem(
-    tmp_path: Path, content: str | None, problem: str
-) -> None:
+def run(*words: object, home: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "HOME": str(home), "HF_HUB_OFFLINE": "1", "COLUMNS": "160"}
+    command = [sys.executable, str(DESK), *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+
+
+@pytest.mark.slow
+def test_every_message_is_shown_and_the_faq_answers_its_own_questions(tmp_path: Path) -> None:
+    faq = [json.loads(line) for line in (DESK.parent / "faq.jsonl").read_text().splitlines()]
+    own = [{"language": row["language"], "text": row["text"]} for row in faq]
+    odd = [{"language": "en", "text": "<b>zzz</b> qqq [red]xx[/red]"}]
+    odd.append({"language": "zh", "text": "我昨天从上海飞北京，行李到现在还没有找到，应该怎么办？"})
     file = tmp_path / "messages.jsonl"
-    if content is not None:
-        file.write_text(content, encoding="utf-8")
-    with pytest.raises(SystemExit, match=problem):
-        desk.read_rows(file)
+    file.write_text("".join(json.dumps(row) + "\n" for row in own + odd), encoding="utf-8")
+    done = run(file, home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    shown = re.sub(r"\s", "", done.stdout)
+    assert all(re.sub(r"\s", "", row["answer"])[:8] in shown for row in faq)
+    assert "[red]xx[/red]" in shown
+    assert "Idonotknow" in shown
+    assert "…" not in shown
 
 
-def test_texts_are_shown_whole_and_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
-    text = "[bold]我昨天从上海飞北京，[/x]行李到现在还没找到，怎么办？"
-    desk.desk(Hub(), [{"language": "zh", "text": text}], Console(width=110))
-    shown = capsys.readouterr().out
-    first = "".join(line[1:40].strip() for line in shown.splitlines())
-    assert text in first
+def test_a_message_of_another_language_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "messages.jsonl"
+    file.write_text('{"language": "en", "text": "Hi"}\n{"language": "fr", "text": "Oui"}\n')
+    done = run(file, home=tmp_path)
+    assert done.returncode == 1
+    assert "line 2 is not a record with a language (en or zh) and a text" in done.stderr
+    assert "Traceback" not in done.stderr

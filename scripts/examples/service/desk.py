@@ -1,6 +1,6 @@
 """A customer-service desk in English and Chinese: every task of a message in one call.
 
-    .venv/bin/python scripts/examples/service/desk.py [FILE]
+    scripts/desk [FILE]
 
 Reads messages.jsonl, or a FILE with the columns `language` and `text`. Each message gets what its
 language has tasks for: an intent, slots, sentiment, spam, and a vector by which the right answer of
@@ -20,7 +20,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from adapterhub import Hub, Index
+from adapterhub import AdapterHubError, Hub, Index
+from adapterhub.errors import DataError
 
 HERE = Path(__file__).resolve().parent
 TASKS = {
@@ -36,26 +37,25 @@ def main() -> None:
     file = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "messages.jsonl"
     console = Console(highlight=False)
     console.width = max(console.width, 110)
-    desk(Hub(), read_rows(file), console)
+    messages = read_rows(file)
+    desk(Hub(), messages, console)
 
 
 def read_rows(file: Path) -> list[dict[str, Any]]:
-    """Returns the records of a JSON Lines file, or ends the program with what is wrong in it."""
-    rows: list[dict[str, Any]] = []
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
+    """Returns the records of a JSON Lines file.
+
+    Raises:
+        DataError: A line is none, or lacks a language that the desk has, or a text.
+    """
+    rows = []
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        try:
             row = json.loads(line)
-            if not isinstance(row, dict) or row.get("language") not in TASKS or "text" not in row:
-                needed = f"needs a text, and a language of {', '.join(TASKS)}"
-                sys.exit(f"{file}, line {number}: {needed}")
-            rows.append(row)
-    except OSError as error:
-        sys.exit(f"{file}: {error.strerror}")
-    except ValueError as error:
-        sys.exit(f"{file} is no JSON Lines file: {error}")
+            TASKS[row["language"]], row["text"]
+        except (ValueError, KeyError, TypeError):
+            wanted = f"a record with a language ({' or '.join(TASKS)}) and a text"
+            raise DataError(str(file), f"line {number} is not {wanted}") from None
+        rows.append(row)
     return rows
 
 
@@ -67,6 +67,7 @@ def desk(hub: Hub, messages: list[dict[str, Any]], console: Console) -> None:
     scores = hub.score_rows(pairs, min_confidence=SURE)
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 1, 0))
+    # Chinese has no spaces to break lines at; without fold a text ends in "…".
     table.add_column("message", width=38, overflow="fold")
     table.add_column("predictions", ratio=1, overflow="fold")
     table.add_column("answer of the FAQ", width=36, overflow="fold")
@@ -77,9 +78,8 @@ def desk(hub: Hub, messages: list[dict[str, Any]], console: Console) -> None:
         found = faq[language].query_vectors([vector], top_k=1, min_score=similar[language])[0]
         predictions = "; ".join(filter(None, (described(*pair) for pair in own.items())))
         answers = [str(hit.record["answer"]) for hit in found if hit.record]
-        cells = (message["text"], predictions or UNKNOWN, *(answers or [UNKNOWN]))
-        # Texts of other people: [bold] in one is no markup.
-        table.add_row(*map(Text, cells))
+        cells = message["text"], predictions or UNKNOWN, *(answers or [UNKNOWN])
+        table.add_row(*[Text(cell) for cell in cells])
     console.print(table)
 
 
@@ -107,4 +107,7 @@ def described(name: str, answer: Any) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (AdapterHubError, OSError) as error:
+        sys.exit(f"adapterhub: {error}")
