@@ -67,9 +67,9 @@ def desk(hub: Hub, messages: list[dict[str, Any]], console: Console) -> None:
     scores = hub.score_rows(pairs, min_confidence=SURE)
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 1, 0))
-    table.add_column("message", width=38)
-    table.add_column("predictions", ratio=1)
-    table.add_column("answer of the FAQ", width=36)
+    table.add_column("message", width=38, overflow="fold")
+    table.add_column("predictions", ratio=1, overflow="fold")
+    table.add_column("answer of the FAQ", width=36, overflow="fold")
     for row, message in enumerate(messages):
         language = message["language"]
         own: dict[str, Any] = {name: scores[name][row] for name in TASKS[language]}
