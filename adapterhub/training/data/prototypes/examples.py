@@ -69,7 +69,8 @@ def described(descriptions: Mapping[str, str]) -> tuple[tuple[Inputs, ...], tupl
             try:
                 read(value)
             except ValueError as error:
-                raise UsageError(f"Descriptions: the {what} of '{name}' {error}.") from error
+                problem = f"{str(error).rstrip('.')}."
+                raise UsageError(f"Descriptions: the {what} of '{name}' {problem}") from error
         labels.append(read_label(name))
         inputs.append((read_text(sentence),))
     return tuple(inputs), tuple(labels)
