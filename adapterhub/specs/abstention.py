@@ -130,6 +130,9 @@ def abstention_lines(found: Abstention, withheld: str) -> tuple[str, ...]:
     lines = [
         f"Does not answer under a confidence of {least}{wanted}: {given} of the {withheld} remain, "
         f"and {right} of these are right."
+        if found.min_confidence
+        else f"Always answers: the minimum of confidence{wanted} is 0. Of the {withheld} {right} "
+        f"are right."
     ]
     if rejected:
         lines.append(
@@ -155,7 +158,7 @@ def check_confidence(answers: AnswerOptions, rows: Mapping[str, KindRow]) -> Non
         UsageError: None of the tasks ever abstains.
     """
     if answers.min_confidence and rows and not any(row.withheld for row in rows.values()):
-        kinds = ", ".join(f"'{name}' is a {row.name} task" for name, row in rows.items())
+        kinds = ", ".join(f"'{name}' is {row.a_task}" for name, row in rows.items())
         raise UsageError(
             f"min_confidence is {answers.min_confidence:g}, but no task of this call has a "
             f"confidence that decides whether it answers: {kinds}. Leave it out."

@@ -173,7 +173,7 @@ def test_an_older_version_can_be_the_start(hub: Hub, registry: Path) -> None:
         ),
         (lambda r: add_labels("topics", {"x": []}, registry=r), "no example and no description"),
         (lambda r: add_labels("topics", registry=r), "no label to add"),
-        (lambda r: add_labels("topics", {"x": [" "]}, registry=r), "of label 'x' is empty"),
+        (lambda r: add_labels("topics", {"x": [" "]}, registry=r), r"of label 'x' is empty\.$"),
         (lambda r: add_labels("topics", {"x": ["\u200b"]}, registry=r), "of label 'x'"),
         (lambda r: rename_label("topics", "fod", "x", registry=r), "no label 'fod'"),
         (lambda r: rename_label("topics", "food", "time", registry=r), "has a label 'time'"),
@@ -261,3 +261,16 @@ def test_a_minimum_of_confidence_is_dropped_with_its_figures(
     drop_labels("few", "meals", registry=registry)
     assert spec_of(registry, "few").abstention is None
     assert "its new version always answers" in caplog.text
+
+
+def test_a_task_that_always_answered_loses_no_minimum(
+    registry: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = {"kind": "prototype", "min_accuracy": 0.01, "cache_dir": tmp_path / "cache"}
+    train(ROWS, task="few", options=options, registry=registry)
+    found = spec_of(registry, "few").abstention
+    assert found is not None
+    assert found.min_confidence == 0
+    drop_labels("few", "food", registry=registry)
+    assert spec_of(registry, "few").abstention is None
+    assert "always answers" not in caplog.text

@@ -189,6 +189,21 @@ def test_another_minimum_is_another_job(hub: Hub, tmp_path: Path) -> None:
         hub.score_file(texts, out, tasks="mood")
 
 
+def test_a_job_with_a_minimum_gets_a_task_that_always_answers(
+    tiny_registry: Path, tmp_path: Path
+) -> None:
+    hub = Hub(tiny_registry, device="cpu")
+    texts, options = ["a good day", "it is late"], {"min_confidence": 1.0}
+    hub.score_file(texts, tmp_path / "parts", tasks="sentiment", options=options)
+    both = ["sentiment", "rating"]
+    done = hub.score_file(texts, tmp_path / "parts", tasks=both, options=options)
+    assert done.tasks == ("sentiment", "rating")
+    table = pq.read_table(tmp_path / "parts")
+    assert table["sentiment.label"].to_pylist() == [None, None]
+    expected = hub.score(texts, "rating").to_columns()["rating.value"]
+    assert table["rating.value"].to_pylist() == pytest.approx(expected)
+
+
 @pytest.mark.parametrize(
     ("rows", "options"),
     [
@@ -239,6 +254,7 @@ def test_a_demand_that_nothing_meets_is_said(
     assert trained.spec.abstention is not None
     assert trained.spec.abstention.min_confidence == 0
     assert any("No minimum of confidence makes 1 of" in note for note in trained.table.notes)
+    assert any(note.startswith("Always answers: ") for note in trained.table.notes)
 
 
 @pytest.mark.parametrize(
@@ -307,8 +323,10 @@ def test_a_split_column_says_what_rows_out_of_scope_are_for(
 
 def test_kinds_that_always_answer_refuse_a_minimum(tiny_registry: Path) -> None:
     hub = Hub(tiny_registry, device="cpu")
-    with pytest.raises(UsageError, match="'rating' is a regression task"):
-        hub.score("a good day", "rating", min_confidence=0.5)
+    with pytest.raises(
+        UsageError, match="'rating' is a regression task, 'trees' is a parsing task"
+    ):
+        hub.score("a good day", ["rating", "trees"], min_confidence=0.5)
     hub.score("a good day", "rating", min_confidence=0)
     both = hub.score("a good day", ["rating", "sentiment"], min_confidence=1.0)
     assert both["rating"][0] == hub.score("a good day", "rating")["rating"][0]
