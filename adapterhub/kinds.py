@@ -211,6 +211,10 @@ _ROWS = (
         has_tree=True,
         linear="leaves",
         withheld="leaves",
+        limits=(
+            "Where a leaf is under the minimum of confidence, predicts a label above it that is "
+            "not, or none.",
+        ),
         always="Always predicts one of its labels, also for a text that none of them fits.",
         schema=4,
     ),

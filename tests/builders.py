@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from adapterhub.shapes import tensor_shapes
+from adapterhub.shapes import COUNTS, tensor_shapes
 from adapterhub.specs import (
     KINDS,
     Abstention,
@@ -105,7 +105,10 @@ def abstention(least: float = 0.7, **changes: Any) -> Abstention:
 
 
 def head_tensors(spec: TaskSpec, seed: int = 0) -> dict[str, torch.Tensor]:
-    """Returns random float32 tensors that fit `spec`."""
+    """Returns random float32 tensors that fit `spec`; counts of examples are whole numbers."""
     generator = torch.Generator().manual_seed(seed)
     shapes = tensor_shapes(spec).items()
-    return {name: torch.randn(shape, generator=generator) for name, shape in shapes}
+    found = {name: torch.randn(shape, generator=generator) for name, shape in shapes}
+    return {
+        name: tensor.abs().ceil() if name == COUNTS else tensor for name, tensor in found.items()
+    }

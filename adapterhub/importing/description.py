@@ -119,10 +119,10 @@ def _kind(classifier: ClassifierHead, config: ModelConfig, options: ImportOption
     row = KINDS[kind]
     if row.biaffine:
         raise UsageError("A classifier has no heads of words; a parsing task is trained or added.")
-    if row.sized:
+    if row.sized or row.prototypes or row.has_tree:
         raise UsageError(
-            f"A classifier has outputs for labels, none for vectors; an {row.name} task is trained "
-            f"or added."
+            f"A classifier has an output for each label, but no vectors, no examples and no tree "
+            f"of labels; {row.a_task} is trained or added."
         )
     if row.slides_second != (classifier.reads == "answers"):
         what = "finds answers" if classifier.reads == "answers" else "finds no answers"

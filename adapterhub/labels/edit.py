@@ -277,11 +277,12 @@ def _save(edited: _Edited, head: ChangedHead, context: ExecutionContext | None) 
     found, spec = edited.found, head.spec
     assert found.found is not None  # as `_read` checks
     assert found.registry is not None
-    if edited.spec.abstention is not None and spec.abstention is None:
+    before = edited.spec.abstention
+    if before is not None and before.min_confidence and spec.abstention is None:
         _log.warning(
             "Task '%s' did not answer under a confidence of %g, which was chosen for other labels: "
             "its new version always answers. The option min_confidence of a call sets one.",
-            *(found.name, edited.spec.abstention.min_confidence),
+            *(found.name, before.min_confidence),
         )
     # A task that was renamed has its old name in its head file.
     spec = spec.model_copy(update={"task": found.name})

@@ -23,7 +23,7 @@ def checked_label(label: object) -> str:
     try:
         return read_label(label)
     except ValueError as error:
-        raise UsageError(f"The label {str(error).rstrip('.')}.") from error
+        raise UsageError(f"The label {_sentence(error)}") from error
 
 
 def checked_texts(examples: object, descriptions: object) -> dict[str, list[str]]:
@@ -57,8 +57,14 @@ def _text(label: object, text: object) -> str:
     try:
         return read_text(text)
     except ValueError as error:
-        problem = str(error).rstrip(".")
-        raise UsageError(f"An example or the description of label '{label}' {problem}.") from error
+        raise UsageError(
+            f"An example or the description of label '{label}' {_sentence(error)}"
+        ) from error
+
+
+def _sentence(problem: ValueError) -> str:
+    """Returns a problem that ends a sentence; some do already."""
+    return f"{str(problem).rstrip('.')}."
 
 
 def texts_of_file(data: object, label: str | None = None) -> dict[str, list[str]]:

@@ -18,7 +18,7 @@ from pydantic import JsonValue
 from safetensors import SafetensorError
 
 from adapterhub.errors import HeadFileError, IntegrityError, check_type
-from adapterhub.shapes import NGRAM_KEYS
+from adapterhub.shapes import COUNTS, NGRAM_KEYS
 from adapterhub.specs import AdapterSpec, TaskSpec
 from adapterhub.store.adapter_names import PREFIX
 from adapterhub.store.atomic import reason, write_atomic
@@ -205,6 +205,14 @@ def read_tensors(data: bytes, header: Header, *, sha256: str, source: str) -> He
             source,
             f"tensor '{NGRAM_KEYS}' is not ascending from 1 on. It was altered; fetch or train "
             f"it again.",
+        )
+    counts = tensors.get(COUNTS)
+    # No prediction depends on them, so known answers do not tell; further examples do.
+    if counts is not None and bool(((counts < 1) | (counts != counts.round())).any()):
+        raise HeadFileError(
+            source,
+            f"tensor '{COUNTS}' is not the number of examples of each label, 1 or more. It was "
+            f"altered; fetch or train it again.",
         )
     adapter = header.spec.adapter
     if adapter is not None and digest_of(adapter, tensors) != adapter.digest:

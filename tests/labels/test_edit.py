@@ -261,3 +261,16 @@ def test_a_minimum_of_confidence_is_dropped_with_its_figures(
     drop_labels("few", "meals", registry=registry)
     assert spec_of(registry, "few").abstention is None
     assert "its new version always answers" in caplog.text
+
+
+def test_a_task_that_always_answered_loses_no_minimum(
+    registry: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = {"kind": "prototype", "min_accuracy": 0.01, "cache_dir": tmp_path / "cache"}
+    train(ROWS, task="few", options=options, registry=registry)
+    found = spec_of(registry, "few").abstention
+    assert found is not None
+    assert found.min_confidence == 0
+    drop_labels("few", "food", registry=registry)
+    assert spec_of(registry, "few").abstention is None
+    assert "always answers" not in caplog.text

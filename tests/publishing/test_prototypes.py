@@ -18,7 +18,7 @@ from tests.tiny import add_task
 
 EDITS = (
     LabelEdit(action="added", labels=("film", "she"), rows=5, data_digest="1" * 64),
-    LabelEdit(action="renamed", labels=("film", "cinema")),
+    LabelEdit(action="renamed", labels=("film", "le <b>cinéma</b>")),
     LabelEdit(action="dropped", labels=("she",)),
 )
 
@@ -60,5 +60,5 @@ def test_the_card_says_what_was_done() -> None:
     assert "No weights were fitted" in section
     assert "learning rate" not in section
     assert "Since then labels were added: film, she (5 examples)." in section
-    assert "Since then `film` was renamed to `cinema`." in section
+    assert "Since then 'film' was renamed to 'le &lt;b&gt;cinéma&lt;/b&gt;'." in section
     assert "Since then labels were dropped: she." in section

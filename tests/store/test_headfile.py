@@ -55,6 +55,24 @@ def test_any_safetensors_reader_reads_it(tmp_path: Path) -> None:
     assert end % 8 == 0
 
 
+@pytest.mark.parametrize("count", [0.0, -3.0, 1.5])
+def test_counts_of_examples_are_whole_numbers(tmp_path: Path, count: float) -> None:
+    spec = task_spec("prototype")
+    tensors = head_tensors(spec)
+    tensors["head.counts"][1] = count
+    with pytest.raises(HeadFileError, match=r"'head\.counts' is not the number of examples"):
+        write_head(tmp_path / "a.safetensors", spec, tensors)
+    assert not list(tmp_path.iterdir())
+    # A file of somebody else.
+    good = encode_head(spec, head_tensors(spec))
+    header, data = header_and_data(good)
+    start, _ = header["head.counts"]["data_offsets"]
+    altered = bytearray(data)
+    altered[start : start + 4] = torch.tensor(count).numpy().tobytes()
+    with pytest.raises(HeadFileError, match="altered; fetch or train it again"):
+        parse_head(raw_file(json.dumps(header).encode(), bytes(altered)), source="a")
+
+
 def test_equal_input_gives_equal_bytes() -> None:
     spec = task_spec("single_label", pooling="attentive")
     tensors = head_tensors(spec)

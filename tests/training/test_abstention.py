@@ -11,14 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from adapterhub import Hub
-from adapterhub.decoding import AnswerOptions
 from adapterhub.errors import DataError, UsageError
-from adapterhub.kinds import KINDS
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.scoring.scorer import Scorer
 from adapterhub.specs import Abstention
-from adapterhub.specs.abstention import check_confidence
 from adapterhub.training.finalize import TrainedTask
 from adapterhub.training.options import training_options
 from adapterhub.training.train import train
@@ -192,6 +189,21 @@ def test_another_minimum_is_another_job(hub: Hub, tmp_path: Path) -> None:
         hub.score_file(texts, out, tasks="mood")
 
 
+def test_a_job_with_a_minimum_gets_a_task_that_always_answers(
+    tiny_registry: Path, tmp_path: Path
+) -> None:
+    hub = Hub(tiny_registry, device="cpu")
+    texts, options = ["a good day", "it is late"], {"min_confidence": 1.0}
+    hub.score_file(texts, tmp_path / "parts", tasks="sentiment", options=options)
+    both = ["sentiment", "rating"]
+    done = hub.score_file(texts, tmp_path / "parts", tasks=both, options=options)
+    assert done.tasks == ("sentiment", "rating")
+    table = pq.read_table(tmp_path / "parts")
+    assert table["sentiment.label"].to_pylist() == [None, None]
+    expected = hub.score(texts, "rating").to_columns()["rating.value"]
+    assert table["rating.value"].to_pylist() == pytest.approx(expected)
+
+
 @pytest.mark.parametrize(
     ("rows", "options"),
     [
@@ -242,8 +254,8 @@ def test_a_demand_that_nothing_meets_is_said(
     assert trained.spec.abstention is not None
     assert trained.spec.abstention.min_confidence == 0
     assert any("No minimum of confidence makes 1 of" in note for note in trained.table.notes)
-    assert any(note.startswith("Always answers: the minimum") for note in trained.table.notes)
-    assert not any("Does not answer under" in note for note in trained.table.notes)
+    assert any(note.startswith("Always answers: ") for note in trained.table.notes)
+    assert any("Of fewer than 20 answers" in note for note in trained.table.notes)
 
 
 @pytest.mark.parametrize(
@@ -312,11 +324,10 @@ def test_a_split_column_says_what_rows_out_of_scope_are_for(
 
 def test_kinds_that_always_answer_refuse_a_minimum(tiny_registry: Path) -> None:
     hub = Hub(tiny_registry, device="cpu")
-    with pytest.raises(UsageError, match="'rating' is a regression task"):
-        hub.score("a good day", "rating", min_confidence=0.5)
-    rows = {"near": KINDS["embedding"]}
-    with pytest.raises(UsageError, match="'near' is an embedding task"):
-        check_confidence(AnswerOptions(min_confidence=0.5), rows)
+    with pytest.raises(
+        UsageError, match="'rating' is a regression task, 'trees' is a parsing task"
+    ):
+        hub.score("a good day", ["rating", "trees"], min_confidence=0.5)
     hub.score("a good day", "rating", min_confidence=0)
     both = hub.score("a good day", ["rating", "sentiment"], min_confidence=1.0)
     assert both["rating"][0] == hub.score("a good day", "rating")["rating"][0]

@@ -217,6 +217,7 @@ def test_a_prototype_task_is_trained_among_others(
         ({"metric": "spearman"}, "is chosen by"),
         ({"descriptions": {"food": " "}}, "the sentence of 'food'"),
         ({"descriptions": {"": "x"}}, "the label of ''"),
+        ({"descriptions": {"food ": "x"}, "none_label": "food"}, "'food ' is the none_label"),
     ],
 )
 def test_options_that_do_not_apply_are_refused(

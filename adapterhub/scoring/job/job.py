@@ -66,9 +66,10 @@ class ScoringJob:
             return self.assigned.request
         record = self.output.record
         request = in_order(self.assigned.request, record)
-        return (
-            only(request, record.adding, record) if record.adding and not self.is_done else request
-        )
+        if not record.adding or self.is_done:
+            return request
+        kinds = {name: spec.kind for name, spec in self.assigned.specs.items()}
+        return only(request, record.adding, record, kinds)
 
     @property
     def plan(self) -> Plan:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adapterhub.errors import DataError
+from adapterhub.kinds import KINDS
 from adapterhub.results import column_types
 from adapterhub.scoring.parts.layout import Layout
 from adapterhub.scoring.pipeline.chunks import Request
@@ -56,7 +57,7 @@ class PartJob:
         wanted = self.record.digests
         if part is not None:
             missing = self.lacks(part)
-            return only(self.request, missing, self.record) if missing else None
+            return only(self.request, missing, self.record, self.kinds) if missing else None
         given = set(self.request.names.values())
         absent = [name for name in wanted if name not in given]
         if absent:
@@ -89,10 +90,15 @@ class PartJob:
         return pa.schema(found)
 
 
-def only(request: Request, names: Iterable[str], record: JobRecord) -> Request:
+def only(
+    request: Request, names: Iterable[str], record: JobRecord, kinds: Mapping[str, Kind]
+) -> Request:
     """Returns the part of a request that is for some tasks of a job, by their names there."""
     wanted = set(names)
     kept = {ref: name for ref, name in request.names.items() if name in wanted}
+    # The minimum of a job is for those of its tasks that may abstain, which may all be done.
+    can_abstain = any(KINDS[kinds[name]].withheld for name in kept.values())
+    least = request.answers.min_confidence if can_abstain else None
     columns = {one for task in record.tasks if task.name in wanted for one in task.columns}
     versions = {ref: request.versions[ref] for ref in kept}
     return replace(
@@ -101,6 +107,7 @@ def only(request: Request, names: Iterable[str], record: JobRecord) -> Request:
         versions=versions,
         columns=tuple(one for one in request.columns if one in columns),
         fields={one: request.fields[one] for one in versions.values()},
+        answers=replace(request.answers, min_confidence=least),
         truncated=None,  # it was written with the first tasks
     )
 

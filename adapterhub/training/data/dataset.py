@@ -319,7 +319,7 @@ def _of_all(records: Records, columns: Columns, options: TrainingOptions) -> Spl
 
 def _with_descriptions(dataset: Dataset, options: TrainingOptions) -> Dataset:
     """Returns rows with the descriptions of labels, if any, behind them; 1.0 is the label 1."""
-    inputs, labels = few_examples.described(options.descriptions)
+    inputs, labels = few_examples.described(options.descriptions, options.none_label)
     targets = with_whole_numbers(dataset.targets + labels)
     return replace(dataset, inputs=dataset.inputs + inputs, targets=targets)
 

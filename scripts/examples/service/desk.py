@@ -67,7 +67,6 @@ def desk(hub: Hub, messages: list[dict[str, Any]], console: Console) -> None:
     scores = hub.score_rows(pairs, min_confidence=SURE)
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 1, 0))
-    # Chinese has no spaces to break lines at; without fold a text ends in "…".
     table.add_column("message", width=38, overflow="fold")
     table.add_column("predictions", ratio=1, overflow="fold")
     table.add_column("answer of the FAQ", width=36, overflow="fold")

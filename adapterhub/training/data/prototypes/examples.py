@@ -56,11 +56,13 @@ def check_unfitted(options: TrainingOptions, kind: Kind) -> None:
             )
 
 
-def described(descriptions: Mapping[str, str]) -> tuple[tuple[Inputs, ...], tuple[Target, ...]]:
+def described(
+    descriptions: Mapping[str, str], none_label: str | None
+) -> tuple[tuple[Inputs, ...], tuple[Target, ...]]:
     """Returns descriptions as rows: inputs and labels.
 
     Raises:
-        UsageError: A label or a sentence is empty, or too long.
+        UsageError: A label or a sentence is empty, or too long, or the label means none of them.
     """
     inputs: list[Inputs] = []
     labels: list[Target] = []
@@ -69,9 +71,14 @@ def described(descriptions: Mapping[str, str]) -> tuple[tuple[Inputs, ...], tupl
             try:
                 read(value)
             except ValueError as error:
-                problem = str(error).rstrip(".")
-                raise UsageError(f"Descriptions: the {what} of '{name}' {problem}.") from error
+                problem = f"{str(error).rstrip('.')}."
+                raise UsageError(f"Descriptions: the {what} of '{name}' {problem}") from error
         labels.append(read_label(name))
+        if labels[-1] == none_label:
+            raise UsageError(
+                f"Descriptions: '{name}' is the none_label, which becomes no label of the task; "
+                f"leave its description out."
+            )
         inputs.append((read_text(sentence),))
     return tuple(inputs), tuple(labels)
 
