@@ -127,13 +127,11 @@ def abstention_lines(found: Abstention, withheld: str) -> tuple[str, ...]:
     """
     least, given, right, *rejected = risk_cells(found.chosen)
     wanted = f", chosen for {found.min_accuracy:g} right" if found.min_accuracy else ""
-    lines = [
-        f"Does not answer under a confidence of {least}{wanted}: {given} of the {withheld} remain, "
-        f"and {right} of these are right."
-        if found.min_confidence
-        else f"Always answers: the minimum of confidence{wanted} is 0. Of the {withheld} {right} "
-        f"are right."
-    ]
+    when = f"Does not answer under a confidence of {least}"
+    if not found.min_confidence:
+        when = "Always answers: the minimum of confidence is 0"
+    # Also with 0 some may be left out: each row was measured at the minimum that others chose.
+    lines = [f"{when}{wanted}: {given} of the {withheld} remain, and {right} of these are right."]
     if rejected:
         lines.append(
             f"No answer for {rejected[0]} of {found.outside:,} rows out of scope "
