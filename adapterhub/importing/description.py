@@ -119,7 +119,7 @@ def _kind(classifier: ClassifierHead, config: ModelConfig, options: ImportOption
     row = KINDS[kind]
     if row.biaffine:
         raise UsageError("A classifier has no heads of words; a parsing task is trained or added.")
-    if row.sized:
+    if row.of_vectors:
         raise UsageError(
             f"A classifier has outputs for labels, none for vectors; an {row.name} task is trained "
             f"or added."

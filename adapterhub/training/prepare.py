@@ -170,7 +170,7 @@ def _read_rows(data: object, options: TrainingOptions, called: str) -> Splits:
         _log.warning("%s%s", called, warning)
     kind = splits.train.kind
     _check_metric(splits, options)  # now, not after the encoder has run
-    if options.examples and KINDS[kind].sized:
+    if options.examples and KINDS[kind].of_vectors:
         raise UsageError(
             f"Option examples: a card shows predictions, and those of {KINDS[kind].a_task} are "
             f"vectors; leave it out."
