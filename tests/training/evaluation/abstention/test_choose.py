@@ -72,6 +72,7 @@ def test_equal_confidences_are_given_together_or_not_at_all() -> None:
     assert [round(one.coverage, 2) for one in table_of(answers, answers)] == [1.0, 0.5]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("per_row", [1, 4])
 @pytest.mark.parametrize(
     ("rows", "outside", "wanted"), [(60, 20, None), (200, 0, 0.85), (600, 100, 0.85)]
