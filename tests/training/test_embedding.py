@@ -266,12 +266,12 @@ BAD: dict[str, tuple[Rows, dict[str, Any], str]] = {
         [{**row, "label": 1, "part": "train"} for row in HELD_OUT]
         + [{**row, "label": 0, "part": "validation"} for row in HELD_OUT],
         {"split_column": "part"},
-        "validation rows do not tell recall_at_1",
+        "validation rows cannot measure recall_at_1",
     ),
     "test": (
         HELD_OUT,
         {"test": [{**row, "label": 0} for row in HELD_OUT]},
-        "test rows do not tell recall_at_1",
+        "test rows cannot measure recall_at_1",
     ),
 }
 
