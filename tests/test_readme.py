@@ -41,7 +41,7 @@ PAGES = (
     *("README.md", "CHANGELOG.md", "scripts/examples/README.md"),
     *(path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "docs").rglob("*.md"))),
 )
-SCRIPTS = ("scripts/demo", "scripts/test", "scripts/build_heads")
+SCRIPTS = ("scripts/demo", "scripts/desk", "scripts/test", "scripts/build_heads")
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 import re
 import unicodedata
@@ -149,6 +150,12 @@ def save_tokenizer(model: bytes, folder: Path) -> None:
     for name in ("is_local", "local_files_only"):  # how it was loaded here is nobody's business
         tokenizer.init_kwargs.pop(name, None)
     tokenizer.save_pretrained(folder)
+    # Half a megabyte of it is the spaces that it is indented with.
+    file = folder / "tokenizer.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(
+        json.dumps(content, ensure_ascii=False, separators=(",", ":")), encoding="utf-8"
+    )
 
 
 def _paragraphs(folder: Path, language: str) -> Iterator[str]:

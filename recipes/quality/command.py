@@ -178,7 +178,7 @@ def probing(options: argparse.Namespace) -> int:
         backbone=options.backbone,
         only=options.only,
         max_rows=(WORD_ROWS, TEXT_ROWS) if given is None else (given, given),
-        record=options.out.with_suffix(".json"),
+        record=options.out.with_suffix(".json.gz"),
     )
     write_page(options.out, found)
     return len(found.results)

@@ -5,6 +5,7 @@ A stopped run resumes: each result is recorded when it is there.
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 from collections.abc import Mapping, Sequence
@@ -221,16 +222,16 @@ _PACKED = tuple(ProbeFit.model_fields)
 
 
 def write_record(path: Path, found: ProbedResults) -> None:
-    """Writes results as JSON; the fits of a run are rows of one table."""
+    """Writes results as packed JSON; the fits of a run are rows of one table."""
     values = found.model_dump(mode="json")
     for result in values["results"].values():
         rows = [[_rounded(fit[name]) for name in _PACKED] for fit in result["fits"]]
         result["fits"] = {"columns": list(_PACKED), "rows": rows}
         result["entropy"], result["seconds"] = map(_rounded, (result["entropy"], result["seconds"]))
     text = json.dumps(values, ensure_ascii=False, separators=(",", ":"))
-    # A line for each fit, so that a change of a record can be read.
+    # A line for each fit, so that a change of a record can be read; the same bytes at any time.
     text = text.replace('"rows":[[', '"rows":[\n[').replace("],[", "],\n[")
-    write_atomic(path, f"{text}\n".encode(), replace=True)
+    write_atomic(path, gzip.compress(f"{text}\n".encode(), mtime=0), replace=True)
 
 
 def read_record(path: Path, new: ProbedResults) -> ProbedResults:
@@ -242,14 +243,14 @@ def read_record(path: Path, new: ProbedResults) -> ProbedResults:
     if not path.is_file():
         return new
     try:
-        values = json.loads(path.read_bytes())
+        values = json.loads(gzip.decompress(path.read_bytes()))
         for result in values["results"].values():
             table = result["fits"]
             result["fits"] = [
                 dict(zip(table["columns"], row, strict=True)) for row in table["rows"]
             ]
         known = ProbedResults.model_validate_json(json.dumps(values))
-    except (ValidationError, ValueError, KeyError, TypeError):
+    except (ValidationError, ValueError, KeyError, TypeError, OSError, EOFError):
         raise UsageError(f"{path} is of another version; remove it to measure anew.") from None
     same = known.backbone.fingerprint == new.backbone.fingerprint
     return known if same and known.max_rows == new.max_rows else new

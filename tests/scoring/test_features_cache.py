@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from adapterhub import Hub
+from adapterhub.decoding import BEST
 from adapterhub.errors import DataError
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.model.execution.known_answers import make_known_answers
@@ -39,7 +40,7 @@ def scored(
     fields = {
         name: dict(zip(hub.spec(name).fields, (column, "other"), strict=False)) for name in names
     }
-    request = Request({n: f"p.{n}" for n in names}, {n: n for n in names}, (), fields, 1)
+    request = Request({n: f"p.{n}" for n in names}, {n: n for n in names}, (), fields, BEST)
     stages = RowStages.open(hub, request)
     cache = None if folder is None else FeaturesCache.open(folder, stages.call)
     windows = [

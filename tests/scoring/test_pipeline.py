@@ -8,6 +8,7 @@ from contextlib import closing
 import pytest
 
 from adapterhub import Hub
+from adapterhub.decoding import BEST
 from adapterhub.rows.source_row import SourceRow
 from adapterhub.scoring.pipeline import windows
 from adapterhub.scoring.pipeline.chunks import Request, RowStages
@@ -177,7 +178,7 @@ def test_rows_and_bad_rows_add_up_and_are_watched(hub: Hub) -> None:
         versions={"sentiment": "sentiment", "rating": "rating"},
         columns=("mood", "rating"),
         fields={"sentiment": {"text": "review"}, "rating": {"text": "review"}},
-        top_k=1,
+        answers=BEST,
     )
     stages = RowStages.open(hub, request)
     assert len(stages.call.plan.trunks) == 1

@@ -58,7 +58,7 @@ def test_the_page_says_which_depth_to_read(tmp_path: Path) -> None:
 
 
 def test_a_record_is_read_back_and_refused_where_it_cannot_be(tmp_path: Path) -> None:
-    found, path = results(), tmp_path / "probing.json"
+    found, path = results(), tmp_path / "probing.json.gz"
     write_record(path, found)
     known = read_record(path, results())
     assert known.results.keys() == found.results.keys()

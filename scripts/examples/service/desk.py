@@ -1,6 +1,6 @@
 """A customer-service desk in English and Chinese: every task of a message in one call.
 
-    .venv/bin/python scripts/examples/service/desk.py [FILE]
+    scripts/desk [FILE]
 
 Reads messages.jsonl, or a FILE with the columns `language` and `text`. Each message gets what its
 language has tasks for: an intent, slots, sentiment, spam, and a vector by which the right answer of
@@ -18,8 +18,10 @@ from typing import Any
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from adapterhub import Hub, Index
+from adapterhub import AdapterHubError, Hub, Index
+from adapterhub.errors import DataError
 
 HERE = Path(__file__).resolve().parent
 TASKS = {
@@ -35,12 +37,26 @@ def main() -> None:
     file = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "messages.jsonl"
     console = Console(highlight=False)
     console.width = max(console.width, 110)
-    desk(Hub(), read_rows(file), console)
+    messages = read_rows(file)
+    desk(Hub(), messages, console)
 
 
 def read_rows(file: Path) -> list[dict[str, Any]]:
-    """Returns the records of a JSON Lines file."""
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    """Returns the records of a JSON Lines file.
+
+    Raises:
+        DataError: A line is none, or lacks a language that the desk has, or a text.
+    """
+    rows = []
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            row = json.loads(line)
+            TASKS[row["language"]], row["text"]
+        except (ValueError, KeyError, TypeError):
+            wanted = f"a record with a language ({' or '.join(TASKS)}) and a text"
+            raise DataError(str(file), f"line {number} is not {wanted}") from None
+        rows.append(row)
+    return rows
 
 
 def desk(hub: Hub, messages: list[dict[str, Any]], console: Console) -> None:
@@ -61,7 +77,8 @@ def desk(hub: Hub, messages: list[dict[str, Any]], console: Console) -> None:
         found = faq[language].query_vectors([vector], top_k=1, min_score=similar[language])[0]
         predictions = "; ".join(filter(None, (described(*pair) for pair in own.items())))
         answers = [str(hit.record["answer"]) for hit in found if hit.record]
-        table.add_row(message["text"], predictions or UNKNOWN, *(answers or [UNKNOWN]))
+        cells = message["text"], predictions or UNKNOWN, *(answers or [UNKNOWN])
+        table.add_row(*[Text(cell) for cell in cells])
     console.print(table)
 
 
@@ -89,4 +106,7 @@ def described(name: str, answer: Any) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (AdapterHubError, OSError) as error:
+        sys.exit(f"adapterhub: {error}")

@@ -213,5 +213,5 @@ def check_named(labels: Sequence[str], records: Records, options: TrainingOption
     if given and other is not None:
         records.refuse(
             f"the training rows have '{other}', which the option labels does not name; it names "
-            f"{first_of(given)}"
+            + first_of(given)
         )
