@@ -31,8 +31,8 @@ class OrdinalReader(SingleLabelReader):
             _refuse_odd(labels, records, options)
             raise UsageError(
                 f"The order of the labels {first_of(labels)} is not known, since they are not the "
-                f"same words with different numbers; give all of them from the lowest to the highest, such as "
-                f"--labels bad,ok,good (in Python labels=('bad', 'ok', 'good'))."
+                f"same words with different numbers; give all of them from the lowest to the "
+                f"highest, such as --labels bad,ok,good (in Python labels=('bad', 'ok', 'good'))."
             )
         return order
 
