@@ -26,6 +26,7 @@ def test_every_message_is_shown_and_the_faq_answers_its_own_questions(tmp_path: 
     faq = [json.loads(line) for line in (DESK.parent / "faq.jsonl").read_text().splitlines()]
     own = [{"language": row["language"], "text": row["text"]} for row in faq]
     odd = [{"language": "en", "text": "<b>zzz</b> qqq [red]xx[/red]"}]
+    odd.append({"language": "zh", "text": "我昨天从上海飞北京，行李到现在还没有找到，应该怎么办？"})
     file = tmp_path / "messages.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in own + odd), encoding="utf-8")
     done = run(file, home=tmp_path)
@@ -34,6 +35,7 @@ def test_every_message_is_shown_and_the_faq_answers_its_own_questions(tmp_path: 
     assert all(re.sub(r"\s", "", row["answer"])[:8] in shown for row in faq)
     assert "[red]xx[/red]" in shown
     assert "Idonotknow" in shown
+    assert "…" not in shown
 
 
 def test_a_message_of_another_language_is_named(tmp_path: Path) -> None:

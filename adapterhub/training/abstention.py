@@ -15,7 +15,12 @@ from adapterhub.model.heads.kinds.table import DECODERS
 from adapterhub.results import LabelScore
 from adapterhub.specs import Abstention, TaskSpec, abstention_lines
 from adapterhub.training.data.dataset import Dataset, Splits
-from adapterhub.training.evaluation.abstention.choose import Demands, crossed_point, table_of
+from adapterhub.training.evaluation.abstention.choose import (
+    FEWEST_ANSWERS,
+    Demands,
+    crossed_point,
+    table_of,
+)
 from adapterhub.training.evaluation.abstention.judged import Given, Judged, risk_point
 from adapterhub.training.evaluation.measure import run_head
 from adapterhub.training.features.encoding import FeatureSource
@@ -113,5 +118,6 @@ def _notes(demands: Demands, choosing: Judged) -> tuple[str, ...]:
     share = figure_text(float(choosing.right.mean())) if len(choosing.right) else "not known"
     return (
         f"No minimum of confidence makes {demands.min_accuracy:g} of the answers right (without "
-        f"one it is {share}), so min_accuracy has no effect: the table says what can be had.",
+        f"one it is {share}), so min_accuracy has no effect: the table says what can be had. "
+        f"Of fewer than {FEWEST_ANSWERS} answers a share is mostly chance, and decides nothing.",
     )

@@ -86,7 +86,7 @@ class TrainingOptions(Options):
     tagging, with heads and relations parsing; a question with a context and answers means
     question_answering; lists of labels mean multi_label, fractions or a column `score` regression,
     other values single_label, and with tree or parents label_tree; where they may be more than one
-    kind, none is guessed. embedding is only by name."""
+    kind, none is guessed. embedding, prototype, ordinal and numbers are only by name."""
     text: Annotated[str, Option("COLUMN", flags=("--text-column", "--text"))] = "text"
     """Column of the text; for multiple choice of the prompt, for question answering of the
     question, by default `prompt` and `question`."""

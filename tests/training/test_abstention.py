@@ -246,6 +246,7 @@ def test_a_demand_that_nothing_meets_is_said(
     assert trained.spec.abstention.min_confidence == 0
     assert any("No minimum of confidence makes 1 of" in note for note in trained.table.notes)
     assert any(note.startswith("Always answers: ") for note in trained.table.notes)
+    assert any("Of fewer than 20 answers" in note for note in trained.table.notes)
 
 
 @pytest.mark.parametrize(

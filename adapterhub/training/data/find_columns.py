@@ -130,9 +130,13 @@ def _usual_target(records: Records, options: TrainingOptions) -> str:
         expected = (
             f"{', '.join(map(repr, usual[:-1]))} or {usual[-1]!r}" if usual[1:] else repr(*usual)
         )
+        hint = "; kinds that read other columns are given by name (--kind)"
+        if options.kind is not None:
+            several = KINDS[options.kind].names_numbers
+            hint = ", or a column for each number (--target a,b)" if several else ""
         records.refuse(
             f"there is no target column {expected}; columns are {', '.join(names[:8])}. "
-            f"Name it with the option target (--target COLUMN)."
+            f"Name it with the option target (--target COLUMN){hint}."
         )
     if options.kind is None:
         return found[0]

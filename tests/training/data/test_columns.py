@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from adapterhub.errors import AdapterHubError, UsageError
+from adapterhub.errors import AdapterHubError, DataError, UsageError
 from adapterhub.specs import Kind
 from adapterhub.training.data.dataset import read_for_task, read_splits
 from adapterhub.training.options import TrainingOptions, training_options
@@ -218,3 +218,24 @@ def test_an_existing_task_needs_no_guess(tmp_path: Path) -> None:
     assert read_for_task(_as_csv(rows, tmp_path / "a.csv"), spec, DEFAULTS).targets[2] == "2"
     with pytest.raises(AdapterHubError, match="expected a number"):
         read_for_task(_rows(EMOTIONS, "gold"), task_spec("regression"), options)
+
+
+@pytest.mark.parametrize(
+    ("options", "hint"),
+    [
+        ({}, r"are given by name \(--kind\)"),
+        ({"kind": "numbers"}, r"a column for each number \(--target a,b\)"),
+        ({"kind": "regression"}, r"\(--target COLUMN\)\.$"),
+    ],
+)
+def test_where_no_target_is_found_the_message_says_what_may_be_missing(
+    options: dict[str, Any], hint: str
+) -> None:
+    with pytest.raises(DataError, match=hint):
+        read_splits(_rows([1.5, 2.5], "valence"), training_options(**options))
+
+
+def test_a_label_that_is_not_in_the_tree_names_the_option() -> None:
+    options = training_options(parents={"a": "root", "b": "root"})
+    with pytest.raises(DataError, match=r"'c', which the option parents \(--parents FILE\)"):
+        read_splits(_rows(["a", "b", "c"], "label"), options)

@@ -48,7 +48,10 @@ class LabelTreeReader(TextReader):
             elif known and label not in known:
                 hint = nearest(label, known)
                 meant = f"; did you mean {shown(hint)}?" if hint else ""
-                raise ValueError(f"is {shown(label)}, which parents do not have{meant}")
+                raise ValueError(
+                    f"is {shown(label)}, which the option parents (--parents FILE) does not have"
+                    f"{meant}"
+                )
             return label
 
         return read

@@ -12,7 +12,7 @@ from adapterhub.training.evaluation.metrics import significant
 
 _FOLDS = 10
 _POINTS = 20
-_FEWEST = 20
+FEWEST_ANSWERS = 20
 """A share of right answers among fewer is mostly chance."""
 
 
@@ -55,7 +55,7 @@ def _accurate(judged: Judged, wanted: float) -> float | None:
     places = np.searchsorted(scores, least)
     given = len(scores) - places
     hits = right.sum() - np.concatenate([[0], np.cumsum(right)])[places]
-    enough = given >= min(_FEWEST, max(1, len(scores)))
+    enough = given >= min(FEWEST_ANSWERS, max(1, len(scores)))
     good = np.flatnonzero(enough & (hits >= wanted * given - 1e-9))
     return float(least[good[0]]) if len(good) else None
 
