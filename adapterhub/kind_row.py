@@ -83,16 +83,13 @@ class KindRow:
         target: Name of the column that means this kind where none is given; empty for none.
         targets: Usual names of the column of targets where the kind is given.
         reads: What the input columns of labelled rows are, in order.
-        fields: Numbers of input fields that a task may have.
-        per_token: Whether its head reads every token, not a pooled feature of a text.
         of_choices: Whether the second field is a list of texts, each with a logit beside the first.
         input_fields: Names of its input fields; empty for `text` and `text_pair`.
         slides_second: Whether the second field slides over the windows and the first is whole in
             each; then the tokens that the head reads are those of the second, and the first token.
-        outputs: Number of logits per text, token or choice; None for one per label, or as many as
-            the head says.
-        sized: Whether the head says how many outputs it has: the numbers of a vector, not labels.
-        of_pairs: Whether a labelled row is a pair of texts, each of which the task reads by itself.
+        outputs: Number of logits per text, token or choice; None for one per label, and of vectors.
+        of_vectors: Whether it predicts a vector, with as many numbers as the head has outputs. Then
+            a labelled row is a pair of texts, each of which the task reads by itself.
         fewest_labels: Fewest labels in the training rows; 0 for a kind without labels.
         check: Checks the labels of a task in the place of their number; raises ValueError.
         label_names: What the labels of a task are called in targets and predictions.
@@ -134,14 +131,11 @@ class KindRow:
     target: str = ""
     targets: tuple[str, ...]
     reads: tuple[Role, ...] = ("text", "pair")
-    fields: tuple[int, ...] = (1, 2)
-    per_token: bool = False
     of_choices: bool = False
     input_fields: tuple[str, ...] = ()
     slides_second: bool = False
     outputs: int | None = None
-    sized: bool = False
-    of_pairs: bool = False
+    of_vectors: bool = False
     fewest_labels: int = 1
     check: Callable[[Sequence[str]], None] | None = None
     label_names: Callable[[Iterable[str]], tuple[str, ...]] = tuple
@@ -182,6 +176,18 @@ class KindRow:
     def of_words(self) -> bool:
         """Returns whether its labelled rows are words, each with a target."""
         return "tokens" in self.reads
+
+    @property
+    def per_token(self) -> bool:
+        """Returns whether its head reads every token, not a pooled feature of a text."""
+        return self.of_words or self.slides_second
+
+    @property
+    def fields(self) -> tuple[int, ...]:
+        """Returns the numbers of input fields that a task may have."""
+        if self.input_fields:
+            return (len(self.input_fields),)
+        return (1, 2) if "pair" in self.reads and not self.of_vectors else (1,)
 
     def check_labels(self, labels: Sequence[str]) -> None:
         """Checks the labels of a task.

@@ -31,7 +31,7 @@ def _check_relations(labels: Sequence[str]) -> None:
 ANSWER = "answer"
 """What a predicted answer is called among the labels of an example."""
 
-
+_ALWAYS = "Always predicts one of its labels, also for a text that none of them fits."
 _LABEL: tuple[tuple[str, str], ...] = (("label", "string"), ("score", "double"))
 _CHOICE: tuple[tuple[What, str], ...] = (
     ("choice", "string"),
@@ -53,7 +53,7 @@ _ROWS = (
         fewest_labels=2,
         withheld="rows",
         has_none=True,
-        always="Always predicts one of its labels, also for a text that none of them fits.",
+        always=_ALWAYS,
         problem_type="single_label_classification",
     ),
     KindRow(
@@ -93,8 +93,6 @@ _ROWS = (
         target="tags",
         targets=("tags",),
         reads=("tokens",),
-        fields=(1,),
-        per_token=True,
         check=check_tags,
         label_names=entity_types,
         withheld="spans",
@@ -110,8 +108,6 @@ _ROWS = (
         compared_as=("argmax heads", "the best tree"),
         targets=("deprel",),
         reads=("tokens",),
-        fields=(1,),
-        per_token=True,
         check=_check_relations,
         joining=INSIDE,
         biaffine=True,
@@ -130,7 +126,6 @@ _ROWS = (
         best_columns=dict(_CHOICE),
         metrics=("accuracy", "likelihood"),
         targets=("label", "answer", "answerKey", "correct_answer_id", "target"),
-        fields=(2,),
         of_choices=True,
         outputs=1,
         input_fields=("prompt", "choices"),
@@ -152,8 +147,6 @@ _ROWS = (
         compared_as=("by tokens", "words, or characters of Chinese"),
         targets=("answers", "answer"),
         reads=("question", "context"),
-        fields=(2,),
-        per_token=True,
         input_fields=("question", "context"),
         slides_second=True,
         outputs=2,
@@ -171,9 +164,7 @@ _ROWS = (
         columns={"vector": "list<float>"},
         metrics=("recall_at_1", "recall_at_5", "recall_at_10", "spearman"),
         targets=("score", "label"),
-        fields=(1,),
-        sized=True,
-        of_pairs=True,
+        of_vectors=True,
         fewest_labels=0,
         linear=None,
         cross_validated=False,
@@ -189,7 +180,6 @@ _ROWS = (
         metrics=("likelihood", "accuracy", "macro_f1", "mcc"),
         targets=("label", "labels"),
         reads=("text",),
-        fields=(1,),
         prototypes=True,
         fewest_rows=2,
         fewest_labels=2,
@@ -197,7 +187,7 @@ _ROWS = (
         cross_validated=False,
         withheld="rows",
         has_none=True,
-        always="Always predicts one of its labels, also for a text that none of them fits.",
+        always=_ALWAYS,
         schema=4,
     ),
     KindRow(
@@ -215,7 +205,7 @@ _ROWS = (
             "Where a leaf is under the minimum of confidence, predicts a label above it that is "
             "not, or none.",
         ),
-        always="Always predicts one of its labels, also for a text that none of them fits.",
+        always=_ALWAYS,
         schema=4,
     ),
     KindRow(
@@ -229,7 +219,7 @@ _ROWS = (
         fewest_labels=2,
         names_labels=True,
         withheld="rows",
-        always="Always predicts one of its labels, also for a text that none of them fits.",
+        always=_ALWAYS,
         schema=4,
     ),
     KindRow(

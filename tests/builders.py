@@ -60,7 +60,7 @@ def task_spec(kind: Kind = "single_label", **changes: Any) -> TaskSpec:
         pooling=changes.pop("pooling", "tokens" if KINDS[kind].per_token else "mean"),
         hidden_width=changes.pop("hidden_width", 12 if kind == "parsing" else None),
         arc_width=changes.pop("arc_width", 4 if kind == "parsing" else None),
-        outputs=changes.pop("outputs", 6 if KINDS[kind].sized else None),
+        outputs=changes.pop("outputs", 6 if KINDS[kind].of_vectors else None),
     )
     fields: dict[str, Any] = {
         "task": f"{kind.replace('_', '-')}-test",

@@ -56,7 +56,7 @@ def test_labels_are_checked_by_the_row(kind: Kind) -> None:
     row, spec = KINDS[kind], task_spec(kind)
     row.check_labels(spec.labels)
     assert bool(row.label_names(spec.labels)) == row.has_labels
-    with pytest.raises(ValueError, match=KINDS[kind].a_task):
+    with pytest.raises(ValueError, match=row.a_task):
         row.check_labels(() if row.has_labels else ("one",))
 
 

@@ -119,7 +119,7 @@ def _kind(classifier: ClassifierHead, config: ModelConfig, options: ImportOption
     row = KINDS[kind]
     if row.biaffine:
         raise UsageError("A classifier has no heads of words; a parsing task is trained or added.")
-    if row.sized or row.prototypes or row.has_tree:
+    if row.of_vectors or row.prototypes or row.has_tree:
         raise UsageError(
             f"A classifier has an output for each label, but no vectors, no examples and no tree "
             f"of labels; {row.a_task} is trained or added."

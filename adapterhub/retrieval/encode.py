@@ -84,7 +84,7 @@ def _of_task(
     names = parts.names.own(cast("str", further.task))
     ((name, full),) = names.items()
     spec = parts.tasks.spec(full)
-    if not spec.row.sized:
+    if not spec.row.of_vectors:
         raise UsageError(
             f"Task '{name}' is of the kind {spec.kind}, and only those of the kind embedding make "
             f"vectors; hub.score gives its predictions."

@@ -51,7 +51,7 @@ def check_reading(spec: TaskSpec) -> None:
         raise ValueError(f"{spec.row.a_task} cannot read with pooling '{spec.head.pooling}'")
     if spec.row.biaffine != (spec.head.arc_width is not None):
         raise ValueError("head.arc_width belongs to parsing tasks, and to no others")
-    if spec.row.sized != (spec.head.outputs is not None):
+    if spec.row.of_vectors != (spec.head.outputs is not None):
         raise ValueError("head.outputs belongs to embedding tasks, and to no others")
     if spec.row.prototypes:
         _check_plain(spec)

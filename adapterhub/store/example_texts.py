@@ -26,7 +26,7 @@ def examples_by_task(
     """
     for number, one in enumerate(given, 1):
         if not any(_is_for(one, spec) for spec in tasks):
-            shown = [spec for spec in tasks if not spec.row.sized]
+            shown = [spec for spec in tasks if not spec.row.of_vectors]
             if not shown:
                 raise UsageError(
                     "A card shows the predictions of examples, and those of the tasks here are "
@@ -70,7 +70,7 @@ def read_examples(
 
 def _is_for(one: Record, spec: TaskSpec) -> bool:
     """Returns whether an example is one for a task: it has its fields, and is not for vectors."""
-    if spec.row.sized:
+    if spec.row.of_vectors:
         return False
     record, fields = _record(one), spec.fields
     return record.keys() == set(fields) if isinstance(record, Mapping) else len(fields) == 1

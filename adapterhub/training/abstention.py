@@ -90,7 +90,7 @@ def find_abstention(
     demands = Demands(options.min_accuracy, options.none_label is not None)
     choosing = measuring = run.judged(logits, splits.validation)
     test = splits.test
-    is_tested = test is not None and (bool(test.outside) or not demands.tells_outside)
+    is_tested = test is not None and (bool(test.outside) or not demands.rejects_outside)
     if test is not None and test_logits is not None and is_tested:
         measuring, least = run.judged(test_logits, test), demands.choose(choosing)
         chosen = risk_point(measuring, Given.over(measuring, least), least)

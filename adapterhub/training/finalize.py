@@ -303,7 +303,7 @@ def _epochs(chosen: FittedHead | FittedAdapter, fit_inputs: FitInputs) -> int:
 
 def _size(fit_inputs: FitInputs) -> dict[str, int]:
     """Returns the field of a head for its number of outputs, of kinds whose head says it."""
-    is_sized = KINDS[fit_inputs.splits.train.kind].sized
+    is_sized = KINDS[fit_inputs.splits.train.kind].of_vectors
     return {"outputs": fit_inputs.problem.objective.outputs} if is_sized else {}
 
 

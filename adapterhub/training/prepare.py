@@ -170,7 +170,7 @@ def _read_rows(data: object, options: TrainingOptions, called: str) -> Splits:
         _log.warning("%s%s", called, warning)
     kind = splits.train.kind
     _check_metric(splits, options)  # now, not after the encoder has run
-    if options.examples and KINDS[kind].sized:
+    if options.examples and KINDS[kind].of_vectors:
         raise UsageError(
             f"Option examples: a card shows predictions, and those of {KINDS[kind].a_task} are "
             f"vectors; leave it out."
@@ -183,8 +183,8 @@ def _check_metric(splits: Splits, options: TrainingOptions) -> None:
     """Checks that the validation rows can choose among candidates, and test rows measure these.
 
     Raises:
-        UsageError: The metric asked for does not fit the kind or its targets.
-        DataError: They do not tell it.
+        UsageError: The metric of the options does not fit the kind or its targets.
+        DataError: It cannot be computed of them.
     """
     train, validation = splits.train, splits.validation
     metrics = READERS[train.kind].metrics
@@ -193,6 +193,6 @@ def _check_metric(splits: Splits, options: TrainingOptions) -> None:
         if rows is not None and metric not in metrics(rows.targets):
             raise DataError(
                 rows.name,
-                f"its {len(rows):,} {part} rows do not tell {metric}: of pairs some must mean the "
-                f"same, for spearman others not, and scores are for spearman alone",
+                f"its {len(rows):,} {part} rows cannot measure {metric}: of pairs some must mean "
+                f"the same, for spearman others not, and scores are for spearman alone",
             )

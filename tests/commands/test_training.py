@@ -369,6 +369,7 @@ def test_usual_names_are_not_recorded(run: Run, tiny_backbone_folder: Path) -> N
     assert not training.keys() & {"columns", "join_tokens", "validation_digest"}
 
 
+@pytest.mark.slow
 def test_a_task_that_does_not_answer_from_the_command_line(
     run: Run, tiny_backbone_folder: Path
 ) -> None:

@@ -20,7 +20,7 @@ def test_what_is_published_comes_back(
 ) -> None:
     hub, records, row = trained.hub(kind), trained.records(kind), KINDS[kind]
     # A prediction that is a vector says nothing on a card.
-    examples = () if row.sized else (records[0],)
+    examples = () if row.of_vectors else (records[0],)
     hub.publish(kind, REPO, examples=examples)
     there = hub_server.files(REPO)
     assert yaml.safe_load(there["registry.yaml"])["schema"] >= row.schema

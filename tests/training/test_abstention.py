@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,6 @@ from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.scoring.scorer import Scorer
 from adapterhub.specs import Abstention
-from adapterhub.training.finalize import TrainedTask
-from adapterhub.training.options import training_options
-from adapterhub.training.train import train
 from tests.training.rows import (
     Rows,
     choice_rows,
@@ -31,6 +29,7 @@ from tests.training.rows import (
     topic_rows,
     write_rows,
 )
+from tests.training.run import train_in
 
 QUICK: dict[str, Any] = {
     "depths": (0,),
@@ -50,17 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("abstention")
 
 
-def trained_on(
-    rows: Rows, folder: Path, backbone: Backbone, encoder: Encoder, **options: Any
-) -> TrainedTask:
-    return train(
-        rows,
-        task=str(options.pop("task", "mood")),
-        options=training_options(**{**QUICK, **options}, cache_dir=folder / "cache"),
-        registry=folder / "registry.yaml",
-        backbone=backbone,
-        encoder=encoder,
-    )
+trained_on = partial(train_in, task="mood", **QUICK)
 
 
 def mixed(rows: int, outside: int, seed: int) -> Rows:
@@ -94,7 +83,8 @@ def test_training_states_what_it_chose_and_measured(mood: Abstention) -> None:
     assert shares[0] == 1.0
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("test_fraction", [0.0, 0.5])
 def test_fresh_rows_agree_with_the_file(
     folder: Path, tiny_backbone: Backbone, tiny_encoder: Encoder, seed: int, test_fraction: float
@@ -204,6 +194,7 @@ def test_a_job_with_a_minimum_gets_a_task_that_always_answers(
     assert table["rating.value"].to_pylist() == pytest.approx(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rows", "options"),
     [

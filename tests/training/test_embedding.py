@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,9 @@ from adapterhub.errors import DataError, UsageError
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.training.finalize import TrainedTask
-from adapterhub.training.options import training_options
 from adapterhub.training.several.train_tasks import train_tasks
-from adapterhub.training.train import train
 from tests.training.rows import Rows, alike_rows, partner_rows, sentiment_rows
+from tests.training.run import train_in
 
 K = 24
 QUICK: dict[str, Any] = {
@@ -42,17 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("vectors")
 
 
-def trained_on(
-    rows: Rows, folder: Path, backbone: Backbone, encoder: Encoder, **options: Any
-) -> TrainedTask:
-    return train(
-        rows,
-        task=str(options.pop("task", "same")),
-        options=training_options(**{**QUICK, **options}, cache_dir=folder / "cache"),
-        registry=folder / "registry.yaml",
-        backbone=backbone,
-        encoder=encoder,
-    )
+trained_on = partial(train_in, task="same", **QUICK)
 
 
 @pytest.fixture(scope="module")
@@ -276,12 +266,12 @@ BAD: dict[str, tuple[Rows, dict[str, Any], str]] = {
         [{**row, "label": 1, "part": "train"} for row in HELD_OUT]
         + [{**row, "label": 0, "part": "validation"} for row in HELD_OUT],
         {"split_column": "part"},
-        "validation rows do not tell recall_at_1",
+        "validation rows cannot measure recall_at_1",
     ),
     "test": (
         HELD_OUT,
         {"test": [{**row, "label": 0} for row in HELD_OUT]},
-        "test rows do not tell recall_at_1",
+        "test rows cannot measure recall_at_1",
     ),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,11 @@ from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.publishing.card import task_section
 from adapterhub.training.data.dataset import read_splits
-from adapterhub.training.finalize import TrainedTask
 from adapterhub.training.option_files import read_parents
-from adapterhub.training.options import TrainingOptions, training_options
+from adapterhub.training.options import TrainingOptions
 from adapterhub.training.prepare import summary_of
-from adapterhub.training.train import train
 from tests.training.rows import Rows, queue_rows, write_rows
+from tests.training.run import train_in
 
 QUICK: dict[str, Any] = {
     "tree": ".",
@@ -38,17 +38,7 @@ HELD_OUT = queue_rows(30, seed=9)
 MAPPING = {"mail.late": "mail", "mail.early": "mail", "mail": None, "food": None}
 
 
-def trained_on(
-    rows: Rows, folder: Path, backbone: Backbone, encoder: Encoder, **options: Any
-) -> TrainedTask:
-    return train(
-        rows,
-        task=str(options.pop("task", "queue")),
-        options=training_options(**{**QUICK, **options}, cache_dir=folder / "cache"),
-        registry=folder / "registry.yaml",
-        backbone=backbone,
-        encoder=encoder,
-    )
+trained_on = partial(train_in, task="queue", **QUICK)
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,9 @@ from adapterhub.errors import UsageError
 from adapterhub.model.backbone.open_backbone import Backbone
 from adapterhub.model.encoder.encoder import Encoder
 from adapterhub.training.data.dataset import read_splits
-from adapterhub.training.finalize import TrainedTask
-from adapterhub.training.options import TrainingOptions, training_options
-from adapterhub.training.train import train
+from adapterhub.training.options import TrainingOptions
 from tests.training.rows import Rows, choice_rows, write_rows
+from tests.training.run import train_in
 
 QUICK: dict[str, Any] = {
     "depths": (0, 2),
@@ -36,17 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("choices")
 
 
-def trained_on(
-    rows: Rows, folder: Path, backbone: Backbone, encoder: Encoder, **options: Any
-) -> TrainedTask:
-    return train(
-        rows,
-        task=str(options.pop("task", "choose")),
-        options=training_options(**{**QUICK, **options}, cache_dir=folder / "cache"),
-        registry=folder / "registry.yaml",
-        backbone=backbone,
-        encoder=encoder,
-    )
+trained_on = partial(train_in, task="choose", **QUICK)
 
 
 def accuracy(hub: Hub, task: str, rows: Rows) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +28,14 @@ from adapterhub.store.headfile import read_head
 from adapterhub.training.data.dataset import read_splits
 from adapterhub.training.evaluation.calibration import TunedHead, recalibrate
 from adapterhub.training.evaluation.metrics import numbers_figures
-from adapterhub.training.finalize import TrainedTask
 from adapterhub.training.heads.fit_ngrams import fit_linear
 from adapterhub.training.kinds.numbers import NumbersKind, numbers_loss
 from adapterhub.training.kinds.selection import judge_several
 from adapterhub.training.options import training_options
 from adapterhub.training.several.train_tasks import train_tasks
-from adapterhub.training.train import train
 from tests.builders import head_tensors, task_spec
 from tests.training.rows import Rows, number_rows, write_rows
+from tests.training.run import train_in
 
 NAMES = ("valence", "minutes")
 QUICK: dict[str, Any] = {
@@ -59,17 +59,7 @@ def with_gaps(rows: Rows) -> Rows:
     return [{**row, "minutes": None} if n % 5 == 0 else row for n, row in enumerate(rows)]
 
 
-def trained_on(
-    rows: Any, folder: Path, backbone: Backbone, encoder: Encoder, **options: Any
-) -> TrainedTask:
-    return train(
-        rows,
-        task="mood",
-        options=training_options(**{**QUICK, **options}, cache_dir=folder / "cache"),
-        registry=folder / "registry.yaml",
-        backbone=backbone,
-        encoder=encoder,
-    )
+trained_on = partial(train_in, task="mood", **QUICK)
 
 
 def test_a_head_learns_two_numbers(

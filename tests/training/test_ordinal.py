@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +25,13 @@ from adapterhub.model.heads.kinds.table import DECODERS
 from adapterhub.training.data.dataset import read_splits
 from adapterhub.training.data.labels import order_of
 from adapterhub.training.evaluation.metrics import ordinal_figures
-from adapterhub.training.finalize import TrainedTask
 from adapterhub.training.kinds.ordinal import step_loss
 from adapterhub.training.kinds.selection import judge_steps
 from adapterhub.training.options import training_options
 from adapterhub.training.prepare import summary_of
-from adapterhub.training.train import train
 from tests.builders import task_spec
 from tests.training.rows import star_rows
+from tests.training.run import train_in
 
 STARS = ("1 star", "2 stars", "3 stars")
 QUICK: dict[str, Any] = {
@@ -45,21 +45,11 @@ QUICK: dict[str, Any] = {
 }
 
 
-def trained_on(
-    folder: Path, backbone: Backbone, encoder: Encoder, rows: Any = None, **options: Any
-) -> TrainedTask:
-    return train(
-        star_rows() if rows is None else rows,
-        task="stars",
-        options=training_options(**{**QUICK, **options}, cache_dir=folder / "cache"),
-        registry=folder / "registry.yaml",
-        backbone=backbone,
-        encoder=encoder,
-    )
+trained_on = partial(train_in, task="stars", **QUICK)
 
 
 def test_a_head_learns_stars(tmp_path: Path, tiny_backbone: Backbone, tiny_encoder: Encoder):
-    task = trained_on(tmp_path, tiny_backbone, tiny_encoder)
+    task = trained_on(star_rows(), tmp_path, tiny_backbone, tiny_encoder)
     assert task.spec.labels == STARS
     assert (task.table.metric, task.table.measure) == ("kappa", "kappa (before calibration)")
     figures = {metric.name: metric.value for metric in task.metrics}
@@ -86,7 +76,7 @@ def test_rows_of_the_training_are_known_again(
     # The rows are split as in training only with the order of the labels, which no number tells.
     options: dict[str, Any] = {"labels": ("bad", "ok", "good"), "folds": 0}
     options["validation_fraction"] = None
-    trained_on(tmp_path, tiny_backbone, tiny_encoder, WORDS, **options)
+    trained_on(WORDS, tmp_path, tiny_backbone, tiny_encoder, **options)
     found = Hub(tmp_path / "registry.yaml", device="cpu").evaluate(WORDS, "stars")["stars"]
     assert found.earlier_use is not None
     assert found.labels == ("bad", "ok", "good")
@@ -95,7 +85,9 @@ def test_rows_of_the_training_are_known_again(
 def test_files_have_labels_and_scores(
     tmp_path: Path, tiny_backbone: Backbone, tiny_encoder: Encoder
 ) -> None:
-    trained_on(tmp_path, tiny_backbone, tiny_encoder, folds=2, validation_fraction=None)
+    trained_on(
+        star_rows(), tmp_path, tiny_backbone, tiny_encoder, folds=2, validation_fraction=None
+    )
     hub, out = Hub(tmp_path / "registry.yaml", device="cpu"), tmp_path / "scored.csv"
     hub.score_file([row["text"] for row in star_rows(9)], out, tasks=["stars"])
     with out.open(newline="") as file:
@@ -110,7 +102,9 @@ def test_an_adapter_learns_stars(
     tmp_path: Path, tiny_backbone: Backbone, tiny_encoder: Encoder
 ) -> None:
     adapter = {"method": "lora", "rank": 2, "epochs": 2}
-    task = trained_on(tmp_path, tiny_backbone, tiny_encoder, adapter=adapter, depths=(4,))
+    task = trained_on(
+        star_rows(), tmp_path, tiny_backbone, tiny_encoder, adapter=adapter, depths=(4,)
+    )
     assert task.spec.labels == STARS
     assert Hub(tmp_path / "registry.yaml", device="cpu").score(["a film"], ["stars"])
 

@@ -107,7 +107,7 @@ def read_examples(
     """Returns rows cut into windows as in scoring; of pairs apart each text by itself."""
     keys = tuple(text_key(texts) for texts in inputs)
     sides, choices = len(reading.fields) if reading.apart else 1, None
-    of_pairs = KINDS[kind].of_pairs
+    of_pairs = KINDS[kind].of_vectors
     of_row = np.full(len(inputs), SIDES if of_pairs else sides)
     if reading.choices:
         choices = np.array(choice_counts(inputs), np.int64)

@@ -103,7 +103,7 @@ class Dataset:
     @property
     def scored(self) -> tuple[tuple[str, ...], ...]:
         """Returns what the task reads: the rows, or of pairs each text by itself, 2 N of them."""
-        if not KINDS[self.kind].of_pairs:
+        if not KINDS[self.kind].of_vectors:
             return self.inputs
         return tuple((text,) for texts in self.inputs for text in texts)
 

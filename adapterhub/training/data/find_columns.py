@@ -66,7 +66,7 @@ def _check_options(options: TrainingOptions, row: KindRow) -> None:
     """
     fits: dict[str, Callable[[KindRow], bool]] = {
         "value_range": lambda one: one.has_range or one.names_numbers,
-        "dimensions": lambda one: one.sized,
+        "dimensions": lambda one: one.of_vectors,
         "tree": lambda one: one.has_tree,
         "parents": lambda one: one.has_tree,
         "labels": lambda one: one.names_labels,
@@ -83,7 +83,7 @@ def _inputs(
     """Returns the column of words, that of the text, or those of a pair."""
     if KINDS[kind].of_words:
         return (options.tokens,)
-    if KINDS[kind].fields == (1,) and not KINDS[kind].of_pairs:
+    if KINDS[kind].fields == (1,) and not KINDS[kind].of_vectors:
         if options.pair is not None:
             raise UsageError(f"Option pair is for two texts; {KINDS[kind].a_task} reads one.")
         return (options.text,)

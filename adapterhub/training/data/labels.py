@@ -32,6 +32,7 @@ Target = (
 _WHOLE = re.compile(r"([+-]?[0-9]+)(?:\.0+)?")
 _NUMBER_IN = re.compile(r"(?:(?<![\w)])[+-])?[0-9]+(?:\.[0-9]+)?")
 _PLURAL = re.compile(r"(?<=\w)s$")
+_MOST_SHOWN = 8
 _MOST_BYTES = 2**20
 """Size of all labels together: the header of a head file holds them, and answers with them."""
 
@@ -198,9 +199,14 @@ def refuse_unknown(
                 raise DataError(
                     source,
                     f"row {row} of those read has the label '{name}', unknown to {owner}; "
-                    f"labels are {', '.join([*named][:8])}{', …' if len(named) > 8 else ''}"
+                    f"labels are {first_of([*named])}"
                     f"{f'. Did you mean {hint!r}?' if hint else ''}",
                 )
+
+
+def first_of(names: Sequence[str]) -> str:
+    """Returns names in a row for a message, the first of many."""
+    return ", ".join(names[:_MOST_SHOWN]) + (", …" if names[_MOST_SHOWN:] else "")
 
 
 def _named(labels: Sequence[str], kind: Kind) -> dict[str, None]:

@@ -13,6 +13,7 @@ from adapterhub.diagnostics import Diagnostics
 from adapterhub.model.heads.heads import Array
 from adapterhub.plots.panels import Bars, Panel, Scatter, panels_of
 from adapterhub.training.data.dataset import Dataset
+from adapterhub.training.data.kinds.reader import Numbers
 from adapterhub.training.data.tagging import Span
 from adapterhub.training.evaluation.metrics import significant
 
@@ -144,6 +145,21 @@ def compare_sets(
     counts = [part.sum(0).tolist() for part in (true, predicted, true & predicted)]
     figures = tuple(_figures(label, *own) for label, *own in zip(labels, *counts, strict=True))
     return Comparison(diagnostics.split, len(true), diagnostics, figures)
+
+
+def compare_labels(
+    labels: Sequence[str], true: Numbers, predicted: Numbers, diagnostics: Diagnostics
+) -> Comparison:
+    """Returns the comparison of one label per row; see `compare_sets`.
+
+    Args:
+        labels: The K labels of the task.
+        true: (N,) label indices.
+        predicted: The same of the predictions.
+        diagnostics: Of the same rows.
+    """
+    places = np.arange(len(labels))
+    return compare_sets(labels, true[:, None] == places, predicted[:, None] == places, diagnostics)
 
 
 def counted_figures(

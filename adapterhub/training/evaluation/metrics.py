@@ -59,9 +59,9 @@ def tree_figures(tree: LabelTree, scores: Array, truth: npt.NDArray[Any], places
     measures = load_package("scikit-learn")
     chosen = scores.argmax(1)
     hits = truth[np.arange(len(chosen)), chosen] > 0
-    told = tree.levels > tree.shared_levels
+    distinct = tree.levels > tree.shared_levels
     known = (places < tree.leaves)[:, None] | (tree.levels <= tree.levels[places][:, None])
-    true, predicted = tree.on_path(places) & told, tree.on_path(chosen) & told & known
+    true, predicted = tree.on_path(places) & distinct, tree.on_path(chosen) & distinct & known
     figures = {
         "hierarchical_f1": measures.f1_score(true, predicted, average="micro", zero_division=0),
         "accuracy": float(hits.mean()),

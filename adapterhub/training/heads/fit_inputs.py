@@ -212,7 +212,7 @@ def make_fit_inputs(
     """
     # Refuse what is wrong before anything is encoded.
     _metric(splits, options)
-    if KINDS[splits.train.kind].sized:
+    if KINDS[splits.train.kind].of_vectors:
         vector_size(options, source)
     for dataset in (splits.train, splits.validation):
         check_tokens(dataset, source)
@@ -343,7 +343,7 @@ def _fit_inputs(
 
 def _outputs(dataset: Dataset, options: TrainingOptions, source: FeatureSource) -> int:
     """Returns the number of labels, or of the numbers of a vector."""
-    is_sized = KINDS[dataset.kind].sized
+    is_sized = KINDS[dataset.kind].of_vectors
     return vector_size(options, source) if is_sized else len(dataset.labels)
 
 
@@ -364,7 +364,7 @@ def _cv_folds(splits: Splits, features: Features | PairFeatures, *, held_out: in
 
 def _row_items(splits: Splits) -> Mapping[Part, RowItems]:
     """Returns the items of the rows of both parts; empty where each row is one."""
-    if KINDS[splits.train.kind].of_pairs:
+    if KINDS[splits.train.kind].of_vectors:
         return dict.fromkeys(_PARTS, PairItems())
     if not splits.train.has_choices:
         return {}

@@ -127,7 +127,7 @@ def _head_bytes(
 
 def _hidden_widths(options: TrainingOptions, kind: Kind) -> tuple[int, ...]:
     """Returns the widths of hidden layers; a vector is a projection of features, without one."""
-    return () if KINDS[kind].sized else options.hidden_widths
+    return () if KINDS[kind].of_vectors else options.hidden_widths
 
 
 def _leading_heads(fitted: Sequence[FittedHead], fit_inputs: FitInputs) -> list[HeadSpec]:

@@ -92,7 +92,7 @@ class EmbeddingKind(TrainedKind):
         """Returns the metrics of a task on the rows of `dataset`.
 
         Raises:
-            DataError: Its targets tell none of them.
+            DataError: None can be computed of its targets.
         """
         del spec
         known = READERS[dataset.kind].metrics(dataset.targets)

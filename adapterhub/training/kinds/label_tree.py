@@ -17,7 +17,7 @@ from adapterhub.results import Answer, TreeLabel
 from adapterhub.specs import Calibration, TaskSpec
 from adapterhub.training.data.dataset import Dataset
 from adapterhub.training.evaluation.calibration import Truth, leaf_temperature
-from adapterhub.training.evaluation.comparison import Comparison, compare_sets
+from adapterhub.training.evaluation.comparison import Comparison, compare_labels
 from adapterhub.training.evaluation.measure import confusion_of, reliability
 from adapterhub.training.evaluation.metrics import Figures, tree_figures
 from adapterhub.training.kinds.kind import Outputs, Targets, TrainedKind
@@ -70,16 +70,16 @@ class LabelTreeKind(TrainedKind):
         What is known of the other rows is how often their probability holds.
         """
         places = _places(LabelTree.of(spec.labels, spec.parents), dataset)
-        scores, leaves = label_scores(outputs.matrix, spec), np.arange(len(spec.labels))
-        own = np.flatnonzero(places < len(leaves))
+        scores = label_scores(outputs.matrix, spec)
+        own = np.flatnonzero(places < len(spec.labels))
         if not own.size:
             hits = dataset.truth()[np.arange(len(scores)), scores.argmax(1)] > 0
             bins = reliability(scores.max(1), hits)
             found = Diagnostics(split=split, rows=len(dataset), reliability=bins)
             return Comparison(split, len(dataset), found)
         scores, places = scores[own], places[own]
-        true, predicted = places[:, None] == leaves, scores.argmax(1)[:, None] == leaves
-        return compare_sets(spec.labels, true, predicted, confusion_of(scores, places, split=split))
+        found = confusion_of(scores, places, split=split)
+        return compare_labels(spec.labels, places, scores.argmax(1), found)
 
 
 def _places(tree: LabelTree, dataset: Dataset) -> Ints:

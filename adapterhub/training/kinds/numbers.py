@@ -8,20 +8,21 @@ import torch
 from adapterhub.kinds import MetricName
 from adapterhub.model.heads.heads import Array
 from adapterhub.model.heads.kinds.numbers import clipped_numbers
-from adapterhub.specs import Calibration, TaskSpec
+from adapterhub.specs import TaskSpec
 from adapterhub.training.data.dataset import Dataset
-from adapterhub.training.evaluation.calibration import Truth, TunedHead, recalibrate
+from adapterhub.training.evaluation.calibration import Truth
 from adapterhub.training.evaluation.comparison import Comparison, NumberFigures
 from adapterhub.training.evaluation.metrics import Figures, numbers_figures, significant
-from adapterhub.training.kinds.kind import Outputs, Targets, TrainedKind
+from adapterhub.training.kinds.kind import Outputs, Targets
 from adapterhub.training.kinds.objective import Objective, mean_loss
+from adapterhub.training.kinds.regression import RegressionKind
 from adapterhub.training.kinds.selection import Judge, judge_several
 
 _SMALLEST = 1e-12
 _MEANS = ("spearman", "pearson")
 
 
-class NumbersKind(TrainedKind):
+class NumbersKind(RegressionKind):
     """Squared error of standardised values, mean correlations, linear recalibration of each."""
 
     def objective(self, truth: torch.Tensor, labels: int) -> Objective:
@@ -43,11 +44,6 @@ class NumbersKind(TrainedKind):
         del dataset
         return judge_several(metric, targets.values)
 
-    def calibrate(self, logits: Array, truth: Truth) -> Calibration:
-        """Returns no temperature: values are no probabilities."""
-        del logits, truth
-        return Calibration()
-
     def scale(self, logits: Array, truth: Truth) -> float:
         """Returns the least-squares slope of standardised targets (M, K); 1 if not positive.
 
@@ -60,11 +56,6 @@ class NumbersKind(TrainedKind):
         wanted = np.nan_to_num((truth - np.nanmean(truth, 0, keepdims=True)) / spread)
         slope = float((values * wanted).sum() / max((values * values).sum(), _SMALLEST))
         return slope if slope > 0 else 1.0
-
-    def tuned(self, head: TunedHead, dataset: Dataset, *, tolerance: float) -> TunedHead:
-        """Returns a head after linear recalibration of the outputs whose error that lowers."""
-        del tolerance
-        return recalibrate(head, dataset.truth().astype(np.float32)) or head
 
     def figures(self, spec: TaskSpec, outputs: Outputs, dataset: Dataset) -> Figures:
         """Returns the metrics of a task on the rows of `dataset`: means over its numbers."""

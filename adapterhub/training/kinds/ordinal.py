@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import torch
 
 from adapterhub.kinds import MetricName
@@ -12,7 +11,7 @@ from adapterhub.model.heads.kinds.ordinal import median_places
 from adapterhub.model.heads.kinds.single_label import label_scores
 from adapterhub.specs import TaskSpec
 from adapterhub.training.data.dataset import Dataset
-from adapterhub.training.evaluation.comparison import Comparison, compare_sets
+from adapterhub.training.evaluation.comparison import Comparison, compare_labels
 from adapterhub.training.evaluation.measure import confusion_of
 from adapterhub.training.evaluation.metrics import Figures, ordinal_figures
 from adapterhub.training.kinds.kind import Outputs, Targets
@@ -42,10 +41,9 @@ class OrdinalKind(OneLabelKind):
     ) -> Comparison:
         """Returns the predictions of a calibrated task beside the true labels."""
         scores, truth = label_scores(outputs.matrix, spec), dataset.truth()
-        chosen, labels = median_places(scores), np.arange(len(spec.labels))
+        chosen = median_places(scores)
         found = confusion_of(scores, truth, split=split, predicted=chosen)
-        true, predicted = truth[:, None] == labels, chosen[:, None] == labels
-        return compare_sets(spec.labels, true, predicted, found)
+        return compare_labels(spec.labels, truth, chosen, found)
 
 
 def step_loss(

@@ -52,7 +52,7 @@ class RegressionKind(TrainedKind):
         return slope if slope > 0 else 1.0
 
     def tuned(self, head: TunedHead, dataset: Dataset, *, tolerance: float) -> TunedHead:
-        """Returns a head after linear recalibration, where that lowers its error."""
+        """Returns a head after linear recalibration of the outputs whose error that lowers."""
         del tolerance
         return recalibrate(head, dataset.truth().astype(np.float32)) or head
 

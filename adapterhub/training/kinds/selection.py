@@ -71,8 +71,8 @@ def judge_tree(
     has_leaf = places < tree.leaves
     paths = torch.from_numpy(tree.paths).to(truth.device)
     own = paths[places]
-    told = torch.arange(paths.shape[1], device=truth.device) >= tree.shared_levels
-    true = (own >= 0) & told
+    distinct = torch.arange(paths.shape[1], device=truth.device) >= tree.shared_levels
+    true = (own >= 0) & distinct
     if metric == "macro_f1":
         if not has_leaf.any():
             raise UsageError("Option metric is 'macro_f1', but no validation row has a leaf.")
@@ -87,7 +87,7 @@ def judge_tree(
             own_truth = truth.expand(logits.shape)
             return own_truth.gather(-1, predicted[..., None])[..., 0].mean(-1)
         found = paths[predicted]
-        counted = (found >= 0) & told & (has_leaf[:, None] | (own >= 0))
+        counted = (found >= 0) & distinct & (has_leaf[:, None] | (own >= 0))
         both = ((found == own) & counted).sum((1, 2))
         return 2 * both / (counted.sum((1, 2)) + true.sum()).clamp(min=1)
 

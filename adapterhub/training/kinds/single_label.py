@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from adapterhub.kinds import MetricName
 from adapterhub.model.heads.kinds.single_label import label_scores
 from adapterhub.specs import TaskSpec
 from adapterhub.training.data.dataset import Dataset
-from adapterhub.training.evaluation.comparison import Comparison, compare_sets
+from adapterhub.training.evaluation.comparison import Comparison, compare_labels
 from adapterhub.training.evaluation.measure import confusion_of
 from adapterhub.training.evaluation.metrics import Figures, label_figures
 from adapterhub.training.kinds.kind import Outputs, Targets
@@ -32,6 +30,5 @@ class SingleLabelKind(OneLabelKind):
     ) -> Comparison:
         """Returns the predictions of a calibrated task beside the true labels."""
         scores, truth = label_scores(outputs.matrix, spec), dataset.truth()
-        labels = np.arange(len(spec.labels))
-        true, predicted = truth[:, None] == labels, scores.argmax(1)[:, None] == labels
-        return compare_sets(spec.labels, true, predicted, confusion_of(scores, truth, split=split))
+        found = confusion_of(scores, truth, split=split)
+        return compare_labels(spec.labels, truth, scores.argmax(1), found)

@@ -10,12 +10,10 @@ from adapterhub.kinds import KINDS
 from adapterhub.rows.source_row import SourceRow
 from adapterhub.training.data.kinds.reader import check_named
 from adapterhub.training.data.kinds.single_label import SingleLabelReader
-from adapterhub.training.data.labels import order_of
+from adapterhub.training.data.labels import first_of, order_of
 from adapterhub.training.data.records import Records
 from adapterhub.training.data.values import read_label
 from adapterhub.training.options import TrainingOptions
-
-_MOST_SHOWN = 8
 
 
 class OrdinalReader(SingleLabelReader):
@@ -31,11 +29,10 @@ class OrdinalReader(SingleLabelReader):
         order = options.labels or order_of(labels)
         if not order:
             _refuse_odd(labels, records, options)
-            shown = ", ".join(labels[:_MOST_SHOWN]) + (", …" if labels[_MOST_SHOWN:] else "")
             raise UsageError(
-                f"The order of the labels {shown} is not known, since they are not the same words "
-                f"with different numbers; give all of them from the lowest to the highest, such as "
-                f"--labels bad,ok,good (in Python labels=('bad', 'ok', 'good'))."
+                f"The order of the labels {first_of(labels)} is not known, since they are not the "
+                f"same words with different numbers; give all of them from the lowest to the "
+                f"highest, such as --labels bad,ok,good (in Python labels=('bad', 'ok', 'good'))."
             )
         return order
 
@@ -58,7 +55,7 @@ def _refuse_odd(labels: tuple[str, ...], records: Records, options: TrainingOpti
             rows = (row for row in records.rows if label in _labels_in(row, names))
             records.refuse(
                 f"the label '{label}' has no place in the order of the others, "
-                f"{', '.join(others[:_MOST_SHOWN])}; correct it, or give all labels from the "
+                f"{first_of(others)}; correct it, or give all labels from the "
                 f"lowest to the highest with the option labels (--labels bad,ok,good)",
                 next(rows, None),
             )

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from adapterhub.kinds import KINDS, Kind, MetricName
 from adapterhub.training.data.answers.answer_rows import AnswerSpan
 from adapterhub.training.data.columns import Columns
-from adapterhub.training.data.labels import Target, find_labels
+from adapterhub.training.data.labels import Target, find_labels, first_of
 from adapterhub.training.data.records import Records
 from adapterhub.training.data.tagging import TaggedWords
 from adapterhub.training.data.values import NamedNumber, read_text
@@ -30,8 +30,6 @@ Truth = (
     | tuple[NamedNumber, ...]
 )
 Numbers = npt.NDArray[np.float32] | npt.NDArray[np.int64]
-
-_MOST_SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,5 +213,5 @@ def check_named(labels: Sequence[str], records: Records, options: TrainingOption
     if given and other is not None:
         records.refuse(
             f"the training rows have '{other}', which the option labels does not name; it names "
-            f"{', '.join(given[:_MOST_SHOWN])}{', …' if given[_MOST_SHOWN:] else ''}"
+            + first_of(given)
         )

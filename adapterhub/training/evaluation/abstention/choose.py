@@ -22,21 +22,21 @@ class Demands:
 
     Attributes:
         min_accuracy: The share of the answers given that is to be right; None for none.
-        tells_outside: Whether rows out of scope are to be told from the others.
+        rejects_outside: Whether rows out of scope are to be rejected.
     """
 
     min_accuracy: float | None
-    tells_outside: bool
+    rejects_outside: bool
 
     def choose(self, judged: Judged) -> float:
         """Returns the lowest minimum that meets both, 0 for one that cannot be met."""
         least = 0.0
         if self.min_accuracy is not None:
             least = _accurate(judged, self.min_accuracy) or 0.0
-        return max(least, _telling(judged)) if self.tells_outside else least
+        return max(least, _best_separation(judged)) if self.rejects_outside else least
 
     def is_met(self, judged: Judged) -> bool:
-        """Returns whether any minimum has the accuracy that is asked for."""
+        """Returns whether any minimum has the accuracy that is demanded."""
         return self.min_accuracy is None or _accurate(judged, self.min_accuracy) is not None
 
 
@@ -60,7 +60,7 @@ def _accurate(judged: Judged, wanted: float) -> float | None:
     return float(least[good[0]]) if len(good) else None
 
 
-def _telling(judged: Judged) -> float:
+def _best_separation(judged: Judged) -> float:
     """Returns the lowest minimum with the largest mean of coverage and rejected rows."""
     scores, outside = np.sort(judged.scores), np.sort(judged.outside)
     if not len(scores) or not len(outside):

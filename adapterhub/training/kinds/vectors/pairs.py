@@ -34,9 +34,9 @@ def sides(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def known_pairs(targets: torch.Tensor) -> torch.Tensor:
-    """Returns for which rows i and j the first text of i must not be told from the second of j.
+    """Returns for which rows i and j the second text of j is no negative for the first of i.
 
-    That is where both texts are equal, or where some row says that they mean the same.
+    That is where both texts are equal, or where they mean the same by some row.
 
     Args:
         targets: (B, 3), see `pair_targets`.
@@ -47,5 +47,5 @@ def known_pairs(targets: torch.Tensor) -> torch.Tensor:
     score, first, second = targets.unbind(1)
     same_first = (first[:, None] == first).float()
     same_second = (second[:, None] == second).float()
-    said = (same_first * (score == SAME)) @ same_second > 0
-    return said | (first[:, None] == second)
+    known = (same_first * (score == SAME)) @ same_second > 0
+    return known | (first[:, None] == second)

@@ -48,6 +48,7 @@ def test_they_are_cosines_of_centered_features() -> None:
     assert torch.allclose(found.double(), expected, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [WIDTH, 384])
 def test_labels_beside_it_change_no_bit(width: int) -> None:
     most, features = 200, features_of(64, width)

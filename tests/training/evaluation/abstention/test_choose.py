@@ -34,24 +34,24 @@ def at(answers: Judged, least: float) -> RiskPoint:
 
 def test_the_lowest_minimum_that_is_accurate_enough_is_chosen() -> None:
     answers = judged([n / 40 for n in range(40)], [n >= 20 for n in range(40)])
-    least = Demands(1.0, tells_outside=False).choose(answers)
+    least = Demands(1.0, rejects_outside=False).choose(answers)
     assert 0.475 < least < 0.5
     assert (at(answers, least).coverage, at(answers, least).accuracy) == (0.5, 1.0)
-    assert Demands(0.5, tells_outside=False).choose(answers) == 0.0
+    assert Demands(0.5, rejects_outside=False).choose(answers) == 0.0
     # 20 of 25 are right from 0.375 on.
-    assert 0.35 < Demands(0.8, tells_outside=False).choose(answers) < 0.375
+    assert 0.35 < Demands(0.8, rejects_outside=False).choose(answers) < 0.375
 
 
 def test_a_few_answers_that_happen_to_be_right_are_not_enough() -> None:
     answers = judged([0.01 * n for n in range(100)], [n % 2 == 0 or n > 90 for n in range(100)])
-    demands = Demands(0.99, tells_outside=False)
+    demands = Demands(0.99, rejects_outside=False)
     assert demands.choose(answers) == 0.0
     assert not demands.is_met(answers)
 
 
 def test_the_minimum_tells_rows_out_of_scope_from_the_others() -> None:
     answers = judged([0.5, 0.6, 0.7, 0.8], [True] * 4, [0.1, 0.2, 0.55])
-    least = Demands(None, tells_outside=True).choose(answers)
+    least = Demands(None, rejects_outside=True).choose(answers)
     # Over 0.55 it rejects all of them for one row of four, under 0.5 two thirds for none.
     assert 0.55 < least < 0.6
     found = at(answers, least)
@@ -62,16 +62,17 @@ def test_the_minimum_tells_rows_out_of_scope_from_the_others() -> None:
 def test_both_demands_take_the_higher_minimum() -> None:
     scores = [0.5 + 0.01 * n for n in range(50)]
     answers = judged(scores, [n >= 25 for n in range(50)], [0.1, 0.2])
-    assert 0.7 < Demands(1.0, tells_outside=True).choose(answers) < 0.75
-    assert 0.2 < Demands(0.1, tells_outside=True).choose(answers) < 0.5
+    assert 0.7 < Demands(1.0, rejects_outside=True).choose(answers) < 0.75
+    assert 0.2 < Demands(0.1, rejects_outside=True).choose(answers) < 0.5
 
 
 def test_equal_confidences_are_given_together_or_not_at_all() -> None:
     answers = judged([0.5] * 30 + [0.9] * 30, [False] * 15 + [True] * 45)
-    assert 0.5 < Demands(0.9, tells_outside=False).choose(answers) < 0.9
+    assert 0.5 < Demands(0.9, rejects_outside=False).choose(answers) < 0.9
     assert [round(one.coverage, 2) for one in table_of(answers, answers)] == [1.0, 0.5]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("per_row", [1, 4])
 @pytest.mark.parametrize(
     ("rows", "outside", "wanted"), [(60, 20, None), (200, 0, 0.85), (600, 100, 0.85)]
@@ -79,7 +80,7 @@ def test_equal_confidences_are_given_together_or_not_at_all() -> None:
 def test_fresh_rows_agree_with_what_is_stated(
     rows: int, outside: int, wanted: float | None, per_row: int
 ) -> None:
-    demands = Demands(wanted, tells_outside=outside > 0)
+    demands = Demands(wanted, rejects_outside=outside > 0)
     gaps: dict[str, list[float]] = {name: [] for name in NAMES}
     for seed in SEEDS:
         draw = np.random.default_rng(seed)
@@ -102,7 +103,7 @@ def test_fresh_rows_agree_with_what_is_stated(
 
 def test_figures_of_the_rows_that_chose_would_be_optimistic() -> None:
     """Few rows, many answers near the demand: cross-fitting does not repeat the luck of the cut."""
-    demands = Demands(0.9, tells_outside=False)
+    demands = Demands(0.9, rejects_outside=False)
     own, crossed, fresh = [], [], []
     for seed in range(60):
         draw = np.random.default_rng(seed)
@@ -139,6 +140,6 @@ def test_a_share_of_all_has_an_error_and_one_of_nothing_says_nothing() -> None:
 
 def test_without_answers_there_is_nothing_to_choose() -> None:
     empty = Judged.of([[], []])
-    demands = Demands(0.9, tells_outside=False)
+    demands = Demands(0.9, rejects_outside=False)
     assert (demands.choose(empty), table_of(empty, empty)) == (0.0, ())
     assert crossed_point(empty, demands, seed=0).coverage == 1.0
