@@ -105,9 +105,9 @@ def test_the_command_probes_sets_once(
     text = out.read_text()
     assert "| relation to the head | English | `ud_english_ewt` |" in text
     assert "| sentence order | English | corpus |" in text
-    record = out.with_suffix(".json").read_bytes()
+    record = out.with_suffix(".json.gz").read_bytes()
     main()
-    assert out.with_suffix(".json").read_bytes() == record
+    assert out.with_suffix(".json.gz").read_bytes() == record
     assert out.read_text() == text
 
 
