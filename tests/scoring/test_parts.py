@@ -434,6 +434,30 @@ def test_other_formats_are_joined_too(hub: Hub, name: str) -> None:
             assert one.num_record_batches == 1
 
 
+def test_a_job_killed_while_its_parts_are_removed_is_made_good(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score(hub, "whole.jsonl")
+
+    class KilledError(BaseException):
+        pass
+
+    def unlink(path: Path, missing_ok: bool = False) -> None:
+        if path.name == "part-00001.jsonl":
+            raise KilledError
+        if os.path.lexists(path):
+            os.unlink(path)
+
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        patch.setattr(Path, "unlink", unlink)
+        score(hub, "a.jsonl")
+    assert Path("a.jsonl").read_bytes() == Path("whole.jsonl").read_bytes()
+    assert Path("a.jsonl.parts").is_dir()
+    score(hub, "a.jsonl")
+    assert Path("a.jsonl").read_bytes() == Path("whole.jsonl").read_bytes()
+    assert not Path("a.jsonl.parts").exists()
+
+
 def test_a_job_goes_to_other_processes(hub: Hub) -> None:
     """It is pickled and makes single parts, in any order."""
     options = ScoringOptions(part_rows=4)

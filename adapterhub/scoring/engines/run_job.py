@@ -190,7 +190,7 @@ def _to_file(engine: Engine, job: ScoringJob, output: OutputJob) -> Parts:
                 engine.score_parts(windows, sink)
             job.source.check_unchanged()
             _join(output, job, sink.parts)
-        _remove_work(target.folder)
+        _remove_work(target.folder, joined=True)
     return sink.parts
 
 
@@ -279,11 +279,11 @@ def _write_own_record(output: OutputJob) -> None:
         write_record(output.target.record, output.record)
 
 
-def _remove_work(folder: JobFolder) -> None:
+def _remove_work(folder: JobFolder, *, joined: bool = False) -> None:
     """Removes the parts of one file; what is not ours stays."""
     if not folder.path.is_dir():
         return
-    clear(folder)
+    clear(folder, joined=joined)
     with contextlib.suppress(OSError):
         folder.state.rmdir()
         folder.path.rmdir()

@@ -252,8 +252,13 @@ def place_staged(folder: JobFolder, number: int, part: PartRecord) -> None:
         refuse_folder(folder.path, error)
 
 
-def clear(folder: JobFolder) -> None:
+def clear(folder: JobFolder, *, joined: bool = False) -> None:
     """Removes all files of jobs from a folder, and nothing else.
+
+    Args:
+        folder: Where they are.
+        joined: Whether the parts were joined to a file that stays. As long as there are parts, a
+            job that is killed here then knows that file for its own.
 
     Raises:
         DataError: The system refuses it.
@@ -261,12 +266,14 @@ def clear(folder: JobFolder) -> None:
     try:
         # First what says that the others are whole.
         folder.success.unlink(missing_ok=True)
-        folder.joined.unlink(missing_ok=True)
+        if not joined:
+            folder.joined.unlink(missing_ok=True)
         for name in filter(_is_of_part, _names(folder.state)):
             (folder.state / name).unlink(missing_ok=True)
         for name in _names(folder.path):
             if _OWN.fullmatch(name) or name == ERRORS:
                 (folder.path / name).unlink(missing_ok=True)
+        folder.joined.unlink(missing_ok=True)
         # Last what says that all these are a job's.
         folder.job.unlink(missing_ok=True)
         sync_folder(folder.path)
