@@ -38,6 +38,7 @@ def test_every_message_is_shown_and_the_faq_answers_its_own_questions(tmp_path: 
     assert "…" not in shown
 
 
+@pytest.mark.slow
 def test_a_message_of_another_language_is_named(tmp_path: Path) -> None:
     file = tmp_path / "messages.jsonl"
     file.write_text('{"language": "en", "text": "Hi"}\n{"language": "fr", "text": "Oui"}\n')
