@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -39,11 +40,13 @@ def families_of(keys: Iterable[str], base_class: str | None = None) -> tuple[Fam
         keys: With or without prefixes.
         base_class: Class of the model that PEFT saw, where its configuration says.
     """
-    found: tuple[FamilyName, ...] = ()
-    for key in keys:
-        found = tuple(name for name, family in FAMILIES.items() if _has_layer(key, family))
-        if found:
-            break
+    # Most keys decide, in an order of their own: that of a file is another one at each reading.
+    each = (
+        tuple(name for name, family in FAMILIES.items() if _has_layer(key, family))
+        for key in sorted(keys)
+    )
+    most = Counter(filter(None, each)).most_common(1)
+    found = most[0][0] if most else ()
     if base_class is None or not found:
         return found
     named = family_of_class(base_class)

@@ -129,6 +129,12 @@ def test_keys_tell_the_family(key: str, families: tuple[str, ...]) -> None:
     assert families_of([key]) == families
 
 
+def test_most_keys_tell_the_family_in_any_order() -> None:
+    own = [f"bert.encoder.layer.{depth}.output.dense.lora_A.weight" for depth in range(2)]
+    other = "distilbert.transformer.layer.0.ffn.lin1.lora_A.weight"
+    assert families_of([other, *own]) == families_of([*own, other]) == families_of(own)
+
+
 @pytest.mark.parametrize("family", FAMILY_NAMES)
 @pytest.mark.parametrize("prefix", ["", "base_model.model.", "own"])
 def test_keys_are_translated_there_and_back(family: str, prefix: str) -> None:
